@@ -1,0 +1,125 @@
+"""Everything that can go wrong in a way a caller should understand.
+
+::
+
+    ReidError                    500  internal
+    ├── InvalidInput             422  invalid_input
+    │   └── InvalidImage         422  invalid_image
+    ├── TooLarge                 413  too_large
+    │   └── ImageTooLarge        413  image_too_large
+    ├── NotFound                 404  not_found
+    ├── Conflict                 409  conflict
+    │   └── ModelMismatch        409  model_mismatch
+    ├── Unavailable              503  unavailable      (Retry-After)
+    │   └── Overloaded           503  overloaded       (Retry-After)
+    ├── StorageFull              507  storage_full
+    └── ArtifactError            500  artifact         (at start-up, never in a request)
+
+A class carries its HTTP status; one handler in :mod:`service.app` turns every one of them into the
+same ``application/problem+json`` body (RFC 9457). A message says which value broke which rule.
+Programming errors stay ``ValueError`` and ``TypeError``.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ReidError(Exception):
+    """Root of the tree; never raised itself."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal"
+    title: ClassVar[str] = "Internal error"
+
+
+class InvalidInput(ReidError):
+    """A value the caller sent breaks a rule."""
+
+    status = 422
+    code = "invalid_input"
+    title = "Invalid input"
+
+
+class InvalidImage(InvalidInput):
+    """The bytes are not a picture we can use."""
+
+    code = "invalid_image"
+    title = "Invalid image"
+
+
+class TooLarge(ReidError):
+    """The request exceeds a limit of size or count."""
+
+    status = 413
+    code = "too_large"
+    title = "Too large"
+
+
+class ImageTooLarge(TooLarge):
+    """The picture exceeds the limit of bytes or pixels."""
+
+    code = "image_too_large"
+    title = "Image too large"
+
+
+class NotFound(ReidError):
+    """The named gallery, crop or route does not exist."""
+
+    status = 404
+    code = "not_found"
+    title = "Not found"
+
+
+class Conflict(ReidError):
+    """The request contradicts what is already there."""
+
+    status = 409
+    code = "conflict"
+    title = "Conflict"
+
+
+class ModelMismatch(Conflict):
+    """The gallery holds embeddings of another model; the two never mix."""
+
+    code = "model_mismatch"
+    title = "Gallery belongs to another model"
+
+
+class Unavailable(ReidError):
+    """A part the request needs cannot answer right now.
+
+    Args:
+        message: what is missing.
+        retry_after: seconds after which a retry makes sense, sent as ``Retry-After``.
+    """
+
+    status = 503
+    code = "unavailable"
+    title = "Temporarily unavailable"
+
+    def __init__(self, message: str, retry_after: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Overloaded(Unavailable):
+    """The queue is full."""
+
+    code = "overloaded"
+    title = "Overloaded"
+
+
+class StorageFull(ReidError):
+    """The data folder cannot take another write."""
+
+    status = 507
+    code = "storage_full"
+    title = "Storage full"
+
+
+class ArtifactError(ReidError):
+    """A model folder breaks the contract; the message names every broken rule."""
+
+    code = "artifact"
+    title = "Unusable model"

@@ -1,0 +1,1 @@
+"""Where embeddings of known crops live and are searched."""

@@ -1,0 +1,1 @@
+"""Training: learns a person embedding from unlabelled crops and exports it to ONNX."""
