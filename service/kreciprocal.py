@@ -183,7 +183,7 @@ def _shared_mass(encoding: csr_array, rows: Indices) -> list[tuple[Indices, Floa
         ends = np.cumsum(lengths)
         positions = np.arange(ends[-1]) + np.repeat(starts - (ends - lengths), lengths)
         least = np.minimum(np.repeat(encoding.data[own], lengths), by_column.data[positions])
-        mass = np.bincount(by_column.indices[positions], weights=least)
+        mass = np.bincount(by_column.indices[positions], weights=least).astype(np.float64)
         columns = np.flatnonzero(mass).astype(np.intp)
         result.append((columns, mass[columns]))
     return result
