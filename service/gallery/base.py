@@ -149,6 +149,11 @@ class Gallery(Protocol):
 class GalleryStore(Protocol):
     """All galleries of one service."""
 
+    @property
+    def provider(self) -> str:
+        """``cuda`` or ``cpu``: where queries are answered."""
+        ...
+
     def create(self, name: str, model_sha256: str, dimension: int) -> Gallery:
         """Create a gallery. Raises Conflict if it exists, InvalidInput for a bad name."""
         ...
