@@ -30,11 +30,10 @@ from training.layouts import (
     Skipped,
     Split,
     detect_layout,
-    list_folders,
-    list_manifest,
     list_market1501,
     list_msmt17,
 )
+from training.own_data import list_folders, list_manifest
 
 __all__ = [
     "DataError",
@@ -152,12 +151,10 @@ def read_dataset(source: DataSource) -> Dataset:
         The data set.
 
     Raises:
-        DataError: a folder or list is missing, a split the layout promises has no usable image, or
-            a file breaks a rule and ``source.skip_bad`` is off.
+        DataError: a folder or list is missing, a split the layout promises has no usable image,
+            layout and pattern do not fit, or a file breaks a rule and ``source.skip_bad`` is off.
     """
-    layout = detect_layout(source.path, source.pattern)
-    if source.layout != "auto":
-        layout = source.layout
+    layout = _layout_of(source)
     records, skipped, left_out = _sort_out(_list_entries(source, layout), source.skip_bad)
     cameras = _sorted_names(record.camera for record in records)
     identities = _sorted_names(r.identity for r in records if isinstance(r.identity, str))
@@ -175,6 +172,16 @@ def read_dataset(source: DataSource) -> Dataset:
     )
     _require_images(dataset)
     return dataset
+
+
+def _layout_of(source: DataSource) -> Layout:
+    found = detect_layout(source.path, source.pattern) if source.layout == "auto" else source.layout
+    if (found == "folders") != (source.pattern is not None):
+        raise DataError(
+            f"{source.path}: layout {found} with pattern {source.pattern!r}; the layout folders "
+            "needs a pattern and no other layout takes one"
+        )
+    return found
 
 
 def _number(
@@ -204,9 +211,7 @@ def _list_entries(source: DataSource, layout: Layout) -> Iterator[Entry]:
         case "manifest":
             return list_manifest(source.path)
         case "folders":
-            if source.pattern is None:
-                raise DataError(f"{source.path}: the layout folders needs a pattern")
-            return list_folders(source.path, source.pattern)
+            return list_folders(source.path, source.pattern or "")
 
 
 def _sort_out(
