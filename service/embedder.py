@@ -33,3 +33,21 @@ class Embedder(Protocol):
             (N, D) float32, rows of unit length.
         """
         ...
+
+
+def check_batch(images: NDArray[np.uint8], manifest: Manifest) -> None:
+    """Refuse anything but a batch at the model's input size.
+
+    Args:
+        images: to be checked.
+        manifest: states H and W.
+
+    Raises:
+        ValueError: not uint8 (N, H, W, 3) with N >= 1.
+    """
+    height, width = manifest.input_height, manifest.input_width
+    if images.dtype != np.uint8 or images.shape[1:] != (height, width, 3) or len(images) == 0:
+        raise ValueError(
+            f"images are {images.dtype} {images.shape}: the model takes uint8 "
+            f"(N, {height}, {width}, 3) with N >= 1"
+        )
