@@ -63,6 +63,7 @@ class Accuracy(_Record):
     rank5: Share
     rank10: Share
     queries: int
+    skipped: int = Field(default=0, ge=0, description="queries without a match; not counted")
     gallery: int
 
 
