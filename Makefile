@@ -1,0 +1,78 @@
+# `make` prints what there is. A bare machine needs python3 (3.11 or newer, with venv) and make.
+
+PYTHON ?= python3
+PYTEST_ARGS ?=
+# `make demo ONCE=1` ends after one search; without it the page stays up for you to try.
+ONCE ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+DRAWN := build/drawn-people
+DRAWN_TRAIN := build/drawn-people-train
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo serve test check format train-smoke bench docker-test clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+# ---- use it
+
+demo: $(VENV)/.installed-cpu ## draw people, index them, search, show the page (ONCE=1: search and end)
+	$(BIN)/python -m training synthesize $(DRAWN) --force
+	$(BIN)/python -m service demo $(DRAWN) $(if $(ONCE),--once)
+
+serve: $(VENV)/.installed-cpu ## the service with the shipped model, on http://127.0.0.1:8000
+	$(BIN)/python -m service serve
+
+# ---- work on it
+
+test: check ## everything: checks, then the whole test suite (first run downloads about 5 GB of PyTorch)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(VENV)/.installed-all ## lint, format, types, and who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-all ## rewrite the code in the project's format
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+train-smoke: $(VENV)/.installed-all ## train a few epochs on drawn people, on any machine
+	$(BIN)/python -m training synthesize $(DRAWN_TRAIN) --force
+	$(BIN)/python -m training train --config training/configs/smoke.toml --data $(DRAWN_TRAIN)
+
+bench: $(VENV)/.installed-all ## every figure of docs/benchmarks.md; each prints one JSON line last
+	set -e; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+docker-test: $(VENV)/.installed-all ## build the image, run it, kill it, prove that nothing is lost
+	$(BIN)/python -m pytest tests/end_to_end/test_docker.py -v $(PYTEST_ARGS)
+
+clean: ## remove drawn data and caches; the environment stays (rm -rf .venv)
+	rm -rf build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find service training benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ---- environments: one folder for both, since pip adds and never removes
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "$(PYTHON) is missing or older than Python 3.11: try make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; \
+		exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) lacks the venv module: on Debian and Ubuntu, apt install python3-venv" >&2; \
+		exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed-cpu: pyproject.toml | $(BIN)/python
+	$(PIP) --editable ".[cpu]"
+	@touch $@
+
+# torch and torchvision as the index serves them: a CPU-only torch beside them does not import.
+$(VENV)/.installed-all: pyproject.toml | $(BIN)/python
+	$(PIP) --editable ".[cpu,train,dev]"
+	$(BIN)/python -c 'import torchvision'
+	@touch $@ $(VENV)/.installed-cpu

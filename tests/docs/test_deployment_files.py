@@ -1,0 +1,245 @@
+"""The files around the code keep their promises: Makefile, image, compose files, workflow.
+
+Nothing here needs a Docker engine; tests/end_to_end/test_docker.py runs what is checked here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.settings import Settings, unknown_variables
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+COMPOSE = ("docker-compose.yml",)
+COMPOSE_GPU = ("docker-compose.yml", "docker/compose.gpu.yml")
+
+
+def text(name: str) -> str:
+    """One file of the repository."""
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def tool(name: str) -> str:
+    """A program of the extra `dev`, or a skip that names it."""
+    found = shutil.which(name, path=BIN) or shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is not installed; it comes with the extra `dev`")
+    return found
+
+
+def run(
+    *command: str, cwd: Path = ROOT, variables: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a program; the test judges its exit status."""
+    return subprocess.run(
+        command,
+        cwd=cwd,
+        env={**os.environ, **(variables or {})},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def composed(*files: str, **variables: str) -> dict[str, Any]:
+    """What compose makes of the files: its one service."""
+    flags = [flag for file in files for flag in ("--file", file)]
+    answer = run(tool("docker-compose"), *flags, "config", "--format", "json", variables=variables)
+    assert answer.returncode == 0, answer.stderr
+    (service,) = json.loads(answer.stdout)["services"].values()
+    return dict(service)
+
+
+# ---- Makefile, workflow, .ci/run ----------------------------------------------------------------
+
+
+def targets() -> set[str]:
+    """The targets the Makefile declares phony."""
+    (names,) = re.findall(r"^\.PHONY:(.*)$", text("Makefile"), re.MULTILINE)
+    return set(names.split())
+
+
+def make(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run make, unaffected by a make that runs these tests."""
+    return run(tool("make"), *arguments, cwd=cwd, variables={"MAKEFLAGS": "", "MAKELEVEL": "0"})
+
+
+def test_make_alone_lists_every_target() -> None:
+    answer = make()
+    assert answer.returncode == 0, answer.stderr
+    listed = set(re.findall(r"^  make (\S+) +\S", answer.stdout, re.MULTILINE))
+    assert listed == targets()
+    assert {"demo", "test", "check", "serve", "train-smoke", "bench", "docker-test"} <= listed
+
+
+@pytest.mark.parametrize("target", ["demo", "test", "serve", "train-smoke", "bench"])
+def test_every_command_make_runs_exists(target: str) -> None:
+    """Each ``python -m`` of a recipe names a module that is there, each program is installed."""
+    recipe = make("--dry-run", target, "ONCE=1").stdout
+    for module in re.findall(r"-m (service|training)\b", recipe):
+        assert (ROOT / module / "__main__.py").is_file()
+    for config in re.findall(r"--config (\S+)", recipe):
+        assert (ROOT / config).is_file(), config
+    assert ".venv/bin/" in recipe
+
+
+@pytest.fixture
+def bare_checkout(tmp_path: Path) -> Path:
+    """A checkout in which nothing was set up yet."""
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    return tmp_path
+
+
+def python_that(folder: Path, body: str) -> str:
+    """A shell script that stands in for an interpreter with a defect."""
+    program = folder / "crippled-python"
+    program.write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
+    program.chmod(0o755)
+    return str(program)
+
+
+def test_make_names_the_python_it_needs(bare_checkout: Path) -> None:
+    old = python_that(bare_checkout, "exit 1")
+    answer = make("demo", f"PYTHON={old}", cwd=bare_checkout)
+    assert answer.returncode != 0
+    assert "older than Python 3.11" in answer.stderr
+    assert not (bare_checkout / ".venv").exists()
+
+
+def test_make_says_what_to_install_where_venv_is_missing(bare_checkout: Path) -> None:
+    without_venv = python_that(
+        bare_checkout, f'case "$*" in *ensurepip*) exit 1;; *) exec {sys.executable} "$@";; esac'
+    )
+    answer = make("demo", f"PYTHON={without_venv}", cwd=bare_checkout)
+    assert answer.returncode != 0
+    assert "apt install python3-venv" in answer.stderr
+
+
+def test_continuous_integration_runs_make_and_nothing_else() -> None:
+    commands = re.findall(r"^ +- run: (.+)$", text(".github/workflows/ci.yml"), re.MULTILINE)
+    assert "make test" in commands
+    assert {command.split()[1] for command in commands} <= targets()
+    assert all(command.startswith("make ") for command in commands)
+
+
+def test_ci_run_is_the_test_command() -> None:
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    lines = [line for line in text(".ci/run").splitlines() if not line.startswith("#")]
+    assert lines == ["set -eu", 'cd "$(dirname "$0")/.."', "exec make test"]
+
+
+# ---- Dockerfile ---------------------------------------------------------------------------------
+
+
+def stages() -> dict[str, str]:
+    """Each stage of the Dockerfile by name, in order."""
+    parts = re.split(r"^FROM \S+ AS (\S+)$", text("Dockerfile"), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_dockerfile_is_clean() -> None:
+    answer = run(tool("hadolint"), "Dockerfile")
+    assert answer.returncode == 0, answer.stdout
+
+
+def test_the_default_image_is_the_service_on_cpu() -> None:
+    assert list(stages())[-1] == "service"
+    assert composed(*COMPOSE)["build"]["target"] == "service"
+
+
+def test_only_the_training_image_holds_training() -> None:
+    copying = {name for name, stage in stages().items() if "COPY training/" in stage}
+    assert copying == {"environment-training"}
+
+
+def test_no_image_runs_as_root() -> None:
+    for name in ("runtime", "training"):
+        assert re.findall(r"^USER (.+)$", stages()[name], re.MULTILINE) == ["10001:10001"]
+
+
+def test_the_build_context_holds_only_what_the_dockerfile_copies() -> None:
+    rules = [line for line in text(".dockerignore").splitlines() if line[:1] not in {"#", ""}]
+    assert rules[0] == "*"
+    allowed = {rule[1:] for rule in rules if rule.startswith("!")}
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", text("Dockerfile"), re.MULTILINE)
+    assert {name.rstrip("/") for names in copied for name in names.split()} == allowed
+    assert all((ROOT / name).exists() for name in allowed)
+
+
+# ---- compose ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("file", COMPOSE_GPU)
+def test_compose_file_is_clean(file: str) -> None:
+    """The overlay alone shows only what it changes: its findings count where they are severe."""
+    answer = run(tool("compose-lint"), file)
+    assert answer.returncode == 0, answer.stdout
+
+
+@pytest.mark.parametrize("files", [COMPOSE, COMPOSE_GPU])
+def test_container_is_confined(files: tuple[str, ...]) -> None:
+    service = composed(*files)
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["user"] == "10001:10001"
+    assert service["restart"] == "unless-stopped"
+    assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory", "pids"}
+
+
+def test_port_is_published_to_this_machine_alone() -> None:
+    (port,) = composed(*COMPOSE, REID_PORT="9000")["ports"]
+    assert (port["host_ip"], port["published"], port["target"]) == ("127.0.0.1", "9000", 8000)
+
+
+def test_only_the_data_folder_outlives_the_container() -> None:
+    (volume,) = composed(*COMPOSE)["volumes"]
+    assert (volume["type"], volume["target"]) == ("volume", "/data")
+    assert "REID_DATA=/data" in stages()["runtime"]
+
+
+def test_running_requests_may_finish_before_docker_kills() -> None:
+    grace = composed(*COMPOSE)["stop_grace_period"]
+    seconds = int(re.fullmatch(r"(\d+)s", grace)[1])  # type: ignore[index]  # None fails the test
+    assert seconds > Settings.model_fields["drain_seconds"].default
+
+
+def test_gpu_overlay_reserves_a_gpu_and_insists_on_it() -> None:
+    service = composed(*COMPOSE_GPU)
+    assert service["build"]["target"] == "service-gpu"
+    assert service["image"] != composed(*COMPOSE)["image"]
+    (device,) = service["deploy"]["resources"]["reservations"]["devices"]
+    assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
+    assert service["environment"]["REID_DEVICE"] == "cuda"
+
+
+def test_every_variable_of_the_container_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = dict(re.findall(r"\b(REID_[A-Z_]+)=(\S+)", stages()["runtime"]))
+    given = {**image, **composed(*COMPOSE_GPU)["environment"]}
+    assert unknown_variables(given) == []
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert Settings().device == "cuda"
+
+
+# ---- documents ----------------------------------------------------------------------------------
+
+
+def test_every_file_of_docker_has_its_line() -> None:
+    described = set(re.findall(r"^- `([^`]+)`: \S", text("docker/README.md"), re.MULTILINE))
+    there = {path.name for path in (ROOT / "docker").iterdir() if path.is_file()}
+    assert described == there - {"README.md"}
