@@ -1,0 +1,96 @@
+"""Every setting of the service, in one class.
+
+A setting ``name`` is read from the environment variable ``REID_NAME``; the flags of
+``python -m service serve`` override the ones people change most.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "REID_"
+MIB = 1 << 20
+
+
+class Settings(BaseSettings):
+    """What an operator can change without touching code."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    model: Path = Field(
+        default=Path("models/hhcl-mobilenetv2"),
+        description="model folder: manifest.json and the network it names",
+    )
+    data: Path = Field(default=Path("data"), description="folder the galleries are stored in")
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 picks one")
+    device: Literal["auto", "cuda", "cpu"] = Field(
+        default="auto",
+        description="where network and search run; auto prefers CUDA and falls back to the CPU, "
+        "cuda refuses to start without it",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="least severe level that is logged"
+    )
+    top_k: int = Field(
+        default=10, ge=1, le=1000, description="matches of a search that does not say how many"
+    )
+    max_image_bytes: int = Field(
+        default=10 * MIB, ge=1, description="largest accepted image file, bytes"
+    )
+    max_image_pixels: int = Field(
+        default=16_000_000, ge=1, description="largest accepted image, width times height"
+    )
+    max_images: int = Field(default=64, ge=1, le=1000, description="most images of one request")
+    max_request_bytes: int = Field(
+        default=128 * MIB, ge=1, description="largest accepted request body, bytes"
+    )
+    max_batch: int = Field(
+        default=32, ge=1, le=4096, description="most images of one run of the network"
+    )
+    max_queue: int = Field(
+        default=512,
+        ge=1,
+        description="images that may wait for the network; beyond it the answer is 503",
+    )
+    decode_threads: int = Field(
+        default_factory=lambda: os.cpu_count() or 1,
+        ge=1,
+        le=256,
+        description="threads that decode images; one a processor unless given",
+    )
+    drain_seconds: int = Field(
+        default=30, ge=0, description="time running requests get to finish after SIGTERM, seconds"
+    )
+
+    @model_validator(mode="after")
+    def _a_full_request_fits_the_queue(self) -> Self:
+        if self.max_queue < self.max_images:
+            raise ValueError(
+                f"max_queue {self.max_queue} is below max_images {self.max_images}: "
+                "a full request would never be accepted"
+            )
+        return self
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """Names in an environment that look like settings and are none, most likely misspelt.
+
+    Args:
+        environment: variable names and their values, as ``os.environ``.
+
+    Returns:
+        The names, sorted.
+    """
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    return sorted(
+        name
+        for name in environment
+        if name.upper().startswith(PREFIX) and name.upper() not in known
+    )
