@@ -1,0 +1,100 @@
+"""Uploaded crops into a gallery: decode → embed → upsert."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from service.artifact import Manifest
+from service.errors import ReidError
+from service.gallery.base import Crop, Filter, Gallery, GalleryStore
+from service.intake import Embedding, Intake, Upload
+from service.stopwatch import Stopwatch
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """What became of one crop; ``error`` where it could not be used."""
+
+    crop: Crop
+    status: Literal["created", "replaced", "error"]
+    error: ReidError | None = None
+
+
+class Enroller:
+    """Adds crops to galleries.
+
+    Args:
+        intake: decodes and embeds.
+        store: the galleries.
+        manifest: the model; a gallery of another model is refused.
+    """
+
+    def __init__(self, intake: Intake, store: GalleryStore, manifest: Manifest) -> None:
+        self._intake = intake
+        self._store = store
+        self._manifest = manifest
+
+    async def enrol(
+        self,
+        gallery_name: str,
+        uploads: Sequence[Upload],
+        crops: Sequence[Crop],
+        stopwatch: Stopwatch,
+    ) -> list[Enrolment]:
+        """Insert or replace crops by id; a bad image leaves the others.
+
+        Args:
+            gallery_name: an existing gallery.
+            uploads: N image files.
+            crops: what is known of them, upload i shows crop i; digests are filled in here.
+            stopwatch: measures the stages decode, embed and upsert.
+
+        Returns:
+            N outcomes in the order of the crops, durable once this returns.
+
+        Raises:
+            NotFound: no such gallery.
+            ModelMismatch: another model filled the gallery.
+            Unavailable: the queue is full.
+            StorageFull: the disk refused the write.
+        """
+        gallery = await asyncio.to_thread(self._store.open, gallery_name, self._manifest.sha256)
+        embeddings = await self._intake.embed(uploads, stopwatch)
+        with stopwatch.stage("upsert"):
+            return await asyncio.to_thread(_upsert, gallery, uploads, crops, embeddings)
+
+
+def _upsert(
+    gallery: Gallery,
+    uploads: Sequence[Upload],
+    crops: Sequence[Crop],
+    embeddings: Sequence[Embedding | ReidError],
+) -> list[Enrolment]:
+    usable = {index: row for index, row in enumerate(embeddings) if not isinstance(row, ReidError)}
+    stored = {
+        index: replace(crops[index], digest=hashlib.sha256(uploads[index].data).hexdigest())
+        for index in usable
+    }
+    known = _known_ids(gallery, stored.values())
+    if usable:
+        gallery.upsert(list(stored.values()), np.stack(list(usable.values())))
+    outcomes: list[Enrolment] = []
+    for index, entry in enumerate(embeddings):
+        if isinstance(entry, ReidError):
+            outcomes.append(Enrolment(crops[index], "error", entry))
+            continue
+        crop = stored[index]
+        outcomes.append(Enrolment(crop, "replaced" if crop.crop_id in known else "created"))
+        known.add(crop.crop_id)
+    return outcomes
+
+
+def _known_ids(gallery: Gallery, crops: Iterable[Crop]) -> set[str]:
+    ids = frozenset(crop.crop_id for crop in crops)
+    return {crop.crop_id for crop in gallery.page(Filter(crop_ids=ids), max(len(ids), 1)).crops}
