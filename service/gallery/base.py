@@ -71,7 +71,19 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class GalleryStats:
-    """Counts of a gallery at one moment."""
+    """Counts of a gallery at one moment.
+
+    Attributes:
+        name: the gallery's name.
+        model_sha256: the model whose embeddings it holds.
+        dimension: their length.
+        created: seconds since 1970-01-01 UTC.
+        crops: crops that are served.
+        identities: distinct identities among them.
+        cameras: crops of each camera, where known.
+        bytes_on_disk: size of everything stored.
+        damaged: crops that are stored but not served, because their embedding is damaged.
+    """
 
     name: str
     model_sha256: str
@@ -81,6 +93,7 @@ class GalleryStats:
     identities: int
     cameras: dict[str, int]
     bytes_on_disk: int
+    damaged: int = 0
 
 
 class Gallery(Protocol):
@@ -126,9 +139,7 @@ class Gallery(Protocol):
         """(N, D) float32 rows of these crops, in this order. Raises NotFound."""
         ...
 
-    def query(
-        self, embeddings: NDArray[np.float32], top_k: int, where: Filter
-    ) -> list[list[Hit]]:
+    def query(self, embeddings: NDArray[np.float32], top_k: int, where: Filter) -> list[list[Hit]]:
         """Exact nearest crops by cosine.
 
         Args:
@@ -150,7 +161,7 @@ class GalleryStore(Protocol):
     """All galleries of one service."""
 
     @property
-    def provider(self) -> str:
+    def device(self) -> str:
         """``cuda`` or ``cpu``: where queries are answered."""
         ...
 

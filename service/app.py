@@ -1,0 +1,80 @@
+"""The HTTP application: wiring, start and end, the one error handler."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from service.embedder import Embedder
+from service.errors import ReidError
+from service.gallery.base import GalleryStore
+from service.parts import Parts, open_parts
+from service.routes import crops, docs, embed, galleries, ops, search
+from service.routes.context import RequestContext
+from service.routes.problems import answer_error
+from service.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+def create_app(
+    settings: Settings,
+    *,
+    embedder: Embedder | None = None,
+    gallery_store: GalleryStore | None = None,
+) -> FastAPI:
+    """Build the application.
+
+    Args:
+        settings: every setting.
+        embedder: takes the place of the model the settings name.
+        gallery_store: takes the place of the data folder the settings name.
+
+    Returns:
+        An ASGI application; ``app.state.parts`` holds its parts.
+
+    Raises:
+        ArtifactError: the model breaks the contract.
+        Unavailable: the device, or the data folder, cannot be used.
+    """
+    parts = open_parts(settings, embedder, gallery_store)
+    app = FastAPI(
+        title="HHCL-ReID",
+        summary="Find the same person again across cameras.",
+        version=version("hhcl-reid"),
+        lifespan=_lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.parts = parts
+    for module in (search, embed, galleries, crops, ops):
+        app.include_router(module.router)
+    docs.install(app)
+    app.add_middleware(RequestContext, max_bytes=settings.max_request_bytes, metrics=parts.metrics)
+    for error in (ReidError, RequestValidationError, HTTPException):
+        app.add_exception_handler(error, answer_error)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    parts: Parts = app.state.parts
+    log.info(
+        "model %s (%s): network on %s, search on %s",
+        parts.manifest.name,
+        parts.manifest.sha256[:12],
+        parts.providers["network"],
+        parts.providers["search"],
+    )
+    await parts.start()
+    try:
+        yield
+    finally:
+        await parts.close()
+        log.info("drained")

@@ -1,0 +1,227 @@
+"""What requests carry: forms, queries and JSON bodies; OpenAPI is made from them."""
+
+from dataclasses import replace
+from typing import Annotated, Literal, Self
+
+from fastapi import UploadFile
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Json,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
+
+from service.gallery.base import Filter
+from service.timestamps import parse_timestamp
+
+MAX_TOP_K = 1000
+
+
+def _seconds(value: object) -> object:
+    return parse_timestamp(value) if isinstance(value, str) else value
+
+
+def _names(value: object) -> object:
+    """Repeated fields and comma separated ones become one list."""
+    if not isinstance(value, list):
+        return value
+    return [part.strip() for item in value for part in str(item).split(",") if part.strip()]
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must consist of printable characters")
+    return text
+
+
+Label = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_printable)]
+CropId = Label
+Timestamp = Annotated[
+    float,
+    BeforeValidator(_seconds),
+    Field(allow_inf_nan=False),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "number"}, {"type": "string", "format": "date-time"}],
+            "description": "seconds since 1970-01-01 UTC or ISO 8601 (UTC where no zone is given)",
+        }
+    ),
+]
+Names = Annotated[list[Label], BeforeValidator(_names)]
+
+
+class Body(BaseModel):
+    """A request body; a field nobody knows is refused, so that a typo is noticed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class SearchForm(Body):
+    """``POST /search``."""
+
+    images: list[UploadFile] = Field(
+        min_length=1, description="crops of people: JPEG, PNG or WebP; repeat the field for more"
+    )
+    gallery: str = Field(default="default", description="name of the gallery")
+    top_k: int | None = Field(
+        default=None, ge=1, le=MAX_TOP_K, description="most matches an image; REID_TOP_K if absent"
+    )
+    camera: Label | None = Field(default=None, description="camera that took the query")
+    exclude_same_camera: bool = Field(
+        default=False, description="leave out crops of the query's own camera; needs `camera`"
+    )
+    cameras: Names = Field(
+        default=[], description="crops of these cameras only; repeated or separated by commas"
+    )
+    since: Timestamp | None = Field(default=None, description="crops taken at this time or later")
+    until: Timestamp | None = Field(default=None, description="crops taken before this time")
+    min_score: float | None = Field(
+        default=None,
+        ge=-1.0,
+        le=1.0,
+        description="least cosine of a match; the model's calibrated threshold if absent, "
+        "-1 lets everything match",
+    )
+    rerank: bool = Field(default=False, description="order by k-reciprocal neighbours")
+    rerank_top: int = Field(
+        default=100, ge=1, le=1000, description="how many of the nearest crops are re-ranked"
+    )
+    group_by: Literal["none", "identity"] = Field(
+        default="none", description="identity: one match an identity, its best crop"
+    )
+    combine: bool = Field(
+        default=False, description="all images show one person and make one query"
+    )
+
+    @model_validator(mode="after")
+    def _same_camera_needs_a_camera(self) -> Self:
+        if self.exclude_same_camera and self.camera is None:
+            raise ValueError("exclude_same_camera needs camera: the camera that took the query")
+        return self
+
+    @property
+    def where(self) -> Filter:
+        """Which crops take part."""
+        return Filter(
+            cameras=frozenset(self.cameras) or None,
+            not_camera=self.camera if self.exclude_same_camera else None,
+            since=self.since,
+            until=self.until,
+        )
+
+
+class EmbedForm(Body):
+    """``POST /embed``."""
+
+    images: list[UploadFile] = Field(min_length=1, description="crops: JPEG, PNG or WebP")
+    encoding: Literal["float", "base64"] = Field(
+        default="float",
+        description="float: a JSON list; base64: little-endian float32, a fifth of the size",
+    )
+
+
+class CropForm(Body):
+    """``PUT /galleries/{gallery}/crops/{crop_id}``."""
+
+    image: UploadFile = Field(description="JPEG, PNG or WebP")
+    identity: Label | None = Field(default=None, description="who it shows, where known")
+    camera: Label | None = Field(default=None, description="which camera took it, where known")
+    timestamp: Timestamp | None = Field(default=None, description="when it was taken, where known")
+
+
+class CropEntry(Body):
+    """What is known of one image of a batch."""
+
+    crop_id: CropId
+    identity: Label | None = None
+    camera: Label | None = None
+    timestamp: Timestamp | None = None
+
+
+class CropsForm(Body):
+    """``POST /galleries/{gallery}/crops``."""
+
+    images: list[UploadFile] = Field(min_length=1, description="crops: JPEG, PNG or WebP")
+    crops: Json[list[CropEntry]] = Field(
+        description="JSON list, entry i describes image i",
+        examples=['[{"crop_id": "0002_c1s1_000451_03.jpg", "identity": "0002", "camera": "c1"}]'],
+    )
+
+    @model_validator(mode="after")
+    def _one_entry_an_image(self) -> Self:
+        if len(self.crops) != len(self.images):
+            raise ValueError(
+                f"{len(self.crops)} crops describe {len(self.images)} images; entry i belongs to "
+                "image i"
+            )
+        return self
+
+
+class FilterFields(Body):
+    """Which crops take part; every given field must hold."""
+
+    cameras: list[Label] | None = Field(default=None, description="crops of these cameras only")
+    not_camera: Label | None = Field(default=None, description="no crop of this camera")
+    identities: list[Label] | None = Field(
+        default=None, description="crops of these identities only"
+    )
+    since: Timestamp | None = Field(default=None, description="crops taken at this time or later")
+    until: Timestamp | None = Field(default=None, description="crops taken before this time")
+
+    @property
+    def where(self) -> Filter:
+        """The filter these fields mean."""
+        return Filter(
+            cameras=_frozen(self.cameras),
+            not_camera=self.not_camera,
+            since=self.since,
+            until=self.until,
+            identities=_frozen(self.identities),
+        )
+
+
+class ListQuery(FilterFields):
+    """``GET /galleries/{gallery}/crops``."""
+
+    cameras: Names | None = Field(default=None, description="repeated or separated by commas")
+    identities: Names | None = Field(default=None, description="repeated or separated by commas")
+    limit: int = Field(default=100, ge=1, le=1000, description="most crops of this page")
+    cursor: str | None = Field(default=None, description="the previous page's cursor")
+
+
+class DeleteBody(FilterFields):
+    """``POST /galleries/{gallery}/crops/delete``."""
+
+    crop_ids: list[CropId] | None = Field(default=None, description="these crops only")
+    all: bool = Field(default=False, description="must be true where no other field is given")
+
+    @model_validator(mode="after")
+    def _deleting_all_is_said(self) -> Self:
+        empty = self.where == Filter()
+        if empty and not self.all:
+            raise ValueError("an empty filter would delete every crop; say so with all=true")
+        if self.all and not empty:
+            raise ValueError("all=true and a filter contradict each other")
+        return self
+
+    @property
+    def where(self) -> Filter:
+        """The filter these fields mean."""
+        return replace(super().where, crop_ids=_frozen(self.crop_ids))
+
+
+def _frozen(names: list[str] | None) -> frozenset[str] | None:
+    return None if names is None else frozenset(names)
+
+
+class GalleryBody(Body):
+    """``POST /galleries``."""
+
+    name: str = Field(
+        description="1 to 64 of a-z, 0-9, _ and -; no _ or - first", examples=["lobby"]
+    )

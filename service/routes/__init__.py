@@ -1,0 +1,1 @@
+"""HTTP: parse the request, call one method, shape the answer."""

@@ -1,0 +1,124 @@
+"""``/galleries/{gallery}/crops``: the pictures a gallery knows."""
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Path, Query, Response
+
+from service.errors import (
+    ImageTooLarge,
+    InvalidImage,
+    ModelMismatch,
+    NotFound,
+    Overloaded,
+    StorageFull,
+    TooLarge,
+    Unavailable,
+)
+from service.forms import CropForm, CropId, CropsForm, DeleteBody, ListQuery
+from service.gallery.base import Crop, Filter, Gallery
+from service.parts import Parts
+from service.routes.dependencies import PartsOf, StopwatchOf, model_name, read_uploads
+from service.routes.problems import image_problem_of, responses
+from service.schemas import (
+    CropPage,
+    CropRecord,
+    Deleted,
+    EnrolmentAnswer,
+    EnrolmentEntry,
+)
+
+router = APIRouter(prefix="/galleries/{gallery}/crops", tags=["crops"])
+
+_UPLOAD_ERRORS = (
+    *(InvalidImage, ImageTooLarge, TooLarge, NotFound),
+    *(ModelMismatch, Overloaded, Unavailable, StorageFull),
+)
+CropIdInPath = Annotated[CropId, Path(description="may hold slashes")]
+
+
+@router.post("", responses=responses(*_UPLOAD_ERRORS))
+async def add_crops(
+    gallery: str,
+    form: Annotated[CropsForm, Form(media_type="multipart/form-data")],
+    parts: PartsOf,
+    stopwatch: StopwatchOf,
+) -> EnrolmentAnswer:
+    """Add or replace many crops; each has its own result, one bad image leaves the others.
+
+    What is called `created` or `replaced` is on disk.
+    """
+    uploads = await read_uploads(form.images, parts)
+    crops = [
+        Crop(entry.crop_id, entry.identity, entry.camera, entry.timestamp) for entry in form.crops
+    ]
+    outcomes = await parts.enroller.enrol(gallery, uploads, crops, stopwatch)
+    results = [
+        EnrolmentEntry(
+            crop_id=outcome.crop.crop_id,
+            status=outcome.status,
+            error=None if outcome.error is None else image_problem_of(outcome.error),
+        )
+        for outcome in outcomes
+    ]
+    return EnrolmentAnswer(model=model_name(parts), took_ms=stopwatch.took_ms(), results=results)
+
+
+@router.get("", responses=responses(NotFound, ModelMismatch))
+async def list_crops(
+    gallery: str, query: Annotated[ListQuery, Query()], parts: PartsOf
+) -> CropPage:
+    """List crops in the order of their ids, a page at a time."""
+    opened = await _open(parts, gallery)
+    page = await asyncio.to_thread(opened.page, query.where, query.limit, query.cursor)
+    return CropPage(crops=[CropRecord.of(crop) for crop in page.crops], cursor=page.cursor)
+
+
+@router.post("/delete", responses=responses(NotFound, ModelMismatch, StorageFull))
+async def delete_crops(gallery: str, body: DeleteBody, parts: PartsOf) -> Deleted:
+    """Delete every crop that passes a filter, for good."""
+    opened = await _open(parts, gallery)
+    return Deleted(deleted=await asyncio.to_thread(opened.delete, body.where))
+
+
+@router.put(
+    "/{crop_id:path}",
+    responses={201: {"model": CropRecord, "description": "Created"}, **responses(*_UPLOAD_ERRORS)},
+)
+async def put_crop(
+    gallery: str,
+    crop_id: CropIdInPath,
+    form: Annotated[CropForm, Form(media_type="multipart/form-data")],
+    parts: PartsOf,
+    stopwatch: StopwatchOf,
+    response: Response,
+) -> CropRecord:
+    """Add or replace one crop; asking twice changes nothing more."""
+    crop = Crop(crop_id, form.identity, form.camera, form.timestamp)
+    uploads = await read_uploads([form.image], parts)
+    (outcome,) = await parts.enroller.enrol(gallery, uploads, [crop], stopwatch)
+    if outcome.error is not None:
+        raise outcome.error
+    response.status_code = 201 if outcome.status == "created" else 200
+    return CropRecord.of(outcome.crop)
+
+
+@router.get("/{crop_id:path}", responses=responses(NotFound, ModelMismatch))
+async def get_crop(gallery: str, crop_id: CropIdInPath, parts: PartsOf) -> CropRecord:
+    """What the gallery knows of one crop."""
+    opened = await _open(parts, gallery)
+    return CropRecord.of(await asyncio.to_thread(opened.get, crop_id))
+
+
+@router.delete("/{crop_id:path}", responses=responses(NotFound, ModelMismatch, StorageFull))
+async def delete_crop(gallery: str, crop_id: CropIdInPath, parts: PartsOf) -> Deleted:
+    """Delete one crop, for good."""
+    opened = await _open(parts, gallery)
+    where = Filter(crop_ids=frozenset({crop_id}))
+    if not await asyncio.to_thread(opened.delete, where):
+        raise NotFound(f"gallery {gallery!r} has no crop {crop_id!r}")
+    return Deleted(deleted=1)
+
+
+async def _open(parts: Parts, name: str) -> Gallery:
+    return await asyncio.to_thread(parts.store.open, name, parts.manifest.sha256)

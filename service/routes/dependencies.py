@@ -1,0 +1,53 @@
+"""What routes ask FastAPI for."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated
+
+from fastapi import Depends, Request, UploadFile
+
+from service.errors import TooLarge
+from service.intake import Upload
+from service.parts import Parts
+from service.schemas import ModelName
+from service.stopwatch import Stopwatch
+
+
+def parts_of(request: Request) -> Parts:
+    """The parts of the app that received the request."""
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+def stopwatch_of(parts: Annotated[Parts, Depends(parts_of)]) -> Stopwatch:
+    """A stopwatch that starts now and feeds the metrics."""
+    return Stopwatch(parts.metrics.observe_stage)
+
+
+PartsOf = Annotated[Parts, Depends(parts_of)]
+StopwatchOf = Annotated[Stopwatch, Depends(stopwatch_of)]
+
+
+async def read_uploads(files: Sequence[UploadFile], parts: Parts) -> list[Upload]:
+    """Read uploaded files.
+
+    Args:
+        files: what the form carried.
+        parts: knows the limit.
+
+    Returns:
+        Name and bytes of each.
+
+    Raises:
+        TooLarge: more images than one request may carry.
+    """
+    limit = parts.settings.max_images
+    if len(files) > limit:
+        raise TooLarge(f"{len(files)} images: at most {limit} are allowed in one request")
+    read = await asyncio.gather(*(file.read() for file in files))
+    return [Upload(file.filename or "", data) for file, data in zip(files, read, strict=True)]
+
+
+def model_name(parts: Parts) -> ModelName:
+    """Which network makes the embeddings."""
+    return ModelName(name=parts.manifest.name, sha256=parts.manifest.sha256)

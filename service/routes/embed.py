@@ -1,0 +1,53 @@
+"""``POST /embed``: embeddings for programs that keep their own gallery."""
+
+import base64
+from typing import Annotated, Literal
+
+import numpy as np
+from fastapi import APIRouter, Form
+
+from service.errors import ImageTooLarge, InvalidImage, Overloaded, ReidError, TooLarge
+from service.forms import EmbedForm
+from service.intake import Embedding, require_one_usable
+from service.routes.dependencies import PartsOf, StopwatchOf, model_name, read_uploads
+from service.routes.problems import image_problem_of, responses
+from service.schemas import EmbedAnswer, EmbeddingEntry, QueryImage
+
+router = APIRouter(tags=["search"])
+
+
+@router.post("/embed", responses=responses(InvalidImage, ImageTooLarge, TooLarge, Overloaded))
+async def embed(
+    form: Annotated[EmbedForm, Form(media_type="multipart/form-data")],
+    parts: PartsOf,
+    stopwatch: StopwatchOf,
+) -> EmbedAnswer:
+    """Embed images; nothing is stored.
+
+    The cosine of two embeddings, which is their inner product, tells how alike two people look.
+    Embeddings of different models must not be compared.
+    """
+    uploads = await read_uploads(form.images, parts)
+    outcome = await parts.intake.embed(uploads, stopwatch)
+    require_one_usable(uploads, outcome)
+    results = [
+        _entry(QueryImage(index=index, file=upload.file), entry, form.encoding)
+        for index, (upload, entry) in enumerate(zip(uploads, outcome, strict=True))
+    ]
+    return EmbedAnswer(
+        model=model_name(parts),
+        dimension=parts.manifest.dimension,
+        took_ms=stopwatch.took_ms(),
+        results=results,
+    )
+
+
+def _entry(
+    image: QueryImage, entry: Embedding | ReidError, encoding: Literal["float", "base64"]
+) -> EmbeddingEntry:
+    if isinstance(entry, ReidError):
+        return EmbeddingEntry(image=image, embedding=None, error=image_problem_of(entry))
+    if encoding == "float":
+        return EmbeddingEntry(image=image, embedding=entry.tolist())
+    little_endian = entry.astype(np.dtype("<f4")).tobytes()
+    return EmbeddingEntry(image=image, embedding=base64.b64encode(little_endian).decode())

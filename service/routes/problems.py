@@ -1,0 +1,131 @@
+"""Every failure as the same ``application/problem+json`` body (RFC 9457)."""
+
+from __future__ import annotations
+
+import json
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from service.errors import InvalidInput, ReidError, StorageFull, TooLarge, Unavailable
+from service.schemas import FieldError, ImageProblem, Problem
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+
+def answer_error(request: Request, error: Exception) -> Response:
+    """Turn any exception into its answer: the one error handler.
+
+    Args:
+        request: what was asked.
+        error: what went wrong.
+
+    Returns:
+        A response with the error's status and a problem body.
+    """
+    match error:
+        case ReidError():
+            body, headers = problem_of(error), _retry_headers(error)
+        case RequestValidationError():
+            body, headers = _invalid_request(error), {}
+        case HTTPException():
+            body, headers = _http_problem(error), dict(error.headers or {})
+        case _:
+            body = _plain(500, ReidError.code, ReidError.title, "the service failed; see its log")
+            headers = {}
+    if body.status >= 500 and not isinstance(error, Unavailable | StorageFull):
+        log.error("request %s failed", request.state.request_id, exc_info=error)
+    body = body.model_copy(
+        update={"instance": request.scope["path"], "request_id": request.state.request_id}
+    )
+    # ASCII only: what the caller sent and we quote may hold surrogates that UTF-8 refuses.
+    text = json.dumps(body.model_dump(mode="json", exclude_none=True))
+    return Response(text, body.status, headers, MEDIA_TYPE)
+
+
+def problem_of(error: ReidError) -> Problem:
+    """The problem object of one of our errors."""
+    return _plain(error.status, error.code, error.title, str(error))
+
+
+def image_problem_of(error: ReidError) -> ImageProblem:
+    """What is wrong with one image of an answer about many."""
+    return ImageProblem(**problem_of(error).model_dump(include=set(ImageProblem.model_fields)))
+
+
+def responses(*errors: type[ReidError]) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI entries for the errors a route can answer.
+
+    Args:
+        errors: classes of the error tree; those that share a status share an entry.
+
+    Returns:
+        The ``responses`` argument of a route.
+    """
+    entries: dict[int | str, dict[str, Any]] = {}
+    documented: list[type[ReidError]] = [*errors, InvalidInput]
+    for error in documented:
+        entry = entries.setdefault(
+            error.status,
+            {
+                "description": HTTPStatus(error.status).phrase,
+                "content": {
+                    MEDIA_TYPE: {
+                        "schema": {"$ref": "#/components/schemas/Problem"},
+                        "examples": {},
+                    }
+                },
+            },
+        )
+        entry["content"][MEDIA_TYPE]["examples"][error.code] = {"value": _example(error)}
+    return entries
+
+
+def _example(error: type[ReidError]) -> dict[str, Any]:
+    body = _plain(error.status, error.code, error.title, (error.__doc__ or "").split("\n")[0])
+    return body.model_dump(mode="json", exclude_none=True) | {
+        "instance": "/search",
+        "request_id": "6f1c2a9d0b7e4c55",
+    }
+
+
+def _plain(status: int, code: str, title: str, detail: str) -> Problem:
+    return Problem(
+        type=f"urn:hhcl-reid:problem:{code}", title=title, status=status, detail=detail, code=code
+    )
+
+
+def _retry_headers(error: ReidError) -> dict[str, str]:
+    return {"Retry-After": str(error.retry_after)} if isinstance(error, Unavailable) else {}
+
+
+def _http_problem(error: HTTPException) -> Problem:
+    phrase = HTTPStatus(error.status_code).phrase
+    code = TooLarge.code if error.status_code == TooLarge.status else phrase.lower()
+    return _plain(error.status_code, code.replace(" ", "_"), phrase, str(error.detail))
+
+
+def _invalid_request(error: RequestValidationError) -> Problem:
+    fields = [_field_error(item) for item in error.errors()]
+    detail = "; ".join(f"{field.field}: {field.detail}" for field in fields)
+    problem = _plain(InvalidInput.status, InvalidInput.code, InvalidInput.title, detail)
+    return problem.model_copy(update={"errors": fields})
+
+
+def _field_error(item: dict[str, Any]) -> FieldError:
+    where, *names = map(str, item["loc"])
+    detail = item["msg"].removeprefix("Value error, ")
+    value = item.get("input")
+    if isinstance(value, str | int | float):
+        detail = f"{detail} (got {_short(repr(value))})"
+    return FieldError(where=where, field=".".join(names) or where, detail=detail)
+
+
+def _short(text: str, limit: int = 80) -> str:
+    return text if len(text) <= limit else text[:limit] + "…"

@@ -1,0 +1,96 @@
+"""``POST /search``: whose crops show the people on these images?"""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from fastapi import APIRouter, Form
+
+from service.errors import (
+    ImageTooLarge,
+    InvalidImage,
+    ModelMismatch,
+    NotFound,
+    Overloaded,
+    TooLarge,
+    Unavailable,
+)
+from service.forms import SearchForm
+from service.intake import Upload
+from service.parts import Parts
+from service.routes.dependencies import PartsOf, StopwatchOf, model_name, read_uploads
+from service.routes.problems import image_problem_of, responses
+from service.schemas import (
+    CropRecord,
+    MatchRecord,
+    Nearest,
+    QueryImage,
+    SearchAnswer,
+    SearchEntry,
+)
+from service.searcher import Match, SearchOptions, SearchResult
+
+router = APIRouter(tags=["search"])
+
+_ERRORS = responses(
+    InvalidImage, ImageTooLarge, TooLarge, NotFound, ModelMismatch, Overloaded, Unavailable
+)
+
+
+@router.post("/search", responses=_ERRORS)
+async def search(
+    form: Annotated[SearchForm, Form(media_type="multipart/form-data")],
+    parts: PartsOf,
+    stopwatch: StopwatchOf,
+) -> SearchAnswer:
+    """Find the crops of a gallery that show the same people.
+
+    Send one or many images. Each is answered on its own, unless `combine` says that all show one
+    person. An unusable image among others is one `error` entry; where none is usable the request
+    is refused. `unknown` means that no crop reached `min_score`; `nearest` tells how close it was.
+    """
+    uploads = await read_uploads(form.images, parts)
+    options = _options(form, parts.settings.top_k)
+    results = await parts.searcher.search(uploads, options, stopwatch)
+    return SearchAnswer(
+        model=model_name(parts),
+        gallery=form.gallery,
+        min_score=parts.searcher.min_score(options),
+        took_ms=stopwatch.took_ms(),
+        results=[_entry(result, uploads, parts) for result in results],
+    )
+
+
+def _options(form: SearchForm, default_top_k: int) -> SearchOptions:
+    return SearchOptions(
+        gallery=form.gallery,
+        top_k=form.top_k or default_top_k,
+        where=form.where,
+        min_score=form.min_score,
+        rerank_top=form.rerank_top if form.rerank else 0,
+        group_by_identity=form.group_by == "identity",
+        combine=form.combine,
+    )
+
+
+def _entry(result: SearchResult, uploads: Sequence[Upload], parts: Parts) -> SearchEntry:
+    nearest = result.nearest
+    return SearchEntry(
+        images=[QueryImage(index=index, file=uploads[index].file) for index in result.images],
+        status=result.status,
+        matches=[_match(match) for match in result.matches],
+        nearest=None
+        if nearest is None
+        else Nearest(score=nearest, probability=parts.searcher.probability(nearest)),
+        error=None if result.error is None else image_problem_of(result.error),
+    )
+
+
+def _match(match: Match) -> MatchRecord:
+    return MatchRecord(
+        **CropRecord.of(match.crop).model_dump(),
+        rank=match.rank,
+        score=match.score,
+        probability=match.probability,
+        rerank_distance=match.rerank_distance,
+        group_size=match.group_size,
+    )

@@ -1,0 +1,245 @@
+"""What answers carry; OpenAPI is made from them."""
+
+from dataclasses import asdict
+from typing import Literal, Self
+
+from pydantic import BaseModel, Field
+
+from service.artifact import Accuracy, Calibration
+from service.gallery.base import Crop, GalleryStats
+
+
+class FieldError(BaseModel):
+    """A field that broke a rule."""
+
+    where: str = Field(description="body, query, path or header")
+    field: str
+    detail: str
+
+
+class ImageProblem(BaseModel):
+    """What is wrong with one image, in the words of RFC 9457."""
+
+    type: str = Field(description="identifies the kind of problem")
+    title: str
+    status: int
+    detail: str = Field(description="which value broke which rule")
+    code: str = Field(description="for programs: one word an error class")
+
+
+class Problem(ImageProblem):
+    """What went wrong (RFC 9457)."""
+
+    instance: str | None = Field(default=None, description="the path that was asked")
+    request_id: str | None = Field(default=None, description="the answer's X-Request-ID")
+    errors: list[FieldError] | None = Field(default=None, description="one entry a broken field")
+
+
+class ModelName(BaseModel):
+    """Which network made the embeddings."""
+
+    name: str = Field(examples=["hhcl-mobilenetv2"])
+    sha256: str = Field(examples=["1f0e7c2d…"])
+
+
+class CropRecord(BaseModel):
+    """A crop as the gallery remembers it."""
+
+    crop_id: str = Field(examples=["bounding_box_test/0002_c1s1_000451_03.jpg"])
+    identity: str | None = Field(examples=["0002"])
+    camera: str | None = Field(examples=["c1"])
+    timestamp: float | None = Field(
+        description="seconds since 1970-01-01 UTC", examples=[1_700_000_000.0]
+    )
+    digest: str | None = Field(description="SHA-256 of the image file", examples=["9f86d081…"])
+
+    @classmethod
+    def of(cls, crop: Crop) -> Self:
+        """The record of a crop."""
+        return cls(
+            crop_id=crop.crop_id,
+            identity=crop.identity,
+            camera=crop.camera,
+            timestamp=crop.timestamp,
+            digest=crop.digest,
+        )
+
+
+class MatchRecord(CropRecord):
+    """A crop that reached ``min_score``."""
+
+    rank: int = Field(description="1 is the best", examples=[1])
+    score: float = Field(description="cosine with the query, -1..1", examples=[0.83])
+    probability: float | None = Field(
+        description="that both show the same identity; null where the model is not calibrated",
+        examples=[0.97],
+    )
+    rerank_distance: float | None = Field(
+        description="k-reciprocal distance, smaller is closer; null unless re-ranked",
+        examples=[0.21],
+    )
+    group_size: int | None = Field(
+        description="found crops of this identity; null unless group_by=identity", examples=[4]
+    )
+
+
+class QueryImage(BaseModel):
+    """An uploaded image."""
+
+    index: int = Field(description="position in the request, from 0", examples=[0])
+    file: str = Field(description="its file name", examples=["query.jpg"])
+
+
+class Nearest(BaseModel):
+    """The best score there was, for people who wonder why nothing matched."""
+
+    score: float = Field(examples=[0.83])
+    probability: float | None = Field(examples=[0.97])
+
+
+class SearchEntry(BaseModel):
+    """The answer to one query."""
+
+    images: list[QueryImage] = Field(description="the images that made this query")
+    status: Literal["matched", "unknown", "error"] = Field(
+        description="unknown: no crop reached min_score; error: the image could not be used"
+    )
+    matches: list[MatchRecord] = Field(description="best first")
+    nearest: Nearest | None = Field(
+        description="the best score, matching or not; null where no crop took part"
+    )
+    error: ImageProblem | None = Field(default=None, description="what is wrong with the image")
+
+
+class SearchAnswer(BaseModel):
+    """Answer to ``POST /search``."""
+
+    model: ModelName
+    gallery: str
+    min_score: float | None = Field(description="the line that was drawn; null where none was")
+    took_ms: dict[str, float] = Field(
+        description="milliseconds of decode, embed, query, rerank and in total",
+        examples=[{"decode": 1.9, "embed": 31.2, "query": 0.8, "total": 35.1}],
+    )
+    results: list[SearchEntry] = Field(
+        description="one an image, in order; combined: one, then the images that are unusable"
+    )
+
+
+class EmbeddingEntry(BaseModel):
+    """The embedding of one image, or why there is none."""
+
+    image: QueryImage
+    embedding: list[float] | str | None = Field(description="unit length")
+    error: ImageProblem | None = None
+
+
+class EmbedAnswer(BaseModel):
+    """Answer to ``POST /embed``."""
+
+    model: ModelName
+    dimension: int
+    took_ms: dict[str, float]
+    results: list[EmbeddingEntry] = Field(description="one an image, in order")
+
+
+class GalleryRecord(BaseModel):
+    """A gallery and its counts."""
+
+    name: str
+    model_sha256: str = Field(description="the only model whose embeddings it takes")
+    dimension: int
+    created: float = Field(description="seconds since 1970-01-01 UTC")
+    crops: int
+    identities: int
+    cameras: dict[str, int] = Field(description="crops of each camera")
+    bytes_on_disk: int
+    damaged: int = Field(description="crops left out because their row on disk is damaged")
+
+    @classmethod
+    def of(cls, stats: GalleryStats) -> Self:
+        """The record of a gallery."""
+        return cls(**asdict(stats))
+
+
+class Galleries(BaseModel):
+    """Every gallery, by name."""
+
+    galleries: list[GalleryRecord]
+
+
+class CropPage(BaseModel):
+    """Part of a listing, in the order of the crop ids."""
+
+    crops: list[CropRecord]
+    cursor: str | None = Field(description="asks for the next page; null on the last one")
+
+
+class EnrolmentEntry(BaseModel):
+    """What became of one crop."""
+
+    crop_id: str
+    status: Literal["created", "replaced", "error"]
+    error: ImageProblem | None = None
+
+
+class EnrolmentAnswer(BaseModel):
+    """Answer to a batch of crops; whatever it calls created or replaced is on disk."""
+
+    model: ModelName
+    took_ms: dict[str, float]
+    results: list[EnrolmentEntry] = Field(description="one a crop, in order")
+
+
+class Deleted(BaseModel):
+    """How many crops are gone."""
+
+    deleted: int
+
+
+class Alive(BaseModel):
+    """The process answers."""
+
+    status: Literal["ok"] = "ok"
+
+
+class ModelRecord(ModelName):
+    """What the manifest says of the model."""
+
+    input_height: int
+    input_width: int
+    dimension: int
+    metric: str
+    created: str | None
+    training_data: str | None
+    licence: str | None
+    accuracy: list[Accuracy]
+    calibration: Calibration | None
+
+
+class Providers(BaseModel):
+    """Where the work is done: cuda or cpu."""
+
+    network: str = Field(description="ONNX Runtime")
+    search: str = Field(description="FAISS")
+
+
+class Limits(BaseModel):
+    """What a request may cost."""
+
+    max_image_bytes: int
+    max_image_pixels: int
+    max_images: int
+    max_request_bytes: int
+    max_batch: int
+    max_queue: int
+
+
+class Info(BaseModel):
+    """Answer to ``GET /info``."""
+
+    version: str
+    model: ModelRecord
+    providers: Providers
+    limits: Limits
+    galleries: list[GalleryRecord]
