@@ -1,0 +1,273 @@
+"""The command line: ``python -m service serve | index | search | check | demo``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from service.crop_names import CropFile, LeftOut
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+cli = typer.Typer(
+    name="service",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Find the same person again across cameras.\n\nExit status: 0 all went well, 1 something "
+    "failed and stderr says what, 2 the command line is wrong, 130 interrupted.",
+)
+
+ModelFolder = Annotated[Path | None, typer.Option(help="model folder")]
+DataFolder = Annotated[Path | None, typer.Option(help="folder of the galleries")]
+Host = Annotated[str | None, typer.Option(help="address to listen on")]
+Port = Annotated[int | None, typer.Option(help="port to listen on; 0 picks one")]
+Device = Annotated[
+    Literal["auto", "cuda", "cpu"] | None, typer.Option(help="cuda refuses to fall back")
+]
+LogLevel = Annotated[
+    Literal["debug", "info", "warning", "error"] | None, typer.Option(help="least severe level")
+]
+Url = Annotated[str, typer.Option(help="where the service listens")]
+GalleryName = Annotated[str, typer.Option(help="name of the gallery")]
+Crops = Annotated[Path, typer.Argument(help="folder of crops, searched to its leaves")]
+Pattern = Annotated[
+    str | None,
+    typer.Option(
+        help="regular expression on the relative path with groups identity, camera, timestamp, "
+        "crop_id; without it Market-1501 names are read"
+    ),
+]
+ManifestFile = Annotated[
+    Path | None,
+    typer.Option(help=".csv or .jsonl: path, crop_id, identity, camera, timestamp"),
+]
+Images = Annotated[
+    list[Path], typer.Argument(help="crops of people", exists=True, dir_okay=False, readable=True)
+]
+TopK = Annotated[int | None, typer.Option(help="most matches an image")]
+Camera = Annotated[str | None, typer.Option(help="camera that took the images")]
+ExcludeSameCamera = Annotated[
+    bool, typer.Option("--exclude-same-camera", help="leave out crops of --camera")
+]
+Cameras = Annotated[
+    str | None, typer.Option(help="crops of these cameras only, separated by commas")
+]
+Moment = Annotated[str | None, typer.Option(help="ISO 8601 or seconds since 1970")]
+MinScore = Annotated[
+    float | None, typer.Option(help="least cosine; the model's calibrated threshold if absent")
+]
+Rerank = Annotated[bool, typer.Option("--rerank", help="order by k-reciprocal neighbours")]
+RerankTop = Annotated[int | None, typer.Option(help="how many of the nearest crops are re-ranked")]
+GroupBy = Annotated[
+    Literal["none", "identity"], typer.Option(help="identity: one match an identity")
+]
+Combine = Annotated[
+    bool, typer.Option("--combine", help="all images show one person and make one query")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="print the service's answer")]
+ModelPath = Annotated[Path, typer.Argument(help="model folder, or an ONNX file", exists=True)]
+People = Annotated[
+    Path, typer.Argument(help="people in the Market-1501 layout", exists=True, file_okay=False)
+]
+Once = Annotated[bool, typer.Option("--once", help="end after the table")]
+
+
+@cli.command()
+def serve(
+    model: ModelFolder = None,
+    data: DataFolder = None,
+    host: Host = None,
+    port: Port = None,
+    device: Device = None,
+    log_level: LogLevel = None,
+) -> None:
+    """Start the HTTP service; Ctrl-C or SIGTERM ends it.
+
+    Every setting is an environment variable REID_NAME; a flag wins over its variable.
+    """
+    flags: dict[str, Any] = {
+        "model": model,
+        "data": data,
+        "host": host,
+        "port": port,
+        "device": device,
+        "log_level": log_level,
+    }
+    with _errors_in_one_line():
+        from service.server import serve as run
+        from service.settings import Settings
+
+        run(Settings(**_given(flags)))
+
+
+@cli.command()
+def index(
+    folder: Crops,
+    gallery: GalleryName = "default",
+    pattern: Pattern = None,
+    manifest: ManifestFile = None,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Add a folder of crops to a gallery of a running service.
+
+    What is there already is skipped, so an interrupted run is resumed by repeating it. Files that
+    could not be indexed are listed at the end, and the exit status is 1.
+    """
+    if pattern is not None and manifest is not None:
+        raise typer.BadParameter("--pattern and --manifest exclude each other")
+    with _errors_in_one_line():
+        from service.client import Client
+        from service.indexer import IndexReport
+        from service.indexer import index as run
+
+        report = IndexReport()
+        try:
+            with Client(url, patient=True) as client:
+                run(client, gallery, _listing(folder, pattern, manifest), report)
+        finally:
+            print(report.summary())
+            for failed in report.failed:
+                print(f"failed: {failed.path}: {failed.reason}", file=sys.stderr)
+    if report.failed:
+        raise typer.Exit(1)
+
+
+@cli.command()
+def search(
+    images: Images,
+    gallery: GalleryName = "default",
+    top_k: TopK = None,
+    camera: Camera = None,
+    exclude_same_camera: ExcludeSameCamera = False,
+    cameras: Cameras = None,
+    since: Moment = None,
+    until: Moment = None,
+    min_score: MinScore = None,
+    rerank: Rerank = False,
+    rerank_top: RerankTop = None,
+    group_by: GroupBy = "none",
+    combine: Combine = False,
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Find the crops of a gallery that show the same people as some images.
+
+    The exit status is 1 where an image could not be used.
+    """
+    options = {
+        "gallery": gallery,
+        "top_k": top_k,
+        "camera": camera,
+        "exclude_same_camera": exclude_same_camera,
+        "cameras": cameras,
+        "since": since,
+        "until": until,
+        "min_score": min_score,
+        "rerank": rerank,
+        "rerank_top": rerank_top,
+        "group_by": group_by,
+        "combine": combine,
+    }
+    with _errors_in_one_line():
+        answer = _search(images, _given(options), url)
+    _print_answer(answer, as_json=as_json)
+
+
+@cli.command()
+def check(model: ModelPath) -> None:
+    """Say whether a model keeps the contract, and name every rule it breaks.
+
+    The exit status is 1 where it breaks one.
+    """
+    with _errors_in_one_line():
+        from service.contract import check_model
+
+        findings = check_model(model)
+    for finding in findings:
+        print(f"broken: {finding}")
+    if findings:
+        raise typer.Exit(1)
+    print(f"{model} keeps the contract")
+
+
+@cli.command()
+def demo(folder: People, model: ModelFolder = None, once: Once = False) -> None:
+    """Serve, index the folder, search its queries, print how well that went; then serve on."""
+    with _errors_in_one_line():
+        from service.demo import demo as run
+        from service.settings import Settings
+
+        run(folder, model or Settings().model, once=once)
+
+
+@contextmanager
+def _errors_in_one_line() -> Iterator[None]:
+    from pydantic import ValidationError
+
+    from service.client import ServiceError
+    from service.errors import ReidError
+
+    try:
+        yield
+    except (ReidError, ServiceError) as error:
+        _fail(str(error))
+    except ValidationError as error:
+        rules = (
+            f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors()
+        )
+        _fail("; ".join(rules))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+def _fail(message: str) -> None:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    raise typer.Exit(1) from None
+
+
+def _given(flags: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in flags.items() if value is not None}
+
+
+def _listing(
+    folder: Path, pattern: str | None, manifest: Path | None
+) -> Iterator[CropFile | LeftOut]:
+    from service import crop_names
+
+    if manifest is not None:
+        return crop_names.list_manifest(folder, manifest)
+    if pattern is not None:
+        return crop_names.list_pattern(folder, pattern)
+    return crop_names.list_market1501(folder)
+
+
+def _search(images: list[Path], options: Mapping[str, Any], url: str) -> dict[str, Any]:
+    from service.client import Client
+    from service.intake import Upload
+
+    uploads = [Upload(str(path), path.read_bytes()) for path in images]
+    with Client(url) as client:
+        return client.search(uploads, options)
+
+
+def _print_answer(answer: Mapping[str, Any], *, as_json: bool) -> None:
+    import json
+
+    from service.tables import search_table
+
+    print(json.dumps(answer, indent=2) if as_json else search_table(answer))
+    if any(entry["status"] == "error" for entry in answer["results"]):
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,161 @@
+"""The command line's way to a running service."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from service.gallery.base import Crop
+from service.intake import Upload
+
+_TRIES = 10
+_LONGEST_WAIT = 30.0
+
+
+class ServiceError(Exception):
+    """The service refused a request or cannot be reached; the message says why."""
+
+
+class Client:
+    """Talks to one service; several threads may share it.
+
+    Args:
+        url: where the service listens.
+        patient: wait and ask again where the service is overloaded, restarts or cannot be
+            reached; every request the client sends may be repeated without harm.
+    """
+
+    def __init__(self, url: str, *, patient: bool = False) -> None:
+        self._url = url
+        self._tries = _TRIES if patient else 1
+        try:
+            self._http = httpx.Client(base_url=url, timeout=httpx.Timeout(120.0, connect=5.0))
+        except (httpx.InvalidURL, TypeError) as error:
+            raise ServiceError(f"{url}: {error}") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._http.close()
+
+    def info(self) -> dict[str, Any]:
+        """What ``GET /info`` answers."""
+        return self._json("GET", "/info")
+
+    def ready(self) -> bool:
+        """Whether ``GET /readyz`` says so; False where nothing answers."""
+        try:
+            return self._http.get("/readyz").status_code == httpx.codes.OK
+        except httpx.TransportError:
+            return False
+
+    def provide_gallery(self, name: str) -> None:
+        """Create a gallery unless there is one of that name."""
+        answer = self._send("POST", "/galleries", json={"name": name})
+        if answer.status_code != httpx.codes.CONFLICT:
+            _checked(answer)
+
+    def crops(self, gallery: str) -> Iterator[Crop]:
+        """Every crop of a gallery, in the order of the ids."""
+        cursor: str | None = None
+        while True:
+            query = {"limit": 1000, **({"cursor": cursor} if cursor else {})}
+            page = self._json("GET", f"/galleries/{gallery}/crops", params=query)
+            yield from (Crop(**record) for record in page["crops"])
+            cursor = page["cursor"]
+            if cursor is None:
+                return
+
+    def add_crops(
+        self, gallery: str, uploads: Sequence[Upload], crops: Sequence[Crop]
+    ) -> list[dict[str, Any]]:
+        """Add or replace crops.
+
+        Args:
+            gallery: an existing gallery.
+            uploads: N image files.
+            crops: what is known of them; upload i shows crop i.
+
+        Returns:
+            N results: crop_id, status and, where it failed, error.
+        """
+        entries = [
+            {
+                "crop_id": crop.crop_id,
+                "identity": crop.identity,
+                "camera": crop.camera,
+                "timestamp": crop.timestamp,
+            }
+            for crop in crops
+        ]
+        answer = self._json(
+            "POST",
+            f"/galleries/{gallery}/crops",
+            data={"crops": json.dumps(entries)},
+            files=_parts(uploads),
+        )
+        results: list[dict[str, Any]] = answer["results"]
+        return results
+
+    def search(self, uploads: Sequence[Upload], options: Mapping[str, Any]) -> dict[str, Any]:
+        """Search for the people on some images.
+
+        Args:
+            uploads: image files.
+            options: form fields of ``POST /search``; those that are None are left out.
+
+        Returns:
+            The answer.
+        """
+        fields = {name: value for name, value in options.items() if value is not None}
+        return self._json("POST", "/search", data=fields, files=_parts(uploads))
+
+    def _json(self, method: str, path: str, **content: Any) -> dict[str, Any]:
+        body: dict[str, Any] = _checked(self._send(method, path, **content)).json()
+        return body
+
+    def _send(self, method: str, path: str, **content: Any) -> httpx.Response:
+        for tries_left in reversed(range(self._tries)):
+            try:
+                answer = self._http.request(method, path, **content)
+            except httpx.TransportError as error:
+                if not tries_left:
+                    reason = str(error) or type(error).__name__
+                    raise ServiceError(f"{self._url}: {reason}; is the service running?") from error
+                time.sleep(1.0)
+                continue
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or not tries_left:
+                return answer
+            time.sleep(_wait(answer))
+        raise AssertionError("the last try returns or raises")
+
+
+def _parts(uploads: Sequence[Upload]) -> list[tuple[str, tuple[str, bytes]]]:
+    return [("images", (upload.file, upload.data)) for upload in uploads]
+
+
+def _wait(answer: httpx.Response) -> float:
+    seconds = answer.headers.get("Retry-After", "")
+    return min(float(seconds), _LONGEST_WAIT) if seconds.isdecimal() else 1.0
+
+
+def _checked(answer: httpx.Response) -> httpx.Response:
+    if answer.is_success:
+        return answer
+    try:
+        problem = answer.json()
+        text = f"{problem['title']}: {problem['detail']}"
+    except (ValueError, KeyError, TypeError):
+        text = f"{answer.request.url} answered {answer.status_code} {answer.reason_phrase}"
+    raise ServiceError(text)

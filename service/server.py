@@ -1,0 +1,113 @@
+"""The process around the app: socket, signals, log."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from service.app import create_app
+from service.errors import Unavailable
+from service.settings import Settings, unknown_variables
+
+log = logging.getLogger(__name__)
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what is under way.
+
+    Args:
+        settings: every setting.
+
+    Raises:
+        ArtifactError: the model breaks the contract.
+        Unavailable: the address, the device or the data folder cannot be used.
+    """
+    logging.basicConfig(
+        level=settings.log_level.upper(),
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+    )
+    for name in unknown_variables(os.environ):
+        log.warning("%s is set but is no setting; it may be misspelt", name)
+    with bind(settings.host, settings.port) as listener:
+        app = create_app(settings)
+        log.info("listening on %s", url_of(listener))
+        _Server(app, settings).run(sockets=[listener])
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Take an address.
+
+    Args:
+        host: a name or an address, IPv4 or IPv6.
+        port: 0 lets the system pick one.
+
+    Returns:
+        A bound socket.
+
+    Raises:
+        Unavailable: there is no such address, or somebody has it.
+    """
+    try:
+        (family, kind, _, _, address), *_ = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        listener = socket.socket(family, kind)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise Unavailable(f"cannot listen on {host} port {port}: {error.strerror}") from error
+    return listener
+
+
+def url_of(listener: socket.socket) -> str:
+    """Where a bound socket is reached.
+
+    Args:
+        listener: bound to an IPv4 or IPv6 address.
+
+    Returns:
+        A URL without a path.
+    """
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn, which tells the app when it starts to drain and ends with status 0 after it."""
+
+    def __init__(self, app: FastAPI, settings: Settings) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=settings.drain_seconds,
+            )
+        )
+        self._lifecycle = app.state.parts.lifecycle
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        # After draining Uvicorn raises the signal again for whoever handled it before.
+        previous = {sig: signal.signal(sig, _nothing) for sig in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            super().run(sockets)
+        finally:
+            for sig, handler in previous.items():
+                signal.signal(sig, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._lifecycle.phase = "draining"
+        super().handle_exit(sig, frame)
+
+
+def _nothing(sig: int, frame: FrameType | None) -> None:
+    """The signal has done its work."""
