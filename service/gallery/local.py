@@ -1,0 +1,282 @@
+"""Galleries on this machine: SQLite is the truth, the searchable rows in memory are a view of it.
+
+::
+
+    <root>/lock                              held by the one process that serves this folder
+    <root>/galleries/<name>/gallery.sqlite3  one gallery; deleting it deletes the folder
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import os
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Literal
+
+from service.errors import Conflict, ModelMismatch, NotFound, ReidError, StorageFull, Unavailable
+from service.gallery import rules
+from service.gallery.base import GalleryStats
+from service.gallery.database import GalleryDatabase
+from service.gallery.local_gallery import DATABASE_NAME, LocalGallery
+from service.gallery.nearest import Gpu, resolve_device
+
+_log = logging.getLogger(__name__)
+_UNFINISHED = "."  # no gallery's name starts so: a folder half made or half removed
+_PROBE_BYTES = 64 * 1024
+
+
+class LocalGalleryStore:
+    """All galleries under one folder, served by one process.
+
+    Args:
+        root: the data folder; made if missing.
+        device: where unfiltered queries run. ``auto`` takes a GPU if FAISS can use one, ``cuda``
+            refuses to start without, ``cpu`` never does. Filtered queries run on the CPU always.
+
+    Raises:
+        Unavailable: the folder cannot be used, another process serves it, or there is no GPU.
+        StorageFull: the disk is full.
+    """
+
+    def __init__(self, root: Path, *, device: Literal["auto", "cuda", "cpu"] = "auto") -> None:
+        self._device = resolve_device(device)
+        self._gpu = Gpu(required=device == "cuda") if self._device == "cuda" else None
+        self._root = root
+        self._folder = root / "galleries"
+        self._galleries: dict[str, LocalGallery] = {}
+        self._unusable: dict[str, str] = {}
+        self._lock = threading.Lock()  # creating and deleting galleries, one at a time
+        with _disk_errors(root):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._held: IO[str] | None = _hold(root / "lock")
+        try:
+            self._load()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def device(self) -> Literal["cuda", "cpu"]:
+        """Where unfiltered queries run."""
+        return self._device
+
+    def create(self, name: str, model_sha256: str, dimension: int) -> LocalGallery:
+        """Create a gallery, durable on return.
+
+        Args:
+            name: 1..64 of ``a-z 0-9 _ -``.
+            model_sha256: the model whose embeddings it will hold.
+            dimension: their length.
+
+        Returns:
+            The empty gallery.
+
+        Raises:
+            Conflict: it exists.
+            InvalidInput: the name or the dimension breaks its rule.
+            StorageFull: the disk is full.
+        """
+        rules.check_name(name)
+        rules.check_dimension(dimension)
+        with self._changing():
+            if name in self._galleries or name in self._unusable:
+                raise Conflict(f"gallery {name!r} exists")
+            with _disk_errors(self._folder):
+                self._write_empty(name, model_sha256, dimension)
+            gallery = LocalGallery(self._folder / name, self._gpu)
+            self._galleries[name] = gallery
+            return gallery
+
+    def open(self, name: str, model_sha256: str) -> LocalGallery:
+        """An existing gallery.
+
+        Args:
+            name: the gallery's name.
+            model_sha256: the model in use.
+
+        Returns:
+            The gallery.
+
+        Raises:
+            NotFound: there is no such gallery.
+            ModelMismatch: another model filled it.
+            Unavailable: its file could not be read at the start.
+        """
+        gallery = self._galleries.get(name)
+        if gallery is None:
+            raise self._absent(name)
+        if gallery.model_sha256 != model_sha256:
+            raise ModelMismatch(
+                f"gallery {name!r} holds embeddings of model {gallery.model_sha256[:12]}, the "
+                f"service runs model {model_sha256[:12]}: run the service with the gallery's "
+                "model, or create another gallery and import the crops again"
+            )
+        return gallery
+
+    def stats(self) -> list[GalleryStats]:
+        """Stats of every gallery, by name."""
+        galleries = sorted(self._galleries.copy().items())
+        return [gallery.stats() for _, gallery in galleries]
+
+    def delete(self, name: str) -> int:
+        """Delete a gallery and everything in it, durable on return.
+
+        Args:
+            name: the gallery's name.
+
+        Returns:
+            How many crops it held; 0 for one that could not be read.
+
+        Raises:
+            NotFound: there is no such gallery.
+            Unavailable: the folder cannot be changed; nothing was deleted.
+        """
+        with self._changing():
+            gallery = self._galleries.get(name)
+            if gallery is None and name not in self._unusable:
+                raise self._absent(name)
+            doomed = self._unfinished_folder(name)
+            with _disk_errors(self._folder):
+                # One rename decides: before it the gallery is whole, after it gone. Emptying the
+                # folder may be interrupted; the next start goes on with it.
+                if gallery is None:
+                    (self._folder / name).rename(doomed)
+                    crops = 0
+                else:
+                    crops = gallery.retire(doomed)
+                self._galleries.pop(name, None)
+                self._unusable.pop(name, None)
+                _sync_folder(self._folder)
+            _remove(doomed)
+            return crops
+
+    def writable(self) -> bool:
+        """Whether a write would be accepted now: a small file can be written and synced."""
+        probe = self._root / ".probe"
+        try:
+            with probe.open("wb") as file:
+                file.write(bytes(_PROBE_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            return False
+        finally:
+            _unlink(probe)
+        return self._held is not None
+
+    def close(self) -> None:
+        """Finish writes and release files; what follows answers that the store is closed."""
+        with self._lock:
+            for gallery in self._galleries.values():
+                gallery.close()
+            if self._held is not None:
+                self._held.close()
+                self._held = None
+
+    def _load(self) -> None:
+        with _disk_errors(self._folder):
+            entries = sorted(self._folder.iterdir())
+        for entry in entries:
+            if entry.name.startswith(_UNFINISHED):
+                _log.info("%s: removing what an interrupted change left", entry)
+                _remove(entry)
+            elif entry.is_dir():
+                self._load_gallery(entry)
+
+    def _load_gallery(self, folder: Path) -> None:
+        try:
+            self._galleries[folder.name] = LocalGallery(folder, self._gpu)
+        except ReidError as error:
+            # The other galleries are sound; this one answers with the reason.
+            _log.error("gallery %r is not served: %s", folder.name, error)
+            self._unusable[folder.name] = str(error)
+
+    def _absent(self, name: str) -> ReidError:
+        if name in self._unusable:
+            return Unavailable(f"gallery {name!r} is not served: {self._unusable[name]}")
+        return NotFound(f"gallery {name[:80]!r} does not exist")
+
+    def _write_empty(self, name: str, model_sha256: str, dimension: int) -> None:
+        unfinished = self._unfinished_folder(name)
+        try:
+            unfinished.mkdir()
+            database = unfinished / DATABASE_NAME
+            GalleryDatabase.create(database, model_sha256, dimension, time.time())
+            _sync_folder(unfinished)
+            unfinished.rename(self._folder / name)
+        except BaseException:
+            _remove(unfinished)
+            raise
+        _sync_folder(self._folder)
+
+    def _unfinished_folder(self, name: str) -> Path:
+        return self._folder / f"{_UNFINISHED}{name}-{secrets.token_hex(4)}"
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        with self._lock:
+            if self._held is None:
+                raise Unavailable("the gallery store is closed")
+            yield
+
+
+def _hold(path: Path) -> IO[str]:
+    """Take the folder for this process; the system lets go of it even after ``kill -9``."""
+    file = path.open("a+", encoding="ascii")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        holder = file.read().strip()
+        file.close()
+        raise Unavailable(
+            f"{path.parent}: process {holder or 'unknown'} serves these galleries; two would lose "
+            "sight of each other's changes"
+        ) from None
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+    return file
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(entry: Path) -> None:
+    try:
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink(missing_ok=True)
+    except OSError as error:
+        _log.warning("%s: left for the next start: %s", entry, error)
+
+
+def _unlink(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        _log.warning("%s: not removed: %s", path, error)
+
+
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise StorageFull(f"{path}: {error.strerror}") from error
+        raise Unavailable(f"{path}: {error.strerror}") from error

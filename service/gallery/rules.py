@@ -1,0 +1,169 @@
+"""What every gallery accepts, whatever stores it: names, crops, embeddings, cursors."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import re
+import zlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import InvalidInput
+from service.gallery.base import Crop
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_MAX_CHARACTERS = 200
+_UNIT_TOLERANCE = 1e-3
+
+
+def check_name(name: str) -> None:
+    """Accept a gallery's name, which is also its folder's.
+
+    Args:
+        name: 1..64 of ``a-z 0-9 _ -``, starting with a letter or digit.
+
+    Raises:
+        InvalidInput: the name breaks the rule.
+    """
+    if not _NAME.fullmatch(name):
+        raise InvalidInput(
+            f"gallery name {name[:80]!r}: must be 1 to 64 characters of a-z, 0-9, '_' and '-', "
+            "starting with a letter or digit"
+        )
+
+
+def check_dimension(dimension: int) -> None:
+    """Accept the length of a gallery's embeddings.
+
+    Args:
+        dimension: 1..65536.
+
+    Raises:
+        InvalidInput: the dimension is out of range.
+    """
+    if not 1 <= dimension <= 65536:
+        raise InvalidInput(f"dimension {dimension}: must be 1 to 65536")
+
+
+def check_count(what: str, value: int) -> None:
+    """Accept a ``top_k`` or a page's limit.
+
+    Args:
+        what: the argument's name, for the message.
+        value: how many, >= 1.
+
+    Raises:
+        InvalidInput: fewer than one.
+    """
+    if value < 1:
+        raise InvalidInput(f"{what} {value}: must be at least 1")
+
+
+def check_crop(crop: Crop) -> None:
+    """Accept a crop's metadata.
+
+    Args:
+        crop: texts of 1..200 printable characters, a finite timestamp.
+
+    Raises:
+        InvalidInput: a field breaks its rule.
+    """
+    for what in ("crop_id", "identity", "camera", "digest"):
+        text = getattr(crop, what)
+        if text is None:
+            continue
+        if not (1 <= len(text) <= _MAX_CHARACTERS and text.isprintable()):
+            raise InvalidInput(
+                f"crop {crop.crop_id[:80]!r}: {what} must be 1 to {_MAX_CHARACTERS} printable "
+                "characters"
+            )
+    if crop.timestamp is not None and not math.isfinite(crop.timestamp):
+        raise InvalidInput(f"crop {crop.crop_id!r}: timestamp {crop.timestamp} is not finite")
+
+
+def unit_rows(
+    embeddings: NDArray[np.float32], count: int | None, dimension: int, owner: Callable[[int], str]
+) -> NDArray[np.float32]:
+    """Check embeddings and bring each row to length one in full float32 precision.
+
+    A network's rows are unit up to its own rounding; dividing once more makes an inner product of
+    two rows their cosine.
+
+    Args:
+        embeddings: (N, D) float32, finite, each row of length 1 within 0.001.
+        count: N, where it is known.
+        dimension: D of the gallery.
+        owner: names row i in a message, for example ``crop 'a'``.
+
+    Returns:
+        (N, D) float32, contiguous.
+
+    Raises:
+        InvalidInput: wrong shape, a non-finite or a non-unit row.
+    """
+    found = np.shape(embeddings)
+    if len(found) != 2 or found[1] != dimension or (count is not None and found[0] != count):
+        wanted = f"({'N' if count is None else count}, {dimension})"
+        raise InvalidInput(f"embeddings have shape {found}, must be {wanted}")
+    rows = np.ascontiguousarray(embeddings, dtype=np.float32)
+    # Huge but finite values overflow in float32 squares, so lengths are taken in float64.
+    lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64))
+    for index in np.flatnonzero(~(np.abs(lengths - 1.0) <= _UNIT_TOLERANCE)):
+        if not np.isfinite(rows[index]).all():
+            raise InvalidInput(f"{owner(int(index))}: embedding holds a value that is not finite")
+        raise InvalidInput(
+            f"{owner(int(index))}: embedding has length {lengths[index]:.6g}, must be 1 ± 0.001"
+        )
+    return np.asarray(rows / lengths[:, None], dtype=np.float32)
+
+
+def last_of_each(crops: Sequence[Crop]) -> list[int]:
+    """Positions of the crops that count when an id occurs twice: the last one wins.
+
+    Args:
+        crops: N crops.
+
+    Returns:
+        Ascending positions, one for each id.
+    """
+    return sorted({crop.crop_id: position for position, crop in enumerate(crops)}.values())
+
+
+def encode_cursor(crop_id: str) -> str:
+    """Make the opaque cursor of the page that follows this crop.
+
+    Args:
+        crop_id: the last crop of a page.
+
+    Returns:
+        URL-safe text.
+    """
+    text = crop_id.encode()
+    marked = zlib.crc32(text).to_bytes(4, "little") + text
+    return base64.urlsafe_b64encode(marked).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str) -> str:
+    """Read a cursor back.
+
+    Args:
+        cursor: what :func:`encode_cursor` made.
+
+    Returns:
+        The crop id it follows.
+
+    Raises:
+        InvalidInput: the cursor was cut, changed or made up.
+    """
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        crop_id = base64.b64decode(padded, altchars=b"-_", validate=True)[4:].decode()
+    except (binascii.Error, ValueError):
+        crop_id = ""
+    if encode_cursor(crop_id) != cursor:
+        raise InvalidInput(f"cursor {cursor[:80]!r}: not one this service made")
+    return crop_id

@@ -1,0 +1,236 @@
+"""A gallery in memory: rows that never change, and a moment of it that a query can hold on to."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import NotFound
+from service.gallery.base import Crop, Filter
+
+_UNKNOWN = -1
+_GROWTH = 1.5
+_COMPACT_FROM = 1024
+_COMPACT_SHARE = 0.2
+
+
+class Columns(NamedTuple):
+    """What a query reads of each slot, one array a field.
+
+    Attributes:
+        vectors: (S, D) float32, unit rows.
+        cameras: (S,) int32, a code for each camera, -1 where unknown.
+        identities: (S,) int32, a code for each identity, -1 where unknown.
+        timestamps: (S,) float64 seconds, NaN where unknown.
+    """
+
+    vectors: NDArray[np.float32]
+    cameras: NDArray[np.int32]
+    identities: NDArray[np.int32]
+    timestamps: NDArray[np.float64]
+
+    @classmethod
+    def empty(cls, slots: int, dimension: int) -> Columns:
+        """Room for so many slots."""
+        return cls(
+            np.empty((slots, dimension), np.float32),
+            np.empty(slots, np.int32),
+            np.empty(slots, np.int32),
+            np.empty(slots, np.float64),
+        )
+
+    def first(self, count: int) -> Columns:
+        """The first slots, without a copy."""
+        return Columns(
+            self.vectors[:count],
+            self.cameras[:count],
+            self.identities[:count],
+            self.timestamps[:count],
+        )
+
+    def fill(self, other: Columns) -> None:
+        """Copy shorter columns to the start of these."""
+        count = len(other.cameras)
+        self.vectors[:count] = other.vectors
+        self.cameras[:count] = other.cameras
+        self.identities[:count] = other.identities
+        self.timestamps[:count] = other.timestamps
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A gallery at one moment, safe to read without a lock.
+
+    Attributes:
+        columns: S slots; a slot once written never changes.
+        alive: (S,) bool, False where the crop was replaced or deleted since.
+        crops: the crop of each slot; longer than S once the gallery has grown.
+        camera_codes: code of each camera.
+        identity_codes: code of each identity.
+        generation: counts compactions; slots of two generations have nothing in common.
+    """
+
+    columns: Columns
+    alive: NDArray[np.bool_]
+    crops: list[Crop]
+    camera_codes: dict[str, int]
+    identity_codes: dict[str, int]
+    generation: int
+
+    def passing(self, where: Filter, chosen: Sequence[int] | None) -> NDArray[np.bool_]:
+        """Which slots a query may find.
+
+        Args:
+            where: the filter; ``crop_ids`` is answered by ``chosen``.
+            chosen: slots of ``where.crop_ids``, None where it is not given.
+
+        Returns:
+            (S,) bool.
+        """
+        mask = self.alive
+        if where.cameras is not None:
+            mask = mask & _has_code(self.columns.cameras, where.cameras, self.camera_codes)
+        if where.identities is not None:
+            mask = mask & _has_code(self.columns.identities, where.identities, self.identity_codes)
+        if where.not_camera is not None and where.not_camera in self.camera_codes:
+            mask = mask & (self.columns.cameras != self.camera_codes[where.not_camera])
+        if where.since is not None:
+            mask = mask & (self.columns.timestamps >= where.since)
+        if where.until is not None:
+            mask = mask & (self.columns.timestamps < where.until)
+        if chosen is not None:
+            among = np.zeros(len(mask), np.bool_)
+            among[np.asarray(chosen, np.int64)] = True
+            mask = mask & among
+        return mask
+
+    def count_cameras(self) -> dict[str, int]:
+        """Crops of each camera, by its name."""
+        counts = np.bincount(self.columns.cameras[self.alive] + 1, minlength=1)[1:]
+        names = sorted((name, code) for name, code in tuple(self.camera_codes.items()))
+        return {
+            name: int(counts[code]) for name, code in names if code < len(counts) and counts[code]
+        }
+
+    def count_identities(self) -> int:
+        """Distinct identities."""
+        codes = self.columns.identities[self.alive]
+        return len(np.unique(codes[codes != _UNKNOWN]))
+
+
+class LiveRows:
+    """The rows behind the snapshots. One thread changes them at a time, any number reads.
+
+    Rows are only ever appended; replacing or deleting a crop marks its old slot dead. Removing a
+    row from a flat index instead would shift every later row, a full pass for one deletion, and
+    would change what a running query reads, so that queries and writes had to wait for each other.
+    Once dead slots make up a fifth, the living move into fresh columns and the codes start anew.
+
+    Args:
+        dimension: D of the embeddings.
+    """
+
+    def __init__(self, dimension: int) -> None:
+        self._dimension = dimension
+        self._room = Columns.empty(0, dimension)
+        self._slots: dict[str, int] = {}
+        self._lock = threading.Lock()  # held while a snapshot is swapped, never during a search
+        self._now = Snapshot(self._room, np.empty(0, np.bool_), [], {}, {}, generation=0)
+
+    def __contains__(self, crop_id: str) -> bool:
+        return crop_id in self._slots
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def now(self) -> Snapshot:
+        """The gallery as it is."""
+        return self._now
+
+    def select(self, where: Filter) -> tuple[Snapshot, NDArray[np.bool_]]:
+        """The gallery as it is, and which of its slots pass the filter."""
+        with self._lock:
+            snapshot, chosen = self._now, None
+            if where.crop_ids is not None:
+                chosen = [self._slots[key] for key in where.crop_ids if key in self._slots]
+        return snapshot, snapshot.passing(where, chosen)
+
+    def find(self, crop_ids: Sequence[str]) -> tuple[Snapshot, list[int]]:
+        """The gallery as it is, and the slots of these crops. Raises NotFound."""
+        with self._lock:
+            try:
+                return self._now, [self._slots[crop_id] for crop_id in crop_ids]
+            except KeyError as error:
+                raise NotFound(f"crop {error.args[0]!r} is not in the gallery") from None
+
+    def reserve(self, count: int) -> None:
+        """Make room for more rows now, so that appending them cannot fail for want of memory."""
+        used = len(self._now.alive)
+        if used + count > len(self._room.cameras):
+            room = Columns.empty(max(used + count, int(used * _GROWTH)), self._dimension)
+            room.fill(self._now.columns)
+            self._room = room
+
+    def put(self, crops: Sequence[Crop], vectors: NDArray[np.float32]) -> None:
+        """Append crops; one that is already there is replaced.
+
+        Args:
+            crops: N crops with distinct ids.
+            vectors: (N, D) float32, unit rows.
+        """
+        self.reserve(len(crops))
+        before = self._now
+        start, total = len(before.alive), len(before.alive) + len(crops)
+        self._room.vectors[start:total] = vectors
+        for slot, crop in enumerate(crops, start):
+            self._room.cameras[slot] = _code(crop.camera, before.camera_codes)
+            self._room.identities[slot] = _code(crop.identity, before.identity_codes)
+            self._room.timestamps[slot] = np.nan if crop.timestamp is None else crop.timestamp
+        alive = np.concatenate([before.alive, np.ones(len(crops), np.bool_)])
+        alive[self._slots_of(crop.crop_id for crop in crops)] = False
+        before.crops.extend(crops)
+        with self._lock:
+            self._slots.update((crop.crop_id, slot) for slot, crop in enumerate(crops, start))
+            self._now = replace(before, columns=self._room.first(total), alive=alive)
+        self._compact_if_due()
+
+    def remove(self, crop_ids: Sequence[str]) -> None:
+        """Forget these crops; one that is not there is passed over."""
+        alive = self._now.alive.copy()
+        alive[self._slots_of(crop_ids)] = False
+        with self._lock:
+            for crop_id in crop_ids:
+                self._slots.pop(crop_id, None)
+            self._now = replace(self._now, alive=alive)
+        self._compact_if_due()
+
+    def _slots_of(self, crop_ids: Iterable[str]) -> NDArray[np.int64]:
+        slots = [self._slots[crop_id] for crop_id in crop_ids if crop_id in self._slots]
+        return np.array(slots, np.int64)
+
+    def _compact_if_due(self) -> None:
+        now = self._now
+        dead = len(now.alive) - len(self._slots)
+        if dead < _COMPACT_FROM or dead < _COMPACT_SHARE * len(now.alive):
+            return
+        living = np.flatnonzero(now.alive)
+        fresh = LiveRows(self._dimension)
+        fresh.put([now.crops[slot] for slot in living], now.columns.vectors[living])
+        with self._lock:
+            self._room, self._slots = fresh._room, fresh._slots
+            self._now = replace(fresh.now(), generation=now.generation + 1)
+
+
+def _code(label: str | None, codes: dict[str, int]) -> int:
+    return _UNKNOWN if label is None else codes.setdefault(label, len(codes))
+
+
+def _has_code(
+    column: NDArray[np.int32], labels: frozenset[str], codes: dict[str, int]
+) -> NDArray[np.bool_]:
+    return np.isin(column, [codes[label] for label in labels if label in codes])

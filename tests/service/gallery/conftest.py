@@ -1,0 +1,121 @@
+"""Galleries to test, and a slow exact one to compare them with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from service.gallery.base import Crop, Filter, Gallery, GalleryStore, Hit
+from service.gallery.local import LocalGalleryStore
+
+Reopen = Callable[[], GalleryStore]
+
+
+@pytest.fixture
+def draw() -> Callable[..., NDArray[np.float32]]:
+    """Draws random unit rows: ``draw(rows, dimension, seed)``."""
+
+    def unit_rows(rows: int, dimension: int = 8, seed: int = 0) -> NDArray[np.float32]:
+        drawn = np.random.default_rng(seed).standard_normal((rows, dimension))
+        return (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
+
+    return unit_rows
+
+
+@dataclass
+class Oracle:
+    """A gallery as a dictionary; every answer by a plain loop."""
+
+    rows: dict[str, tuple[Crop, NDArray[np.float32]]] = field(default_factory=dict)
+
+    def upsert(self, crops: Sequence[Crop], embeddings: NDArray[np.float32]) -> int:
+        before = len(self.rows)
+        self.rows.update({c.crop_id: (c, e) for c, e in zip(crops, embeddings, strict=True)})
+        return len(self.rows) - before
+
+    def delete(self, where: Filter) -> int:
+        doomed = [crop.crop_id for crop in self.listed(where)]
+        for crop_id in doomed:
+            del self.rows[crop_id]
+        return len(doomed)
+
+    def listed(self, where: Filter) -> list[Crop]:
+        return sorted(
+            (crop for crop, _ in self.rows.values() if passes(crop, where)),
+            key=lambda crop: crop.crop_id,
+        )
+
+    def query(self, embeddings: NDArray[np.float32], top_k: int, where: Filter) -> list[list[Hit]]:
+        crops = self.listed(where)
+        answer = []
+        for query in embeddings:
+            hits = [Hit(crop, cosine(query, self.rows[crop.crop_id][1])) for crop in crops]
+            answer.append(sorted(hits, key=lambda hit: (-hit.score, hit.crop.crop_id))[:top_k])
+        return answer
+
+    def assert_answers(
+        self, gallery: Gallery, embeddings: NDArray[np.float32], top_k: int, where: Filter
+    ) -> None:
+        """Same crops with the same metadata in the same order, same cosines."""
+        found = gallery.query(embeddings, top_k, where)
+        expected = self.query(embeddings, top_k, where)
+        assert len(found) == len(expected)
+        for hits, others in zip(found, expected, strict=True):
+            assert [hit.crop for hit in hits] == [hit.crop for hit in others]
+            np.testing.assert_allclose(
+                [hit.score for hit in hits], [hit.score for hit in others], rtol=0, atol=1e-5
+            )
+
+
+def cosine(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    dot = math.fsum(float(a) * float(b) for a, b in zip(one, other, strict=True))
+    lengths = [math.sqrt(math.fsum(float(a) ** 2 for a in row)) for row in (one, other)]
+    return float(np.float32(dot / lengths[0] / lengths[1]))
+
+
+def passes(crop: Crop, where: Filter) -> bool:
+    """The filter, word by word as ``Filter`` documents it."""
+    in_window = crop.timestamp is not None or (where.since is None and where.until is None)
+    return (
+        (where.cameras is None or crop.camera in where.cameras)
+        and (where.not_camera is None or crop.camera != where.not_camera)
+        and in_window
+        and (where.since is None or (crop.timestamp or 0.0) >= where.since)
+        and (where.until is None or (crop.timestamp or 0.0) < where.until)
+        and (where.identities is None or crop.identity in where.identities)
+        and (where.crop_ids is None or crop.crop_id in where.crop_ids)
+    )
+
+
+@pytest.fixture(params=["local"])
+def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Reopen]:
+    """Opens the store of this test, closing it first where it is open."""
+    opened: list[GalleryStore] = []
+
+    def open_again() -> GalleryStore:
+        while opened:
+            opened.pop().close()
+        opened.append(LocalGalleryStore(tmp_path / "data", device="cpu"))
+        return opened[-1]
+
+    yield open_again
+    while opened:
+        opened.pop().close()
+
+
+@pytest.fixture
+def store(reopen: Reopen) -> GalleryStore:
+    """An empty store."""
+    return reopen()
+
+
+@pytest.fixture
+def oracle() -> Oracle:
+    """An empty slow exact gallery."""
+    return Oracle()

@@ -1,0 +1,431 @@
+"""What every gallery must do, whatever stores it, compared with a slow exact one."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from service.errors import Conflict, InvalidInput, ModelMismatch, NotFound
+from service.gallery.base import Crop, Filter
+
+MODEL = "a" * 64
+EVERYTHING = Filter()
+FILTERS = [
+    EVERYTHING,
+    Filter(cameras=frozenset({"c1", "c2"})),
+    Filter(cameras=frozenset()),
+    Filter(cameras=frozenset({"nowhere"})),
+    Filter(not_camera="c1"),
+    Filter(not_camera="nowhere"),
+    Filter(since=3.0),
+    Filter(until=3.0),
+    Filter(since=2.0, until=5.0),
+    Filter(since=5.0, until=2.0),
+    Filter(identities=frozenset({"ann", "o'neil", "张伟"})),
+    Filter(crop_ids=frozenset({"00", "07", "13", "absent"})),
+    Filter(crop_ids=frozenset()),
+    Filter(cameras=frozenset({"c0", "c1"}), not_camera="c1", since=1.0),
+    Filter(identities=frozenset({"ann"}), until=6.0, crop_ids=frozenset({"00", "01", "05"})),
+]
+
+
+def some_crops(count: int, seed: int = 0, pool: int = 100) -> list[Crop]:
+    """Crops with and without each field; ids may repeat when the pool is small."""
+    rng = np.random.default_rng(seed)
+    ids = (
+        rng.permutation(max(pool, count))[:count]
+        if pool >= count
+        else rng.integers(pool, size=count)
+    )
+    return [
+        Crop(
+            crop_id=f"{number:02d}",
+            identity=[None, "ann", "bob", "o'neil", "张伟"][rng.integers(5)],
+            camera=[None, "c0", "c1", "c2"][rng.integers(4)],
+            timestamp=[None, *map(float, range(8))][rng.integers(9)],
+            digest=[None, "d" * 64][rng.integers(2)],
+        )
+        for number in ids
+    ]
+
+
+def filled(store, oracle, draw, count: int = 100, dimension: int = 8):
+    gallery = store.create("g", MODEL, dimension)
+    crops, rows = some_crops(count), draw(count, dimension)
+    assert gallery.upsert(crops, rows) == count
+    oracle.upsert(crops, rows)
+    return gallery
+
+
+def listed(gallery, where, limit):
+    """All pages, joined."""
+    crops, cursor = [], None
+    while True:
+        page = gallery.page(where, limit, cursor)
+        assert len(page.crops) <= limit
+        crops.extend(page.crops)
+        if page.cursor is None:
+            return crops
+        cursor = page.cursor
+
+
+class TestQuery:
+    @pytest.mark.parametrize("where", FILTERS, ids=repr)
+    def test_filters_are_exact(self, store, oracle, draw, where):
+        gallery = filled(store, oracle, draw)
+        for queries in (draw(1, seed=1), draw(9, seed=2)):
+            oracle.assert_answers(gallery, queries, 7, where)
+
+    @pytest.mark.parametrize("queries", [1, 2, 9])
+    @pytest.mark.parametrize("top_k", [1, 5, 100, 10_000])
+    def test_every_size_of_question(self, store, oracle, draw, queries, top_k):
+        gallery = filled(store, oracle, draw)
+        oracle.assert_answers(gallery, draw(queries, seed=3), top_k, EVERYTHING)
+
+    def test_few_and_many_rows_pass(self, store, oracle, draw):
+        gallery = store.create("g", MODEL, 16)
+        crops = [Crop(f"{i:04d}", camera="rare" if i % 50 == 0 else "busy") for i in range(1500)]
+        rows = draw(1500, 16)
+        gallery.upsert(crops, rows)
+        oracle.upsert(crops, rows)
+        for where in (
+            EVERYTHING,
+            Filter(cameras=frozenset({"rare"})),
+            Filter(not_camera="rare"),
+            Filter(crop_ids=frozenset({"0003"})),
+        ):
+            for queries in (draw(1, 16, seed=4), draw(6, 16, seed=5)):
+                oracle.assert_answers(gallery, queries, 12, where)
+
+    @pytest.mark.parametrize("queries", [1, 6])
+    @pytest.mark.parametrize("where", [EVERYTHING, Filter(not_camera="x")], ids=["all", "filtered"])
+    def test_ties_come_in_the_order_of_ids(self, store, draw, queries, where):
+        gallery = store.create("g", MODEL, 8)
+        near, far = draw(2)
+        ids = [f"{i:03d}" for i in np.random.default_rng(0).permutation(300)]
+        crops = [Crop(crop_id, camera="x" if crop_id > "290" else "y") for crop_id in ids]
+        gallery.upsert(crops, np.stack([near if crop_id < "200" else far for crop_id in ids]))
+        hits = gallery.query(np.stack([near] * queries), 10, where)
+        assert [[hit.crop.crop_id for hit in one] for one in hits] == [
+            [f"{i:03d}" for i in range(10)]
+        ] * queries
+
+    def test_a_crop_finds_itself_with_cosine_one(self, store, draw):
+        gallery = store.create("g", MODEL, 512)
+        rows = draw(20, 512)
+        gallery.upsert([Crop(f"{i:02d}") for i in range(20)], rows)
+        for i, hits in enumerate(gallery.query(rows, 1, EVERYTHING)):
+            assert hits[0].crop.crop_id == f"{i:02d}"
+            assert hits[0].score == pytest.approx(1.0, abs=1e-6)
+            assert -1.0 <= hits[0].score <= 1.0
+
+    def test_an_empty_gallery_answers_with_nothing(self, store, draw):
+        gallery = store.create("g", MODEL, 8)
+        assert gallery.query(draw(3), 5, EVERYTHING) == [[], [], []]
+        assert gallery.query(draw(0), 5, EVERYTHING) == []
+
+    @pytest.mark.parametrize(
+        ("queries", "message"),
+        [
+            (np.zeros((1, 8), np.float32), "query 0: embedding has length 0"),
+            (np.full((1, 8), np.nan, np.float32), "query 0: .* not finite"),
+            (np.full((1, 8), 3e38, np.float32), "query 0: embedding has length"),
+            (np.zeros((1, 7), np.float32), r"shape \(1, 7\), must be \(N, 8\)"),
+            (np.zeros(8, np.float32), r"shape \(8,\), must be \(N, 8\)"),
+        ],
+    )
+    def test_a_bad_query_is_named(self, store, oracle, draw, queries, message):
+        gallery = filled(store, oracle, draw)
+        with pytest.raises(InvalidInput, match=message):
+            gallery.query(queries, 1, EVERYTHING)
+
+    def test_top_k_below_one_is_refused(self, store, oracle, draw):
+        gallery = filled(store, oracle, draw)
+        with pytest.raises(InvalidInput, match="top_k 0"):
+            gallery.query(draw(1), 0, EVERYTHING)
+
+
+class TestUpsert:
+    def test_counts_new_ids_and_replaces_known_ones(self, store, oracle, draw):
+        gallery = filled(store, oracle, draw, 10)
+        known = some_crops(10)[3].crop_id
+        crops, rows = [Crop(known, identity="new"), Crop("zz")], draw(2, seed=9)
+        assert gallery.upsert(crops, rows) == 1
+        oracle.upsert(crops, rows)
+        assert gallery.get(known) == crops[0]
+        assert gallery.stats().crops == 11
+        np.testing.assert_allclose(gallery.embeddings([known, "zz"]), rows, atol=1e-6)
+        oracle.assert_answers(gallery, draw(2, seed=10), 11, EVERYTHING)
+
+    def test_the_last_of_equal_ids_wins(self, store, draw):
+        gallery = store.create("g", MODEL, 8)
+        rows = draw(3)
+        assert gallery.upsert([Crop("a", "one"), Crop("b"), Crop("a", "two")], rows) == 2
+        assert gallery.get("a").identity == "two"
+        np.testing.assert_allclose(gallery.embeddings(["a", "b"]), rows[[2, 1]], atol=1e-6)
+
+    def test_nothing_is_fine(self, store):
+        assert store.create("g", MODEL, 8).upsert([], np.empty((0, 8), np.float32)) == 0
+
+    @pytest.mark.parametrize(
+        "crop",
+        [
+            Crop(""),
+            Crop("x" * 201),
+            Crop("a\nb"),
+            Crop("a\x00b"),
+            Crop("\ud800"),
+            Crop("ok", identity=""),
+            Crop("ok", camera="\x07"),
+            Crop("ok", digest="x" * 201),
+            Crop("ok", timestamp=float("nan")),
+            Crop("ok", timestamp=float("inf")),
+        ],
+        ids=repr,
+    )
+    def test_a_bad_crop_changes_nothing(self, store, draw, crop):
+        gallery = store.create("g", MODEL, 8)
+        with pytest.raises(InvalidInput):
+            gallery.upsert([Crop("good"), crop], draw(2))
+        assert gallery.stats().crops == 0
+        assert gallery.page(EVERYTHING, 10).crops == ()
+
+    @pytest.mark.parametrize("bad", [np.nan, np.inf, 0.5, -2.0])
+    def test_a_bad_embedding_is_named_and_changes_nothing(self, store, draw, bad):
+        gallery = store.create("g", MODEL, 8)
+        rows = draw(3)
+        rows[1] = 0.0
+        rows[1, 0] = bad
+        with pytest.raises(InvalidInput, match="'culprit'"):
+            gallery.upsert([Crop("a"), Crop("culprit"), Crop("c")], rows)
+        assert gallery.stats().crops == 0
+
+    @pytest.mark.parametrize("shape", [(1, 8), (2, 7), (2, 8, 1), (16,)])
+    def test_a_wrong_shape_is_named(self, store, shape):
+        gallery = store.create("g", MODEL, 8)
+        with pytest.raises(InvalidInput, match=r"must be \(2, 8\)"):
+            gallery.upsert([Crop("a"), Crop("b")], np.zeros(shape, np.float32))
+
+    def test_longest_and_oddest_allowed_texts_survive(self, store, reopen, draw):
+        gallery = store.create("g", MODEL, 8)
+        crops = [Crop("x" * 200, "ü" * 200), Crop("'; DROP TABLE crops; --", camera='"%_\\')]
+        gallery.upsert(crops, draw(2))
+        gallery = reopen().open("g", MODEL)
+        assert [gallery.get(crop.crop_id) for crop in crops] == crops
+        assert gallery.page(Filter(cameras=frozenset({'"%_\\'})), 10).crops == (crops[1],)
+
+
+class TestPage:
+    @pytest.mark.parametrize("limit", [1, 7, 99, 100, 101])
+    def test_pages_join_to_the_whole(self, store, oracle, draw, limit):
+        gallery = filled(store, oracle, draw)
+        assert listed(gallery, EVERYTHING, limit) == oracle.listed(EVERYTHING)
+
+    @pytest.mark.parametrize("where", FILTERS, ids=repr)
+    def test_filters_are_exact(self, store, oracle, draw, where):
+        gallery = filled(store, oracle, draw)
+        assert listed(gallery, where, 6) == oracle.listed(where)
+
+    def test_changes_between_pages_neither_repeat_nor_skip(self, store, oracle, draw):
+        gallery = filled(store, oracle, draw, 20)
+        ids = [crop.crop_id for crop in oracle.listed(EVERYTHING)]
+        first = gallery.page(EVERYTHING, 10)
+        gallery.delete(Filter(crop_ids=frozenset({ids[9], ids[12]})))
+        gallery.upsert([Crop("!before all")], draw(1))
+        rest = gallery.page(EVERYTHING, 100, first.cursor)
+        assert [crop.crop_id for crop in rest.crops] == [*ids[10:12], *ids[13:]]
+
+    @pytest.mark.parametrize("cursor", ["", "!", "AAAA", "x" * 5000, "ä", "AAAAAGFi", "A A="])
+    def test_a_broken_cursor_is_refused(self, store, oracle, draw, cursor):
+        gallery = filled(store, oracle, draw)
+        with pytest.raises(InvalidInput, match="cursor"):
+            gallery.page(EVERYTHING, 10, cursor)
+
+    def test_a_cut_cursor_is_refused(self, store, oracle, draw):
+        gallery = filled(store, oracle, draw)
+        cursor = gallery.page(EVERYTHING, 10).cursor
+        assert cursor.replace("-", "").replace("_", "").isalnum()
+        with pytest.raises(InvalidInput, match="cursor"):
+            gallery.page(EVERYTHING, 10, cursor[:-1])
+
+    def test_a_limit_below_one_is_refused(self, store, oracle, draw):
+        gallery = filled(store, oracle, draw)
+        with pytest.raises(InvalidInput, match="limit 0"):
+            gallery.page(EVERYTHING, 0)
+
+
+class TestDelete:
+    @pytest.mark.parametrize("where", FILTERS, ids=repr)
+    def test_filters_are_exact(self, store, reopen, oracle, draw, where):
+        gallery = filled(store, oracle, draw)
+        assert gallery.delete(where) == oracle.delete(where)
+        for again in (False, True):
+            gallery = reopen().open("g", MODEL) if again else gallery
+            assert listed(gallery, EVERYTHING, 1000) == oracle.listed(EVERYTHING)
+            oracle.assert_answers(gallery, draw(2, seed=7), 100, EVERYTHING)
+
+    def test_what_is_deleted_is_gone(self, store, draw):
+        gallery = store.create("g", MODEL, 8)
+        gallery.upsert([Crop("a"), Crop("b")], draw(2))
+        assert gallery.delete(Filter(crop_ids=frozenset({"a"}))) == 1
+        assert gallery.delete(Filter(crop_ids=frozenset({"a"}))) == 0
+        with pytest.raises(NotFound, match="'a'"):
+            gallery.get("a")
+        with pytest.raises(NotFound, match="'a'"):
+            gallery.embeddings(["b", "a"])
+
+
+def test_get_and_embeddings(store, oracle, draw):
+    gallery = filled(store, oracle, draw)
+    ids = [crop.crop_id for crop in oracle.listed(EVERYTHING)][::-3]
+    rows = gallery.embeddings(ids)
+    assert rows.dtype == np.float32
+    np.testing.assert_allclose(rows, [oracle.rows[crop_id][1] for crop_id in ids], atol=1e-6)
+    assert gallery.embeddings([]).shape == (0, 8)
+    assert [gallery.get(crop_id) for crop_id in ids] == [oracle.rows[i][0] for i in ids]
+
+
+def test_stats(store, oracle, draw):
+    gallery = filled(store, oracle, draw)
+    crops = oracle.listed(EVERYTHING)
+    stats = gallery.stats()
+    assert (stats.name, stats.model_sha256, stats.dimension) == ("g", MODEL, 8)
+    assert stats.crops == len(crops)
+    assert stats.identities == len({crop.identity for crop in crops} - {None})
+    assert stats.cameras == {
+        camera: sum(crop.camera == camera for crop in crops) for camera in ("c0", "c1", "c2")
+    }
+    assert stats.bytes_on_disk > 0
+    assert stats.created > 1.7e9
+    assert stats.damaged == 0
+    gallery.delete(Filter(cameras=frozenset({"c1"})))
+    assert set(gallery.stats().cameras) == {"c0", "c2"}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_operations(store, reopen, oracle, draw, seed):
+    """Upsert, replace, delete, filter, query and reopen at random; few rows, so that many tie."""
+    rng = np.random.default_rng(seed)
+    gallery = store.create("g", MODEL, 8)
+    rows = draw(15, seed=seed)
+    for step in range(80):
+        match rng.integers(10):
+            case 0:
+                where = FILTERS[rng.integers(1, len(FILTERS))]
+                assert gallery.delete(where) == oracle.delete(where)
+            case 1:
+                gallery = reopen().open("g", MODEL)
+            case 2 | 3 | 4:
+                crops = some_crops(int(rng.integers(1, 12)), seed=1000 * seed + step, pool=40)
+                crops = list({crop.crop_id: crop for crop in crops}.values())
+                drawn = rows[rng.integers(len(rows), size=len(crops))]
+                assert gallery.upsert(crops, drawn) == oracle.upsert(crops, drawn)
+            case _:
+                where = FILTERS[rng.integers(len(FILTERS))]
+                queries = draw(int(rng.integers(1, 7)), seed=step)
+                oracle.assert_answers(gallery, queries, int(rng.integers(1, 15)), where)
+    assert listed(gallery, EVERYTHING, 9) == oracle.listed(EVERYTHING)
+    assert gallery.stats().crops == len(oracle.rows)
+
+
+class TestStore:
+    def test_galleries_survive_a_restart(self, store, reopen, oracle, draw):
+        filled(store, oracle, draw)
+        store.create("empty", "b" * 64, 4)
+        again = reopen()
+        assert [(one.name, one.crops) for one in again.stats()] == [("empty", 0), ("g", 100)]
+        gallery = again.open("g", MODEL)
+        assert gallery.name == "g"
+        oracle.assert_answers(gallery, draw(5, seed=6), 20, FILTERS[4])
+
+    def test_creating_twice_conflicts(self, store):
+        store.create("g", MODEL, 8)
+        with pytest.raises(Conflict, match="'g' exists"):
+            store.create("g", MODEL, 8)
+
+    @pytest.mark.parametrize(
+        "name", ["", "A", "-a", "_a", "a/b", "..", "a b", "x" * 65, "ä", "a\n", ".a"]
+    )
+    def test_a_bad_name_is_refused(self, store, name):
+        with pytest.raises(InvalidInput, match="gallery name"):
+            store.create(name, MODEL, 8)
+        with pytest.raises(NotFound):
+            store.open(name, MODEL)
+        with pytest.raises(NotFound):
+            store.delete(name)
+
+    @pytest.mark.parametrize("name", ["a", "0", "x" * 64, "a-b_c"])
+    def test_a_good_name_is_taken(self, store, name):
+        assert store.create(name, MODEL, 8).name == name
+
+    @pytest.mark.parametrize("dimension", [0, -1, 65537])
+    def test_a_bad_dimension_is_refused(self, store, dimension):
+        with pytest.raises(InvalidInput, match=f"dimension {dimension}"):
+            store.create("g", MODEL, dimension)
+
+    def test_another_model_is_refused(self, store):
+        store.create("g", MODEL, 8)
+        with pytest.raises(ModelMismatch, match="import the crops again"):
+            store.open("g", "b" * 64)
+
+    def test_deleting_a_gallery(self, store, reopen, oracle, draw):
+        gallery = filled(store, oracle, draw)
+        assert store.delete("g") == 100
+        for forgotten in (lambda: store.open("g", MODEL), lambda: store.delete("g")):
+            with pytest.raises(NotFound, match="'g'"):
+                forgotten()
+        for late in (
+            lambda: gallery.query(draw(1), 1, EVERYTHING),
+            lambda: gallery.upsert([Crop("a")], draw(1)),
+            lambda: gallery.page(EVERYTHING, 1),
+            lambda: gallery.delete(EVERYTHING),
+            lambda: gallery.get("00"),
+        ):
+            with pytest.raises(NotFound, match="'g'"):
+                late()
+        assert store.create("g", "b" * 64, 4).stats().crops == 0
+        assert [one.model_sha256 for one in reopen().stats()] == ["b" * 64]
+
+    def test_it_says_that_it_is_writable(self, store):
+        assert store.writable()
+
+
+def test_queries_run_while_one_writes(store, oracle, draw):
+    """A query sees each write whole or not at all: the pair of crops always has one label."""
+    gallery = filled(store, oracle, draw, 60)
+    pair = draw(2, seed=1000)
+    gallery.upsert([Crop("p1", identity="0"), Crop("p2", identity="0")], pair)
+    stop = threading.Event()
+
+    def write():
+        for label in range(1, 61):
+            gallery.upsert([Crop("p1", identity=str(label)), Crop("p2", identity=str(label))], pair)
+            crops = [Crop(f"extra{label}")]
+            gallery.upsert(crops, draw(1, seed=label))
+            if label % 2:
+                gallery.delete(Filter(crop_ids=frozenset({f"extra{label}"})))
+        stop.set()
+
+    def read(seed):
+        seen = 0
+        while not stop.is_set() or seen == 0:
+            hits = gallery.query(pair, 1, EVERYTHING if seed % 2 else Filter(not_camera="c1"))
+            labels = {one[0].crop.identity for one in hits}
+            assert [one[0].crop.crop_id for one in hits] == ["p1", "p2"]
+            assert len(labels) == 1
+            assert len(gallery.page(EVERYTHING, 1000).crops) >= 62
+            assert gallery.stats().crops >= 62
+            seen += 1
+        return seen
+
+    with ThreadPoolExecutor(5) as threads:
+        reading = [threads.submit(read, seed) for seed in range(4)]
+        try:
+            threads.submit(write).result(timeout=120)
+        finally:
+            stop.set()
+        assert all(one.result(timeout=60) > 0 for one in reading)
+    assert gallery.stats().crops == 62 + 30
