@@ -27,11 +27,11 @@ _SPARE = 8
 # multiply with fewer bits (TF32 has 10), so its margin is wider.
 _MARGIN_CPU = 1e-5
 _MARGIN_GPU = 4e-3
-# Copying a row costs about as much as multiplying it by a few queries.
+# FAISS reads the rows once for each query but stores no scores; a matrix product reads them once for
+# the batch. On 100,000 rows of 512 or 2048 and two cores they meet between four and eight queries.
+_SINGLES = 4
+# A batch copies the rows that pass next to each other where that costs less than scoring all.
 _FEW = 1 / 8
-# FAISS reads all rows once for each query but never stores their scores; a matrix product reads
-# them once for the batch. With the FAISS wheel's 2 threads on 100,000 x 512 they meet near four.
-_BATCH = 4
 _BLOCK_ELEMENTS = 1 << 24
 _RESCORED_ROWS = 2048
 # What every GPU build selects in one go.
@@ -214,8 +214,7 @@ def _candidates(
         if found is not None:
             return *found, _MARGIN_GPU
     vectors = snapshot.columns.vectors
-    few = np.count_nonzero(mask) <= _FEW * len(mask)
-    if few or len(queries) >= _BATCH:
+    if len(queries) > _SINGLES:
         return *_by_product(vectors, mask, queries, fetch), _MARGIN_CPU
     return *_by_faiss(vectors, mask, queries, fetch), _MARGIN_CPU
 
@@ -225,10 +224,10 @@ def _by_faiss(
 ) -> tuple[Scores, Slots]:
     scores = np.empty((len(queries), fetch), np.float32)
     slots = np.empty((len(queries), fetch), np.int64)
-    selector = None
-    if not mask.all():
-        bits = np.packbits(mask, bitorder="little")  # FAISS points into it until the search ends
-        selector = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
+    # Also where all rows pass: with a selector FAISS splits the rows of a single query over its
+    # threads, without one it is two to three times slower.
+    bits = np.packbits(mask, bitorder="little")
+    selector = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
     faiss.knn_inner_product(
         faiss.swig_ptr(queries),
         faiss.swig_ptr(vectors),
