@@ -1,0 +1,145 @@
+"""A real model, small enough to build in every test run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.artifact import Manifest, sha256_of, write_manifest
+from service.testing import TINY_CALIBRATION
+
+HEIGHT, WIDTH, DIMENSION = 64, 32, 48
+IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+
+
+# From the flat features to the output: operator, sources, result, attributes.
+UNIT = ("LpNormalization", ["rows"], "OUTPUT", {"axis": 1, "p": 2})
+ENDINGS = {
+    "unit": [("Identity", ["features"], "rows", {}), UNIT],
+    "long": [("Identity", ["features"], "OUTPUT", {})],
+    "half": [("Cast", ["features"], "OUTPUT", {"to": 10})],  # float16
+    "constant": [
+        ("Mul", ["features", "0"], "nothing", {}),
+        ("Add", ["nothing", "1"], "rows", {}),
+        UNIT,
+    ],
+    "nan": [
+        ("Mul", ["features", "0"], "nothing", {}),
+        ("Div", ["nothing", "nothing"], "OUTPUT", {}),
+    ],
+    # The logarithm is undefined for the darkest cells, which only black images have.
+    "nan-when-black": [("Add", ["features", "2"], "sum", {}), ("Log", ["sum"], "rows", {}), UNIT],
+    # As batch normalisation does that was left in training mode.
+    "batch": [
+        ("ReduceMean", ["features"], "mean_row", {"axes": [0]}),
+        ("Mul", ["mean_row", "0.5"], "share", {}),
+        ("Sub", ["features", "share"], "rows", {}),
+        UNIT,
+    ],
+    "first": [("Gather", ["features", "first"], "rows", {"axis": 0}), UNIT],
+}
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A network whose embedding is a 4x4 grid of mean colours; every field can break a rule."""
+
+    input_name: str = "images"
+    input_type: str = "uint8"
+    input_shape: tuple[int | str, ...] = ("N", HEIGHT, WIDTH, 3)
+    output_name: str = "embeddings"
+    output_shape: tuple[int | str, ...] = ("N", DIMENSION)
+    second_input: bool = False
+    ending: str = "unit"
+
+
+def build_onnx(path: Path, graph: Graph) -> Path:
+    """Write the network."""
+    onnx = pytest.importorskip("onnx", reason="onnx, which builds the test's network, is missing")
+    from onnx import TensorProto, helper, numpy_helper
+
+    def constant(name: str, value: object, kind: type = np.float32) -> object:
+        return numpy_helper.from_array(np.asarray(value, dtype=kind), name)
+
+    kind = {"uint8": TensorProto.UINT8, "float32": TensorProto.FLOAT}[graph.input_type]
+    inputs = [helper.make_tensor_value_info(graph.input_name, kind, graph.input_shape)]
+    if graph.second_input:
+        inputs.append(helper.make_tensor_value_info("mask", TensorProto.FLOAT, ["N", 1]))
+    result_type = TensorProto.FLOAT16 if graph.ending == "half" else TensorProto.FLOAT
+    outputs = [helper.make_tensor_value_info(graph.output_name, result_type, graph.output_shape)]
+    layout = [] if graph.input_shape[1] == 3 else [0, 3, 1, 2]
+    nodes = [
+        helper.make_node("Cast", [graph.input_name], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["pixels"], ["planes"], perm=layout or [0, 1, 2, 3]),
+        helper.make_node("Sub", ["planes", "mean"], ["centred"]),
+        helper.make_node("Div", ["centred", "std"], ["normalised"]),
+        helper.make_node(
+            "AveragePool",
+            ["normalised"],
+            ["grid"],
+            kernel_shape=[HEIGHT // 4, WIDTH // 4],
+            strides=[HEIGHT // 4, WIDTH // 4],
+        ),
+        helper.make_node("Flatten", ["grid"], ["features"], axis=1),
+        *(
+            helper.make_node(
+                kind, sources, [result.replace("OUTPUT", graph.output_name)], **options
+            )
+            for kind, sources, result, options in ENDINGS[graph.ending]
+        ),
+    ]
+    weights = [
+        constant("mean", np.reshape(IMAGENET_MEAN, (3, 1, 1))),
+        constant("std", np.reshape(IMAGENET_STD, (3, 1, 1))),
+        *(
+            constant(name, value)
+            for name, value in [("0", 0.0), ("0.5", 0.5), ("1", 1.0), ("2", 2.0)]
+        ),
+        constant("first", [0], np.int64),
+    ]
+    model = helper.make_model(
+        helper.make_graph(nodes, "tiny", inputs, outputs, weights),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    onnx.save(model, path)
+    return path
+
+
+ModelBuilder = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def build_model(tmp_path_factory: pytest.TempPathFactory) -> ModelBuilder:
+    """Builds a model folder; keywords are fields of ``Graph`` that break the contract."""
+
+    def build(**changes: object) -> Path:
+        folder = tmp_path_factory.mktemp("models") / "tiny"
+        folder.mkdir()
+        file = build_onnx(folder / "model.onnx", Graph(**changes))
+        manifest = Manifest(
+            name="tiny",
+            created="2025-01-01T00:00:00Z",
+            sha256=sha256_of(file),
+            input_height=HEIGHT,
+            input_width=WIDTH,
+            dimension=DIMENSION,
+            opset=17,
+            training_data="none",
+            calibration=TINY_CALIBRATION,
+            licence="Apache-2.0",
+        )
+        write_manifest(folder, manifest)
+        return folder
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def tiny_model(build_model: ModelBuilder) -> Path:
+    """A sound model folder with a calibration; takes 64x32 crops. Not to be changed."""
+    return build_model()
