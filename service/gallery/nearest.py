@@ -27,8 +27,8 @@ _SPARE = 8
 # multiply with fewer bits (TF32 has 10), so its margin is wider.
 _MARGIN_CPU = 1e-5
 _MARGIN_GPU = 4e-3
-# FAISS reads the rows once for each query but stores no scores; a matrix product reads them once for
-# the batch. On 100,000 rows of 512 or 2048 and two cores they meet between four and eight queries.
+# FAISS reads the rows once for each query but stores no scores; a matrix product reads them once
+# for the batch. On 100,000 rows of 512 or 2048 and two cores they meet between 4 and 8 queries.
 _SINGLES = 4
 # A batch copies the rows that pass next to each other where that costs less than scoring all.
 _FEW = 1 / 8
