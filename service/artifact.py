@@ -26,9 +26,9 @@ class _Record(BaseModel):
 class Calibration(_Record):
     """How a cosine becomes a probability, and where the service draws the line.
 
-    ``P(same identity) = 1 / (1 + exp(-(slope * cosine + intercept)))``, fitted on cross-camera pairs
-    of identities the network was not trained on (Platt 1999), for a pair drawn from both kinds
-    equally often.
+    ``P(same identity) = 1 / (1 + exp(-(slope * cosine + intercept)))``, fitted on cross-camera
+    pairs of identities the network was not trained on (Platt 1999), for a pair drawn from both
+    kinds equally often.
     """
 
     slope: float = Field(gt=0.0)

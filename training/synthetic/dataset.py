@@ -86,8 +86,9 @@ def synthesize(
         InvalidInput: the folder cannot be written.
         StorageFull: the disk is full.
     """
-    _check_free(out, overwrite)
+    out = out.resolve()
     try:
+        _check_free(out, overwrite)
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
             fresh = Path(temporary, "fresh")
@@ -104,7 +105,7 @@ def synthesize(
 
 
 def _check_free(out: Path, overwrite: bool) -> None:
-    if out.is_symlink() or (out.exists() and not out.is_dir()):
+    if out.exists() and not out.is_dir():
         raise Conflict(f"{out} exists and is not a folder")
     found = {entry.name for entry in out.iterdir()} if out.exists() else set()
     foreign = found - {TRAIN, QUERY, GALLERY, NOTE}

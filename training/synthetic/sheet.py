@@ -12,12 +12,12 @@ from training.layouts import Record, list_market1501
 
 GAP, HEADER = 6, 18
 PAPER, INK = (255, 255, 255), (60, 60, 60)
-COLOURS = 192
+COLOURS = 256
 
 Shelf = dict[tuple[int, int], list[Path]]
 
 
-def contact_sheet(folder: Path, path: Path, *, people: int = 6, crops: int = 2) -> None:
+def contact_sheet(folder: Path, path: Path, *, people: int = 5, crops: int = 3) -> None:
     """Draw a PNG with people as rows and cameras as columns.
 
     Args:
@@ -48,7 +48,8 @@ def contact_sheet(folder: Path, path: Path, *, people: int = 6, crops: int = 2) 
                     place = column * block + index * width, HEADER + row * (height + GAP)
                     sheet.paste(crop, place)
     # A palette makes the file a third as large; drawn people survive it well.
-    sheet.quantize(COLOURS, dither=Image.Dither.NONE).save(path, "PNG", optimize=True)
+    small = sheet.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, kmeans=2)
+    small.save(path, "PNG", optimize=True)
 
 
 def _collect(folder: Path) -> Shelf:

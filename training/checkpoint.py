@@ -1,0 +1,128 @@
+"""Saving and resuming a run: everything the next epoch needs, in one file written atomically."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from service.errors import InvalidInput
+from training.config import TrainConfig, parse_config
+from training.network import EmbeddingNetwork, build_network
+
+FILE_NAME = "checkpoint.pt"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """State after ``epoch`` finished epochs. Random choices need none: each epoch seeds its own.
+
+    Attributes:
+        epoch: finished epochs.
+        config: the run's config.
+        network: state dict.
+        optimiser: state dict.
+        scheduler: state dict.
+    """
+
+    epoch: int
+    config: TrainConfig
+    network: dict[str, Any]
+    optimiser: dict[str, Any]
+    scheduler: dict[str, Any]
+
+
+def save_checkpoint(run: Path, checkpoint: Checkpoint) -> None:
+    """Replace the run's checkpoint; a kill in between leaves the old one whole.
+
+    Args:
+        run: the run's folder.
+        checkpoint: what to save.
+    """
+    state = {
+        "epoch": checkpoint.epoch,
+        "config": checkpoint.config.as_dict(),
+        "network": checkpoint.network,
+        "optimiser": checkpoint.optimiser,
+        "scheduler": checkpoint.scheduler,
+    }
+    unfinished = run / f"{FILE_NAME}.unfinished"
+    with unfinished.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(run / FILE_NAME)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint; tensors and plain values only, never code.
+
+    Args:
+        path: the file, or the run's folder.
+
+    Returns:
+        The checkpoint.
+
+    Raises:
+        InvalidInput: missing, damaged, or from a config this version does not know.
+    """
+    file = path / FILE_NAME if path.is_dir() else path
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        return Checkpoint(
+            epoch=state["epoch"],
+            config=parse_config(state["config"], str(file)),
+            network=state["network"],
+            optimiser=state["optimiser"],
+            scheduler=state["scheduler"],
+        )
+    except InvalidInput:
+        raise
+    except Exception as error:
+        raise InvalidInput(f"{file}: not a readable checkpoint ({error})") from error
+
+
+def restore_network(checkpoint: Checkpoint) -> EmbeddingNetwork:
+    """The trained network, in evaluation mode on the CPU.
+
+    Args:
+        checkpoint: from :func:`load_checkpoint`.
+
+    Returns:
+        The network.
+    """
+    network = new_network(checkpoint.config, weights="none")
+    network.load_state_dict(checkpoint.network)
+    return network.eval()
+
+
+def new_network(config: TrainConfig, *, weights: str | None = None) -> EmbeddingNetwork:
+    """The network a config describes.
+
+    Args:
+        config: the run's config.
+        weights: instead of the config's start weights.
+
+    Returns:
+        The network, in training mode.
+
+    Raises:
+        InvalidInput: the start weights cannot be had.
+    """
+    model = config.model
+    return build_network(
+        model.backbone,
+        pooling=model.pooling,
+        weights=model.weights if weights is None else weights,
+        ghost_group=config.batch.ghost_group,
+        last_stride=model.last_stride,
+    )
+
+
+def parameters_of(network: nn.Module) -> list[nn.Parameter]:
+    """Those that learn; the neck's bias does not."""
+    return [parameter for parameter in network.parameters() if parameter.requires_grad]
