@@ -50,8 +50,8 @@ LABEL org.opencontainers.image.title="HHCL-ReID training" \
 ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 COPY --from=environment-training /opt/venv /opt/venv
-RUN install --directory --owner=reid --group=reid /work /work/runs
-WORKDIR /work
+RUN install --directory --owner=reid --group=reid /app/runs
+WORKDIR /app
 USER 10001:10001
 ENTRYPOINT ["python", "-m", "training"]
 CMD ["--help"]

@@ -21,7 +21,8 @@ help: ## this list
 # ---- use it
 
 demo: $(VENV)/.installed-cpu ## draw people, index them, search, show the page (ONCE=1: search and end)
-	$(BIN)/python -m training synthesize $(DRAWN) --force
+	rm -rf $(DRAWN)
+	$(BIN)/python -m training synthesize $(DRAWN)
 	$(BIN)/python -m service demo $(DRAWN) $(if $(ONCE),--once)
 
 serve: $(VENV)/.installed-cpu ## the service with the shipped model, on http://127.0.0.1:8000
@@ -43,8 +44,10 @@ format: $(VENV)/.installed-all ## rewrite the code in the project's format
 	$(BIN)/ruff format .
 
 train-smoke: $(VENV)/.installed-all ## train a few epochs on drawn people, on any machine
-	$(BIN)/python -m training synthesize $(DRAWN_TRAIN) --force
-	$(BIN)/python -m training train --config training/configs/smoke.toml --data $(DRAWN_TRAIN)
+	rm -rf $(DRAWN_TRAIN)
+	$(BIN)/python -m training synthesize $(DRAWN_TRAIN)
+	$(BIN)/python -m training train --config training/configs/smoke.toml \
+		--data $(DRAWN_TRAIN) --output runs/smoke
 
 bench: $(VENV)/.installed-all ## every figure of docs/benchmarks.md; each prints one JSON line last
 	set -e; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python "$$script"; done

@@ -243,3 +243,17 @@ def test_every_file_of_docker_has_its_line() -> None:
     described = set(re.findall(r"^- `([^`]+)`: \S", text("docker/README.md"), re.MULTILINE))
     there = {path.name for path in (ROOT / "docker").iterdir() if path.is_file()}
     assert described == there - {"README.md"}
+
+
+def test_operations_lists_every_setting_with_its_default() -> None:
+    row = re.compile(r"^\| `(REID_\w+)` \| `?([^`|]+?)`? \|", re.MULTILINE)
+    defaults = {
+        f"REID_{name.upper()}": "one a processor" if field.default_factory else str(field.default)
+        for name, field in Settings.model_fields.items()
+    }
+    assert dict(row.findall(text("docs/operations.md"))) == defaults
+
+
+def test_operations_names_every_variable_of_compose() -> None:
+    named = {match for file in COMPOSE_GPU for match in re.findall(r"\$\{(\w+)", text(file))}
+    assert not [name for name in named if f"`{name}`" not in text("docs/operations.md")]
