@@ -33,6 +33,11 @@ ENDINGS = {
     ],
     # The logarithm is undefined for the darkest cells, which only black images have.
     "nan-when-black": [("Add", ["features", "2"], "sum", {}), ("Log", ["sum"], "rows", {}), UNIT],
+    "zero-when-black": [
+        ("Add", ["features", "1.8"], "sum", {}),
+        ("Relu", ["sum"], "rows", {}),
+        UNIT,
+    ],
     # As batch normalisation does that was left in training mode.
     "batch": [
         ("ReduceMean", ["features"], "mean_row", {"axes": [0]}),
@@ -95,10 +100,7 @@ def build_onnx(path: Path, graph: Graph) -> Path:
     weights = [
         constant("mean", np.reshape(IMAGENET_MEAN, (3, 1, 1))),
         constant("std", np.reshape(IMAGENET_STD, (3, 1, 1))),
-        *(
-            constant(name, value)
-            for name, value in [("0", 0.0), ("0.5", 0.5), ("1", 1.0), ("2", 2.0)]
-        ),
+        *(constant(number, float(number)) for number in ("0", "0.5", "1", "1.8", "2")),
         constant("first", [0], np.int64),
     ]
     model = helper.make_model(

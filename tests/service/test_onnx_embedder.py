@@ -86,8 +86,9 @@ def test_several_threads_may_embed_at_once(embedder):
         np.testing.assert_allclose(rows, reference(crops(5, seed)), atol=1e-4)
 
 
-def test_an_answer_without_a_direction_is_an_error_that_counts_the_images(build_model):
-    embedder = OnnxEmbedder(build_model(ending="nan-when-black"), device="cpu")
+@pytest.mark.parametrize("ending", ["nan-when-black", "zero-when-black"])
+def test_an_answer_without_a_direction_is_an_error_that_counts_the_images(build_model, ending):
+    embedder = OnnxEmbedder(build_model(ending=ending), device="cpu")
     images = crops(5)
     embedder.embed(images)
     images[[1, 3]] = 0
