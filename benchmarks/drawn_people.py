@@ -7,7 +7,10 @@ people are a fair test while raw pixels and colours stay far below a trained net
 
     python benchmarks/drawn_people.py --weights mobilenet_v2.pth --model models/NAME
 
-``--sheet docs/images/drawn-people.png --sheet-only`` draws the picture of the documentation.
+The picture of the documentation::
+
+    python benchmarks/drawn_people.py --seed 2 --sheet docs/images/drawn-people.png --sheet-only
+
 The last line is one JSON object.
 """
 
@@ -50,7 +53,7 @@ def main() -> None:
         seconds = time.perf_counter() - start
         drawn = summary.train + summary.query + summary.gallery
         if arguments.sheet:
-            contact_sheet(folder, arguments.sheet, people=6, crops=2)
+            contact_sheet(folder, arguments.sheet)
         figures = (
             {} if arguments.sheet_only else measure(read_dataset(DataSource(folder)), arguments)
         )

@@ -137,8 +137,8 @@ def test_raw_pixels_find_some_people_but_far_from_all(tmp_path):
     scores = evaluate(
         rows[:count], dataset.query, rows[count:], dataset.gallery, protocol="cross-camera"
     )
-    # Chance is about 0.05: 2 of the 80 candidates from other cameras are correct.
-    assert 0.10 < scores.map < 0.40
+    # Chance is 0.09: of 80 pictures from two other cameras, 2 are correct.
+    assert 0.15 < scores.map < 0.45
 
 
 def test_a_full_folder_is_left_alone(small, tmp_path):
