@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Literal
 
-from service.errors import Conflict, ModelMismatch, NotFound, ReidError, StorageFull, Unavailable
+from service.errors import Conflict, NotFound, ReidError, StorageFull, Unavailable
 from service.gallery import rules
 from service.gallery.base import GalleryStats
 from service.gallery.database import GalleryDatabase
@@ -114,11 +114,7 @@ class LocalGalleryStore:
         if gallery is None:
             raise self._absent(name)
         if gallery.model_sha256 != model_sha256:
-            raise ModelMismatch(
-                f"gallery {name!r} holds embeddings of model {gallery.model_sha256[:12]}, the "
-                f"service runs model {model_sha256[:12]}: run the service with the gallery's "
-                "model, or create another gallery and import the crops again"
-            )
+            raise rules.model_mismatch(name, gallery.model_sha256, model_sha256)
         return gallery
 
     def stats(self) -> list[GalleryStats]:

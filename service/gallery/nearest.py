@@ -1,8 +1,8 @@
 """Exact nearest rows by inner product: FAISS or a plain product finds, one formula scores.
 
-Whatever finds the candidates, the same float64 sum scores them afterwards. So a query has the same
-answer to the last bit alone or in a batch, filtered or not, on a GPU or without one, and equal rows
-tie exactly.
+Whatever finds the candidates, :mod:`service.gallery.scoring` scores them afterwards. So a query has
+the same answer to the last bit alone or in a batch, filtered or not, on a GPU or without one, and
+equal rows tie exactly.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from service.errors import Unavailable
 from service.gallery.base import Hit
+from service.gallery.scoring import best_first, cosines
 from service.gallery.snapshot import Snapshot
 
 Scores = NDArray[np.float32]
@@ -33,7 +34,6 @@ _SINGLES = 4
 # A batch copies the rows that pass next to each other where that costs less than scoring all.
 _FEW = 1 / 8
 _BLOCK_ELEMENTS = 1 << 24
-_RESCORED_ROWS = 2048
 # What every GPU build selects in one go.
 _GPU_TOP_K = 2048
 _GPU_STALE_ROWS = 512
@@ -268,18 +268,7 @@ def _by_product(
 
 
 def _rank(snapshot: Snapshot, query: Scores, slots: Slots) -> list[Hit]:
-    exact = query.astype(np.float64)
-    scores = np.concatenate(
-        [
-            # A sum along each row, not a product with the matrix: BLAS sums a row differently
-            # depending on where it stands, and then equal rows would not tie.
-            (snapshot.columns.vectors[slots[start : start + _RESCORED_ROWS]] * exact).sum(axis=1)
-            for start in range(0, len(slots), _RESCORED_ROWS)
-        ]
+    scores = cosines(snapshot.columns.vectors[slots], query)
+    return best_first(
+        Hit(snapshot.crops[slot], score) for slot, score in zip(slots.tolist(), scores, strict=True)
     )
-    rounded = np.clip(scores, -1.0, 1.0).astype(np.float32).tolist()
-    hits = [
-        Hit(snapshot.crops[slot], score)
-        for slot, score in zip(slots.tolist(), rounded, strict=True)
-    ]
-    return sorted(hits, key=lambda hit: (-hit.score, hit.crop.crop_id))

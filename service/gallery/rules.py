@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import InvalidInput
+from service.errors import InvalidInput, ModelMismatch
 from service.gallery.base import Crop
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -131,6 +131,24 @@ def last_of_each(crops: Sequence[Crop]) -> list[int]:
         Ascending positions, one for each id.
     """
     return sorted({crop.crop_id: position for position, crop in enumerate(crops)}.values())
+
+
+def model_mismatch(name: str, held: str, running: str) -> ModelMismatch:
+    """The refusal to open another model's gallery, with what to do about it.
+
+    Args:
+        name: the gallery's.
+        held: sha256 of the model that filled it.
+        running: sha256 of the model in use.
+
+    Returns:
+        The error to raise.
+    """
+    return ModelMismatch(
+        f"gallery {name!r} holds embeddings of model {held[:12]}, the service runs model "
+        f"{running[:12]}: run the service with the gallery's model, or create another gallery and "
+        "import the crops again"
+    )
 
 
 def encode_cursor(crop_id: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,11 @@ from numpy.typing import NDArray
 
 from service.gallery.base import Crop, Filter, Gallery, GalleryStore, Hit
 from service.gallery.local import LocalGalleryStore
+
+try:
+    from service.gallery.milvus import MilvusGalleryStore
+except ImportError:
+    MilvusGalleryStore = None
 
 Reopen = Callable[[], GalleryStore]
 
@@ -93,15 +99,31 @@ def passes(crop: Crop, where: Filter) -> bool:
     )
 
 
-@pytest.fixture(params=["local"])
-def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Reopen]:
+def open_milvus(path: Path) -> GalleryStore:
+    if MilvusGalleryStore is None or importlib.util.find_spec("milvus_lite") is None:
+        pytest.skip("pymilvus and milvus-lite are not installed")
+    return MilvusGalleryStore(str(path))
+
+
+@pytest.fixture
+def backend() -> str:
+    """Which store to test; the conformance suite asks for each in turn."""
+    return "local"
+
+
+@pytest.fixture
+def reopen(backend: str, tmp_path: Path) -> Iterator[Reopen]:
     """Opens the store of this test, closing it first where it is open."""
     opened: list[GalleryStore] = []
 
     def open_again() -> GalleryStore:
         while opened:
             opened.pop().close()
-        opened.append(LocalGalleryStore(tmp_path / "data", device="cpu"))
+        match backend:
+            case "local":
+                opened.append(LocalGalleryStore(tmp_path / "data", device="cpu"))
+            case "milvus":
+                opened.append(open_milvus(tmp_path / "milvus.db"))
         return opened[-1]
 
     yield open_again

@@ -32,6 +32,11 @@ FILTERS = [
 ]
 
 
+@pytest.fixture(params=["local", "milvus"])
+def backend(request):
+    return request.param
+
+
 def some_crops(count: int, seed: int = 0, pool: int = 100) -> list[Crop]:
     """Crops with and without each field; ids may repeat when the pool is small."""
     rng = np.random.default_rng(seed)
@@ -298,7 +303,6 @@ def test_stats(store, oracle, draw):
     assert stats.cameras == {
         camera: sum(crop.camera == camera for crop in crops) for camera in ("c0", "c1", "c2")
     }
-    assert stats.bytes_on_disk > 0
     assert stats.created > 1.7e9
     assert stats.damaged == 0
     gallery.delete(Filter(cameras=frozenset({"c1"})))

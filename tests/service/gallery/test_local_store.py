@@ -320,6 +320,13 @@ class TestDevice:
             oracle.assert_answers(gallery, draw(5, 64, seed=1), 20, where)
 
 
+def test_the_size_on_disk_is_the_folders(store, root, draw):
+    gallery = store.create("g", MODEL, 512)
+    gallery.upsert([Crop(f"{i}") for i in range(50)], draw(50, 512))
+    on_disk = sum(path.stat().st_size for path in database_of(root).parent.iterdir())
+    assert gallery.stats().bytes_on_disk == on_disk > 50 * 512 * 4
+
+
 def test_many_replacements_compact_the_rows(store, oracle, draw):
     """Dead rows are let go of, and the answers stay the same."""
     gallery = store.create("g", MODEL, 8)
