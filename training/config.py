@@ -78,6 +78,8 @@ class ClusterOptions:
         k2: crops averaged by query expansion, the crop itself included.
         eps: DBSCAN radius on the Jaccard distance.
         min_samples: crops within eps, itself included, that make a core crop.
+        link_first: for ``camera-link``, share of the links used in the first epoch, the best ones.
+        link_last: the same for the last epoch; in between the share grows evenly.
     """
 
     scheme: Literal["dbscan", "camera-link"] = "dbscan"
@@ -85,6 +87,8 @@ class ClusterOptions:
     k2: Positive = 6
     eps: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.45
     min_samples: Positive = 4
+    link_first: Share = 1.0
+    link_last: Share = 1.0
 
 
 @dataclass(frozen=True, config=_STRICT)

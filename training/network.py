@@ -140,7 +140,8 @@ def build_network(
         _keep_resolution(last_stage)
     network = EmbeddingNetwork(features, dimension, pooling)
     _use_ghost_groups(network, ghost_group)
-    return network
+    # Convolutions are two to three times faster on a CPU with the channels innermost.
+    return network.to(memory_format=torch.channels_last)
 
 
 def _torchvision_model(backbone: Backbone, weights: str) -> nn.Module:

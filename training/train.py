@@ -58,7 +58,8 @@ def run(config: TrainConfig, output: Path, device: torch.device, *, resume: bool
             # Each epoch's choices follow from the seed and its number: resuming needs no more.
             rng = np.random.default_rng([config.seed, epoch])
             embeddings = extract_embeddings(state.network, crops.pixels, device)
-            labels = cluster(embeddings, cameras, config.clustering, tqdm.write)
+            progress = epoch / config.schedule.epochs
+            labels = cluster(embeddings, cameras, config.clustering, tqdm.write, progress)
             memory = _remember(embeddings, labels, cameras, config, device)
             indices = identity_batches(
                 labels,

@@ -1,0 +1,171 @@
+"""The outer loop: what it leaves behind, and that an interruption changes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the train extra is not installed")
+
+from service.errors import InvalidInput
+from training.checkpoint import load_checkpoint, restore_network
+from training.config import read_config
+from training.train import run
+
+TINY = {
+    "model.backbone": "resnet18",
+    "model.weights": "none",
+    "model.height": 64,
+    "model.width": 32,
+    "clustering.k1": 6,
+    "clustering.k2": 2,
+    "clustering.eps": 0.6,
+    "clustering.min_samples": 2,
+    "batch.clusters": 4,
+    "batch.crops": 2,
+    "schedule.iterations": 6,
+    "schedule.epochs": 3,
+    "evaluation.every": 2,
+}
+CPU = torch.device("cpu")
+
+
+def config(data: Path, **changes):
+    return read_config(None, TINY | {"data.path": str(data)} | changes)
+
+
+def metrics(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def finished(drawn, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    run(config(drawn), folder, CPU)
+    return folder
+
+
+def test_a_run_leaves_metrics_logs_and_a_checkpoint(finished):
+    lines = metrics(finished)
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
+    assert [bool(line["map"]) for line in lines] == [False, True, True]
+    assert set(lines[1]["map"]) == {"market1501", "cross-camera"}
+    for line in lines:
+        assert line["clusters"]["clusters"] >= 2
+        assert 0 <= line["clusters"]["outliers"] < 1
+        assert 0 <= line["clusters"]["nmi"] <= 1
+    assert list((finished / "tensorboard").glob("events.out.tfevents.*"))
+    checkpoint = load_checkpoint(finished)
+    assert checkpoint.epoch == 3
+    assert restore_network(checkpoint).dimension == 512
+
+
+def command(data: Path, output: Path, *more: str) -> list[str]:
+    settings = [part for key, value in TINY.items() for part in ("--set", f"{key}={value}")]
+    base = [sys.executable, "-m", "training", "train", "--data", str(data), "--output", str(output)]
+    return [*base, *settings, "--device", "cpu", *more]
+
+
+def test_a_run_killed_in_the_middle_of_an_epoch_ends_the_same(drawn, finished, tmp_path):
+    output = tmp_path / "killed"
+    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    victim = subprocess.Popen(
+        command(drawn, output), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
+    )
+    assert victim.stderr
+    # The bar of epoch 2 moves only while epoch 2 trains.
+    seen = b""
+    while b"epoch 2/3:" not in seen or b"/6" not in seen.split(b"epoch 2/3:")[-1]:
+        seen += victim.stderr.read(1)
+        assert victim.poll() is None, seen.decode()
+    time.sleep(0.05)
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+    assert load_checkpoint(output).epoch == 1
+    resumed = subprocess.run(
+        command(drawn, output, "--resume"),
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert resumed.returncode == 0, resumed.stderr
+    assert metrics(output) == metrics(finished)
+    whole, again = load_checkpoint(finished), load_checkpoint(output)
+    for name, tensor in whole.network.items():
+        torch.testing.assert_close(tensor, again.network[name], rtol=0, atol=0)
+
+
+def test_resuming_a_finished_run_does_nothing(drawn, finished):
+    before = (finished / "metrics.jsonl").read_bytes()
+    run(config(drawn), finished, CPU, resume=True)
+    assert (finished / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_folder_in_use_is_refused(drawn, finished):
+    with pytest.raises(InvalidInput, match="--resume continues it"):
+        run(config(drawn), finished, CPU)
+    with pytest.raises(InvalidInput, match="other options for seed"):
+        run(config(drawn, seed=9), finished, CPU, resume=True)
+
+
+def test_one_camera_and_no_identities_train_too(drawn, tmp_path):
+    plain = tmp_path / "crops" / "entrance"
+    plain.mkdir(parents=True)
+    for file in sorted((drawn / "bounding_box_train").iterdir()):
+        (plain / file.name).write_bytes(file.read_bytes())
+    settings = config(
+        plain.parent,
+        **{
+            "data.layout": "folders",
+            "data.pattern": "{camera}/{name}",
+            "schedule.epochs": 1,
+            "clustering.scheme": "camera-link",
+            "memory.negatives": "same-camera",
+        },
+    )
+    run(settings, tmp_path / "run", CPU)
+    (line,) = metrics(tmp_path / "run")
+    assert line["clusters"]["crossing"] == 0
+    assert line["clusters"]["nmi"] is None
+    assert line["map"] == {}
+
+
+def test_training_improves_on_drawn_people(drawn, tmp_path):
+    """From random weights, twelve short epochs must lift the cross-camera mAP."""
+    changes = {"schedule.epochs": 6, "schedule.iterations": 25, "evaluation.every": 1}
+    run(config(drawn, **changes), tmp_path / "run", CPU)
+    curve = [line["map"]["cross-camera"] for line in metrics(tmp_path / "run")]
+    assert max(curve[2:]) > curve[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "nonsense"], "must be KEY=VALUE"),
+        (["--set", "schedule.epochs=none"], "schedule.epochs"),
+        (["--config", "missing.toml"], "missing.toml"),
+    ],
+)
+def test_mistakes_are_one_line_and_status_2(tmp_path, arguments, message):
+    result = subprocess.run(
+        command(tmp_path, tmp_path / "run", *arguments),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_folder_without_crops_names_itself(tmp_path):
+    with pytest.raises(InvalidInput, match=str(tmp_path)):
+        run(config(tmp_path), tmp_path / "run", CPU)
