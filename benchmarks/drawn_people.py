@@ -83,7 +83,7 @@ def measure(dataset: Dataset, arguments: argparse.Namespace) -> dict[str, dict[s
     """Cross-camera mAP and rank-1 of every way to embed, on the same crops."""
     figures = {"chance": score(dataset, chance(dataset))}
     small = pixels(dataset, 32, 16)
-    figures["raw pixels"] = score(dataset, centre(small.reshape(len(small), -1) / np.float32(255)))
+    figures["raw pixels"] = score(dataset, centre(small.reshape(len(small), -1).astype(np.float32)))
     full = pixels(dataset, 128, 64)
     figures["colour histogram"] = score(dataset, unit(histograms(full)))
     if arguments.weights:
@@ -122,7 +122,8 @@ def centre(features: Float32s) -> Float32s:
 
 
 def unit(features: Float32s) -> Float32s:
-    return features / np.linalg.norm(features, axis=1, keepdims=True)
+    rows: Float32s = features / np.linalg.norm(features, axis=1, keepdims=True)
+    return rows
 
 
 def histograms(images: NDArray[np.uint8]) -> Float32s:
