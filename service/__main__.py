@@ -252,7 +252,7 @@ def _listing(
 
 def _search(images: list[Path], options: Mapping[str, Any], url: str) -> dict[str, Any]:
     from service.client import Client
-    from service.intake import Upload
+    from service.upload import Upload
 
     uploads = [Upload(str(path), path.read_bytes()) for path in images]
     with Client(url) as client:

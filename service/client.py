@@ -11,7 +11,7 @@ from typing import Any, Self
 import httpx
 
 from service.gallery.base import Crop
-from service.intake import Upload
+from service.upload import Upload
 
 _TRIES = 10
 _LONGEST_WAIT = 30.0

@@ -104,10 +104,9 @@ def list_manifest(folder: Path, manifest: Path) -> Iterator[CropFile | LeftOut]:
         InvalidInput: the manifest cannot be read, or a row has no path.
     """
     for number, row in enumerate(_rows(manifest), start=1):
-        name = row.get("path")
-        if not name:
+        if not isinstance(row, dict) or not row.get("path"):
             raise InvalidInput(f"{manifest}: row {number} has no path")
-        yield _described(folder / str(name), folder, row)
+        yield _described(folder / str(row["path"]), folder, row)
 
 
 def crop_id_of(path: Path, folder: Path) -> str:
@@ -166,7 +165,7 @@ def _described(path: Path, folder: Path, row: dict[str, Any]) -> CropFile | Left
     return CropFile(path, crop)
 
 
-def _rows(manifest: Path) -> Iterator[dict[str, Any]]:
+def _rows(manifest: Path) -> Iterator[Any]:
     try:
         with manifest.open(encoding="utf-8-sig", newline="") as file:
             match manifest.suffix.lower():

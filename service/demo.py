@@ -19,9 +19,9 @@ from service.client import Client, ServiceError
 from service.crop_names import CropFile, list_market1501
 from service.errors import InvalidInput, Unavailable
 from service.indexer import IndexReport, index
-from service.intake import Upload
 from service.server import bind, url_of
 from service.tables import match_cells, table
+from service.upload import Upload
 
 _GALLERY, _QUERIES = "bounding_box_test", "query"
 _SHOWN = 5

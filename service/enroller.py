@@ -13,8 +13,9 @@ import numpy as np
 from service.artifact import Manifest
 from service.errors import ReidError
 from service.gallery.base import Crop, Filter, Gallery, GalleryStore
-from service.intake import Embedding, Intake, Upload
+from service.intake import Embedding, Intake
 from service.stopwatch import Stopwatch
+from service.upload import Upload
 
 
 @dataclass(frozen=True, slots=True)

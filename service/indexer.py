@@ -19,7 +19,7 @@ from tqdm import tqdm
 from service.client import Client
 from service.crop_names import CropFile, LeftOut
 from service.gallery.base import Crop
-from service.intake import Upload
+from service.upload import Upload
 
 _BATCH = 32
 _PARALLEL = 3

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -17,21 +16,9 @@ from service.errors import InvalidInput, ReidError
 from service.imaging import ImageLimits, decode
 from service.metrics import Metrics
 from service.stopwatch import Stopwatch
+from service.upload import Upload
 
 Embedding = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """One uploaded image file.
-
-    Attributes:
-        file: the name the caller gave it; for messages only.
-        data: its bytes.
-    """
-
-    file: str
-    data: bytes
 
 
 class Intake:

@@ -17,9 +17,10 @@ import numpy as np
 from service.artifact import Manifest
 from service.errors import InvalidInput, NotFound, ReidError, Unavailable
 from service.gallery.base import Crop, Filter, Gallery, GalleryStore, Hit
-from service.intake import Embedding, Intake, Upload, require_one_usable
+from service.intake import Embedding, Intake, require_one_usable
 from service.kreciprocal import rerank
 from service.stopwatch import Stopwatch
+from service.upload import Upload
 
 GROUPED_CANDIDATES = 10_000
 """Grouping by identity looks at no more than this many crops of the gallery."""

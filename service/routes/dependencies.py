@@ -7,10 +7,10 @@ from typing import Annotated
 from fastapi import Depends, Request, UploadFile
 
 from service.errors import TooLarge
-from service.intake import Upload
 from service.parts import Parts
 from service.schemas import ModelName
 from service.stopwatch import Stopwatch
+from service.upload import Upload
 
 
 def parts_of(request: Request) -> Parts:

@@ -15,7 +15,6 @@ from service.errors import (
     Unavailable,
 )
 from service.forms import SearchForm
-from service.intake import Upload
 from service.parts import Parts
 from service.routes.dependencies import PartsOf, StopwatchOf, model_name, read_uploads
 from service.routes.problems import image_problem_of, responses
@@ -28,6 +27,7 @@ from service.schemas import (
     SearchEntry,
 )
 from service.searcher import Match, SearchOptions, SearchResult
+from service.upload import Upload
 
 router = APIRouter(tags=["search"])
 
