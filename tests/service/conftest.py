@@ -1,0 +1,129 @@
+"""Real services on real sockets, without weights."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+
+from service.app import create_app
+from service.parts import Parts
+from service.server import bind, url_of
+from service.settings import Settings
+from service.testing import FakeEmbedder, solid
+
+Image = tuple[str, bytes]
+
+RED, GREEN, BLUE = (200, 20, 20), (20, 200, 20), (20, 20, 200)
+
+
+def shade(colour: tuple[int, int, int], step: int) -> bytes:
+    """A crop that resembles others of its colour and equals none of another step."""
+    red, green, blue = colour
+    return solid((red, green, min(blue + 4 * step, 255)), kind="PNG")
+
+
+class Service:
+    """A running service and the ways tests talk to it."""
+
+    def __init__(self, url: str, parts: Parts) -> None:
+        self.url = url
+        self.parts = parts
+        self.http = httpx.Client(base_url=url, timeout=30)
+
+    def search(self, *images: Image, **fields: Any) -> httpx.Response:
+        files = [("images", image) for image in images]
+        return self.http.post("/search", files=files, data=fields)
+
+    def put(self, gallery: str, crop_id: str, data: bytes, **fields: Any) -> httpx.Response:
+        files = {"image": ("crop.png", data)}
+        return self.http.put(f"/galleries/{gallery}/crops/{crop_id}", files=files, data=fields)
+
+    def add(self, gallery: str, entries: list[dict[str, Any]], *data: bytes) -> httpx.Response:
+        files = [("images", (f"{index}.png", one)) for index, one in enumerate(data)]
+        form = {"crops": json.dumps(entries)}
+        return self.http.post(f"/galleries/{gallery}/crops", files=files, data=form)
+
+    def create(self, gallery: str) -> str:
+        assert self.http.post("/galleries", json={"name": gallery}).status_code == 201
+        return gallery
+
+    def crop_ids(self, gallery: str, **query: Any) -> list[str]:
+        page = self.http.get(f"/galleries/{gallery}/crops", params={"limit": 1000, **query}).json()
+        return [crop["crop_id"] for crop in page["crops"]]
+
+
+@contextmanager
+def running(data: Path, embedder: FakeEmbedder | None = None, **settings: Any) -> Iterator[Service]:
+    """A service in a thread, for as long as the block runs."""
+    app = create_app(
+        Settings(data=data, device="cpu", **settings), embedder=embedder or FakeEmbedder()
+    )
+    with bind("127.0.0.1", 0) as listener:
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        service = Service(url_of(listener), app.state.parts)
+        try:
+            while not server.started:
+                assert thread.is_alive(), "the service did not start"
+                time.sleep(0.01)
+            yield service
+        finally:
+            service.http.close()
+            server.should_exit = True
+            thread.join()
+
+
+@pytest.fixture(scope="session")
+def launch() -> Callable[..., Any]:
+    """Starts services on a folder of one's own; use as a context manager."""
+    return running
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Callable[..., Any]:
+    """Starts services of a test's own; use as a context manager."""
+
+    def start_one(embedder: FakeEmbedder | None = None, **settings: Any) -> Any:
+        return running(tmp_path / "data", embedder, **settings)
+
+    return start_one
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One service for all tests that leave others' galleries alone."""
+    with running(tmp_path_factory.mktemp("data")) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def people(service: Service) -> str:
+    """A gallery of three identities on three cameras, a minute apart, and two without identity."""
+    service.create("people")
+    entries, images = [], []
+    for identity, colour in {"red": RED, "green": GREEN, "blue": BLUE}.items():
+        for step, camera in enumerate(("c1", "c2", "c3")):
+            entries.append(
+                {
+                    "crop_id": f"{identity}/{camera}.png",
+                    "identity": identity,
+                    "camera": camera,
+                    "timestamp": 60.0 * step,
+                }
+            )
+            images.append(shade(colour, step))
+    for step, name in enumerate(("nobody", "somebody")):
+        entries.append({"crop_id": name})
+        images.append(solid((120 + step, 120, 120), kind="PNG"))
+    assert service.add("people", entries, *images).status_code == 200
+    return "people"

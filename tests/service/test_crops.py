@@ -1,0 +1,196 @@
+"""``/galleries/{gallery}/crops`` against a running service."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from service.testing import solid
+
+RED, GREEN = solid((200, 20, 20)), solid((20, 200, 20))
+
+
+@pytest.fixture
+def gallery(service: Any, request: pytest.FixtureRequest) -> Iterator[str]:
+    name = hashlib.sha256(request.node.name.encode()).hexdigest()[:16]
+    yield service.create(name)
+    service.http.delete(f"/galleries/{name}")
+
+
+@pytest.fixture
+def filled(service: Any, gallery: str) -> str:
+    entries = [
+        {"crop_id": f"{n:02}", "identity": f"p{n % 3}", "camera": f"c{n % 2}", "timestamp": n}
+        for n in range(10)
+    ]
+    service.add(gallery, entries, *[RED] * 10)
+    return gallery
+
+
+def test_put_creates_then_replaces(service, gallery):
+    created = service.put(
+        gallery, "a", RED, identity="7", camera="c1", timestamp="2024-01-01T00:00:00Z"
+    )
+    assert created.status_code == 201
+    assert created.json() == {
+        "crop_id": "a",
+        "identity": "7",
+        "camera": "c1",
+        "timestamp": 1704067200.0,
+        "digest": hashlib.sha256(RED).hexdigest(),
+    }
+    replaced = service.put(gallery, "a", GREEN)
+    assert replaced.status_code == 200
+    assert replaced.json()["identity"] is None
+    assert service.http.get(f"/galleries/{gallery}/crops/a").json() == replaced.json()
+
+
+@pytest.mark.parametrize(
+    "crop_id", ["a/b c.jpg", "größe/人.png", "100%", "delete", "a//b", "?x=1#y"]
+)
+def test_any_printable_id_works(service, gallery, crop_id):
+    path = quote(crop_id)
+    assert service.put(gallery, path, RED).json()["crop_id"] == crop_id
+    assert service.http.get(f"/galleries/{gallery}/crops/{path}").status_code == 200
+    assert service.http.delete(f"/galleries/{gallery}/crops/{path}").json() == {"deleted": 1}
+    assert service.http.get(f"/galleries/{gallery}/crops/{path}").status_code == 404
+
+
+@pytest.mark.parametrize("crop_id", ["x" * 201, "bell%07", "%00"])
+def test_a_bad_id_is_refused(service, gallery, crop_id):
+    answer = service.put(gallery, crop_id, RED)
+    assert (answer.status_code, answer.json()["errors"][0]["where"]) == (422, "path")
+
+
+def test_put_of_a_bad_image_changes_nothing(service, gallery):
+    service.put(gallery, "a", RED)
+    answer = service.put(gallery, "a", b"nonsense")
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_image")
+    crop = service.http.get(f"/galleries/{gallery}/crops/a").json()
+    assert crop["digest"] == hashlib.sha256(RED).hexdigest()
+
+
+def test_deleting_what_is_not_there_is_not_found(service, gallery):
+    answer = service.http.delete(f"/galleries/{gallery}/crops/a")
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+def test_a_batch_has_a_result_for_each_crop(service, gallery):
+    service.put(gallery, "old", RED)
+    answer = service.add(
+        gallery,
+        [{"crop_id": "old"}, {"crop_id": "bad"}, {"crop_id": "new", "identity": "7"}],
+        *(GREEN, b"nonsense", GREEN),
+    )
+    assert answer.status_code == 200
+    results = answer.json()["results"]
+    assert [(entry["crop_id"], entry["status"]) for entry in results] == [
+        ("old", "replaced"),
+        ("bad", "error"),
+        ("new", "created"),
+    ]
+    assert results[1]["error"]["code"] == "invalid_image"
+    assert service.crop_ids(gallery) == ["new", "old"]
+
+
+def test_a_batch_of_bad_images_is_answered_one_by_one(service, gallery):
+    results = service.add(gallery, [{"crop_id": "a"}], b"nonsense").json()["results"]
+    assert [entry["status"] for entry in results] == ["error"]
+
+
+def test_of_an_id_that_occurs_twice_the_last_one_wins(service, gallery):
+    twice = [{"crop_id": "a", "identity": "1"}, {"crop_id": "a", "identity": "2"}]
+    results = service.add(gallery, twice, RED, GREEN).json()["results"]
+    assert [entry["status"] for entry in results] == ["created", "replaced"]
+    assert service.http.get(f"/galleries/{gallery}/crops/a").json()["identity"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("crops", "complaint"),
+    [
+        ("not json", "Invalid JSON"),
+        ("{}", "list"),
+        ("[]", "0 crops describe 1 images"),
+        ('[{"crop_id": "a"}, {"crop_id": "b"}]', "2 crops describe 1 images"),
+        ('[{"identity": "a"}]', "crop_id"),
+        ('[{"crop_id": ""}]', "crop_id"),
+        ('[{"crop_id": "a\\u0000"}]', "crop_id"),
+        ('[{"crop_id": "\\ud800"}]', "crops"),
+        ('[{"crop_id": "a", "timestamp": "soon"}]', "timestamp"),
+        ('[{"crop_id": "a", "timestamp": 1e999}]', "timestamp"),
+        ('[{"crop_id": "a", "person": "b"}]', "person"),
+    ],
+)
+def test_bad_metadata_refuses_the_batch(service, gallery, crops, complaint):
+    files = [("images", ("a.png", RED))]
+    answer = service.http.post(f"/galleries/{gallery}/crops", files=files, data={"crops": crops})
+    assert answer.status_code == 422, answer.text
+    assert complaint in answer.json()["detail"]
+    assert service.crop_ids(gallery) == []
+
+
+def test_pages_walk_through_all_crops_in_order(service, filled):
+    seen, cursor = [], None
+    for _ in range(4):
+        query = {"limit": 3, **({"cursor": cursor} if cursor else {})}
+        page = service.http.get(f"/galleries/{filled}/crops", params=query).json()
+        seen += [crop["crop_id"] for crop in page["crops"]]
+        cursor = page["cursor"]
+    assert cursor is None
+    assert seen == [f"{n:02}" for n in range(10)]
+
+
+@pytest.mark.parametrize("query", [{"limit": 0}, {"limit": 1001}, {"cursor": "?"}, {"camera": "c"}])
+def test_a_bad_listing_is_refused(service, filled, query):
+    answer = service.http.get(f"/galleries/{filled}/crops", params=query)
+    assert answer.status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({"cameras": "c1"}, "01 03 05 07 09"),
+        ({"cameras": ["c0", "c1"], "identities": "p0,p1", "until": 4}, "00 01 03"),
+        ({"not_camera": "c1", "since": 4}, "04 06 08"),
+        ({"identities": "p2"}, "02 05 08"),
+        ({"since": 2, "until": "1970-01-01T00:00:04Z"}, "02 03"),
+    ],
+)
+def test_a_listing_is_filtered(service, filled, query, expected):
+    assert service.crop_ids(filled, **query) == expected.split()
+
+
+@pytest.mark.parametrize(
+    ("body", "left"),
+    [
+        ({"cameras": ["c1"], "since": 2}, "00 01 02 04 06 08"),
+        ({"crop_ids": ["03", "04", "nothing"]}, "00 01 02 05 06 07 08 09"),
+        ({"crop_ids": []}, "00 01 02 03 04 05 06 07 08 09"),
+        ({"not_camera": "c0", "identities": ["p0"]}, "00 01 02 04 05 06 07 08"),
+        ({"all": True}, ""),
+    ],
+)
+def test_a_filter_deletes_what_passes(service, filled, body, left):
+    answer = service.http.post(f"/galleries/{filled}/crops/delete", json=body)
+    assert answer.json() == {"deleted": 10 - len(left.split())}
+    assert service.crop_ids(filled) == left.split()
+
+
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        ({}, "all=true"),
+        ({"all": False}, "all=true"),
+        ({"all": True, "cameras": ["c1"]}, "contradict"),
+        ({"camera": "c1"}, "camera"),
+    ],
+)
+def test_a_doubtful_deletion_deletes_nothing(service, filled, body, complaint):
+    answer = service.http.post(f"/galleries/{filled}/crops/delete", json=body)
+    assert answer.status_code == 422
+    assert complaint in answer.json()["detail"]
+    assert len(service.crop_ids(filled)) == 10

@@ -1,0 +1,69 @@
+"""``/galleries`` against a running service."""
+
+from __future__ import annotations
+
+import pytest
+
+from service.testing import solid
+
+
+def test_a_new_gallery_is_empty_and_belongs_to_the_model(service):
+    answer = service.http.post("/galleries", json={"name": "fresh"})
+    assert answer.status_code == 201
+    assert answer.headers["Location"] == "/galleries/fresh"
+    assert answer.json() | {"created": 0, "bytes_on_disk": 0} == {
+        "name": "fresh",
+        "model_sha256": service.parts.manifest.sha256,
+        "dimension": 32,
+        "created": 0,
+        "crops": 0,
+        "identities": 0,
+        "cameras": {},
+        "bytes_on_disk": 0,
+        "damaged": 0,
+    }
+
+
+def test_creating_twice_conflicts(service):
+    service.create("twice")
+    again = service.http.post("/galleries", json={"name": "twice"})
+    assert (again.status_code, again.json()["code"]) == (409, "conflict")
+
+
+@pytest.mark.parametrize("body", [{"name": "../up"}, {"name": ""}, {"name": "a", "b": 1}, {}, []])
+def test_a_bad_gallery_is_refused(service, body):
+    assert service.http.post("/galleries", json=body).status_code == 422
+
+
+def test_stats_count_crops_identities_and_cameras(service):
+    service.create("counted")
+    service.put("counted", "a", solid((1, 2, 3)), identity="x", camera="c1")
+    service.put("counted", "b", solid((1, 2, 3)), identity="x", camera="c2")
+    stats = service.http.get("/galleries/counted").json()
+    assert (stats["crops"], stats["identities"]) == (2, 1)
+    assert stats["cameras"] == {"c1": 1, "c2": 1}
+    assert stats["bytes_on_disk"] > 0
+    names = [record["name"] for record in service.http.get("/galleries").json()["galleries"]]
+    assert names == sorted(names)
+    assert {"default", "counted"} <= set(names)
+
+
+def test_deleting_a_gallery_takes_its_crops_along(service):
+    service.create("doomed")
+    service.put("doomed", "a", solid((1, 2, 3)))
+    assert service.http.delete("/galleries/doomed").json() == {"deleted": 1}
+    for answer in (
+        service.http.get("/galleries/doomed"),
+        service.http.delete("/galleries/doomed"),
+        service.http.get("/galleries/doomed/crops"),
+        service.put("doomed", "a", solid((1, 2, 3))),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+def test_a_gallery_of_another_model_is_counted_but_closed(service):
+    service.parts.store.create("alien", "f" * 64, 32)
+    assert service.http.get("/galleries/alien").json()["model_sha256"] == "f" * 64
+    assert service.http.get("/galleries/alien/crops").json()["code"] == "model_mismatch"
+    assert service.put("alien", "a", solid((1, 2, 3))).status_code == 409
+    assert service.http.delete("/galleries/alien").json() == {"deleted": 0}

@@ -1,0 +1,124 @@
+"""What a request may cost, and what happens when everybody comes at once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import numpy as np
+import pytest
+
+from service.testing import FakeEmbedder, encode, solid
+
+CROP = solid((200, 20, 20))
+
+
+@pytest.fixture(scope="module")
+def strict(launch, tmp_path_factory):
+    with launch(
+        tmp_path_factory.mktemp("strict"),
+        max_request_bytes=100_000,
+        max_image_bytes=20_000,
+        max_image_pixels=10_000,
+        max_images=3,
+    ) as service:
+        yield service
+
+
+def test_a_large_body_is_refused_before_it_is_read(strict):
+    answer = strict.search(("large.jpg", bytes(5_000_000)))
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+    assert "100,000" in answer.json()["detail"]
+    assert answer.headers["X-Request-ID"]
+
+
+def test_a_body_without_length_is_refused_while_it_streams(strict):
+    sent = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal sent
+        yield b"--x\r\nContent-Disposition: form-data; name=images; filename=a\r\n\r\n"
+        while sent < 150_000:
+            sent += 10_000
+            yield bytes(10_000)
+
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    answer = strict.http.post("/search", content=endless(), headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+
+
+def test_a_wrong_content_length_is_no_way_around(strict):
+    large = {"Content-Type": "application/json"}
+    answer = strict.http.post("/galleries", content=b"[" * 200_000, headers=large)
+    assert answer.status_code == 413
+
+
+def test_too_many_images_are_refused(strict):
+    images = [(f"{n}.jpg", CROP) for n in range(4)]
+    answer = strict.search(*images)
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+    assert "4 images: at most 3" in answer.json()["detail"]
+    assert strict.search(*images[:3]).status_code == 200
+
+
+def test_a_large_image_costs_only_its_own(strict):
+    bytes_of_noise = np.random.default_rng(0).integers(0, 255, (99, 99, 3), dtype=np.uint8)
+    heavy, wide = encode(bytes_of_noise), solid((1, 2, 3), 101, 100)
+    assert len(heavy) > 20_000
+    answer = strict.search(("heavy", heavy), ("wide", wide), ("crop", CROP)).json()
+    assert [entry["status"] for entry in answer["results"]] == ["error", "error", "unknown"]
+    codes = [entry["error"]["code"] for entry in answer["results"][:2]]
+    assert codes == ["image_too_large"] * 2
+    alone = strict.search(("wide", wide))
+    assert (alone.status_code, alone.json()["code"]) == (413, "image_too_large")
+
+
+def test_thousands_of_parts_are_refused(strict):
+    fields = {f"field{n}": "1" for n in range(1500)}
+    answer = strict.http.post("/search", data=fields, files={"images": ("a", CROP)})
+    assert 400 <= answer.status_code < 500
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+def test_a_full_queue_answers_503_and_recovers(start):
+    gate = threading.Event()
+    gate.set()
+    busy = threading.Event()
+
+    def wait(_image: object) -> None:
+        busy.set()
+        assert gate.wait(20)
+
+    with start(FakeEmbedder(fault=wait), max_batch=1, max_queue=2, max_images=2) as service:
+        gate.clear()
+        busy.clear()
+        with ThreadPoolExecutor(2) as callers:
+            first = callers.submit(service.search, ("a", CROP))
+            assert busy.wait(20)
+            second = callers.submit(service.search, ("b", CROP), ("c", CROP))
+            while service.parts.batcher.stats().queued < 2:
+                assert not second.done()
+            with httpx.Client(base_url=service.url) as other:
+                refused = other.post("/search", files={"images": ("d", CROP)})
+                alive = other.get("/livez")
+            gate.set()
+            assert first.result().status_code == 200
+            assert second.result().status_code == 200
+        assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
+        assert int(refused.headers["Retry-After"]) >= 1
+        assert alive.status_code == 200
+        assert service.search(("e", CROP)).status_code == 200
+
+
+def test_many_callers_at_once_get_their_own_answers(service, people):
+    colours = [("red", (200, 20, 22)), ("green", (20, 200, 22)), ("blue", (20, 20, 202))] * 8
+
+    def ask(case: tuple[str, tuple[int, int, int]]) -> bool:
+        name, colour = case
+        answer = service.search((name, solid(colour, kind="PNG")), gallery=people, top_k=1)
+        return answer.json()["results"][0]["matches"][0]["identity"] == name
+
+    with ThreadPoolExecutor(12) as callers:
+        assert all(callers.map(ask, colours))
