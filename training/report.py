@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
 
 from training.data import Sample
 
@@ -106,9 +107,11 @@ class RunLog:
     Args:
         run: the run's folder; exists.
         finished: epochs already done; lines of later ones, from an interrupted try, are dropped.
+        epochs: of the whole run.
     """
 
-    def __init__(self, run: Path, finished: int) -> None:
+    def __init__(self, run: Path, finished: int, epochs: int) -> None:
+        self._epochs = epochs
         self._file = run / METRICS_NAME
         lines = self._file.read_text(encoding="utf-8").splitlines() if self._file.exists() else []
         kept = [line for line in lines[:finished] if line]
@@ -127,7 +130,7 @@ class RunLog:
         self._board.close()
 
     def write(self, metrics: EpochMetrics) -> None:
-        """Append one epoch.
+        """Append one epoch, and print its line.
 
         Args:
             metrics: of the epoch.
@@ -142,3 +145,4 @@ class RunLog:
         for name, value in scalars.items():
             self._board.add_scalar(name, value, metrics.epoch)
         self._board.flush()
+        tqdm.write(metrics.line(self._epochs))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,13 +24,11 @@ from training.clustering import cluster
 from training.config import TrainConfig
 from training.data import Dataset, DataSource, Images, load_images, read_dataset
 from training.engine import Batch, extract_embeddings, train_one_epoch
-from training.evaluation import Protocol, Scores, evaluate
+from training.evaluation import PROTOCOLS, Scores, evaluate
 from training.memory import HybridMemory, centroids, seen_by_cameras
 from training.network import EmbeddingNetwork
-from training.report import EpochMetrics, RunLog, describe_clusters
+from training.report import Clusters, EpochMetrics, RunLog, describe_clusters
 from training.samplers import identity_batches
-
-PROTOCOLS: tuple[Protocol, ...] = ("market1501", "cross-camera")
 
 
 def run(config: TrainConfig, output: Path, device: torch.device, *, resume: bool = False) -> Path:
@@ -53,39 +51,23 @@ def run(config: TrainConfig, output: Path, device: torch.device, *, resume: bool
     crops = _load(dataset, "train", config)
     cameras = np.array([sample.camera for sample in crops.samples])
     held_out = [_load(dataset, split, config) for split in ("query", "gallery")]
-    with RunLog(output, state.finished) as log:
+    with RunLog(output, state.finished, config.schedule.epochs) as log:
         for epoch in range(state.finished, config.schedule.epochs):
             # Each epoch's choices follow from the seed and its number: resuming needs no more.
             rng = np.random.default_rng([config.seed, epoch])
-            embeddings = extract_embeddings(state.network, crops.pixels, device)
             progress = epoch / config.schedule.epochs
+            embeddings = extract_embeddings(state.network, crops.pixels, device)
             labels = cluster(embeddings, cameras, config.clustering, tqdm.write, progress)
             memory = _remember(embeddings, labels, cameras, config, device)
-            indices = identity_batches(
-                labels,
-                cameras,
-                clusters_per_batch=config.batch.clusters,
-                crops_per_cluster=config.batch.crops,
-                iterations=config.schedule.iterations,
-                rng=rng,
-            )
-            batches = _gather(crops.pixels, labels, cameras, _with_progress(indices, epoch, config))
+            batches = _batches(crops.pixels, labels, cameras, config, epoch, rng)
             loss = train_one_epoch(
                 state.network, memory, state.optimiser, batches, config.augment, rng
             )
+            clusters = describe_clusters(labels, crops.samples)
             scores = _measure(state.network, held_out, device) if _due(epoch, config) else []
-            metrics = EpochMetrics(
-                epoch=epoch + 1,
-                loss=loss,
-                learning_rate=float(state.scheduler.get_last_lr()[0]),
-                clusters=describe_clusters(labels, crops.samples),
-                map={score.protocol: score.map for score in scores},
-                rank1={score.protocol: score.cmc(1) for score in scores},
-            )
+            log.write(_metrics(epoch + 1, loss, state.learning_rate, clusters, scores))
             state.scheduler.step()
-            log.write(metrics)
             save_checkpoint(output, state.checkpoint(epoch + 1, config))
-            tqdm.write(metrics.line(config.schedule.epochs))
     return output / FILE_NAME
 
 
@@ -95,6 +77,10 @@ class _State:
     network: EmbeddingNetwork
     optimiser: torch.optim.Adam
     scheduler: torch.optim.lr_scheduler.StepLR
+
+    @property
+    def learning_rate(self) -> float:
+        return float(self.scheduler.get_last_lr()[0])
 
     def checkpoint(self, finished: int, config: TrainConfig) -> Checkpoint:
         return Checkpoint(
@@ -184,26 +170,25 @@ def _remember(
     )
 
 
-def _with_progress(
-    indices: Iterable[NDArray[np.int64]], epoch: int, config: TrainConfig
-) -> Iterable[NDArray[np.int64]]:
-    bar: Iterable[NDArray[np.int64]] = tqdm(
-        indices,
-        desc=f"epoch {epoch + 1}/{config.schedule.epochs}",
-        total=config.schedule.iterations,
-        unit="batch",
-        leave=False,
-    )
-    return bar
-
-
-def _gather(
+def _batches(
     pixels: NDArray[np.uint8],
     labels: NDArray[np.int64],
     cameras: NDArray[np.int64],
-    indices: Iterable[NDArray[np.int64]],
+    config: TrainConfig,
+    epoch: int,
+    rng: np.random.Generator,
 ) -> Iterator[Batch]:
-    for index in indices:
+    indices = identity_batches(
+        labels,
+        cameras,
+        clusters_per_batch=config.batch.clusters,
+        crops_per_cluster=config.batch.crops,
+        iterations=config.schedule.iterations,
+        rng=rng,
+    )
+    name = f"epoch {epoch + 1}/{config.schedule.epochs}"
+    total = config.schedule.iterations
+    for index in tqdm(indices, desc=name, total=total, unit="batch", leave=False):
         yield Batch(pixels[index], labels[index], cameras[index])
 
 
@@ -223,3 +208,16 @@ def _measure(
         evaluate(found[0], query.samples, found[1], gallery.samples, protocol=protocol)
         for protocol in PROTOCOLS
     ]
+
+
+def _metrics(
+    epoch: int, loss: float, learning_rate: float, clusters: Clusters, scores: list[Scores]
+) -> EpochMetrics:
+    return EpochMetrics(
+        epoch=epoch,
+        loss=loss,
+        learning_rate=learning_rate,
+        clusters=clusters,
+        map={score.protocol: score.map for score in scores},
+        rank1={score.protocol: score.cmc(1) for score in scores},
+    )
