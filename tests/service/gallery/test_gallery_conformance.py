@@ -32,7 +32,7 @@ FILTERS = [
 ]
 
 
-@pytest.fixture(params=["local", "milvus"])
+@pytest.fixture(params=["local", pytest.param("milvus", marks=pytest.mark.slow)])
 def backend(request):
     return request.param
 
