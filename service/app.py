@@ -56,7 +56,12 @@ def create_app(
     for module in (search, embed, galleries, crops, ops):
         app.include_router(module.router)
     docs.install(app)
-    app.add_middleware(RequestContext, max_bytes=settings.max_request_bytes, metrics=parts.metrics)
+    app.add_middleware(
+        RequestContext,
+        max_bytes=settings.max_request_bytes,
+        max_requests=settings.max_requests,
+        metrics=parts.metrics,
+    )
     for error in (ReidError, RequestValidationError, HTTPException):
         app.add_exception_handler(error, answer_error)
     return app
@@ -72,8 +77,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         parts.providers["network"],
         parts.providers["search"],
     )
-    await parts.start()
     try:
+        await parts.start()
         yield
     finally:
         await parts.close()

@@ -64,8 +64,17 @@ def demo(folder: Path, model: Path, *, once: bool) -> None:
             _index(client, folder / _GALLERY)
             _report([*_judge(client, queries)], url)
             if not once:
-                print("Ctrl-C ends it.", flush=True)
-                process.wait()
+                _serve_on(process)
+
+
+def _serve_on(process: subprocess.Popen[bytes]) -> None:
+    print("Ctrl-C ends it.", flush=True)
+    try:
+        status = process.wait()
+    except KeyboardInterrupt:
+        return
+    if status:
+        raise ServiceError(f"the service ended with status {status}")
 
 
 def _leave(sig: int, _frame: FrameType | None) -> NoReturn:

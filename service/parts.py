@@ -11,7 +11,7 @@ from service.artifact import Manifest
 from service.batching import Batcher
 from service.embedder import Embedder
 from service.enroller import Enroller
-from service.errors import Conflict, ModelMismatch, Unavailable
+from service.errors import Conflict, ModelMismatch, StorageFull, Unavailable
 from service.gallery.base import GalleryStore
 from service.gallery.local import LocalGalleryStore
 from service.imaging import ImageLimits
@@ -78,6 +78,8 @@ class Parts:
             self.store.create(DEFAULT_GALLERY, self.manifest.sha256, self.manifest.dimension)
         except Conflict:
             self._warn_of_other_models()
+        except StorageFull as error:  # what is stored can be searched all the same
+            log.warning("%s", error)
 
     def _warn_of_other_models(self) -> None:
         for gallery in self.store.stats():

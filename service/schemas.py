@@ -231,6 +231,7 @@ class Limits(BaseModel):
     max_image_pixels: int
     max_images: int
     max_request_bytes: int
+    max_requests: int
     max_batch: int
     max_queue: int
 

@@ -34,6 +34,7 @@ def serve(settings: Settings) -> None:
         stream=sys.stderr,
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
     )
+    logging.getLogger("python_multipart").setLevel(logging.WARNING)  # its debug is a line a byte
     for name in unknown_variables(os.environ):
         log.warning("%s is set but is no setting; it may be misspelt", name)
     with bind(settings.host, settings.port) as listener:

@@ -49,7 +49,13 @@ class Settings(BaseSettings):
     )
     max_images: int = Field(default=64, ge=1, le=1000, description="most images of one request")
     max_request_bytes: int = Field(
-        default=128 * MIB, ge=1, description="largest accepted request body, bytes"
+        default=64 * MIB, ge=1, description="largest accepted request body, bytes"
+    )
+    max_requests: int = Field(
+        default=256,
+        ge=1,
+        description="requests answered at the same time; beyond it the answer is 503, but for "
+        "probes and metrics",
     )
     max_batch: int = Field(
         default=32, ge=1, le=4096, description="most images of one run of the network"

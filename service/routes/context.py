@@ -13,6 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.errors import Overloaded
 from service.metrics import Metrics
 from service.routes.problems import answer_error
 
@@ -20,6 +21,7 @@ log = logging.getLogger("service.requests")
 
 HEADER = "X-Request-ID"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_ALWAYS_ADMITTED = frozenset({"/livez", "/readyz", "/metrics"})
 _NO_ROUTE = "unknown"  # one label for all paths nobody serves, however many are tried
 
 
@@ -29,13 +31,17 @@ class RequestContext:
     Args:
         app: what answers.
         max_bytes: largest request body.
+        max_requests: requests answered at the same time, probes and metrics apart; together the
+            two bound what uploads take of memory and disk.
         metrics: where requests are counted.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, max_requests: int, metrics: Metrics) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._max_requests = max_requests
         self._metrics = metrics
+        self._running = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection's request."""
@@ -46,14 +52,21 @@ class RequestContext:
         request_id = _request_id(Headers(scope=scope).get(HEADER))
         scope.setdefault("state", {})["request_id"] = request_id
         answer = _Answer(send, request_id)
+        self._running += 1
         try:
+            self._admit(scope["path"])
             await self._app(scope, _limited(receive, scope, self._max_bytes), answer.send)
         except Exception as error:
             if answer.status:  # too late for a problem body: the connection has to break
                 raise
             await answer_error(Request(scope), error)(scope, receive, answer.send)
         finally:
+            self._running -= 1
             self._report(scope, answer.status, request_id, time.perf_counter() - start)
+
+    def _admit(self, path: str) -> None:
+        if self._running > self._max_requests and path not in _ALWAYS_ADMITTED:
+            raise Overloaded(f"{self._max_requests} requests are being answered already")
 
     def _report(self, scope: Scope, status: int, request_id: str, seconds: float) -> None:
         method, route = scope["method"], _route(scope)

@@ -221,7 +221,7 @@ def test_the_demo_takes_its_service_along(drawn, tiny_model, sign):
                 break
         assert httpx.get(f"{url}/livez").status_code == 200
         process.send_signal(sign)
-        assert process.wait(timeout=30) == (130 if sign == signal.SIGINT else 143)
+        assert process.wait(timeout=30) == (0 if sign == signal.SIGINT else 143)
     with pytest.raises(httpx.TransportError):
         httpx.get(url)
 

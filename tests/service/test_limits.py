@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -100,6 +101,7 @@ def test_a_full_queue_answers_503_and_recovers(start):
             second = callers.submit(service.search, ("b", CROP), ("c", CROP))
             while service.parts.batcher.stats().queued < 2:
                 assert not second.done()
+                time.sleep(0.01)
             with httpx.Client(base_url=service.url) as other:
                 refused = other.post("/search", files={"images": ("d", CROP)})
                 alive = other.get("/livez")
@@ -110,6 +112,30 @@ def test_a_full_queue_answers_503_and_recovers(start):
         assert int(refused.headers["Retry-After"]) >= 1
         assert alive.status_code == 200
         assert service.search(("e", CROP)).status_code == 200
+
+
+def test_too_many_requests_at_once_are_refused_but_probes_are_not(start):
+    gate, busy = threading.Event(), threading.Event()
+    gate.set()
+
+    def wait(_image: object) -> None:
+        busy.set()
+        assert gate.wait(20)
+
+    with start(FakeEmbedder(fault=wait), max_requests=1) as service:
+        gate.clear()
+        busy.clear()
+        with ThreadPoolExecutor(1) as callers, httpx.Client(base_url=service.url) as other:
+            running = callers.submit(service.search, ("a", CROP))
+            assert busy.wait(20)
+            refused = other.get("/galleries")
+            alive = other.get("/livez")
+            gate.set()
+            assert running.result().status_code == 200
+            assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
+            assert refused.headers["Retry-After"] == "1"
+            assert alive.status_code == 200
+            assert other.get("/galleries").status_code == 200
 
 
 def test_many_callers_at_once_get_their_own_answers(service, people):
