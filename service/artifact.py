@@ -84,6 +84,9 @@ class Manifest(_Record):
     recipe: dict[str, Any] = Field(default_factory=dict, description="the whole training config")
     training_data: str | None = None
     accuracy: tuple[Accuracy, ...] = ()
+    accuracy_before: tuple[Accuracy, ...] = Field(
+        default=(), description="the same measurements with the start weights"
+    )
     calibration: Calibration | None = None
     licence: str | None = None
 

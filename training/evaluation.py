@@ -34,6 +34,7 @@ from service.kreciprocal import rerank as rerank_distance
 from training.data import DataError, Sample
 
 Protocol = Literal["market1501", "cross-camera"]
+PROTOCOLS: tuple[Protocol, ...] = ("market1501", "cross-camera")
 Float32s = NDArray[np.float32]
 
 _BLOCK_ELEMENTS = 1 << 24  # of distances held at once: 64 MiB
