@@ -58,6 +58,7 @@ def run(config: TrainConfig, output: Path, device: torch.device, *, resume: bool
             progress = epoch / config.schedule.epochs
             embeddings = extract_embeddings(state.network, crops.pixels, device)
             labels = cluster(embeddings, cameras, config.clustering, tqdm.write, progress)
+            _explain_batches(labels, cameras, config)
             memory = _remember(embeddings, labels, cameras, config, device)
             batches = _batches(crops.pixels, labels, cameras, config, epoch, rng)
             loss = train_one_epoch(
@@ -168,6 +169,16 @@ def _remember(
         weighting=config.memory.weighting,
         seen_by=seen_by,
     )
+
+
+def _explain_batches(
+    labels: NDArray[np.int64], cameras: NDArray[np.int64], config: TrainConfig
+) -> None:
+    clusters, wanted = int(labels.max()) + 1, config.batch.clusters
+    if clusters < wanted:
+        tqdm.write(f"{clusters} clusters, fewer than batch.clusters = {wanted}: a batch holds all")
+    if len(np.unique(cameras)) == 1:
+        tqdm.write("one camera only: companions come from the rest of a cluster")
 
 
 def _batches(

@@ -42,6 +42,8 @@ def config(data: Path, **changes):
 
 
 def metrics(folder: Path) -> list[dict]:
+    if not (folder / "metrics.jsonl").exists():
+        return []
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
@@ -76,18 +78,17 @@ def command(data: Path, output: Path, *more: str) -> list[str]:
 def test_a_run_killed_in_the_middle_of_an_epoch_ends_the_same(drawn, finished, tmp_path):
     output = tmp_path / "killed"
     environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    victim = subprocess.Popen(
+    with subprocess.Popen(
         command(drawn, output), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
-    )
-    assert victim.stderr
-    # The bar of epoch 2 moves only while epoch 2 trains.
-    seen = b""
-    while b"epoch 2/3:" not in seen or b"/6" not in seen.split(b"epoch 2/3:")[-1]:
-        seen += victim.stderr.read(1)
-        assert victim.poll() is None, seen.decode()
-    time.sleep(0.05)
-    victim.send_signal(signal.SIGKILL)
-    victim.wait()
+    ) as victim:
+        assert victim.stderr
+        # The first line of metrics means that epoch 2 is under way; its bar, that it trains.
+        while len(metrics(output)) < 1:
+            assert victim.poll() is None, victim.stderr.read().decode()
+            time.sleep(0.01)
+        while b"epoch 2/3" not in victim.stderr.read1():
+            assert victim.poll() is None
+        victim.send_signal(signal.SIGKILL)
     assert load_checkpoint(output).epoch == 1
     resumed = subprocess.run(
         command(drawn, output, "--resume"),
@@ -116,7 +117,7 @@ def test_a_folder_in_use_is_refused(drawn, finished):
         run(config(drawn, seed=9), finished, CPU, resume=True)
 
 
-def test_one_camera_and_no_identities_train_too(drawn, tmp_path):
+def test_one_camera_and_no_identities_train_too(drawn, tmp_path, capsys):
     plain = tmp_path / "crops" / "entrance"
     plain.mkdir(parents=True)
     for file in sorted((drawn / "bounding_box_train").iterdir()):
@@ -129,9 +130,13 @@ def test_one_camera_and_no_identities_train_too(drawn, tmp_path):
             "schedule.epochs": 1,
             "clustering.scheme": "camera-link",
             "memory.negatives": "same-camera",
+            "batch.clusters": 30,
         },
     )
     run(settings, tmp_path / "run", CPU)
+    told = capsys.readouterr().out
+    assert "one camera only" in told
+    assert "fewer than batch.clusters = 30: a batch holds all" in told
     (line,) = metrics(tmp_path / "run")
     assert line["clusters"]["crossing"] == 0
     assert line["clusters"]["nmi"] is None
