@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +49,12 @@ def run(
         env={**os.environ, **(variables or {})},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
 
 
+@cache
 def composed(*files: str, **variables: str) -> dict[str, Any]:
     """What compose makes of the files: its one service."""
     flags = [flag for file in files for flag in ("--file", file)]
