@@ -108,7 +108,7 @@ def open_parts(
     """
     metrics = Metrics()
     network = embedder or OnnxEmbedder(settings.model, device=settings.device)
-    store = store or LocalGalleryStore(settings.data, device=settings.device)
+    store = store or _open_store(settings)
     counted = CountedEmbedder(network, metrics.batch_images.observe)
     batcher = Batcher(counted, max_batch=settings.max_batch, max_queue=settings.max_queue)
     limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
@@ -129,3 +129,16 @@ def open_parts(
     for part, provider in parts.providers.items():
         metrics.provider.labels(part, provider).set(1)
     return parts
+
+
+def _open_store(settings: Settings) -> GalleryStore:
+    if settings.milvus_uri is None:
+        return LocalGalleryStore(settings.data, device=settings.device)
+    try:
+        from service.gallery.milvus import MilvusGalleryStore  # noqa: PLC0415 - an optional extra
+    except ModuleNotFoundError as error:
+        raise Unavailable(
+            f"REID_MILVUS_URI is {settings.milvus_uri}, but {error.name} is not installed: "
+            "pip install 'hhcl-reid[milvus]'"
+        ) from error
+    return MilvusGalleryStore(settings.milvus_uri, token=settings.milvus_token.get_secret_value())

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "REID_"
@@ -28,6 +28,14 @@ class Settings(BaseSettings):
         description="model folder: manifest.json and the network it names",
     )
     data: Path = Field(default=Path("data"), description="folder the galleries are stored in")
+    milvus_uri: str | None = Field(
+        default=None,
+        description="keeps the galleries in this Milvus instead of the data folder: "
+        "http://host:19530, or the path of a milvus-lite file",
+    )
+    milvus_token: SecretStr = Field(
+        default=SecretStr(""), description="user:password, or a key, of that Milvus"
+    )
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 picks one")
     device: Literal["auto", "cuda", "cpu"] = Field(

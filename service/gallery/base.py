@@ -162,7 +162,7 @@ class GalleryStore(Protocol):
 
     @property
     def device(self) -> str:
-        """``cuda`` or ``cpu``: where queries are answered."""
+        """``cuda``, ``cpu`` or ``milvus``: where queries are answered."""
         ...
 
     def create(self, name: str, model_sha256: str, dimension: int) -> Gallery:

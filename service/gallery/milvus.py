@@ -318,6 +318,11 @@ class MilvusGalleryStore:
         self._open: dict[str, MilvusGallery] = {}
         self._lock = threading.Lock()
 
+    @property
+    def device(self) -> str:
+        """``milvus``: the server decides where it searches."""
+        return "milvus"
+
     def create(self, name: str, model_sha256: str, dimension: int) -> MilvusGallery:
         """Create a gallery.
 
