@@ -17,6 +17,7 @@ torch = pytest.importorskip("torch", reason="the train extra is not installed")
 from service.errors import InvalidInput
 from training.checkpoint import load_checkpoint, restore_network
 from training.config import read_config
+from training.synthetic import SyntheticOptions, synthesize
 from training.train import run
 
 TINY = {
@@ -35,6 +36,7 @@ TINY = {
     "evaluation.every": 2,
 }
 CPU = torch.device("cpu")
+CONFIGS = Path(__file__).resolve().parents[2] / "training/configs"
 
 
 def config(data: Path, **changes):
@@ -143,12 +145,29 @@ def test_one_camera_and_no_identities_train_too(drawn, tmp_path, capsys):
     assert line["map"] == {}
 
 
-def test_training_improves_on_drawn_people(drawn, tmp_path):
-    """From random weights, twelve short epochs must lift the cross-camera mAP."""
-    changes = {"schedule.epochs": 6, "schedule.iterations": 25, "evaluation.every": 1}
-    run(config(drawn, **changes), tmp_path / "run", CPU)
+@pytest.mark.slow
+def test_training_improves_on_drawn_people(shared, tmp_path):
+    """From ImageNet weights, five short epochs; measured once: 18 to 30 mAP."""
+    people = tmp_path / "people"
+    drawing = SyntheticOptions(identities=80, cameras=2, crops=4, seed=7, height=96, width=48)
+    synthesize(people, drawing)
+    weights = shared / "weights/mobilenet_v2-imagenet1k.pth"
+    changes = {
+        "data.path": str(people),
+        "model.weights": str(weights),
+        "model.height": 96,
+        "model.width": 48,
+        "augment.hue": 0.04,
+        "augment.padding": 4,
+        "batch.clusters": 8,
+        "schedule.epochs": 5,
+        "schedule.iterations": 20,
+        "schedule.step": 5,
+        "evaluation.every": 1,
+    }
+    run(read_config(CONFIGS / "hhcl-mobilenetv2.toml", changes), tmp_path / "run", CPU)
     curve = [line["map"]["cross-camera"] for line in metrics(tmp_path / "run")]
-    assert max(curve[2:]) > curve[0]
+    assert curve[-1] > curve[0] + 0.03
 
 
 @pytest.mark.parametrize(
