@@ -44,7 +44,7 @@ format: $(VENV)/.installed-all ## rewrite the code in the project's format
 	$(BIN)/ruff format .
 
 train-smoke: $(VENV)/.installed-all ## train a few epochs on drawn people, on any machine
-	rm -rf $(DRAWN_TRAIN)
+	rm -rf $(DRAWN_TRAIN) runs/smoke
 	$(BIN)/python -m training synthesize $(DRAWN_TRAIN)
 	$(BIN)/python -m training train --config training/configs/smoke.toml \
 		--data $(DRAWN_TRAIN) --output runs/smoke
@@ -71,11 +71,13 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed-cpu: pyproject.toml | $(BIN)/python
+	@echo "Setting up $(VENV), once: about a minute."
 	$(PIP) --editable ".[cpu]"
 	@touch $@
 
 # torch and torchvision as the index serves them: a CPU-only torch beside them does not import.
 $(VENV)/.installed-all: pyproject.toml | $(BIN)/python
+	@echo "Setting up $(VENV), once: about 5 GB, a few minutes."
 	$(PIP) --editable ".[cpu,train,dev]"
 	$(BIN)/python -c 'import torchvision'
 	@touch $@ $(VENV)/.installed-cpu
