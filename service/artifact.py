@@ -82,6 +82,9 @@ class Manifest(_Record):
     metric: Literal["cosine"] = "cosine"
     opset: int | None = None
     recipe: dict[str, Any] = Field(default_factory=dict, description="the whole training config")
+    trained_epochs: int | None = Field(
+        default=None, description="fewer than the recipe's where training was stopped early"
+    )
     training_data: str | None = None
     accuracy: tuple[Accuracy, ...] = ()
     accuracy_before: tuple[Accuracy, ...] = Field(

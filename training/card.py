@@ -42,7 +42,7 @@ def format_card(manifest: Manifest, notes: str = "") -> str:
     sections = [
         _heading(manifest),
         _data(manifest),
-        _recipe(manifest.recipe),
+        _recipe(manifest),
         _accuracy(manifest),
         _calibration(manifest),
         notes.strip(),
@@ -63,17 +63,18 @@ high cosine, whichever camera took them. Learned with HHCL from crops without la
 | input | `images`: uint8 (N, {manifest.input_height}, {manifest.input_width}, 3), RGB, \
 resized {manifest.resize}; normalisation is inside the graph |
 | output | `embeddings`: float32 (N, {manifest.dimension}), unit length; compare by cosine |
-| file | `{manifest.file}`, ONNX opset {manifest.opset}, sha256 `{manifest.sha256}` |
-| made | {manifest.created} |"""
+| file | `{manifest.file}`, ONNX opset {manifest.opset or "unknown"}, sha256 `{manifest.sha256}` |
+| made | {manifest.created or "unknown"} |"""
 
 
 def _data(manifest: Manifest) -> str:
     return f"""## Data
 
-Trained on {manifest.training_data}."""
+Trained on: {manifest.training_data or "unknown"}."""
 
 
-def _recipe(recipe: dict[str, Any]) -> str:
+def _recipe(manifest: Manifest) -> str:
+    recipe = manifest.recipe
     if not recipe:
         return ""
     data, weights = recipe["data"]["path"], recipe["model"]["weights"]
@@ -91,7 +92,16 @@ The manifest holds the whole config. This repeats the run; paths are names of fi
 
 ```sh
 {command}
-```"""
+```{_stopped(manifest)}"""
+
+
+def _stopped(manifest: Manifest) -> str:
+    finished, planned = manifest.trained_epochs, manifest.recipe["schedule"]["epochs"]
+    if finished is None or finished == planned:
+        return ""
+    return (
+        f"\n\nTraining was stopped after {finished} of {planned} epochs: this is epoch {finished}."
+    )
 
 
 def _changes(recipe: dict[str, Any]) -> Iterator[tuple[str, Any]]:

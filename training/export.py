@@ -88,7 +88,7 @@ def export_model(
     and PyTorch must agree. Without, the model has neither figure, and drawn people are compared.
 
     Args:
-        checkpoint: of the run; an unfinished one counts as a run of so many epochs.
+        checkpoint: of the run; an unfinished one is exported as it is, and the manifest says so.
         datasets: with query and gallery of identities that were not trained on.
         output: folder to make.
         options: what to state and do.
@@ -126,26 +126,24 @@ def export_model(
     return Exported(manifest, parity, compared_on)
 
 
-def recipe_of(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The config that repeats a run, without the folders of the machine it ran on.
+def recipe_of(config: TrainConfig) -> dict[str, Any]:
+    """A run's config without the folders of the machine it ran on.
 
     Args:
-        checkpoint: of the run.
+        config: of the run.
 
     Returns:
-        A tree that :func:`training.config.parse_config` reads. Its epochs are those finished: every
-        epoch draws its own random numbers, so a shorter run does the same as the start of a longer.
+        A tree that :func:`training.config.parse_config` reads; of paths the last part is left.
     """
-    recipe = checkpoint.config.as_dict()
+    recipe = config.as_dict()
     recipe["data"]["path"] = Path(recipe["data"]["path"]).name
     recipe["model"]["weights"] = Path(recipe["model"]["weights"]).name
-    recipe["schedule"]["epochs"] = checkpoint.epoch
     return recipe
 
 
 def _describe(checkpoint: Checkpoint, options: ExportOptions) -> Manifest:
     """What is known before the work; the network's hash and all measurements follow."""
-    size, recipe = checkpoint.config.model, recipe_of(checkpoint)
+    size, recipe = checkpoint.config.model, recipe_of(checkpoint.config)
     trained_on = f"{recipe['data']['path'] or 'unknown'}: its training crops, without any label"
     try:
         return Manifest(
@@ -157,6 +155,7 @@ def _describe(checkpoint: Checkpoint, options: ExportOptions) -> Manifest:
             dimension=len(checkpoint.network["neck.weight"]),
             opset=OPSET,
             recipe=recipe,
+            trained_epochs=checkpoint.epoch,
             training_data=options.training_data or trained_on,
             licence=options.licence,
         )

@@ -14,3 +14,67 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("the folder ../shared with real crops and weights is not here")
     return folder
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small drawn set in Market-1501 layout."""
+    from training.synthetic import SyntheticOptions, synthesize
+
+    folder = tmp_path_factory.mktemp("drawn") / "people"
+    synthesize(
+        folder, SyntheticOptions(identities=24, cameras=2, crops=3, seed=3, height=64, width=32)
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run_folder(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose network has seen the drawn crops but learned nothing; it takes 64x32."""
+    import torch
+
+    from training.checkpoint import Checkpoint, new_network, save_checkpoint
+    from training.config import read_config
+    from training.data import DataSource, load_images, read_dataset
+    from training.network import GhostBatchNorm2d
+    from training.transforms import normalise
+
+    options = {"backbone": "resnet18", "weights": "none", "height": 64, "width": 32}
+    tree = {f"model.{name}": value for name, value in options.items()}
+    config = read_config(None, {**tree, "data.path": str(drawn), "schedule.epochs": 3})
+    torch.manual_seed(1)
+    network = new_network(config)
+    for module in network.modules():
+        if isinstance(module, GhostBatchNorm2d):
+            module.momentum = 1.0  # running statistics unlike a fresh network's, after one batch
+    crops = load_images(read_dataset(DataSource(drawn)).train, 64, 32)
+    with torch.no_grad():
+        network(normalise(torch.from_numpy(crops.pixels)))
+    folder = tmp_path_factory.mktemp("run")
+    save_checkpoint(folder, Checkpoint(3, config, network.state_dict(), {}, {}))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def exported(run_folder: Path, drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That run as a model folder, measured on the drawn people. Not to be changed."""
+    from training.checkpoint import load_checkpoint
+    from training.export import ExportOptions, export_model
+    from training.measure import read_held_out
+
+    folder = tmp_path_factory.mktemp("models") / "drawn-people"
+    options = ExportOptions(
+        "drawn-people", licence="Apache-2.0", notes="Drawn only.", before_training=True
+    )
+    export_model(load_checkpoint(run_folder), read_held_out([drawn]), folder, options)
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Networks this small lose more to waiting for each other's threads than they gain."""
+    try:
+        import torch
+    except ModuleNotFoundError:
+        return
+    torch.set_num_threads(1)

@@ -1,0 +1,63 @@
+"""What lies in models/ is fit to ship."""
+
+from pathlib import Path
+
+import pytest
+
+from service.artifact import MANIFEST_NAME, read_manifest
+from service.contract import check_model
+
+MODELS = Path(__file__).resolve().parents[2] / "models"
+FOLDERS = sorted(folder for folder in MODELS.glob("[!.]*") if folder.is_dir())
+LIMIT = 15_000_000  # bytes: the repository carries it
+
+shipped = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+
+
+def test_models_is_no_package() -> None:
+    # A package of that name would shadow others', YOLOv5's among them.
+    assert list(MODELS.rglob("*.py*")) == []
+
+
+@shipped
+def test_a_model_is_three_files(folder: Path) -> None:
+    assert {file.name for file in folder.iterdir()} == {MANIFEST_NAME, "model.onnx", "CARD.md"}
+
+
+@shipped
+def test_the_network_is_the_one_of_the_manifest(folder: Path) -> None:
+    manifest = read_manifest(folder)  # verifies the hash
+    assert manifest.name == folder.name
+    assert (folder / manifest.file).stat().st_size < LIMIT
+
+
+@shipped
+def test_the_service_finds_no_broken_rule(folder: Path) -> None:
+    assert check_model(folder) == []
+
+
+@shipped
+def test_measured_calibrated_and_licensed(folder: Path) -> None:
+    manifest = read_manifest(folder)
+    assert manifest.accuracy
+    assert manifest.calibration
+    assert manifest.training_data
+    assert manifest.licence
+    assert manifest.recipe
+
+
+@shipped
+def test_the_card_tells_this_network(folder: Path) -> None:
+    card, manifest = (folder / "CARD.md").read_text(encoding="utf-8"), read_manifest(folder)
+    assert manifest.sha256 in card
+    assert "finite sum" in card
+    for line in manifest.accuracy:
+        assert f"{100 * line.map:.1f}" in card
+
+
+@shipped
+def test_no_path_of_a_machine_is_told(folder: Path) -> None:
+    recipe = read_manifest(folder).recipe
+    for value in (recipe["data"]["path"], recipe["model"]["weights"]):
+        assert "/" not in value
+        assert "\\" not in value
