@@ -1,0 +1,107 @@
+"""The documents, and a real service for the commands that they show."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from service.server import bind, url_of
+from training.synthetic import SyntheticOptions, synthesize
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = "models/hhcl-mobilenetv2"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where documented commands run: what the documents call by fixed names lies elsewhere here."""
+
+    url: str
+    drawn: Path
+    model: Path
+    folder: Path
+
+    def run(self, command: str) -> subprocess.CompletedProcess[str]:
+        """Run a documented command; curl's status tells of an HTTP status of 400 or more."""
+        return subprocess.run(
+            ["bash", "-o", "pipefail", "-c", self.placed(command)],
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+
+    def placed(self, command: str) -> str:
+        """The command with this place's service, drawn people, model and interpreter."""
+        command = command.replace("http://127.0.0.1:8000", self.url)
+        command = command.replace("build/drawn-people", str(self.drawn))
+        command = command.replace(SHIPPED, str(self.model))
+        command = re.sub(r"\bcurl ", "curl --fail-with-body --show-error ", command)
+        command = re.sub(
+            r"\bpython -m service (index|search) ", rf"\g<0>--url {self.url} ", command
+        )
+        return re.sub(r"\bpython ", f"{sys.executable} ", command)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def documents() -> dict[str, str]:
+    """Text of every document, by its path in the repository."""
+    paths = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/README.md")]
+    return {
+        path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+        for path in sorted(paths)
+    }
+
+
+@pytest.fixture(scope="session")
+def place(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Place]:
+    """A running service with the shipped model, and the people that `make demo` draws."""
+    folder = tmp_path_factory.mktemp("place")
+    model = ROOT / SHIPPED
+    if not model.is_dir():  # test_the_shipped_model_answers says so
+        model = request.getfixturevalue("tiny_model")
+    drawn = synthesize(folder / "drawn", SyntheticOptions()).folder
+    with bind("127.0.0.1", 0) as listener:
+        url = url_of(listener)
+    command = [sys.executable, "-m", "service", "serve", "--port", url.rpartition(":")[2]]
+    command += ["--model", str(model), "--data", str(folder / "data"), "--device", "cpu"]
+    log = folder / "log"
+    with log.open("w") as file:
+        process = subprocess.Popen(command, stderr=file)
+    try:
+        wait_until_ready(process, url, log)
+        yield Place(url, drawn, model, folder)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    """Return once the service answers; fail with its log where it does not."""
+    deadline = time.monotonic() + 300
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            if httpx.get(f"{url}/readyz", timeout=30).status_code == 200:
+                return
+        except httpx.TransportError:
+            time.sleep(0.1)
+    pytest.fail(f"the service did not start: {log.read_text()}")

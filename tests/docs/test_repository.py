@@ -1,0 +1,128 @@
+"""What the repository holds, and what it must never hold."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+import tomllib
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DATA = ROOT.parent / "shared" / "data"
+# In parts, so that this file does not hold what it forbids.
+REGISTRIES = [
+    ".".join(parts)
+    for parts in (
+        ("pypi", "org"),
+        ("pythonhosted", "org"),
+        ("download", "pytorch", "org"),
+        ("npmjs", "org"),
+        ("anaconda", "org"),
+        ("proxy", "golang", "org"),
+    )
+]
+MACHINE = re.compile(r"(?<![\w.}$-])/(work|root|home/\w+|tmp/brief)(?![\w.-])(?!/\.cache/pip\b)")
+
+
+@pytest.fixture(scope="module")
+def files() -> list[Path]:
+    """Every file that is committed or could be."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    try:
+        listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("this is no git checkout, so what belongs to the repository is unknown")
+    paths = [ROOT / name for name in listed.decode().split("\0") if name]
+    return [path for path in paths if path.is_file()]
+
+
+def text_of(path: Path) -> str:
+    """A file's text, empty where it is not text."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        return ""
+
+
+def test_no_file_names_a_place_on_somebodys_machine(files):
+    wrong = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()[:100]}"
+        for path in files
+        if path != Path(__file__)
+        for number, line in enumerate(text_of(path).splitlines(), start=1)
+        if MACHINE.search(line)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("line", ["cd /work", "see /root/x", "`/work/main`", "a=/home/me/b"])
+def test_a_machine_path_is_noticed(line):
+    assert MACHINE.search(line)
+
+
+@pytest.mark.parametrize(
+    "line", [".github/workflows/ci.yml", "target=/root/.cache/pip", "data/work", "/workers"]
+)
+def test_what_only_looks_like_a_machine_path_is_not(line):
+    assert not MACHINE.search(line)
+
+
+def test_no_file_names_a_package_registry(files):
+    wrong = [
+        f"{path.relative_to(ROOT)}: {host}"
+        for path in files
+        for host in REGISTRIES
+        if host in text_of(path)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_crop_of_a_real_person_is_in_the_repository(files):
+    if not DATA.is_dir():
+        pytest.skip("the folder ../shared/data with real crops is not here to compare with")
+    by_size: dict[int, list[Path]] = defaultdict(list)
+    for path in files:
+        by_size[path.stat().st_size].append(path)
+    there = [path for path in DATA.rglob("*") if path.is_file() and path.stat().st_size in by_size]
+    real = {digest(path): path for path in there}
+    ours = [path for path in files if path.stat().st_size]
+    copied = [
+        f"{path.relative_to(ROOT)} is {real[key]}" for path in ours if (key := digest(path)) in real
+    ]
+    assert not copied, "\n".join(copied)
+
+
+def digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def test_the_licence_is_apache_2():
+    text = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    assert re.search(r"Apache License\s+Version 2\.0, January 2004", text)
+    assert "END OF TERMS AND CONDITIONS" in text
+    assert project()["license"] == "Apache-2.0"
+
+
+def test_the_changelog_tells_of_this_version():
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    version = project()["version"]
+    assert re.search(rf"^## \[?(Unreleased|{re.escape(version)})\b", text, re.MULTILINE), (
+        f"CHANGELOG.md has neither a section Unreleased nor one for {version}"
+    )
+
+
+def project() -> dict[str, str]:
+    table: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return table
+
+
+@pytest.mark.parametrize("document", ["benchmarks/README.md", "docs/benchmarks.md"])
+def test_every_benchmark_is_described(document):
+    text = (ROOT / document).read_text(encoding="utf-8")
+    scripts = {path.name for path in (ROOT / "benchmarks").glob("*.py")}
+    assert scripts == set(re.findall(r"\b(\w+\.py)\b", text)), f"{document} is out of step"
