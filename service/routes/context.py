@@ -72,8 +72,11 @@ class RequestContext:
         method, route = scope["method"], _route(scope)
         self._metrics.requests.labels(method, route, status).inc()
         self._metrics.request_seconds.labels(method, route).observe(seconds)
-        log.info(
-            "%s %s %d %.1f ms %s", method, quote(scope["path"]), status, seconds * 1e3, request_id
+        path = scope["path"]
+        # Probes come every few seconds: they are worth a line only when they fail.
+        level = logging.DEBUG if path in _ALWAYS_ADMITTED and status < 400 else logging.INFO
+        log.log(
+            level, "%s %s %d %.1f ms %s", method, quote(path), status, seconds * 1e3, request_id
         )
 
 

@@ -150,9 +150,16 @@ def test_openapi_documents_every_route_and_its_errors(service):
 
 def test_a_request_id_is_kept_returned_and_logged(service, caplog):
     with caplog.at_level(logging.INFO, "service.requests"):
-        answer = service.http.get("/livez", headers={"X-Request-ID": "trace-7.a_b"})
+        answer = service.http.get("/info", headers={"X-Request-ID": "trace-7.a_b"})
     assert answer.headers["X-Request-ID"] == "trace-7.a_b"
-    assert any("GET /livez 200" in line and "trace-7.a_b" in line for line in caplog.messages)
+    assert any("GET /info 200" in line and "trace-7.a_b" in line for line in caplog.messages)
+
+
+def test_probes_are_logged_only_where_they_fail(service, caplog):
+    with caplog.at_level(logging.INFO, "service.requests"):
+        assert service.http.get("/livez").status_code == 200
+        assert service.http.post("/livez").status_code == 405
+    assert [line.split()[:3] for line in caplog.messages] == [["POST", "/livez", "405"]]
 
 
 @pytest.mark.parametrize("given", [None, "", "two words", "x" * 129, "a\tb", "é"])
