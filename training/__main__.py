@@ -139,12 +139,8 @@ def evaluate(
     if not data:
         raise InvalidInput("nothing to measure on: give --data FOLDER")
     datasets = read_held_out(data, skip_bad=skip_bad)
-    torch_device = _torch_device(device)
-    embedder = (
-        open_start(model, weights, torch_device)
-        if before_training
-        else open_embedder(model, torch_device)
-    )
+    where = _torch_device(device)
+    embedder = open_start(model, weights, where) if before_training else open_embedder(model, where)
     protocols = [name for name in PROTOCOLS if protocol.value in {name, "both"}]
     lines = []
     for dataset in datasets:

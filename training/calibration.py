@@ -109,12 +109,7 @@ def calibrate(pairs: PairCounts, data: str, *, false_match_rate: float = 0.01) -
         InvalidInput: a kind of pair is missing, genuine pairs do not score higher, or no threshold
             keeps the rate.
     """
-    genuine, impostor = int(pairs.genuine.sum()), int(pairs.impostor.sum())
-    if not genuine or not impostor:
-        raise InvalidInput(
-            f"cannot calibrate on {data}: {genuine} genuine and {impostor} impostor pairs across "
-            "cameras, need both"
-        )
+    genuine, impostor = _require_both(pairs, data)
     slope, intercept = _fit_platt(pairs)
     if not slope > 0:
         raise InvalidInput(
@@ -169,3 +164,13 @@ def _fit_platt(pairs: PairCounts) -> tuple[float, float]:
         sample_weight=np.concatenate([same[used], other[used]]),
     )
     return float(curve.coef_[0, 0]), float(curve.intercept_[0])
+
+
+def _require_both(pairs: PairCounts, data: str) -> tuple[int, int]:
+    genuine, impostor = int(pairs.genuine.sum()), int(pairs.impostor.sum())
+    if not genuine or not impostor:
+        raise InvalidInput(
+            f"cannot calibrate on {data}: {genuine} genuine and {impostor} impostor pairs across "
+            "cameras, need both"
+        )
+    return genuine, impostor
