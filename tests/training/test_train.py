@@ -36,6 +36,8 @@ TINY = {
     "evaluation.every": 2,
 }
 CPU = torch.device("cpu")
+# Sums in another order differ in the last bit, so both runs get one thread.
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 CONFIGS = Path(__file__).resolve().parents[2] / "training/configs"
 
 
@@ -49,10 +51,17 @@ def metrics(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
+def command(data: Path, output: Path, *more: str) -> list[str]:
+    settings = [part for key, value in TINY.items() for part in ("--set", f"{key}={value}")]
+    base = [sys.executable, "-m", "training", "train", "--data", str(data), "--output", str(output)]
+    return [*base, *settings, "--device", "cpu", *more]
+
+
 @pytest.fixture(scope="module")
 def finished(drawn, tmp_path_factory) -> Path:
+    """An uninterrupted run, by the command line and so with the interrupted one's threads."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    run(config(drawn), folder, CPU)
+    subprocess.run(command(drawn, folder), env=ENVIRONMENT, capture_output=True, check=True)
     return folder
 
 
@@ -71,17 +80,10 @@ def test_a_run_leaves_metrics_logs_and_a_checkpoint(finished):
     assert restore_network(checkpoint).dimension == 512
 
 
-def command(data: Path, output: Path, *more: str) -> list[str]:
-    settings = [part for key, value in TINY.items() for part in ("--set", f"{key}={value}")]
-    base = [sys.executable, "-m", "training", "train", "--data", str(data), "--output", str(output)]
-    return [*base, *settings, "--device", "cpu", *more]
-
-
 def test_a_run_killed_in_the_middle_of_an_epoch_ends_the_same(drawn, finished, tmp_path):
     output = tmp_path / "killed"
-    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     with subprocess.Popen(
-        command(drawn, output), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
+        command(drawn, output), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=ENVIRONMENT
     ) as victim:
         assert victim.stderr
         # The first line of metrics means that epoch 2 is under way; its bar, that it trains.
@@ -96,7 +98,7 @@ def test_a_run_killed_in_the_middle_of_an_epoch_ends_the_same(drawn, finished, t
         command(drawn, output, "--resume"),
         capture_output=True,
         text=True,
-        env=environment,
+        env=ENVIRONMENT,
         check=False,
     )
     assert resumed.returncode == 0, resumed.stderr
