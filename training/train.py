@@ -51,6 +51,7 @@ def run(config: TrainConfig, output: Path, device: torch.device, *, resume: bool
     crops = _load(dataset, "train", config)
     cameras = np.array([sample.camera for sample in crops.samples])
     held_out = [_load(dataset, split, config) for split in ("query", "gallery")]
+    _tell_data(dataset, [crops, *held_out])
     with RunLog(output, state.finished, config.schedule.epochs) as log:
         for epoch in range(state.finished, config.schedule.epochs):
             # Each epoch's choices follow from the seed and its number: resuming needs no more.
@@ -148,6 +149,15 @@ def _load(dataset: Dataset, split: str, config: TrainConfig) -> Images:
         config.model.width,
         skip_bad=config.data.skip_bad,
     )
+
+
+def _tell_data(dataset: Dataset, loaded: list[Images]) -> None:
+    tqdm.write(dataset.summary)
+    skipped = [*dataset.skipped, *(entry for images in loaded for entry in images.skipped)]
+    for entry in skipped:
+        tqdm.write(f"skipped: {entry.path}: {entry.reason}")
+    if skipped:
+        tqdm.write(f"skipped: {len(skipped)} files in all")
 
 
 def _remember(

@@ -126,11 +126,13 @@ def test_one_camera_and_no_identities_train_too(drawn, tmp_path, capsys):
     plain.mkdir(parents=True)
     for file in sorted((drawn / "bounding_box_train").iterdir()):
         (plain / file.name).write_bytes(file.read_bytes())
+    (plain / "torn.jpg").write_bytes(file.read_bytes()[:200])
     settings = config(
         plain.parent,
         **{
             "data.layout": "folders",
             "data.pattern": "{camera}/{name}",
+            "data.skip_bad": True,
             "schedule.epochs": 1,
             "clustering.scheme": "camera-link",
             "memory.negatives": "same-camera",
@@ -140,6 +142,8 @@ def test_one_camera_and_no_identities_train_too(drawn, tmp_path, capsys):
     run(settings, tmp_path / "run", CPU)
     told = capsys.readouterr().out
     assert "one camera only" in told
+    assert f"skipped: {plain / 'torn.jpg'}: " in told
+    assert "skipped: 1 files in all" in told
     assert "fewer than batch.clusters = 30: a batch holds all" in told
     (line,) = metrics(tmp_path / "run")
     assert line["clusters"]["crossing"] == 0
