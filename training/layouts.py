@@ -18,7 +18,7 @@ that breaks a rule and a :class:`LeftOut` for one that the data set's own conven
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -79,6 +79,19 @@ class Skipped:
 
     path: Path
     reason: str
+
+
+def describe_skipped(skipped: Sequence[Skipped]) -> list[str]:
+    """A line a skipped file, and one with their number.
+
+    Args:
+        skipped: what was skipped.
+
+    Returns:
+        The lines; none where nothing was skipped.
+    """
+    lines = [f"skipped: {entry.path}: {entry.reason}" for entry in skipped]
+    return [*lines, f"skipped in all: {len(lines)}"] if lines else []
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from service.artifact import Accuracy
 from training.data import DataError, Dataset, DataSource, load_images, read_dataset
 from training.embedder import Embedder
 from training.evaluation import Protocol, evaluate, rank_gallery
+from training.layouts import describe_skipped
 from training.pictures import write_ranked_lists
 
 Float32s = NDArray[np.float32]
@@ -74,7 +77,7 @@ def read_held_out(paths: Sequence[Path], *, skip_bad: bool = False) -> list[Data
 
 
 def load_held_out(dataset: Dataset, embedder: Embedder) -> HeldOutCrops:
-    """Decode query and gallery as an embedder takes them.
+    """Decode query and gallery as an embedder takes them; list what was skipped on stderr.
 
     Args:
         dataset: with both.
@@ -96,6 +99,8 @@ def load_held_out(dataset: Dataset, embedder: Embedder) -> HeldOutCrops:
         )
         for samples in (dataset.query, dataset.gallery)
     )
+    for line in describe_skipped([*dataset.skipped, *query.skipped, *gallery.skipped]):
+        tqdm.write(line, file=sys.stderr)
     readable = replace(dataset, query=query.samples, gallery=gallery.samples)
     return HeldOutCrops(readable, query.pixels, gallery.pixels)
 

@@ -25,6 +25,7 @@ from training.config import TrainConfig
 from training.data import Dataset, DataSource, Images, load_images, read_dataset
 from training.engine import Batch, extract_embeddings, train_one_epoch
 from training.evaluation import PROTOCOLS, Scores, evaluate
+from training.layouts import describe_skipped
 from training.memory import HybridMemory, centroids, seen_by_cameras
 from training.network import EmbeddingNetwork
 from training.report import Clusters, EpochMetrics, RunLog, describe_clusters
@@ -153,11 +154,9 @@ def _load(dataset: Dataset, split: str, config: TrainConfig) -> Images:
 
 def _tell_data(dataset: Dataset, loaded: list[Images]) -> None:
     tqdm.write(dataset.summary)
-    skipped = [*dataset.skipped, *(entry for images in loaded for entry in images.skipped)]
-    for entry in skipped:
-        tqdm.write(f"skipped: {entry.path}: {entry.reason}")
-    if skipped:
-        tqdm.write(f"skipped: {len(skipped)} files in all")
+    unreadable = [entry for images in loaded for entry in images.skipped]
+    for line in describe_skipped([*dataset.skipped, *unreadable]):
+        tqdm.write(line)
 
 
 def _remember(

@@ -133,6 +133,9 @@ def test_unreadable_crops_stop_or_are_left_out(
     lines = results(training, "--model", exported, "--data", broken, "--skip-bad")
     whole = results(training, "--model", exported, "--data", drawn)
     assert lines[0]["gallery"] == whole[0]["gallery"] - 1
+    _, _, err = training("evaluate", "--model", exported, "--data", broken, "--skip-bad")
+    assert f"skipped: {victim}: " in err
+    assert "skipped in all: 1" in err
 
 
 def test_mistakes_are_one_line_and_status_2(

@@ -143,7 +143,7 @@ def test_one_camera_and_no_identities_train_too(drawn, tmp_path, capsys):
     told = capsys.readouterr().out
     assert "one camera only" in told
     assert f"skipped: {plain / 'torn.jpg'}: " in told
-    assert "skipped: 1 files in all" in told
+    assert "skipped in all: 1" in told
     assert "fewer than batch.clusters = 30: a batch holds all" in told
     (line,) = metrics(tmp_path / "run")
     assert line["clusters"]["crossing"] == 0
