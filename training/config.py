@@ -236,11 +236,22 @@ def parse_config(tree: dict[str, Any], origin: str) -> TrainConfig:
     try:
         return TypeAdapter(TrainConfig).validate_python(tree)
     except ValidationError as error:
-        rules = "; ".join(
-            f"{'.'.join(map(str, item['loc']))} = {item['input']!r}: {item['msg']}"
-            for item in error.errors()
-        )
-        raise InvalidInput(f"{origin}: {rules}") from error
+        raise InvalidInput(f"{origin}: {broken_rules(error)}") from error
+
+
+def broken_rules(error: ValidationError) -> str:
+    """Which value broke which rule, for people.
+
+    Args:
+        error: of a config, or of a manifest made from one.
+
+    Returns:
+        One line: ``key = value: rule``, a semicolon between two.
+    """
+    return "; ".join(
+        f"{'.'.join(map(str, item['loc']))} = {item['input']!r}: {item['msg']}"
+        for item in error.errors()
+    )
 
 
 def _put(tree: dict[str, Any], name: str, value: Any) -> None:

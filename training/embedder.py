@@ -75,7 +75,7 @@ class TorchEmbedder:
 
     def embed(self, images: NDArray[np.uint8]) -> Float32s:
         """(N, H, W, 3) uint8 -> (N, D) float32, unit rows."""
-        return extract_embeddings(self.network, images, self.device, batch=_BATCH)
+        return extract_embeddings(self.network, images, self.device)
 
 
 @dataclass(frozen=True, slots=True)

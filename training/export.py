@@ -27,7 +27,7 @@ from service.errors import Conflict, InvalidInput
 from training.calibration import NO_PAIRS, calibrate, count_pairs
 from training.card import write_card
 from training.checkpoint import Checkpoint, restore_network
-from training.config import TrainConfig
+from training.config import TrainConfig, broken_rules
 from training.data import Dataset, DataSource, load_images, read_dataset
 from training.embedder import Embedder, TorchEmbedder, open_onnx, start_embedder
 from training.evaluation import PROTOCOLS
@@ -160,11 +160,7 @@ def _describe(checkpoint: Checkpoint, options: ExportOptions) -> Manifest:
             licence=options.licence,
         )
     except ValidationError as error:
-        rules = "; ".join(
-            f"{'.'.join(map(str, item['loc']))} = {item['input']!r}: {item['msg']}"
-            for item in error.errors()
-        )
-        raise InvalidInput(f"manifest: {rules}") from error
+        raise InvalidInput(f"manifest: {broken_rules(error)}") from error
 
 
 def _choose_crops(

@@ -16,6 +16,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from training.data import Sample
+from training.memory import seen_by_cameras
 
 Int64s = NDArray[np.int64]
 METRICS_NAME = "metrics.jsonl"
@@ -54,7 +55,7 @@ def describe_clusters(labels: Int64s, samples: Sequence[Sample]) -> Clusters:
     cameras = np.array([sample.camera for sample in samples])
     identities = np.array([sample.identity for sample in samples])
     count = int(labels.max()) + 1
-    crossing = np.mean([len(set(cameras[labels == c])) > 1 for c in range(count)]) if count else 0.0
+    crossing = (seen_by_cameras(labels, cameras).sum(axis=1) > 1).mean() if count else 0.0
     known = inside.any() and bool((identities >= 0).all())
     truth, found = identities[inside], labels[inside]
     return Clusters(

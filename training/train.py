@@ -48,10 +48,11 @@ def run(config: TrainConfig, output: Path, device: torch.device, *, resume: bool
         InvalidInput: data, weights or the folder do not allow the run; the message says why.
     """
     state = _start(config, output, device, resume=resume)
-    dataset = read_dataset(source_of(config))
+    dataset = read_dataset(_source_of(config))
     crops = _load(dataset, "train", config)
     cameras = np.array([sample.camera for sample in crops.samples])
-    held_out = [_load(dataset, split, config) for split in ("query", "gallery")]
+    measured = ("query", "gallery") if config.evaluation.every else ()
+    held_out = [_load(dataset, split, config) for split in measured]
     _tell_data(dataset, [crops, *held_out])
     with RunLog(output, state.finished, config.schedule.epochs) as log:
         for epoch in range(state.finished, config.schedule.epochs):
@@ -60,7 +61,7 @@ def run(config: TrainConfig, output: Path, device: torch.device, *, resume: bool
             progress = epoch / config.schedule.epochs
             embeddings = extract_embeddings(state.network, crops.pixels, device)
             labels = cluster(embeddings, cameras, config.clustering, tqdm.write, progress)
-            _explain_batches(labels, cameras, config)
+            _tell_small_batches(labels, config)
             memory = _remember(embeddings, labels, cameras, config, device)
             batches = _batches(crops.pixels, labels, cameras, config, epoch, rng)
             loss = train_one_epoch(
@@ -128,15 +129,7 @@ def _saved_state(config: TrainConfig, output: Path, *, resume: bool) -> Checkpoi
     return saved
 
 
-def source_of(config: TrainConfig) -> DataSource:
-    """Where a config's crops are.
-
-    Args:
-        config: the run's config.
-
-    Returns:
-        What :func:`training.data.read_dataset` takes.
-    """
+def _source_of(config: TrainConfig) -> DataSource:
     data = config.data
     return DataSource(
         Path(data.path), layout=data.layout, pattern=data.pattern, skip_bad=data.skip_bad
@@ -157,6 +150,8 @@ def _tell_data(dataset: Dataset, loaded: list[Images]) -> None:
     unreadable = [entry for images in loaded for entry in images.skipped]
     for line in describe_skipped([*dataset.skipped, *unreadable]):
         tqdm.write(line)
+    if len({sample.camera for sample in loaded[0].samples}) == 1:
+        tqdm.write("one camera only: companions come from the rest of a cluster")
 
 
 def _remember(
@@ -180,14 +175,10 @@ def _remember(
     )
 
 
-def _explain_batches(
-    labels: NDArray[np.int64], cameras: NDArray[np.int64], config: TrainConfig
-) -> None:
+def _tell_small_batches(labels: NDArray[np.int64], config: TrainConfig) -> None:
     clusters, wanted = int(labels.max()) + 1, config.batch.clusters
     if clusters < wanted:
         tqdm.write(f"{clusters} clusters, fewer than batch.clusters = {wanted}: a batch holds all")
-    if len(np.unique(cameras)) == 1:
-        tqdm.write("one camera only: companions come from the rest of a cluster")
 
 
 def _batches(

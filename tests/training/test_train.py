@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -194,6 +195,16 @@ def test_mistakes_are_one_line_and_status_2(tmp_path, arguments, message):
     assert result.returncode == 2
     assert message in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_run_that_never_measures_does_not_read_what_it_would_measure_on(drawn, tmp_path):
+    people = shutil.copytree(drawn, tmp_path / "people")
+    min((people / "query").iterdir()).write_bytes(b"no picture")
+    with pytest.raises(InvalidInput, match="query"):
+        run(config(people), tmp_path / "measured", CPU)
+    settings = config(people, **{"evaluation.every": 0, "schedule.epochs": 1})
+    run(settings, tmp_path / "run", CPU)
+    assert metrics(tmp_path / "run")[0]["map"] == {}
 
 
 def test_a_folder_without_crops_names_itself(tmp_path):
