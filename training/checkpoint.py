@@ -114,13 +114,31 @@ def new_network(config: TrainConfig, *, weights: str | None = None) -> Embedding
         InvalidInput: the start weights cannot be had.
     """
     model = config.model
-    return build_network(
+    start = model.weights if weights is None else weights
+    earlier = _earlier_run(start)
+    network = build_network(
         model.backbone,
         pooling=model.pooling,
-        weights=model.weights if weights is None else weights,
+        weights="none" if earlier else start,
         ghost_group=config.batch.ghost_group,
         last_stride=model.last_stride,
+        style_mixing=config.augment.style_mixing,
     )
+    if earlier:
+        _load_earlier(network, earlier)
+    return network
+
+
+def _earlier_run(weights: str) -> Path | None:
+    path = Path(weights)
+    return path if path.is_dir() or path.name == FILE_NAME else None
+
+
+def _load_earlier(network: EmbeddingNetwork, run: Path) -> None:
+    try:
+        network.load_state_dict(load_checkpoint(run).network)
+    except RuntimeError as error:
+        raise InvalidInput(f"--weights {run}: another network than this run's: {error}") from error
 
 
 def parameters_of(network: nn.Module) -> list[nn.Parameter]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +13,12 @@ from sklearn.cluster import DBSCAN
 
 from service.errors import InvalidInput
 from service.kreciprocal import jaccard_distance
-from training.config import ClusterOptions
+from training.options import ClusterOptions
 
 Float32s = NDArray[np.float32]
 Int64s = NDArray[np.int64]
 
+LinkScore = Literal["local-scaling", "sinkhorn"]
 OUTLIER = -1
 
 
@@ -26,6 +28,7 @@ def cluster(
     options: ClusterOptions,
     tell: Callable[[str], None],
     progress: float = 1.0,
+    sites: Int64s | None = None,
 ) -> Int64s:
     """Pseudo-labels of one epoch.
 
@@ -39,6 +42,7 @@ def cluster(
         options: how.
         tell: takes messages for people.
         progress: finished share of the run, 0..1; ``camera-link`` trusts more links as it grows.
+        sites: (N,) int64; cameras are linked inside a site only. None: all are on one.
 
     Returns:
         (N,) int64: 0..C-1 with C >= 2, or -1 for an outlier.
@@ -52,7 +56,7 @@ def cluster(
         labels = _cluster_graphs(graphs, len(embeddings), eps, options.min_samples)
         if options.scheme == "camera-link" and len(graphs) > 1:
             share = options.link_first + progress * (options.link_last - options.link_first)
-            labels = link_cameras(embeddings, cameras, labels, share)
+            labels = _link_sites(embeddings, cameras, labels, sites, (share, options.link_score))
         clusters = int(labels.max()) + 1
         if clusters >= 2:
             return labels
@@ -80,6 +84,26 @@ def _camera_graphs(embeddings: Float32s, cameras: Int64s, options: ClusterOption
         _Graph(group, jaccard_distance(embeddings[group], k1=options.k1, k2=options.k2))
         for group in groups
     ]
+
+
+def _link_sites(
+    embeddings: Float32s,
+    cameras: Int64s,
+    labels: Int64s,
+    sites: Int64s | None,
+    rule: tuple[float, LinkScore],
+) -> Int64s:
+    """Link the cameras of each site; labels of one site never meet another's."""
+    if sites is None:
+        return link_cameras(embeddings, cameras, labels, *rule)
+    linked = np.full_like(labels, OUTLIER)
+    clusters = 0
+    for site in np.unique(sites):
+        own = sites == site
+        found = link_cameras(embeddings[own], cameras[own], labels[own], *rule)
+        linked[own] = np.where(found >= 0, found + clusters, OUTLIER)
+        clusters += int(found.max()) + 1
+    return linked
 
 
 def _cluster_graphs(graphs: list[_Graph], count: int, eps: float, min_samples: int) -> Int64s:
@@ -116,14 +140,18 @@ def standardise_cameras(embeddings: Float32s, cameras: Int64s) -> Float32s:
 
 
 def link_cameras(
-    embeddings: Float32s, cameras: Int64s, labels: Int64s, share: float = 1.0
+    embeddings: Float32s,
+    cameras: Int64s,
+    labels: Int64s,
+    share: float = 1.0,
+    score: LinkScore = "local-scaling",
 ) -> Int64s:
     """Join clusters of different cameras that are each other's nearest.
 
     Embeddings are standardised per camera and whitened by how crops vary inside a cluster (the
-    directions in which one person differs from himself count less; Hatch et al. 2006). Similarity
-    of two centroids is cross-domain local scaling (Conneau et al. 2018), which keeps a centroid in
-    a crowd from being everybody's nearest. Of the mutually nearest the best links come first, and a
+    directions in which one person differs from himself count less; Hatch et al. 2006). Cosines of
+    centroids are then made fair (``score``), which keeps a centroid in a crowd from being
+    everybody's nearest. Of the mutually nearest the best links come first, and a
     link that would put two clusters of one camera together is refused.
 
     Args:
@@ -131,6 +159,7 @@ def link_cameras(
         cameras: (N,) int64.
         labels: (N,) int64 pseudo-labels made inside each camera, -1 for an outlier.
         share: part of the links that is used, the best ones, 0..1.
+        score: ``local-scaling`` (Conneau et al. 2018) or ``sinkhorn`` (Cuturi 2013).
 
     Returns:
         (N,) int64 pseudo-labels over all cameras.
@@ -138,10 +167,10 @@ def link_cameras(
     inside = labels >= 0
     if not inside.any():
         return labels
-    first = np.unique(labels[inside], return_index=True)[1]
+    _, first, own = np.unique(labels[inside], return_index=True, return_inverse=True)
     home = cameras[inside][first]  # (C,) the camera of each cluster
     standard = standardise_cameras(embeddings[inside], cameras[inside])
-    links = _mutually_nearest(_whitened_centroids(standard, labels[inside]), home)
+    links = _mutually_nearest(_whitened_centroids(standard, own), home, score)
     group = np.arange(len(home))
     held = [{int(camera)} for camera in home]
     for one, other in links[: math.ceil(share * len(links))]:
@@ -149,8 +178,9 @@ def link_cameras(
         if into != gone and held[into].isdisjoint(held[gone]):
             held[into] |= held[gone]
             group[group == gone] = into
-    joined = np.unique(group, return_inverse=True)[1].astype(np.int64)
-    return np.where(inside, joined[labels], OUTLIER)
+    joined = np.full_like(labels, OUTLIER)
+    joined[inside] = np.unique(group, return_inverse=True)[1][own]
+    return joined
 
 
 def _whitened_centroids(embeddings: Float32s, labels: Int64s) -> NDArray[np.float64]:
@@ -167,14 +197,16 @@ def _whitened_centroids(embeddings: Float32s, labels: Int64s) -> NDArray[np.floa
     return unit
 
 
-def _mutually_nearest(centre: NDArray[np.float64], home: Int64s) -> list[tuple[int, int]]:
+def _mutually_nearest(
+    centre: NDArray[np.float64], home: Int64s, score: LinkScore
+) -> list[tuple[int, int]]:
     """Links between clusters of different cameras, the most similar first."""
     links: list[tuple[float, int, int]] = []
     cameras = np.unique(home)
     for position, camera in enumerate(cameras):
         for other in cameras[position + 1 :]:
             rows, columns = np.flatnonzero(home == camera), np.flatnonzero(home == other)
-            similarity = _scale_locally(centre[rows] @ centre[columns].T)
+            similarity = _make_fair(centre[rows] @ centre[columns].T, score)
             forward, back = similarity.argmax(axis=1), similarity.argmax(axis=0)
             mutual = np.flatnonzero(back[forward] == np.arange(len(rows)))
             links += [
@@ -182,6 +214,23 @@ def _mutually_nearest(centre: NDArray[np.float64], home: Int64s) -> list[tuple[i
                 for r in mutual
             ]
     return [(one, other) for _, one, other in sorted(links, reverse=True)]
+
+
+def _make_fair(cosine: NDArray[np.float64], score: LinkScore) -> NDArray[np.float64]:
+    match score:
+        case "local-scaling":
+            return _scale_locally(cosine)
+        case "sinkhorn":
+            return _balance(cosine)
+
+
+def _balance(cosine: NDArray[np.float64], temperature: float = 0.05) -> NDArray[np.float64]:
+    """Rows and columns of exp(cosine / temperature) scaled in turn until all sums are even."""
+    plan: NDArray[np.float64] = np.exp((cosine - cosine.max()) / temperature)
+    for _ in range(50):
+        plan /= plan.sum(axis=1, keepdims=True)
+        plan /= plan.sum(axis=0, keepdims=True)
+    return plan
 
 
 def _scale_locally(cosine: NDArray[np.float64], neighbours: int = 10) -> NDArray[np.float64]:

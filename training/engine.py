@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from training.config import AugmentOptions
+from training.options import AugmentOptions
 from training.transforms import augment, normalise
 
 Float32s = NDArray[np.float32]

@@ -72,19 +72,60 @@ class AveragePooling(nn.Module):
         return features.mean(dim=(2, 3))
 
 
+class StyleMixing(nn.Module):
+    """Gives some maps of a batch a blend of their own and another map's style (MixStyle).
+
+    What an early channel's mean and deviation tell is mostly light, colour and camera, not who is
+    seen (Zhou et al., ICLR 2021). In evaluation nothing changes.
+
+    Args:
+        chance: that a map is mixed, 0..1.
+    """
+
+    def __init__(self, chance: float) -> None:
+        super().__init__()
+        self.chance = chance
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, C, h, w) -> the same shape; draws from torch's global generator."""
+        if not self.training or self.chance == 0:
+            return features
+        count = len(features)
+        deviation, mean = torch.std_mean(features.detach(), dim=(2, 3), keepdim=True)
+        partner = torch.randperm(count)
+        # Beta(0.1, 0.1), the paper's, mostly keeps one of the two styles nearly whole.
+        kept = torch.distributions.Beta(0.1, 0.1).sample((count, 1, 1, 1))
+        kept = torch.where(torch.rand(count, 1, 1, 1) < self.chance, kept, 1.0).to(features)
+        new_mean = kept * mean + (1 - kept) * mean[partner]
+        new_deviation = kept * deviation + (1 - kept) * deviation[partner]
+        return (features - mean) / (deviation + 1e-6) * new_deviation + new_mean
+
+
 class EmbeddingNetwork(nn.Module):
     """Backbone, pooling, BN neck (weight 1, bias frozen at 0), L2: the same in train and eval.
 
     Args:
-        features: maps (N, 3, H, W) normalised pixels to (N, D, h, w).
+        features: stages that map (N, 3, H, W) normalised pixels to (N, D, h, w).
         dimension: D.
         pooling: how a map becomes a vector.
+        mix_after: stages after which ``style`` is applied.
+        style: changes maps in training only; None leaves them.
     """
 
-    def __init__(self, features: nn.Module, dimension: int, pooling: Pooling) -> None:
+    def __init__(
+        self,
+        features: nn.Sequential,
+        dimension: int,
+        pooling: Pooling,
+        *,
+        mix_after: tuple[int, ...] = (),
+        style: StyleMixing | None = None,
+    ) -> None:
         super().__init__()
         self.features = features
         self.dimension = dimension
+        self._mix_after = mix_after
+        self.style = style
         match pooling:
             case "average":
                 self.pooling: nn.Module = AveragePooling()
@@ -95,9 +136,19 @@ class EmbeddingNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) float32, normalised -> (N, D) float32, unit rows."""
-        pooled = self.pooling(self.features(images))  # (N, D)
+        pooled = self.pooling(self._map(images))  # (N, D)
         necked = self.neck(pooled[:, :, None, None])[:, :, 0, 0]
         return F.normalize(necked.float(), dim=1)
+
+    def _map(self, images: Tensor) -> Tensor:
+        if self.style is None:
+            return cast("Tensor", self.features(images))
+        features = images
+        for position, stage in enumerate(self.features):
+            features = stage(features)
+            if position in self._mix_after:
+                features = self.style(features)
+        return features
 
 
 def build_network(
@@ -107,6 +158,7 @@ def build_network(
     weights: str = "default",
     ghost_group: int = 64,
     last_stride: Literal[1, 2] = 1,
+    style_mixing: float = 0.0,
 ) -> EmbeddingNetwork:
     """Build a network from torchvision's backbones.
 
@@ -117,6 +169,7 @@ def build_network(
             state dict of the backbone, tensors only.
         ghost_group: images a batch-normalisation group.
         last_stride: stride of the last stage that halves the map; the paper uses 1.
+        style_mixing: chance that a crop's early maps take on another's style in training.
 
     Returns:
         The network, in train mode.
@@ -129,16 +182,19 @@ def build_network(
         case "resnet50" | "resnet18":
             resnet = cast("models.ResNet", model)
             dimension = resnet.fc.in_features
-            features: nn.Module = nn.Sequential(*list(resnet.children())[:-2])
+            features = nn.Sequential(*list(resnet.children())[:-2])
             last_stage: nn.Module = resnet.layer4
+            mix_after = (4, 5)  # layer1 and layer2, the published places
         case "mobilenet_v2":
             mobilenet = cast("models.MobileNetV2", model)
             dimension = mobilenet.last_channel
             features = mobilenet.features
             last_stage = mobilenet.features[14]
+            mix_after = (3, 6)  # the last maps at a quarter and at an eighth of the size
     if last_stride == 1:
         _keep_resolution(last_stage)
-    network = EmbeddingNetwork(features, dimension, pooling)
+    style = StyleMixing(style_mixing) if style_mixing else None
+    network = EmbeddingNetwork(features, dimension, pooling, mix_after=mix_after, style=style)
     _use_ghost_groups(network, ghost_group)
     # Convolutions are two to three times faster on a CPU with the channels innermost.
     return network.to(memory_format=torch.channels_last)

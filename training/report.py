@@ -76,6 +76,7 @@ class EpochMetrics:
         loss: mean of the epoch.
         learning_rate: of the epoch.
         clusters: the pseudo-labels.
+        agreement: cycle agreement of the cameras, without labels; None if not measured.
         map: by protocol, where measured.
         rank1: by protocol, where measured.
     """
@@ -84,6 +85,7 @@ class EpochMetrics:
     loss: float
     learning_rate: float
     clusters: Clusters
+    agreement: float | None
     map: dict[str, float]
     rank1: dict[str, float]
 
@@ -98,6 +100,8 @@ class EpochMetrics:
         ]
         if c.nmi is not None and c.ari is not None:
             parts.append(f"NMI {c.nmi:.3f} ARI {c.ari:.3f}")
+        if self.agreement is not None:
+            parts.append(f"agreement {self.agreement:.3f}")
         parts += [f"{name} mAP {100 * value:.1f}" for name, value in self.map.items()]
         return " | ".join(parts)
 
@@ -141,6 +145,8 @@ class RunLog:
         clusters = asdict(metrics.clusters)
         scalars = {"loss": metrics.loss, "learning_rate": metrics.learning_rate}
         scalars |= {f"clusters/{name}": v for name, v in clusters.items() if v is not None}
+        if metrics.agreement is not None:
+            scalars["agreement"] = metrics.agreement
         scalars |= {f"mAP/{name}": value for name, value in metrics.map.items()}
         scalars |= {f"rank-1/{name}": value for name, value in metrics.rank1.items()}
         for name, value in scalars.items():

@@ -24,12 +24,13 @@ from training.clustering import cluster
 from training.config import TrainConfig
 from training.data import Dataset, DataSource, Images, load_images, read_dataset
 from training.engine import Batch, extract_embeddings, train_one_epoch
-from training.evaluation import PROTOCOLS, Scores, evaluate
 from training.layouts import describe_skipped
 from training.memory import HybridMemory, centroids, seen_by_cameras
 from training.network import EmbeddingNetwork
 from training.report import Clusters, EpochMetrics, RunLog, describe_clusters
 from training.samplers import identity_batches
+from training.sites import join_sites
+from training.validation import HeldOut, Measured, load_held_out, measure_epoch
 
 
 def run(config: TrainConfig, output: Path, device: torch.device, *, resume: bool = False) -> Path:
@@ -48,19 +49,25 @@ def run(config: TrainConfig, output: Path, device: torch.device, *, resume: bool
         InvalidInput: data, weights or the folder do not allow the run; the message says why.
     """
     state = _start(config, output, device, resume=resume)
-    dataset = read_dataset(_source_of(config))
-    crops = _load(dataset, "train", config)
+    datasets = [read_dataset(source) for source in _sources_of(config)]
+    samples, site_of_camera = join_sites(datasets)
+    crops = load_images(
+        samples, config.model.height, config.model.width, skip_bad=config.data.skip_bad
+    )
     cameras = np.array([sample.camera for sample in crops.samples])
-    measured = ("query", "gallery") if config.evaluation.every else ()
-    held_out = [_load(dataset, split, config) for split in measured]
-    _tell_data(dataset, [crops, *held_out])
+    sites = site_of_camera[cameras]
+    held_out = load_held_out(datasets, config)
+    _tell_data(datasets, crops, held_out)
     with RunLog(output, state.finished, config.schedule.epochs) as log:
         for epoch in range(state.finished, config.schedule.epochs):
             # Each epoch's choices follow from the seed and its number: resuming needs no more.
             rng = np.random.default_rng([config.seed, epoch])
+            torch.manual_seed(
+                int(np.random.SeedSequence([config.seed, epoch]).generate_state(1)[0])
+            )
             progress = epoch / config.schedule.epochs
             embeddings = extract_embeddings(state.network, crops.pixels, device)
-            labels = cluster(embeddings, cameras, config.clustering, tqdm.write, progress)
+            labels = cluster(embeddings, cameras, config.clustering, tqdm.write, progress, sites)
             _tell_small_batches(labels, config)
             memory = _remember(embeddings, labels, cameras, config, device)
             batches = _batches(crops.pixels, labels, cameras, config, epoch, rng)
@@ -68,8 +75,12 @@ def run(config: TrainConfig, output: Path, device: torch.device, *, resume: bool
                 state.network, memory, state.optimiser, batches, config.augment, rng
             )
             clusters = describe_clusters(labels, crops.samples)
-            scores = _measure(state.network, held_out, device) if _due(epoch, config) else []
-            log.write(_metrics(epoch + 1, loss, state.learning_rate, clusters, scores))
+            measured = (
+                measure_epoch(state.network, crops, sites, held_out, config, device)
+                if _due(epoch, config)
+                else Measured()
+            )
+            log.write(_metrics(epoch + 1, loss, state.learning_rate, clusters, measured))
             state.scheduler.step()
             save_checkpoint(output, state.checkpoint(epoch + 1, config))
     return output / FILE_NAME
@@ -129,28 +140,22 @@ def _saved_state(config: TrainConfig, output: Path, *, resume: bool) -> Checkpoi
     return saved
 
 
-def _source_of(config: TrainConfig) -> DataSource:
+def _sources_of(config: TrainConfig) -> list[DataSource]:
     data = config.data
-    return DataSource(
-        Path(data.path), layout=data.layout, pattern=data.pattern, skip_bad=data.skip_bad
-    )
+    return [
+        DataSource(Path(path), layout=data.layout, pattern=data.pattern, skip_bad=data.skip_bad)
+        for path in (data.path, *data.also)
+    ]
 
 
-def _load(dataset: Dataset, split: str, config: TrainConfig) -> Images:
-    return load_images(
-        getattr(dataset, split),
-        config.model.height,
-        config.model.width,
-        skip_bad=config.data.skip_bad,
-    )
-
-
-def _tell_data(dataset: Dataset, loaded: list[Images]) -> None:
-    tqdm.write(dataset.summary)
-    unreadable = [entry for images in loaded for entry in images.skipped]
-    for line in describe_skipped([*dataset.skipped, *unreadable]):
+def _tell_data(datasets: list[Dataset], crops: Images, held_out: list[HeldOut]) -> None:
+    for dataset in datasets:
+        tqdm.write(dataset.summary)
+    unreadable = [*crops.skipped]
+    unreadable += [e for test in held_out for e in (*test.query.skipped, *test.gallery.skipped)]
+    for line in describe_skipped([*(e for d in datasets for e in d.skipped), *unreadable]):
         tqdm.write(line)
-    if len({sample.camera for sample in loaded[0].samples}) == 1:
+    if len({sample.camera for sample in crops.samples}) == 1:
         tqdm.write("one camera only: companions come from the rest of a cluster")
 
 
@@ -208,27 +213,15 @@ def _due(epoch: int, config: TrainConfig) -> bool:
     return every > 0 and (last or (epoch + 1) % every == 0)
 
 
-def _measure(
-    network: EmbeddingNetwork, held_out: list[Images], device: torch.device
-) -> list[Scores]:
-    query, gallery = held_out
-    if not query.samples or not gallery.samples:
-        return []
-    found = [extract_embeddings(network, images.pixels, device) for images in held_out]
-    return [
-        evaluate(found[0], query.samples, found[1], gallery.samples, protocol=protocol)
-        for protocol in PROTOCOLS
-    ]
-
-
 def _metrics(
-    epoch: int, loss: float, learning_rate: float, clusters: Clusters, scores: list[Scores]
+    epoch: int, loss: float, learning_rate: float, clusters: Clusters, measured: Measured
 ) -> EpochMetrics:
     return EpochMetrics(
         epoch=epoch,
         loss=loss,
         learning_rate=learning_rate,
         clusters=clusters,
-        map={score.protocol: score.map for score in scores},
-        rank1={score.protocol: score.cmc(1) for score in scores},
+        agreement=measured.agreement,
+        map=measured.map,
+        rank1=measured.rank1,
     )

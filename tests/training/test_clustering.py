@@ -9,7 +9,7 @@ from sklearn.cluster import DBSCAN
 from service.errors import InvalidInput
 from service.kreciprocal import jaccard_distance
 from training.clustering import cluster, link_cameras, standardise_cameras
-from training.config import ClusterOptions
+from training.options import ClusterOptions
 
 
 def on_circle(*degrees: float) -> np.ndarray:

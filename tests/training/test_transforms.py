@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the train extra is not installed")
 
-from training.config import AugmentOptions
+from training.options import AugmentOptions
 from training.transforms import (
     IMAGENET_MEAN,
     IMAGENET_STD,

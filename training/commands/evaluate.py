@@ -1,0 +1,83 @@
+"""``python -m training evaluate``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service.errors import InvalidInput
+from training.commands.options import (
+    Device,
+    DeviceChoice,
+    HeldOutData,
+    SkipBad,
+    torch_device,
+)
+
+
+class ProtocolChoice(StrEnum):
+    """What a query is compared with; see ``training.evaluation``."""
+
+    MARKET1501 = "market1501"
+    CROSS_CAMERA = "cross-camera"
+    BOTH = "both"
+
+
+class FormChoice(StrEnum):
+    """How results are written."""
+
+    TEXT = "text"
+    MARKDOWN = "markdown"
+    JSON = "json"
+
+
+def evaluate(
+    model: Annotated[Path, typer.Option(help="Run, checkpoint file, or exported model folder.")],
+    data: HeldOutData = None,
+    protocol: Annotated[
+        ProtocolChoice, typer.Option(help="What a query is compared with.")
+    ] = ProtocolChoice.BOTH,
+    rerank: Annotated[
+        bool, typer.Option("--rerank", help="Add lines after k-reciprocal re-ranking.")
+    ] = False,
+    before_training: Annotated[
+        bool,
+        typer.Option("--before-training", help="Measure what the model's training began with."),
+    ] = False,
+    weights: Annotated[
+        str | None, typer.Option(help="With --before-training: start weights, if they moved.")
+    ] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Draw the worst ranked lists there; they show the crops.")
+    ] = None,
+    format_: Annotated[
+        FormChoice, typer.Option("--format", help="Of the table on standard output.")
+    ] = FormChoice.TEXT,
+    skip_bad: SkipBad = False,
+    device: Device = DeviceChoice.AUTO,
+) -> None:
+    """Measure mAP (finite sum) and CMC on the query and gallery of labelled data."""
+    from training.embedder import open_embedder, open_start
+    from training.evaluation import PROTOCOLS
+    from training.measure import draw_worst, embed_held_out, load_held_out, measure, read_held_out
+    from training.results import format_results
+
+    if weights is not None and not before_training:
+        raise InvalidInput("--weights names start weights: it needs --before-training")
+    if not data:
+        raise InvalidInput("nothing to measure on: give --data FOLDER")
+    datasets = read_held_out(data, skip_bad=skip_bad)
+    where = torch_device(device)
+    embedder = open_start(model, weights, where) if before_training else open_embedder(model, where)
+    protocols = [name for name in PROTOCOLS if protocol.value in {name, "both"}]
+    lines = []
+    for dataset in datasets:
+        held_out = embed_held_out(embedder, load_held_out(dataset, embedder))
+        lines += measure(held_out, protocols, rerank=rerank)
+        if pictures is not None:
+            sheet = draw_worst(pictures / dataset.name, held_out, protocols[0])
+            typer.echo(f"ranked lists: {sheet}", err=True)
+    typer.echo(format_results(lines, format_.value))

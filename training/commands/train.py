@@ -1,0 +1,69 @@
+"""``python -m training train``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from service.errors import InvalidInput
+from training.commands.options import (
+    Data,
+    Device,
+    DeviceChoice,
+    parse_set,
+    torch_device,
+)
+
+
+class MethodChoice(StrEnum):
+    """How an embedding is learned."""
+
+    HHCL = "hhcl"
+    SCL = "scl"
+
+
+def train(
+    output: Annotated[Path, typer.Option(help="Folder of the run.")],
+    data: Data = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file; see training/configs.")] = None,
+    method: Annotated[
+        MethodChoice | None, typer.Option(help="Instead of the config's: hhcl or scl.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Start weights: default (ImageNet), none, a file, or a run.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Instead of the config's.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Instead of the config's.")] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Count and list unusable files instead of stopping.")
+    ] = False,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any option, such as clustering.eps=0.6."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
+    device: Device = DeviceChoice.AUTO,
+) -> None:
+    """Train on unlabelled crops. The defaults are HHCL's Market-1501 recipe."""
+    from training.config import read_config
+    from training.train import run
+
+    options: dict[str, Any] = dict(parse_set(text) for text in set_ or [])
+    named = {
+        "data.path": str(data[0]) if data else None,
+        "data.also": tuple(str(path) for path in data[1:]) if data else None,
+        "method": None if method is None else method.value,
+        "model.weights": weights,
+        "schedule.epochs": epochs,
+        "seed": seed,
+        "data.skip_bad": skip_bad or None,
+    }
+    options |= {key: value for key, value in named.items() if value is not None}
+    settings = read_config(config, options)
+    if not settings.data.path:
+        raise InvalidInput("no crops to train on: give --data FOLDER")
+    checkpoint = run(settings, output, torch_device(device), resume=resume)
+    typer.echo(f"trained: {checkpoint}")
