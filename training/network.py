@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
@@ -136,19 +137,51 @@ class EmbeddingNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) float32, normalised -> (N, D) float32, unit rows."""
-        pooled = self.pooling(self._map(images))  # (N, D)
+        pooled = self.pooling(feature_map(self.features, images, self._mix_after, self.style))
         necked = self.neck(pooled[:, :, None, None])[:, :, 0, 0]
         return F.normalize(necked.float(), dim=1)
 
-    def _map(self, images: Tensor) -> Tensor:
-        if self.style is None:
-            return cast("Tensor", self.features(images))
-        features = images
-        for position, stage in enumerate(self.features):
-            features = stage(features)
-            if position in self._mix_after:
-                features = self.style(features)
-        return features
+
+def feature_map(
+    stages: nn.Sequential,
+    images: Tensor,
+    mix_after: tuple[int, ...] = (),
+    style: StyleMixing | None = None,
+) -> Tensor:
+    """Run a backbone's stages, mixing styles on the way.
+
+    Args:
+        stages: of the backbone.
+        images: (N, 3, H, W) float32, normalised.
+        mix_after: stages after which ``style`` is applied.
+        style: changes maps in training only; None leaves them.
+
+    Returns:
+        (N, D, h, w), the last map.
+    """
+    if style is None:
+        return cast("Tensor", stages(images))
+    features = images
+    for position, stage in enumerate(stages):
+        features = stage(features)
+        if position in mix_after:
+            features = style(features)
+    return features
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """A backbone without its classifier.
+
+    Attributes:
+        features: stages that map (N, 3, H, W) normalised pixels to (N, D, h, w).
+        dimension: D.
+        mix_after: stages after which styles may be mixed.
+    """
+
+    features: nn.Sequential
+    dimension: int
+    mix_after: tuple[int, ...]
 
 
 def build_network(
@@ -177,6 +210,35 @@ def build_network(
     Raises:
         InvalidInput: the weights cannot be downloaded, read or do not fit.
     """
+    stages = build_stages(backbone, weights=weights, last_stride=last_stride)
+    network = EmbeddingNetwork(
+        stages.features,
+        stages.dimension,
+        pooling,
+        mix_after=stages.mix_after,
+        style=StyleMixing(style_mixing) if style_mixing else None,
+    )
+    _use_ghost_groups(network, ghost_group)
+    # Convolutions are two to three times faster on a CPU with the channels innermost.
+    return network.to(memory_format=torch.channels_last)
+
+
+def build_stages(
+    backbone: Backbone, *, weights: str = "default", last_stride: Literal[1, 2] = 1
+) -> Stages:
+    """Build one of torchvision's backbones, its batch normalisation as torchvision's.
+
+    Args:
+        backbone: torchvision's name.
+        weights: as for :func:`build_network`.
+        last_stride: stride of the last stage that halves the map.
+
+    Returns:
+        The backbone.
+
+    Raises:
+        InvalidInput: the weights cannot be downloaded, read or do not fit.
+    """
     model = _torchvision_model(backbone, weights)
     match backbone:
         case "resnet50" | "resnet18":
@@ -193,11 +255,7 @@ def build_network(
             mix_after = (3, 6)  # the last maps at a quarter and at an eighth of the size
     if last_stride == 1:
         _keep_resolution(last_stage)
-    style = StyleMixing(style_mixing) if style_mixing else None
-    network = EmbeddingNetwork(features, dimension, pooling, mix_after=mix_after, style=style)
-    _use_ghost_groups(network, ghost_group)
-    # Convolutions are two to three times faster on a CPU with the channels innermost.
-    return network.to(memory_format=torch.channels_last)
+    return Stages(features, dimension, mix_after)
 
 
 def _torchvision_model(backbone: Backbone, weights: str) -> nn.Module:
