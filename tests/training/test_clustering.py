@@ -1,6 +1,8 @@
-"""Pseudo-labels: DBSCAN on the Jaccard distance (vector G), linking cameras, degenerate input."""
+"""Pseudo-labels: DBSCAN (vector G) and Infomap on the Jaccard distance, sites, degenerate input."""
 
 from __future__ import annotations
+
+import sys
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from sklearn.cluster import DBSCAN
 
 from service.errors import InvalidInput
 from service.kreciprocal import jaccard_distance
-from training.clustering import cluster, link_cameras, standardise_cameras
+from training.clustering import cluster
 from training.options import ClusterOptions
 
 
@@ -80,32 +82,62 @@ def test_linking_finds_people_across_cameras_that_shift_everything():
     assert same_partition(linked, identity)
 
 
-def test_linking_never_merges_two_clusters_of_one_camera():
-    rows, identity, camera = people(6, 4, 3)
-    per_camera = identity * 3 + camera
-    linked = link_cameras(rows, camera, per_camera.astype(np.int64))
-    for label in np.unique(linked):
-        mine = linked == label
-        assert len(set(per_camera[mine])) == len(set(camera[mine]))
-    assert same_partition(linked, identity)
+def infomap_options(**changes) -> ClusterOptions:
+    pytest.importorskip("infomap", reason="the package infomap is not installed")
+    return ClusterOptions(**{"scheme": "infomap", "k1": 8, "k2": 3, "eps": 0.5} | changes)
 
 
-def test_linking_keeps_outliers_and_survives_having_nothing():
-    rows, identity, camera = people(4, 3, 2)
-    labels = (identity * 2 + camera).astype(np.int64)
-    labels[0] = -1
-    assert link_cameras(rows, camera, labels)[0] == -1
-    nothing = np.full(len(rows), -1)
-    assert (link_cameras(rows, camera, nothing) == -1).all()
+def test_infomap_finds_people_and_repeats():
+    rows, identity, camera = people(10, 6, 2)
+    labels = cluster(rows, camera, infomap_options(k1=15, k2=4), pytest.fail)
+    assert same_partition(labels, identity)
+    assert list(dict.fromkeys(labels.tolist())) == list(range(10))  # numbered by first crop
+    again = cluster(rows, camera, infomap_options(k1=15, k2=4), pytest.fail)
+    assert again.tolist() == labels.tolist()
 
 
-def test_standardised_cameras_have_unit_rows_and_no_offset():
-    rows, _, camera = people(30, 4, 2, shift=2.0)
-    standard = standardise_cameras(rows, camera)
-    np.testing.assert_allclose(np.linalg.norm(standard, axis=1), 1, atol=1e-5)
-    assert np.abs(standard[camera == 0].mean(axis=0)).max() < 0.05
-    one_crop = standardise_cameras(rows[:1], camera[:1])
-    assert np.isfinite(one_crop).all()
+def test_infomap_parts_two_people_whom_one_bridge_of_near_crops_makes_one_for_dbscan():
+    arcs = np.concatenate([np.linspace(0, 20, 12), [27.0], np.linspace(34, 54, 12), [180, 181]])
+    rows, camera = on_circle(*arcs), np.zeros(len(arcs), np.int64)
+    rule = {"k1": 12, "k2": 2, "eps": 0.8, "min_samples": 2}
+    chained = cluster(rows, camera, ClusterOptions(**rule), pytest.fail)
+    assert chained[0] == chained[24]
+    parted = cluster(rows, camera, infomap_options(**rule), pytest.fail)
+    assert parted[0] != parted[24]
+    assert parted.max() > chained.max()
+
+
+def test_infomap_leaves_small_communities_out():
+    rows, identity, _ = people(6, 6, 1)
+    few = np.concatenate([rows, people(1, 3, 1, seed=9)[0]])
+    labels = cluster(few, np.zeros(len(few), np.int64), infomap_options(k1=6, k2=1), pytest.fail)
+    assert same_partition(labels[: len(rows)], identity)
+    assert (labels[len(rows) :] == -1).all()
+
+
+def test_infomap_missing_names_the_package(monkeypatch):
+    monkeypatch.setitem(sys.modules, "infomap", None)
+    rows, _, camera = people(3, 4, 1)
+    with pytest.raises(InvalidInput, match="pip install infomap"):
+        cluster(rows, camera, ClusterOptions(scheme="infomap"), pytest.fail)
+
+
+@pytest.mark.parametrize("scheme", ["dbscan", "infomap", "camera-link"])
+def test_no_cluster_reaches_across_sites(scheme):
+    """The same twelve people stand on both sites, so only the sites keep them apart."""
+    if scheme == "infomap":
+        pytest.importorskip("infomap", reason="the package infomap is not installed")
+    rows, identity, camera = people(12, 5, 4, shift=0.2)
+    sites = camera // 2
+    options = ClusterOptions(scheme=scheme, k1=5, k2=2, eps=0.5, min_samples=2)
+    labels = cluster(rows, camera, options, pytest.fail, 1.0, sites)
+    for label in range(labels.max() + 1):
+        assert len(set(sites[labels == label])) == 1
+    assert set(labels) == set(range(labels.max() + 1))
+    if scheme == "camera-link":
+        assert same_partition(labels, identity * 2 + sites)
+        together = cluster(rows, camera, options, pytest.fail)
+        assert same_partition(together, identity)
 
 
 def test_one_cluster_or_none_changes_eps_and_says_so():
@@ -117,9 +149,12 @@ def test_one_cluster_or_none_changes_eps_and_says_so():
     assert "trying eps" in told[0]
 
 
-def test_hopeless_input_is_a_clear_error():
+@pytest.mark.parametrize("scheme", ["dbscan", "infomap", "camera-link"])
+def test_hopeless_input_is_a_clear_error(scheme):
+    if scheme == "infomap":
+        pytest.importorskip("infomap", reason="the package infomap is not installed")
     with pytest.raises(InvalidInput, match="no two clusters"):
-        cluster(on_circle(0, 90), np.zeros(2, np.int64), ClusterOptions(), lambda _: None)
+        cluster(on_circle(0, 90), np.arange(2), ClusterOptions(scheme=scheme), lambda _: None)
 
 
 @pytest.mark.parametrize(("key", "value"), [("eps", 0.0), ("eps", 1.0), ("k1", 0)])

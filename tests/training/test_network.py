@@ -12,6 +12,7 @@ from training.network import (
     EmbeddingNetwork,
     GemPooling,
     GhostBatchNorm2d,
+    StyleMixing,
     build_network,
 )
 
@@ -80,6 +81,71 @@ def test_every_normalisation_is_ghostly_and_the_neck_has_no_bias_to_learn():
     assert {norm.group for norm in norms} == {32}
     assert not network.neck.bias.requires_grad
     assert network.neck.weight.requires_grad
+
+
+def styles(maps):
+    """(N, 2C): each map's means and deviations."""
+    deviation, mean = torch.std_mean(maps, dim=(2, 3))
+    return torch.cat([mean, deviation], dim=1)
+
+
+def textures(maps):
+    deviation, mean = torch.std_mean(maps, dim=(2, 3), keepdim=True)
+    return (maps - mean) / deviation
+
+
+def maps_of_many_styles(count=12):
+    torch.manual_seed(0)
+    plain = torch.randn(count, 5, 6, 4)
+    return plain * (0.5 + torch.rand(count, 5, 1, 1)) + torch.randn(count, 5, 1, 1)
+
+
+def test_style_mixing_leaves_evaluation_alone():
+    maps = maps_of_many_styles()
+    assert StyleMixing(1.0).eval()(maps) is maps
+    torch.testing.assert_close(StyleMixing(0.0).train()(maps), maps, rtol=0, atol=0)
+
+
+def test_mixed_styles_are_blends_of_two_of_the_batch():
+    maps = maps_of_many_styles()
+    mixed = StyleMixing(1.0).train()(maps)
+    torch.testing.assert_close(textures(mixed), textures(maps), rtol=1e-3, atol=1e-4)
+    before, after = styles(maps), styles(mixed)
+    kept = []
+    for own, new in zip(before, after, strict=True):
+        towards = before - own  # (N, 2C): where a blend with each other map would lie
+        share = (towards @ (new - own) / towards.square().sum(dim=1).clamp(min=1e-9)).clamp(0, 1)
+        distance = (own + share[:, None] * towards - new).abs().amax(dim=1)
+        assert distance.min() < 1e-3
+        kept.append(1 - share[distance.argmin()].item())
+    assert min(kept) < 0.5  # not one map of many has kept most of its own style by chance
+
+
+def test_half_a_chance_of_mixing_leaves_about_half_the_maps():
+    maps = maps_of_many_styles(400)
+    moved = (styles(StyleMixing(0.5).train()(maps)) - styles(maps)).abs().amax(dim=1) > 1e-3
+    everything = (styles(StyleMixing(1.0).train()(maps)) - styles(maps)).abs().amax(dim=1) > 1e-3
+    assert 0.35 < moved.sum() / everything.sum() < 0.65
+
+
+def test_style_mixing_repeats_with_the_seed():
+    maps, mixing = maps_of_many_styles(), StyleMixing(0.5).train()
+    results = []
+    for seed in (3, 3, 4):
+        torch.manual_seed(seed)
+        results.append(mixing(maps))
+    torch.testing.assert_close(results[0], results[1], rtol=0, atol=0)
+    assert not torch.equal(results[0], results[2])
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "mobilenet_v2"])
+def test_style_mixing_changes_training_only_and_has_nothing_to_save(backbone):
+    mixed = build_network(backbone, weights="none", style_mixing=1.0)
+    plain = build_network(backbone, weights="none")
+    plain.load_state_dict(mixed.state_dict())
+    images = torch.randn(4, 3, 64, 32)
+    torch.testing.assert_close(mixed.eval()(images), plain.eval()(images))
+    assert not torch.allclose(mixed.train()(images), plain.train()(images), atol=1e-3)
 
 
 def test_weights_file_round_trip_and_clear_errors(tmp_path):

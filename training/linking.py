@@ -1,0 +1,157 @@
+"""From clusters inside each camera to clusters across them: the scheme ``camera-link``."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32s = NDArray[np.float32]
+Int64s = NDArray[np.int64]
+LinkScore = Literal["local-scaling", "sinkhorn"]
+OUTLIER = -1
+
+
+def standardise_cameras(embeddings: Float32s, cameras: Int64s) -> Float32s:
+    """Take each camera's own mean and spread out of its embeddings.
+
+    What a camera's light, colour and viewpoint do to every crop alike is not identity. Per camera
+    and dimension: subtract the mean, divide by the deviation; then unit length again.
+
+    Args:
+        embeddings: (N, D) float32.
+        cameras: (N,) int64.
+
+    Returns:
+        (N, D) float32, unit rows.
+    """
+    standard = np.empty_like(embeddings)
+    for camera in np.unique(cameras):
+        own = embeddings[cameras == camera]
+        standard[cameras == camera] = (own - own.mean(axis=0)) / (own.std(axis=0) + 1e-6)
+    norm = np.linalg.norm(standard, axis=1, keepdims=True)
+    unit: Float32s = (standard / np.maximum(norm, 1e-12)).astype(np.float32)
+    return unit
+
+
+def link_cameras(
+    embeddings: Float32s,
+    cameras: Int64s,
+    labels: Int64s,
+    *,
+    share: float = 1.0,
+    score: LinkScore = "local-scaling",
+    sites: Int64s | None = None,
+) -> Int64s:
+    """Join clusters of different cameras that are each other's nearest.
+
+    Embeddings are standardised per camera and whitened by how crops vary inside a cluster (the
+    directions in which one person differs from himself count less; Hatch et al. 2006). Cosines of
+    centroids are then made fair (``score``), which keeps a centroid in a crowd from being
+    everybody's nearest. Of the mutually nearest the best links come first, and a
+    link that would put two clusters of one camera together is refused.
+
+    Args:
+        embeddings: (N, D) float32, unit rows.
+        cameras: (N,) int64.
+        labels: (N,) int64 pseudo-labels made inside each camera, -1 for an outlier.
+        share: part of the links that is used, the best ones, 0..1.
+        score: ``local-scaling`` (Conneau et al. 2018) or ``sinkhorn`` (Cuturi 2013).
+        sites: (N,) int64; nobody is looked for on two of them. None: all cameras are on one.
+
+    Returns:
+        (N,) int64 pseudo-labels over all cameras.
+    """
+    linked = np.full_like(labels, OUTLIER)
+    clusters = 0
+    for own in _parts(sites, labels >= 0):
+        _, local = np.unique(labels[own], return_inverse=True)
+        linked[own] = _link_site(embeddings[own], cameras[own], local, share, score) + clusters
+        clusters = int(linked.max()) + 1
+    return linked
+
+
+def _parts(sites: Int64s | None, inside: NDArray[np.bool_]) -> list[Int64s]:
+    """Indices of each site's crops that are in a cluster; only sites that have some."""
+    members = np.flatnonzero(inside)
+    if sites is None:
+        return [members] if len(members) else []
+    return [members[sites[members] == site] for site in np.unique(sites[members])]
+
+
+def _link_site(
+    embeddings: Float32s, cameras: Int64s, labels: Int64s, share: float, score: LinkScore
+) -> Int64s:
+    _, first = np.unique(labels, return_index=True)
+    home = cameras[first]  # (C,) the camera of each cluster
+    standard = standardise_cameras(embeddings, cameras)
+    links = _mutually_nearest(_whitened_centroids(standard, labels), home, score)
+    group = np.arange(len(home))
+    held = [{int(camera)} for camera in home]
+    for one, other in links[: math.ceil(share * len(links))]:
+        into, gone = group[one], group[other]
+        if into != gone and held[into].isdisjoint(held[gone]):
+            held[into] |= held[gone]
+            group[group == gone] = into
+    joined: Int64s = np.unique(group, return_inverse=True)[1][labels]
+    return joined
+
+
+def _whitened_centroids(embeddings: Float32s, labels: Int64s) -> NDArray[np.float64]:
+    """(C, D) unit centroids after whitening by the covariance inside clusters."""
+    centre = np.zeros((int(labels.max()) + 1, embeddings.shape[1]))
+    np.add.at(centre, labels, embeddings)
+    centre /= np.bincount(labels)[:, None]
+    deviation = embeddings - centre[labels]
+    variance, axes = np.linalg.eigh(deviation.T @ deviation / len(deviation))
+    # A tenth of the mean variance on top: directions nothing varied in must not count for all.
+    variance = np.maximum(variance, 0.0) + 0.1 * variance.mean() + 1e-12
+    white = (centre @ axes) / np.sqrt(variance)
+    unit: NDArray[np.float64] = white / np.linalg.norm(white, axis=1, keepdims=True)
+    return unit
+
+
+def _mutually_nearest(
+    centre: NDArray[np.float64], home: Int64s, score: LinkScore
+) -> list[tuple[int, int]]:
+    """Links between clusters of different cameras, the most similar first."""
+    links: list[tuple[float, int, int]] = []
+    cameras = np.unique(home)
+    for position, camera in enumerate(cameras):
+        for other in cameras[position + 1 :]:
+            rows, columns = np.flatnonzero(home == camera), np.flatnonzero(home == other)
+            similarity = _make_fair(centre[rows] @ centre[columns].T, score)
+            forward, back = similarity.argmax(axis=1), similarity.argmax(axis=0)
+            mutual = np.flatnonzero(back[forward] == np.arange(len(rows)))
+            links += [
+                (float(similarity[r, forward[r]]), int(rows[r]), int(columns[forward[r]]))
+                for r in mutual
+            ]
+    return [(one, other) for _, one, other in sorted(links, reverse=True)]
+
+
+def _make_fair(cosine: NDArray[np.float64], score: LinkScore) -> NDArray[np.float64]:
+    match score:
+        case "local-scaling":
+            return _scale_locally(cosine)
+        case "sinkhorn":
+            return _balance(cosine)
+
+
+def _balance(cosine: NDArray[np.float64], temperature: float = 0.05) -> NDArray[np.float64]:
+    """Rows and columns of exp(cosine / temperature) scaled in turn until all sums are even."""
+    plan: NDArray[np.float64] = np.exp((cosine - cosine.max()) / temperature)
+    for _ in range(50):
+        plan /= plan.sum(axis=1, keepdims=True)
+        plan /= plan.sum(axis=0, keepdims=True)
+    return plan
+
+
+def _scale_locally(cosine: NDArray[np.float64], neighbours: int = 10) -> NDArray[np.float64]:
+    """Twice the cosine less both sides' mean cosine to their nearest."""
+    across = np.sort(cosine, axis=1)[:, -neighbours:].mean(axis=1)
+    down = np.sort(cosine, axis=0)[-neighbours:].mean(axis=0)
+    scaled: NDArray[np.float64] = 2 * cosine - across[:, None] - down
+    return scaled
