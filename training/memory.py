@@ -1,15 +1,8 @@
-"""HHCL's cluster memory: two prototypes a cluster, both moved by explicit momentum.
-
-The reference writes its memory inside ``backward``. Here ``loss`` only reads and ``update`` only
-writes, and the loop calls ``update`` after the gradient, with the features of the forward pass: the
-same arithmetic, in the open.
-
-Letters: B batch, C clusters, D dimensions, tau temperature, m momentum, h the hard share (0.5).
-"""
+"""The memory an epoch learns from, made of its pseudo-labels."""
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,90 +10,110 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-Weighting = Literal["released", "convex"]
-_HARD_SHARE = 0.5
+from training import prototypes
+from training.contrast import Contrast
+from training.engine import Memory
+from training.instance_memory import InstanceMemory, draw_instances
+from training.options import MemoryOptions
+from training.prototypes import PrototypeMemory, Weighting, follow_each, follow_hardest
+from training.proxies import CameraProxies, ProxyMemory
+
+Float32s = NDArray[np.float32]
+Int64s = NDArray[np.int64]
 
 
-class HybridMemory:
-    """``CMhybrid``, the memory of HHCL's released recipe (Hu, Zhu, He 2021, code @4986b46).
+@dataclass(frozen=True, slots=True)
+class ClusteredCrops:
+    """An epoch's crops as its clustering left them.
 
-    Row k of ``hard`` follows the batch's least similar crop of cluster k, row k of ``mean`` the
-    batch's mean of it. Momentum 0.1 keeps 10 % of the old row.
-
-    Args:
-        centroids: (C, D) float32; normalised here and written to both prototypes.
-        temperature: tau of both softmaxes.
-        momentum: share of the old row that an update keeps, 0..1.
-        weighting: ``released`` is ``h * (CE_hard + (1 - h) * CE_mean)`` = 0.5 and 0.25, as the code
-            that gave the published numbers computes it; ``convex`` is 0.5 and 0.5, as the paper's
-            formula reads.
-        seen_by: (C, cameras) bool, which cameras saw each cluster; then a crop is contrasted only
-            with clusters its own camera saw. None contrasts it with all, as the paper does.
+    Attributes:
+        embeddings: (N, D) float32, unit rows.
+        labels: (N,) int64 pseudo-labels, 0..C-1, or -1 for an outlier, which no memory knows.
+        cameras: (N,) int64, 0-based.
     """
 
-    def __init__(
-        self,
-        centroids: Tensor,
-        *,
-        temperature: float = 0.05,
-        momentum: float = 0.1,
-        weighting: Weighting = "released",
-        seen_by: Tensor | None = None,
-    ) -> None:
-        self.hard = F.normalize(centroids, dim=1)
-        self.mean = self.hard.clone()
-        self._temperature = temperature
-        self._momentum = momentum
-        self._weighting = weighting
-        self._seen_by = seen_by
+    embeddings: Float32s
+    labels: Int64s
+    cameras: Int64s
 
-    def loss(self, embeddings: Tensor, labels: Tensor, cameras: Tensor) -> Tensor:
-        """Hybrid contrast of a batch against the rows as they stand; writes nothing.
 
-        Args:
-            embeddings: (B, D) float32, unit rows.
-            labels: (B,) int64, the cluster of each row, 0..C-1.
-            cameras: (B,) int64, the camera of each row.
+def build_memory(
+    crops: ClusteredCrops,
+    options: MemoryOptions,
+    crops_per_cluster: int,
+    rng: np.random.Generator,
+    device: torch.device,
+) -> Memory:
+    """The memory that the options ask for, as it stands before an epoch's first batch.
 
-        Returns:
-            Scalar loss; its gradient reaches the embeddings only.
-        """
-        hard = F.cross_entropy(self._logits(embeddings, self.hard, cameras), labels)
-        mean = F.cross_entropy(self._logits(embeddings, self.mean, cameras), labels)
-        match self._weighting:
-            case "released":
-                return _HARD_SHARE * (hard + (1 - _HARD_SHARE) * mean)
-            case "convex":
-                return _HARD_SHARE * hard + (1 - _HARD_SHARE) * mean
+    Args:
+        crops: at least one in a cluster.
+        options: which memory, and how it contrasts.
+        crops_per_cluster: K, a batch's crops of a cluster; the slots of ``hybrid-instances``.
+        rng: source of the slots' first crops; touched by ``hybrid-instances`` only. Replicas need
+            equal states of it.
+        device: where the memory lives.
 
-    def _logits(self, embeddings: Tensor, rows: Tensor, cameras: Tensor) -> Tensor:
-        logits = embeddings @ rows.T / self._temperature  # (B, C)
-        if self._seen_by is None:
-            return logits
-        return logits.masked_fill(~self._seen_by.T[cameras], float("-inf"))
-
-    @torch.no_grad()
-    def update(self, embeddings: Tensor, labels: Tensor) -> None:
-        """Move the rows of the clusters in this batch.
-
-        The hardest crop of a cluster is the one least similar to its hard row (first on ties); the
-        mean is not normalised before it is mixed in.
-
-        Args:
-            embeddings: (B, D) float32, unit rows of the forward pass.
-            labels: (B,) int64.
-        """
-        m = self._momentum
-        for cluster in labels.unique():
-            own = embeddings[labels == cluster]  # (n, D)
-            hardest = own[(own @ self.hard[cluster]).argmin()]
-            self.hard[cluster] = F.normalize(m * self.hard[cluster] + (1 - m) * hardest, dim=0)
-            self.mean[cluster] = F.normalize(
-                m * self.mean[cluster] + (1 - m) * own.mean(dim=0), dim=0
+    Returns:
+        The memory.
+    """
+    contrast = Contrast(
+        temperature=options.temperature,
+        seen_by=_seen_by(crops, options, device),
+        smoothing=options.smoothing,
+        camera_entropy=options.camera_entropy,
+    )
+    rows = torch.from_numpy(centroids(crops.embeddings, crops.labels)).to(device)
+    m = options.momentum
+    memory: Memory
+    match options.kind:
+        case "hybrid":
+            memory = prototypes.HybridMemory(
+                rows, contrast, momentum=m, weighting=options.weighting
             )
+        case "hybrid-instances":
+            drawn = draw_instances(crops.embeddings, crops.labels, crops_per_cluster, rng)
+            slots = torch.from_numpy(drawn).to(device)
+            memory = InstanceMemory(rows, slots, contrast, momentum=m)
+        case "centroid":
+            memory = PrototypeMemory(rows, contrast, follow_each, momentum=m)
+        case "hardest":
+            memory = PrototypeMemory(rows, contrast, follow_hardest, momentum=m)
+    if options.proxy_weight == 0:
+        return memory
+    proxies = _camera_proxies(crops, options, contrast.seen_by, device)
+    return ProxyMemory(memory, proxies, options.proxy_weight)
 
 
-def centroids(embeddings: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float32]:
+def _seen_by(crops: ClusteredCrops, options: MemoryOptions, device: torch.device) -> Tensor | None:
+    match options.negatives:
+        case "all":
+            return None
+        case "same-camera":
+            return torch.from_numpy(seen_by_cameras(crops.labels, crops.cameras)).to(device)
+
+
+def _camera_proxies(
+    crops: ClusteredCrops, options: MemoryOptions, seen_by: Tensor | None, device: torch.device
+) -> CameraProxies:
+    inside = crops.labels >= 0
+    count = int(crops.cameras.max()) + 1
+    pairs, pair = np.unique(
+        crops.labels[inside] * count + crops.cameras[inside], return_inverse=True
+    )
+    clusters, cameras = np.divmod(pairs, count)
+    rows = torch.from_numpy(centroids(crops.embeddings[inside], pair)).to(device)
+    return CameraProxies(
+        F.normalize(rows, dim=1),
+        torch.from_numpy(clusters).to(device),
+        torch.from_numpy(cameras).to(device),
+        temperature=options.proxy_temperature,
+        negatives=options.proxy_negatives,
+        seen_by=seen_by,
+    )
+
+
+def centroids(embeddings: Float32s, labels: Int64s) -> Float32s:
     """Mean embedding of each cluster.
 
     Args:
@@ -117,7 +130,7 @@ def centroids(embeddings: NDArray[np.float32], labels: NDArray[np.int64]) -> NDA
     return (total / np.bincount(labels[inside], minlength=clusters)[:, None]).astype(np.float32)
 
 
-def seen_by_cameras(labels: NDArray[np.int64], cameras: NDArray[np.int64]) -> NDArray[np.bool_]:
+def seen_by_cameras(labels: Int64s, cameras: Int64s) -> NDArray[np.bool_]:
     """Which cameras saw each cluster.
 
     Args:
@@ -131,3 +144,19 @@ def seen_by_cameras(labels: NDArray[np.int64], cameras: NDArray[np.int64]) -> ND
     seen = np.zeros((int(labels.max()) + 1, int(cameras.max()) + 1), dtype=np.bool_)
     seen[labels[inside], cameras[inside]] = True
     return seen
+
+
+class HybridMemory(prototypes.HybridMemory):
+    """The hybrid memory by the keywords of before ``build_memory``."""
+
+    def __init__(
+        self,
+        centroids: Tensor,
+        *,
+        temperature: float = 0.05,
+        momentum: float = 0.1,
+        weighting: Weighting = "released",
+        seen_by: Tensor | None = None,
+    ) -> None:
+        contrast = Contrast(temperature, seen_by)
+        super().__init__(centroids, contrast, momentum=momentum, weighting=weighting)
