@@ -281,6 +281,7 @@ def load_images(
     *,
     resize: Literal["bilinear", "bicubic"] = "bicubic",
     skip_bad: bool = False,
+    out: NDArray[np.uint8] | None = None,
 ) -> Images:
     """Decode samples into one array, in threads.
 
@@ -290,6 +291,7 @@ def load_images(
         width: pixels.
         resize: how the network's input is resampled; the manifest's word.
         skip_bad: whether an unreadable image is skipped and listed instead of an error.
+        out: (N, H, W, 3) uint8 to decode into, such as a mapped file; None makes an array.
 
     Returns:
         The images, and the samples they show.
@@ -297,7 +299,7 @@ def load_images(
     Raises:
         DataError: an unreadable image and ``skip_bad`` is off, or none is readable.
     """
-    pixels = np.empty((len(samples), height, width, 3), np.uint8)
+    pixels = np.empty((len(samples), height, width, 3), np.uint8) if out is None else out
 
     def load(index: int) -> str | None:
         try:

@@ -12,25 +12,30 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from training.options import AugmentOptions
-from training.transforms import augment, normalise
+from training.checkpoint import parameters_of
+from training.distributed import World
+from training.options import AugmentOptions, ScheduleOptions
+from training.pixels import Pixels
+from training.transforms import apply_choices, draw_choices, normalise
 
 Float32s = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What the network sees at once.
+    """What the processes of a run see at once.
 
     Attributes:
-        pixels: (B, H, W, 3) uint8.
-        labels: (B,) int64 pseudo-labels.
-        cameras: (B,) int64.
+        pixels: (b, H, W, 3) uint8 on this process's device: its own crops of the batch.
+        labels: (B,) int64 pseudo-labels of the whole batch.
+        cameras: (B,) int64, likewise.
+        crops_per_cluster: K; a cluster's crops lie side by side and go to one process.
     """
 
-    pixels: NDArray[np.uint8]
+    pixels: Tensor
     labels: NDArray[np.int64]
     cameras: NDArray[np.int64]
+    crops_per_cluster: int = 1
 
 
 class Memory(Protocol):
@@ -45,35 +50,125 @@ class Memory(Protocol):
         ...
 
 
-@torch.inference_mode()
+@dataclass(frozen=True, slots=True)
+class Learner:
+    """What learns.
+
+    Attributes:
+        network: maps (N, 3, H, W) to unit rows; what is saved and embeds.
+        forward: the same network for training: shared by the processes, compiled, or itself.
+        optimiser: over the network's parameters.
+        world: the processes that share a batch.
+    """
+
+    network: nn.Module
+    forward: nn.Module
+    optimiser: torch.optim.Optimizer
+    world: World
+
+
+def build_learner(
+    network: nn.Module, schedule: ScheduleOptions, world: World, *, compiled: bool = False
+) -> Learner:
+    """Make a network ready to learn.
+
+    Args:
+        network: on the world's device.
+        schedule: of the run.
+        world: the processes of the run.
+        compiled: whether the training passes are compiled; the network's own names stay.
+
+    Returns:
+        The learner.
+    """
+    forward = world.wrap(network)
+    if compiled:
+        forward = torch.compile(forward)  # type: ignore[assignment]  # a module stays a module
+    return Learner(network, forward, build_optimiser(network, schedule, world.device), world)
+
+
+def build_optimiser(
+    network: nn.Module, schedule: ScheduleOptions, device: torch.device
+) -> torch.optim.Optimizer:
+    """Adam, as HHCL, or SGD with Nesterov momentum 0.9, as SCL.
+
+    Args:
+        network: whose parameters learn.
+        schedule: learning rate and weight decay.
+        device: where they live; on CUDA one kernel steps all of them.
+
+    Returns:
+        The optimiser.
+    """
+    parameters, fused = parameters_of(network), device.type == "cuda"
+    rate, decay = schedule.learning_rate, schedule.weight_decay
+    match schedule.optimiser:
+        case "adam":
+            return torch.optim.Adam(parameters, lr=rate, weight_decay=decay, fused=fused)
+        case "sgd":
+            return torch.optim.SGD(
+                parameters, lr=rate, weight_decay=decay, momentum=0.9, nesterov=True, fused=fused
+            )
+
+
 def extract_embeddings(
-    network: nn.Module, images: NDArray[np.uint8], device: torch.device, *, batch: int = 32
+    network: nn.Module,
+    images: NDArray[np.uint8],
+    device: torch.device,
+    *,
+    batch: int | None = None,
 ) -> Float32s:
-    """Embed every crop, in evaluation mode.
+    """Embed every crop in float32, in evaluation mode.
 
     Args:
         network: maps (N, 3, H, W) to unit rows; left in evaluation mode.
         images: (N, H, W, 3) uint8.
         device: where the network lives.
-        batch: crops at a time; a CPU is fastest while the maps stay in its cache.
+        batch: crops at a time; by default what suits the device.
 
     Returns:
         (N, D) float32, unit rows; row i belongs to image i.
     """
+    pixels = Pixels(images, device)
+    return _embed(network, pixels, np.arange(len(images)), batch or _batch_for(device)).numpy()
+
+
+def embed_together(network: nn.Module, pixels: Pixels, world: World) -> Float32s:
+    """Embed a run's crops for clustering, each process a part; on CUDA in bfloat16 (AMP).
+
+    Args:
+        network: maps (N, 3, H, W) to unit rows; left in evaluation mode.
+        pixels: N crops, the same in every process.
+        world: the processes.
+
+    Returns:
+        (N, D) float32, unit rows, the same in every process; row i belongs to crop i.
+    """
+    own = world.share(len(pixels))
+    rows = np.arange(own.start, own.stop)
+    with torch.autocast(world.device.type, torch.bfloat16, enabled=world.device.type == "cuda"):
+        embeddings = _embed(network, pixels, rows, _batch_for(world.device))
+    together: Float32s = world.gather(embeddings, len(pixels)).numpy()
+    return together
+
+
+def _batch_for(device: torch.device) -> int:
+    """A CPU is fastest while the maps stay in its cache, a GPU while it has much to do at once."""
+    return 512 if device.type == "cuda" else 32
+
+
+@torch.inference_mode()
+def _embed(network: nn.Module, pixels: Pixels, rows: NDArray[np.int64], batch: int) -> Tensor:
     network.eval()
-    starts = tqdm(range(0, len(images), batch), desc="embed", unit="batch", leave=False)
-    parts = [
-        network(normalise(torch.from_numpy(images[start : start + batch]).to(device))).cpu()
-        for start in starts
-    ]
-    embeddings: Float32s = torch.cat(parts).numpy()
-    return embeddings
+    starts = tqdm(range(0, len(rows), batch), desc="embed", unit="batch", leave=False)
+    parts = [network(normalise(pixels.take(rows[start : start + batch]))) for start in starts]
+    # One copy at the end: a copy a batch would make the GPU wait for each.
+    return torch.cat(parts).float().cpu()
 
 
 def train_one_epoch(
-    network: nn.Module,
+    learner: Learner,
     memory: Memory,
-    optimiser: torch.optim.Optimizer,
     batches: Iterable[Batch],
     options: AugmentOptions,
     rng: np.random.Generator,
@@ -81,11 +176,12 @@ def train_one_epoch(
     """Learn from every batch once: loss, backward, step, then the memory.
 
     On CUDA the forward pass runs in bfloat16 where that is safe (AMP); losses stay float32.
+    Processes share the forward pass only: each then holds the embeddings of the whole batch and
+    computes its whole loss, so that every memory takes the same update.
 
     Args:
-        network: maps (N, 3, H, W) to unit rows; left in training mode.
+        learner: its network is left in training mode.
         memory: the contrast.
-        optimiser: over the network's parameters.
         batches: at least one.
         options: augmentation.
         rng: source of every choice.
@@ -93,19 +189,32 @@ def train_one_epoch(
     Returns:
         Mean loss.
     """
-    network.train()
-    device = next(network.parameters()).device
-    losses = []
-    for batch in batches:
-        images = augment(torch.from_numpy(batch.pixels).to(device), options, rng)
-        labels = torch.from_numpy(batch.labels).to(device)
-        cameras = torch.from_numpy(batch.cameras).to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            embeddings = network(images)
-        loss = memory.loss(embeddings, labels, cameras)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        memory.update(embeddings.detach(), labels)
-        losses.append(loss.detach())
+    learner.network.train()
+    losses = [_learn(learner, memory, batch, options, rng) for batch in batches]
+    learner.world.share_buffers(learner.network)
     return float(torch.stack(losses).mean())
+
+
+def _learn(
+    learner: Learner,
+    memory: Memory,
+    batch: Batch,
+    options: AugmentOptions,
+    rng: np.random.Generator,
+) -> Tensor:
+    world, device, count = learner.world, learner.world.device, len(batch.labels)
+    _, height, width, _ = batch.pixels.shape
+    choices = draw_choices(count, (height, width), options, rng)
+    own = world.share(count, batch.crops_per_cluster)
+    images = apply_choices(batch.pixels, choices.part(own))
+    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        embeddings = learner.forward(images)
+    together = world.gather(embeddings, count, batch.crops_per_cluster)
+    labels = torch.from_numpy(batch.labels).to(device)
+    loss = memory.loss(together, labels, torch.from_numpy(batch.cameras).to(device))
+    learner.optimiser.zero_grad(set_to_none=True)
+    # A process's gradient is of its own crops' part of the sum; the mean over them is taken next.
+    (loss * world.count).backward()
+    learner.optimiser.step()
+    memory.update(together.detach(), labels)
+    return loss.detach()

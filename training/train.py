@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,29 +13,22 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from service.errors import InvalidInput
-from training.checkpoint import (
-    FILE_NAME,
-    Checkpoint,
-    load_checkpoint,
-    new_network,
-    parameters_of,
-    save_checkpoint,
-)
+from training.checkpoint import FILE_NAME, Checkpoint, Network, new_network, save_checkpoint
 from training.clustering import cluster
 from training.config import TrainConfig
-from training.data import Dataset, DataSource, Images, load_images, read_dataset
-from training.engine import Batch, extract_embeddings, train_one_epoch
-from training.layouts import describe_skipped
-from training.memory import HybridMemory, centroids, seen_by_cameras
-from training.network import EmbeddingNetwork
-from training.report import Clusters, EpochMetrics, RunLog, describe_clusters
+from training.distributed import World, open_world
+from training.engine import Batch, Learner, Memory, build_learner, embed_together, train_one_epoch
+from training.memory import ClusteredCrops, build_memory
+from training.report import EpochMetrics, RunLog, describe_clusters
 from training.samplers import identity_batches
-from training.sites import join_sites
-from training.validation import HeldOut, Measured, load_held_out, measure_epoch
+from training.selection import keep_selected, tell_selection
+from training.start import Crops, is_measured, read_crops, saved_checkpoint, seed_epoch
+from training.validation import Measured, measure_epoch
+from training.warmup import warm_up_together
 
 
 def run(config: TrainConfig, output: Path, device: torch.device, *, resume: bool = False) -> Path:
-    """Train from the first or the next unfinished epoch to the last.
+    """Train from the first or the next unfinished epoch to the last, alone or under ``torchrun``.
 
     Args:
         config: everything about the run.
@@ -48,49 +42,41 @@ def run(config: TrainConfig, output: Path, device: torch.device, *, resume: bool
     Raises:
         InvalidInput: data, weights or the folder do not allow the run; the message says why.
     """
-    state = _start(config, output, device, resume=resume)
-    datasets = [read_dataset(source) for source in _sources_of(config)]
-    samples, site_of_camera = join_sites(datasets)
-    crops = load_images(
-        samples, config.model.height, config.model.width, skip_bad=config.data.skip_bad
-    )
-    cameras = np.array([sample.camera for sample in crops.samples])
-    sites = site_of_camera[cameras]
-    held_out = load_held_out(datasets, config)
-    _tell_data(datasets, crops, held_out)
-    with RunLog(output, state.finished, config.schedule.epochs) as log:
-        for epoch in range(state.finished, config.schedule.epochs):
-            # Each epoch's choices follow from the seed and its number: resuming needs no more.
-            rng = np.random.default_rng([config.seed, epoch])
-            torch.manual_seed(
-                int(np.random.SeedSequence([config.seed, epoch]).generate_state(1)[0])
-            )
-            progress = epoch / config.schedule.epochs
-            embeddings = extract_embeddings(state.network, crops.pixels, device)
-            labels = cluster(embeddings, cameras, config.clustering, tqdm.write, progress, sites)
-            _tell_small_batches(labels, config)
-            memory = _remember(embeddings, labels, cameras, config, device)
-            batches = _batches(crops.pixels, labels, cameras, config, epoch, rng)
-            loss = train_one_epoch(
-                state.network, memory, state.optimiser, batches, config.augment, rng
-            )
-            clusters = describe_clusters(labels, crops.samples)
-            measured = (
-                measure_epoch(state.network, crops, sites, held_out, config, device)
-                if _due(epoch, config)
-                else Measured()
-            )
-            log.write(_metrics(epoch + 1, loss, state.learning_rate, clusters, measured))
-            state.scheduler.step()
-            save_checkpoint(output, state.checkpoint(epoch + 1, config))
+    epochs = config.schedule.epochs
+    with open_world(device) as world:
+        with world.together():
+            state = _start(config, output, world, resume=resume)
+            crops = read_crops(config, output, world)
+            _tell_batches(config, crops, world)
+        if state.finished == 0 and config.warmup.epochs:
+            warm_up_together(state.network, crops.pixels, config, world)
+        with RunLog(output, state.finished, epochs) if world.first else nullcontext() as log:
+            for epoch in range(state.finished, epochs):
+                rng = seed_epoch(config.seed, epoch)
+                embeddings = embed_together(state.network, crops.pixels, world)
+                labels = world.from_first(_label, embeddings, crops, config, epoch, world.count)
+                memory = _remember(embeddings, labels, crops, config, rng, world.device)
+                batches = _batches(crops, labels, config, epoch, rng, world)
+                loss = train_one_epoch(state.learner, memory, batches, config.augment, rng)
+                rate = state.learning_rate
+                state.scheduler.step()
+                if log is None:
+                    continue  # the first process measures and writes for all
+                measured = _measure(state, crops, epoch, config)
+                log.write(_metrics(epoch + 1, loss, rate, labels, crops, measured))
+                checkpoint = state.checkpoint(epoch + 1, config)
+                save_checkpoint(output, checkpoint)
+                keep_selected(output, checkpoint)
+        if world.first:
+            tell_selection(output, config, tqdm.write)
     return output / FILE_NAME
 
 
 @dataclass(frozen=True, slots=True)
 class _State:
     finished: int
-    network: EmbeddingNetwork
-    optimiser: torch.optim.Adam
+    network: Network
+    learner: Learner
     scheduler: torch.optim.lr_scheduler.StepLR
 
     @property
@@ -102,101 +88,86 @@ class _State:
             epoch=finished,
             config=config,
             network=self.network.state_dict(),
-            optimiser=self.optimiser.state_dict(),
+            optimiser=self.learner.optimiser.state_dict(),
             scheduler=self.scheduler.state_dict(),
         )
 
 
-def _start(config: TrainConfig, output: Path, device: torch.device, *, resume: bool) -> _State:
+def _start(config: TrainConfig, output: Path, world: World, *, resume: bool) -> _State:
+    if config.batch.clusters < world.count:
+        raise InvalidInput(
+            f"batch.clusters = {config.batch.clusters} for {world.count} processes: "
+            "each needs a cluster of every batch"
+        )
     output.mkdir(parents=True, exist_ok=True)
-    saved = _saved_state(config, output, resume=resume)
+    saved = saved_checkpoint(config, output, resume=resume)
     torch.manual_seed(config.seed)
-    network = new_network(config, weights="none" if saved else None).to(device)
-    schedule = config.schedule
-    optimiser = torch.optim.Adam(
-        parameters_of(network), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
-    )
-    scheduler = torch.optim.lr_scheduler.StepLR(optimiser, schedule.step, schedule.decay)
+    network = new_network(config, weights="none" if saved else None).to(world.device)
     if saved:
         network.load_state_dict(saved.network)
-        optimiser.load_state_dict(saved.optimiser)
+    schedule = config.schedule
+    learner = build_learner(network, schedule, world, compiled=config.model.compile)
+    scheduler = torch.optim.lr_scheduler.StepLR(learner.optimiser, schedule.step, schedule.decay)
+    if saved:
+        learner.optimiser.load_state_dict(saved.optimiser)
         scheduler.load_state_dict(saved.scheduler)
-    return _State(saved.epoch if saved else 0, network, optimiser, scheduler)
+        if world.first:
+            keep_selected(output, saved)  # the run may have ended between the two files
+    return _State(saved.epoch if saved else 0, network, learner, scheduler)
 
 
-def _saved_state(config: TrainConfig, output: Path, *, resume: bool) -> Checkpoint | None:
-    if not (output / FILE_NAME).exists():
-        return None
-    if not resume:
-        raise InvalidInput(f"{output} already holds a run: --resume continues it")
-    saved = load_checkpoint(output)
-    if saved.config != config:
-        old, new = saved.config.as_dict(), config.as_dict()
-        changed = [name for name in new if old[name] != new[name]]
-        raise InvalidInput(
-            f"{output} was started with other options for {', '.join(changed)}; "
-            "resume with the same, or choose another --output"
-        )
-    return saved
-
-
-def _sources_of(config: TrainConfig) -> list[DataSource]:
-    data = config.data
-    return [
-        DataSource(Path(path), layout=data.layout, pattern=data.pattern, skip_bad=data.skip_bad)
-        for path in (data.path, *data.also)
-    ]
-
-
-def _tell_data(datasets: list[Dataset], crops: Images, held_out: list[HeldOut]) -> None:
-    for dataset in datasets:
-        tqdm.write(dataset.summary)
-    unreadable = [*crops.skipped]
-    unreadable += [e for test in held_out for e in (*test.query.skipped, *test.gallery.skipped)]
-    for line in describe_skipped([*(e for d in datasets for e in d.skipped), *unreadable]):
-        tqdm.write(line)
-    if len({sample.camera for sample in crops.samples}) == 1:
+def _tell_batches(config: TrainConfig, crops: Crops, world: World) -> None:
+    batch = config.batch
+    if len(np.unique(crops.cameras)) == 1:
         tqdm.write("one camera only: companions come from the rest of a cluster")
+    if world.count == 1:
+        return
+    shares = world.sizes(batch.clusters * batch.crops, batch.crops)
+    tqdm.write(f"{world.count} processes share a batch: {', '.join(map(str, shares))} crops")
+    if any(size % batch.ghost_group for size in shares):
+        tqdm.write(
+            f"a share is no multiple of batch.ghost_group = {batch.ghost_group}: "
+            "batch statistics differ from those of one process"
+        )
+
+
+def _label(
+    embeddings: NDArray[np.float32], crops: Crops, config: TrainConfig, epoch: int, processes: int
+) -> NDArray[np.int64]:
+    progress = epoch / config.schedule.epochs
+    options = config.clustering
+    labels = cluster(embeddings, crops.cameras, options, tqdm.write, progress, crops.sites)
+    clusters, wanted = int(labels.max()) + 1, config.batch.clusters
+    if clusters < processes:
+        raise InvalidInput(f"{clusters} clusters cannot be shared by {processes} processes")
+    if clusters < wanted:
+        tqdm.write(f"{clusters} clusters, fewer than batch.clusters = {wanted}: a batch holds all")
+    return labels
 
 
 def _remember(
     embeddings: NDArray[np.float32],
     labels: NDArray[np.int64],
-    cameras: NDArray[np.int64],
+    crops: Crops,
     config: TrainConfig,
+    rng: np.random.Generator,
     device: torch.device,
-) -> HybridMemory:
-    match config.memory.negatives:
-        case "all":
-            seen_by = None
-        case "same-camera":
-            seen_by = torch.from_numpy(seen_by_cameras(labels, cameras)).to(device)
-    return HybridMemory(
-        torch.from_numpy(centroids(embeddings, labels)).to(device),
-        temperature=config.memory.temperature,
-        momentum=config.memory.momentum,
-        weighting=config.memory.weighting,
-        seen_by=seen_by,
-    )
-
-
-def _tell_small_batches(labels: NDArray[np.int64], config: TrainConfig) -> None:
-    clusters, wanted = int(labels.max()) + 1, config.batch.clusters
-    if clusters < wanted:
-        tqdm.write(f"{clusters} clusters, fewer than batch.clusters = {wanted}: a batch holds all")
+) -> Memory:
+    clustered = ClusteredCrops(embeddings, labels, crops.cameras)
+    return build_memory(clustered, config.memory, config.batch.crops, rng, device)
 
 
 def _batches(
-    pixels: NDArray[np.uint8],
+    crops: Crops,
     labels: NDArray[np.int64],
-    cameras: NDArray[np.int64],
     config: TrainConfig,
     epoch: int,
     rng: np.random.Generator,
+    world: World,
 ) -> Iterator[Batch]:
     indices = identity_batches(
         labels,
-        cameras,
+        crops.cameras,
         clusters_per_batch=config.batch.clusters,
         crops_per_cluster=config.batch.crops,
         iterations=config.schedule.iterations,
@@ -205,22 +176,31 @@ def _batches(
     name = f"epoch {epoch + 1}/{config.schedule.epochs}"
     total = config.schedule.iterations
     for index in tqdm(indices, desc=name, total=total, unit="batch", leave=False):
-        yield Batch(pixels[index], labels[index], cameras[index])
+        own = index[world.share(len(index), config.batch.crops)]
+        pixels = crops.pixels.take(own)
+        yield Batch(pixels, labels[index], crops.cameras[index], config.batch.crops)
 
 
-def _due(epoch: int, config: TrainConfig) -> bool:
-    every, last = config.evaluation.every, epoch + 1 == config.schedule.epochs
-    return every > 0 and (last or (epoch + 1) % every == 0)
+def _measure(state: _State, crops: Crops, epoch: int, config: TrainConfig) -> Measured:
+    if not is_measured(epoch + 1, config.schedule.epochs, config.evaluation):
+        return Measured()
+    device, sites = state.learner.world.device, crops.sites.tolist()
+    return measure_epoch(state.network, crops.images, sites, crops.held_out, config, device)
 
 
 def _metrics(
-    epoch: int, loss: float, learning_rate: float, clusters: Clusters, measured: Measured
+    epoch: int,
+    loss: float,
+    learning_rate: float,
+    labels: NDArray[np.int64],
+    crops: Crops,
+    measured: Measured,
 ) -> EpochMetrics:
     return EpochMetrics(
         epoch=epoch,
         loss=loss,
         learning_rate=learning_rate,
-        clusters=clusters,
+        clusters=describe_clusters(labels, crops.images.samples),
         agreement=measured.agreement,
         map=measured.map,
         rank1=measured.rank1,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="the train extra is not installed")
@@ -62,7 +64,9 @@ def command(data: Path, output: Path, *more: str) -> list[str]:
 def finished(drawn, tmp_path_factory) -> Path:
     """An uninterrupted run, by the command line and so with the interrupted one's threads."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
+    start = time.monotonic()
     subprocess.run(command(drawn, folder), env=ENVIRONMENT, capture_output=True, check=True)
+    (folder / "seconds").write_text(str(time.monotonic() - start))
     return folder
 
 
@@ -81,7 +85,23 @@ def test_a_run_leaves_metrics_logs_and_a_checkpoint(finished):
     assert restore_network(checkpoint).dimension == 512
 
 
-def test_a_run_killed_in_the_middle_of_an_epoch_ends_the_same(drawn, finished, tmp_path):
+def test_a_run_killed_at_any_moment_ends_the_same(drawn, finished, tmp_path):
+    seed = secrets.randbelow(10**6)
+    share = np.random.default_rng(seed).random()
+    print(f"seed {seed}: killed after {share:.1%} of the time a whole run takes")
+    output = tmp_path / "killed"
+    with subprocess.Popen(
+        command(drawn, output),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=ENVIRONMENT,
+    ) as victim:
+        time.sleep(share * float((finished / "seconds").read_text()))
+        victim.send_signal(signal.SIGKILL)
+    check_resumed(drawn, output, finished)
+
+
+def test_a_run_killed_while_it_learns_ends_the_same(drawn, finished, tmp_path):
     output = tmp_path / "killed"
     with subprocess.Popen(
         command(drawn, output), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=ENVIRONMENT
@@ -95,6 +115,10 @@ def test_a_run_killed_in_the_middle_of_an_epoch_ends_the_same(drawn, finished, t
             assert victim.poll() is None
         victim.send_signal(signal.SIGKILL)
     assert load_checkpoint(output).epoch == 1
+    check_resumed(drawn, output, finished)
+
+
+def check_resumed(drawn, output, finished):
     resumed = subprocess.run(
         command(drawn, output, "--resume"),
         capture_output=True,
@@ -150,6 +174,54 @@ def test_one_camera_and_no_identities_train_too(drawn, tmp_path, capsys):
     assert line["clusters"]["crossing"] == 0
     assert line["clusters"]["nmi"] is None
     assert line["map"] == {}
+
+
+def test_two_sites_train_together_and_the_best_epoch_is_kept(drawn, tmp_path, capsys):
+    """Two sites of one camera each: no cluster can hold crops of two cameras."""
+    for name, camera in (("north", "c1s"), ("south", "c2s")):
+        (tmp_path / name / camera).mkdir(parents=True)
+        for file in sorted((drawn / "bounding_box_train").glob(f"*_{camera}*")):
+            shutil.copy(file, tmp_path / name / camera / file.name)
+    settings = config(
+        tmp_path / "north",
+        **{
+            "data.also": (str(tmp_path / "south"),),
+            "data.layout": "folders",
+            "data.pattern": "{camera}/{name}",
+            "clustering.scheme": "camera-link",
+            "schedule.epochs": 2,
+            "schedule.iterations": 2,
+        },
+    )
+    run(settings, tmp_path / "run", CPU)
+    told = capsys.readouterr().out
+    assert "north (folders): " in told
+    assert "south (folders): " in told
+    lines = metrics(tmp_path / "run")
+    assert [line["clusters"]["crossing"] for line in lines] == [0, 0]
+    assert lines[-1]["clusters"]["clusters"] >= 2
+
+
+def test_the_best_measured_epoch_is_kept(drawn, tmp_path, capsys):
+    changes = {"evaluation.select": "validation", "evaluation.every": 1, "schedule.epochs": 2}
+    settings = config(drawn, **changes, **{"schedule.iterations": 2, "data.keep": "disk"})
+    run(settings, tmp_path / "run", CPU)
+    scores = [line["agreement"] for line in metrics(tmp_path / "run")]
+    best = scores.index(max(scores)) + 1
+    selected = load_checkpoint(tmp_path / "run" / "selected.pt")
+    assert selected.epoch == best
+    told = capsys.readouterr().out
+    for row in (
+        "first measured: epoch 1 |",
+        f"best by validation: epoch {best} |",
+        "last: epoch 2",
+    ):
+        assert row in told
+    assert "best by test data" not in told
+    assert sorted(path.name for path in (tmp_path / "run").iterdir() if path.suffix == ".pt") == [
+        "checkpoint.pt",
+        "selected.pt",
+    ]
 
 
 @pytest.mark.slow

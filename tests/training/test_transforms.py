@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import random
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from training.options import AugmentOptions
 from training.transforms import (
     IMAGENET_MEAN,
     IMAGENET_STD,
+    apply_choices,
     augment,
+    draw_choices,
     draw_erased_box,
     normalise,
 )
@@ -137,3 +140,75 @@ def test_the_same_seed_does_the_same():
     torch.testing.assert_close(
         augment(images(), options, rng()), augment(images(), options, rng()), rtol=0, atol=0
     )
+
+
+def one_by_one(image, row, choices):
+    """The paper's transform of one image, step by step, as prose has it; channels first."""
+    height, width, _ = image.shape
+    padded = np.zeros((height + 20, width + 20, 3), np.uint8)
+    padded[10:-10, 10:-10] = image
+    top, left = choices.corners[row]
+    cropped = padded[top : top + height, left : left + width]
+    if choices.mirrored[row]:
+        cropped = cropped[:, ::-1]
+    out = ((cropped / 255.0 - IMAGENET_MEAN) / IMAGENET_STD).transpose(2, 0, 1)
+    top, left, tall, wide = choices.erased[row]
+    for channel in range(3):
+        out[channel, top : top + tall, left : left + wide] = IMAGENET_MEAN[channel]
+    return out
+
+
+def test_a_batch_is_what_its_images_are_one_by_one():
+    source = images(32, 48, 24)
+    choices = draw_choices(32, (48, 24), AugmentOptions(), rng())
+    assert choices.mirrored.any()
+    assert (choices.erased[:, 2] > 0).any()
+    assert (choices.erased[:, 2] == 0).any()
+    expected = [one_by_one(image.numpy(), row, choices) for row, image in enumerate(source)]
+    found = augment(source, AugmentOptions(), rng())
+    np.testing.assert_allclose(found, np.stack(expected), atol=2e-6)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+def draw_reference_box(height, width, source):
+    """Random erasing as Zhong et al. state it: 100 tries of an area and an aspect that fit."""
+    for _ in range(100):
+        area, aspect = source.uniform(0.02, 0.4) * height * width, source.uniform(0.3, 3.33)
+        tall, wide = round((area * aspect) ** 0.5), round((area / aspect) ** 0.5)
+        if tall < height and wide < width:
+            return source.randint(0, height - tall), source.randint(0, width - wide), tall, wide
+    return None
+
+
+def test_choices_are_distributed_as_one_by_one():
+    """Means of 4,000 draws; six standard errors of each are below the tolerance."""
+    count, height, width = 4000, 256, 128
+    choices = draw_choices(count, (height, width), AugmentOptions(), rng())
+    source = random.Random(7)
+    boxes = [draw_reference_box(height, width, source) for _ in range(count // 2)]
+    expected = np.array([box for box in boxes if box is not None])
+    found = choices.erased[choices.erased[:, 2] > 0]
+    assert abs(len(found) / count - 0.5) < 0.05
+    assert abs(choices.mirrored.mean() - 0.5) < 0.05
+    assert choices.corners.min() == 0
+    assert choices.corners.max() == 20
+    assert np.abs(choices.corners.mean(axis=0) - 10).max() < 0.6
+    for figure in (lambda b: b[:, 2] * b[:, 3], lambda b: b[:, 2] / b[:, 3], lambda b: b[:, 0]):
+        one, other = figure(expected), figure(found)
+        assert abs(one.mean() - other.mean()) < 6 * (one.std() + other.std()) / len(other) ** 0.5
+
+
+def test_nothing_is_erased_where_no_rectangle_fits():
+    choices = draw_choices(20, (1, 40), AugmentOptions(erasing=1.0, padding=0), rng())
+    assert not choices.erased.any()
+
+
+def test_processes_that_share_a_batch_make_the_choices_of_one():
+    options = AugmentOptions(brightness=0.3, contrast=0.3, hue=0.1)
+    source = images(8)
+    whole = augment(source, options, rng())
+    choices = draw_choices(8, (32, 16), options, rng())
+    halves = [
+        apply_choices(source[part], choices.part(part)) for part in (slice(0, 4), slice(4, 8))
+    ]
+    torch.testing.assert_close(torch.cat(halves), whole, rtol=0, atol=0)

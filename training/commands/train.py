@@ -49,7 +49,7 @@ def train(
 ) -> None:
     """Train on unlabelled crops. The defaults are HHCL's Market-1501 recipe."""
     from training.config import read_config
-    from training.train import run
+    from training.distributed import speaks
 
     options: dict[str, Any] = dict(parse_set(text) for text in set_ or [])
     named = {
@@ -65,5 +65,11 @@ def train(
     settings = read_config(config, options)
     if not settings.data.path:
         raise InvalidInput("no crops to train on: give --data FOLDER")
+    match settings.method:
+        case "hhcl":
+            from training.train import run
+        case "scl":
+            from training.train_selective import run
     checkpoint = run(settings, output, torch_device(device), resume=resume)
-    typer.echo(f"trained: {checkpoint}")
+    if speaks():
+        typer.echo(f"trained: {checkpoint}")
