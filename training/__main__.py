@@ -9,6 +9,8 @@ import typer
 from service.errors import ReidError
 from training.commands.evaluate import evaluate
 from training.commands.export import export
+from training.commands.inspect import inspect
+from training.commands.report import report
 from training.commands.synthesize import synthesize
 from training.commands.train import train
 
@@ -19,7 +21,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (train, evaluate, export, synthesize):
+for _command in (inspect, train, report, evaluate, export, synthesize):
     app.command()(_command)
 
 

@@ -1,0 +1,53 @@
+"""``python -m training inspect``."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class LayoutChoice(StrEnum):
+    """How names give identity and camera."""
+
+    AUTO = "auto"
+    MARKET1501 = "market1501"
+    MSMT17 = "msmt17"
+    FOLDERS = "folders"
+    MANIFEST = "manifest"
+
+
+class InspectionForm(StrEnum):
+    """How the inspection is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+def inspect(
+    data: Annotated[Path, typer.Argument(help="Folder of crops or a manifest file.")],
+    layout: Annotated[
+        LayoutChoice, typer.Option(help="How names give identity and camera.")
+    ] = LayoutChoice.AUTO,
+    pattern: Annotated[
+        str | None, typer.Option(help="For plain folders, such as '{camera}/{name}'.")
+    ] = None,
+    format_: Annotated[
+        InspectionForm, typer.Option("--format", help="Of the standard output.")
+    ] = InspectionForm.TEXT,
+) -> None:
+    """Show what a data set holds: splits, cameras, sizes, unusable files, duplicates."""
+    from training.data import DataSource, read_dataset
+    from training.inspection import inspect_dataset
+    from training.inspection_text import describe_inspection, inspection_as_dict
+
+    source = DataSource(data, layout=layout.value, pattern=pattern, skip_bad=True)
+    found = inspect_dataset(read_dataset(source))
+    match format_:
+        case InspectionForm.TEXT:
+            typer.echo(describe_inspection(found))
+        case InspectionForm.JSON:
+            typer.echo(json.dumps(inspection_as_dict(found), indent=2))

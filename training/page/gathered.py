@@ -1,0 +1,188 @@
+"""What a report shows besides the metrics, gathered from the run's record, checkpoint and crops."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from training.checkpoint import FILE_NAME, Checkpoint, load_checkpoint
+from training.clustering import cluster
+from training.config import TrainConfig
+from training.data import DataError, Dataset, DataSource, load_images, read_dataset
+from training.embedder import TorchEmbedder, open_embedder
+from training.epoch_record import EpochRecord, load_epoch, make_record
+from training.measure import HeldOut, embed_held_out, load_held_out
+from training.page.figure import Missing
+from training.page.lists import RankedList, draw_lists
+from training.sites import join_sites
+from training.synthetic.dataset import NOTE
+
+_LISTS = "Ranked lists"
+
+
+@dataclass(frozen=True, slots=True)
+class Clusters:
+    """An epoch's clusters and where they come from.
+
+    Attributes:
+        record: the clusters.
+        cameras: name of each camera index; empty where the crops are not at hand.
+        origin: a sentence for people.
+    """
+
+    record: EpochRecord
+    cameras: list[str]
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Parts of a report; what could not be had says why.
+
+    Attributes:
+        recipe: the run's config as plain values; None without a checkpoint.
+        clusters: of the last epoch.
+        lists: ranked lists by data set.
+    """
+
+    recipe: dict[str, Any] | None
+    clusters: Clusters | Missing
+    lists: dict[str, list[RankedList]] | Missing
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to gather.
+
+    Attributes:
+        run: the run's folder.
+        data: folders of crops; None looks where the run found them.
+        show_crops: show pictures of people who are not drawn, too.
+        device: where the network runs.
+    """
+
+    run: Path
+    data: list[Path] | None
+    show_crops: bool
+    device: torch.device
+
+
+def gather(wanted: Wanted) -> Gathered:
+    """Read the record and the checkpoint, and look at the crops where they are at hand.
+
+    Args:
+        wanted: what.
+
+    Returns:
+        What there is.
+
+    Raises:
+        InvalidInput: a file is damaged, or folders that were named cannot be read.
+    """
+    if not (wanted.run / FILE_NAME).exists():
+        record = load_epoch(wanted.run)
+        reason = f"the run holds no {FILE_NAME}"
+        clusters = _from_record(record, []) if record else Missing("Clusters", reason)
+        return Gathered(None, clusters, Missing(_LISTS, reason))
+    checkpoint = load_checkpoint(wanted.run)
+    datasets = _find_datasets(wanted, checkpoint.config)
+    return Gathered(
+        recipe=checkpoint.config.as_dict(),
+        clusters=_clusters(wanted, checkpoint, datasets),
+        lists=_lists(wanted, datasets),
+    )
+
+
+def is_drawn(folder: Path) -> bool:
+    """Whether a data set shows drawn people only, by the note that ``synthesize`` leaves in it."""
+    return (folder / NOTE).is_file()
+
+
+def _find_datasets(wanted: Wanted, config: TrainConfig) -> list[Dataset] | Missing:
+    """The run's data sets, in its order; crops that cannot be used are left out."""
+    data = config.data
+    paths = wanted.data or [Path(path) for path in (data.path, *data.also) if path]
+    sources = [
+        DataSource(path, layout=data.layout, pattern=data.pattern, skip_bad=True) for path in paths
+    ]
+    if not sources:
+        return Missing("", "the run does not say where its crops lie; name them by --data")
+    try:
+        return [read_dataset(source) for source in sources]
+    except DataError as error:
+        if wanted.data:
+            raise
+        reason = "its crops are not where the run found them; name them by --data"
+        return Missing("", f"{reason} ({error})")
+
+
+def _from_record(record: EpochRecord, cameras: list[str]) -> Clusters:
+    return Clusters(record, cameras, "As the last epoch began: what it learned from.")
+
+
+def _clusters(
+    wanted: Wanted, checkpoint: Checkpoint, datasets: list[Dataset] | Missing
+) -> Clusters | Missing:
+    record = load_epoch(wanted.run)
+    names = [] if isinstance(datasets, Missing) else _camera_names(datasets)
+    if record:
+        return _from_record(record, names)
+    if isinstance(datasets, Missing):
+        return Missing(
+            "Clusters", f"the run kept no record of its last epoch, and {datasets.reason}"
+        )
+    origin = "The run kept no record of its last epoch: made anew with the network it ended with."
+    return Clusters(_remake(wanted, checkpoint, datasets), names, origin)
+
+
+def _camera_names(datasets: Sequence[Dataset]) -> list[str]:
+    if len(datasets) == 1:
+        return list(datasets[0].cameras)
+    return [f"{camera} of {dataset.name}" for dataset in datasets for camera in dataset.cameras]
+
+
+def _remake(wanted: Wanted, checkpoint: Checkpoint, datasets: list[Dataset]) -> EpochRecord:
+    config = checkpoint.config
+    samples, site_of_camera = join_sites(datasets)
+    crops = load_images(samples, config.model.height, config.model.width, skip_bad=True)
+    embeddings = _open_run(wanted).embed(crops.pixels)
+    cameras = np.array([sample.camera for sample in crops.samples])
+    progress = (checkpoint.epoch - 1) / config.schedule.epochs
+    labels = cluster(
+        embeddings, cameras, config.clustering, tqdm.write, progress, site_of_camera[cameras]
+    )
+    return make_record(embeddings, labels, crops.samples, config.seed)
+
+
+def _open_run(wanted: Wanted) -> TorchEmbedder:
+    embedder = open_embedder(wanted.run, wanted.device)
+    assert isinstance(embedder, TorchEmbedder)
+    return embedder
+
+
+def _lists(
+    wanted: Wanted, datasets: list[Dataset] | Missing
+) -> dict[str, list[RankedList]] | Missing:
+    if isinstance(datasets, Missing):
+        return Missing(_LISTS, datasets.reason)
+    shown = [d for d in datasets if wanted.show_crops or is_drawn(d.source.path)]
+    if not shown:
+        return Missing(_LISTS, "they would show people who are not drawn; --show-crops shows them")
+    searchable = [dataset for dataset in shown if dataset.query and dataset.gallery]
+    if not searchable:
+        return Missing(_LISTS, "the data has no query and gallery")
+    embedder = _open_run(wanted)
+    try:
+        return {d.name: draw_lists(_embed(d, embedder)) for d in searchable}
+    except DataError as error:
+        return Missing(_LISTS, str(error))
+
+
+def _embed(dataset: Dataset, embedder: TorchEmbedder) -> HeldOut:
+    return embed_held_out(embedder, load_held_out(dataset, embedder))

@@ -1,0 +1,114 @@
+"""Reading ``metrics.jsonl``, of this version and of older ones that measured less."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from service.errors import InvalidInput
+from training.report import METRICS_NAME
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """One line of ``metrics.jsonl``; None is what was not measured. Shares are 0..1.
+
+    Attributes:
+        number: from 1.
+        loss: mean of the epoch.
+        learning_rate: of the epoch.
+        clusters: how many.
+        outliers: share of crops in no cluster.
+        crossing: share of clusters with more than one camera.
+        nmi: normalised mutual information of clusters and identities.
+        ari: adjusted Rand index, likewise.
+        agreement: cycle agreement of the cameras.
+        map: by protocol, or data set and protocol.
+        rank1: likewise.
+    """
+
+    number: int
+    loss: float | None
+    learning_rate: float | None
+    clusters: int | None
+    outliers: float | None
+    crossing: float | None
+    nmi: float | None
+    ari: float | None
+    agreement: float | None
+    map: dict[str, float]
+    rank1: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """An epoch worth a column of the summary, and why."""
+
+    title: str
+    epoch: Epoch
+
+
+def read_history(run: Path) -> list[Epoch]:
+    """Every finished epoch of a run, in order.
+
+    Args:
+        run: the run's folder; a run that goes on right now may be read.
+
+    Returns:
+        At least one epoch.
+
+    Raises:
+        InvalidInput: there is no such file, no finished epoch in it, or a line breaks the form.
+    """
+    file = run / METRICS_NAME
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{run} holds no run that can be reported: {error}") from error
+    # What follows the last line break is a line being written.
+    lines = text[: text.rfind("\n") + 1].splitlines()
+    epochs = [_parse_line(file, number, line) for number, line in enumerate(lines, 1) if line]
+    if not epochs:
+        raise InvalidInput(f"{file}: no epoch is finished yet")
+    return epochs
+
+
+def _parse_line(file: Path, number: int, line: str) -> Epoch:
+    try:
+        tree: dict[str, Any] = json.loads(line)
+        clusters: dict[str, Any] = tree.get("clusters") or {}
+        return Epoch(
+            number=int(tree["epoch"]),
+            loss=_number(tree.get("loss")),
+            learning_rate=_number(tree.get("learning_rate")),
+            clusters=None if clusters.get("clusters") is None else int(clusters["clusters"]),
+            outliers=_number(clusters.get("outliers")),
+            crossing=_number(clusters.get("crossing")),
+            nmi=_number(clusters.get("nmi")),
+            ari=_number(clusters.get("ari")),
+            agreement=_number(tree.get("agreement")),
+            map={str(name): float(v) for name, v in (tree.get("map") or {}).items()},
+            rank1={str(name): float(v) for name, v in (tree.get("rank1") or {}).items()},
+        )
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InvalidInput(f"{file}: line {number} is no epoch ({error!r})") from error
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def choose_epochs(history: list[Epoch]) -> list[Chosen]:
+    """First, best by validation, and last epoch.
+
+    Args:
+        history: at least one epoch.
+
+    Returns:
+        Two or three; the best needs agreement to have been measured.
+    """
+    measured = [(e.agreement, -e.number, e) for e in history if e.agreement is not None]
+    best = [Chosen("best by agreement", max(measured)[2])] if measured else []
+    return [Chosen("first", history[0]), *best, Chosen("last", history[-1])]
