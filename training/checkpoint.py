@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from service.errors import InvalidInput
 from training.config import TrainConfig, parse_config
 from training.network import EmbeddingNetwork, build_network
+from training.parts import PartNetwork, build_part_network
+
+Network = EmbeddingNetwork | PartNetwork
 
 FILE_NAME = "checkpoint.pt"
+SELECTED_NAME = "selected.pt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,7 @@ class Checkpoint:
         network: state dict.
         optimiser: state dict.
         scheduler: state dict.
+        banks: by name, where the method keeps some from epoch to epoch (SCL).
     """
 
     epoch: int
@@ -34,14 +39,16 @@ class Checkpoint:
     network: dict[str, Any]
     optimiser: dict[str, Any]
     scheduler: dict[str, Any]
+    banks: dict[str, Tensor] = field(default_factory=dict)
 
 
-def save_checkpoint(run: Path, checkpoint: Checkpoint) -> None:
+def save_checkpoint(run: Path, checkpoint: Checkpoint, name: str = FILE_NAME) -> None:
     """Replace the run's checkpoint; a kill in between leaves the old one whole.
 
     Args:
         run: the run's folder.
         checkpoint: what to save.
+        name: of the file.
     """
     state = {
         "epoch": checkpoint.epoch,
@@ -49,13 +56,14 @@ def save_checkpoint(run: Path, checkpoint: Checkpoint) -> None:
         "network": checkpoint.network,
         "optimiser": checkpoint.optimiser,
         "scheduler": checkpoint.scheduler,
+        "banks": checkpoint.banks,
     }
-    unfinished = run / f"{FILE_NAME}.unfinished"
+    unfinished = run / f"{name}.unfinished"
     with unfinished.open("wb") as file:
         torch.save(state, file)
         file.flush()
         os.fsync(file.fileno())
-    unfinished.replace(run / FILE_NAME)
+    unfinished.replace(run / name)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -79,6 +87,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             network=state["network"],
             optimiser=state["optimiser"],
             scheduler=state["scheduler"],
+            banks=state.get("banks", {}),  # older checkpoints have none
         )
     except InvalidInput:
         raise
@@ -86,7 +95,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise InvalidInput(f"{file}: not a readable checkpoint ({error})") from error
 
 
-def restore_network(checkpoint: Checkpoint) -> EmbeddingNetwork:
+def restore_network(checkpoint: Checkpoint) -> Network:
     """The trained network, in evaluation mode on the CPU.
 
     Args:
@@ -100,7 +109,7 @@ def restore_network(checkpoint: Checkpoint) -> EmbeddingNetwork:
     return network.eval()
 
 
-def new_network(config: TrainConfig, *, weights: str | None = None) -> EmbeddingNetwork:
+def new_network(config: TrainConfig, *, weights: str | None = None) -> Network:
     """The network a config describes.
 
     Args:
@@ -116,14 +125,25 @@ def new_network(config: TrainConfig, *, weights: str | None = None) -> Embedding
     model = config.model
     start = model.weights if weights is None else weights
     earlier = _earlier_run(start)
-    network = build_network(
-        model.backbone,
-        pooling=model.pooling,
-        weights="none" if earlier else start,
-        ghost_group=config.batch.ghost_group,
-        last_stride=model.last_stride,
-        style_mixing=config.augment.style_mixing,
-    )
+    begin_with = "none" if earlier else start
+    match config.method:
+        case "hhcl":
+            network: Network = build_network(
+                model.backbone,
+                pooling=model.pooling,
+                weights=begin_with,
+                ghost_group=config.batch.ghost_group,
+                last_stride=model.last_stride,
+                style_mixing=config.augment.style_mixing,
+            )
+        case "scl":
+            network = build_part_network(
+                model.backbone,
+                config.selective,
+                weights=begin_with,
+                last_stride=model.last_stride,
+                style_mixing=config.augment.style_mixing,
+            )
     if earlier:
         _load_earlier(network, earlier)
     return network
@@ -131,10 +151,10 @@ def new_network(config: TrainConfig, *, weights: str | None = None) -> Embedding
 
 def _earlier_run(weights: str) -> Path | None:
     path = Path(weights)
-    return path if path.is_dir() or path.name == FILE_NAME else None
+    return path if path.is_dir() or path.name in {FILE_NAME, SELECTED_NAME} else None
 
 
-def _load_earlier(network: EmbeddingNetwork, run: Path) -> None:
+def _load_earlier(network: Network, run: Path) -> None:
     try:
         network.load_state_dict(load_checkpoint(run).network)
     except RuntimeError as error:

@@ -15,10 +15,9 @@ from tqdm import tqdm
 from service.artifact import MANIFEST_NAME, Manifest, read_manifest
 from service.errors import ArtifactError
 from service.imaging import Resize
-from training.checkpoint import load_checkpoint, new_network, restore_network
+from training.checkpoint import Network, load_checkpoint, new_network, restore_network
 from training.config import TrainConfig, parse_config
 from training.engine import extract_embeddings
-from training.network import EmbeddingNetwork
 
 Float32s = NDArray[np.float32]
 
@@ -67,7 +66,7 @@ class TorchEmbedder:
         resize: how training read its crops.
     """
 
-    network: EmbeddingNetwork
+    network: Network
     height: int
     width: int
     device: torch.device
@@ -196,8 +195,6 @@ def _is_exported(model: Path) -> bool:
     return (model / MANIFEST_NAME).exists()
 
 
-def _torch_embedder(
-    network: EmbeddingNetwork, config: TrainConfig, device: torch.device
-) -> TorchEmbedder:
+def _torch_embedder(network: Network, config: TrainConfig, device: torch.device) -> TorchEmbedder:
     size = config.model
     return TorchEmbedder(network.to(device).eval(), size.height, size.width, device)

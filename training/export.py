@@ -101,10 +101,9 @@ def export_model(
         Conflict: the folder is not free.
         InvalidInput: a value breaks its rule, data cannot be read, or allows no calibration.
     """
-    manifest = _describe(checkpoint, options)
-    trained = TorchEmbedder(
-        restore_network(checkpoint), manifest.input_height, manifest.input_width, _CPU
-    )
+    network = restore_network(checkpoint)
+    manifest = _describe(checkpoint, network.dimension, options)
+    trained = TorchEmbedder(network, manifest.input_height, manifest.input_width, _CPU)
     with _complete_or_nothing(output, overwrite=options.overwrite) as folder:
         file = folder / manifest.file
         write_onnx(trained.network, trained.height, trained.width, file)
@@ -141,7 +140,7 @@ def recipe_of(config: TrainConfig) -> dict[str, Any]:
     return recipe
 
 
-def _describe(checkpoint: Checkpoint, options: ExportOptions) -> Manifest:
+def _describe(checkpoint: Checkpoint, dimension: int, options: ExportOptions) -> Manifest:
     """What is known before the work; the network's hash and all measurements follow."""
     size, recipe = checkpoint.config.model, recipe_of(checkpoint.config)
     trained_on = f"{recipe['data']['path'] or 'unknown'}: its training crops, without any label"
@@ -152,7 +151,7 @@ def _describe(checkpoint: Checkpoint, options: ExportOptions) -> Manifest:
             sha256=_PLACEHOLDER,
             input_height=size.height,
             input_width=size.width,
-            dimension=len(checkpoint.network["neck.weight"]),
+            dimension=dimension,
             opset=OPSET,
             recipe=recipe,
             trained_epochs=checkpoint.epoch,

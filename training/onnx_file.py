@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from service.errors import ArtifactError
+from training.checkpoint import Network
 from training.embedder import OnnxEmbedder
-from training.network import EmbeddingNetwork
 from training.transforms import normalise
 
 OPSET = 20
@@ -24,7 +24,7 @@ BATCHES = (1, 7, 32)
 class _FromPixels(nn.Module):
     """Cast, normalisation and layout become part of the graph: the service only resizes."""
 
-    def __init__(self, network: EmbeddingNetwork) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
 
@@ -34,7 +34,7 @@ class _FromPixels(nn.Module):
         return embeddings
 
 
-def write_onnx(network: EmbeddingNetwork, height: int, width: int, file: Path) -> None:
+def write_onnx(network: Network, height: int, width: int, file: Path) -> None:
     """Write the network: ``images`` uint8 (N, H, W, 3) to ``embeddings`` float32 (N, D), N free.
 
     Args:

@@ -75,7 +75,7 @@ class EpochMetrics:
         epoch: from 1.
         loss: mean of the epoch.
         learning_rate: of the epoch.
-        clusters: the pseudo-labels.
+        clusters: the pseudo-labels; None where the method makes none (SCL).
         agreement: cycle agreement of the cameras, without labels; None if not measured.
         map: by protocol, where measured.
         rank1: by protocol, where measured.
@@ -84,7 +84,7 @@ class EpochMetrics:
     epoch: int
     loss: float
     learning_rate: float
-    clusters: Clusters
+    clusters: Clusters | None
     agreement: float | None
     map: dict[str, float]
     rank1: dict[str, float]
@@ -92,13 +92,12 @@ class EpochMetrics:
     def line(self, epochs: int) -> str:
         """One line for people."""
         c = self.clusters
-        parts = [
-            f"epoch {self.epoch:>3}/{epochs}",
-            f"{c.clusters} clusters ({c.crossing:.0%} cross cameras)",
-            f"outliers {c.outliers:.1%}",
-            f"loss {self.loss:.3f}",
-        ]
-        if c.nmi is not None and c.ari is not None:
+        parts = [f"epoch {self.epoch:>3}/{epochs}"]
+        if c is not None:
+            parts.append(f"{c.clusters} clusters ({c.crossing:.0%} cross cameras)")
+            parts.append(f"outliers {c.outliers:.1%}")
+        parts.append(f"loss {self.loss:.3f}")
+        if c is not None and c.nmi is not None and c.ari is not None:
             parts.append(f"NMI {c.nmi:.3f} ARI {c.ari:.3f}")
         if self.agreement is not None:
             parts.append(f"agreement {self.agreement:.3f}")
@@ -142,7 +141,7 @@ class RunLog:
         """
         with self._file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(metrics)) + "\n")
-        clusters = asdict(metrics.clusters)
+        clusters = asdict(metrics.clusters) if metrics.clusters else {}
         scalars = {"loss": metrics.loss, "learning_rate": metrics.learning_rate}
         scalars |= {f"clusters/{name}": v for name, v in clusters.items() if v is not None}
         if metrics.agreement is not None:

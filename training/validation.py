@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from training.agreement import cycle_agreement
+from training.checkpoint import Network
 from training.config import TrainConfig
 from training.data import Dataset, Images, load_images
 from training.engine import extract_embeddings
 from training.evaluation import PROTOCOLS, evaluate
-from training.network import EmbeddingNetwork
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def load_held_out(datasets: Sequence[Dataset], config: TrainConfig) -> list[Held
 
 
 def measure_epoch(
-    network: EmbeddingNetwork,
+    network: Network,
     crops: Images,
     sites: Sequence[int],
     held_out: Sequence[HeldOut],
@@ -107,7 +107,7 @@ def measure_epoch(
 
 
 def _agree(
-    network: EmbeddingNetwork,
+    network: Network,
     crops: Images,
     sites: Sequence[int],
     config: TrainConfig,
