@@ -58,7 +58,8 @@ class Pixels:
             (n, H, W, 3) uint8 on the device.
         """
         index = torch.from_numpy(indices).to(self._rows.device)
-        if self._rows.device == self._device:
+        # By kind: "cuda" is not equal to the "cuda:0" its tensors name, and there is one of it.
+        if self._rows.device.type == self._device.type:
             return self._rows[index]
         # Gathered in pinned memory, from which the GPU copies while the host goes on.
         pinned = torch.empty(
