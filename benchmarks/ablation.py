@@ -1,0 +1,227 @@
+r"""What each lever of a recipe is worth: the recipe, and the recipe with one lever changed.
+
+Every lever is trained with each seed, on the same crops, for the same number of steps, and measured
+once, after the last epoch. The table tells the mean cross-camera mAP, its spread over the seeds
+(largest less smallest), and the mean of what a lever gains over the unchanged recipe with the same
+seed. A gain within the spread is no gain. A run that cannot be trained is missing in the count.
+
+::
+
+    python benchmarks/ablation.py --data FOLDER --weights mobilenet_v2.pth --crops 400 \
+        --height 96 --width 48 --epochs 6 --iterations 40 --output runs/ablation
+
+Results are kept in ``--output``, and what was trained with the same options is not trained again:
+``--levers`` and ``--seeds`` may grow, and an interrupted run goes on. Networks are not kept.
+``--crops`` takes the first of each camera in the order of their paths, whoever is on them: no
+identity is read to choose. Names that begin with the identity keep one person's crops together.
+
+The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import statistics
+import sys
+import tempfile
+from collections import Counter
+from contextlib import redirect_stdout
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from service.errors import InvalidInput
+from training.config import TrainConfig, read_config
+from training.data import UNKNOWN, DataSource, Sample, read_dataset
+from training.synthetic import SyntheticOptions, synthesize
+from training.train import run
+
+RECIPE = Path(__file__).resolve().parents[1] / "training/configs/hhcl-mobilenetv2.toml"
+BASE = "recipe"
+LEVERS: tuple[tuple[str, dict[str, Any]], ...] = (
+    (BASE, {}),
+    ("average-pooling", {"model.pooling": "average"}),
+    (
+        "no-colour-changes",
+        {
+            f"augment.{name}": 0.0
+            for name in ("brightness", "contrast", "saturation", "hue", "greyscale")
+        },
+    ),
+    ("style-mixing", {"augment.style_mixing": 0.5}),
+    ("dbscan", {"clustering.scheme": "dbscan"}),
+    (
+        "infomap",
+        {
+            "clustering.scheme": "infomap",
+            "clustering.k1": 15,
+            "clustering.k2": 4,
+            "clustering.eps": 0.5,
+        },
+    ),
+    ("sinkhorn-links", {"clustering.link_score": "sinkhorn"}),
+    ("all-negatives", {"memory.negatives": "all"}),
+    ("camera-entropy", {"memory.camera_entropy": True}),
+    ("proxies", {"memory.proxy_weight": 0.5}),
+    ("smoothing", {"memory.smoothing": True}),
+    ("centroid", {"memory.kind": "centroid"}),
+    ("hardest", {"memory.kind": "hardest"}),
+    ("hybrid-instances", {"memory.kind": "hybrid-instances"}),
+    ("warm-up", {"warmup.epochs": 2}),
+)
+PROTOCOL = "cross-camera"
+
+
+def main() -> None:
+    arguments = parse()
+    torch.set_num_threads(arguments.threads)
+    with tempfile.TemporaryDirectory() as temporary:
+        output = arguments.output or Path(temporary, "runs")
+        data = arguments.data or draw(Path(temporary, "people"))
+        if arguments.crops:
+            data = first_crops(data, arguments.crops, output)
+        found = {
+            name: measure(name, changes, data, output, arguments)
+            for name, changes in LEVERS
+            if name in arguments.levers
+        }
+    print(table(found))
+    report = {"data": arguments.data.name if arguments.data else "drawn", "map": found}
+    report |= {key: getattr(arguments, key) for key in ("epochs", "iterations", "crops", "seeds")}
+    print(json.dumps(report))
+
+
+def parse() -> argparse.Namespace:
+    names = [name for name, _ in LEVERS]
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--data", type=Path, help="data set; default: a few drawn people")
+    parser.add_argument("--backbone", help="instead of the recipe's; resnet18 for drawn people")
+    parser.add_argument("--weights", default="none", help="as model.weights")
+    parser.add_argument("--recipe", type=Path, default=RECIPE, help="TOML file that levers change")
+    parser.add_argument("--levers", nargs="+", default=names, choices=names, metavar="LEVER")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--iterations", type=int, default=1, help="batches an epoch")
+    parser.add_argument("--height", type=int, default=32, help="pixels")
+    parser.add_argument("--width", type=int, default=32, help="pixels")
+    parser.add_argument("--crops", type=int, default=0, help="of each camera; 0: all")
+    parser.add_argument("--output", type=Path, help="folder of the runs; default: a temporary one")
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    if arguments.data is None and arguments.backbone is None:
+        # Random MobileNetV2 features are all alike, random ResNet-18 features form some clusters.
+        arguments.backbone = "resnet18"
+    if BASE not in arguments.levers:
+        arguments.levers = [BASE, *arguments.levers]
+    if "infomap" in arguments.levers and find_spec("infomap") is None:
+        arguments.levers = [name for name in arguments.levers if name != "infomap"]
+        print("infomap is left out: the package infomap is not installed", file=sys.stderr)
+    return arguments
+
+
+def draw(folder: Path) -> Path:
+    synthesize(folder, SyntheticOptions(identities=24, cameras=2, crops=3, height=64, width=32))
+    return folder
+
+
+def first_crops(data: Path, count: int, output: Path) -> Path:
+    """A manifest of the first training crops of each camera, without identities, and the test's."""
+    dataset = read_dataset(DataSource(data))
+    taken: Counter[int] = Counter()
+    chosen = []
+    for sample in dataset.train:
+        taken[sample.camera] += 1
+        if taken[sample.camera] <= count:
+            chosen.append(Sample(sample.path, UNKNOWN, sample.camera))
+    splits = {"train": chosen, "query": dataset.query, "gallery": dataset.gallery}
+    file = output / f"crops-{count}" / "manifest.csv"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["path", "camera", "identity", "split"])
+        for split, samples in splits.items():
+            for one in samples:
+                camera = dataset.cameras[one.camera]
+                writer.writerow([one.path.resolve(), camera, one.identity, split])
+    return file
+
+
+def measure(
+    name: str, changes: dict[str, Any], data: Path, output: Path, arguments: argparse.Namespace
+) -> dict[int, float]:
+    """Cross-camera mAP of one lever after the last epoch, by seed; without those that failed."""
+    found = {}
+    for seed in arguments.seeds:
+        folder = output / f"{name}-{seed}"
+        config = configure(changes, data, seed, arguments)
+        with redirect_stdout(sys.stderr):  # the table and the JSON line alone are the result
+            print(f"== {folder.name}")
+            try:
+                found[seed] = trained_map(config, folder)
+            except InvalidInput as error:  # such as no two clusters; other levers may do better
+                print(f"{folder.name} did not train: {error}")
+    return found
+
+
+def configure(
+    changes: dict[str, Any], data: Path, seed: int, arguments: argparse.Namespace
+) -> TrainConfig:
+    recipe = read_config(arguments.recipe, {})
+    drop = arguments.epochs * recipe.schedule.step / recipe.schedule.epochs
+    fixed: dict[str, Any] = {
+        "data.path": str(data),
+        "model.weights": arguments.weights,
+        "model.height": arguments.height,
+        "model.width": arguments.width,
+        "schedule.epochs": arguments.epochs,
+        "schedule.iterations": arguments.iterations,
+        "schedule.step": max(1, round(drop)),  # the rate drops at the recipe's share of the run
+        "evaluation.every": arguments.epochs,
+        "seed": seed,
+    }
+    if arguments.backbone:
+        fixed["model.backbone"] = arguments.backbone
+    return read_config(arguments.recipe, fixed | changes)
+
+
+def trained_map(config: TrainConfig, folder: Path) -> float:
+    """Cross-camera mAP after the last epoch; trains only what was not trained with this config."""
+    result, wanted = folder / "result.json", json.loads(json.dumps(config.as_dict()))
+    if result.is_file():
+        known = json.loads(result.read_text(encoding="utf-8"))
+        if known["config"] == wanted:
+            return float(known["map"])
+    checkpoint = run(config, folder, torch.device("cpu"), resume=True)
+    last = json.loads((folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+    if PROTOCOL not in last["map"]:
+        raise InvalidInput(f"{config.data.path} has no query and gallery to measure on")
+    found = round(float(last["map"][PROTOCOL]), 4)
+    result.write_text(json.dumps({"map": found, "config": wanted}), encoding="utf-8")
+    checkpoint.unlink()  # thirty networks and optimisers would take gigabytes
+    return found
+
+
+def table(found: dict[str, dict[int, float]]) -> str:
+    lines = ["| lever | runs | mAP | spread | gain |", "| --- | ---: | ---: | ---: | ---: |"]
+    for name, by_seed in found.items():
+        values = list(by_seed.values())
+        gains = [by_seed[seed] - found[BASE][seed] for seed in by_seed.keys() & found[BASE].keys()]
+        figures = [
+            percent(statistics.mean(values)) if values else "",
+            percent(max(values) - min(values)) if values else "",
+            percent(statistics.mean(gains)) if gains and name != BASE else "",
+        ]
+        lines.append(f"| {name} | {len(values)} | {' | '.join(figures)} |")
+    return "\n".join(lines)
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+if __name__ == "__main__":
+    main()
