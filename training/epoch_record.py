@@ -108,7 +108,7 @@ def load_epoch(run: Path) -> EpochRecord | None:
     if not file.exists():
         return None
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             record = EpochRecord(**{f.name: arrays[f.name] for f in fields(EpochRecord)})
         _check(record)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

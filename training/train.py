@@ -18,6 +18,7 @@ from training.clustering import cluster
 from training.config import TrainConfig
 from training.distributed import World, open_world
 from training.engine import Batch, Learner, Memory, build_learner, embed_together, train_one_epoch
+from training.epoch_record import save_epoch
 from training.memory import ClusteredCrops, build_memory
 from training.report import EpochMetrics, RunLog, describe_clusters
 from training.samplers import identity_batches
@@ -67,6 +68,7 @@ def run(config: TrainConfig, output: Path, device: torch.device, *, resume: bool
                 checkpoint = state.checkpoint(epoch + 1, config)
                 save_checkpoint(output, checkpoint)
                 keep_selected(output, checkpoint)
+                save_epoch(output, embeddings, labels, crops.samples, config.seed)
         if world.first:
             tell_selection(output, config, tqdm.write)
     return output / FILE_NAME

@@ -1,0 +1,156 @@
+"""The report page in a real browser: no error, no request, every figure drawn.
+
+``REPORT_RUN=folder`` opens the page of that run instead of a small one on drawn people.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="playwright, which drives the browser, is not installed"
+)
+pytest.importorskip("torch", reason="the train extra is not installed")
+
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+CURVES = ("clusters", "crossing", "outliers", "loss", "learning-rate")
+CLUSTERS = ("cluster-sizes", "camera-mix", "map-camera", "map-label")
+DRAWN_ONLY = ("agreement", "nmi-ari", "map", "rank1", *CLUSTERS)
+TINY = {
+    "model.backbone": "resnet18",
+    "model.weights": "none",
+    "model.height": 64,
+    "model.width": 32,
+    "clustering.k1": 6,
+    "clustering.k2": 2,
+    "clustering.eps": 0.6,
+    "clustering.min_samples": 2,
+    "batch.clusters": 4,
+    "batch.crops": 2,
+    "schedule.iterations": 2,
+    "schedule.epochs": 2,
+    "evaluation.every": 1,
+}
+
+
+@dataclass
+class Visit:
+    """An open page and what the browser complained of on the way."""
+
+    page: Any
+    complaints: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+
+def training(*arguments: str) -> None:
+    command = [sys.executable, "-m", "training", *arguments]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    answer = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert answer.returncode == 0, answer.stderr
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory) -> Path:
+    """The page of a run."""
+    folder = tmp_path_factory.mktemp("report")
+    page = folder / "report.html"
+    if run := os.environ.get("REPORT_RUN"):
+        training("report", run, "--output", str(page))
+        return page
+    people = folder / "people"
+    drawing = ("--identities", "24", "--cameras", "2", "--crops", "3")
+    training("synthesize", str(people), *drawing, "--height", "64", "--width", "32")
+    settings = [part for key, value in TINY.items() for part in ("--set", f"{key}={value}")]
+    run = str(folder / "run")
+    training("train", "--data", str(people), "--output", run, "--device", "cpu", *settings)
+    training("report", run, "--output", str(page), "--device", "cpu")
+    return page
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        pytest.skip("no Chromium here: on Debian, apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=program, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+def visit(browser: Any, report: Path, **context: Any) -> Visit:
+    visited = Visit(browser.new_page(**context))
+    complaints, page = visited.complaints, visited.page
+    page.on("console", lambda m: m.type in {"error", "warning"} and complaints.append(m.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("requestfailed", lambda request: complaints.append(f"failed: {request.url[:200]}"))
+    page.on("request", lambda request: visited.requests.append(request.url[:200]))
+    page.goto(report.as_uri(), wait_until="load")
+    return visited
+
+
+def outside(requests: list[str], report: Path) -> list[str]:
+    return [url for url in requests if url != report.as_uri() and not url.startswith("data:")]
+
+
+def size(page: Any, name: str) -> tuple[float, float]:
+    """Of the figure's largest drawing, in pixels; the figure must hold marks, not axes alone."""
+    drawings = page.locator(f"#figure-{name} svg.main-svg")
+    assert drawings.count() > 0, name
+    assert page.locator(f"#figure-{name} .plot .trace").count() > 0, f"{name}: nothing drawn"
+    box = drawings.first.bounding_box()
+    return box["width"], box["height"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_opens_without_errors_or_network(chromium, report, scheme, width):
+    viewport = {"width": width, "height": 844}
+    visited = visit(chromium, report, viewport=viewport, color_scheme=scheme)
+    page = visited.page
+    required = CURVES if os.environ.get("REPORT_RUN") else (*CURVES, *DRAWN_ONLY)
+    figures = page.eval_on_selector_all(".plotly-graph-div", "all => all.map(one => one.id)")
+    assert {f"figure-{name}" for name in required} <= set(figures)
+    for name in figures:
+        across, down = size(page, name.removeprefix("figure-"))
+        assert 200 < across <= width
+        assert down > 200
+    assert page.evaluate("document.documentElement.scrollWidth") <= width, "scrolls sideways"
+    assert page.title().startswith("Training run ")
+    assert page.locator("h1").count() == 1
+    assert page.locator("img:not([alt])").count() == 0
+    assert visited.complaints == []
+    assert outside(visited.requests, report) == []
+    page.close()
+
+
+def test_drawn_people_are_shown_and_colours_follow_the_scheme(chromium, report):
+    visited = visit(chromium, report, color_scheme="light")
+    page = visited.page
+    ink = "getComputedStyle(document.querySelector('.plotly-graph-div .xtick text')).fill"
+    light = page.evaluate(ink)
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function(f"{ink} !== {light!r}")
+    if not os.environ.get("REPORT_RUN"):
+        loaded = "all => all.map(one => one.naturalWidth)"
+        assert min(page.eval_on_selector_all("img", loaded)) > 0
+    assert visited.complaints == []
+    page.close()
