@@ -53,10 +53,12 @@ def format_card(manifest: Manifest, notes: str = "") -> str:
 
 def _heading(manifest: Manifest) -> str:
     backbone = manifest.recipe.get("model", {}).get("backbone", "a network")
+    method = manifest.recipe.get("method", "hhcl").upper()
     return f"""# {manifest.name}
 
 Person re-identification: a crop of one person in, an embedding out. Crops of one person have a
-high cosine, whichever camera took them. Learned with HHCL from crops without labels ({backbone}).
+high cosine, whichever camera took them. Learned with {method} from crops without labels \
+({backbone}).
 
 | | |
 | --- | --- |
