@@ -68,7 +68,7 @@ def run(config: TrainConfig, output: Path, device: torch.device, *, resume: bool
                 checkpoint = state.checkpoint(epoch + 1, config)
                 save_checkpoint(output, checkpoint)
                 keep_selected(output, checkpoint)
-                save_epoch(output, embeddings, labels, crops.samples, config.seed)
+                save_epoch(output, embeddings, labels, crops.images.samples, config.seed)
         if world.first:
             tell_selection(output, config, tqdm.write)
     return output / FILE_NAME
