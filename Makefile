@@ -13,7 +13,7 @@ DRAWN_TRAIN := build/drawn-people-train
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo serve test check format train-smoke bench docker-test clean
+.PHONY: help demo serve test check format train-smoke model bench docker-test clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -30,7 +30,7 @@ serve: $(VENV)/.installed-cpu ## the service with the shipped model, on http://1
 
 # ---- work on it
 
-test: check ## everything: checks, then the whole test suite (first run downloads about 5 GB of PyTorch)
+test: check $(VENV)/.browser ## everything: checks, then the whole test suite (first run downloads about 5 GB of PyTorch)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 check: $(VENV)/.installed-all ## lint, format, types, and who may import whom
@@ -48,6 +48,23 @@ train-smoke: $(VENV)/.installed-all ## train a few epochs on drawn people, on an
 	$(BIN)/python -m training synthesize $(DRAWN_TRAIN)
 	$(BIN)/python -m training train --config training/configs/smoke.toml \
 		--data $(DRAWN_TRAIN) --output runs/smoke
+
+# Where the two data sets and the ImageNet weights lie on your disk; runs/ keeps what is finished.
+CUHK03 ?=
+PKU ?=
+WEIGHTS ?=
+
+model: $(VENV)/.installed-all ## train the shipped model again: make model CUHK03=... PKU=... WEIGHTS=...
+	@test -n "$(CUHK03)" -a -n "$(PKU)" -a -n "$(WEIGHTS)" || { \
+		echo "make model CUHK03=FOLDER PKU=FOLDER WEIGHTS=mobilenet_v2-imagenet1k.pth" >&2; exit 1; }
+	$(BIN)/python -m training train --config training/configs/hhcl-mobilenetv2.toml \
+		--data "$(CUHK03)" --weights "$(WEIGHTS)" --output runs/hhcl-mobilenetv2 --resume
+	$(BIN)/python -m training train --config training/configs/hhcl-mobilenetv2-continued.toml \
+		--data "$(CUHK03)" --data "$(PKU)" --weights runs/hhcl-mobilenetv2 \
+		--output runs/hhcl-mobilenetv2-continued --resume
+	$(BIN)/python -m training export --run runs/hhcl-mobilenetv2-continued --output runs/model --overwrite \
+		--data "$(CUHK03)" --data "$(PKU)" --before-training --weights "$(WEIGHTS)" \
+		--notes training/configs/hhcl-mobilenetv2.md
 
 bench: $(VENV)/.installed-all ## every figure of docs/benchmarks.md; each prints one JSON line last
 	set -e; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
@@ -81,3 +98,13 @@ $(VENV)/.installed-all: pyproject.toml | $(BIN)/python
 	$(PIP) --editable ".[cpu,train,dev]"
 	$(BIN)/python -c 'import torchvision'
 	@touch $@ $(VENV)/.installed-cpu
+
+# The page is tested in Debian's Chromium. Where it cannot be installed, that test says so and skips.
+$(VENV)/.browser: | $(VENV)/.installed-all
+	@command -v chromium >/dev/null || { \
+		test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+		echo "Installing Chromium, once: a minute." && \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+		apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || \
+		echo "chromium is missing and could not be installed: apt install chromium" >&2
+	@touch $@
