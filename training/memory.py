@@ -10,12 +10,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training import prototypes
 from training.contrast import Contrast
 from training.engine import Memory
 from training.instance_memory import InstanceMemory, draw_instances
 from training.options import MemoryOptions
-from training.prototypes import PrototypeMemory, Weighting, follow_each, follow_hardest
+from training.prototypes import HybridMemory, PrototypeMemory, follow_each, follow_hardest
 from training.proxies import CameraProxies, ProxyMemory
 
 Float32s = NDArray[np.float32]
@@ -68,9 +67,7 @@ def build_memory(
     memory: Memory
     match options.kind:
         case "hybrid":
-            memory = prototypes.HybridMemory(
-                rows, contrast, momentum=m, weighting=options.weighting
-            )
+            memory = HybridMemory(rows, contrast, momentum=m, weighting=options.weighting)
         case "hybrid-instances":
             drawn = draw_instances(crops.embeddings, crops.labels, crops_per_cluster, rng)
             slots = torch.from_numpy(drawn).to(device)
@@ -144,19 +141,3 @@ def seen_by_cameras(labels: Int64s, cameras: Int64s) -> NDArray[np.bool_]:
     seen = np.zeros((int(labels.max()) + 1, int(cameras.max()) + 1), dtype=np.bool_)
     seen[labels[inside], cameras[inside]] = True
     return seen
-
-
-class HybridMemory(prototypes.HybridMemory):
-    """The hybrid memory by the keywords of before ``build_memory``."""
-
-    def __init__(
-        self,
-        centroids: Tensor,
-        *,
-        temperature: float = 0.05,
-        momentum: float = 0.1,
-        weighting: Weighting = "released",
-        seen_by: Tensor | None = None,
-    ) -> None:
-        contrast = Contrast(temperature, seen_by)
-        super().__init__(centroids, contrast, momentum=momentum, weighting=weighting)
