@@ -115,7 +115,7 @@ def size(page: Any, name: str) -> tuple[float, float]:
     """Of the figure's largest drawing, in pixels; the figure must hold marks, not axes alone."""
     drawings = page.locator(f"#figure-{name} svg.main-svg")
     assert drawings.count() > 0, name
-    assert page.locator(f"#figure-{name} .plot .trace").count() > 0, f"{name}: nothing drawn"
+    assert page.locator(f"#figure-{name} .cartesianlayer .trace").count() > 0, f"{name}: nothing drawn"
     box = drawings.first.bounding_box()
     return box["width"], box["height"]
 
