@@ -115,8 +115,11 @@ def size(page: Any, name: str) -> tuple[float, float]:
     """Of the figure's largest drawing, in pixels; the figure must hold marks, not axes alone."""
     drawings = page.locator(f"#figure-{name} svg.main-svg")
     assert drawings.count() > 0, name
-    assert page.locator(f"#figure-{name} .cartesianlayer .trace").count() > 0, f"{name}: nothing drawn"
+    marks = page.locator(f"#figure-{name} .cartesianlayer .trace")
+    assert marks.count() > 0, f"{name}: nothing drawn"
     box = drawings.first.bounding_box()
+    card = page.locator("figure", has=page.locator(f"#figure-{name}")).bounding_box()
+    assert box["width"] <= card["width"], f"{name}: wider than its card"
     return box["width"], box["height"]
 
 
