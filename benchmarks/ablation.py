@@ -103,7 +103,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--weights", default="none", help="as model.weights")
     parser.add_argument("--recipe", type=Path, default=RECIPE, help="TOML file that levers change")
     parser.add_argument("--levers", nargs="+", default=names, choices=names, metavar="LEVER")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--seeds", nargs="+", type=int, help="default: 1 2; 1 for drawn people")
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--iterations", type=int, default=1, help="batches an epoch")
     parser.add_argument("--height", type=int, default=32, help="pixels")
@@ -112,6 +112,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, help="folder of the runs; default: a temporary one")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
+    if arguments.seeds is None:
+        arguments.seeds = [1, 2] if arguments.data else [1]
     if arguments.data is None and arguments.backbone is None:
         # Random MobileNetV2 features are all alike, random ResNet-18 features form some clusters.
         arguments.backbone = "resnet18"
