@@ -160,8 +160,6 @@ class World:
         return DistributedDataParallel(
             network,
             device_ids=[self.device] if self.device.type == "cuda" else None,
-            # Training never reads the running statistics: share_buffers once an epoch will do.
-            broadcast_buffers=False,
         )
 
     def share_buffers(self, network: nn.Module) -> None:

@@ -256,13 +256,10 @@ class EvaluationOptions:
         every: epochs between measurements; the last epoch is always measured; 0 means never.
         select: which epoch's network is the result: the ``last``; by ``validation``, the measured
             epoch whose cameras agree best, without labels; by ``test``, the best mAP on query and
-            gallery, as published numbers are, which looks at test data; or the ``average`` of the
-            weights after the last epochs (Izmailov et al., UAI 2018).
-        average: how many last epochs ``average`` takes.
+            gallery, as published numbers are, which looks at test data.
         crops: training crops, drawn once, on which the cameras' agreement is measured.
     """
 
     every: Annotated[int, Field(ge=0)] = 10
-    select: Literal["last", "validation", "test", "average"] = "last"
-    average: Positive = 8
+    select: Literal["last", "validation", "test"] = "last"
     crops: Positive = 2000

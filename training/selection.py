@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from torch import Tensor
 
-from training.checkpoint import SELECTED_NAME, Checkpoint, load_checkpoint, save_checkpoint
+from training.checkpoint import SELECTED_NAME, Checkpoint, save_checkpoint
 from training.config import TrainConfig
 from training.report import METRICS_NAME
 
-Select = Literal["last", "validation", "test", "average"]
+Select = Literal["last", "validation", "test"]
 Line = Mapping[str, Any]
 
 
@@ -40,13 +39,13 @@ def score_epoch(line: Line, select: Select) -> float | None:
     Args:
         line: of ``metrics.jsonl``.
         select: ``validation``: how well the cameras agree, without labels; ``test``: mean mAP over
-            what was measured on query and gallery; else its number.
+            what was measured on query and gallery; ``last``: its number.
 
     Returns:
         The score; None where the epoch was not measured.
     """
     match select:
-        case "last" | "average":
+        case "last":
             return float(line["epoch"])
         case "validation":
             agreement: float | None = line["agreement"]
@@ -70,7 +69,7 @@ def best_line(lines: Sequence[Line], select: Select) -> Line | None:
 
 
 def keep_selected(run: Path, checkpoint: Checkpoint) -> None:
-    """Save the network of the epoch just finished if it is the best so far, or average it in.
+    """Save the network of the epoch just finished if it is the best so far.
 
     Called after the checkpoint is safe, and again when a run resumes from it: so a kill between the
     two files leaves nothing out.
@@ -79,41 +78,11 @@ def keep_selected(run: Path, checkpoint: Checkpoint) -> None:
         run: the run's folder.
         checkpoint: of the epoch just finished.
     """
-    match checkpoint.config.evaluation.select:
-        case "last":
-            return
-        case "average":
-            _average_in(run, checkpoint)
-        case select:
-            best = best_line(read_metrics(run, checkpoint.epoch), select)
-            if best is not None and best["epoch"] == checkpoint.epoch:
-                _save_selected(run, checkpoint)
-
-
-def _save_selected(run: Path, checkpoint: Checkpoint) -> None:
-    save_checkpoint(run, replace(checkpoint, optimiser={}, scheduler={}), SELECTED_NAME)
-
-
-def _average_in(run: Path, checkpoint: Checkpoint) -> None:
-    """Keep the mean of the networks after the last epochs (Izmailov et al., UAI 2018)."""
-    config = checkpoint.config
-    count = checkpoint.epoch - (config.schedule.epochs - config.evaluation.average)
-    averaged = min(count, checkpoint.epoch)  # fewer epochs in the run than are to be averaged
-    if averaged == 1:
-        _save_selected(run, checkpoint)
-    elif averaged > 1:
-        mean = load_checkpoint(run / SELECTED_NAME)
-        if mean.epoch < checkpoint.epoch:  # else it is in already: the run ended between the files
-            network = {
-                name: _move(mean.network[name], value, 1 / averaged)
-                for name, value in checkpoint.network.items()
-            }
-            _save_selected(run, replace(checkpoint, network=network))
-
-
-def _move(mean: Tensor, value: Tensor, share: float) -> Tensor:
-    """Whole numbers, such as how many batches a layer saw, are not averaged."""
-    return mean + share * (value.cpu() - mean) if value.is_floating_point() else value
+    select = checkpoint.config.evaluation.select
+    best = best_line(read_metrics(run, checkpoint.epoch), select)
+    if select != "last" and best is not None and best["epoch"] == checkpoint.epoch:
+        selected = replace(checkpoint, optimiser={}, scheduler={}, banks={})
+        save_checkpoint(run, selected, SELECTED_NAME)
 
 
 def tell_selection(run: Path, config: TrainConfig, tell: Callable[[str], None]) -> None:

@@ -48,21 +48,6 @@ def test_each_better_epoch_replaces_the_one_kept(tmp_path, select, kept):
     assert found[0].optimiser == {}
 
 
-def averaging(epoch: int, last: int) -> Checkpoint:
-    choice = {"evaluation.select": "average", "evaluation.average": last, "schedule.epochs": 4}
-    network = {"weight": torch.tensor(float(epoch)), "batches": torch.tensor(epoch)}
-    return Checkpoint(epoch, read_config(None, choice), network, {}, {})
-
-
-@pytest.mark.parametrize(("last", "mean"), [(1, 4.0), (2, 3.5), (3, 3.0), (9, 2.5)])
-def test_the_weights_of_the_last_epochs_are_averaged_once_each(tmp_path, last, mean):
-    for epoch in (1, 2, 3, 4, 4):  # a run that ended between its two files does the last one again
-        keep_selected(tmp_path, averaging(epoch, last))
-    saved = load_checkpoint(tmp_path / SELECTED_NAME)
-    assert saved.network["weight"].item() == pytest.approx(mean)
-    assert saved.network["batches"].item() == 4
-
-
 def test_nothing_is_kept_beside_the_last(tmp_path):
     write(tmp_path, LINES[:2])
     keep_selected(tmp_path, checkpoint(2, "last"))
