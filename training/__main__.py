@@ -7,6 +7,7 @@ import sys
 import typer
 
 from service.errors import ReidError
+from training.commands.adapt import adapt
 from training.commands.evaluate import evaluate
 from training.commands.export import export
 from training.commands.inspect import inspect
@@ -21,7 +22,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (inspect, train, report, evaluate, export, synthesize):
+for _command in (inspect, train, adapt, report, evaluate, export, synthesize):
     app.command()(_command)
 
 

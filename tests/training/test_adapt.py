@@ -1,0 +1,148 @@
+"""Adapting: better or unchanged, never by labels, and an interruption changes nothing."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the train extra is not installed")
+
+from service.errors import InvalidInput
+from training.adapt import ROUNDS_NAME, Request, adapt
+from training.checkpoint import load_checkpoint, restore_network
+from training.data import DataSource, load_images, read_dataset
+from training.embedder import open_embedder
+from training.engine import extract_embeddings
+from training.onnx_weights import read_exported
+from training.plan import choose_plan
+from training.transforms import normalise
+
+CPU = torch.device("cpu")
+
+
+def lines(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / ROUNDS_NAME).read_text().splitlines()]
+
+
+def same_networks(left: Path, right: Path) -> bool:
+    one, other = (load_checkpoint(folder).network for folder in (left, right))
+    return all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+@pytest.fixture(scope="module")
+def adapted(run_folder, drawn, tmp_path_factory) -> Path:
+    output = tmp_path_factory.mktemp("adapted") / "run"
+    adapt(Request(run_folder, DataSource(drawn), output, rounds=2), CPU)
+    return output
+
+
+def test_the_result_is_the_best_round_or_the_start(adapted, run_folder, drawn):
+    found = adapt(Request(run_folder, DataSource(drawn), adapted, rounds=2), CPU, resume=True)
+    told = lines(adapted)
+    assert [line["round"] for line in told] == [0, 1, 2]
+    assert found.start == told[0]["agreement"]
+    if found.better:
+        assert told[found.best]["gain"] > 2 * told[found.best]["error"]
+        assert found.agreement == max(line["agreement"] for line in told) > found.start
+    else:
+        assert same_networks(adapted, run_folder)
+    assert load_checkpoint(adapted).config.data.path == str(drawn)
+    assert open_embedder(adapted, CPU).height == 64
+
+
+def test_held_out_crops_are_not_trained_on(adapted, drawn):
+    with (adapted / "crops.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    crops = read_dataset(DataSource(drawn)).train
+    assert len(rows) == len(crops) - round(0.2 * len(crops))
+    assert set(rows[0]) == {"path", "camera"}
+
+
+def test_a_resumed_adaptation_ends_the_same(adapted, run_folder, drawn, tmp_path):
+    output = tmp_path / "again"
+    request = Request(run_folder, DataSource(drawn), output, rounds=1)
+    adapt(request, CPU)
+    with pytest.raises(InvalidInput, match="--resume continues"):
+        adapt(request, CPU)
+    with pytest.raises(InvalidInput, match="resume with the same"):
+        adapt(Request(run_folder, DataSource(drawn), output, seed=2), CPU, resume=True)
+    adapt(Request(run_folder, DataSource(drawn), output, rounds=2), CPU, resume=True)
+    assert lines(output) == lines(adapted)
+    assert same_networks(output, adapted)
+
+
+def test_identities_in_file_names_change_nothing(run_folder, drawn, tmp_path):
+    rng = np.random.default_rng(0)
+    crops = read_dataset(DataSource(drawn)).train
+    shuffled = rng.permutation([sample.identity for sample in crops])
+    found = []
+    for name, identities in (("true", [s.identity for s in crops]), ("shuffled", shuffled)):
+        folder = tmp_path / name
+        folder.mkdir()
+        for index, (sample, identity) in enumerate(zip(crops, identities, strict=True)):
+            shutil.copy(sample.path, folder / f"{index:04}_c{sample.camera}_p{identity}.jpg")
+        source = DataSource(folder, pattern="{name}_c{camera}_p{identity}")
+        adapt(Request(run_folder, source, tmp_path / f"run-{name}", rounds=1), CPU)
+        found.append(lines(tmp_path / f"run-{name}"))
+    assert found[0] == found[1]
+    assert same_networks(tmp_path / "run-true", tmp_path / "run-shuffled")
+
+
+def test_no_better_leaves_the_start(run_folder, drawn, tmp_path):
+    # Steps this large wreck any network.
+    wrecking = Request(run_folder, DataSource(drawn), tmp_path / "run", 1, learning_rate=10.0)
+    found = adapt(wrecking, CPU)
+    assert (found.better, found.best, found.agreement) == (False, 0, found.start)
+    assert same_networks(tmp_path / "run", run_folder)
+
+
+def test_an_exported_model_comes_back_equal_and_learns(exported, run_folder, drawn, tmp_path):
+    crops = load_images(read_dataset(DataSource(drawn)).train, 64, 32).pixels
+    config, network = read_exported(exported, crops)
+    trained = restore_network(load_checkpoint(run_folder))
+    again, before = (extract_embeddings(each, crops, CPU) for each in (network, trained))
+    assert (again * before).sum(axis=1).min() > 0.9999
+    assert config.model == load_checkpoint(run_folder).config.model
+    network.train()
+    with torch.no_grad():
+        group = crops[: config.batch.ghost_group]  # a smaller one has other batch statistics
+        learning = network(normalise(torch.from_numpy(group))).numpy()
+    # the measured statistics are these crops': training starts from the network as it is
+    assert (learning * before[: len(group)]).sum(axis=1).min() > 0.98
+    found = adapt(Request(exported, DataSource(drawn), tmp_path / "run", rounds=1), CPU)
+    assert found.checkpoint.exists()
+
+
+def test_one_camera_is_compared_between_two_halves(run_folder, drawn, tmp_path, capsys):
+    folder = tmp_path / "one"
+    folder.mkdir()
+    for sample in read_dataset(DataSource(drawn)).train:
+        shutil.copy(sample.path, folder)
+    source = DataSource(folder, pattern="{name}")
+    adapt(Request(run_folder, source, tmp_path / "run", rounds=1), CPU)
+    assert "one camera: its crops are dealt to two" in capsys.readouterr().out
+
+
+def test_too_few_crops_are_refused(run_folder, drawn, tmp_path):
+    folder = tmp_path / "few"
+    folder.mkdir()
+    for sample in read_dataset(DataSource(drawn)).train[:20]:
+        shutil.copy(sample.path, folder)
+    source = DataSource(folder, pattern="{name}")
+    with pytest.raises(InvalidInput, match="20 crops to train on, must be at least 32"):
+        adapt(Request(run_folder, source, tmp_path / "run"), CPU)
+
+
+@pytest.mark.parametrize(
+    ("crops", "cameras", "k1", "epochs", "iterations"),
+    [(640, 2, 12, 2, 20), (20_000, 4, 20, 1, 400), (300_000, 6, 30, 1, 400), (100, 1, 12, 2, 10)],
+)
+def test_the_plan_follows_from_the_data(crops, cameras, k1, epochs, iterations):
+    plan = choose_plan(crops, cameras, 64)
+    assert (plan.clustering.k1, plan.epochs, plan.iterations) == (k1, epochs, iterations)
+    assert plan.clustering.scheme == ("camera-link" if cameras > 1 else "dbscan")

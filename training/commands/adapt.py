@@ -1,0 +1,54 @@
+"""``python -m training adapt``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from training.commands.options import Device, DeviceChoice, SkipBad, torch_device
+
+
+def adapt(
+    model: Annotated[
+        Path, typer.Option(help="What to start from: exported model folder, run, or checkpoint.")
+    ],
+    data: Annotated[Path, typer.Option(help="Your crops: a data set's folder or a manifest file.")],
+    output: Annotated[Path, typer.Option(help="Folder of the run.")],
+    pattern: Annotated[
+        str | None,
+        typer.Option(help="How the paths of a plain folder look, such as '{camera}/{name}'."),
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, max=99, help="At most so many, instead of 10.")
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(min=0.0, help="Instead of 1e-4; less forgets less.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Source of every choice.")] = 1,
+    skip_bad: SkipBad = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
+    device: Device = DeviceChoice.AUTO,
+) -> None:
+    """Fit a model to your own cameras, from unlabelled crops.
+
+    A fifth of the crops is held out. The model trains on the rest in short rounds; after each,
+    cycle agreement tells how well a held-out crop's group is found again by way of another camera.
+    It ends when that no longer grows, and the best round is the result. If none is clearly better
+    than the start, the start stays the result. Identities are never read.
+
+    Export the result with: python -m training export --run OUTPUT --output models/NAME
+    """
+    from training.adapt import Request
+    from training.adapt import adapt as run_adaptation
+    from training.data import DataSource
+
+    source = DataSource(data, pattern=pattern, skip_bad=skip_bad)
+    request = Request(model, source, output, rounds, learning_rate, seed)
+    found = run_adaptation(request, torch_device(device), resume=resume)
+    change = f"agreement {found.start:.3f} -> {found.agreement:.3f}"
+    if found.better:
+        typer.echo(f"better than the start: {change}, round {found.best}: {found.checkpoint}")
+    else:
+        typer.echo(f"no better: nothing changed; the start model lies in {found.checkpoint}")
