@@ -79,13 +79,15 @@ def _recipe(manifest: Manifest) -> str:
     recipe = manifest.recipe
     if not recipe:
         return ""
-    data, weights = recipe["data"]["path"], recipe["model"]["weights"]
-    lines = ["python -m training train --output RUN", f"--data {shlex.quote(data or 'DATA')}"]
+    data, weights = recipe["data"], recipe["model"]["weights"]
+    lines = ["python -m training train --output RUN"]
+    sites = [data["path"] or "DATA", *data.get("also", ())]
+    lines += [f"--data {shlex.quote(site)}" for site in sites]
     lines += [f"--weights {shlex.quote(weights)}"] * (weights != "default")
     lines += [
         f"--set {shlex.quote(f'{name}={_toml(value)}')}"
         for name, value in _changes(recipe)
-        if name not in {"data.path", "model.weights"}
+        if name not in {"data.path", "data.also", "model.weights"}
     ]
     command = " \\\n    ".join(lines)
     return f"""## Recipe

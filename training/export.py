@@ -136,6 +136,7 @@ def recipe_of(config: TrainConfig) -> dict[str, Any]:
     """
     recipe = config.as_dict()
     recipe["data"]["path"] = Path(recipe["data"]["path"]).name
+    recipe["data"]["also"] = [Path(path).name for path in recipe["data"]["also"]]
     recipe["model"]["weights"] = Path(recipe["model"]["weights"]).name
     return recipe
 
@@ -143,7 +144,9 @@ def recipe_of(config: TrainConfig) -> dict[str, Any]:
 def _describe(checkpoint: Checkpoint, dimension: int, options: ExportOptions) -> Manifest:
     """What is known before the work; the network's hash and all measurements follow."""
     size, recipe = checkpoint.config.model, recipe_of(checkpoint.config)
-    trained_on = f"{recipe['data']['path'] or 'unknown'}: its training crops, without any label"
+    sites = [recipe["data"]["path"] or "unknown", *recipe["data"]["also"]]
+    whose = "its" if len(sites) == 1 else "their"
+    trained_on = f"{' and '.join(sites)}: {whose} training crops, without any label"
     try:
         return Manifest(
             name=options.name,

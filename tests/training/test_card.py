@@ -95,6 +95,12 @@ def test_the_command_repeats_the_run() -> None:
     assert read_config(None, values) == parse_config(MANIFEST.recipe, "recipe")
 
 
+def test_every_site_of_the_run_is_named() -> None:
+    data = MANIFEST.recipe["data"] | {"path": "street", "also": ["yard", "our hall"]}
+    text = format_card(MANIFEST.model_copy(update={"recipe": MANIFEST.recipe | {"data": data}}))
+    assert "--data street \\\n    --data yard \\\n    --data 'our hall'" in text
+
+
 def test_a_run_that_was_stopped_says_so() -> None:
     planned = MANIFEST.recipe["schedule"]["epochs"]
     assert "stopped" not in format_card(MANIFEST.model_copy(update={"trained_epochs": planned}))
