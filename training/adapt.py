@@ -73,6 +73,7 @@ class Request:
         output: the adaptation's folder.
         rounds: instead of the plan's.
         learning_rate: instead of the plan's.
+        share: of the adapted weights in the result, 0..1; the rest is the start's.
         seed: source of every choice.
     """
 
@@ -81,6 +82,7 @@ class Request:
     output: Path
     rounds: int | None = None
     learning_rate: float | None = None
+    share: float = 0.5
     seed: int = 1
 
     def change(self, plan: Plan) -> Plan:
@@ -151,11 +153,20 @@ class _Rounds:
             if number - best >= self.plan.patience:
                 tqdm.write(f"no better for {self.plan.patience} rounds: stopped")
                 break
-        gain, error = _gain(ways[best], ways[0])
+        return self._finish(best, ways[0])
+
+    def _finish(self, best: int, start: NDArray[np.float64]) -> Adaptation:
+        """Blend the best round with the start, and keep that if it is better than the start."""
+        known, found = (load_checkpoint(self._folder(number)) for number in (0, best))
+        blended = blend(known, found, self.request.share)
+        ways = self.panel.measure(restore_network(blended).to(self.device), self.device)
+        gain, error = _gain(ways, start)
         better = best > 0 and gain > 2 * error
-        checkpoint = self._keep_result(best if better else 0)
-        first, last = float(ways[0].mean()), float(ways[best if better else 0].mean())
-        return Adaptation(checkpoint, best if better else 0, first, last, better)
+        checkpoint = self._keep_result(blended if better else known, best if better else 0)
+        last = ways if better else start
+        return Adaptation(
+            checkpoint, best if better else 0, float(start.mean()), float(last.mean()), better
+        )
 
     def _ways(self, number: int) -> NDArray[np.float64]:
         """Of a round; it is trained unless that is done already."""
@@ -208,20 +219,41 @@ class _Rounds:
             evaluation=EvaluationOptions(every=0),
         )
 
-    def _keep_result(self, best: int) -> Path:
-        """The best round as a run's checkpoint, its config naming what the person gave."""
-        found = load_checkpoint(self._folder(best))
-        given = load_checkpoint(self.request.output / "start").config
-        config = replace(
-            found.config,
-            data=given.data,
-            model=replace(found.config.model, weights=given.model.weights),
-            seed=self.request.seed,
-            schedule=replace(found.config.schedule, epochs=max(1, best * self.plan.epochs)),
-        )
+    def _keep_result(self, result: Checkpoint, best: int) -> Path:
+        """The result as a run's checkpoint, its config naming what the person gave."""
+        given = load_checkpoint(self._folder(0)).config
         epochs = best * self.plan.epochs
-        save_checkpoint(self.request.output, replace(found, epoch=epochs, config=config))
+        config = replace(
+            result.config,
+            data=given.data,
+            model=replace(result.config.model, weights=given.model.weights),
+            seed=self.request.seed,
+            schedule=replace(result.config.schedule, epochs=max(1, epochs)),
+        )
+        save_checkpoint(self.request.output, replace(result, epoch=epochs, config=config))
         return self.request.output / FILE_NAME
+
+
+def blend(start: Checkpoint, adapted: Checkpoint, share: float) -> Checkpoint:
+    """The straight line between two networks (WiSE-FT, Wortsman et al., CVPR 2022).
+
+    Half way, most of what adaptation won is there and most of what it forgot is back.
+
+    Args:
+        start: before.
+        adapted: after, of the same shape.
+        share: of the adapted weights, 0..1.
+
+    Returns:
+        The adapted checkpoint with the blended network.
+    """
+    network = {
+        name: start.network[name] + share * (value - start.network[name])
+        if value.is_floating_point()
+        else value
+        for name, value in adapted.network.items()
+    }
+    return replace(adapted, network=network)
 
 
 def _gain(new: NDArray[np.float64], old: NDArray[np.float64]) -> tuple[float, float]:

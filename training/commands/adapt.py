@@ -26,6 +26,10 @@ def adapt(
     learning_rate: Annotated[
         float | None, typer.Option(min=0.0, help="Instead of 1e-4; less forgets less.")
     ] = None,
+    share: Annotated[
+        float,
+        typer.Option(min=0.0, max=1.0, help="Of the adapted weights in the result; 1: all."),
+    ] = 0.5,
     seed: Annotated[int, typer.Option(min=0, help="Source of every choice.")] = 1,
     skip_bad: SkipBad = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
@@ -35,8 +39,9 @@ def adapt(
 
     A fifth of the crops is held out. The model trains on the rest in short rounds; after each,
     cycle agreement tells how well a held-out crop's group is found again by way of another camera.
-    It ends when that no longer grows, and the best round is the result. If none is clearly better
-    than the start, the start stays the result. Identities are never read.
+    It ends when that no longer grows. The result lies half way between the start and the best
+    round, which wins most and forgets little; if it is not clearly better than the start, the start
+    stays. Identities are never read.
 
     Export the result with: python -m training export --run OUTPUT --output models/NAME
     """
@@ -45,7 +50,7 @@ def adapt(
     from training.data import DataSource
 
     source = DataSource(data, pattern=pattern, skip_bad=skip_bad)
-    request = Request(model, source, output, rounds, learning_rate, seed)
+    request = Request(model, source, output, rounds, learning_rate, share, seed)
     found = run_adaptation(request, torch_device(device), resume=resume)
     change = f"agreement {found.start:.3f} -> {found.agreement:.3f}"
     if found.better:
