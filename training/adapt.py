@@ -35,7 +35,7 @@ from training.options import (
     WarmupOptions,
 )
 from training.panel import Panel, choose_panel
-from training.plan import Plan, choose_plan
+from training.plan import Plan, choose_clustering, choose_plan
 from training.train import run
 
 ROUNDS_NAME = "adaptation.jsonl"
@@ -116,7 +116,7 @@ def adapt(request: Request, device: torch.device, *, resume: bool = False) -> Ad
     cameras = len({sample.camera for sample in crops.samples})
     config = _keep_start(request, crops, device)
     start = restore_network(load_checkpoint(request.output / "start")).to(device)
-    grouping = choose_plan(len(crops.samples), cameras, 1).clustering
+    grouping = choose_clustering(len(crops.samples), cameras)
     panel = choose_panel(crops, start, grouping, request.seed, device)
     batch = config.batch.clusters * config.batch.crops
     plan = request.change(choose_plan(int((~panel.held).sum()), cameras, batch))

@@ -29,6 +29,35 @@ class Plan:
     clustering: ClusterOptions
 
 
+def choose_clustering(crops: int, cameras: int) -> ClusterOptions:
+    """How pseudo-labels are made of so many crops.
+
+    Args:
+        crops: of all cameras.
+        cameras: that took them.
+
+    Returns:
+        The options; links across cameras where there are several.
+    """
+    of_one = crops / cameras
+    if of_one < 4000:
+        k1, k2, min_samples = 12, 3, 2
+    elif of_one < 20000:
+        k1, k2, min_samples = 20, 4, 3
+    else:
+        k1, k2, min_samples = 30, 6, 4
+    return ClusterOptions(
+        scheme="camera-link" if cameras > 1 else "dbscan",
+        k1=k1,
+        k2=k2,
+        eps=0.45,
+        min_samples=min_samples,
+        link_first=0.5,
+        link_last=1.0,
+        link_score="sinkhorn",
+    )
+
+
 def choose_plan(crops: int, cameras: int, batch: int) -> Plan:
     """Defaults for a few hundred to a few hundred thousand crops.
 
@@ -40,28 +69,11 @@ def choose_plan(crops: int, cameras: int, batch: int) -> Plan:
     Returns:
         The plan.
     """
-    of_one = crops / cameras
-    if of_one < 4000:
-        k1, k2, min_samples = 12, 3, 2
-    elif of_one < 20000:
-        k1, k2, min_samples = 20, 4, 3
-    else:
-        k1, k2, min_samples = 30, 6, 4
-    clustering = ClusterOptions(
-        scheme="camera-link" if cameras > 1 else "dbscan",
-        k1=k1,
-        k2=k2,
-        eps=0.45,
-        min_samples=min_samples,
-        link_first=0.5,
-        link_last=1.0,
-        link_score="sinkhorn",
-    )
     return Plan(
         rounds=10,
         patience=3,
         epochs=2 if crops < 20000 else 1,
         iterations=min(400, max(10, math.ceil(2 * crops / batch))),
         learning_rate=1e-4,
-        clustering=clustering,
+        clustering=choose_clustering(crops, cameras),
     )

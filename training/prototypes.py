@@ -124,8 +124,7 @@ def follow_hardest(rows: Tensor, embeddings: Tensor, labels: Tensor, momentum: f
     """
     for cluster in labels.unique():
         own = embeddings[labels == cluster]  # (n, D)
-        hardest = own[(own @ rows[cluster]).argmin()]
-        rows[cluster] = F.normalize(momentum * rows[cluster] + (1 - momentum) * hardest, dim=0)
+        rows[cluster] = _mix(rows[cluster], own[(own @ rows[cluster]).argmin()], momentum)
 
 
 @torch.no_grad()
@@ -139,8 +138,7 @@ def follow_mean(rows: Tensor, embeddings: Tensor, labels: Tensor, momentum: floa
         momentum: share of the old row that stays, 0..1.
     """
     for cluster in labels.unique():
-        mean = embeddings[labels == cluster].mean(dim=0)
-        rows[cluster] = F.normalize(momentum * rows[cluster] + (1 - momentum) * mean, dim=0)
+        rows[cluster] = _mix(rows[cluster], embeddings[labels == cluster].mean(dim=0), momentum)
 
 
 @torch.no_grad()
@@ -157,4 +155,9 @@ def follow_each(rows: Tensor, embeddings: Tensor, labels: Tensor, momentum: floa
     turn = (labels[:, None] == labels).tril(diagonal=-1).sum(dim=1)
     for n in range(int(turn.max()) + 1):
         clusters, now = labels[turn == n], embeddings[turn == n]
-        rows[clusters] = F.normalize(momentum * rows[clusters] + (1 - momentum) * now, dim=1)
+        rows[clusters] = _mix(rows[clusters], now, momentum)
+
+
+def _mix(old: Tensor, new: Tensor, momentum: float) -> Tensor:
+    """What momentum makes of rows, (..., D), unit length again."""
+    return F.normalize(momentum * old + (1 - momentum) * new, dim=-1)

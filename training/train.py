@@ -20,7 +20,7 @@ from training.distributed import World, open_world
 from training.engine import Batch, Learner, Memory, build_learner, embed_together, train_one_epoch
 from training.epoch_record import save_epoch
 from training.memory import ClusteredCrops, build_memory
-from training.report import EpochMetrics, RunLog, describe_clusters
+from training.report import RunLog, describe_clusters
 from training.samplers import identity_batches
 from training.selection import keep_selected, tell_selection
 from training.start import Crops, is_measured, read_crops, saved_checkpoint, seed_epoch
@@ -64,7 +64,8 @@ def run(config: TrainConfig, output: Path, device: torch.device, *, resume: bool
                 if log is None:
                     continue  # the first process measures and writes for all
                 measured = _measure(state, crops, epoch, config)
-                log.write(_metrics(epoch + 1, loss, rate, labels, crops, measured))
+                clusters = describe_clusters(labels, crops.images.samples)
+                log.write(measured.metrics(epoch + 1, loss, rate, clusters))
                 checkpoint = state.checkpoint(epoch + 1, config)
                 save_checkpoint(output, checkpoint)
                 keep_selected(output, checkpoint)
@@ -186,24 +187,5 @@ def _batches(
 def _measure(state: _State, crops: Crops, epoch: int, config: TrainConfig) -> Measured:
     if not is_measured(epoch + 1, config.schedule.epochs, config.evaluation):
         return Measured()
-    device, sites = state.learner.world.device, crops.sites.tolist()
-    return measure_epoch(state.network, crops.images, sites, crops.held_out, config, device)
-
-
-def _metrics(
-    epoch: int,
-    loss: float,
-    learning_rate: float,
-    labels: NDArray[np.int64],
-    crops: Crops,
-    measured: Measured,
-) -> EpochMetrics:
-    return EpochMetrics(
-        epoch=epoch,
-        loss=loss,
-        learning_rate=learning_rate,
-        clusters=describe_clusters(labels, crops.images.samples),
-        agreement=measured.agreement,
-        map=measured.map,
-        rank1=measured.rank1,
-    )
+    device = state.learner.world.device
+    return measure_epoch(state.network, crops.images, crops.sites, crops.held_out, config, device)

@@ -21,7 +21,7 @@ from training.engine import build_optimiser, extract_embeddings
 from training.evaluation import PROTOCOLS, score
 from training.options import SelectiveOptions
 from training.parts import Features, PartNetwork, camera_distances, part_distances
-from training.report import EpochMetrics, RunLog
+from training.report import RunLog
 from training.selection import keep_selected, tell_selection
 from training.selective import Banks, SelectiveMemory
 from training.start import Crops, is_measured, read_crops, saved_checkpoint, seed_epoch
@@ -58,7 +58,7 @@ def run(config: TrainConfig, output: Path, device: torch.device, *, resume: bool
                 rate = state.scheduler.get_last_lr()[0]
                 loss = train_one_epoch(state, crops, config, epoch)
                 measured = _measure(state.network, crops, config, epoch, device)
-                log.write(_metrics(epoch, loss, float(rate), measured))
+                log.write(measured.metrics(epoch, loss, float(rate), None))
                 state.scheduler.step()
                 checkpoint = state.checkpoint(epoch, config)
                 save_checkpoint(output, checkpoint)
@@ -222,9 +222,7 @@ def _measure(
     """The embedding's inner product as every run has it, and SCL's own test distance."""
     if not is_measured(epoch, config.schedule.epochs, config.evaluation):
         return Measured()
-    measured = measure_epoch(
-        network, crops.images, crops.sites.tolist(), crops.held_out, config, device
-    )
+    measured = measure_epoch(network, crops.images, crops.sites, crops.held_out, config, device)
     for test in crops.held_out:
         prefix = f"{test.name} " if len(crops.held_out) > 1 else ""
         _measure_parts(measured, prefix, network, test, config.selective)
@@ -247,15 +245,3 @@ def _measure_parts(
             scores = score(distances, *samples, protocol=protocol)
             measured.map[f"{prefix}{protocol} {name}"] = scores.map
             measured.rank1[f"{prefix}{protocol} {name}"] = scores.cmc(1)
-
-
-def _metrics(epoch: int, loss: float, learning_rate: float, measured: Measured) -> EpochMetrics:
-    return EpochMetrics(
-        epoch=epoch,
-        loss=loss,
-        learning_rate=learning_rate,
-        clusters=None,
-        agreement=measured.agreement,
-        map=measured.map,
-        rank1=measured.rank1,
-    )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from training.agreement import cycle_agreement
 from training.checkpoint import Network
@@ -14,6 +15,7 @@ from training.config import TrainConfig
 from training.data import Dataset, Images, load_images
 from training.engine import extract_embeddings
 from training.evaluation import PROTOCOLS, evaluate
+from training.report import Clusters, EpochMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,30 @@ class Measured:
     map: dict[str, float] = field(default_factory=dict)
     rank1: dict[str, float] = field(default_factory=dict)
 
+    def metrics(
+        self, epoch: int, loss: float, learning_rate: float, clusters: Clusters | None
+    ) -> EpochMetrics:
+        """The line of an epoch's log.
+
+        Args:
+            epoch: from 1.
+            loss: mean of the epoch.
+            learning_rate: of the epoch.
+            clusters: the pseudo-labels; None where the method makes none.
+
+        Returns:
+            The line.
+        """
+        return EpochMetrics(
+            epoch=epoch,
+            loss=loss,
+            learning_rate=learning_rate,
+            clusters=clusters,
+            agreement=self.agreement,
+            map=self.map,
+            rank1=self.rank1,
+        )
+
 
 def load_held_out(datasets: Sequence[Dataset], config: TrainConfig) -> list[HeldOut]:
     """Decode query and gallery of every data set that has both.
@@ -72,7 +98,7 @@ def load_held_out(datasets: Sequence[Dataset], config: TrainConfig) -> list[Held
 def measure_epoch(
     network: Network,
     crops: Images,
-    sites: Sequence[int],
+    sites: NDArray[np.int64],
     held_out: Sequence[HeldOut],
     config: TrainConfig,
     device: torch.device,
@@ -82,7 +108,7 @@ def measure_epoch(
     Args:
         network: as it stands.
         crops: the run's training crops; a fixed draw of them is used.
-        sites: (N,) the site of each.
+        sites: (N,) int64, the site of each.
         held_out: test crops, whose identities are read here only.
         config: of the run.
         device: where the network lives.
@@ -109,7 +135,7 @@ def measure_epoch(
 def _agree(
     network: Network,
     crops: Images,
-    sites: Sequence[int],
+    sites: NDArray[np.int64],
     config: TrainConfig,
     device: torch.device,
 ) -> float | None:
@@ -118,7 +144,7 @@ def _agree(
     drawn = np.sort(rng.choice(len(crops.samples), size=count, replace=False))
     embeddings = extract_embeddings(network, crops.pixels[drawn], device)
     cameras = np.array([crops.samples[i].camera for i in drawn])
-    of_site = np.asarray(sites)[drawn]
+    of_site = sites[drawn]
     found = [
         cycle_agreement(embeddings[of_site == site], cameras[of_site == site])
         for site in np.unique(of_site)
