@@ -51,6 +51,8 @@ def run(config: TrainConfig, output: Path, device: torch.device, *, resume: bool
         _check(config, world)
         output.mkdir(parents=True, exist_ok=True)
         saved = saved_checkpoint(config, output, resume=resume)
+        if saved:
+            keep_selected(output, saved)  # the run may have ended between the two files
         crops = read_crops(config, output, world)
         state = _start(config, crops, saved, device)
         with RunLog(output, state.finished, epochs) as log:

@@ -16,7 +16,7 @@ from service.contract import check_model
 from service.errors import InvalidInput
 from service.onnx_embedder import OnnxEmbedder
 from training import train_selective
-from training.checkpoint import load_checkpoint, restore_network
+from training.checkpoint import SELECTED_NAME, load_checkpoint, restore_network
 from training.config import TrainConfig, read_config
 from training.data import DataSource, load_images, read_dataset
 from training.embedder import open_embedder
@@ -119,6 +119,14 @@ def test_an_interrupted_run_ends_the_same(drawn, finished, tmp_path, monkeypatch
     for part in ("network", "banks"):
         for name, tensor in getattr(wanted, part).items():
             torch.testing.assert_close(getattr(ended, part)[name], tensor, rtol=0, atol=0)
+
+
+def test_a_run_that_ended_between_its_two_files_keeps_the_selected_network(drawn, tmp_path):
+    chosen = config(drawn, **{"evaluation.select": "validation", "schedule.epochs": 1})
+    run(chosen, tmp_path, CPU)
+    (tmp_path / SELECTED_NAME).unlink()
+    run(chosen, tmp_path, CPU, resume=True)
+    assert load_checkpoint(tmp_path / SELECTED_NAME).epoch == 1
 
 
 def test_zero_iterations_mean_every_crop_once(drawn, tmp_path):
