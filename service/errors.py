@@ -7,9 +7,13 @@
     │   └── InvalidImage         422  invalid_image
     ├── TooLarge                 413  too_large
     │   └── ImageTooLarge        413  image_too_large
+    ├── Unauthorized             401  unauthorized     (WWW-Authenticate)
+    ├── Forbidden                403  forbidden
     ├── NotFound                 404  not_found
     ├── Conflict                 409  conflict
-    │   └── ModelMismatch        409  model_mismatch
+    │   ├── ModelMismatch        409  model_mismatch
+    │   └── Unsupported          409  unsupported
+    ├── TooManyRequests          429  too_many_requests (Retry-After)
     ├── Unavailable              503  unavailable      (Retry-After)
     │   └── Overloaded           503  overloaded       (Retry-After)
     ├── StorageFull              507  storage_full
@@ -63,6 +67,22 @@ class ImageTooLarge(TooLarge):
     title = "Image too large"
 
 
+class Unauthorized(ReidError):
+    """The request carries no key, or one that is unknown, expired or revoked."""
+
+    status = 401
+    code = "unauthorized"
+    title = "Key required"
+
+
+class Forbidden(ReidError):
+    """The key does not allow this."""
+
+    status = 403
+    code = "forbidden"
+    title = "Not allowed"
+
+
 class NotFound(ReidError):
     """The named gallery, crop or route does not exist."""
 
@@ -84,6 +104,30 @@ class ModelMismatch(Conflict):
 
     code = "model_mismatch"
     title = "Gallery belongs to another model"
+
+
+class Unsupported(Conflict):
+    """This kind of gallery cannot do what was asked."""
+
+    code = "unsupported"
+    title = "Not supported here"
+
+
+class TooManyRequests(ReidError):
+    """The key's share of requests is used up.
+
+    Args:
+        message: which limit.
+        retry_after: seconds after which a retry makes sense, sent as ``Retry-After``.
+    """
+
+    status = 429
+    code = "too_many_requests"
+    title = "Too many requests"
+
+    def __init__(self, message: str, retry_after: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class Unavailable(ReidError):

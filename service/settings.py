@@ -28,6 +28,11 @@ class Settings(BaseSettings):
         description="model folder: manifest.json and the network it names",
     )
     data: Path = Field(default=Path("data"), description="folder the galleries are stored in")
+    models: Path | None = Field(
+        default=None,
+        description="folder of further model folders, for galleries of other models and for "
+        "changing a gallery's model",
+    )
     milvus_uri: str | None = Field(
         default=None,
         description="keeps the galleries in this Milvus instead of the data folder: "
@@ -73,11 +78,47 @@ class Settings(BaseSettings):
         ge=1,
         description="images that may wait for the network; beyond it the answer is 503",
     )
+    max_queue_seconds: float = Field(
+        default=2.0,
+        gt=0,
+        description="longest an image waits for the network before its request is answered 503",
+    )
+    receive_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        description="longest a client may send nothing in the middle of a request body",
+    )
     decode_threads: int = Field(
         default_factory=lambda: os.cpu_count() or 1,
         ge=1,
         le=256,
         description="threads that decode images; one a processor unless given",
+    )
+    import_roots: list[Path] = Field(
+        default=[],
+        description="folders of this machine that imports may read, as a JSON list; none by default",
+    )
+    max_import_bytes: int = Field(
+        default=8 << 30,
+        ge=1,
+        description="largest accepted import: an archive's own size, and what it unpacks to",
+    )
+    allow_anonymous: bool = Field(
+        default=False,
+        description="without any key, listen beyond loopback all the same: whoever reaches the "
+        "port may do everything",
+    )
+    requests_per_minute: int = Field(
+        default=600,
+        ge=1,
+        description="requests a minute of one key that does not say otherwise; beyond it 429",
+    )
+    cors_origins: list[str] = Field(
+        default=[],
+        description="origins whose pages may call the service, as a JSON list; none by default",
+    )
+    retention_seconds: float = Field(
+        default=60.0, gt=0, description="how often crops past their gallery's keep_for are erased"
     )
     drain_seconds: int = Field(
         default=30, ge=0, description="time running requests get to finish after SIGTERM, seconds"

@@ -11,7 +11,15 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from service.errors import InvalidInput, ReidError, StorageFull, TooLarge, Unavailable
+from service.errors import (
+    InvalidInput,
+    ReidError,
+    StorageFull,
+    TooLarge,
+    TooManyRequests,
+    Unauthorized,
+    Unavailable,
+)
 from service.schemas import FieldError, ImageProblem, Problem
 
 log = logging.getLogger(__name__)
@@ -31,7 +39,7 @@ def answer_error(request: Request, error: Exception) -> Response:
     """
     match error:
         case ReidError():
-            body, headers = problem_of(error), _retry_headers(error)
+            body, headers = problem_of(error), _headers_of(error)
         case RequestValidationError():
             body, headers = _invalid_request(error), {}
         case HTTPException():
@@ -101,8 +109,14 @@ def _plain(status: int, code: str, title: str, detail: str) -> Problem:
     )
 
 
-def _retry_headers(error: ReidError) -> dict[str, str]:
-    return {"Retry-After": str(error.retry_after)} if isinstance(error, Unavailable) else {}
+def _headers_of(error: ReidError) -> dict[str, str]:
+    match error:
+        case Unavailable() | TooManyRequests():
+            return {"Retry-After": str(error.retry_after)}
+        case Unauthorized():
+            return {"WWW-Authenticate": "Bearer"}
+        case _:
+            return {}
 
 
 def _http_problem(error: HTTPException) -> Problem:
