@@ -96,7 +96,7 @@ class Settings(BaseSettings):
     )
     import_roots: list[Path] = Field(
         default=[],
-        description="folders of this machine that imports may read, as a JSON list; none by default",
+        description="folders of this machine imports may read, as a JSON list; none by default",
     )
     max_import_bytes: int = Field(
         default=8 << 30,
