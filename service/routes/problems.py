@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 from http import HTTPStatus
@@ -37,6 +38,7 @@ def answer_error(request: Request, error: Exception) -> Response:
     Returns:
         A response with the error's status and a problem body.
     """
+    error = _disk_problem(error) or error
     match error:
         case ReidError():
             body, headers = problem_of(error), _headers_of(error)
@@ -107,6 +109,25 @@ def _plain(status: int, code: str, title: str, detail: str) -> Problem:
     return Problem(
         type=f"urn:hhcl-reid:problem:{code}", title=title, status=status, detail=detail, code=code
     )
+
+
+def _disk_problem(error: Exception) -> ReidError | None:
+    """What a disk that takes no writes means to the caller, None for any other failure.
+
+    Large uploads are parked in the temporary folder while their form is parsed. FastAPI calls every
+    failure of the parser a bad request; a disk's is ours.
+    """
+    cause = error.__cause__ if isinstance(error, HTTPException) else error
+    if not isinstance(cause, OSError):
+        return None
+    reason = f"the service cannot keep the upload: {cause.strerror}"
+    match cause.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return StorageFull(reason)
+        case errno.EROFS | errno.EIO:
+            return Unavailable(reason, retry_after=10)
+        case _:
+            return None
 
 
 def _headers_of(error: ReidError) -> dict[str, str]:
