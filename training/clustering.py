@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
-from sklearn.cluster import DBSCAN
 
+from service.dbscan import find_dense
 from service.errors import InvalidInput
 from service.kreciprocal import jaccard_distance
 from training.linking import OUTLIER, link_cameras
@@ -99,18 +99,12 @@ def _cluster_graphs(
     for graph in graphs:
         match options.scheme:
             case "dbscan" | "camera-link":
-                own = _find_dense(graph.distance, eps, options.min_samples)
+                own = find_dense(graph.distance, eps, options.min_samples)
             case "infomap":
                 own = _find_communities(graph.distance, eps, options.min_samples)
         labels[graph.members] = np.where(own >= 0, own + clusters, OUTLIER)
         clusters += int(own.max()) + 1
     return labels
-
-
-def _find_dense(distance: csr_array, eps: float, min_samples: int) -> Int64s:
-    dbscan = DBSCAN(eps=eps, min_samples=min_samples, metric="precomputed", n_jobs=1)
-    found: Int64s = dbscan.fit_predict(distance).astype(np.int64)
-    return found
 
 
 def _find_communities(distance: csr_array, eps: float, min_samples: int) -> Int64s:
