@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from service.errors import ArtifactError, Unavailable
 from service.network_rules import INPUT_NAME, OUTPUT_NAME
+from service.processors import available
 
 Device = Literal["auto", "cuda", "cpu"]
 Provider = Literal["cuda", "cpu"]
@@ -68,13 +70,19 @@ def open_session(
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # exporters leave unused weights behind, a warning for each
-    options.intra_op_num_threads = threads or 0
+    options.intra_op_num_threads = threads or _cap()
     try:
         session = onnxruntime.InferenceSession(file, options, providers=list(providers))
     except Exception as error:  # its exceptions share no other base
         raise ArtifactError(f"{file}: {_first_line(error)}") from error
     session.disable_fallback()  # a provider lost later is an error, not a silent slow-down
     return session
+
+
+def _cap() -> int:
+    # ONNX Runtime counts the machine's cores, and knows neither masks nor a container's quota.
+    mine = available()
+    return mine if mine < (os.cpu_count() or 1) else 0
 
 
 def infer(session: onnxruntime.InferenceSession, images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -6,13 +6,14 @@ A setting ``name`` is read from the environment variable ``REID_NAME``; the flag
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.processors import available
 
 PREFIX = "REID_"
 MIB = 1 << 20
@@ -89,10 +90,10 @@ class Settings(BaseSettings):
         description="longest a client may send nothing in the middle of a request body",
     )
     decode_threads: int = Field(
-        default_factory=lambda: os.cpu_count() or 1,
+        default_factory=available,
         ge=1,
         le=256,
-        description="threads that decode images; one a processor unless given",
+        description="threads that decode images; one a processor the process may use, if absent",
     )
     import_roots: list[Path] = Field(
         default=[],
