@@ -1,64 +1,15 @@
 """What requests carry: forms, queries and JSON bodies; OpenAPI is made from them."""
 
 from dataclasses import replace
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from fastapi import UploadFile
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    Json,
-    StringConstraints,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import Field, Json, model_validator
 
+from service.fields import Body, CropId, Label, Names, Timestamp
 from service.gallery.base import Filter
-from service.timestamps import parse_timestamp
 
 MAX_TOP_K = 1000
-
-
-def _seconds(value: object) -> object:
-    return parse_timestamp(value) if isinstance(value, str) else value
-
-
-def _names(value: object) -> object:
-    """Repeated fields and comma separated ones become one list."""
-    if not isinstance(value, list):
-        return value
-    return [part.strip() for item in value for part in str(item).split(",") if part.strip()]
-
-
-def _printable(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("must consist of printable characters")
-    return text
-
-
-Label = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_printable)]
-CropId = Label
-Timestamp = Annotated[
-    float,
-    BeforeValidator(_seconds),
-    Field(allow_inf_nan=False),
-    WithJsonSchema(
-        {
-            "anyOf": [{"type": "number"}, {"type": "string", "format": "date-time"}],
-            "description": "seconds since 1970-01-01 UTC or ISO 8601 (UTC where no zone is given)",
-        }
-    ),
-]
-Names = Annotated[list[Label], BeforeValidator(_names)]
-
-
-class Body(BaseModel):
-    """A request body; a field nobody knows is refused, so that a typo is noticed."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class SearchForm(Body):
