@@ -13,7 +13,8 @@ import numpy as np
 from service.artifact import Manifest
 from service.errors import ReidError
 from service.gallery.base import Crop, Filter, Gallery, GalleryStore
-from service.intake import Embedding, Intake
+from service.intake import Embedding
+from service.model_shelf import ModelShelf
 from service.stopwatch import Stopwatch
 from service.upload import Upload
 
@@ -27,19 +28,25 @@ class Enrolment:
     error: ReidError | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class EnrolmentOutcome:
+    """What became of a batch, and the model that embedded it."""
+
+    model: Manifest
+    enrolments: list[Enrolment]
+
+
 class Enroller:
     """Adds crops to galleries.
 
     Args:
-        intake: decodes and embeds.
         store: the galleries.
-        manifest: the model; a gallery of another model is refused.
+        shelf: the models; a gallery is filled with its own.
     """
 
-    def __init__(self, intake: Intake, store: GalleryStore, manifest: Manifest) -> None:
-        self._intake = intake
+    def __init__(self, store: GalleryStore, shelf: ModelShelf) -> None:
         self._store = store
-        self._manifest = manifest
+        self._shelf = shelf
 
     async def enrol(
         self,
@@ -47,7 +54,7 @@ class Enroller:
         uploads: Sequence[Upload],
         crops: Sequence[Crop],
         stopwatch: Stopwatch,
-    ) -> list[Enrolment]:
+    ) -> EnrolmentOutcome:
         """Insert or replace crops by id; a bad image leaves the others.
 
         Args:
@@ -57,18 +64,21 @@ class Enroller:
             stopwatch: measures the stages decode, embed and upsert.
 
         Returns:
-            N outcomes in the order of the crops, durable once this returns.
+            N enrolments in the order of the crops, durable once this returns.
 
         Raises:
             NotFound: no such gallery.
-            ModelMismatch: another model filled the gallery.
+            ModelMismatch: the service does not have the gallery's model.
             Unavailable: the queue is full.
             StorageFull: the disk refused the write.
         """
-        gallery = await asyncio.to_thread(self._store.open, gallery_name, self._manifest.sha256)
-        embeddings = await self._intake.embed(uploads, stopwatch)
+        opened = await asyncio.to_thread(self._shelf.open, self._store, gallery_name)
+        embeddings = await opened.model.intake.embed(uploads, stopwatch)
         with stopwatch.stage("upsert"):
-            return await asyncio.to_thread(_upsert, gallery, uploads, crops, embeddings)
+            enrolments = await asyncio.to_thread(
+                _upsert, opened.gallery, uploads, crops, embeddings
+            )
+        return EnrolmentOutcome(opened.model.manifest, enrolments)
 
 
 def _upsert(

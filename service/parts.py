@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from service.artifact import Manifest
 from service.batching import Batcher
 from service.embedder import Embedder
 from service.enroller import Enroller
-from service.errors import Conflict, ModelMismatch, StorageFull, Unavailable
+from service.errors import Conflict, StorageFull, Unavailable
 from service.gallery.base import GalleryStore
 from service.gallery.local import LocalGalleryStore
+from service.gallery.rules import model_mismatch
 from service.imaging import ImageLimits
 from service.intake import Intake
 from service.metrics import CountedEmbedder, Metrics
+from service.model_shelf import Model, ModelShelf
 from service.onnx_embedder import OnnxEmbedder
 from service.searcher import Searcher
 from service.settings import Settings
@@ -38,19 +41,26 @@ class Parts:
     """What the routes work with."""
 
     settings: Settings
-    manifest: Manifest
-    providers: dict[str, str]
-    batcher: Batcher
+    shelf: ModelShelf
     store: GalleryStore
-    intake: Intake
     searcher: Searcher
     enroller: Enroller
     metrics: Metrics
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
 
+    @property
+    def manifest(self) -> Manifest:
+        """The model the service was started with."""
+        return self.shelf.running.manifest
+
+    @property
+    def providers(self) -> dict[str, str]:
+        """Where the work is done: ``cuda``, ``cpu`` or, for the search, ``milvus``."""
+        return {"network": self.shelf.running.provider, "search": self.store.device}
+
     async def start(self) -> None:
         """Run the network once and make sure that the default gallery exists."""
-        await self.intake.probe()
+        await self.shelf.running.intake.probe()
         await asyncio.to_thread(self._provide_default_gallery)
         self.lifecycle.phase = "ready"
 
@@ -62,15 +72,14 @@ class Parts:
         """
         if self.lifecycle.phase != "ready":
             raise Unavailable(f"the service is {self.lifecycle.phase}")
-        await self.intake.probe()
+        await self.shelf.running.intake.probe()
         if not await asyncio.to_thread(self.store.writable):
             raise Unavailable("the data folder accepts no writes", retry_after=10)
 
     async def close(self) -> None:
         """Finish what is under way, then release threads and files."""
         self.lifecycle.phase = "draining"
-        await self.batcher.close()
-        self.intake.close()
+        await self.shelf.close()
         await asyncio.to_thread(self.store.close)
 
     def _provide_default_gallery(self) -> None:
@@ -83,10 +92,9 @@ class Parts:
 
     def _warn_of_other_models(self) -> None:
         for gallery in self.store.stats():
-            try:
-                self.store.open(gallery.name, self.manifest.sha256)
-            except ModelMismatch as error:
-                log.warning("%s", error)
+            if gallery.model_sha256 not in {manifest.sha256 for manifest in self.shelf.manifests()}:
+                mismatch = model_mismatch(gallery.name, gallery.model_sha256, self.manifest.sha256)
+                log.warning("%s", mismatch)
 
 
 def open_parts(
@@ -107,28 +115,38 @@ def open_parts(
         Unavailable: the device, or the data folder, cannot be used.
     """
     metrics = Metrics()
-    network = embedder or OnnxEmbedder(settings.model, device=settings.device)
+    shelf = _open_shelf(settings, metrics, embedder)
     store = store or _open_store(settings)
-    counted = CountedEmbedder(network, metrics.batch_images.observe)
-    batcher = Batcher(counted, max_batch=settings.max_batch, max_queue=settings.max_queue)
-    limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
-    intake = Intake(batcher, network.manifest, limits, settings.decode_threads, metrics)
     parts = Parts(
         settings=settings,
-        manifest=network.manifest,
-        providers={"network": network.provider, "search": store.device},
-        batcher=batcher,
+        shelf=shelf,
         store=store,
-        intake=intake,
-        searcher=Searcher(intake, store, network.manifest),
-        enroller=Enroller(intake, store, network.manifest),
+        searcher=Searcher(store, shelf),
+        enroller=Enroller(store, shelf),
         metrics=metrics,
     )
     metrics.count_galleries(store)
-    metrics.queue_images.set_function(lambda: batcher.stats().queued)
+    metrics.queue_images.set_function(
+        lambda: sum(model.batcher.stats().queued for model in shelf.opened())
+    )
     for part, provider in parts.providers.items():
         metrics.provider.labels(part, provider).set(1)
     return parts
+
+
+def _open_shelf(settings: Settings, metrics: Metrics, embedder: Embedder | None) -> ModelShelf:
+    def start(network: Embedder) -> Model:
+        counted = CountedEmbedder(network, metrics.batch_images.observe)
+        batcher = Batcher(counted, max_batch=settings.max_batch, max_queue=settings.max_queue)
+        limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
+        intake = Intake(batcher, network.manifest, limits, settings.decode_threads, metrics)
+        return Model(network.manifest, network.provider, batcher, intake)
+
+    def open_model(folder: Path) -> Model:
+        return start(OnnxEmbedder(folder, device=settings.device))
+
+    running = start(embedder) if embedder is not None else open_model(settings.model)
+    return ModelShelf(running, settings.models, open_model)
 
 
 def _open_store(settings: Settings) -> GalleryStore:

@@ -14,11 +14,12 @@ from typing import Literal
 
 import numpy as np
 
-from service.artifact import Manifest
+from service.artifact import Calibration, Manifest
 from service.errors import InvalidInput, NotFound, ReidError, Unavailable
 from service.gallery.base import Crop, Filter, Gallery, GalleryStore, Hit
-from service.intake import Embedding, Intake, require_one_usable
+from service.intake import Embedding, require_one_usable
 from service.kreciprocal import rerank
+from service.model_shelf import ModelShelf
 from service.stopwatch import Stopwatch
 from service.upload import Upload
 
@@ -81,6 +82,7 @@ class SearchResult:
             could not be used.
         matches: best first.
         nearest: the best cosine there was, whether or not it reached ``min_score``.
+        nearest_probability: that it means the same identity, where the model is calibrated.
         error: what is wrong with the upload.
     """
 
@@ -88,7 +90,44 @@ class SearchResult:
     status: Literal["matched", "unknown", "error"]
     matches: tuple[Match, ...] = ()
     nearest: float | None = None
+    nearest_probability: float | None = None
     error: ReidError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchOutcome:
+    """The answer to a search.
+
+    Attributes:
+        model: the gallery's model, which embedded the uploads.
+        min_score: the line that was drawn, None where none was.
+        results: one a query, in order.
+    """
+
+    model: Manifest
+    min_score: float | None
+    results: list[SearchResult]
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """What a cosine means: where matches begin, and how sure one is."""
+
+    min_score: float | None
+    calibration: Calibration | None
+
+    @classmethod
+    def of(cls, options: SearchOptions, calibration: Calibration | None) -> _Line:
+        if options.min_score is not None or calibration is None:
+            return cls(options.min_score, calibration)
+        return cls(calibration.threshold, calibration)
+
+    @property
+    def least(self) -> float:
+        return -math.inf if self.min_score is None else self.min_score
+
+    def probability(self, score: float) -> float | None:
+        return None if self.calibration is None else self.calibration.probability(score)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,26 +147,17 @@ class Searcher:
     """Answers searches.
 
     Args:
-        intake: decodes and embeds.
         store: the galleries.
-        manifest: the model; a gallery of another model is refused.
+        shelf: the models; a gallery is searched with its own.
     """
 
-    def __init__(self, intake: Intake, store: GalleryStore, manifest: Manifest) -> None:
-        self._intake = intake
+    def __init__(self, store: GalleryStore, shelf: ModelShelf) -> None:
         self._store = store
-        self._manifest = manifest
-
-    def min_score(self, options: SearchOptions) -> float | None:
-        """The least cosine a match of this search needs, None where everything matches."""
-        if options.min_score is not None:
-            return options.min_score
-        calibration = self._manifest.calibration
-        return None if calibration is None else calibration.threshold
+        self._shelf = shelf
 
     async def search(
         self, uploads: Sequence[Upload], options: SearchOptions, stopwatch: Stopwatch
-    ) -> list[SearchResult]:
+    ) -> SearchOutcome:
         """Find the crops of a gallery that show the same identity.
 
         Args:
@@ -141,89 +171,87 @@ class Searcher:
 
         Raises:
             NotFound: no such gallery.
-            ModelMismatch: another model filled the gallery.
+            ModelMismatch: the service does not have the gallery's model.
             InvalidInput: no upload is usable, or the combined ones cancel out.
             Unavailable: the queue is full, or crops vanished while they were being re-ranked.
         """
-        gallery = await asyncio.to_thread(self._store.open, options.gallery, self._manifest.sha256)
-        embeddings = await self._intake.embed(uploads, stopwatch)
+        opened = await asyncio.to_thread(self._shelf.open, self._store, options.gallery)
+        manifest = opened.model.manifest
+        line = _Line.of(options, manifest.calibration)
+        embeddings = await opened.model.intake.embed(uploads, stopwatch)
         require_one_usable(uploads, embeddings)
         queries = _combined(embeddings) if options.combine else _one_each(embeddings)
-        found = await asyncio.to_thread(self._find, gallery, queries, options, stopwatch)
-        results = [
-            self._result(query, candidates, options)
-            for query, candidates in zip(queries, found, strict=True)
-        ]
-        results += _errors(embeddings)
-        return results if options.combine else sorted(results, key=lambda result: result.images)
-
-    def _find(
-        self,
-        gallery: Gallery,
-        queries: Sequence[_Query],
-        options: SearchOptions,
-        stopwatch: Stopwatch,
-    ) -> list[list[_Candidate]]:
         rows = np.stack([query.embedding for query in queries])
         with stopwatch.stage("query"):
-            found = self._nearest(gallery, rows, options)
-        if not options.rerank_top:
-            return [[_Candidate(hit) for hit in hits] for hits in found]
-        with stopwatch.stage("rerank"):
-            return [
-                _reranked(gallery, row, hits, options.rerank_top)
-                for row, hits in zip(rows, found, strict=True)
-            ]
+            found = await asyncio.to_thread(_nearest, opened.gallery, rows, options, line.least)
+        ranked = [[_Candidate(hit) for hit in hits] for hits in found]
+        if options.rerank_top:
+            with stopwatch.stage("rerank"):
+                ranked = await asyncio.to_thread(
+                    _reranked, opened.gallery, rows, found, options.rerank_top
+                )
+        results = [
+            _result(query, candidates, options, line)
+            for query, candidates in zip(queries, ranked, strict=True)
+        ]
+        results += _errors(embeddings)
+        if not options.combine:
+            results.sort(key=lambda result: result.images)
+        return SearchOutcome(manifest, line.min_score, results)
 
-    def _nearest(
-        self, gallery: Gallery, rows: Embedding, options: SearchOptions
-    ) -> list[list[Hit]]:
-        depth = max(options.top_k, options.rerank_top)
-        found = gallery.query(rows, depth, options.where)
-        if not options.group_by_identity:
-            return found
-        least = self._least(options)
-        # One person's crops may fill the first ranks, so look deeper until top_k people are found.
-        while depth < GROUPED_CANDIDATES and any(
-            _may_hide_identities(hits, depth, least, options.top_k) for hits in found
-        ):
-            depth = min(4 * depth, GROUPED_CANDIDATES)
-            found = gallery.query(rows, depth, options.where)
+
+def _nearest(
+    gallery: Gallery, rows: Embedding, options: SearchOptions, least: float
+) -> list[list[Hit]]:
+    depth = max(options.top_k, options.rerank_top)
+    found = gallery.query(rows, depth, options.where)
+    if not options.group_by_identity:
         return found
+    # One person's crops may fill the first ranks, so look deeper until top_k people are found.
+    while depth < GROUPED_CANDIDATES and any(
+        _may_hide_identities(hits, depth, least, options.top_k) for hits in found
+    ):
+        depth = min(4 * depth, GROUPED_CANDIDATES)
+        found = gallery.query(rows, depth, options.where)
+    return found
 
-    def _result(
-        self, query: _Query, candidates: Sequence[_Candidate], options: SearchOptions
-    ) -> SearchResult:
-        nearest = max((candidate.hit.score for candidate in candidates), default=None)
-        least = self._least(options)
-        matching = [candidate for candidate in candidates if candidate.hit.score >= least]
-        if options.group_by_identity:
-            matching = _grouped(matching)
-        matches = tuple(
-            self._match(rank, candidate)
-            for rank, candidate in enumerate(matching[: options.top_k], start=1)
-        )
-        return SearchResult(query.images, "matched" if matches else "unknown", matches, nearest)
 
-    def _match(self, rank: int, candidate: _Candidate) -> Match:
-        score = candidate.hit.score
-        return Match(
-            rank=rank,
-            crop=candidate.hit.crop,
-            score=score,
-            probability=self.probability(score),
-            rerank_distance=candidate.rerank_distance,
-            group_size=candidate.group_size,
-        )
+def _reranked(
+    gallery: Gallery, rows: Embedding, found: Sequence[Sequence[Hit]], top: int
+) -> list[list[_Candidate]]:
+    return [_reranked_hits(gallery, row, hits, top) for row, hits in zip(rows, found, strict=True)]
 
-    def probability(self, score: float) -> float | None:
-        """Probability that a cosine means the same identity, None without calibration."""
-        calibration = self._manifest.calibration
-        return None if calibration is None else calibration.probability(score)
 
-    def _least(self, options: SearchOptions) -> float:
-        least = self.min_score(options)
-        return -math.inf if least is None else least
+def _result(
+    query: _Query, candidates: Sequence[_Candidate], options: SearchOptions, line: _Line
+) -> SearchResult:
+    nearest = max((candidate.hit.score for candidate in candidates), default=None)
+    matching = [candidate for candidate in candidates if candidate.hit.score >= line.least]
+    if options.group_by_identity:
+        matching = _grouped(matching)
+    matches = tuple(
+        _match(rank, candidate, line)
+        for rank, candidate in enumerate(matching[: options.top_k], start=1)
+    )
+    return SearchResult(
+        images=query.images,
+        status="matched" if matches else "unknown",
+        matches=matches,
+        nearest=nearest,
+        nearest_probability=None if nearest is None else line.probability(nearest),
+    )
+
+
+def _match(rank: int, candidate: _Candidate, line: _Line) -> Match:
+    score = candidate.hit.score
+    return Match(
+        rank=rank,
+        crop=candidate.hit.crop,
+        score=score,
+        probability=line.probability(score),
+        rerank_distance=candidate.rerank_distance,
+        group_size=candidate.group_size,
+    )
 
 
 def _one_each(embeddings: Sequence[Embedding | ReidError]) -> list[_Query]:
@@ -252,7 +280,9 @@ def _errors(embeddings: Sequence[Embedding | ReidError]) -> list[SearchResult]:
     ]
 
 
-def _reranked(gallery: Gallery, row: Embedding, hits: Sequence[Hit], top: int) -> list[_Candidate]:
+def _reranked_hits(
+    gallery: Gallery, row: Embedding, hits: Sequence[Hit], top: int
+) -> list[_Candidate]:
     """The first ``top`` hits by k-reciprocal distance, then the others as they were."""
     head, tail = hits[:top], hits[top:]
     if not head:

@@ -5,12 +5,16 @@ A gallery belongs to one model (its sha256): embeddings of two models never mix.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+Origin = Literal["given", "cluster", "hand"]
+"""Where a crop's identity comes from: whoever sent the crop, a clustering, or a correction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,9 @@ class Crop:
         camera: which camera took it, where known.
         timestamp: when, seconds since 1970-01-01 UTC, where known.
         digest: SHA-256 of the uploaded bytes, so that an import can skip what it already sent.
+        origin: where the identity comes from; two crops may differ in it and be equal.
+        added: when the gallery stored it, seconds since 1970-01-01 UTC; set by the gallery. Not
+            compared either.
     """
 
     crop_id: str
@@ -30,6 +37,8 @@ class Crop:
     camera: str | None = None
     timestamp: float | None = None
     digest: str | None = None
+    origin: Origin = field(default="given", compare=False)
+    added: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +52,9 @@ class Filter:
         until: timestamp < until; crops without a timestamp do not pass.
         identities: crops of these identities only.
         crop_ids: these crops only.
+        has_identity: only crops with (True) or without (False) an identity.
+        expired_before: crops whose timestamp, or where that is unknown the time they were added,
+            is before this.
     """
 
     cameras: frozenset[str] | None = None
@@ -51,6 +63,63 @@ class Filter:
     until: float | None = None
     identities: frozenset[str] | None = None
     crop_ids: frozenset[str] | None = None
+    has_identity: bool | None = None
+    expired_before: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryOptions:
+    """What an owner decides for one gallery.
+
+    Attributes:
+        store_crops: keep the uploaded pictures, not only their embeddings.
+        keep_for: seconds after which a crop is erased; None keeps crops until they are deleted.
+        join: a new crop without an identity joins the nearest group.
+    """
+
+    store_crops: bool = False
+    keep_for: float | None = None
+    join: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a deletion took away, or would.
+
+    Attributes:
+        crops: how many crops.
+        pictures: how many of them had a stored picture.
+        identities: distinct identities among them.
+        cameras: crops of each camera, where known.
+        snapshots: ids of snapshots that still hold one of them.
+    """
+
+    crops: int
+    pictures: int
+    identities: int
+    cameras: dict[str, int]
+    snapshots: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotRecord:
+    """A gallery as it was at one moment, kept on disk.
+
+    Attributes:
+        snapshot_id: unique within the gallery; sorts by time.
+        gallery: the gallery's name.
+        model_sha256: the model whose embeddings it holds.
+        crops: how many.
+        bytes: size of its file.
+        created: seconds since 1970-01-01 UTC.
+    """
+
+    snapshot_id: str
+    gallery: str
+    model_sha256: str
+    crops: int
+    bytes: int
+    created: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +152,12 @@ class GalleryStats:
         cameras: crops of each camera, where known.
         bytes_on_disk: size of everything stored.
         damaged: crops that are stored but not served, because their embedding is damaged.
+        pictures: crops whose picture is stored.
+        store_crops: whether pictures of new crops are stored.
+        keep_for: seconds after which a crop is erased, None for never.
+        join: whether new crops join the nearest group.
+        oldest: least timestamp of a crop, or where it has none the time it was added; None where
+            nothing is known of any.
     """
 
     name: str
@@ -94,6 +169,11 @@ class GalleryStats:
     cameras: dict[str, int]
     bytes_on_disk: int
     damaged: int = 0
+    pictures: int = 0
+    store_crops: bool = False
+    keep_for: float | None = None
+    join: bool = False
+    oldest: float | None = None
 
 
 class Gallery(Protocol):
@@ -105,6 +185,11 @@ class Gallery(Protocol):
     @property
     def name(self) -> str:
         """The gallery's name."""
+        ...
+
+    @property
+    def model_sha256(self) -> str:
+        """The model whose embeddings it holds."""
         ...
 
     def upsert(self, crops: Sequence[Crop], embeddings: NDArray[np.float32]) -> int:
@@ -127,12 +212,36 @@ class Gallery(Protocol):
         """One crop. Raises NotFound."""
         ...
 
-    def page(self, where: Filter, limit: int, cursor: str | None = None) -> Page:
-        """Crops that pass the filter, in the order of their ids."""
+    def picture(self, crop_id: str) -> bytes:
+        """The stored picture of a crop. Raises NotFound, also where none is stored."""
         ...
 
-    def delete(self, where: Filter) -> int:
-        """Delete what passes the filter; returns how many."""
+    def page(self, where: Filter, limit: int, cursor: str | None = None) -> Page:
+        """Crops that pass the filter, in the order of their ids; ``limit`` >= 1.
+
+        Raises:
+            InvalidInput: a broken cursor, or a limit below one.
+        """
+        ...
+
+    def relabel(self, labels: Mapping[str, str | None], origin: Origin) -> int:
+        """Set identities, all or none; embeddings stay as they are.
+
+        Args:
+            labels: the new identity of each crop id, None for unknown; ids that are gone are
+                passed over.
+            origin: where these identities come from.
+
+        Returns:
+            How many crops changed, in identity or origin.
+
+        Raises:
+            InvalidInput: an identity breaks its rule.
+        """
+        ...
+
+    def delete(self, where: Filter, *, dry_run: bool = False) -> Receipt:
+        """Delete what passes the filter; with ``dry_run`` only tell what that would be."""
         ...
 
     def embeddings(self, crop_ids: Sequence[str]) -> NDArray[np.float32]:
@@ -165,11 +274,32 @@ class GalleryStore(Protocol):
         """``cuda``, ``cpu`` or ``milvus``: where queries are answered."""
         ...
 
-    def create(self, name: str, model_sha256: str, dimension: int) -> Gallery:
-        """Create a gallery. Raises Conflict if it exists, InvalidInput for a bad name."""
+    def create(
+        self,
+        name: str,
+        model_sha256: str,
+        dimension: int,
+        options: GalleryOptions = GalleryOptions(),
+    ) -> Gallery:
+        """Create a gallery, durable on return.
+
+        Args:
+            name: 1..64 of ``a-z 0-9 _ -``.
+            model_sha256: the model whose embeddings it will hold, 64 hexadecimal digits.
+            dimension: their length.
+            options: what its owner decided.
+
+        Returns:
+            The empty gallery.
+
+        Raises:
+            Conflict: it exists.
+            InvalidInput: the name, the dimension or an option breaks its rule.
+            Unsupported: this kind of gallery cannot do what an option asks.
+        """
         ...
 
-    def open(self, name: str, model_sha256: str) -> Gallery:
+    def open(self, name: str, model_sha256: str | None = None) -> Gallery:
         """An existing gallery. Raises NotFound, ModelMismatch if another model filled it."""
         ...
 
@@ -179,6 +309,41 @@ class GalleryStore(Protocol):
 
     def delete(self, name: str) -> int:
         """Delete a gallery and everything in it; returns how many crops. Raises NotFound."""
+        ...
+
+    def snapshots(self, name: str) -> list[SnapshotRecord]:
+        """Snapshots of a gallery, oldest first; also of one that was deleted. Raises NotFound."""
+        ...
+
+    def take_snapshot(self, name: str) -> SnapshotRecord:
+        """Keep a gallery as it is now, while writes go on. Raises NotFound, Unsupported."""
+        ...
+
+    def snapshot_file(self, name: str, snapshot_id: str) -> Path:
+        """The file of a snapshot. Raises NotFound, Unsupported."""
+        ...
+
+    def restore(self, name: str, snapshot_id: str, into: str | None) -> Gallery:
+        """Bring a snapshot back, verified before it replaces anything.
+
+        Args:
+            name: the gallery the snapshot was taken of.
+            snapshot_id: which one.
+            into: name of a new gallery; None replaces what the gallery holds now.
+
+        Returns:
+            The gallery as it was.
+
+        Raises:
+            NotFound: no such gallery or snapshot.
+            Conflict: ``into`` exists, or the snapshot is of a model the gallery no longer has.
+            Unavailable: the snapshot is damaged; nothing was replaced.
+            Unsupported: this kind of gallery has no snapshots.
+        """
+        ...
+
+    def delete_snapshot(self, name: str, snapshot_id: str) -> None:
+        """Delete a snapshot. Raises NotFound, Unsupported."""
         ...
 
     def writable(self) -> bool:

@@ -95,26 +95,22 @@ class LocalGalleryStore:
             self._galleries[name] = gallery
             return gallery
 
-    def open(self, name: str, model_sha256: str) -> LocalGallery:
+    def open(self, name: str) -> LocalGallery:
         """An existing gallery.
 
         Args:
             name: the gallery's name.
-            model_sha256: the model in use.
 
         Returns:
             The gallery.
 
         Raises:
             NotFound: there is no such gallery.
-            ModelMismatch: another model filled it.
             Unavailable: its file could not be read at the start.
         """
         gallery = self._galleries.get(name)
         if gallery is None:
             raise self._absent(name)
-        if gallery.model_sha256 != model_sha256:
-            raise rules.model_mismatch(name, gallery.model_sha256, model_sha256)
         return gallery
 
     def stats(self) -> list[GalleryStats]:

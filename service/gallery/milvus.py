@@ -68,25 +68,20 @@ class MilvusGalleryStore:
                 self._create(str(collection), dimension)
             return self._gallery(collection)
 
-    def open(self, name: str, model_sha256: str) -> MilvusGallery:
+    def open(self, name: str) -> MilvusGallery:
         """An existing gallery.
 
         Args:
             name: the gallery's name.
-            model_sha256: the model in use.
 
         Returns:
             The gallery.
 
         Raises:
             NotFound: there is no such gallery.
-            ModelMismatch: another model filled it.
         """
         with self._lock:
-            collection = self._require(name)
-            if collection.model_sha256 != model_sha256:
-                raise rules.model_mismatch(name, collection.model_sha256, model_sha256)
-            return self._gallery(collection)
+            return self._gallery(self._require(name))
 
     def stats(self) -> list[GalleryStats]:
         """Stats of every gallery, by name."""

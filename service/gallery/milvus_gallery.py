@@ -88,6 +88,11 @@ class MilvusGallery:
         """The gallery's name."""
         return self._header.name
 
+    @property
+    def model_sha256(self) -> str:
+        """The model whose embeddings it holds."""
+        return self._header.model_sha256
+
     def upsert(self, crops: Sequence[Crop], embeddings: NDArray[np.float32]) -> int:
         """Insert or replace crops by id.
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import InvalidInput, ModelMismatch
-from service.gallery.base import Crop
+from service.gallery.base import Crop, GalleryOptions
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _MAX_CHARACTERS = 200
@@ -73,16 +73,40 @@ def check_crop(crop: Crop) -> None:
         InvalidInput: a field breaks its rule.
     """
     for what in ("crop_id", "identity", "camera", "digest"):
-        text = getattr(crop, what)
-        if text is None:
-            continue
-        if not (1 <= len(text) <= _MAX_CHARACTERS and text.isprintable()):
-            raise InvalidInput(
-                f"crop {crop.crop_id[:80]!r}: {what} must be 1 to {_MAX_CHARACTERS} printable "
-                "characters"
-            )
+        check_text(crop.crop_id, what, getattr(crop, what))
     if crop.timestamp is not None and not math.isfinite(crop.timestamp):
         raise InvalidInput(f"crop {crop.crop_id!r}: timestamp {crop.timestamp} is not finite")
+
+
+def check_text(crop_id: str, what: str, text: str | None) -> None:
+    """Accept a text of a crop.
+
+    Args:
+        crop_id: the crop's, for the message.
+        what: the field's name.
+        text: 1..200 printable characters, or None.
+
+    Raises:
+        InvalidInput: it breaks the rule.
+    """
+    if text is not None and not (1 <= len(text) <= _MAX_CHARACTERS and text.isprintable()):
+        raise InvalidInput(
+            f"crop {crop_id[:80]!r}: {what} must be 1 to {_MAX_CHARACTERS} printable characters"
+        )
+
+
+def check_options(options: GalleryOptions) -> None:
+    """Accept a gallery's options.
+
+    Args:
+        options: ``keep_for`` finite and above zero, where it is given.
+
+    Raises:
+        InvalidInput: an option breaks its rule.
+    """
+    keep_for = options.keep_for
+    if keep_for is not None and not (math.isfinite(keep_for) and keep_for > 0):
+        raise InvalidInput(f"keep_for {keep_for}: must be a finite number of seconds above 0")
 
 
 def unit_rows(
@@ -145,9 +169,9 @@ def model_mismatch(name: str, held: str, running: str) -> ModelMismatch:
         The error to raise.
     """
     return ModelMismatch(
-        f"gallery {name!r} holds embeddings of model {held[:12]}, the service runs model "
-        f"{running[:12]}: run the service with the gallery's model, or create another gallery and "
-        "import the crops again"
+        f"gallery {name!r} holds embeddings of model {held[:12]}, which the service does not have "
+        f"(it runs {running[:12]}): put that model into the folder REID_MODELS, or change the "
+        "gallery's model"
     )
 
 

@@ -15,7 +15,8 @@ from service.errors import (
     TooLarge,
     Unavailable,
 )
-from service.forms import CropForm, CropId, CropsForm, DeleteBody, ListQuery
+from service.fields import CropId
+from service.forms import CropForm, CropsForm, DeleteBody, ListQuery
 from service.gallery.base import Crop, Filter, Gallery
 from service.parts import Parts
 from service.routes.dependencies import PartsOf, StopwatchOf, model_name, read_uploads
@@ -52,19 +53,21 @@ async def add_crops(
     crops = [
         Crop(entry.crop_id, entry.identity, entry.camera, entry.timestamp) for entry in form.crops
     ]
-    outcomes = await parts.enroller.enrol(gallery, uploads, crops, stopwatch)
+    outcome = await parts.enroller.enrol(gallery, uploads, crops, stopwatch)
     results = [
         EnrolmentEntry(
-            crop_id=outcome.crop.crop_id,
-            status=outcome.status,
-            error=None if outcome.error is None else image_problem_of(outcome.error),
+            crop_id=enrolment.crop.crop_id,
+            status=enrolment.status,
+            error=None if enrolment.error is None else image_problem_of(enrolment.error),
         )
-        for outcome in outcomes
+        for enrolment in outcome.enrolments
     ]
-    return EnrolmentAnswer(model=model_name(parts), took_ms=stopwatch.took_ms(), results=results)
+    return EnrolmentAnswer(
+        model=model_name(outcome.model), took_ms=stopwatch.took_ms(), results=results
+    )
 
 
-@router.get("", responses=responses(NotFound, ModelMismatch))
+@router.get("", responses=responses(NotFound))
 async def list_crops(
     gallery: str, query: Annotated[ListQuery, Query()], parts: PartsOf
 ) -> CropPage:
@@ -74,7 +77,7 @@ async def list_crops(
     return CropPage(crops=[CropRecord.of(crop) for crop in page.crops], cursor=page.cursor)
 
 
-@router.post("/delete", responses=responses(NotFound, ModelMismatch, StorageFull))
+@router.post("/delete", responses=responses(NotFound, StorageFull))
 async def delete_crops(gallery: str, body: DeleteBody, parts: PartsOf) -> Deleted:
     """Delete every crop that passes a filter, for good."""
     opened = await _open(parts, gallery)
@@ -96,21 +99,22 @@ async def put_crop(
     """Add or replace one crop; asking twice changes nothing more."""
     crop = Crop(crop_id, form.identity, form.camera, form.timestamp)
     uploads = await read_uploads([form.image], parts)
-    (outcome,) = await parts.enroller.enrol(gallery, uploads, [crop], stopwatch)
-    if outcome.error is not None:
-        raise outcome.error
-    response.status_code = 201 if outcome.status == "created" else 200
-    return CropRecord.of(outcome.crop)
+    outcome = await parts.enroller.enrol(gallery, uploads, [crop], stopwatch)
+    (enrolment,) = outcome.enrolments
+    if enrolment.error is not None:
+        raise enrolment.error
+    response.status_code = 201 if enrolment.status == "created" else 200
+    return CropRecord.of(enrolment.crop)
 
 
-@router.get("/{crop_id:path}", responses=responses(NotFound, ModelMismatch))
+@router.get("/{crop_id:path}", responses=responses(NotFound))
 async def get_crop(gallery: str, crop_id: CropIdInPath, parts: PartsOf) -> CropRecord:
     """What the gallery knows of one crop."""
     opened = await _open(parts, gallery)
     return CropRecord.of(await asyncio.to_thread(opened.get, crop_id))
 
 
-@router.delete("/{crop_id:path}", responses=responses(NotFound, ModelMismatch, StorageFull))
+@router.delete("/{crop_id:path}", responses=responses(NotFound, StorageFull))
 async def delete_crop(gallery: str, crop_id: CropIdInPath, parts: PartsOf) -> Deleted:
     """Delete one crop, for good."""
     opened = await _open(parts, gallery)
@@ -121,4 +125,4 @@ async def delete_crop(gallery: str, crop_id: CropIdInPath, parts: PartsOf) -> De
 
 
 async def _open(parts: Parts, name: str) -> Gallery:
-    return await asyncio.to_thread(parts.store.open, name, parts.manifest.sha256)
+    return await asyncio.to_thread(parts.store.open, name)

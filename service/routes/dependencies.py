@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request, UploadFile
 
+from service.artifact import Manifest
 from service.errors import TooLarge
 from service.parts import Parts
 from service.schemas import ModelName
@@ -48,6 +49,6 @@ async def read_uploads(files: Sequence[UploadFile], parts: Parts) -> list[Upload
     return [Upload(file.filename or "", data) for file, data in zip(files, read, strict=True)]
 
 
-def model_name(parts: Parts) -> ModelName:
-    """Which network makes the embeddings."""
-    return ModelName(name=parts.manifest.name, sha256=parts.manifest.sha256)
+def model_name(manifest: Manifest) -> ModelName:
+    """Which network made the embeddings."""
+    return ModelName(name=manifest.name, sha256=manifest.sha256)

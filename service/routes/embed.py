@@ -28,15 +28,16 @@ async def embed(
     Embeddings of different models must not be compared.
     """
     uploads = await read_uploads(form.images, parts)
-    outcome = await parts.intake.embed(uploads, stopwatch)
+    model = parts.shelf.running
+    outcome = await model.intake.embed(uploads, stopwatch)
     require_one_usable(uploads, outcome)
     results = [
         _entry(QueryImage(index=index, file=upload.file), entry, form.encoding)
         for index, (upload, entry) in enumerate(zip(uploads, outcome, strict=True))
     ]
     return EmbedAnswer(
-        model=model_name(parts),
-        dimension=parts.manifest.dimension,
+        model=model_name(model.manifest),
+        dimension=model.manifest.dimension,
         took_ms=stopwatch.took_ms(),
         results=results,
     )

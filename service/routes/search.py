@@ -15,7 +15,6 @@ from service.errors import (
     Unavailable,
 )
 from service.forms import SearchForm
-from service.parts import Parts
 from service.routes.dependencies import PartsOf, StopwatchOf, model_name, read_uploads
 from service.routes.problems import image_problem_of, responses
 from service.schemas import (
@@ -50,13 +49,13 @@ async def search(
     """
     uploads = await read_uploads(form.images, parts)
     options = _options(form, parts.settings.top_k)
-    results = await parts.searcher.search(uploads, options, stopwatch)
+    outcome = await parts.searcher.search(uploads, options, stopwatch)
     return SearchAnswer(
-        model=model_name(parts),
+        model=model_name(outcome.model),
         gallery=form.gallery,
-        min_score=parts.searcher.min_score(options),
+        min_score=outcome.min_score,
         took_ms=stopwatch.took_ms(),
-        results=[_entry(result, uploads, parts) for result in results],
+        results=[_entry(result, uploads) for result in outcome.results],
     )
 
 
@@ -72,7 +71,7 @@ def _options(form: SearchForm, default_top_k: int) -> SearchOptions:
     )
 
 
-def _entry(result: SearchResult, uploads: Sequence[Upload], parts: Parts) -> SearchEntry:
+def _entry(result: SearchResult, uploads: Sequence[Upload]) -> SearchEntry:
     nearest = result.nearest
     return SearchEntry(
         images=[QueryImage(index=index, file=uploads[index].file) for index in result.images],
@@ -80,7 +79,7 @@ def _entry(result: SearchResult, uploads: Sequence[Upload], parts: Parts) -> Sea
         matches=[_match(match) for match in result.matches],
         nearest=None
         if nearest is None
-        else Nearest(score=nearest, probability=parts.searcher.probability(nearest)),
+        else Nearest(score=nearest, probability=result.nearest_probability),
         error=None if result.error is None else image_problem_of(result.error),
     )
 

@@ -174,7 +174,7 @@ def test_rerank_orders_by_k_reciprocal_distance(service, people):
     entry = result(service, people, rerank=True, **EVERYTHING)
     distances = [match["rerank_distance"] for match in entry["matches"]]
     assert distances == sorted(distances)
-    gallery = service.parts.store.open(people, service.parts.manifest.sha256)
+    gallery = service.parts.store.open(people)
     expected = rerank(embeddings(service, QUERY), gallery.embeddings(ids(plain)))[0]
     by_id = dict(zip(ids(plain), expected, strict=True))
     assert distances == pytest.approx([by_id[crop_id] for crop_id in ids(entry)], abs=1e-5)
@@ -219,7 +219,7 @@ def test_combine_makes_one_query_of_all_images(service, people):
     assert [image["index"] for image in entry["images"]] == [0, 1]
     mean = embeddings(service, QUERY, GREEN_QUERY).mean(axis=0)
     mean /= np.linalg.norm(mean)
-    gallery = service.parts.store.open(people, service.parts.manifest.sha256)
+    gallery = service.parts.store.open(people)
     expected = gallery.embeddings(ids(entry)) @ mean
     assert [match["score"] for match in entry["matches"]] == pytest.approx(expected, abs=1e-5)
 

@@ -15,6 +15,8 @@ from service.gallery.local import LocalGalleryStore
 from service.imaging import ImageLimits
 from service.intake import Intake
 from service.metrics import Metrics
+from service.model_shelf import Model, ModelShelf
+from service.onnx_embedder import OnnxEmbedder
 from service.searcher import Searcher, SearchOptions
 from service.stopwatch import Stopwatch
 from service.testing import TINY_MANIFEST, FakeEmbedder, solid
@@ -35,8 +37,8 @@ class Opposites(FakeEmbedder):
 class Forgetful(LocalGalleryStore):
     """Its crops are deleted right after a query found them."""
 
-    def open(self, name, model_sha256):
-        gallery = super().open(name, model_sha256)
+    def open(self, name):
+        gallery = super().open(name)
         query = gallery.query
 
         def query_and_delete(*arguments):
@@ -52,10 +54,12 @@ def search(store, embedder, uploads, **options):
     async def run():
         batcher = Batcher(embedder)
         intake = Intake(batcher, embedder.manifest, ImageLimits(), 1, Metrics())
-        searcher = Searcher(intake, store, embedder.manifest)
+        model = Model(embedder.manifest, "cpu", batcher, intake)
+        searcher = Searcher(store, ModelShelf(model, None, OnnxEmbedder))
         asked = SearchOptions("people", 5, Filter(), **options)
         try:
-            return await searcher.search(uploads, asked, Stopwatch(lambda *_: None))
+            outcome = await searcher.search(uploads, asked, Stopwatch(lambda *_: None))
+            return outcome.results
         finally:
             await batcher.close()
             intake.close()
@@ -83,7 +87,7 @@ def test_crops_that_vanish_during_re_ranking_are_worth_another_try(store):
     from service.gallery.base import Crop
 
     row = FakeEmbedder().embed(np.zeros((1, 64, 32, 3), dtype=np.uint8))
-    LocalGalleryStore.open(store, "people", TINY_MANIFEST.sha256).upsert([Crop("a")], row)
+    LocalGalleryStore.open(store, "people").upsert([Crop("a")], row)
     with pytest.raises(Unavailable, match="deleted while"):
         search(store, FakeEmbedder(), [BLACK], rerank_top=10)
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from service.errors import Conflict, InvalidInput, ModelMismatch, NotFound
+from service.errors import Conflict, InvalidInput, NotFound
 from service.gallery.base import Crop, Filter
 
 MODEL = "a" * 64
@@ -218,7 +218,7 @@ class TestUpsert:
         gallery = store.create("g", MODEL, 8)
         crops = [Crop("x" * 200, "ü" * 200), Crop("'; DROP TABLE crops; --", camera='"%_\\')]
         gallery.upsert(crops, draw(2))
-        gallery = reopen().open("g", MODEL)
+        gallery = reopen().open("g")
         assert [gallery.get(crop.crop_id) for crop in crops] == crops
         assert gallery.page(Filter(cameras=frozenset({'"%_\\'})), 10).crops == (crops[1],)
 
@@ -268,7 +268,7 @@ class TestDelete:
         gallery = filled(store, oracle, draw)
         assert gallery.delete(where) == oracle.delete(where)
         for again in (False, True):
-            gallery = reopen().open("g", MODEL) if again else gallery
+            gallery = reopen().open("g") if again else gallery
             assert listed(gallery, EVERYTHING, 1000) == oracle.listed(EVERYTHING)
             oracle.assert_answers(gallery, draw(2, seed=7), 100, EVERYTHING)
 
@@ -321,7 +321,7 @@ def test_random_operations(store, reopen, oracle, draw, seed):
                 where = FILTERS[rng.integers(1, len(FILTERS))]
                 assert gallery.delete(where) == oracle.delete(where)
             case 1:
-                gallery = reopen().open("g", MODEL)
+                gallery = reopen().open("g")
             case 2 | 3 | 4:
                 crops = some_crops(int(rng.integers(1, 12)), seed=1000 * seed + step, pool=40)
                 crops = list({crop.crop_id: crop for crop in crops}.values())
@@ -341,7 +341,7 @@ class TestStore:
         store.create("empty", "b" * 64, 4)
         again = reopen()
         assert [(one.name, one.crops) for one in again.stats()] == [("empty", 0), ("g", 100)]
-        gallery = again.open("g", MODEL)
+        gallery = again.open("g")
         assert gallery.name == "g"
         oracle.assert_answers(gallery, draw(5, seed=6), 20, FILTERS[4])
 
@@ -357,7 +357,7 @@ class TestStore:
         with pytest.raises(InvalidInput, match="gallery name"):
             store.create(name, MODEL, 8)
         with pytest.raises(NotFound):
-            store.open(name, MODEL)
+            store.open(name)
         with pytest.raises(NotFound):
             store.delete(name)
 
@@ -370,15 +370,14 @@ class TestStore:
         with pytest.raises(InvalidInput, match=f"dimension {dimension}"):
             store.create("g", MODEL, dimension)
 
-    def test_another_model_is_refused(self, store):
-        store.create("g", MODEL, 8)
-        with pytest.raises(ModelMismatch, match="import the crops again"):
-            store.open("g", "b" * 64)
+    def test_a_gallery_knows_its_model(self, store):
+        assert store.create("g", MODEL, 8).model_sha256 == MODEL
+        assert store.open("g").model_sha256 == MODEL
 
     def test_deleting_a_gallery(self, store, reopen, oracle, draw):
         gallery = filled(store, oracle, draw)
         assert store.delete("g") == 100
-        for forgotten in (lambda: store.open("g", MODEL), lambda: store.delete("g")):
+        for forgotten in (lambda: store.open("g"), lambda: store.delete("g")):
             with pytest.raises(NotFound, match="'g'"):
                 forgotten()
         for late in (

@@ -46,7 +46,7 @@ class TestKill:
     @pytest.mark.parametrize("moment", [0.15, 0.4, 0.9])
     def test_everything_acknowledged_survives(self, reopen, root, oracle, draw, moment):
         acknowledged, last = self._kill_after(root, moment)
-        gallery = reopen().open("g", MODEL)
+        gallery = reopen().open("g")
         vector = runpy.run_path(str(PROGRAM))["vector"]
         found = {crop.crop_id: crop for crop in gallery.page(EVERYTHING, 1000).crops}
         # The change after the last acknowledged one may have been committed unheard.
@@ -91,7 +91,7 @@ class TestKill:
         )
         store.close()
         subprocess.run([sys.executable, "-c", code, database_of(root)], check=False)
-        assert [c.crop_id for c in reopen().open("g", MODEL).page(EVERYTHING, 9).crops] == ["a"]
+        assert [c.crop_id for c in reopen().open("g").page(EVERYTHING, 9).crops] == ["a"]
 
 
 class TestDamage:
@@ -116,7 +116,7 @@ class TestDamage:
         reopen().close()
         change_on_disk(root, statement)
         with caplog.at_level(logging.WARNING):
-            gallery = reopen().open("g", MODEL)
+            gallery = reopen().open("g")
         assert "1 crops with a damaged embedding" in caplog.text
         assert "'2'" in caplog.text
         stats = gallery.stats()
@@ -128,15 +128,15 @@ class TestDamage:
         # Both ways out: send it again, or delete it.
         assert gallery.upsert([Crop("2")], draw(1, seed=1)) == 0
         assert (gallery.stats().crops, gallery.stats().damaged) == (5, 0)
-        assert reopen().open("g", MODEL).stats().damaged == 0
+        assert reopen().open("g").stats().damaged == 0
 
     def test_a_damaged_crop_can_be_deleted(self, gallery, reopen, root):
         reopen().close()
         change_on_disk(root, "DELETE FROM embeddings WHERE crop = 3")
-        gallery = reopen().open("g", MODEL)
+        gallery = reopen().open("g")
         assert gallery.delete(Filter(crop_ids=frozenset({"2"}))) == 1
         assert gallery.stats().damaged == 0
-        assert reopen().open("g", MODEL).stats().damaged == 0
+        assert reopen().open("g").stats().damaged == 0
 
     @pytest.mark.parametrize("content", [b"", b"no database at all" * 500])
     def test_one_broken_file_leaves_the_others_served(
@@ -148,7 +148,7 @@ class TestDamage:
         store = reopen()
         assert [one.name for one in store.stats()] == ["sound"]
         with pytest.raises(Unavailable, match=r"gallery 'g' is not served: .*gallery\.sqlite3"):
-            store.open("g", MODEL)
+            store.open("g")
         with pytest.raises(Conflict):
             store.create("g", MODEL, 8)
         assert store.delete("g") == 0
@@ -158,7 +158,7 @@ class TestDamage:
         reopen().close()
         change_on_disk(root, "PRAGMA user_version = 2")
         with pytest.raises(Unavailable, match="written in format 2, this release reads format 1"):
-            reopen().open("g", MODEL)
+            reopen().open("g")
 
 
 class TestFullDisk:
@@ -172,7 +172,7 @@ class TestFullDisk:
         with pytest.raises(StorageFull, match="full"):
             gallery.upsert(many, draw(500, 512))
         for again in (False, True):
-            gallery = reopen().open("g", MODEL) if again else gallery
+            gallery = reopen().open("g") if again else gallery
             assert [crop.crop_id for crop in gallery.page(EVERYTHING, 9).crops] == ["a"]
             assert len(gallery.query(draw(1, 512), 9, EVERYTHING)[0]) == 1
         assert gallery.upsert(many, draw(500, 512)) == 500
@@ -200,7 +200,7 @@ except (StorageFull, Unavailable):
             [sys.executable, "-c", code, root], check=True, capture_output=True, text=True
         )
         assert answer.stdout == "refused 1\n"
-        assert [c.crop_id for c in reopen().open("g", MODEL).page(EVERYTHING, 9).crops] == ["kept"]
+        assert [c.crop_id for c in reopen().open("g").page(EVERYTHING, 9).crops] == ["kept"]
 
     def test_a_full_folder_is_not_writable(self, store):
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -246,7 +246,7 @@ class TestFolders:
         monkeypatch.setattr(store, "_unfinished_folder", lambda _: doomed)
         with pytest.raises(Unavailable, match="not empty"):
             store.delete("g")
-        assert store.open("g", MODEL).upsert([Crop("b")], draw(1)) == 1
+        assert store.open("g").upsert([Crop("b")], draw(1)) == 1
         assert [one.crops for one in store.stats()] == [2]
 
     def test_deleted_embeddings_leave_the_disk(self, store, root, draw):

@@ -12,7 +12,7 @@ import pytest
 from service.gallery import nearest as module
 from service.gallery.base import Crop, Filter
 from service.gallery.nearest import Mirror, nearest
-from service.gallery.snapshot import LiveRows
+from service.gallery.live_rows import LiveRows
 
 EVERYTHING = Filter()
 
