@@ -1,0 +1,135 @@
+"""Crops into persons: dense clusters of k-reciprocal distances, tied to what is known already.
+
+The distance and the clusters are those of the training (HHCL: Hu, Zhu, He 2021), so a gallery is
+grouped as the model's pseudo-labels were made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.dbscan import OUTLIER, find_dense
+from service.gallery.base import Crop
+from service.identities.names import name_groups
+from service.kreciprocal import jaccard_distance
+
+Float32s = NDArray[np.float32]
+Int64s = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterRule:
+    """How near crops must be to be one person; the defaults by measurement (benchmarks).
+
+    Attributes:
+        eps: Jaccard distance up to which crops are neighbours, 0..1.
+        min_samples: neighbours that make a crop the core of a group, the crop itself included.
+        k1: length of a neighbour list, the crop itself included.
+        k2: rows averaged by query expansion, the crop itself included.
+    """
+
+    eps: float = 0.55
+    min_samples: int = 2
+    k1: int = 12
+    k2: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """What a clustering says.
+
+    Attributes:
+        labels: the identity of every crop that is free, None for an outlier.
+        persons: groups, those around labelled crops included.
+        kept: crops whose identity was given or set by hand; none of them changes.
+    """
+
+    labels: dict[str, str | None]
+    persons: int
+    kept: int
+
+    @property
+    def grouped(self) -> int:
+        """Free crops that are in a group."""
+        return sum(identity is not None for identity in self.labels.values())
+
+    @property
+    def outliers(self) -> int:
+        """Free crops that are in none."""
+        return len(self.labels) - self.grouped
+
+
+def is_free(crop: Crop) -> bool:
+    """Whether a clustering may say who this is: nobody else did."""
+    match crop.origin:
+        case "cluster":
+            return True
+        case "given":
+            return crop.identity is None
+        case "hand":
+            return False
+
+
+def group_crops(
+    crops: Sequence[Crop], embeddings: Float32s, rule: ClusterRule, known: Collection[str]
+) -> Grouping:
+    """Group the free crops into persons.
+
+    A free crop that shares a cluster with labelled ones takes the identity of the nearest of them:
+    so a cluster with one identity is that person's, and one in which two identities meet is parted
+    instead of joining them. A cluster without labelled crops keeps its former name or gets a new
+    one. Crops somebody said show nobody take no part.
+
+    Args:
+        crops: N crops.
+        embeddings: (N, D) float32, unit rows; row i belongs to crop i.
+        rule: how near.
+        known: every identity of the gallery, whether or not its crops are among these.
+
+    Returns:
+        The identities of the free crops.
+    """
+    part = [i for i, crop in enumerate(crops) if is_free(crop) or crop.identity is not None]
+    crops, embeddings = [crops[i] for i in part], embeddings[part]
+    distance = jaccard_distance(embeddings, k1=rule.k1, k2=rule.k2)
+    clusters = _members(find_dense(distance, rule.eps, rule.min_samples))
+    labels: dict[str, str | None] = {crop.crop_id: None for crop in crops if is_free(crop)}
+    persons: set[str] = set()
+    unnamed: list[list[Crop]] = []
+    for members in clusters:
+        if all(is_free(crops[i]) for i in members):
+            unnamed.append([crops[i] for i in members])
+        else:
+            labels |= _nearest_labelled(crops, embeddings, members)
+            persons |= {crops[i].identity or "" for i in members if not is_free(crops[i])}
+    pinned = {crop.identity for crop in crops if not is_free(crop) and crop.identity is not None}
+    former = [[crop.identity for crop in group if crop.identity is not None] for group in unnamed]
+    names = name_groups(former, known, pinned=pinned)
+    for name, group in zip(names, unnamed, strict=True):
+        labels |= dict.fromkeys((crop.crop_id for crop in group), name)
+    return Grouping(labels, len(persons) + len(unnamed), len(part) - len(labels))
+
+
+def _members(labels: Int64s) -> list[list[int]]:
+    """Indices of each cluster, in the order of the clusters."""
+    inside = np.flatnonzero(labels != OUTLIER)
+    order = inside[np.argsort(labels[inside], kind="stable")]
+    starts = np.flatnonzero(np.diff(labels[order], prepend=OUTLIER))
+    return [part.tolist() for part in np.split(order, starts[1:])] if len(order) else []
+
+
+def _nearest_labelled(
+    crops: Sequence[Crop], embeddings: Float32s, members: Sequence[int]
+) -> dict[str, str | None]:
+    """The identity of each free member: that of the labelled member with the best cosine."""
+    free = [i for i in members if is_free(crops[i])]
+    labelled = [i for i in members if not is_free(crops[i])]
+    nearest = (embeddings[free] @ embeddings[labelled].T).argmax(axis=1) if free else []
+    return {
+        crops[i].crop_id: crops[labelled[best]].identity
+        for i, best in zip(free, nearest, strict=True)
+    }

@@ -1,0 +1,87 @@
+"""The identities of a gallery, counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from service.gallery.base import Crop, Filter, Gallery
+from service.gallery.rules import decode_cursor, encode_cursor
+from service.identities.reading import crops_of
+
+
+@dataclass(slots=True)
+class Identity:
+    """One person of a gallery.
+
+    Attributes:
+        identity: the name.
+        example: id of one of the crops, the first one.
+        crops: how many.
+        cameras: crops of each camera, where known.
+        origins: crops by where the identity comes from.
+        first: least timestamp, where known.
+        last: greatest timestamp, where known.
+    """
+
+    identity: str
+    example: str
+    crops: int = 0
+    cameras: Counter[str] = field(default_factory=Counter)
+    origins: Counter[str] = field(default_factory=Counter)
+    first: float | None = None
+    last: float | None = None
+
+    def add(self, crop: Crop) -> None:
+        """Count one more crop."""
+        self.crops += 1
+        self.origins[crop.origin] += 1
+        if crop.camera is not None:
+            self.cameras[crop.camera] += 1
+        if (moment := crop.timestamp) is not None:
+            self.first = moment if self.first is None else min(self.first, moment)
+            self.last = moment if self.last is None else max(self.last, moment)
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityListing:
+    """Part of the identities, by name; ``cursor`` asks for the next part, None ends it.
+
+    ``total`` counts the identities that pass, ``unnamed`` the crops without one.
+    """
+
+    identities: tuple[Identity, ...]
+    cursor: str | None
+    total: int
+    unnamed: int
+
+
+def list_identities(
+    gallery: Gallery, where: Filter, limit: int, cursor: str | None = None
+) -> IdentityListing:
+    """The identities of a gallery in the order of their names; reads every crop that passes.
+
+    Args:
+        gallery: whose.
+        where: which crops count.
+        limit: at most this many, >= 1.
+        cursor: of the part before; None for the first.
+
+    Returns:
+        The part.
+
+    Raises:
+        InvalidInput: a broken cursor.
+    """
+    after = "" if cursor is None else decode_cursor(cursor)
+    found: dict[str, Identity] = {}
+    unnamed = 0
+    for crop in crops_of(gallery, where):
+        if crop.identity is None:
+            unnamed += 1
+        else:
+            found.setdefault(crop.identity, Identity(crop.identity, crop.crop_id)).add(crop)
+    names = sorted(name for name in found if name > after)
+    more = encode_cursor(names[limit - 1]) if len(names) > limit else None
+    shown = tuple(found[name] for name in names[:limit])
+    return IdentityListing(shown, more, total=len(found), unnamed=unnamed)
