@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from service.batching import Batcher
+from service.departure import announce
 from service.errors import InvalidImage, Overloaded, ReidError, TooLarge, Unavailable
 from service.testing import TINY_MANIFEST, FakeEmbedder
 
@@ -255,6 +257,132 @@ def test_the_wait_is_estimated_from_the_measured_rate():
             task.cancel()
         gate.open.set()
         await batcher.close()
+
+    run(scenario)
+
+
+def test_who_would_wait_too_long_is_refused_on_arrival():
+    async def scenario():
+        batcher = Batcher(FakeEmbedder(delay=0.1), max_batch=1, max_queue_seconds=0.35)
+        await batcher.submit(crops(1))  # about ten images a second
+        tasks = [asyncio.create_task(batcher.submit(crops(1))) for _ in range(12)]
+        started = time.monotonic()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        refused = [outcome for outcome in outcomes if isinstance(outcome, Overloaded)]
+        assert 5 <= len(refused) <= 11
+        assert all(error.retry_after == 1 for error in refused)
+        assert "another would wait" in str(refused[-1])
+        assert time.monotonic() - started < 2.0
+        assert len(await batcher.submit(crops(1))) == 1
+        await batcher.close()
+
+    run(scenario)
+
+
+def test_what_was_waited_elsewhere_counts():
+    async def scenario():
+        batcher = Batcher(FakeEmbedder(), max_queue_seconds=0.35)
+        assert len(await batcher.submit(crops(1), waited=0.3)) == 1
+        with pytest.raises(Overloaded, match="another would wait"):
+            await batcher.submit(crops(1), waited=0.4)
+        await batcher.close()
+
+    run(scenario)
+
+
+def test_images_on_their_way_count_as_waiting():
+    async def scenario():
+        batcher = Batcher(FakeEmbedder(delay=0.05), max_batch=1, max_queue=8, max_queue_seconds=1)
+        await batcher.submit(crops(1))
+        batcher.admit(1, coming=7)
+        with pytest.raises(Overloaded, match="8 images wait already: 1 more would exceed 8"):
+            batcher.admit(1, coming=8)
+        await batcher.close()
+
+    run(scenario)
+
+
+def test_a_network_that_hangs_costs_its_callers_no_more_than_the_limit():
+    async def scenario():
+        gate = Gate()
+        batcher = Batcher(gate, max_batch=1, max_queue_seconds=0.2)
+        running = asyncio.create_task(batcher.submit(crops(1)))
+        await until(lambda: gate.sizes == [1])
+        with pytest.raises(Overloaded, match="no run took the image"):
+            await batcher.submit(crops(3))
+        assert batcher.stats().queued == 0
+        gate.open.set()
+        assert len(await running) == 1
+        await batcher.close()
+        assert gate.sizes == [1]
+
+    run(scenario)
+
+
+def test_what_has_begun_is_finished_however_long_it_is():
+    async def scenario():
+        batcher = Batcher(FakeEmbedder(delay=0.1), max_batch=2, max_queue_seconds=0.15)
+        assert len(await batcher.submit(crops(10))) == 10
+        await batcher.close()
+
+    run(scenario)
+
+
+def test_images_that_share_the_next_run_do_not_wait_for_each_other():
+    async def scenario():
+        batcher = Batcher(FakeEmbedder(delay=0.1), max_batch=32, max_queue_seconds=0.25)
+        await batcher.submit(crops(1))  # ten images a second, one at a time
+        calls = (batcher.submit(crops(1)) for _ in range(30))
+        assert len(await asyncio.gather(*calls)) == 30
+        await batcher.close()
+
+    run(scenario)
+
+
+def test_a_probe_takes_the_next_run_of_a_full_queue():
+    async def scenario():
+        gate = Gate()
+        batcher = Batcher(gate, max_batch=2, max_queue=4)
+        first = asyncio.create_task(batcher.submit(crops(1)))
+        await until(lambda: gate.sizes == [1])
+        waiting = asyncio.create_task(batcher.submit(crops(4)))
+        await until(lambda: batcher.stats().queued == 4)
+        probe = asyncio.create_task(batcher.submit(crops(1), urgent=True))
+        probe.add_done_callback(lambda _: order.append("probe"))
+        waiting.add_done_callback(lambda _: order.append("waiting"))
+        order: list[str] = []
+        gate.open.set()
+        rows = await waiting
+        await asyncio.gather(first, probe)
+        np.testing.assert_array_equal(rows, FakeEmbedder().embed(crops(4)))
+        await batcher.close()
+        assert order == ["probe", "waiting"]
+
+    run(scenario)
+
+
+def test_images_of_a_client_that_left_are_dropped():
+    async def scenario():
+        gate = Gate()
+        batcher = Batcher(gate)
+        running = asyncio.create_task(batcher.submit(crops(1)))
+        await until(lambda: gate.sizes == [1])
+        departure = asyncio.get_running_loop().create_future()
+
+        async def request() -> None:
+            announce(departure)
+            await batcher.submit(crops(5))
+
+        leaving = asyncio.create_task(request())
+        await until(lambda: batcher.stats().queued == 5)
+        departure.set_result(None)
+        with pytest.raises(Unavailable, match="the client has left"):
+            await leaving
+        assert batcher.stats().queued == 0
+        gate.open.set()
+        await running
+        await batcher.close()
+        assert gate.sizes == [1]
 
     run(scenario)
 
