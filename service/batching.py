@@ -112,10 +112,15 @@ class Batcher:
         self._runner: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="network")
         self._closing = False
-        self._pace = _Pace()
+        self._pace = Pace()
         self._free_at = 0.0  # when the run under way should end, in the event loop's time
         self._runs = 0
         self._images = 0
+
+    @property
+    def max_queue_seconds(self) -> float:
+        """Longest a caller waits for the run that takes their first image."""
+        return self._max_queue_seconds
 
     async def submit(
         self, images: Iterable[Image], *, waited: float = 0.0, urgent: bool = False
@@ -308,7 +313,7 @@ class Batcher:
         return self._embed(images[:middle]) + self._embed(images[middle:])
 
 
-class _Pace:
+class Pace:
     """How fast the latest runs were; large ones weigh more, since a full queue makes them."""
 
     def __init__(self) -> None:
@@ -317,13 +322,16 @@ class _Pace:
 
     @property
     def images_per_second(self) -> float:
+        """The measured rate; 0 before the first run."""
         return self._images / max(self._seconds, 1e-9)
 
     def count(self, images: int, seconds: float) -> None:
+        """Add a run of so many images that took so long."""
         self._images = _MEMORY * self._images + images
         self._seconds = _MEMORY * self._seconds + seconds
 
     def seconds_of(self, images: int) -> float:
+        """How long so many images should take; 0 before the first run."""
         rate = self.images_per_second
         return images / rate if rate else 0.0
 

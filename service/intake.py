@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.artifact import Manifest
-from service.batching import Batcher
-from service.errors import InvalidInput, ReidError
+from service.batching import Batcher, Pace
+from service.departure import expected_departure
+from service.errors import InvalidInput, Overloaded, ReidError, Unavailable
 from service.imaging import ImageLimits, decode
 from service.metrics import Metrics
 from service.stopwatch import Stopwatch
 from service.upload import Upload
 
 Embedding = NDArray[np.float32]
+Image = NDArray[np.uint8]
 
 
 class Intake:
@@ -41,6 +46,7 @@ class Intake:
         metrics: Metrics,
     ) -> None:
         self._batcher = batcher
+        self._threads = threads
         self._decode = partial(
             decode,
             height=manifest.input_height,
@@ -50,6 +56,8 @@ class Intake:
         )
         self._blank = np.zeros((manifest.input_height, manifest.input_width, 3), dtype=np.uint8)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+        self._pace = Pace()
+        self._decoding = 0
         self._metrics = metrics
 
     async def embed(
@@ -66,21 +74,41 @@ class Intake:
             that file.
 
         Raises:
-            Overloaded: the network's queue is full; nothing was embedded.
-            Unavailable: the network failed for reasons that lie not in the images.
+            Overloaded: the turn of the images would come, or has come, too late; none was embedded.
+            TooLarge: more images than could ever wait.
+            Unavailable: the network failed for reasons that lie not in the images, the service is
+                shutting down, or the client has left.
         """
+        self.admit(len(uploads))
+        turn = _Turn(time.monotonic(), self._batcher.max_queue_seconds, expected_departure())
         with stopwatch.stage("decode"):
-            decoded = await asyncio.gather(*map(self._decode_one, uploads))
+            decoded = await self._decode_all(uploads, turn)
+        _raise_if_the_service_is_at_fault(decoded)
         images = [image for image in decoded if not isinstance(image, ReidError)]
         with stopwatch.stage("embed"):
-            embedded = iter(await self._batcher.submit(images) if images else ())
+            embedded = iter(await self._batcher.submit(images, waited=turn.waited))
         outcome = [image if isinstance(image, ReidError) else next(embedded) for image in decoded]
         _raise_if_the_service_is_at_fault(outcome)
         return outcome
 
+    def admit(self, count: int = 1) -> None:
+        """Refuse images that would have to wait too long, before any work is done for them.
+
+        Args:
+            count: how many there are.
+
+        Raises:
+            Overloaded: their turn would come too late.
+            TooLarge: more than could ever wait.
+            Unavailable: the service is shutting down.
+        """
+        undecoded = max(0, self._decoding - self._threads)
+        wait = self._pace.seconds_of(undecoded) / self._threads
+        self._batcher.admit(count, coming=self._decoding, waited=wait)
+
     async def probe(self) -> None:
-        """Embed a blank image through the same queue. Raises what a request would meet."""
-        (outcome,) = await self._batcher.submit([self._blank])
+        """Embed a blank image in the next run. Raises what keeps the network from it."""
+        (outcome,) = await self._batcher.submit([self._blank], urgent=True)
         if isinstance(outcome, ReidError):
             raise outcome
 
@@ -88,15 +116,53 @@ class Intake:
         """Wait for running decodes and end the threads."""
         self._pool.shutdown()
 
-    async def _decode_one(self, upload: Upload) -> NDArray[np.uint8] | ReidError:
+    async def _decode_all(self, uploads: Sequence[Upload], turn: _Turn) -> list[Image | ReidError]:
+        self._decoding += len(uploads)
+        try:
+            return await asyncio.gather(*(self._decode_one(upload, turn) for upload in uploads))
+        finally:
+            self._decoding -= len(uploads)
+
+    async def _decode_one(self, upload: Upload, turn: _Turn) -> Image | ReidError:
         loop = asyncio.get_running_loop()
         try:
-            image = await loop.run_in_executor(self._pool, self._decode, upload.data)
+            image, seconds = await loop.run_in_executor(
+                self._pool, self._decode_in_turn, upload, turn
+            )
         except ReidError as error:
-            self._metrics.images.labels("failed").inc()
+            if error.status < 500:
+                self._metrics.images.labels("failed").inc()
             return error
+        self._pace.count(1, seconds)
         self._metrics.images.labels("decoded").inc()
         return image
+
+    def _decode_in_turn(self, upload: Upload, turn: _Turn) -> tuple[Image, float]:
+        turn.begin()
+        started = time.monotonic()
+        return self._decode(upload.data), time.monotonic() - started
+
+
+@dataclass(slots=True)
+class _Turn:
+    """The wait of one request's images for the first of them to be decoded."""
+
+    arrived: float
+    limit: float
+    departure: asyncio.Future[None] | None
+    waited: float = 0.0
+    begun: bool = False
+
+    def begin(self) -> None:
+        """Raises where it is too late to begin; what is begun is finished."""
+        if self.departure is not None and self.departure.done():
+            raise Unavailable("the client has left")
+        if self.begun:
+            return
+        self.waited = time.monotonic() - self.arrived
+        if self.waited > self.limit:
+            raise Overloaded(f"no thread decoded the image within {self.limit:g} s")
+        self.begun = True
 
 
 def require_one_usable(uploads: Sequence[Upload], outcome: Sequence[Embedding | ReidError]) -> None:
@@ -121,7 +187,7 @@ def require_one_usable(uploads: Sequence[Upload], outcome: Sequence[Embedding | 
     raise InvalidInput(f"none of the {len(errors)} images is usable: {reasons}")
 
 
-def _raise_if_the_service_is_at_fault(outcome: Sequence[Embedding | ReidError]) -> None:
+def _raise_if_the_service_is_at_fault(outcome: Sequence[NDArray[Any] | ReidError]) -> None:
     for entry in outcome:
         if isinstance(entry, ReidError) and entry.status >= 500:
             raise entry

@@ -137,7 +137,12 @@ def open_parts(
 def _open_shelf(settings: Settings, metrics: Metrics, embedder: Embedder | None) -> ModelShelf:
     def start(network: Embedder) -> Model:
         counted = CountedEmbedder(network, metrics.batch_images.observe)
-        batcher = Batcher(counted, max_batch=settings.max_batch, max_queue=settings.max_queue)
+        batcher = Batcher(
+            counted,
+            max_batch=settings.max_batch,
+            max_queue=settings.max_queue,
+            max_queue_seconds=settings.max_queue_seconds,
+        )
         limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
         intake = Intake(batcher, network.manifest, limits, settings.decode_threads, metrics)
         return Model(network.manifest, network.provider, batcher, intake)

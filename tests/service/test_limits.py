@@ -92,14 +92,15 @@ def test_a_full_queue_answers_503_and_recovers(start):
         busy.set()
         assert gate.wait(20)
 
-    with start(FakeEmbedder(fault=wait), max_batch=1, max_queue=2, max_images=2) as service:
+    limits = {"max_batch": 1, "max_queue": 2, "max_images": 2, "max_queue_seconds": 30}
+    with start(FakeEmbedder(fault=wait), **limits) as service:
         gate.clear()
         busy.clear()
         with ThreadPoolExecutor(2) as callers:
             first = callers.submit(service.search, ("a", CROP))
             assert busy.wait(20)
             second = callers.submit(service.search, ("b", CROP), ("c", CROP))
-            while service.parts.batcher.stats().queued < 2:
+            while service.parts.shelf.running.batcher.stats().queued < 2:
                 assert not second.done()
                 time.sleep(0.01)
             with httpx.Client(base_url=service.url) as other:
