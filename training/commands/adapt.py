@@ -14,8 +14,20 @@ def adapt(
     model: Annotated[
         Path, typer.Option(help="What to start from: exported model folder, run, or checkpoint.")
     ],
-    data: Annotated[Path, typer.Option(help="Your crops: a data set's folder or a manifest file.")],
     output: Annotated[Path, typer.Option(help="Folder of the run.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Your crops: a data set's folder or a manifest file.")
+    ] = None,
+    gallery: Annotated[
+        str | None,
+        typer.Option(
+            help="Instead of --data: the stored pictures of a running service's gallery, such as "
+            "http://127.0.0.1:8000/galleries/station; they are copied to OUTPUT-crops."
+        ),
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(envvar="REID_KEY", help="API key for --gallery.")
+    ] = None,
     pattern: Annotated[
         str | None,
         typer.Option(help="How the paths of a plain folder look, such as '{camera}/{name}'."),
@@ -49,7 +61,7 @@ def adapt(
     from training.adapt import adapt as run_adaptation
     from training.data import DataSource
 
-    source = DataSource(data, pattern=pattern, skip_bad=skip_bad)
+    source = DataSource(_crops(data, gallery, key, output), pattern=pattern, skip_bad=skip_bad)
     request = Request(model, source, output, rounds, learning_rate, share, seed)
     found = run_adaptation(request, torch_device(device), resume=resume)
     change = f"agreement {found.start:.3f} -> {found.agreement:.3f}"
@@ -57,3 +69,21 @@ def adapt(
         typer.echo(f"better than the start: {change}, round {found.best}: {found.checkpoint}")
     else:
         typer.echo(f"no better: nothing changed; the start model lies in {found.checkpoint}")
+
+
+def _crops(data: Path | None, gallery: str | None, key: str | None, output: Path) -> Path:
+    from training.gallery_crops import fetch_crops
+
+    match data, gallery:
+        case Path(), None:
+            return data
+        case None, str():
+            folder = output.with_name(f"{output.name}-crops")
+            fetched = fetch_crops(gallery, key, folder)
+            typer.echo(
+                f"{fetched.crops} pictures of people in {folder} (delete them when you are done), "
+                f"{fetched.without_picture} crops have none"
+            )
+            return fetched.manifest
+        case _:
+            raise typer.BadParameter("one of --data and --gallery is needed, not both")
