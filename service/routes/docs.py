@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from swagger_ui_bundle import (  # type: ignore[import-untyped]  # ships no types
     swagger_ui_path,
@@ -24,7 +24,6 @@ def install(app: FastAPI) -> None:
     """
     app.mount(f"/{_ASSETS}", StaticFiles(directory=swagger_ui_path), name="docs-assets")
     app.add_api_route("/docs", _page_of(app), include_in_schema=False)
-    app.add_api_route("/", _to_docs, include_in_schema=False, status_code=307)
     app.openapi = lambda: _schema_of(app)  # type: ignore[method-assign]  # FastAPI's own hook
 
 
@@ -41,10 +40,6 @@ def _page_of(app: FastAPI) -> Any:
         return page
 
     return docs
-
-
-def _to_docs() -> RedirectResponse:
-    return RedirectResponse("docs")
 
 
 def _schema_of(app: FastAPI) -> dict[str, Any]:

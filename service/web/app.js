@@ -1,0 +1,76 @@
+// Puts the page together: the views, the gallery in use, the caller.
+
+import { count } from "./format.js";
+import { all, choose, current, galleries, info, refresh, reset } from "./galleries.js";
+import { eraseCrops } from "./erase.js";
+import { h } from "./dom.js";
+import { identify, mountSession } from "./signin.js";
+import { labelCrops } from "./labels.js";
+import { load, mountBrowse, openBrowse } from "./browse.js";
+import { mountJobs, refreshJobs } from "./jobs.js";
+import { mountSearch, searchWith } from "./search.js";
+import { mountUpload } from "./upload.js";
+import { clearSelection, offer } from "./selection.js";
+import { guarded } from "./notices.js";
+
+const VIEWS = { search: "Search", gallery: "Gallery", add: "Add" };
+const gallery = document.getElementById("gallery-picker");
+
+function mount() {
+  mountSearch({ onGallery: () => { location.hash = "#gallery"; } });
+  mountBrowse(searchWith);
+  mountUpload(document.getElementById("upload"));
+  mountJobs();
+  mountSession(guarded(enter));
+  offer([
+    { label: "Search with these", scope: "search", kind: "primary small", run: (crops) => { clearSelection(); searchWith(crops); } },
+    { label: "These are…", scope: "write", kind: "small", run: (crops) => labelCrops(crops, changed) },
+    { label: "Erase…", scope: "write", kind: "small danger-quiet", run: (crops) => eraseCrops(crops, changed) },
+  ]);
+  gallery.addEventListener("change", () => choose(gallery.value));
+  galleries.addEventListener("change", drawPicker);
+  addEventListener("hashchange", () => route(true));
+  route(false);
+}
+
+async function enter() {
+  reset();
+  await identify();
+  await refresh();
+  route(false);
+}
+
+function changed() {
+  if (!document.getElementById("view-gallery").hidden) load();
+}
+
+/** Shows the view the address names; `#gallery?identity=0002` limits the gallery. */
+function route(moved) {
+  const [name, query] = location.hash.slice(1).split("?");
+  if (moved && !(name in VIEWS)) return; // the skip link
+  const view = name in VIEWS ? name : "search";
+  for (const one of Object.keys(VIEWS)) document.getElementById(`view-${one}`).hidden = one !== view;
+  for (const link of document.querySelectorAll("nav [data-view]")) {
+    if (link.dataset.view === view) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  document.title = `${VIEWS[view]} · HHCL-ReID`;
+  if (view === "gallery" && current()) openBrowse(new URLSearchParams(query).get("identity"));
+  if (view === "add") guarded(refreshJobs)();
+  if (moved) {
+    document.getElementById("main").focus({ preventScroll: true });
+    scrollTo(0, 0);
+  }
+}
+
+function drawPicker() {
+  gallery.replaceChildren(...all().map((one) => h("option", { value: one.name }, `${one.name} (${one.crops.toLocaleString()})`)));
+  gallery.disabled = all().length === 0;
+  if (current()) gallery.value = current().name;
+  const model = info()?.model;
+  const words = [info() && `version ${info().version}`, model?.name, current() && count(current().crops, "crop")];
+  document.getElementById("about").textContent = words.filter(Boolean).join(" · ");
+}
+
+mount();
+guarded(enter)();

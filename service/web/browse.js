@@ -1,0 +1,103 @@
+// What a gallery holds: its counts, its crops by page, and what can be done with them.
+
+import { at, call } from "./api.js";
+import { cropCard } from "./crops.js";
+import { button, field, h } from "./dom.js";
+import { eraseCrops } from "./erase.js";
+import { cameraChoice, timeChoice } from "./filters.js";
+import { count, duration, size, time } from "./format.js";
+import { changeGallery, newGallery } from "./gallery_form.js";
+import { current, galleries } from "./galleries.js";
+import { guarded } from "./notices.js";
+import { may, session } from "./session.js";
+
+const PAGE = 48;
+const place = document.getElementById("browse");
+const view = document.getElementById("view-gallery");
+let searchWith = null;
+let filters = null;
+let shown = null; // the gallery the filters belong to
+
+/** Builds the view. */
+export function mountBrowse(onSearch) {
+  searchWith = onSearch;
+  galleries.addEventListener("change", () => { drawAbout(); if (!view.hidden) openBrowse(); });
+  session.addEventListener("change", drawAbout);
+  drawAbout();
+}
+
+/** Shows the gallery in use; `identity` limits it to one person. */
+export function openBrowse(identity = null) {
+  if (!current()) return place.replaceChildren(h("p", { class: "empty" }, "There is no gallery to show."));
+  if (shown !== current().name || identity !== null) build(identity ?? "");
+  return load();
+}
+
+/** Reads the first page again. */
+export const load = guarded(async () => {
+  const grid = h("ul", { class: "crops", "aria-label": "Crops" });
+  filters.list.replaceChildren(grid);
+  await more(grid, null);
+});
+
+function build(identity) {
+  shown = current().name;
+  const name = h("input", { maxlength: "200", value: identity, placeholder: "any" });
+  const where = cameraChoice();
+  const when = timeChoice();
+  const list = h("div", {});
+  const form = h(
+    "form",
+    { class: "filters", "aria-label": "Filter", on: { submit: (event) => { event.preventDefault(); load(); } } },
+    h("fieldset", {}, h("legend", {}, "Person"), field("Identity", name)),
+    where.element,
+    when.element,
+    h("div", { class: "row" }, h("button", { type: "submit", class: "primary small" }, "Show"), button("Reset", () => { build(""); load(); }, "quiet small")),
+  );
+  filters = { name, where, when, list };
+  place.replaceChildren(h("details", { class: "more", open: identity !== "" }, h("summary", {}, "Filter"), form), list);
+}
+
+async function more(grid, cursor) {
+  const { since, until } = filters.when.values();
+  const query = { limit: PAGE, cursor, since, until, identities: filters.name.value.trim(), cameras: filters.where.values() };
+  filters.list.setAttribute("aria-busy", "true");
+  try {
+    const page = await call("GET", at("galleries", current().name, "crops"), { query });
+    const first = grid.children.length;
+    grid.append(...page.crops.map((crop) => cropCard(crop, { onPick: (one) => searchWith([one]) })));
+    const next = page.cursor ? button("Show more", guarded(() => { next.remove(); return more(grid, page.cursor); })) : null;
+    if (next) filters.list.append(next);
+    if (cursor) grid.children[first]?.querySelector("button").focus();
+    if (!grid.children.length) filters.list.replaceChildren(h("p", { class: "empty" }, "No crop is meant by this filter."));
+  } finally {
+    filters.list.removeAttribute("aria-busy");
+  }
+}
+
+function drawAbout() {
+  const gallery = current();
+  document.getElementById("gallery-actions").replaceChildren(
+    ...[
+      may("admin") && button("New gallery…", newGallery, "small"),
+      gallery && may("admin") && "store_crops" in gallery && button("Choices…", () => changeGallery(current()), "small"),
+      gallery && may("write") && button("Erase…", () => eraseCrops([], () => load(), { identity: filters?.name.value }), "small danger-quiet"),
+    ].filter(Boolean),
+  );
+  document.getElementById("gallery-title").textContent = gallery ? gallery.name : "Gallery";
+  document.getElementById("gallery-stats").replaceChildren(gallery ? stats(gallery) : "");
+}
+
+function stats(gallery) {
+  const rows = [
+    ["Crops", gallery.crops.toLocaleString()],
+    ["Identities", gallery.identities.toLocaleString()],
+    ["Cameras", Object.keys(gallery.cameras).length],
+    ["On disk", size(gallery.bytes_on_disk)],
+    "pictures" in gallery && ["Pictures", gallery.store_crops || gallery.pictures ? gallery.pictures.toLocaleString() : "not kept"],
+    gallery.keep_for && ["Erased after", duration(gallery.keep_for)],
+    gallery.oldest && ["Oldest", time(gallery.oldest)],
+    gallery.damaged && ["Damaged", count(gallery.damaged, "crop")],
+  ].filter(Boolean);
+  return h("dl", { class: "stats" }, rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+}

@@ -1,0 +1,67 @@
+// A crop as a card: its picture, who, where, when, and how sure.
+
+import { h, unseen } from "./dom.js";
+import { count, percent, time } from "./format.js";
+import { picture } from "./pictures.js";
+import { picker } from "./selection.js";
+
+/**
+ * @param {Object} crop A crop or match record.
+ * @param {{onPick: (crop: Object) => void, hue?: number|null, onGroup?: (crop: Object) => void}} options
+ *   `onPick` searches with the crop, `hue` is its identity's colour on the timeline.
+ */
+export function cropCard(crop, { onPick, hue = null, onGroup = null }) {
+  const name = crop.identity ?? "No identity";
+  const dot = hue === null ? null : h("span", { class: `dot hue-${hue}`, "aria-hidden": "true" });
+  return h(
+    "li",
+    { class: "crop", "data-crop": crop.crop_id },
+    h(
+      "button",
+      { type: "button", class: "open", title: crop.crop_id, on: { click: () => onPick(crop) } },
+      picture(crop.crop_id),
+      crop.rank ? h("span", { class: "rank" }, unseen("Rank "), crop.rank) : null,
+      unseen(`Search with ${crop.crop_id}: ${describe(crop)}`),
+      h("span", { class: "hover", "aria-hidden": "true" }, "Search with this one"),
+    ),
+    h(
+      "div",
+      { class: "facts" },
+      h("h3", { class: crop.identity ? "" : "none" }, dot, name, origin(crop)),
+      h("p", {}, crop.camera ?? "camera unknown"),
+      crop.timestamp === null ? null : h("p", { class: "when" }, time(crop.timestamp)),
+      crop.score === undefined ? null : certainty(crop),
+      crop.group_size > 1 && onGroup
+        ? h("button", { type: "button", class: "link", on: { click: () => onGroup(crop) } }, `${count(crop.group_size, "crop")} found`)
+        : null,
+    ),
+    picker(crop),
+  );
+}
+
+/** A crop in one line. */
+export function describe(crop) {
+  const who = crop.identity === null ? "no identity" : `identity ${crop.identity}`;
+  const where = crop.camera === null ? "camera unknown" : `camera ${crop.camera}`;
+  const sure = crop.probability === null || crop.probability === undefined ? null : `probability ${percent(crop.probability)}`;
+  return [who, where, time(crop.timestamp), sure].filter(Boolean).join(", ");
+}
+
+function origin(crop) {
+  const words = { cluster: "found by clustering", hand: "set by hand" };
+  const word = crop.identity !== null && words[crop.origin];
+  return word ? h("span", { class: "origin", title: `Identity ${word}` }, crop.origin === "hand" ? "by hand" : "clustered") : null;
+}
+
+function certainty({ score, probability }) {
+  const cosine = h("span", { class: "score", title: "Cosine of the two embeddings" }, unseen("score "), score.toFixed(2));
+  if (probability === null || probability === undefined) return h("p", { class: "certainty" }, cosine);
+  const bar = h("span", { class: "fill" });
+  bar.style.inlineSize = `${probability * 100}%`;
+  return h(
+    "div",
+    { class: "certainty" },
+    h("span", { class: "bar", "aria-hidden": "true" }, bar),
+    h("p", {}, h("strong", { title: "Probability, if right and wrong pairs were equally frequent" }, unseen("probability "), percent(probability)), cosine),
+  );
+}

@@ -1,0 +1,53 @@
+// A new gallery, and the choices of one that is there.
+
+import { at, call } from "./api.js";
+import { openDialog } from "./dialogs.js";
+import { checkbox, field, h } from "./dom.js";
+import { choose, refresh } from "./galleries.js";
+import { say } from "./notices.js";
+
+const DAY = 86400;
+
+/** Asks for a gallery's name and choices, and makes it. */
+export function newGallery() {
+  const name = h("input", { required: true, maxlength: "64", pattern: "[a-z0-9][a-z0-9_\\-]*", autocapitalize: "none", spellcheck: "false" });
+  const choices = optionFields({ store_crops: true });
+  openDialog({
+    title: "New gallery",
+    body: [field("Name", name, "1 to 64 of a–z, 0–9, _ and -."), choices.elements],
+    submit: "Create",
+    onSubmit: async () => {
+      await call("POST", "galleries", { json: { name: name.value, ...choices.values() } });
+      choose(name.value);
+      await refresh();
+      say(`Gallery ${name.value} is there`);
+    },
+  });
+}
+
+/** Asks for a gallery's choices, and changes them. */
+export function changeGallery(gallery) {
+  const choices = optionFields(gallery);
+  openDialog({
+    title: `Choices of ${gallery.name}`,
+    body: choices.elements,
+    submit: "Save",
+    onSubmit: async () => {
+      await call("PATCH", at("galleries", gallery.name), { json: choices.values() });
+      await refresh();
+      say("Saved");
+    },
+  });
+}
+
+function optionFields(given) {
+  const store = checkbox("Keep the pictures", { hint: "Off: only embeddings are stored, and results show a drawing instead." });
+  const join = checkbox("Let new crops join the nearest person", { hint: "Crops that come without an identity." });
+  const days = h("input", { type: "number", min: "0", step: "any", value: given.keep_for ? String(given.keep_for / DAY) : "" });
+  store.box.checked = Boolean(given.store_crops);
+  join.box.checked = Boolean(given.join);
+  return {
+    elements: [store.row, join.row, field("Erase crops after, in days", days, "Empty means never.")],
+    values: () => ({ store_crops: store.box.checked, join: join.box.checked, keep_for: days.value ? Number(days.value) * DAY : null }),
+  };
+}

@@ -1,0 +1,114 @@
+// Long work of the service: how far it is, what failed, cancel and resume.
+
+import { at, call } from "./api.js";
+import { button, h, newId } from "./dom.js";
+import { count, duration, time } from "./format.js";
+import { current, galleries, refresh } from "./galleries.js";
+import { guarded } from "./notices.js";
+import { may, session } from "./session.js";
+
+const EVERY = 700; // milliseconds between questions while something runs
+const SHOWN = 8;
+const KINDS = { import: "Import", cluster: "Grouping into persons", reembed: "New model" };
+const place = document.getElementById("jobs");
+const view = document.getElementById("view-add");
+const cards = new Map(); // job_id -> what shows it
+let timer = 0;
+let running = false;
+
+/** Follows the gallery in use. */
+export function mountJobs() {
+  galleries.addEventListener("change", () => { if (!view.hidden) refreshJobs(); });
+}
+
+/** Asks for the jobs, and goes on asking while one runs and the view is open. */
+export async function refreshJobs() {
+  clearTimeout(timer);
+  const gallery = current();
+  if (!gallery || !may("search")) return place.replaceChildren();
+  let answer = null;
+  try {
+    answer = await call("GET", "jobs", { query: { gallery: gallery.name } });
+  } catch (error) {
+    if (error.status === 404) return undefined;
+    throw error;
+  }
+  if (current()?.name !== gallery.name) return undefined;
+  draw(answer.jobs);
+  const busy = answer.jobs.some(alive);
+  if (running && !busy) await refresh();
+  running = busy;
+  if (busy && !view.hidden) timer = setTimeout(() => refreshJobs().catch(() => null), EVERY);
+  return undefined;
+}
+
+session.addEventListener("change", () => { cards.clear(); place.replaceChildren(); });
+
+function alive({ state }) {
+  return state === "queued" || state === "running";
+}
+
+function draw(jobs) {
+  const newest = [...jobs].sort((a, b) => b.created - a.created).slice(0, SHOWN);
+  const shown = newest.map((job) => {
+    if (!cards.has(job.job_id)) cards.set(job.job_id, card(job));
+    const one = cards.get(job.job_id);
+    one.update(job);
+    return one.element;
+  });
+  if (!shown.length) return place.replaceChildren();
+  const list = place.querySelector(".jobs");
+  const same = list && list.children.length === shown.length && shown.every((one, row) => list.children[row] === one);
+  if (same) return undefined; // leaves the focus where it is
+  return place.replaceChildren(h("h2", {}, "Jobs"), h("div", { class: "jobs" }, shown));
+}
+
+/** Built once, updated in place, so that the focus stays and nothing flickers. */
+function card(job) {
+  const id = newId("job");
+  const meter = h("progress", { max: 1, id });
+  const state = h("span", { class: "state" });
+  const words = h("p", { class: "hint" });
+  const failure = h("p", { class: "verdict", hidden: true });
+  const actions = h("div", { class: "row" });
+  let last = null;
+  const update = (now) => {
+    state.textContent = now.state;
+    state.className = `state ${now.state}`;
+    if (now.total) meter.value = Math.min(1, now.done / now.total);
+    else if (!alive(now)) meter.value = now.state === "done" ? 1 : 0;
+    meter.hidden = !alive(now);
+    words.textContent = sentence(now);
+    failure.hidden = !now.error;
+    failure.textContent = typeof now.error === "string" ? now.error : now.error?.detail ?? "";
+    if (last !== now.state + now.errors) actions.replaceChildren(...buttons(now));
+    last = now.state + now.errors;
+  };
+  const title = `${KINDS[job.kind] ?? job.kind}, ${time(job.created)}`;
+  const element = h("div", { class: "card job", "data-job": job.job_id }, h("div", { class: "between" }, h("label", { for: id }, title), state), meter, words, failure, actions);
+  return { element, update };
+}
+
+function sentence(job) {
+  const parts = [job.total ? `${job.done.toLocaleString()} of ${job.total.toLocaleString()}` : count(job.done, "item")];
+  parts.push(...Object.entries(job.counts).filter(([, number]) => number).map(([name, number]) => `${number.toLocaleString()} ${name}`));
+  if (alive(job) && job.rate) parts.push(`${job.rate < 10 ? job.rate.toFixed(1) : Math.round(job.rate)} a second`);
+  if (alive(job) && job.eta_seconds) parts.push(`about ${duration(job.eta_seconds)} left`);
+  return parts.join(" · ");
+}
+
+function buttons(job) {
+  const act = (word) => guarded(async () => { await call("POST", at("jobs", job.job_id, word)); await refreshJobs(); });
+  return [
+    alive(job) && may("write") && button("Cancel", act("cancel"), "quiet small"),
+    (job.state === "failed" || job.state === "cancelled") && may("write") && button("Resume", act("resume"), "small"),
+    job.errors > 0 && button(`Download ${count(job.errors, "error")}`, guarded(() => download(job)), "small quiet"),
+  ].filter(Boolean);
+}
+
+async function download(job) {
+  const blob = await call("GET", at("jobs", job.job_id, "errors"), { as: "blob" });
+  const href = URL.createObjectURL(blob);
+  h("a", { href, download: `errors-${job.job_id}.ndjson` }).click();
+  setTimeout(() => URL.revokeObjectURL(href), 10_000);
+}

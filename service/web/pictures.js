@@ -1,0 +1,79 @@
+// Stored pictures, fetched with the key when they come into sight; a drawing where there is none.
+
+import { at, call } from "./api.js";
+import { current } from "./galleries.js";
+import { h, s } from "./dom.js";
+import { session } from "./session.js";
+
+const KEPT = 400;
+const addresses = new Map(); // gallery and crop -> promise of a blob URL, oldest first
+const waiting = new WeakMap(); // element -> what loads its picture
+
+const sight = new IntersectionObserver(
+  (entries) => {
+    for (const { target, isIntersecting } of entries) {
+      if (!isIntersecting) continue;
+      sight.unobserve(target);
+      waiting.get(target)?.();
+    }
+  },
+  { rootMargin: "300px" },
+);
+
+session.addEventListener("change", () => {
+  for (const address of addresses.values()) address.then(URL.revokeObjectURL, () => null);
+  addresses.clear();
+});
+
+/** A box with a crop's picture, or a drawing where none is stored. It says nothing to screen
+ * readers: whoever shows it names the crop beside it. */
+export function picture(cropId, gallery = current()) {
+  const box = h("span", { class: "picture" }, placeholder());
+  if (gallery && gallery.pictures !== 0 && "pictures" in gallery) {
+    waiting.set(box, () => load(box, gallery.name, cropId));
+    sight.observe(box);
+  }
+  return box;
+}
+
+/** A box with a file the reader chose. */
+export function preview(url) {
+  return h("span", { class: "picture" }, h("img", { src: url, alt: "" }));
+}
+
+async function load(box, gallery, cropId) {
+  try {
+    const image = h("img", { src: await addressOf(gallery, cropId), alt: "", decoding: "async" });
+    await image.decode();
+    box.replaceChildren(image);
+  } catch {
+    box.title = "No picture is stored";
+  }
+}
+
+function addressOf(gallery, cropId) {
+  const name = `${gallery}/${cropId}`;
+  if (!addresses.has(name)) {
+    const path = at("galleries", gallery, "pictures", cropId);
+    const address = call("GET", path, { as: "blob" }).then(URL.createObjectURL);
+    address.catch(() => addresses.delete(name));
+    addresses.set(name, address);
+    if (addresses.size > KEPT) drop();
+  }
+  return addresses.get(name);
+}
+
+function drop() {
+  const [name, address] = addresses.entries().next().value;
+  addresses.delete(name);
+  address.then(URL.revokeObjectURL, () => null);
+}
+
+function placeholder() {
+  return s(
+    "svg",
+    { viewBox: "0 0 40 80", class: "placeholder", "aria-hidden": "true", preserveAspectRatio: "xMidYMid slice" },
+    s("circle", { cx: 20, cy: 21, r: 6.5 }),
+    s("path", { d: "M9 53c0-14 4-22 11-22s11 8 11 22l-4 1v19h-14v-19z" }),
+  );
+}

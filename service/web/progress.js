@@ -1,0 +1,22 @@
+// A progress bar with words.
+
+import { button, h, newId } from "./dom.js";
+
+/** A bar with a title; `set(share, words)` moves it. */
+export function bar(title, { onCancel = null } = {}) {
+  const id = newId("progress");
+  const meter = h("progress", { max: 1, id });
+  const words = h("p", { class: "hint" });
+  const element = h(
+    "div",
+    { class: "card job" },
+    h("div", { class: "between" }, h("label", { for: id }, title), onCancel ? button("Cancel", onCancel, "quiet small") : null),
+    meter,
+    words,
+  );
+  const set = (share, said = `${Math.round(share * 100)} %`) => {
+    meter.value = share;
+    words.textContent = said;
+  };
+  return { element, set };
+}

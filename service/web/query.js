@@ -1,0 +1,102 @@
+// The pictures to search with: files that were dropped, pasted or chosen, and crops of the gallery.
+
+import { button, h, newId } from "./dom.js";
+import { receive } from "./files.js";
+import { picture, preview } from "./pictures.js";
+
+const IMAGES = "image/jpeg,image/png,image/webp";
+
+/** Announces `change`: another set of pictures. */
+export const query = new EventTarget();
+
+let items = []; // {file, url} or {crop}
+let list = null;
+let zone = null;
+
+/** The pictures, in order. */
+export function queryItems() {
+  return items;
+}
+
+/** Adds files. What is no picture is sent all the same: the service says what is wrong with it. */
+export function addFiles(files) {
+  set([...items, ...[...files].map((file) => ({ file, url: URL.createObjectURL(file) }))]);
+}
+
+/** Replaces everything by crops of the gallery. */
+export function searchWithCrops(crops) {
+  set(crops.map((crop) => ({ crop })));
+}
+
+/** Takes every picture away. */
+export function clearQuery() {
+  set([]);
+}
+
+/** Builds the part of the form. */
+export function mountQuery(place, onGallery) {
+  const input = h("input", {
+    type: "file", accept: IMAGES, multiple: true, class: "unseen", id: newId("file"), tabindex: "-1", "aria-label": "Pictures",
+    on: { change: () => { addFiles(input.files); input.value = ""; } },
+  });
+  list = h("ul", { class: "query-list", "aria-label": "Pictures to search with" });
+  zone = h(
+    "div",
+    { class: "drop" },
+    h("p", {}, "Drop or paste pictures of a person"),
+    h(
+      "div",
+      { class: "row" },
+      button("Choose files", () => input.click(), "small", { "data-choose": "" }),
+      button("From the gallery", onGallery, "small quiet"),
+    ),
+    input,
+  );
+  place.append(list, zone);
+  receive(place.closest("form"), zone, addFiles);
+  document.addEventListener("paste", (event) => {
+    const files = event.clipboardData?.files ?? [];
+    if (files.length && !place.closest("section").hidden) {
+      event.preventDefault();
+      addFiles(files);
+    }
+  });
+}
+
+function set(next) {
+  for (const item of items) if (item.url && !next.includes(item)) URL.revokeObjectURL(item.url);
+  items = next;
+  list.replaceChildren(...items.map(entry));
+  list.hidden = items.length === 0;
+  zone.classList.toggle("slim", items.length > 0);
+  query.dispatchEvent(new Event("change"));
+}
+
+function entry(item) {
+  const name = nameOf(item);
+  const shown = item.crop ? picture(item.crop.crop_id) : preview(item.url);
+  return h(
+    "li",
+    {},
+    shown,
+    button("×", () => remove(item), "remove", { "aria-label": `Remove ${name}` }),
+    h("span", { class: "name", title: name }, name),
+  );
+}
+
+function remove(item) {
+  const place = items.indexOf(item);
+  set(items.filter((one) => one !== item));
+  const buttons = list.querySelectorAll("button");
+  (buttons[Math.min(place, buttons.length - 1)] ?? zone.querySelector("[data-choose]")).focus();
+}
+
+/** What a picture is called. */
+export function nameOf(item) {
+  return item.crop ? item.crop.crop_id : item.file.name || "pasted picture";
+}
+
+/** A picture of an item, for headings. */
+export function pictureOf(item) {
+  return item.crop ? picture(item.crop.crop_id) : preview(item.url);
+}

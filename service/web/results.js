@@ -1,0 +1,74 @@
+// The answer to a search: one part a query, ranked crops, and a timeline where times are known.
+
+import { cropCard } from "./crops.js";
+import { h } from "./dom.js";
+import { count, percent } from "./format.js";
+import { current } from "./galleries.js";
+import { nameOf, pictureOf } from "./query.js";
+import { hues, timeline } from "./timeline.js";
+
+/** Before the first search. */
+export function showNothing(place) {
+  const empty = current()?.crops === 0;
+  place.replaceChildren(
+    h(
+      "div",
+      { class: "empty" },
+      h("h2", {}, empty ? "This gallery is empty" : "Find the same person again"),
+      empty
+        ? h("p", {}, h("a", { href: "#add" }, "Add crops"), " first: an archive, a folder or single pictures.")
+        : h("p", {}, "Give one picture of a person, cut out as a detector does, and see where else they were."),
+    ),
+  );
+}
+
+/** While the service searches. */
+export function showWaiting(place) {
+  place.replaceChildren(h("ul", { class: "crops", "aria-label": "Searching" }, Array.from({ length: 8 }, () => h("li", { class: "crop skeleton" }))));
+}
+
+/** Shows an answer. `onPick` takes the crops to search with next. */
+export function showResults(place, answer, items, onPick) {
+  place.replaceChildren(...answer.results.map((entry) => part(entry, answer, items, onPick)));
+}
+
+function part(entry, answer, items, onPick) {
+  const asked = entry.images.map(({ index }) => items[index]).filter(Boolean);
+  return h(
+    "section",
+    { class: "answer" },
+    h(
+      "div",
+      { class: "asked" },
+      asked.slice(0, 4).map(pictureOf),
+      h("div", {}, h("h2", {}, title(entry)), h("p", { class: "hint" }, asked.map(nameOf).join(", "))),
+    ),
+    body(entry, answer, onPick),
+  );
+}
+
+function title({ status, matches }) {
+  if (status === "error") return "This picture cannot be used";
+  return status === "unknown" ? "Unknown person" : count(matches.length, "match", "matches");
+}
+
+function body(entry, answer, onPick) {
+  if (entry.status === "error") return h("p", { class: "verdict" }, entry.error.detail);
+  if (entry.status === "unknown") return h("p", { class: "verdict" }, unknown(entry.nearest, answer.min_score));
+  const colours = hues(entry.matches);
+  const options = { onPick: (crop) => onPick([crop]), onGroup: ({ identity }) => { location.hash = `#gallery?identity=${encodeURIComponent(identity)}`; } };
+  const cards = h("ol", { class: "crops" }, entry.matches.map((match) => cropCard(match, { ...options, hue: colours.get(match.identity) ?? null })));
+  const show = ({ crop_id: id }) => {
+    const card = [...cards.children].find((one) => one.dataset.crop === id);
+    card.querySelector("button").focus();
+    card.scrollIntoView({ block: "nearest" });
+  };
+  return [timeline(entry.matches, colours, show), cards].filter(Boolean);
+}
+
+function unknown(nearest, line) {
+  if (!nearest) return "No crop took part in this search: loosen cameras or time.";
+  const sure = nearest.probability === null ? "" : ` (probability ${percent(nearest.probability)})`;
+  const drawn = line === null ? "the threshold" : `the threshold of ${line.toFixed(2)}`;
+  return `Nobody reached ${drawn}. The nearest crop scored ${nearest.score.toFixed(2)}${sure}. Lower the threshold to see it.`;
+}
