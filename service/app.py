@@ -15,7 +15,7 @@ from service.embedder import Embedder
 from service.errors import ReidError
 from service.gallery.base import GalleryStore
 from service.parts import Parts, open_parts
-from service.routes import crops, docs, embed, galleries, ops, page, search
+from service.routes import crops, docs, embed, galleries, jobs, ops, page, search
 from service.routes.context import RequestContext
 from service.routes.problems import answer_error
 from service.settings import Settings
@@ -53,7 +53,7 @@ def create_app(
         redoc_url=None,
     )
     app.state.parts = parts
-    for module in (search, embed, galleries, crops, ops):
+    for module in (search, embed, galleries, crops, jobs, ops):
         app.include_router(module.router)
     docs.install(app)
     page.install(app)

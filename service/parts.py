@@ -18,9 +18,12 @@ from service.gallery.local import LocalGalleryStore
 from service.gallery.rules import model_mismatch
 from service.imaging import ImageLimits
 from service.intake import Intake
+from service.jobs.board import JobBoard
+from service.jobs.bridge import Bridge
 from service.metrics import CountedEmbedder, Metrics
 from service.model_shelf import Model, ModelShelf
 from service.onnx_embedder import OnnxEmbedder
+from service.runners import Runners
 from service.searcher import Searcher
 from service.settings import Settings
 
@@ -45,6 +48,7 @@ class Parts:
     store: GalleryStore
     searcher: Searcher
     enroller: Enroller
+    board: JobBoard
     metrics: Metrics
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
 
@@ -62,6 +66,7 @@ class Parts:
         """Run the network once and make sure that the default gallery exists."""
         await self.shelf.running.intake.probe()
         await asyncio.to_thread(self._provide_default_gallery)
+        await asyncio.to_thread(self.board.start, asyncio.get_running_loop())
         self.lifecycle.phase = "ready"
 
     async def check_ready(self) -> None:
@@ -79,6 +84,7 @@ class Parts:
     async def close(self) -> None:
         """Finish what is under way, then release threads and files."""
         self.lifecycle.phase = "draining"
+        await asyncio.to_thread(self.board.close)
         await self.shelf.close()
         await asyncio.to_thread(self.store.close)
 
@@ -117,12 +123,15 @@ def open_parts(
     metrics = Metrics()
     shelf = _open_shelf(settings, metrics, embedder)
     store = store or _open_store(settings)
+    enroller = Enroller(store, shelf)
+    bridge = Bridge(shelf.running.intake, enroller, metrics.observe_stage)
     parts = Parts(
         settings=settings,
         shelf=shelf,
         store=store,
         searcher=Searcher(store, shelf),
-        enroller=Enroller(store, shelf),
+        enroller=enroller,
+        board=JobBoard(settings.data, Runners(settings, store, shelf).run, bridge),
         metrics=metrics,
     )
     metrics.count_galleries(store)

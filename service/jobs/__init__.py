@@ -1,0 +1,1 @@
+"""Work that outlives its request: accepted, run in the background, followed, cancelled, resumed."""

@@ -1,0 +1,105 @@
+"""What a job is."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Kind = Literal["import", "cluster", "reembed"]
+State = Literal["queued", "running", "done", "failed", "cancelled"]
+
+UNFINISHED: frozenset[State] = frozenset({"queued", "running"})
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A job as it is asked for.
+
+    Attributes:
+        kind: which runner does it.
+        gallery: the gallery it works on; one job a gallery runs at a time.
+        spec: what the runner needs to know; any JSON object.
+        total: how many items there will be, where known.
+        idempotency_key: asking twice with the same key starts one job.
+        owner: key id of the caller, where there are keys.
+    """
+
+    kind: Kind
+    gallery: str
+    spec: dict[str, Any]
+    total: int | None = None
+    idempotency_key: str | None = None
+    owner: str | None = None
+
+    @property
+    def spec_text(self) -> str:
+        """The spec as JSON; equal specs give equal texts."""
+        return json.dumps(self.spec, sort_keys=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job at one moment.
+
+    Attributes:
+        job_id: unique.
+        order: what was asked.
+        state: where it stands.
+        created: when it was accepted, seconds since 1970-01-01 UTC.
+        counts: items by outcome, such as created, replaced, unchanged, failed.
+        total: how many items there will be, where known.
+        rate: items a second of late; 0 unless it runs.
+        started: when its latest run began.
+        finished: when it ended.
+        result: what the runner reports at the end.
+        error: why the job as a whole failed.
+        errors: items that failed by themselves; their reasons are kept beside the job.
+        cancelling: a cancel was asked for and the runner has not reached a safe point yet.
+    """
+
+    job_id: str
+    order: Order
+    state: State
+    created: float
+    counts: dict[str, int] = field(default_factory=dict)
+    total: int | None = None
+    rate: float = 0.0
+    started: float | None = None
+    finished: float | None = None
+    result: dict[str, Any] | None = None
+    error: str | None = None
+    errors: int = 0
+    cancelling: bool = False
+
+    @property
+    def done(self) -> int:
+        """Items that are behind it, whatever became of them."""
+        return sum(self.counts.values())
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """Seconds to the end at the present rate; None where that cannot be told."""
+        if self.state != "running" or self.total is None or self.rate <= 0.0:
+            return None
+        return max(self.total - self.done, 0) / self.rate
+
+
+@dataclass(frozen=True, slots=True)
+class ItemError:
+    """An item that failed, and why."""
+
+    item: str
+    reason: str
+
+
+class Interrupted(Exception):
+    """A runner has to leave at this safe point; never an error of its own."""
+
+
+class Cancelled(Interrupted):
+    """Somebody cancelled the job."""
+
+
+class Stopped(Interrupted):
+    """The service ends; the job runs again from its start at the next one."""

@@ -1,0 +1,94 @@
+"""From a job's thread to the event loop, where images are embedded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+from service.enroller import Enroller, Enrolment
+from service.errors import Overloaded, ReidError
+from service.gallery.base import Crop
+from service.intake import Embedding, Intake
+from service.stopwatch import Stopwatch
+from service.upload import Upload
+
+_Answer = TypeVar("_Answer")
+_LONGEST_WAIT = 5.0
+
+Pause = Callable[[float], None]
+
+
+class Bridge:
+    """Lets threads embed and enrol; where the service is overloaded they wait and ask again.
+
+    Args:
+        running: the running model's intake.
+        enroller: adds crops to galleries.
+        observe: takes the seconds of each stage.
+    """
+
+    def __init__(
+        self, running: Intake, enroller: Enroller, observe: Callable[[str, float], object]
+    ) -> None:
+        self._running = running
+        self._enroller = enroller
+        self._observe = observe
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Say which event loop the parts belong to; before anything else."""
+        self._loop = loop
+
+    def embed(
+        self, uploads: Sequence[Upload], pause: Pause, intake: Intake | None = None
+    ) -> list[Embedding | ReidError]:
+        """Embed uploads.
+
+        Args:
+            uploads: N files.
+            pause: waits some seconds between two tries; raises to give up.
+            intake: whose embeddings; the running model's if absent.
+
+        Returns:
+            N entries: a (D,) float32 unit row, or what is wrong with that file.
+
+        Raises:
+            Unavailable: the network failed for reasons that lie not in the images.
+        """
+        chosen = intake or self._running
+        return self._patiently(lambda: chosen.embed(uploads, self._stopwatch()), pause)
+
+    def enrol(
+        self, gallery: str, uploads: Sequence[Upload], crops: Sequence[Crop], pause: Pause
+    ) -> list[Enrolment]:
+        """Insert or replace crops by id, durable on return.
+
+        Args:
+            gallery: an existing gallery.
+            uploads: N image files.
+            crops: what is known of them; upload i shows crop i.
+            pause: waits some seconds between two tries; raises to give up.
+
+        Returns:
+            N outcomes in the order of the crops.
+
+        Raises:
+            ReidError: what :meth:`Enroller.enrol` raises, but for Overloaded.
+        """
+        outcome = self._patiently(
+            lambda: self._enroller.enrol(gallery, uploads, crops, self._stopwatch()), pause
+        )
+        return outcome.enrolments
+
+    def _patiently(self, ask: Callable[[], Coroutine[Any, Any, _Answer]], pause: Pause) -> _Answer:
+        if self._loop is None:
+            raise RuntimeError("the bridge is not attached to an event loop")
+        while True:
+            try:
+                return asyncio.run_coroutine_threadsafe(ask(), self._loop).result()
+            except Overloaded as error:
+                pause(min(error.retry_after, _LONGEST_WAIT))
+
+    def _stopwatch(self) -> Stopwatch:
+        return Stopwatch(self._observe)

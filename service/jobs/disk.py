@@ -1,0 +1,39 @@
+"""Files a job works with: their errors, and getting them onto the disk."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from service.errors import StorageFull, Unavailable
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn the system's errors into ours.
+
+    Args:
+        path: what is at work, for the message.
+
+    Raises:
+        StorageFull: the disk, or the share of it, is full.
+        Unavailable: any other failure.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise StorageFull(f"{path}: {error.strerror}") from error
+        raise Unavailable(f"{path}: {error.strerror}") from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
