@@ -78,8 +78,15 @@ class MatchRecord(CropRecord):
         description="k-reciprocal distance, smaller is closer; null unless re-ranked",
         examples=[0.21],
     )
+    identity_score: float | None = Field(
+        description="what ranks the identity: cosine of its best crop, or the mean of several; "
+        "null unless group_by=identity",
+        examples=[0.78],
+    )
     group_size: int | None = Field(
-        description="found crops of this identity; null unless group_by=identity", examples=[4]
+        description="crops of this identity that count: those found for identity_score=best, all "
+        "that pass the filter for mean and top3; null unless group_by=identity",
+        examples=[4],
     )
 
 
@@ -101,6 +108,7 @@ class SearchEntry(BaseModel):
     """The answer to one query."""
 
     images: list[QueryImage] = Field(description="the images that made this query")
+    crop_ids: list[str] = Field(description="the crops of the gallery that made this query")
     status: Literal["matched", "unknown", "error"] = Field(
         description="unknown: no crop reached min_score; error: the image could not be used"
     )
@@ -122,7 +130,8 @@ class SearchAnswer(BaseModel):
         examples=[{"decode": 1.9, "embed": 31.2, "query": 0.8, "total": 35.1}],
     )
     results: list[SearchEntry] = Field(
-        description="one an image, in order; combined: one, then the images that are unusable"
+        description="one an image, then one a crop id, in order; combined: one, then those that "
+        "are unusable"
     )
 
 

@@ -1,4 +1,4 @@
-"""A search from uploaded crops to ranked matches: the only place that knows the order.
+"""A search from pictures to ranked matches: the only place that knows the order.
 
 decode → embed → query → re-rank → group → draw the line at ``min_score``
 """
@@ -7,24 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
-
 from service.artifact import Calibration, Manifest
-from service.errors import InvalidInput, NotFound, ReidError, Unavailable
-from service.gallery.base import Crop, Filter, Gallery, GalleryStore, Hit
-from service.intake import Embedding, require_one_usable
-from service.kreciprocal import rerank
-from service.model_shelf import ModelShelf
+from service.errors import InvalidInput, ReidError
+from service.gallery.base import Crop, Filter, Gallery, GalleryStore
+from service.identities.scoring import IdentityScore
+from service.model_shelf import ModelShelf, OpenGallery
+from service.ranking import Candidate, Found, Ranking, find, group, rank
+from service.shots import Miss, Query, Shot, combined, one_each, require_one_shot, stored, uploaded
 from service.stopwatch import Stopwatch
 from service.upload import Upload
-
-GROUPED_CANDIDATES = 10_000
-"""Grouping by identity looks at no more than this many crops of the gallery."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +30,24 @@ class SearchOptions:
         gallery: name of the gallery.
         top_k: at most this many matches a query.
         where: which crops of the gallery take part.
+        crop_ids: stored crops of the gallery that are searched for, beside the uploads.
+        camera: which camera took the uploads, where known; a stored crop brings its own.
+        exclude_same_camera: leave out crops of the query's own camera.
         min_score: least cosine of a match; None takes the model's calibrated threshold.
         rerank_top: re-rank this many of the nearest crops by k-reciprocal neighbours; 0 does not.
-        group_by_identity: one match an identity, its best crop.
-        combine: all images show one person and make one query.
+        identity_score: one match an identity, ranked by this score; None: one match a crop.
+        combine: all pictures show one person and make one query.
     """
 
     gallery: str
     top_k: int
     where: Filter
+    crop_ids: tuple[str, ...] = ()
+    camera: str | None = None
+    exclude_same_camera: bool = False
     min_score: float | None = None
     rerank_top: int = 0
-    group_by_identity: bool = False
+    identity_score: IdentityScore | None = None
     combine: bool = False
 
 
@@ -61,7 +62,9 @@ class Match:
         probability: that both show the same identity, where the model is calibrated.
         rerank_distance: k-reciprocal distance, smaller is closer, where re-ranking was asked for
             and the crop was among the candidates.
-        group_size: found crops of this identity, where grouping was asked for.
+        identity_score: the score of its identity, where grouping was asked for.
+        group_size: crops of this identity that made the score: the found ones for ``best``, all
+            that pass the filter for ``mean`` and ``top3``.
     """
 
     rank: int
@@ -69,6 +72,7 @@ class Match:
     score: float
     probability: float | None
     rerank_distance: float | None
+    identity_score: float | None
     group_size: int | None
 
 
@@ -78,15 +82,17 @@ class SearchResult:
 
     Attributes:
         images: indices of the uploads that made the query.
-        status: ``unknown`` says that no crop reached ``min_score``; ``error`` that the upload
+        crop_ids: the stored crops that made it.
+        status: ``unknown`` says that no crop reached ``min_score``; ``error`` that the picture
             could not be used.
         matches: best first.
         nearest: the best cosine there was, whether or not it reached ``min_score``.
         nearest_probability: that it means the same identity, where the model is calibrated.
-        error: what is wrong with the upload.
+        error: what is wrong with the picture.
     """
 
     images: tuple[int, ...]
+    crop_ids: tuple[str, ...]
     status: Literal["matched", "unknown", "error"]
     matches: tuple[Match, ...] = ()
     nearest: float | None = None
@@ -130,19 +136,6 @@ class _Line:
         return None if self.calibration is None else self.calibration.probability(score)
 
 
-@dataclass(frozen=True, slots=True)
-class _Query:
-    images: tuple[int, ...]
-    embedding: Embedding
-
-
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    hit: Hit
-    rerank_distance: float | None = None
-    group_size: int | None = None
-
-
 class Searcher:
     """Answers searches.
 
@@ -161,80 +154,117 @@ class Searcher:
         """Find the crops of a gallery that show the same identity.
 
         Args:
-            uploads: image files, at least one.
+            uploads: image files; none where stored crops are searched for.
             options: what is asked for.
             stopwatch: measures the stages decode, embed, query and rerank.
 
         Returns:
-            One result an upload in their order; combined, one result for all usable uploads,
-            followed by one for each upload that is not.
+            One result a picture, uploads before stored crops, in their order; combined, one result
+            for all usable ones, followed by one for each that is not.
 
         Raises:
-            NotFound: no such gallery.
+            NotFound: no such gallery, or no such crop where it is the only picture.
             ModelMismatch: the service does not have the gallery's model.
-            InvalidInput: no upload is usable, or the combined ones cancel out.
+            InvalidInput: no picture is usable, or the combined ones cancel out.
             Unavailable: the queue is full, or crops vanished while they were being re-ranked.
         """
         opened = await asyncio.to_thread(self._shelf.open, self._store, options.gallery)
-        manifest = opened.model.manifest
-        line = _Line.of(options, manifest.calibration)
-        embeddings = await opened.model.intake.embed(uploads, stopwatch)
-        require_one_usable(uploads, embeddings)
-        queries = _combined(embeddings) if options.combine else _one_each(embeddings)
-        rows = np.stack([query.embedding for query in queries])
+        line = _Line.of(options, opened.model.manifest.calibration)
+        asked = await _ask(opened, uploads, options, stopwatch)
+        shots = require_one_shot(asked)
+        queries = [combined(shots)] if options.combine else one_each(shots)
+        ranking = Ranking(options.top_k, line.least, options.rerank_top, options.identity_score)
         with stopwatch.stage("query"):
-            found = await asyncio.to_thread(_nearest, opened.gallery, rows, options, line.least)
-        ranked = [[_Candidate(hit) for hit in hits] for hits in found]
+            found = await asyncio.to_thread(_find, opened.gallery, queries, options, ranking)
         if options.rerank_top:
             with stopwatch.stage("rerank"):
-                ranked = await asyncio.to_thread(
-                    _reranked, opened.gallery, rows, found, options.rerank_top
-                )
-        results = [
-            _result(query, candidates, options, line)
-            for query, candidates in zip(queries, ranked, strict=True)
+                ranked = await asyncio.to_thread(_rank, opened.gallery, queries, found, ranking)
+        else:
+            ranked = _rank(opened.gallery, queries, found, ranking)
+        answers = [
+            _result(query, one, candidates, options, line)
+            for query, one, candidates in zip(queries, found, ranked, strict=True)
         ]
-        results += _errors(embeddings)
-        if not options.combine:
-            results.sort(key=lambda result: result.images)
-        return SearchOutcome(manifest, line.min_score, results)
+        results = _in_order(asked, answers, combine=options.combine)
+        return SearchOutcome(opened.model.manifest, line.min_score, results)
 
 
-def _nearest(
-    gallery: Gallery, rows: Embedding, options: SearchOptions, least: float
-) -> list[list[Hit]]:
-    depth = max(options.top_k, options.rerank_top)
-    found = gallery.query(rows, depth, options.where)
-    if not options.group_by_identity:
-        return found
-    # One person's crops may fill the first ranks, so look deeper until top_k people are found.
-    while depth < GROUPED_CANDIDATES and any(
-        _may_hide_identities(hits, depth, least, options.top_k) for hits in found
-    ):
-        depth = min(4 * depth, GROUPED_CANDIDATES)
-        found = gallery.query(rows, depth, options.where)
-    return found
+async def _ask(
+    opened: OpenGallery, uploads: Sequence[Upload], options: SearchOptions, stopwatch: Stopwatch
+) -> list[Shot | Miss]:
+    """Every picture of the request, embedded."""
+    asked: list[Shot | Miss] = []
+    if uploads:
+        embeddings = await opened.model.intake.embed(uploads, stopwatch)
+        asked += uploaded(uploads, embeddings, options.camera)
+    if options.crop_ids:
+        crops = await asyncio.to_thread(stored, opened.gallery, options.crop_ids, options.camera)
+        asked += map(_with_camera, crops) if options.exclude_same_camera else crops
+    return asked
 
 
-def _reranked(
-    gallery: Gallery, rows: Embedding, found: Sequence[Sequence[Hit]], top: int
-) -> list[list[_Candidate]]:
-    return [_reranked_hits(gallery, row, hits, top) for row, hits in zip(rows, found, strict=True)]
+def _with_camera(shot: Shot | Miss) -> Shot | Miss:
+    if isinstance(shot, Miss) or shot.camera is not None:
+        return shot
+    name = f"crop {shot.crop_id!r}"
+    error = InvalidInput(f"{name} has no camera: exclude_same_camera needs camera")
+    return Miss(error, name, crop_id=shot.crop_id)
+
+
+def _in_order(
+    asked: Sequence[Shot | Miss], answers: Sequence[SearchResult], *, combine: bool
+) -> list[SearchResult]:
+    """Answers and errors in the order of the request; the answer of all comes first."""
+    if combine:
+        return [*answers, *(_error(entry) for entry in asked if isinstance(entry, Miss))]
+    waiting = iter(answers)
+    return [_error(entry) if isinstance(entry, Miss) else next(waiting) for entry in asked]
+
+
+def _rank(
+    gallery: Gallery, queries: Sequence[Query], found: Sequence[Found], ranking: Ranking
+) -> list[list[Candidate]]:
+    return [rank(gallery, query, one, ranking) for query, one in zip(queries, found, strict=True)]
+
+
+def _find(
+    gallery: Gallery, queries: Sequence[Query], options: SearchOptions, ranking: Ranking
+) -> list[Found]:
+    """What each query finds; queries with the same filter are asked together."""
+    found: dict[int, Found] = {}
+    wheres = [_where(query, options) for query in queries]
+    for where in dict.fromkeys(wheres):
+        asked = [index for index, own in enumerate(wheres) if own == where]
+        answers = find(gallery, [queries[index] for index in asked], where, ranking)
+        found.update(zip(asked, answers, strict=True))
+    return [found[index] for index in range(len(queries))]
+
+
+def _where(query: Query, options: SearchOptions) -> Filter:
+    """Which crops may answer a query."""
+    if not options.exclude_same_camera:
+        return options.where
+    if query.camera is None:
+        raise InvalidInput(
+            "combine and exclude_same_camera together need images and crops of one camera"
+        )
+    return replace(options.where, not_camera=query.camera)
 
 
 def _result(
-    query: _Query, candidates: Sequence[_Candidate], options: SearchOptions, line: _Line
+    query: Query, found: Found, candidates: Sequence[Candidate], options: SearchOptions, line: _Line
 ) -> SearchResult:
-    nearest = max((candidate.hit.score for candidate in candidates), default=None)
+    nearest = max((hit.score for hit in found.hits), default=None)
     matching = [candidate for candidate in candidates if candidate.hit.score >= line.least]
-    if options.group_by_identity:
-        matching = _grouped(matching)
+    if options.identity_score is not None:
+        matching = group(matching, found, options.identity_score)
     matches = tuple(
         _match(rank, candidate, line)
         for rank, candidate in enumerate(matching[: options.top_k], start=1)
     )
     return SearchResult(
-        images=query.images,
+        images=tuple(shot.image for shot in query.shots if shot.image is not None),
+        crop_ids=tuple(shot.crop_id for shot in query.shots if shot.crop_id is not None),
         status="matched" if matches else "unknown",
         matches=matches,
         nearest=nearest,
@@ -242,7 +272,7 @@ def _result(
     )
 
 
-def _match(rank: int, candidate: _Candidate, line: _Line) -> Match:
+def _match(rank: int, candidate: Candidate, line: _Line) -> Match:
     score = candidate.hit.score
     return Match(
         rank=rank,
@@ -250,67 +280,12 @@ def _match(rank: int, candidate: _Candidate, line: _Line) -> Match:
         score=score,
         probability=line.probability(score),
         rerank_distance=candidate.rerank_distance,
+        identity_score=candidate.identity_score,
         group_size=candidate.group_size,
     )
 
 
-def _one_each(embeddings: Sequence[Embedding | ReidError]) -> list[_Query]:
-    return [
-        _Query((index,), embedding)
-        for index, embedding in enumerate(embeddings)
-        if not isinstance(embedding, ReidError)
-    ]
-
-
-def _combined(embeddings: Sequence[Embedding | ReidError]) -> list[_Query]:
-    queries = _one_each(embeddings)
-    mean = np.mean([query.embedding for query in queries], axis=0)
-    length = float(np.linalg.norm(mean))
-    if length < 1e-6:
-        raise InvalidInput("combine: the embeddings of these images cancel each other out")
-    images = tuple(index for query in queries for index in query.images)
-    return [_Query(images, (mean / length).astype(np.float32))]
-
-
-def _errors(embeddings: Sequence[Embedding | ReidError]) -> list[SearchResult]:
-    return [
-        SearchResult((index,), "error", error=entry)
-        for index, entry in enumerate(embeddings)
-        if isinstance(entry, ReidError)
-    ]
-
-
-def _reranked_hits(
-    gallery: Gallery, row: Embedding, hits: Sequence[Hit], top: int
-) -> list[_Candidate]:
-    """The first ``top`` hits by k-reciprocal distance, then the others as they were."""
-    head, tail = hits[:top], hits[top:]
-    if not head:
-        return []
-    try:
-        rows = gallery.embeddings([hit.crop.crop_id for hit in head])
-    except NotFound as error:
-        raise Unavailable("crops were deleted while they were being re-ranked") from error
-    distances = rerank(row[None], rows)[0]
-    order = np.argsort(distances, kind="stable")
-    closest = [_Candidate(head[index], float(distances[index])) for index in order]
-    return closest + [_Candidate(hit) for hit in tail]
-
-
-def _may_hide_identities(hits: Sequence[Hit], depth: int, least: float, wanted: int) -> bool:
-    if len(hits) < depth or hits[-1].score < least:
-        return False
-    return len({_group_key(hit.crop) for hit in hits}) < wanted
-
-
-def _grouped(candidates: Sequence[_Candidate]) -> list[_Candidate]:
-    """The first candidate of every identity; a crop without one stands for itself."""
-    sizes = Counter(_group_key(candidate.hit.crop) for candidate in candidates)
-    first: dict[tuple[bool, str], _Candidate] = {}
-    for candidate in candidates:
-        first.setdefault(_group_key(candidate.hit.crop), candidate)
-    return [replace(candidate, group_size=sizes[key]) for key, candidate in first.items()]
-
-
-def _group_key(crop: Crop) -> tuple[bool, str]:
-    return (True, crop.identity) if crop.identity is not None else (False, crop.crop_id)
+def _error(miss: Miss) -> SearchResult:
+    images = () if miss.image is None else (miss.image,)
+    crop_ids = () if miss.crop_id is None else (miss.crop_id,)
+    return SearchResult(images, crop_ids, "error", error=miss.error)

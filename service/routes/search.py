@@ -43,11 +43,14 @@ async def search(
 ) -> SearchAnswer:
     """Find the crops of a gallery that show the same people.
 
-    Send one or many images. Each is answered on its own, unless `combine` says that all show one
-    person. An unusable image among others is one `error` entry; where none is usable the request
-    is refused. `unknown` means that no crop reached `min_score`; `nearest` tells how close it was.
+    Send images, or name crops of the gallery by `crop_ids`, which are left out of their own
+    answers. Each is answered on its own, unless `combine` says that all show one person. An
+    unusable one among others is one `error` entry; where none is usable the request is refused.
+    `unknown` means that no crop reached `min_score`; `nearest` tells how close it was.
     """
     uploads = await read_uploads(form.images, parts)
+    if (count := len(uploads) + len(form.crop_ids)) > (most := parts.settings.max_images):
+        raise TooLarge(f"{count} images and crops: at most {most} are allowed in one request")
     options = _options(form, parts.settings.top_k)
     outcome = await parts.searcher.search(uploads, options, stopwatch)
     return SearchAnswer(
@@ -64,9 +67,12 @@ def _options(form: SearchForm, default_top_k: int) -> SearchOptions:
         gallery=form.gallery,
         top_k=form.top_k or default_top_k,
         where=form.where,
+        crop_ids=tuple(form.crop_ids),
+        camera=form.camera,
+        exclude_same_camera=form.exclude_same_camera,
         min_score=form.min_score,
         rerank_top=form.rerank_top if form.rerank else 0,
-        group_by_identity=form.group_by == "identity",
+        identity_score=form.identity_score if form.group_by == "identity" else None,
         combine=form.combine,
     )
 
@@ -75,6 +81,7 @@ def _entry(result: SearchResult, uploads: Sequence[Upload]) -> SearchEntry:
     nearest = result.nearest
     return SearchEntry(
         images=[QueryImage(index=index, file=uploads[index].file) for index in result.images],
+        crop_ids=list(result.crop_ids),
         status=result.status,
         matches=[_match(match) for match in result.matches],
         nearest=None
@@ -91,5 +98,6 @@ def _match(match: Match) -> MatchRecord:
         score=match.score,
         probability=match.probability,
         rerank_distance=match.rerank_distance,
+        identity_score=match.identity_score,
         group_size=match.group_size,
     )

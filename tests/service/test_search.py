@@ -268,10 +268,10 @@ def test_a_wrong_field_is_named(service, people, field, value):
     assert field in answer.json()["detail"]
 
 
-def test_images_are_required(service):
+def test_a_picture_to_search_for_is_required(service):
     answer = service.http.post("/search", data={"top_k": 1})
-    assert answer.status_code == 422
-    assert answer.json()["errors"][0]["field"] == "images"
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")
+    assert "images or crop_ids are needed" in answer.json()["detail"]
 
 
 def test_embed_answers_unit_embeddings(service):
