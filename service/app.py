@@ -57,12 +57,7 @@ def create_app(
         app.include_router(module.router)
     docs.install(app)
     page.install(app)
-    app.add_middleware(
-        RequestContext,
-        max_bytes=settings.max_request_bytes,
-        max_requests=settings.max_requests,
-        metrics=parts.metrics,
-    )
+    app.add_middleware(RequestContext, settings=settings, metrics=parts.metrics)
     for error in (ReidError, RequestValidationError, HTTPException):
         app.add_exception_handler(error, answer_error)
     return app

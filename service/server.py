@@ -7,16 +7,23 @@ import os
 import signal
 import socket
 import sys
+from functools import partial
 from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
 from service.app import create_app
+from service.connections import Connection, ConnectionLimits
 from service.errors import Unavailable
 from service.settings import Settings, unknown_variables
 
 log = logging.getLogger(__name__)
+
+_HEAD_BYTES = 16 * 1024
+_HEAD_SECONDS = 10.0
+_KEEP_ALIVE_SECONDS = 30
+_SPARE_CONNECTIONS = 64  # idle ones, and those that are being refused
 
 
 def serve(settings: Settings) -> None:
@@ -81,19 +88,39 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    """How Uvicorn serves the app.
+
+    Args:
+        app: what answers.
+        settings: every setting.
+
+    Returns:
+        The configuration, with bounds on what connections cost.
+    """
+    limits = ConnectionLimits(
+        connections=2 * settings.max_requests + _SPARE_CONNECTIONS,
+        head_seconds=min(_HEAD_SECONDS, settings.receive_seconds),
+        write_seconds=settings.receive_seconds,
+    )
+    return uvicorn.Config(
+        app,
+        http=partial(Connection, limits),  # type: ignore[arg-type]  # Uvicorn only calls it
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        h11_max_incomplete_event_size=_HEAD_BYTES,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=settings.drain_seconds,
+    )
+
+
 class _Server(uvicorn.Server):
     """Uvicorn, which tells the app when it starts to drain and ends with status 0 after it."""
 
     def __init__(self, app: FastAPI, settings: Settings) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=settings.drain_seconds,
-            )
-        )
+        super().__init__(server_config(app, settings))
         self._lifecycle = app.state.parts.lifecycle
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:

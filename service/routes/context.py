@@ -1,4 +1,4 @@
-"""What every request gets: an id, a size limit, a line in the log, a count."""
+"""What every request gets: an id, limits, a line in the log, a count."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ import logging
 import re
 import time
 import uuid
+from collections.abc import Callable
 from urllib.parse import quote
 
 from fastapi import Request
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.departure import announce
 from service.errors import Overloaded
 from service.metrics import Metrics
 from service.routes.problems import answer_error
+from service.routes.receiving import BodyLimits, Incoming
+from service.settings import Settings
 
 log = logging.getLogger("service.requests")
 
@@ -25,23 +28,26 @@ _ALWAYS_ADMITTED = frozenset({"/livez", "/readyz", "/metrics"})
 _NO_ROUTE = "unknown"  # one label for all paths nobody serves, however many are tried
 
 
+_IMPORT = re.compile(r"/galleries/[^/]+/imports")
+_PATIENCE = 1.0  # seconds a client may be silent before its place can go to another
+_CLIENT_LEFT = 499  # nginx's word for it; appears in log and metrics, and is sent to nobody
+
+
 class RequestContext:
     """ASGI middleware around the whole app.
 
     Args:
         app: what answers.
-        max_bytes: largest request body.
-        max_requests: requests answered at the same time, probes and metrics apart; together the
-            two bound what uploads take of memory and disk.
+        settings: the limits. Size and number of requests together bound what uploads take of
+            memory and disk; probes and metrics are answered however many there are.
         metrics: where requests are counted.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int, max_requests: int, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
         self._app = app
-        self._max_bytes = max_bytes
-        self._max_requests = max_requests
+        self._settings = settings
         self._metrics = metrics
-        self._running = 0
+        self._running: set[Incoming] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection's request."""
@@ -51,22 +57,37 @@ class RequestContext:
         start = time.perf_counter()
         request_id = _request_id(Headers(scope=scope).get(HEADER))
         scope.setdefault("state", {})["request_id"] = request_id
-        answer = _Answer(send, request_id)
-        self._running += 1
+        answer = _Answer(send, request_id, lambda: self._running.discard(incoming))
+        incoming = Incoming(receive, scope, self._body_limits(scope), lambda: answer.status > 0)
+        announce(incoming.departure)
         try:
             self._admit(scope["path"])
-            await self._app(scope, _limited(receive, scope, self._max_bytes), answer.send)
+            self._running.add(incoming)
+            await self._app(scope, incoming.receive, answer.send)
         except Exception as error:
             if answer.status:  # too late for a problem body: the connection has to break
                 raise
             await answer_error(Request(scope), error)(scope, receive, answer.send)
         finally:
-            self._running -= 1
-            self._report(scope, answer.status, request_id, time.perf_counter() - start)
+            self._running.discard(incoming)
+            incoming.close()
+            status = _CLIENT_LEFT if incoming.departure.done() else answer.status
+            self._report(scope, status, request_id, time.perf_counter() - start)
+
+    def _body_limits(self, scope: Scope) -> BodyLimits:
+        settings = self._settings
+        imports = scope["method"] == "POST" and _IMPORT.fullmatch(scope["path"])
+        size = settings.max_import_bytes if imports else settings.max_request_bytes
+        return BodyLimits(size, settings.receive_seconds)
 
     def _admit(self, path: str) -> None:
-        if self._running > self._max_requests and path not in _ALWAYS_ADMITTED:
-            raise Overloaded(f"{self._max_requests} requests are being answered already")
+        most = self._settings.max_requests
+        if len(self._running) < most or path in _ALWAYS_ADMITTED:
+            return
+        slowest = max(self._running, key=lambda incoming: incoming.silent_seconds)
+        if slowest.silent_seconds < _PATIENCE:
+            raise Overloaded(f"{most} requests are being answered already")
+        slowest.give_up()
 
     def _report(self, scope: Scope, status: int, request_id: str, seconds: float) -> None:
         method, route = scope["method"], _route(scope)
@@ -81,9 +102,10 @@ class RequestContext:
 
 
 class _Answer:
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, request_id: str, ended: Callable[[], object]) -> None:
         self._send = send
         self._request_id = request_id
+        self._ended = ended
         self.status = 0
 
     async def send(self, message: Message) -> None:
@@ -91,6 +113,8 @@ class _Answer:
             self.status = message["status"]
             MutableHeaders(scope=message)[HEADER] = self._request_id
         await self._send(message)
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            self._ended()  # now: the client may send its next request before our task ends
 
 
 def _request_id(given: str | None) -> str:
@@ -99,28 +123,3 @@ def _request_id(given: str | None) -> str:
 
 def _route(scope: Scope) -> str:
     return str(getattr(scope.get("route"), "path", _NO_ROUTE)).replace(":path}", "}")
-
-
-def _limited(receive: Receive, scope: Scope, max_bytes: int) -> Receive:
-    announced = Headers(scope=scope).get("Content-Length", "")
-    read = 0
-
-    async def limited() -> Message:
-        nonlocal read
-        message = await receive()
-        read += len(message.get("body", b""))
-        if read > max_bytes or (announced.isdecimal() and int(announced) > max_bytes):
-            await _discard(receive, message, max_bytes)
-            raise HTTPException(413, f"the request body exceeds {max_bytes:,} bytes")
-        return message
-
-    return limited
-
-
-async def _discard(receive: Receive, message: Message, max_bytes: int) -> None:
-    # A client that only writes would meet a reset connection instead of our answer, so what is
-    # under way is read and thrown away, within bounds.
-    discarded = 0
-    while message.get("more_body") and discarded <= max_bytes:
-        message = await receive()
-        discarded += len(message.get("body", b""))

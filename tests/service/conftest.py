@@ -16,7 +16,7 @@ import uvicorn
 
 from service.app import create_app
 from service.parts import Parts
-from service.server import bind, url_of
+from service.server import bind, server_config, url_of
 from service.settings import Settings
 from service.testing import FakeEmbedder, solid
 
@@ -64,11 +64,10 @@ class Service:
 @contextmanager
 def running(data: Path, embedder: FakeEmbedder | None = None, **settings: Any) -> Iterator[Service]:
     """A service in a thread, for as long as the block runs."""
-    app = create_app(
-        Settings(data=data, device="cpu", **settings), embedder=embedder or FakeEmbedder()
-    )
+    chosen = Settings(data=data, device="cpu", **settings)
+    app = create_app(chosen, embedder=embedder or FakeEmbedder())
     with bind("127.0.0.1", 0) as listener:
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+        server = uvicorn.Server(server_config(app, chosen))
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         service = Service(url_of(listener), app.state.parts)
