@@ -11,12 +11,26 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from service.access.gate import Gate
 from service.embedder import Embedder
 from service.errors import ReidError
 from service.gallery.base import GalleryStore
 from service.parts import Parts, open_parts
-from service.routes import crops, docs, embed, galleries, jobs, ops, page, search
+from service.routes import (
+    audit,
+    crops,
+    docs,
+    embed,
+    galleries,
+    jobs,
+    keys,
+    ops,
+    page,
+    search,
+)
+from service.routes.access import guard
 from service.routes.context import RequestContext
+from service.routes.headers import add_headers
 from service.routes.problems import answer_error
 from service.settings import Settings
 
@@ -53,11 +67,19 @@ def create_app(
         redoc_url=None,
     )
     app.state.parts = parts
-    for module in (search, embed, galleries, crops, jobs, ops):
+    app.state.gate = Gate(settings.data, settings.requests_per_minute, settings.audit_days)
+    for module in (search, embed, galleries, crops, jobs, keys, audit, ops):
         app.include_router(module.router)
     docs.install(app)
     page.install(app)
-    app.add_middleware(RequestContext, settings=settings, metrics=parts.metrics)
+    guard(app, app.state.gate, settings)
+    app.add_middleware(
+        RequestContext,
+        max_bytes=settings.max_request_bytes,
+        max_requests=settings.max_requests,
+        metrics=parts.metrics,
+    )
+    add_headers(app, settings)
     for error in (ReidError, RequestValidationError, HTTPException):
         app.add_exception_handler(error, answer_error)
     return app
@@ -78,4 +100,5 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
     finally:
         await parts.close()
+        app.state.gate.close()
         log.info("drained")

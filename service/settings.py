@@ -114,6 +114,9 @@ class Settings(BaseSettings):
         ge=1,
         description="requests a minute of one key that does not say otherwise; beyond it 429",
     )
+    audit_days: int = Field(
+        default=90, ge=1, description="days the audit log is kept; older ones are removed"
+    )
     cors_origins: list[str] = Field(
         default=[],
         description="origins whose pages may call the service, as a JSON list; none by default",

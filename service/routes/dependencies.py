@@ -6,9 +6,12 @@ from typing import Annotated
 
 from fastapi import Depends, Request, UploadFile
 
+from service.access.caller import Caller
+from service.access.gate import Gate
 from service.artifact import Manifest
 from service.errors import TooLarge
 from service.parts import Parts
+from service.routes.access import AuditNote
 from service.schemas import ModelName
 from service.stopwatch import Stopwatch
 from service.upload import Upload
@@ -25,8 +28,29 @@ def stopwatch_of(parts: Annotated[Parts, Depends(parts_of)]) -> Stopwatch:
     return Stopwatch(parts.metrics.observe_stage)
 
 
+def gate_of(request: Request) -> Gate:
+    """Keys, limits and the audit log."""
+    gate: Gate = request.app.state.gate
+    return gate
+
+
+def caller_of(request: Request) -> Caller:
+    """Who is asking; a route whose gallery is not in its path asks them for it."""
+    caller: Caller = request.state.caller
+    return caller
+
+
+def audit_of(request: Request) -> AuditNote:
+    """What this route tells the audit log."""
+    note: AuditNote = request.state.audit
+    return note
+
+
 PartsOf = Annotated[Parts, Depends(parts_of)]
 StopwatchOf = Annotated[Stopwatch, Depends(stopwatch_of)]
+GateOf = Annotated[Gate, Depends(gate_of)]
+CallerOf = Annotated[Caller, Depends(caller_of)]
+AuditOf = Annotated[AuditNote, Depends(audit_of)]
 
 
 async def read_uploads(files: Sequence[UploadFile], parts: Parts) -> list[Upload]:

@@ -1,0 +1,65 @@
+"""Who is asking, and what they may do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from service.errors import Forbidden
+
+Scope = Literal["open", "search", "write", "admin"]
+SCOPES: tuple[Scope, ...] = ("open", "search", "write", "admin")  # each includes those before it
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whoever sent a request.
+
+    Attributes:
+        key_id: the key that was sent; None without one.
+        scope: the most they may do.
+        galleries: the only galleries they may touch; None for all.
+    """
+
+    key_id: str | None
+    scope: Scope
+    galleries: frozenset[str] | None = None
+
+    def allows(self, scope: Scope) -> bool:
+        """Whether the caller's scope includes another."""
+        return SCOPES.index(self.scope) >= SCOPES.index(scope)
+
+    def sees(self, gallery: str | None) -> bool:
+        """Whether a gallery is one of the caller's; ``None`` belongs to no gallery."""
+        return self.galleries is None or gallery in self.galleries
+
+    def require_scope(self, scope: Scope) -> None:
+        """Make sure that the caller's scope includes another.
+
+        Raises:
+            Forbidden: it does not.
+        """
+        if not self.allows(scope):
+            raise Forbidden(f"this needs a key of scope {scope}; this key's is {self.scope}")
+
+    def require_gallery(self, gallery: str | None) -> None:
+        """Make sure that the caller may touch a gallery, whether it exists or not.
+
+        Raises:
+            Forbidden: the key is bound to others.
+        """
+        if not self.sees(gallery):
+            raise Forbidden(f"this key is not for gallery {gallery!r}")
+
+    def require_every_gallery(self) -> None:
+        """Make sure that the caller is bound to no gallery.
+
+        Raises:
+            Forbidden: the key is bound to some.
+        """
+        if self.galleries is not None:
+            raise Forbidden("this needs a key for all galleries; this one is bound to some")
+
+
+EVERYONE = Caller(key_id=None, scope="admin")  # while there are no keys
+NOBODY = Caller(key_id=None, scope="open", galleries=frozenset())  # no key sent, though there are

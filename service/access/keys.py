@@ -1,0 +1,348 @@
+"""API keys in one SQLite file, shared by every service and command line of a data folder."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import logging
+import os
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, cast
+
+from service.access.caller import Caller, Scope
+from service.access.new_key import NewKey
+from service.errors import NotFound, StorageFull, Unauthorized, Unavailable
+
+FILE = "access.sqlite3"
+SCHEMA_VERSION = 1
+_PREFIX = "reid"
+_SECRET_BYTES = 32
+_BUSY_SECONDS = 5.0
+_log = logging.getLogger(__name__)
+
+_SCHEMA = f"""
+CREATE TABLE keys (
+    key_id TEXT PRIMARY KEY,
+    label TEXT NOT NULL,
+    scope TEXT NOT NULL CHECK (scope IN ('search', 'write', 'admin')),
+    galleries TEXT,
+    requests_per_minute INTEGER,
+    created REAL NOT NULL,
+    expires REAL,
+    revoked REAL,
+    last_used REAL,
+    salt BLOB NOT NULL,
+    digest BLOB NOT NULL
+) STRICT;
+PRAGMA user_version = {SCHEMA_VERSION};
+"""
+_COLUMNS = (
+    "key_id, label, scope, galleries, requests_per_minute, created, expires, revoked, last_used"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What is known of a key; its secret is not.
+
+    Attributes:
+        key_id: names the key, in its text, the audit log and the listings.
+        label: what it is for.
+        scope: the most it allows.
+        galleries: the only galleries it is for; None for all.
+        requests_per_minute: its own limit; None for the setting's.
+        created: seconds since 1970-01-01 UTC, as the three times that follow.
+        expires: when it ends; None for never.
+        revoked: when it was revoked.
+        last_used: to the hour; None if never.
+    """
+
+    key_id: str
+    label: str
+    scope: Scope
+    galleries: frozenset[str] | None
+    requests_per_minute: int | None
+    created: float
+    expires: float | None
+    revoked: float | None
+    last_used: float | None
+
+    @property
+    def caller(self) -> Caller:
+        """Who sends this key."""
+        return Caller(self.key_id, self.scope, self.galleries)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    key: Key | None
+    salt: bytes
+    digest: bytes
+
+
+# Met by whoever names a key that is not there, so that the comparison is the same.
+_NO_KEY: Final = _Stored(None, bytes(16), bytes(32))
+
+
+class KeyStore:
+    """The keys of a data folder. The first key creates the file; while there is none, all is open.
+
+    Revoked and expired keys stay listed, so the folder never falls back to being open.
+
+    Args:
+        path: the file, existing or not.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._reader: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
+        self._version = -1
+        self._stored: Mapping[str, _Stored] = {}
+
+    def configured(self) -> bool:
+        """Whether a key was ever made here.
+
+        Raises:
+            Unavailable: the file is damaged, of a newer version, or has gone.
+        """
+        with self._lock:
+            self._refresh()
+            return self._file is not None
+
+    def authenticate(self, text: str) -> Key:
+        """Find the key of a text.
+
+        Args:
+            text: ``reid_<key_id>_<secret>``, or anything.
+
+        Returns:
+            The key.
+
+        Raises:
+            Unauthorized: there is none, it has expired, or it was revoked.
+            Unavailable: the file cannot be read.
+        """
+        key_id, secret = _split(text)
+        with self._lock:
+            self._refresh()
+            stored = self._stored.get(key_id, _NO_KEY)
+        same = hmac.compare_digest(_digest(stored.salt, secret), stored.digest)
+        if stored.key is None or not same:
+            raise Unauthorized("no such key")
+        if stored.key.revoked is not None:
+            raise Unauthorized(f"key {key_id} was revoked")
+        if stored.key.expires is not None and stored.key.expires <= time.time():
+            raise Unauthorized(f"key {key_id} has expired")
+        return stored.key
+
+    def keys(self) -> list[Key]:
+        """Every key, the oldest first.
+
+        Raises:
+            Unavailable: the file cannot be read.
+        """
+        with self._lock:
+            self._refresh()
+            found = [stored.key for stored in self._stored.values() if stored.key is not None]
+        return sorted(found, key=lambda key: (key.created, key.key_id))
+
+    def create(self, wanted: NewKey) -> tuple[Key, str]:
+        """Make a key; it works at once, in running services too.
+
+        Args:
+            wanted: what it allows.
+
+        Returns:
+            The key, and its text: nobody can tell it again.
+
+        Raises:
+            StorageFull: the disk is full.
+            Unavailable: the file cannot be written.
+        """
+        key_id, secret, salt = _new_id(), secrets.token_urlsafe(_SECRET_BYTES), os.urandom(16)
+        galleries = None if wanted.galleries is None else frozenset(wanted.galleries)
+        key = Key(
+            key_id=key_id,
+            label=wanted.label,
+            scope=wanted.scope,
+            galleries=galleries,
+            requests_per_minute=wanted.requests_per_minute,
+            created=time.time(),
+            expires=wanted.expires,
+            revoked=None,
+            last_used=None,
+        )
+        row = (*_row(key), salt, _digest(salt, secret))
+        marks = ", ".join("?" * len(row))
+        with self._writing(create=True) as connection:
+            connection.execute(f"INSERT INTO keys ({_COLUMNS}, salt, digest) VALUES ({marks})", row)  # noqa: S608 - constants only
+        return key, f"{_PREFIX}_{key_id}_{secret}"
+
+    def revoke(self, key_id: str) -> Key:
+        """End a key, for good and at once; asking twice changes nothing more.
+
+        Args:
+            key_id: which one.
+
+        Returns:
+            The revoked key.
+
+        Raises:
+            NotFound: there is no such key.
+            StorageFull: the disk is full.
+            Unavailable: the file cannot be written.
+        """
+        if not any(key.key_id == key_id for key in self.keys()):
+            raise NotFound(f"there is no key {key_id!r}")
+        with self._writing() as connection:
+            connection.execute(
+                "UPDATE keys SET revoked = coalesce(revoked, ?) WHERE key_id = ?",
+                (time.time(), key_id),
+            )
+        return next(key for key in self.keys() if key.key_id == key_id)
+
+    def mark_used(self, key_id: str, now: float) -> None:
+        """Note that a key was used; where the file takes no write, say so and go on.
+
+        Args:
+            key_id: which one.
+            now: seconds since 1970-01-01 UTC.
+        """
+        try:
+            with self._writing() as connection:
+                connection.execute("UPDATE keys SET last_used = ? WHERE key_id = ?", (now, key_id))
+        except (StorageFull, Unavailable) as error:
+            _log.warning("the last use of key %s is not noted: %s", key_id, error)
+
+    def close(self) -> None:
+        """Release the file."""
+        with self._lock:
+            if self._reader is not None:
+                self._reader.close()
+                self._reader = None
+
+    def _refresh(self) -> None:
+        """See what other connections changed: a revoked key ends with the next request."""
+        with _answering(self._path):
+            file = _identity(self._path)
+            if file is None and self._file is not None:
+                # Without this, removing the file under a running service would open everything.
+                raise Unavailable(f"{self._path} has gone: bring it back or restart the service")
+            if file is None:
+                return
+            if file != self._file or self._reader is None:
+                self._reopen(file)
+            assert self._reader is not None
+            (version,) = self._reader.execute("PRAGMA data_version").fetchone()
+            if version != self._version:
+                self._stored = _read(self._reader, self._path)
+                self._version = version
+
+    def _reopen(self, file: tuple[int, int]) -> None:
+        if self._reader is not None:
+            self._reader.close()
+        self._reader = _connect(self._path, "rw")
+        self._file = file
+        self._version = -1
+
+    @contextmanager
+    def _writing(self, *, create: bool = False) -> Iterator[sqlite3.Connection]:
+        with _answering(self._path):
+            if create:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(_connect(self._path, "rwc" if create else "rw")) as connection:
+                # EXTRA: a revocation survives a power cut too.
+                connection.execute("PRAGMA synchronous = EXTRA")
+                connection.execute("BEGIN IMMEDIATE")
+                if create and not _version_of(connection):
+                    for statement in _SCHEMA.split(";\n"):
+                        connection.execute(statement)
+                yield connection
+                connection.execute("COMMIT")
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    # A rollback journal, not a write-ahead log: keys are read with every request and written by
+    # hand, and so a read needs no write, on a read-only disk either.
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        timeout=_BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+
+
+def _read(connection: sqlite3.Connection, path: Path) -> dict[str, _Stored]:
+    version = _version_of(connection)
+    if version != SCHEMA_VERSION:
+        raise Unavailable(
+            f"{path} has version {version}, this program reads version {SCHEMA_VERSION}"
+        )
+    rows = connection.execute(f"SELECT {_COLUMNS}, salt, digest FROM keys").fetchall()  # noqa: S608 - constants only
+    return {row[0]: _Stored(_key(row[:-2]), *row[-2:]) for row in rows}
+
+
+def _version_of(connection: sqlite3.Connection) -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return cast("int", version)
+
+
+def _key(row: tuple[Any, ...]) -> Key:
+    key_id, label, scope, galleries, *rest = row
+    names = None if galleries is None else frozenset(json.loads(galleries))
+    return Key(key_id, label, scope, names, *rest)
+
+
+def _row(key: Key) -> tuple[Any, ...]:
+    names = None if key.galleries is None else json.dumps(sorted(key.galleries))
+    return (
+        *(key.key_id, key.label, key.scope, names, key.requests_per_minute),
+        *(key.created, key.expires, key.revoked, key.last_used),
+    )
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _new_id() -> str:
+    return secrets.token_hex(4)
+
+
+def _split(text: str) -> tuple[str, str]:
+    prefix, _, rest = text.partition("_")
+    key_id, _, secret = rest.partition("_")
+    return (key_id, secret) if prefix == _PREFIX else ("", text)
+
+
+def _digest(salt: bytes, secret: str) -> bytes:
+    # One pass suffices: a secret of 256 random bits cannot be guessed, however fast the guesses
+    # are; slow hashes protect passwords that people chose, at a cost for every request.
+    return hmac.digest(salt, secret.encode(), hashlib.sha256)
+
+
+@contextmanager
+def _answering(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            raise StorageFull(f"{path}: {error}") from error
+        raise Unavailable(f"{path}: {error}") from error
+    except OSError as error:
+        raise Unavailable(f"{path}: {error.strerror}") from error

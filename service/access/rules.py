@@ -1,0 +1,112 @@
+"""The one table of who may do what. A route without a row keeps the service from starting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from service.access.caller import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a route asks of its caller.
+
+    Attributes:
+        scope: the least scope; ``open`` needs no key.
+        gallery: what a key that is bound to galleries may do with it. ``path``: the path's
+            ``{gallery}`` has to be one of them. ``route``: the route asks the caller itself,
+            because the name is in the body, or because it lists many. ``all``: nothing, only keys
+            for all galleries may. ``none``: anything, it is about no gallery.
+        audit: ``change`` is in the audit log before the answer leaves, ``read`` soon after,
+            ``none`` not at all, because it tells of no person.
+    """
+
+    scope: Scope
+    gallery: Literal["path", "route", "all", "none"]
+    audit: Literal["change", "read", "none"]
+
+
+_OPEN = Rule("open", "none", "none")
+_COUNTS = Rule("search", "route", "none")
+_LOOK = Rule("search", "path", "read")
+_CHANGE = Rule("write", "path", "change")
+_ADMIN_LOOK = Rule("admin", "path", "read")
+_ADMIN_CHANGE = Rule("admin", "path", "change")
+_EVERYTHING = Rule("admin", "all", "change")
+
+_GALLERY = "/galleries/{gallery}"
+
+RULES: dict[tuple[str, str], Rule] = {
+    # The page, the documentation, and what machines ask.
+    ("GET", "/"): _OPEN,
+    ("GET", "/web"): _OPEN,
+    ("GET", "/docs"): _OPEN,
+    ("GET", "/docs/assets"): _OPEN,
+    ("GET", "/openapi.json"): _OPEN,
+    ("GET", "/livez"): _OPEN,
+    ("GET", "/readyz"): _OPEN,
+    ("GET", "/metrics"): Rule("open", "route", "none"),
+    ("GET", "/whoami"): _OPEN,
+    # Search.
+    ("POST", "/search"): Rule("search", "route", "read"),
+    ("POST", "/embed"): Rule("search", "none", "read"),
+    ("GET", "/info"): _COUNTS,
+    ("GET", "/models"): Rule("search", "none", "none"),
+    # Galleries.
+    ("GET", "/galleries"): _COUNTS,
+    ("POST", "/galleries"): Rule("admin", "route", "change"),
+    ("GET", _GALLERY): Rule("search", "path", "none"),
+    ("PATCH", _GALLERY): _ADMIN_CHANGE,
+    ("DELETE", _GALLERY): _ADMIN_CHANGE,
+    # Crops.
+    ("GET", f"{_GALLERY}/crops"): _LOOK,
+    ("POST", f"{_GALLERY}/crops"): _CHANGE,
+    ("POST", f"{_GALLERY}/crops/delete"): _CHANGE,
+    ("GET", f"{_GALLERY}/crops/{{crop_id}}"): _LOOK,
+    ("PUT", f"{_GALLERY}/crops/{{crop_id}}"): _CHANGE,
+    ("DELETE", f"{_GALLERY}/crops/{{crop_id}}"): _CHANGE,
+    ("GET", f"{_GALLERY}/pictures/{{crop_id}}"): _LOOK,
+    # Identities.
+    ("GET", f"{_GALLERY}/identities"): _LOOK,
+    ("POST", f"{_GALLERY}/identities/label"): _CHANGE,
+    ("POST", f"{_GALLERY}/identities/merge"): _CHANGE,
+    ("POST", f"{_GALLERY}/identities/split"): _CHANGE,
+    ("POST", f"{_GALLERY}/cluster"): _CHANGE,
+    # Imports and jobs.
+    ("POST", f"{_GALLERY}/imports"): _CHANGE,
+    ("GET", "/jobs"): _COUNTS,
+    ("GET", "/jobs/{job_id}"): _COUNTS,
+    ("GET", "/jobs/{job_id}/errors"): Rule("search", "route", "read"),
+    ("POST", "/jobs/{job_id}/cancel"): Rule("write", "route", "change"),
+    ("POST", "/jobs/{job_id}/resume"): Rule("write", "route", "change"),
+    # Snapshots.
+    ("GET", f"{_GALLERY}/snapshots"): Rule("admin", "path", "none"),
+    ("POST", f"{_GALLERY}/snapshots"): _ADMIN_CHANGE,
+    ("GET", f"{_GALLERY}/snapshots/{{snapshot_id}}"): _ADMIN_LOOK,
+    ("DELETE", f"{_GALLERY}/snapshots/{{snapshot_id}}"): _ADMIN_CHANGE,
+    # Restoring into another gallery asks for that one in the route.
+    ("POST", f"{_GALLERY}/snapshots/{{snapshot_id}}/restore"): _ADMIN_CHANGE,
+    # The model of a gallery.
+    ("GET", f"{_GALLERY}/model"): Rule("search", "path", "none"),
+    ("POST", f"{_GALLERY}/model"): _ADMIN_CHANGE,
+    ("POST", f"{_GALLERY}/model/switch"): _ADMIN_CHANGE,
+    ("DELETE", f"{_GALLERY}/model/{{sha256}}"): _ADMIN_CHANGE,
+    # Keys and the audit log: a key that is bound to galleries would free itself by them.
+    ("GET", "/keys"): Rule("admin", "all", "read"),
+    ("POST", "/keys"): _EVERYTHING,
+    ("DELETE", "/keys/{key_id}"): _EVERYTHING,
+    ("GET", "/audit"): Rule("admin", "all", "read"),
+}
+
+
+def template(path: str) -> str:
+    """A route's path as the table and the documents write it: without convertors.
+
+    Args:
+        path: as given to the router, ``/crops/{crop_id:path}``.
+
+    Returns:
+        ``/crops/{crop_id}``.
+    """
+    return path.replace(":path}", "}")

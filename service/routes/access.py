@@ -1,0 +1,264 @@
+"""Asks the table of rules before a request's body is read; tells the audit log what happened."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from fastapi import FastAPI
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match, Mount
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.access.audit import AuditEntry
+from service.access.caller import EVERYONE, NOBODY, Caller
+from service.access.gate import Gate
+from service.access.rules import RULES, Rule, template
+from service.errors import Forbidden, ReidError, Unauthorized, Unavailable
+from service.routes.origins import Origins
+from service.settings import Settings
+
+_DISCARDED = 1 << 24  # bytes
+
+
+@dataclass(slots=True)
+class AuditNote:
+    """What only the route knows of a request; the audit log takes it over.
+
+    Attributes:
+        gallery: which one, where the path does not say.
+        crops: how many were returned or changed.
+        queries: SHA-256 of each query's file, in hexadecimal.
+    """
+
+    gallery: str | None = None
+    crops: int | None = None
+    queries: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Visit:
+    matched: BaseRoute
+    method: str
+    route: str
+    rule: Rule
+    request_id: str
+    address: str
+    key: str | None
+    note: AuditNote
+    caller: Caller = NOBODY
+
+
+class AccessControl:
+    """ASGI middleware around the routes.
+
+    Args:
+        app: what answers those who may ask.
+        gate: knows the keys.
+        routes: every route of the app, in its order.
+        origins: pages of which origins may call.
+    """
+
+    def __init__(
+        self, app: ASGIApp, gate: Gate, routes: Sequence[BaseRoute], origins: Origins
+    ) -> None:
+        self._app = app
+        self._gate = gate
+        self._routes = list(flat(routes))
+        self._origins = origins
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one connection's request, or raise why not."""
+        visit = self._visit(scope) if scope["type"] == "http" else None
+        if visit is None:  # 404 and 405 tell nothing that /openapi.json does not
+            await self._app(scope, receive, send)
+            return
+        try:
+            self._admit(visit, Headers(scope=scope))
+            if visit.rule.audit == "change":
+                await asyncio.to_thread(self._gate.audit.require_room)
+        except ReidError as error:
+            scope["route"] = visit.matched  # a refused request is counted under its route too
+            await self._log_refusal(visit, error)
+            await _discard(receive)
+            raise
+        scope["state"] |= {"caller": visit.caller, "rule": visit.rule, "audit": visit.note}
+        await self._answer(visit, scope, receive, send)
+
+    def _visit(self, scope: Scope) -> _Visit | None:
+        for route in self._routes:
+            match, found = route.matches(scope)
+            if match is not Match.FULL:
+                continue
+            method, path = _row_of(route, scope["method"])
+            client = scope.get("client")
+            return _Visit(
+                matched=route,
+                method=method,
+                route=path,
+                rule=RULES[method, path],
+                request_id=scope["state"]["request_id"],
+                address=client[0] if client else "",
+                key=_bearer(Headers(scope=scope).get("Authorization", "")),
+                note=AuditNote(found.get("path_params", {}).get("gallery")),
+            )
+        return None
+
+    def _admit(self, visit: _Visit, headers: Headers) -> None:
+        rule = visit.rule
+        caller = visit.caller = self._caller(visit)
+        if caller is EVERYONE:
+            self._origins.check(visit.method, headers)
+        if rule.scope == "open":
+            return
+        if caller is NOBODY:
+            raise Unauthorized("this needs a key: Authorization: Bearer KEY")
+        caller.require_scope(rule.scope)
+        match rule.gallery:
+            case "path":
+                caller.require_gallery(visit.note.gallery)
+            case "all":
+                caller.require_every_gallery()
+            case "route" | "none":
+                pass
+
+    def _caller(self, visit: _Visit) -> Caller:
+        try:
+            return self._gate.caller(visit.key)
+        except Unauthorized as error:
+            self._gate.count_refusal(visit.address, error)
+            raise
+        except Unavailable:
+            if visit.rule.scope != "open":
+                raise
+            return NOBODY  # the probes answer, whatever became of the keys
+
+    async def _answer(self, visit: _Visit, scope: Scope, receive: Receive, send: Send) -> None:
+        status = 0
+        kind = visit.rule.audit
+
+        async def send_logged(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                if kind == "change":
+                    await self._log(visit, status, durable=status < 400)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_logged)
+        finally:
+            if kind == "read" or (kind == "change" and not status):
+                await self._log(visit, status or 500)
+
+    async def _log_refusal(self, visit: _Visit, error: ReidError) -> None:
+        match error:
+            case Unauthorized() if visit.key is not None:
+                await self._log(visit, error.status, refused=str(error), address=visit.address)
+            case Forbidden() if visit.caller.key_id is not None:
+                await self._log(visit, error.status, refused=str(error))
+
+    async def _log(
+        self,
+        visit: _Visit,
+        status: int,
+        *,
+        durable: bool = False,
+        refused: str | None = None,
+        address: str | None = None,
+    ) -> None:
+        entry = AuditEntry(
+            time=time.time(),
+            request_id=visit.request_id,
+            key_id=visit.caller.key_id,
+            method=visit.method,
+            route=visit.route,
+            gallery=visit.note.gallery,
+            status=status,
+            crops=visit.note.crops,
+            queries=tuple(visit.note.queries),
+            refused=refused,
+            address=address,
+        )
+        with suppress(OSError):  # the log has reported it; what is done is answered all the same
+            await asyncio.wrap_future(self._gate.audit.write(entry, durable=durable))
+
+
+def guard(app: FastAPI, gate: Gate, settings: Settings) -> None:
+    """Put the middleware around an app whose routes are complete.
+
+    Args:
+        app: the application.
+        gate: knows the keys.
+        settings: every setting.
+
+    Raises:
+        RuntimeError: a route has no row in the table; the message names it.
+    """
+    require_rules(app.routes)
+    origins = Origins(settings.cors_origins, beyond_loopback=settings.allow_anonymous)
+    app.add_middleware(AccessControl, gate=gate, routes=app.routes, origins=origins)
+
+
+def flat(routes: Iterable[BaseRoute]) -> Iterator[BaseRoute]:
+    """Every route, those of included routers in their place.
+
+    Args:
+        routes: of an app or a router.
+
+    Yields:
+        Routes that are no router.
+    """
+    for route in routes:
+        included = getattr(route, "original_router", None)  # FastAPI keeps included ones whole
+        if included is None:
+            yield route
+        else:
+            yield from flat(included.routes)
+
+
+def require_rules(routes: Iterable[BaseRoute]) -> None:
+    """Make sure that every route has its row in the table.
+
+    Args:
+        routes: of the app.
+
+    Raises:
+        RuntimeError: a route has none; the message names it.
+    """
+    for route in flat(routes):
+        methods = getattr(route, "methods", None) or {"GET"}
+        for method in methods:
+            if _row_of(route, method) not in RULES:
+                row = " ".join(_row_of(route, method))
+                raise RuntimeError(f"{row} has no row in service/access/rules.py")
+
+
+def _row_of(route: BaseRoute, method: str) -> tuple[str, str]:
+    path = template(getattr(route, "path", repr(route)))
+    return "GET" if isinstance(route, Mount) or method == "HEAD" else method, path
+
+
+def _bearer(header: str) -> str | None:
+    scheme, _, key = header.partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else None
+
+
+async def _discard(receive: Receive) -> None:
+    """Read what is under way, within bounds.
+
+    A client that only writes would meet a reset connection instead of our answer.
+    """
+    discarded = 0
+    try:
+        while discarded <= _DISCARDED:
+            message = await receive()
+            discarded += len(message.get("body", b""))
+            if not message.get("more_body"):
+                return
+    except (HTTPException, ReidError):
+        return

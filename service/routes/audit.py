@@ -1,0 +1,21 @@
+"""``GET /audit``: who searched or changed what, and when."""
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from service.access.schemas import AuditAnswer, AuditQuery
+from service.routes.dependencies import GateOf
+from service.routes.problems import responses
+
+router = APIRouter(tags=["access"])
+
+
+@router.get("/audit", responses=responses())
+async def read_audit(query: Annotated[AuditQuery, Query()], gate: GateOf) -> AuditAnswer:
+    """The audit log, the oldest first, a page at a time."""
+    page = await asyncio.to_thread(
+        gate.audit.page, query.since, query.until, query.limit, query.cursor
+    )
+    return AuditAnswer.of(page)

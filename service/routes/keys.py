@@ -1,0 +1,45 @@
+"""``/keys`` and ``/whoami``: who may do what."""
+
+import asyncio
+
+from fastapi import APIRouter, Response
+
+from service.access.new_key import NewKey
+from service.access.schemas import CreatedKey, KeyRecord, Keys, WhoAmI
+from service.errors import NotFound, StorageFull
+from service.routes.dependencies import CallerOf, GateOf
+from service.routes.problems import responses
+
+router = APIRouter(tags=["access"])
+
+
+@router.get("/whoami", responses=responses())
+async def whoami(caller: CallerOf, gate: GateOf) -> WhoAmI:
+    """Who the service takes you for, and what you may do."""
+    known = gate.keys.keys() if caller.key_id is not None else []
+    key = next((key for key in known if key.key_id == caller.key_id), None)
+    return WhoAmI.of(caller, key)
+
+
+@router.get("/keys", responses=responses())
+async def list_keys(gate: GateOf) -> Keys:
+    """Every key without its secret, the revoked and the expired too."""
+    found = await asyncio.to_thread(gate.keys.keys)
+    return Keys(keys=[KeyRecord.of(key) for key in found])
+
+
+@router.post("/keys", status_code=201, responses=responses(StorageFull))
+async def create_key(body: NewKey, gate: GateOf, response: Response) -> CreatedKey:
+    """Make a key; the answer is the only one that holds its text.
+
+    From the first key on, every request needs one.
+    """
+    key, text = await asyncio.to_thread(gate.keys.create, body)
+    response.headers["Location"] = f"/keys/{key.key_id}"
+    return CreatedKey(**KeyRecord.of(key).model_dump(), key=text)
+
+
+@router.delete("/keys/{key_id}", responses=responses(NotFound, StorageFull))
+async def revoke_key(key_id: str, gate: GateOf) -> KeyRecord:
+    """Revoke a key, for good; it ends with its next request."""
+    return KeyRecord.of(await asyncio.to_thread(gate.keys.revoke, key_id))
