@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -88,13 +89,17 @@ def _upsert(
     embeddings: Sequence[Embedding | ReidError],
 ) -> list[Enrolment]:
     usable = {index: row for index, row in enumerate(embeddings) if not isinstance(row, ReidError)}
+    now = time.time()
     stored = {
-        index: replace(crops[index], digest=hashlib.sha256(uploads[index].data).hexdigest())
+        index: replace(
+            crops[index], digest=hashlib.sha256(uploads[index].data).hexdigest(), added=now
+        )
         for index in usable
     }
     known = _known_ids(gallery, stored.values())
     if usable:
-        gallery.upsert(list(stored.values()), np.stack(list(usable.values())))
+        pictures = [uploads[index].data for index in usable]
+        gallery.upsert(list(stored.values()), np.stack(list(usable.values())), pictures)
     outcomes: list[Enrolment] = []
     for index, entry in enumerate(embeddings):
         if isinstance(entry, ReidError):

@@ -1,42 +1,32 @@
 """What requests carry: forms, queries and JSON bodies; OpenAPI is made from them."""
 
 from dataclasses import replace
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from fastapi import UploadFile
 from pydantic import Field, Json, model_validator
 
 from service.fields import Body, CropId, Label, Names, Timestamp
-from service.gallery.base import Filter
-from service.identities.scoring import IdentityScore
+from service.gallery.base import Filter, GalleryOptions
 
 MAX_TOP_K = 1000
+
+KeepFor = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class SearchForm(Body):
     """``POST /search``."""
 
     images: list[UploadFile] = Field(
-        default=[],
-        description="crops of people: JPEG, PNG or WebP; repeat the field for more; may be absent "
-        "where `crop_ids` are given",
-    )
-    crop_ids: list[CropId] = Field(
-        default=[],
-        description="crops of the gallery to search for, beside the images or instead of them; "
-        "repeat the field for more",
+        min_length=1, description="crops of people: JPEG, PNG or WebP; repeat the field for more"
     )
     gallery: str = Field(default="default", description="name of the gallery")
     top_k: int | None = Field(
         default=None, ge=1, le=MAX_TOP_K, description="most matches an image; REID_TOP_K if absent"
     )
-    camera: Label | None = Field(
-        default=None,
-        description="camera that took the images; a crop of the gallery brings its own",
-    )
+    camera: Label | None = Field(default=None, description="camera that took the query")
     exclude_same_camera: bool = Field(
-        default=False,
-        description="leave out crops of the query's own camera; images need `camera`",
+        default=False, description="leave out crops of the query's own camera; needs `camera`"
     )
     cameras: Names = Field(
         default=[], description="crops of these cameras only; repeated or separated by commas"
@@ -57,30 +47,22 @@ class SearchForm(Body):
     group_by: Literal["none", "identity"] = Field(
         default="none", description="identity: one match an identity, its best crop"
     )
-    identity_score: IdentityScore = Field(
-        default="best",
-        description="with group_by=identity, what ranks an identity: its best crop's cosine, the "
-        "mean of all its crops', or of its three best",
-    )
     combine: bool = Field(
-        default=False, description="all images and crops show one person and make one query"
+        default=False, description="all images show one person and make one query"
     )
 
     @model_validator(mode="after")
-    def _there_is_something_to_search_for(self) -> Self:
-        if not self.images and not self.crop_ids:
-            raise ValueError("images or crop_ids are needed: at least one picture to search for")
-        if self.exclude_same_camera and self.camera is None and self.images:
-            raise ValueError("exclude_same_camera needs camera: the camera that took the images")
-        if self.identity_score != "best" and self.group_by != "identity":
-            raise ValueError(f"identity_score {self.identity_score} needs group_by=identity")
+    def _same_camera_needs_a_camera(self) -> Self:
+        if self.exclude_same_camera and self.camera is None:
+            raise ValueError("exclude_same_camera needs camera: the camera that took the query")
         return self
 
     @property
     def where(self) -> Filter:
-        """Which crops take part, whatever the query's own camera."""
+        """Which crops take part."""
         return Filter(
             cameras=frozenset(self.cameras) or None,
+            not_camera=self.camera if self.exclude_same_camera else None,
             since=self.since,
             until=self.until,
         )
@@ -169,6 +151,10 @@ class DeleteBody(FilterFields):
     """``POST /galleries/{gallery}/crops/delete``."""
 
     crop_ids: list[CropId] | None = Field(default=None, description="these crops only")
+    has_identity: bool | None = Field(
+        default=None, description="only crops with, or without, an identity"
+    )
+    dry_run: bool = Field(default=False, description="only tell what would be deleted")
     all: bool = Field(default=False, description="must be true where no other field is given")
 
     @model_validator(mode="after")
@@ -183,7 +169,9 @@ class DeleteBody(FilterFields):
     @property
     def where(self) -> Filter:
         """The filter these fields mean."""
-        return replace(super().where, crop_ids=_frozen(self.crop_ids))
+        return replace(
+            super().where, crop_ids=_frozen(self.crop_ids), has_identity=self.has_identity
+        )
 
 
 def _frozen(names: list[str] | None) -> frozenset[str] | None:
@@ -196,3 +184,42 @@ class GalleryBody(Body):
     name: str = Field(
         description="1 to 64 of a-z, 0-9, _ and -; no _ or - first", examples=["lobby"]
     )
+    model: str | None = Field(
+        default=None, description="name of a model of GET /models; the running one if absent"
+    )
+    store_crops: bool = Field(
+        default=False, description="keep the uploaded pictures, not only their embeddings"
+    )
+    keep_for: KeepFor | None = Field(
+        default=None, description="seconds after which a crop is erased"
+    )
+    join: bool = Field(
+        default=False, description="new crops without identity join the nearest group"
+    )
+
+    @property
+    def options(self) -> GalleryOptions:
+        """The options these fields mean."""
+        return GalleryOptions(self.store_crops, self.keep_for, self.join)
+
+
+class GalleryChanges(Body):
+    """``PATCH /galleries/{gallery}``; a field that is absent stays as it is."""
+
+    store_crops: bool | None = Field(
+        default=None, description="keep uploaded pictures; false erases those that are stored"
+    )
+    keep_for: KeepFor | None = Field(
+        default=None, description="seconds after which a crop is erased; null keeps crops for good"
+    )
+    join: bool | None = Field(
+        default=None, description="new crops without identity join the nearest group"
+    )
+
+    def applied_to(self, options: GalleryOptions) -> GalleryOptions:
+        """The options after these changes."""
+        changes = self.model_dump(exclude_unset=True)
+        for name in ("store_crops", "join"):
+            if changes.get(name) is None:
+                changes.pop(name, None)
+        return replace(options, **changes)

@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, Field
 
 from service.artifact import Accuracy, Calibration
-from service.gallery.base import Crop, GalleryStats
+from service.gallery.base import Crop, GalleryStats, Origin, Receipt
 
 
 class FieldError(BaseModel):
@@ -52,6 +52,15 @@ class CropRecord(BaseModel):
         description="seconds since 1970-01-01 UTC", examples=[1_700_000_000.0]
     )
     digest: str | None = Field(description="SHA-256 of the image file", examples=["9f86d081…"])
+    origin: Origin = Field(
+        description="where the identity comes from: given with the crop, a cluster, or corrected "
+        "by hand"
+    )
+    added: float | None = Field(
+        description="when the gallery took it, seconds since 1970-01-01 UTC; null for crops of "
+        "collections that do not know",
+        examples=[1_700_000_000.0],
+    )
 
     @classmethod
     def of(cls, crop: Crop) -> Self:
@@ -62,6 +71,8 @@ class CropRecord(BaseModel):
             camera=crop.camera,
             timestamp=crop.timestamp,
             digest=crop.digest,
+            origin=crop.origin,
+            added=crop.added,
         )
 
 
@@ -78,15 +89,8 @@ class MatchRecord(CropRecord):
         description="k-reciprocal distance, smaller is closer; null unless re-ranked",
         examples=[0.21],
     )
-    identity_score: float | None = Field(
-        description="what ranks the identity: cosine of its best crop, or the mean of several; "
-        "null unless group_by=identity",
-        examples=[0.78],
-    )
     group_size: int | None = Field(
-        description="crops of this identity that count: those found for identity_score=best, all "
-        "that pass the filter for mean and top3; null unless group_by=identity",
-        examples=[4],
+        description="found crops of this identity; null unless group_by=identity", examples=[4]
     )
 
 
@@ -164,6 +168,16 @@ class GalleryRecord(BaseModel):
     cameras: dict[str, int] = Field(description="crops of each camera")
     bytes_on_disk: int
     damaged: int = Field(description="crops left out because their row on disk is damaged")
+    pictures: int = Field(description="crops whose picture is stored")
+    store_crops: bool = Field(description="whether pictures of new crops are stored")
+    keep_for: float | None = Field(
+        description="seconds after which a crop is erased; null keeps crops until they are deleted"
+    )
+    join: bool = Field(description="whether new crops without identity join the nearest group")
+    oldest: float | None = Field(
+        description="least timestamp of a crop, or where it has none the time it was added; null "
+        "where nothing is known"
+    )
 
     @classmethod
     def of(cls, stats: GalleryStats) -> Self:
@@ -204,6 +218,31 @@ class Deleted(BaseModel):
     """How many crops are gone."""
 
     deleted: int
+
+
+class DeletionReceipt(Deleted):
+    """What a deletion took away, or with ``dry_run`` would take away."""
+
+    deleted: int = Field(description="crops; with dry_run those that would be deleted")
+    pictures: int = Field(description="how many of them had a stored picture")
+    identities: int = Field(description="distinct identities among them")
+    cameras: dict[str, int] = Field(description="crops of each camera")
+    snapshots: list[str] = Field(
+        description="snapshots that still hold one of them; delete these too"
+    )
+    dry_run: bool = Field(description="true where nothing was deleted")
+
+    @classmethod
+    def of(cls, receipt: Receipt, *, dry_run: bool) -> Self:
+        """The record of a receipt."""
+        return cls(
+            deleted=receipt.crops,
+            pictures=receipt.pictures,
+            identities=receipt.identities,
+            cameras=receipt.cameras,
+            snapshots=list(receipt.snapshots),
+            dry_run=dry_run,
+        )
 
 
 class Alive(BaseModel):

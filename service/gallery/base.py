@@ -28,8 +28,8 @@ class Crop:
         timestamp: when, seconds since 1970-01-01 UTC, where known.
         digest: SHA-256 of the uploaded bytes, so that an import can skip what it already sent.
         origin: where the identity comes from; two crops may differ in it and be equal.
-        added: when the gallery stored it, seconds since 1970-01-01 UTC; set by the gallery. Not
-            compared either.
+        added: when it was added, seconds since 1970-01-01 UTC; the gallery fills it in where it is
+            None. Not compared either.
     """
 
     crop_id: str
@@ -82,6 +82,9 @@ class GalleryOptions:
     join: bool = False
 
 
+DEFAULT_OPTIONS = GalleryOptions()
+
+
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """What a deletion took away, or would.
@@ -124,10 +127,51 @@ class SnapshotRecord:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A crop found by a query, with its cosine."""
+    """A crop found by a query.
+
+    Attributes:
+        crop: what the gallery knows of it.
+        score: cosine with the query, -1..1.
+        standardised: the same of standardised embeddings, where it was found by that.
+    """
 
     crop: Crop
     score: float
+    standardised: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StandardisedQuery:
+    """What a query by standardised embeddings asks for.
+
+    Attributes:
+        top_k: at most this many hits a query, >= 1.
+        where: which crops take part.
+        least: least plain cosine of a hit; -1 lets all pass.
+        rows: hand out the standardised embeddings of this many hits.
+    """
+
+    top_k: int
+    where: Filter
+    least: float = -1.0
+    rows: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StandardisedHits:
+    """The answer to one query by standardised embeddings.
+
+    Attributes:
+        hits: best standardised cosine first; ties in the order of crop ids.
+        nearest: the largest plain cosine there was, reaching ``least`` or not.
+        query: (D,) float32, the query standardised.
+        rows: (N, D) float32, the first hits standardised, as many as were asked for.
+    """
+
+    hits: tuple[Hit, ...]
+    nearest: float | None
+    query: NDArray[np.float32]
+    rows: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +305,27 @@ class Gallery(Protocol):
         """
         ...
 
+    def query_standardised(
+        self,
+        embeddings: NDArray[np.float32],
+        cameras: Sequence[str | None],
+        asked: StandardisedQuery,
+    ) -> list[StandardisedHits] | None:
+        """Exact nearest crops by cosine after each camera's own statistics were taken out.
+
+        Args:
+            embeddings: (Q, D) float32, unit rows, as the network gave them.
+            cameras: which camera took each query, None where unknown.
+            asked: how many, which crops, from which plain cosine on.
+
+        Returns:
+            Q answers; None while no camera has crops enough, and :meth:`query` is to be asked.
+
+        Raises:
+            Unsupported: what stores this gallery cannot.
+        """
+        ...
+
     def stats(self) -> GalleryStats:
         """Counts at this moment."""
         ...
@@ -279,7 +344,7 @@ class GalleryStore(Protocol):
         name: str,
         model_sha256: str,
         dimension: int,
-        options: GalleryOptions = GalleryOptions(),
+        options: GalleryOptions = DEFAULT_OPTIONS,
     ) -> Gallery:
         """Create a gallery, durable on return.
 
@@ -299,8 +364,8 @@ class GalleryStore(Protocol):
         """
         ...
 
-    def open(self, name: str, model_sha256: str | None = None) -> Gallery:
-        """An existing gallery. Raises NotFound, ModelMismatch if another model filled it."""
+    def open(self, name: str) -> Gallery:
+        """An existing gallery. Raises NotFound."""
         ...
 
     def stats(self) -> list[GalleryStats]:

@@ -2,62 +2,63 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sqlite3
 import zlib
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import StorageFull, Unavailable
-from service.gallery.base import Crop, Filter
+from service.errors import NotFound, Unavailable
+from service.gallery.base import Crop, Filter, GalleryOptions, Origin, Receipt
+from service.gallery.conditions import as_json, condition
+from service.gallery.schema import SCHEMA, bring_up_to_date
+from service.gallery.sqlite import answering, connect
 
-SCHEMA_VERSION = 1
 _log = logging.getLogger(__name__)
 _ROWS_A_BATCH = 4096
+_FIELDS = "crop_id, identity, camera, timestamp, digest, origin, added"
 
-# Embeddings live apart from the metadata, so that listing and filtered deletion read a small table.
-_SCHEMA = f"""
-CREATE TABLE gallery (
-    model_sha256 TEXT NOT NULL,
-    dimension INTEGER NOT NULL,
-    created REAL NOT NULL
-) STRICT;
-CREATE TABLE crops (
-    id INTEGER PRIMARY KEY,
-    crop_id TEXT NOT NULL UNIQUE,
-    identity TEXT,
-    camera TEXT,
-    timestamp REAL,
-    digest TEXT
-) STRICT;
-CREATE TABLE embeddings (
-    crop INTEGER PRIMARY KEY REFERENCES crops (id) ON DELETE CASCADE,
-    crc32 INTEGER NOT NULL,
-    vector BLOB NOT NULL
-) STRICT;
-PRAGMA user_version = {SCHEMA_VERSION};
-"""
-
-_UPSERT_CROP = """
-INSERT INTO crops (crop_id, identity, camera, timestamp, digest) VALUES (?, ?, ?, ?, ?)
+_UPSERT_CROP = f"""
+INSERT INTO crops ({_FIELDS}, pictured) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (crop_id) DO UPDATE SET identity = excluded.identity, camera = excluded.camera,
-    timestamp = excluded.timestamp, digest = excluded.digest
-"""
+    timestamp = excluded.timestamp, digest = excluded.digest, origin = excluded.origin,
+    added = excluded.added, pictured = excluded.pictured
+"""  # noqa: S608 - fixed texts
 _UPSERT_EMBEDDING = """
 INSERT INTO embeddings (crop, crc32, vector) SELECT id, ?, ? FROM crops WHERE crop_id = ?
 ON CONFLICT (crop) DO UPDATE SET crc32 = excluded.crc32, vector = excluded.vector
 """
-_ALL_ROWS = """
-SELECT crop_id, identity, camera, timestamp, digest, crc32, vector
-FROM crops LEFT JOIN embeddings ON embeddings.crop = crops.id ORDER BY crops.id
+_UPSERT_PICTURE = """
+INSERT INTO pictures (crop, data) SELECT id, ? FROM crops WHERE crop_id = ?
+ON CONFLICT (crop) DO UPDATE SET data = excluded.data
 """
+_DELETE_PICTURES = """
+DELETE FROM pictures WHERE crop IN
+    (SELECT id FROM crops WHERE crop_id IN (SELECT value FROM json_each(?)))
+"""
+_DELETE_CROPS = "DELETE FROM crops WHERE crop_id IN (SELECT value FROM json_each(?))"
+_ALL_ROWS = f"""
+SELECT {_FIELDS}, crc32, vector
+FROM crops LEFT JOIN embeddings ON embeddings.crop = crops.id ORDER BY crops.id
+"""  # noqa: S608 - fixed texts
+_PICTURE = "SELECT data FROM pictures WHERE crop = (SELECT id FROM crops WHERE crop_id = ?)"
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a gallery is, apart from its crops."""
+
+    model_sha256: str
+    dimension: int
+    created: float
+    options: GalleryOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,54 +76,69 @@ class StoredBatch:
     damaged: list[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Doomed:
+    """Crops a filter would delete."""
+
+    crop_ids: list[str]
+    receipt: Receipt
+
+
 class GalleryDatabase:
     """An open SQLite file. One thread writes at a time (the caller sees to it), any may read.
 
     Args:
-        path: an existing ``gallery.sqlite3``.
+        path: an existing gallery file; an older version is brought up to date.
 
     Raises:
         Unavailable: the file is missing, damaged, or of a newer version.
+        StorageFull: an older version could not be brought up to date for want of room.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         with answering(path):
-            self._writer = _connect(path, "rw")
+            self._writer = connect(path, "rw")
             try:
-                self._require_known_version()
-                header = self._writer.execute(
-                    "SELECT model_sha256, dimension, created FROM gallery"
-                ).fetchone()
+                bring_up_to_date(path, self._writer)
+                self.header = self._read_header()
+                self._pictures = self._count_pictures()
             except BaseException:
                 self._writer.close()
                 raise
-        if header is None:
-            self._writer.close()
-            raise Unavailable(f"{path}: the gallery's header is missing")
-        self.model_sha256: str = header[0]
-        self.dimension: int = header[1]
-        self.created: float = header[2]
 
     @staticmethod
-    def create(path: Path, model_sha256: str, dimension: int, created: float) -> None:
+    def create(path: Path, header: Header) -> None:
         """Write an empty gallery and close it again.
 
         Args:
             path: where; must not exist.
-            model_sha256: the model whose embeddings the gallery will hold.
-            dimension: their length.
-            created: seconds since 1970-01-01 UTC.
+            header: what the gallery is.
 
         Raises:
             StorageFull: the disk is full.
             Unavailable: the file cannot be written.
         """
-        with answering(path), closing(_connect(path, "rwc")) as connection:
-            connection.executescript(_SCHEMA)
+        options = header.options
+        with answering(path), closing(connect(path, "rwc")) as connection:
+            connection.executescript(SCHEMA)
             connection.execute(
-                "INSERT INTO gallery VALUES (?, ?, ?)", (model_sha256, dimension, created)
+                "INSERT INTO gallery VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    *(header.model_sha256, header.dimension, header.created),
+                    *(options.store_crops, options.keep_for, options.join),
+                ),
             )
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
+    @property
+    def pictures(self) -> int:
+        """How many crops have a stored picture."""
+        return self._pictures
 
     def batches(self) -> Iterator[StoredBatch]:
         """Read everything back, verifying each embedding.
@@ -133,53 +149,106 @@ class GalleryDatabase:
         Raises:
             Unavailable: SQLite cannot read the file.
         """
-        with answering(self._path), closing(_connect(self._path, "ro")) as reader:
+        with answering(self._path), closing(connect(self._path, "ro")) as reader:
             rows = reader.execute(_ALL_ROWS)
             while batch := rows.fetchmany(_ROWS_A_BATCH):
                 yield self._verify(batch)
 
-    def upsert(self, crops: Sequence[Crop], embeddings: NDArray[np.float32]) -> None:
+    def upsert(
+        self,
+        crops: Sequence[Crop],
+        embeddings: NDArray[np.float32],
+        pictures: Sequence[bytes] | None,
+    ) -> None:
         """Insert or replace crops, all or none, durable on return.
 
         Args:
             crops: N crops with distinct ids.
             embeddings: (N, D) float32.
+            pictures: N image files; None stores none, and erases those of replaced crops.
 
         Raises:
             StorageFull: the disk is full; nothing changed.
             Unavailable: the file cannot be written; nothing changed.
         """
         blobs = [row.tobytes() for row in embeddings.astype("<f4", copy=False)]
+        ids = [crop.crop_id for crop in crops]
+        pictured = int(pictures is not None)
         with self._transaction() as writer:
-            writer.executemany(_UPSERT_CROP, map(astuple, crops))
+            if pictures is None and self._pictures:
+                writer.execute(_DELETE_PICTURES, [as_json(ids)])
+            writer.executemany(_UPSERT_CROP, ((*_row_of(crop), pictured) for crop in crops))
             writer.executemany(
                 _UPSERT_EMBEDDING,
-                (
-                    (zlib.crc32(blob), blob, crop.crop_id)
-                    for crop, blob in zip(crops, blobs, strict=True)
-                ),
+                ((zlib.crc32(blob), blob, key) for key, blob in zip(ids, blobs, strict=True)),
             )
+            if pictures is not None:
+                writer.executemany(_UPSERT_PICTURE, zip(pictures, ids, strict=True))
+            counted = self._count_pictures()
+        self._pictures = counted
 
-    def delete(self, where: Filter) -> list[str]:
-        """Delete what passes the filter, durable on return.
+    def relabel(self, labels: Mapping[str, str | None], origin: Origin) -> None:
+        """Set identities, all or none, durable on return.
 
         Args:
-            where: the filter.
-
-        Returns:
-            The ids deleted.
+            labels: the new identity of each crop id.
+            origin: where they come from.
 
         Raises:
             StorageFull: the disk is full; nothing changed.
             Unavailable: the file cannot be written; nothing changed.
         """
-        condition, values = _condition(where)
-        statement = f"DELETE FROM crops WHERE {condition} RETURNING crop_id"  # noqa: S608 - fixed texts, values are bound
         with self._transaction() as writer:
-            deleted = [crop_id for (crop_id,) in writer.execute(statement, values)]
-        if deleted:
+            writer.executemany(
+                "UPDATE crops SET identity = ?, origin = ? WHERE crop_id = ?",
+                ((identity, origin, crop_id) for crop_id, identity in labels.items()),
+            )
+
+    def configure(self, options: GalleryOptions) -> None:
+        """Change the options, durable on return; without ``store_crops`` pictures are erased."""
+        with self._transaction() as writer:
+            writer.execute(
+                "UPDATE gallery SET store_crops = ?, keep_for = ?, joins = ?",
+                (options.store_crops, options.keep_for, options.join),
+            )
+            if not options.store_crops:
+                writer.execute("DELETE FROM pictures")
+                writer.execute("UPDATE crops SET pictured = 0 WHERE pictured")
+            header, pictures = self._read_header(), self._count_pictures()
+        if pictures < self._pictures:
             self._erase_log()
-        return deleted
+        self.header, self._pictures = header, pictures
+
+    def matching(self, where: Filter) -> Doomed:
+        """What passes the filter, and what deleting it would take away.
+
+        Raises:
+            Unavailable: SQLite cannot read the file.
+        """
+        expression, values = condition(where)
+        statement = f"SELECT crop_id, identity, camera, pictured FROM crops WHERE {expression}"  # noqa: S608 - fixed texts, values are bound
+        with answering(self._path):
+            rows = self._writer.execute(statement, values).fetchall()
+        receipt = Receipt(
+            crops=len(rows),
+            pictures=sum(pictured for *_, pictured in rows),
+            identities=len({identity for _, identity, *_ in rows if identity is not None}),
+            cameras=dict(sorted(Counter(row[2] for row in rows if row[2] is not None).items())),
+        )
+        return Doomed([crop_id for crop_id, *_ in rows], receipt)
+
+    def delete(self, crop_ids: Iterable[str]) -> None:
+        """Delete crops, durable on return; ids that are gone are passed over.
+
+        Raises:
+            StorageFull: the disk is full; nothing changed.
+            Unavailable: the file cannot be written; nothing changed.
+        """
+        with self._transaction() as writer:
+            writer.execute(_DELETE_CROPS, [as_json(crop_ids)])
+            counted = self._count_pictures()
+        self._pictures = counted
+        self._erase_log()
 
     def page(self, where: Filter, after: str, limit: int, hidden: Sequence[str]) -> list[Crop]:
         """List crops in the order of their ids.
@@ -196,21 +265,48 @@ class GalleryDatabase:
         Raises:
             Unavailable: SQLite cannot read the file.
         """
-        condition, values = _condition(where)
+        expression, values = condition(where)
         statement = (
-            "SELECT crop_id, identity, camera, timestamp, digest FROM crops "  # noqa: S608 - fixed texts, values are bound
-            f"WHERE {condition} AND crop_id > ? "
+            f"SELECT {_FIELDS} FROM crops "  # noqa: S608 - fixed texts, values are bound
+            f"WHERE {expression} AND crop_id > ? "
             "AND crop_id NOT IN (SELECT value FROM json_each(?)) ORDER BY crop_id LIMIT ?"
         )
         # A connection of its own: listing neither waits for a write nor for another listing.
-        with answering(self._path), closing(_connect(self._path, "ro")) as reader:
-            rows = reader.execute(statement, (*values, after, json.dumps(list(hidden)), limit))
+        with answering(self._path), closing(connect(self._path, "ro")) as reader:
+            rows = reader.execute(statement, (*values, after, as_json(hidden), limit))
             return [Crop(*row) for row in rows]
+
+    def picture(self, crop_id: str) -> bytes:
+        """The stored picture of a crop.
+
+        Raises:
+            NotFound: none is stored.
+            Unavailable: SQLite cannot read the file.
+        """
+        with answering(self._path), closing(connect(self._path, "ro")) as reader:
+            row = reader.execute(_PICTURE, [crop_id]).fetchone()
+        if row is None:
+            raise NotFound(f"no picture of crop {crop_id!r} is stored")
+        return bytes(row[0])
 
     def close(self) -> None:
         """Fold the write-ahead log into the file and let go of it."""
         with answering(self._path):
             self._writer.close()
+
+    def _read_header(self) -> Header:
+        row = self._writer.execute(
+            "SELECT model_sha256, dimension, created, store_crops, keep_for, joins FROM gallery"
+        ).fetchone()
+        if row is None:
+            raise Unavailable(f"{self._path}: the gallery's header is missing")
+        model_sha256, dimension, created, store_crops, keep_for, joins = row
+        options = GalleryOptions(bool(store_crops), keep_for, bool(joins))
+        return Header(model_sha256, dimension, created, options)
+
+    def _count_pictures(self) -> int:
+        (count,) = self._writer.execute("SELECT count(*) FROM pictures").fetchone()
+        return int(count)
 
     def _erase_log(self) -> None:
         """Empty the write-ahead log, which still holds what was deleted.
@@ -223,26 +319,19 @@ class GalleryDatabase:
         except sqlite3.Error as error:
             _log.warning("%s: the write-ahead log was not emptied: %s", self._path, error)
 
-    def _require_known_version(self) -> None:
-        (version,) = self._writer.execute("PRAGMA user_version").fetchone()
-        if version != SCHEMA_VERSION:
-            raise Unavailable(
-                f"{self._path}: written in format {version}, this release reads format "
-                f"{SCHEMA_VERSION}; run the release that wrote it"
-            )
-
     def _verify(self, rows: Sequence[tuple[Any, ...]]) -> StoredBatch:
         crops: list[Crop] = []
         blobs: list[bytes] = []
         damaged: list[str] = []
+        dimension = self.header.dimension
         for *fields, crc32, blob in rows:
-            if blob is None or len(blob) != 4 * self.dimension or zlib.crc32(blob) != crc32:
+            if blob is None or len(blob) != 4 * dimension or zlib.crc32(blob) != crc32:
                 damaged.append(fields[0])
             else:
                 crops.append(Crop(*fields))
                 blobs.append(blob)
         vectors = np.frombuffer(b"".join(blobs), dtype="<f4").astype(np.float32, copy=False)
-        return StoredBatch(crops, vectors.reshape(-1, self.dimension), damaged)
+        return StoredBatch(crops, vectors.reshape(-1, dimension), damaged)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -258,70 +347,8 @@ class GalleryDatabase:
                 raise
 
 
-@contextmanager
-def answering(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors into ours.
-
-    Args:
-        path: the file at work, for the message.
-
-    Raises:
-        StorageFull: the disk, or the file's limit, is full.
-        Unavailable: any other failure of the file: read-only, I/O error, damage.
-    """
-    try:
-        yield
-    except sqlite3.Error as error:
-        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
-            raise StorageFull(f"{path}: {error}") from error
-        raise Unavailable(f"{path}: {error}") from error
-
-
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}",
-        uri=True,
-        timeout=30.0,
-        isolation_level=None,
-        check_same_thread=False,
+def _row_of(crop: Crop) -> tuple[str | float | None, ...]:
+    return (
+        *(crop.crop_id, crop.identity, crop.camera, crop.timestamp),
+        *(crop.digest, crop.origin, crop.added),
     )
-    try:
-        if mode != "ro":
-            _prepare_for_writing(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _prepare_for_writing(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA journal_mode = WAL")
-    # FULL: a commit that returned survives a power cut, not only a crash of the program.
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
-    # Embeddings describe people: what is deleted is overwritten, not only unlinked.
-    connection.execute("PRAGMA secure_delete = ON")
-
-
-def _condition(where: Filter) -> tuple[str, list[str | float]]:
-    """Express the filter in SQL; sets travel as one JSON value, so their size has no limit."""
-    parts: list[str] = ["TRUE"]
-    values: list[str | float] = []
-    for one_of, chosen in (
-        ("camera IN (SELECT value FROM json_each(?))", where.cameras),
-        ("identity IN (SELECT value FROM json_each(?))", where.identities),
-        ("crop_id IN (SELECT value FROM json_each(?))", where.crop_ids),
-    ):
-        if chosen is not None:
-            parts.append(one_of)
-            values.append(json.dumps(sorted(chosen)))
-    if where.not_camera is not None:
-        parts.append("(camera IS NULL OR camera NOT IN (SELECT value FROM json_each(?)))")
-        values.append(json.dumps([where.not_camera]))
-    if where.since is not None:
-        parts.append("timestamp >= ?")
-        values.append(float(where.since))
-    if where.until is not None:
-        parts.append("timestamp < ?")
-        values.append(float(where.until))
-    return " AND ".join(parts), values

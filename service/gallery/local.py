@@ -17,14 +17,14 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Literal
 
-from service.errors import Conflict, NotFound, ReidError, StorageFull, Unavailable
+from service.errors import Conflict, NotFound, ReidError, StorageFull, Unavailable, Unsupported
 from service.gallery import rules
-from service.gallery.base import GalleryStats
-from service.gallery.database import GalleryDatabase
+from service.gallery.base import DEFAULT_OPTIONS, GalleryOptions, GalleryStats, SnapshotRecord
+from service.gallery.database import GalleryDatabase, Header
 from service.gallery.local_gallery import DATABASE_NAME, LocalGallery
 from service.gallery.nearest import Gpu, resolve_device
 
@@ -68,46 +68,30 @@ class LocalGalleryStore:
         """Where unfiltered queries run."""
         return self._device
 
-    def create(self, name: str, model_sha256: str, dimension: int) -> LocalGallery:
-        """Create a gallery, durable on return.
-
-        Args:
-            name: 1..64 of ``a-z 0-9 _ -``.
-            model_sha256: the model whose embeddings it will hold.
-            dimension: their length.
-
-        Returns:
-            The empty gallery.
-
-        Raises:
-            Conflict: it exists.
-            InvalidInput: the name or the dimension breaks its rule.
-            StorageFull: the disk is full.
-        """
+    def create(
+        self,
+        name: str,
+        model_sha256: str,
+        dimension: int,
+        options: GalleryOptions = DEFAULT_OPTIONS,
+    ) -> LocalGallery:
+        """Create a gallery, durable on return; see :class:`GalleryStore`."""
         rules.check_name(name)
         rules.check_dimension(dimension)
+        rules.check_options(options)
+        header = Header(model_sha256, dimension, time.time(), options)
         with self._changing():
             if name in self._galleries or name in self._unusable:
                 raise Conflict(f"gallery {name!r} exists")
             with _disk_errors(self._folder):
-                self._write_empty(name, model_sha256, dimension)
+                self._clear_away(name)
+                self._write_empty(name, header)
             gallery = LocalGallery(self._folder / name, self._gpu)
             self._galleries[name] = gallery
             return gallery
 
     def open(self, name: str) -> LocalGallery:
-        """An existing gallery.
-
-        Args:
-            name: the gallery's name.
-
-        Returns:
-            The gallery.
-
-        Raises:
-            NotFound: there is no such gallery.
-            Unavailable: its file could not be read at the start.
-        """
+        """An existing gallery. Raises NotFound; Unavailable if its file could not be read."""
         gallery = self._galleries.get(name)
         if gallery is None:
             raise self._absent(name)
@@ -119,18 +103,7 @@ class LocalGalleryStore:
         return [gallery.stats() for _, gallery in galleries]
 
     def delete(self, name: str) -> int:
-        """Delete a gallery and everything in it, durable on return.
-
-        Args:
-            name: the gallery's name.
-
-        Returns:
-            How many crops it held; 0 for one that could not be read.
-
-        Raises:
-            NotFound: there is no such gallery.
-            Unavailable: the folder cannot be changed; nothing was deleted.
-        """
+        """Delete a gallery and everything in it, durable on return; returns how many crops."""
         with self._changing():
             gallery = self._galleries.get(name)
             if gallery is None and name not in self._unusable:
@@ -149,6 +122,27 @@ class LocalGalleryStore:
                 _sync_folder(self._folder)
             _remove(doomed)
             return crops
+
+    def snapshots(self, name: str) -> list[SnapshotRecord]:
+        """Snapshots of a gallery, oldest first. Raises NotFound."""
+        self.open(name)
+        return []
+
+    def take_snapshot(self, name: str) -> SnapshotRecord:
+        """Raises Unsupported."""
+        raise Unsupported(f"gallery {name!r}: snapshots are not there yet")
+
+    def snapshot_file(self, name: str, snapshot_id: str) -> Path:
+        """Raises NotFound."""
+        raise NotFound(f"gallery {name!r} has no snapshot {snapshot_id!r}")
+
+    def restore(self, name: str, snapshot_id: str, into: str | None) -> LocalGallery:  # noqa: ARG002
+        """Raises NotFound."""
+        raise NotFound(f"gallery {name!r} has no snapshot {snapshot_id!r}")
+
+    def delete_snapshot(self, name: str, snapshot_id: str) -> None:
+        """Raises NotFound."""
+        raise NotFound(f"gallery {name!r} has no snapshot {snapshot_id!r}")
 
     def writable(self) -> bool:
         """Whether a write would be accepted now: a small file can be written and synced."""
@@ -196,18 +190,23 @@ class LocalGalleryStore:
             return Unavailable(f"gallery {name!r} is not served: {self._unusable[name]}")
         return NotFound(f"gallery {name[:80]!r} does not exist")
 
-    def _write_empty(self, name: str, model_sha256: str, dimension: int) -> None:
+    def _write_empty(self, name: str, header: Header) -> None:
         unfinished = self._unfinished_folder(name)
         try:
             unfinished.mkdir()
-            database = unfinished / DATABASE_NAME
-            GalleryDatabase.create(database, model_sha256, dimension, time.time())
+            GalleryDatabase.create(unfinished / DATABASE_NAME, header)
             _sync_folder(unfinished)
             unfinished.rename(self._folder / name)
         except BaseException:
             _remove(unfinished)
             raise
         _sync_folder(self._folder)
+
+    def _clear_away(self, name: str) -> None:
+        """Remove what a creation left that failed after its rename, when the folder was synced."""
+        with suppress(FileNotFoundError):
+            doomed = (self._folder / name).rename(self._unfinished_folder(name))
+            _remove(doomed)
 
     def _unfinished_folder(self, name: str) -> Path:
         return self._folder / f"{_UNFINISHED}{name}-{secrets.token_hex(4)}"
@@ -233,9 +232,10 @@ def _hold(path: Path) -> IO[str]:
             f"{path.parent}: process {holder or 'unknown'} serves these galleries; two would lose "
             "sight of each other's changes"
         ) from None
-    file.truncate(0)
-    file.write(f"{os.getpid()}\n")
-    file.flush()
+    with suppress(OSError):  # only a hint for the message above; a full disk can still be read
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
     return file
 
 

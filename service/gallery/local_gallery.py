@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
@@ -14,10 +16,19 @@ from numpy.typing import NDArray
 
 from service.errors import NotFound, ReidError, Unavailable
 from service.gallery import rules
-from service.gallery.base import Crop, Filter, GalleryStats, Hit, Page
+from service.gallery.base import (
+    Crop,
+    Filter,
+    GalleryOptions,
+    GalleryStats,
+    Hit,
+    Origin,
+    Page,
+    Receipt,
+)
 from service.gallery.database import GalleryDatabase
+from service.gallery.live_rows import LiveRows
 from service.gallery.nearest import Gpu, nearest
-from service.gallery.snapshot import LiveRows
 
 DATABASE_NAME = "gallery.sqlite3"
 _NAMED_IN_LOG = 20
@@ -41,10 +52,10 @@ class LocalGallery:
     def __init__(self, folder: Path, gpu: Gpu | None) -> None:
         self._folder = folder
         self._database = GalleryDatabase(folder / DATABASE_NAME)
-        self._rows = LiveRows(self._database.dimension)
+        self._rows = LiveRows(self.dimension)
         self._damaged: set[str] = set()
         self._gpu = gpu
-        self._mirror = gpu.mirror(self._database.dimension) if gpu else None
+        self._mirror = gpu.mirror(self.dimension) if gpu else None
         self._writing = threading.Lock()
         self._state: Literal["open", "closed", "deleted"] = "open"
         try:
@@ -61,71 +72,65 @@ class LocalGallery:
     @property
     def model_sha256(self) -> str:
         """The model whose embeddings it holds."""
-        return self._database.model_sha256
+        return self._database.header.model_sha256
 
-    def upsert(self, crops: Sequence[Crop], embeddings: NDArray[np.float32]) -> int:
-        """Insert or replace crops by id, all or none, durable on return.
+    @property
+    def dimension(self) -> int:
+        """Length of its embeddings."""
+        return self._database.header.dimension
 
-        Args:
-            crops: N crops; when an id occurs twice the last one wins.
-            embeddings: (N, D) float32, unit rows; row i belongs to crop i.
+    @property
+    def options(self) -> GalleryOptions:
+        """What its owner decided."""
+        return self._database.header.options
 
-        Returns:
-            How many ids were new.
+    def configure(self, options: GalleryOptions) -> None:
+        """Change the options, durable on return; without ``store_crops`` pictures are erased."""
+        rules.check_options(options)
+        with self._changing():
+            self._database.configure(options)
 
-        Raises:
-            InvalidInput: a crop or an embedding breaks its rule.
-            StorageFull: the disk refused the write.
-        """
+    def upsert(
+        self,
+        crops: Sequence[Crop],
+        embeddings: NDArray[np.float32],
+        pictures: Sequence[bytes] | None = None,
+    ) -> int:
+        """Insert or replace crops by id, all or none, durable on return."""
         for crop in crops:
             rules.check_crop(crop)
         vectors = rules.unit_rows(
-            embeddings,
-            len(crops),
-            self._database.dimension,
-            lambda row: f"crop {crops[row].crop_id!r}",
+            embeddings, len(crops), self.dimension, lambda row: f"crop {crops[row].crop_id!r}"
         )
-        positions = rules.last_of_each(crops)
-        crops, vectors = [crops[position] for position in positions], vectors[positions]
+        rules.check_pictures(pictures, len(crops))
+        positions, now = rules.last_of_each(crops), time.time()
+        crops = [rules.with_time(crops[position], now) for position in positions]
+        vectors = vectors[positions]
         ids = [crop.crop_id for crop in crops]
         with self._changing():
+            kept = None
+            if pictures is not None and self.options.store_crops:
+                kept = [pictures[position] for position in positions]
             new = sum(crop_id not in self._rows and crop_id not in self._damaged for crop_id in ids)
             self._rows.reserve(len(crops))
-            self._database.upsert(crops, vectors)
+            self._database.upsert(crops, vectors, kept)
             self._rows.put(crops, vectors)
             self._damaged.difference_update(ids)
         return new
 
     def get(self, crop_id: str) -> Crop:
-        """One crop.
-
-        Args:
-            crop_id: its id.
-
-        Returns:
-            The crop.
-
-        Raises:
-            NotFound: it is not in the gallery.
-        """
+        """One crop. Raises NotFound."""
         self._require_open()
         snapshot, (slot,) = self._rows.find([crop_id])
         return snapshot.crops[slot]
 
+    def picture(self, crop_id: str) -> bytes:
+        """The stored picture of a crop. Raises NotFound, also where none is stored."""
+        self._require_open()
+        return self._database.picture(crop_id)
+
     def page(self, where: Filter, limit: int, cursor: str | None = None) -> Page:
-        """Crops that pass the filter, in the order of their ids.
-
-        Args:
-            where: which crops to list.
-            limit: at most this many, >= 1.
-            cursor: of the page before; None for the first.
-
-        Returns:
-            The page.
-
-        Raises:
-            InvalidInput: a broken cursor, or a limit below one.
-        """
+        """Crops that pass the filter, in the order of their ids."""
         self._require_open()
         rules.check_count("limit", limit)
         after = "" if cursor is None else rules.decode_cursor(cursor)
@@ -137,60 +142,38 @@ class LocalGallery:
         more = rules.encode_cursor(found[limit - 1].crop_id) if len(found) > limit else None
         return Page(tuple(found[:limit]), more)
 
-    def delete(self, where: Filter) -> int:
-        """Delete what passes the filter, durable on return.
-
-        Args:
-            where: which crops; the empty filter deletes all.
-
-        Returns:
-            How many.
-
-        Raises:
-            StorageFull: the disk refused the write.
-        """
+    def relabel(self, labels: Mapping[str, str | None], origin: Origin) -> int:
+        """Set identities, all or none, durable on return; embeddings stay as they are."""
+        for crop_id, identity in labels.items():
+            rules.check_text(crop_id, "identity", identity)
         with self._changing():
-            deleted = self._database.delete(where)
-            self._rows.remove(deleted)
-            self._damaged.difference_update(deleted)
-        return len(deleted)
+            changed = self._rows.differing(labels, origin)
+            if changed:
+                self._database.relabel(changed, origin)
+                self._rows.relabel(changed, origin)
+        return len(changed)
+
+    def delete(self, where: Filter, *, dry_run: bool = False) -> Receipt:
+        """Delete what passes the filter, durable on return, or only tell what that would be."""
+        with self._changing():
+            doomed = self._database.matching(where)
+            if doomed.crop_ids and not dry_run:
+                self._database.delete(doomed.crop_ids)
+                self._rows.remove(doomed.crop_ids)
+                self._damaged.difference_update(doomed.crop_ids)
+        return doomed.receipt
 
     def embeddings(self, crop_ids: Sequence[str]) -> NDArray[np.float32]:
-        """Embeddings of these crops.
-
-        Args:
-            crop_ids: N ids.
-
-        Returns:
-            (N, D) float32, unit rows, in this order.
-
-        Raises:
-            NotFound: an id is not in the gallery.
-        """
+        """Embeddings of these crops, in this order. Raises NotFound."""
         self._require_open()
         snapshot, slots = self._rows.find(crop_ids)
         return snapshot.columns.vectors[np.array(slots, np.int64)]
 
     def query(self, embeddings: NDArray[np.float32], top_k: int, where: Filter) -> list[list[Hit]]:
-        """Exact nearest crops by cosine.
-
-        Args:
-            embeddings: (Q, D) float32, unit rows.
-            top_k: at most this many hits a row, >= 1.
-            where: which crops take part.
-
-        Returns:
-            Q lists of hits, best first; ties in the order of crop ids.
-
-        Raises:
-            InvalidInput: wrong shape, a non-finite or non-unit row, top_k below one.
-            Unavailable: the GPU failed and the setting insists on it.
-        """
+        """Exact nearest crops by cosine; see :meth:`service.gallery.base.Gallery.query`."""
         self._require_open()
         rules.check_count("top_k", top_k)
-        queries = rules.unit_rows(
-            embeddings, None, self._database.dimension, lambda row: f"query {row}"
-        )
+        queries = rules.unit_rows(embeddings, None, self.dimension, lambda row: f"query {row}")
         snapshot, mask = self._rows.select(where)
         mirror = self._mirror
         if mirror is None:
@@ -207,13 +190,16 @@ class LocalGallery:
         return GalleryStats(
             name=self.name,
             model_sha256=self.model_sha256,
-            dimension=self._database.dimension,
-            created=self._database.created,
+            dimension=self.dimension,
+            created=self._database.header.created,
             crops=int(np.count_nonzero(snapshot.alive)),
             identities=snapshot.count_identities(),
             cameras=snapshot.count_cameras(),
             bytes_on_disk=_size_of(self._folder),
             damaged=len(self._damaged),
+            pictures=self._database.pictures,
+            **asdict(self.options),
+            oldest=snapshot.oldest(),
         )
 
     def retire(self, into: Path) -> int:

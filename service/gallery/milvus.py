@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 
 from pymilvus import DataType, MilvusClient
 
-from service.errors import Conflict, NotFound, Unavailable
+from service.errors import Conflict, NotFound, Unavailable, Unsupported
 from service.gallery import rules
-from service.gallery.base import GalleryStats
+from service.gallery.base import DEFAULT_OPTIONS, GalleryOptions, GalleryStats, SnapshotRecord
 from service.gallery.milvus_gallery import (
     BYTES_OF_TEXT,
     CollectionName,
     MilvusGallery,
+    check_options,
+    options_property,
     reachable,
 )
 
@@ -43,43 +46,27 @@ class MilvusGalleryStore:
         """``milvus``: the server decides where it searches."""
         return "milvus"
 
-    def create(self, name: str, model_sha256: str, dimension: int) -> MilvusGallery:
-        """Create a gallery.
-
-        Args:
-            name: 1..64 of ``a-z 0-9 _ -``.
-            model_sha256: the model whose embeddings it will hold, 64 hexadecimal digits.
-            dimension: their length.
-
-        Returns:
-            The empty gallery.
-
-        Raises:
-            Conflict: it exists.
-            InvalidInput: the name or the dimension breaks its rule.
-        """
+    def create(
+        self,
+        name: str,
+        model_sha256: str,
+        dimension: int,
+        options: GalleryOptions = DEFAULT_OPTIONS,
+    ) -> MilvusGallery:
+        """Create a gallery; see :class:`service.gallery.base.GalleryStore`."""
         rules.check_name(name)
         rules.check_dimension(dimension)
+        check_options(options)
         with self._lock:
             if self._find(name) is not None:
                 raise Conflict(f"gallery {name!r} exists")
             collection = CollectionName(name, model_sha256, round(time.time(), 3))
             with reachable():
-                self._create(str(collection), dimension)
+                self._create(str(collection), dimension, options)
             return self._gallery(collection)
 
     def open(self, name: str) -> MilvusGallery:
-        """An existing gallery.
-
-        Args:
-            name: the gallery's name.
-
-        Returns:
-            The gallery.
-
-        Raises:
-            NotFound: there is no such gallery.
-        """
+        """An existing gallery. Raises NotFound."""
         with self._lock:
             return self._gallery(self._require(name))
 
@@ -90,17 +77,7 @@ class MilvusGalleryStore:
         return [gallery.stats() for gallery in sorted(galleries, key=lambda one: one.name)]
 
     def delete(self, name: str) -> int:
-        """Delete a gallery and everything in it.
-
-        Args:
-            name: the gallery's name.
-
-        Returns:
-            How many crops it held.
-
-        Raises:
-            NotFound: there is no such gallery.
-        """
+        """Delete a gallery and everything in it; returns how many crops. Raises NotFound."""
         with self._lock:
             collection = self._require(name)
             crops = self._gallery(collection).stats().crops
@@ -108,6 +85,33 @@ class MilvusGalleryStore:
             with reachable():
                 self._client.drop_collection(str(collection))
             return crops
+
+    def snapshots(self, name: str) -> list[SnapshotRecord]:
+        """None: Milvus has backups of its own. Raises NotFound."""
+        with self._lock:
+            self._require(name)
+        return []
+
+    def take_snapshot(self, name: str) -> SnapshotRecord:
+        """Raises Unsupported."""
+        raise _no_snapshots(name)
+
+    def snapshot_file(self, name: str, snapshot_id: str) -> Path:  # noqa: ARG002 - the protocol's
+        """Raises Unsupported."""
+        raise _no_snapshots(name)
+
+    def restore(
+        self,
+        name: str,
+        snapshot_id: str,  # noqa: ARG002 - the protocol's
+        into: str | None,  # noqa: ARG002 - the protocol's
+    ) -> MilvusGallery:
+        """Raises Unsupported."""
+        raise _no_snapshots(name)
+
+    def delete_snapshot(self, name: str, snapshot_id: str) -> None:  # noqa: ARG002 - the protocol's
+        """Raises Unsupported."""
+        raise _no_snapshots(name)
 
     def writable(self) -> bool:
         """Whether a write would be accepted now: Milvus answers."""
@@ -122,13 +126,15 @@ class MilvusGalleryStore:
         with reachable():
             self._client.close()
 
-    def _create(self, collection: str, dimension: int) -> None:
+    def _create(self, collection: str, dimension: int, options: GalleryOptions) -> None:
         schema = self._client.create_schema(auto_id=False, enable_dynamic_field=False)
         schema.add_field("crop_id", DataType.VARCHAR, is_primary=True, max_length=BYTES_OF_TEXT)
         for text in ("identity", "camera", "digest"):
             schema.add_field(text, DataType.VARCHAR, max_length=BYTES_OF_TEXT)
         schema.add_field("timed", DataType.BOOL)
         schema.add_field("timestamp", DataType.DOUBLE)
+        schema.add_field("origin", DataType.VARCHAR, max_length=BYTES_OF_TEXT)
+        schema.add_field("added", DataType.DOUBLE)
         schema.add_field("embedding", DataType.FLOAT_VECTOR, dim=dimension)
         index = self._client.prepare_index_params()
         index.add_index("embedding", index_type="FLAT", metric_type="IP")
@@ -136,6 +142,8 @@ class MilvusGalleryStore:
         self._client.create_collection(
             collection, schema=schema, index_params=index, consistency_level="Strong"
         )
+        if options != DEFAULT_OPTIONS:
+            self._client.alter_collection_properties(collection, options_property(options))
 
     def _collections(self) -> list[CollectionName]:
         with reachable():
@@ -158,3 +166,10 @@ class MilvusGalleryStore:
         if key not in self._open:
             self._open[key] = MilvusGallery(self._client, collection)
         return self._open[key]
+
+
+def _no_snapshots(name: str) -> Unsupported:
+    return Unsupported(
+        f"gallery {name[:80]!r} is kept in Milvus, of which this service takes no snapshots: use "
+        "milvus-backup, or keep the galleries in the data folder"
+    )

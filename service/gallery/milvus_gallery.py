@@ -2,8 +2,8 @@
 
 Only what every Milvus since 2.3 and ``milvus-lite`` share is used: a VARCHAR key, a FLOAT_VECTOR
 with an exact FLAT index by inner product, and scalar expressions. What differs from the local
-store: an upsert is as atomic as Milvus makes one request, and ``stats`` reads the metadata of all
-crops.
+store: an upsert is as atomic as Milvus makes one request, a relabelling writes whole rows again in
+batches, ``stats`` reads the metadata of all crops, and there are neither pictures nor snapshots.
 """
 
 from __future__ import annotations
@@ -11,18 +11,29 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pymilvus import MilvusClient, MilvusException
 
-from service.errors import NotFound, Unavailable
+from service.errors import NotFound, Unavailable, Unsupported
 from service.gallery import rules
-from service.gallery.base import Crop, Filter, GalleryStats, Hit, Page
+from service.gallery.base import (
+    Crop,
+    Filter,
+    GalleryOptions,
+    GalleryStats,
+    Hit,
+    Origin,
+    Page,
+    Receipt,
+)
 from service.gallery.scoring import best_first, cosines
 
 BYTES_OF_TEXT = 800
@@ -30,7 +41,10 @@ BYTES_OF_TEXT = 800
 _MOST_ROWS = 16384  # of one search or one batch, a limit of Milvus
 _SPARE = 8
 _MARGIN = 1e-5  # more than twice the rounding of a float32 product
+_ROWS_RELABELLED = 1024  # at once: they travel with their embeddings
 _FIELDS = ["crop_id", "identity", "camera", "timed", "timestamp", "digest"]
+_LATER_FIELDS = ["origin", "added"]  # collections of the first release lack them
+_OPTIONS = "reid.options"
 _COLLECTION = re.compile(r"reid_(?P<name>\w+)_(?P<model>[0-9a-f]{64})_(?P<created>\d+)")
 
 
@@ -78,10 +92,12 @@ class MilvusGallery:
         self._writing = threading.Lock()  # so that two upserts do not both count an id as new
         with self._answering():
             client.load_collection(self._collection)
-            fields = client.describe_collection(self._collection)["fields"]
-        self._dimension = int(
-            next(field["params"]["dim"] for field in fields if field["name"] == "embedding")
-        )
+            described = client.describe_collection(self._collection)
+        fields = {field["name"]: field for field in described["fields"]}
+        self._dimension = int(fields["embedding"]["params"]["dim"])
+        self._dated = "added" in fields
+        self._fields = [*_FIELDS, *(_LATER_FIELDS if self._dated else [])]
+        self._options = _read_options(described.get("properties") or {})
 
     @property
     def name(self) -> str:
@@ -93,26 +109,46 @@ class MilvusGallery:
         """The model whose embeddings it holds."""
         return self._header.model_sha256
 
-    def upsert(self, crops: Sequence[Crop], embeddings: NDArray[np.float32]) -> int:
-        """Insert or replace crops by id.
+    @property
+    def dimension(self) -> int:
+        """Length of its embeddings."""
+        return self._dimension
 
-        Args:
-            crops: N crops; when an id occurs twice the last one wins.
-            embeddings: (N, D) float32, unit rows; row i belongs to crop i.
+    @property
+    def options(self) -> GalleryOptions:
+        """What its owner decided."""
+        return self._options
 
-        Returns:
-            How many ids were new.
+    def configure(self, options: GalleryOptions) -> None:
+        """Change the options, which Milvus keeps among the collection's properties."""
+        check_options(options)
+        if options.keep_for is not None and not self._dated:
+            raise Unsupported(
+                f"gallery {self.name!r}: its collection is of the first release and does not know "
+                "when crops were added: create a gallery anew and import the crops again"
+            )
+        with self._writing, self._answering():
+            self._client.alter_collection_properties(self._collection, options_property(options))
+            self._options = options
 
-        Raises:
-            InvalidInput: a crop or an embedding breaks its rule.
-            Unavailable: Milvus refused the write.
-        """
+    def upsert(
+        self,
+        crops: Sequence[Crop],
+        embeddings: NDArray[np.float32],
+        pictures: Sequence[bytes] | None = None,
+    ) -> int:
+        """Insert or replace crops by id; pictures are not kept."""
         for crop in crops:
             rules.check_crop(crop)
         vectors = rules.unit_rows(
             embeddings, len(crops), self._dimension, lambda row: f"crop {crops[row].crop_id!r}"
         )
-        rows = [_to_row(crops[at], vectors[at]) for at in rules.last_of_each(crops)]
+        rules.check_pictures(pictures, len(crops))
+        now = time.time()
+        rows = [
+            self._to_row(rules.with_time(crops[at], now), vectors[at])
+            for at in rules.last_of_each(crops)
+        ]
         if not rows:
             return 0
         with self._writing, self._answering():
@@ -125,92 +161,65 @@ class MilvusGallery:
         return len(rows) - len(known)
 
     def get(self, crop_id: str) -> Crop:
-        """One crop.
+        """One crop. Raises NotFound."""
+        return _to_crop(self._rows_of([crop_id], self._fields)[0])
 
-        Args:
-            crop_id: its id.
-
-        Returns:
-            The crop.
-
-        Raises:
-            NotFound: it is not in the gallery.
-        """
-        return _to_crop(self._rows_of([crop_id], _FIELDS)[0])
+    def picture(self, crop_id: str) -> bytes:
+        """Milvus keeps no pictures. Raises Unsupported."""
+        raise Unsupported(
+            f"gallery {self.name!r} is kept in Milvus, which stores no pictures ({crop_id!r}): "
+            "keep the galleries in the data folder instead, without REID_MILVUS_URI"
+        )
 
     def page(self, where: Filter, limit: int, cursor: str | None = None) -> Page:
-        """Crops that pass the filter, in the order of their ids.
-
-        Args:
-            where: which crops to list.
-            limit: at most this many, >= 1.
-            cursor: of the page before; None for the first.
-
-        Returns:
-            The page.
-
-        Raises:
-            InvalidInput: a broken cursor, or a limit below one.
-        """
+        """Crops that pass the filter, in the order of their ids."""
         rules.check_count("limit", limit)
         after = "" if cursor is None else rules.decode_cursor(cursor)
         crops: list[Crop] = []
-        for batch in self._scan(where, _FIELDS, after, min(limit + 1, _MOST_ROWS)):
+        for batch in self._scan(where, self._fields, after, min(limit + 1, _MOST_ROWS)):
             crops.extend(map(_to_crop, batch))
             if len(crops) > limit:
                 return Page(tuple(crops[:limit]), rules.encode_cursor(crops[limit - 1].crop_id))
         return Page(tuple(crops), None)
 
-    def delete(self, where: Filter) -> int:
-        """Delete what passes the filter.
-
-        Args:
-            where: which crops; the empty filter deletes all.
-
-        Returns:
-            How many.
-
-        Raises:
-            Unavailable: Milvus refused the write.
-        """
-        deleted = 0
+    def relabel(self, labels: Mapping[str, str | None], origin: Origin) -> int:
+        """Set identities, batch by batch: each batch all or none."""
+        for crop_id, identity in labels.items():
+            rules.check_text(crop_id, "identity", identity)
+        if not self._dated:
+            raise Unsupported(
+                f"gallery {self.name!r}: its collection is of the first release and cannot say "
+                "where an identity comes from: create a gallery anew and import the crops again"
+            )
+        ids = list(labels)
         with self._writing:
-            for batch in list(self._scan(where, ["crop_id"])):
-                with self._answering():
-                    ids = [row["crop_id"] for row in batch]
-                    self._client.delete(self._collection, ids=ids)
-                deleted += len(batch)
-        return deleted
+            return sum(
+                self._relabel(ids[at : at + _ROWS_RELABELLED], labels, origin)
+                for at in range(0, len(ids), _ROWS_RELABELLED)
+            )
+
+    def delete(self, where: Filter, *, dry_run: bool = False) -> Receipt:
+        """Delete what passes the filter, or only tell what that would be."""
+        cameras, identities, crops = Counter[str](), set[str](), 0
+        with self._writing:
+            for batch in list(self._scan(where, ["crop_id", "identity", "camera"])):
+                if not dry_run:
+                    with self._answering():
+                        ids = [row["crop_id"] for row in batch]
+                        self._client.delete(self._collection, ids=ids)
+                crops += len(batch)
+                cameras.update(row["camera"] for row in batch)
+                identities.update(row["identity"] for row in batch)
+        cameras.pop("", None)
+        return Receipt(crops, 0, len(identities - {""}), dict(sorted(cameras.items())))
 
     def embeddings(self, crop_ids: Sequence[str]) -> NDArray[np.float32]:
-        """Embeddings of these crops.
-
-        Args:
-            crop_ids: N ids.
-
-        Returns:
-            (N, D) float32, unit rows, in this order.
-
-        Raises:
-            NotFound: an id is not in the gallery.
-        """
+        """Embeddings of these crops, in this order. Raises NotFound."""
         rows = self._rows_of(crop_ids, ["crop_id", "embedding"])
         return np.array([row["embedding"] for row in rows], np.float32).reshape(-1, self._dimension)
 
     def query(self, embeddings: NDArray[np.float32], top_k: int, where: Filter) -> list[list[Hit]]:
-        """Exact nearest crops by cosine.
-
-        Args:
-            embeddings: (Q, D) float32, unit rows.
-            top_k: at most this many hits a row, 1..16384; more are not given.
-            where: which crops take part.
-
-        Returns:
-            Q lists of hits, best first; ties in the order of crop ids.
-
-        Raises:
-            InvalidInput: wrong shape, a non-finite or non-unit row, top_k below one.
-        """
+        """Exact nearest crops by cosine; ``top_k`` beyond 16384 is not given."""
         rules.check_count("top_k", top_k)
         queries = rules.unit_rows(embeddings, None, self._dimension, lambda row: f"query {row}")
         answer: list[list[Hit]] = [[] for _ in queries]
@@ -230,12 +239,21 @@ class MilvusGallery:
 
     def stats(self) -> GalleryStats:
         """Counts at this moment; the size on disk is Milvus's own business and given as 0."""
-        crops, identities, cameras = 0, set[str](), dict[str, int]()
-        for batch in self._scan(Filter(), ["crop_id", "identity", "camera"]):
+        crops, identities, cameras = 0, set[str](), Counter[str]()
+        dates: list[float] = []
+        wanted = [
+            "crop_id",
+            "identity",
+            "camera",
+            "timed",
+            "timestamp",
+            *self._fields[len(_FIELDS) :],
+        ]
+        for batch in self._scan(Filter(), wanted):
             crops += len(batch)
             identities.update(row["identity"] for row in batch)
-            for row in batch:
-                cameras[row["camera"]] = cameras.get(row["camera"], 0) + 1
+            cameras.update(row["camera"] for row in batch)
+            dates += [date for row in batch if (date := _date_of(row)) is not None]
         cameras.pop("", None)
         return GalleryStats(
             name=self.name,
@@ -246,7 +264,26 @@ class MilvusGallery:
             identities=len(identities - {""}),
             cameras=dict(sorted(cameras.items())),
             bytes_on_disk=0,
+            oldest=min(dates, default=None),
+            **asdict(self._options),
         )
+
+    def _relabel(self, ids: list[str], labels: Mapping[str, str | None], origin: Origin) -> int:
+        with self._answering():
+            rows = self._client.query(
+                self._collection,
+                filter=f"crop_id in {_texts(ids)}",
+                output_fields=[*self._fields, "embedding"],
+            )
+            changed = [
+                row | {"identity": identity, "origin": origin}
+                for row in rows
+                if (identity := labels[row["crop_id"]] or "", origin)
+                != (row["identity"], row["origin"])
+            ]
+            if changed:
+                self._client.upsert(self._collection, changed)
+        return len(changed)
 
     def _search(
         self, queries: NDArray[np.float32], fetch: int, where: Filter
@@ -256,13 +293,26 @@ class MilvusGallery:
                 self._collection,
                 data=list(queries),
                 limit=fetch,
-                filter=_expression(where),
+                filter=_expression(where, dated=self._dated),
                 # Milvus scores equal rows differently, depending on where they stand: so the rows
                 # come along and are scored here.
-                output_fields=[*_FIELDS, "embedding"],
+                output_fields=[*self._fields, "embedding"],
                 search_params={"metric_type": "IP"},
             )
         return [list(hits) for hits in found]
+
+    def _to_row(self, crop: Crop, vector: NDArray[np.float32]) -> dict[str, Any]:
+        # Milvus before 2.5 has no null: an empty text, which no crop may have, stands for unknown.
+        later = {"origin": crop.origin, "added": crop.added} if self._dated else {}
+        return later | {
+            "crop_id": crop.crop_id,
+            "identity": crop.identity or "",
+            "camera": crop.camera or "",
+            "timed": crop.timestamp is not None,
+            "timestamp": crop.timestamp or 0.0,
+            "digest": crop.digest or "",
+            "embedding": vector,
+        }
 
     def _rows_of(self, crop_ids: Sequence[str], fields: list[str]) -> list[dict[str, Any]]:
         with self._answering():
@@ -280,7 +330,7 @@ class MilvusGallery:
         self, where: Filter, fields: list[str], after: str = "", batch_size: int = 4096
     ) -> Iterator[list[dict[str, Any]]]:
         """Rows in the order of their ids, as an iterator of Milvus gives them."""
-        parts = [_expression(where), f"crop_id > {_text(after)}"]
+        parts = [_expression(where, dated=self._dated), f"crop_id > {_text(after)}"]
         with self._answering():
             rows = self._client.query_iterator(
                 self._collection,
@@ -306,17 +356,37 @@ class MilvusGallery:
             raise Unavailable(f"gallery {self.name!r}: Milvus: {error.message}") from error
 
 
-def _to_row(crop: Crop, vector: NDArray[np.float32]) -> dict[str, Any]:
-    # Milvus before 2.5 has no null: an empty text, which no crop may have, stands for unknown.
-    return {
-        "crop_id": crop.crop_id,
-        "identity": crop.identity or "",
-        "camera": crop.camera or "",
-        "timed": crop.timestamp is not None,
-        "timestamp": crop.timestamp or 0.0,
-        "digest": crop.digest or "",
-        "embedding": vector,
-    }
+def check_options(options: GalleryOptions) -> None:
+    """Accept the options of a gallery in Milvus.
+
+    Raises:
+        InvalidInput: an option breaks its rule.
+        Unsupported: crops are to be stored.
+    """
+    rules.check_options(options)
+    if options.store_crops:
+        raise Unsupported(
+            "store_crops: Milvus keeps embeddings only; keep the galleries in the data folder "
+            "instead, without REID_MILVUS_URI"
+        )
+
+
+def options_property(options: GalleryOptions) -> dict[str, str]:
+    """The collection's property that holds the options."""
+    return {_OPTIONS: json.dumps(asdict(options))}
+
+
+def _read_options(properties: Mapping[str, Any]) -> GalleryOptions:
+    stored = properties.get(_OPTIONS)
+    return GalleryOptions() if stored is None else GalleryOptions(**json.loads(stored))
+
+
+def _date_of(row: dict[str, Any]) -> float | None:
+    return float(row["timestamp"]) if row["timed"] else _added(row)
+
+
+def _added(row: dict[str, Any]) -> float | None:
+    return float(row["added"]) if "added" in row else None
 
 
 def _to_crop(row: dict[str, Any]) -> Crop:
@@ -326,6 +396,8 @@ def _to_crop(row: dict[str, Any]) -> Crop:
         camera=row["camera"] or None,
         timestamp=float(row["timestamp"]) if row["timed"] else None,
         digest=row["digest"] or None,
+        origin=row.get("origin", "given"),
+        added=_added(row),
     )
 
 
@@ -337,7 +409,7 @@ def _rank(query: NDArray[np.float32], hits: list[dict[str, Any]]) -> list[Hit]:
     return best_first(map(Hit, crops, cosines(rows, query)))
 
 
-def _expression(where: Filter) -> str:
+def _expression(where: Filter, *, dated: bool) -> str:
     parts = [
         f"{field} in {_texts(chosen)}"
         for field, chosen in (
@@ -353,7 +425,16 @@ def _expression(where: Filter) -> str:
         parts.append(f"timed == true and timestamp >= {_number(where.since)}")
     if where.until is not None:
         parts.append(f"timed == true and timestamp < {_number(where.until)}")
+    if where.has_identity is not None:
+        parts.append(f'identity {"!=" if where.has_identity else "=="} ""')
+    if where.expired_before is not None:
+        parts.append(_expired(_number(where.expired_before), dated=dated))
     return " and ".join(parts)
+
+
+def _expired(bound: str, *, dated: bool) -> str:
+    taken = f"(timed == true and timestamp < {bound})"
+    return f"({taken} or (timed == false and added < {bound}))" if dated else taken
 
 
 def _texts(texts: Iterable[str]) -> str:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from service.errors import Unavailable
 from service.gallery.base import Hit
+from service.gallery.live_rows import Snapshot
 from service.gallery.scoring import best_first, cosines
-from service.gallery.snapshot import Snapshot
 
 Scores = NDArray[np.float32]
 Slots = NDArray[np.int64]

@@ -8,6 +8,7 @@ import math
 import re
 import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,6 +94,25 @@ def check_text(crop_id: str, what: str, text: str | None) -> None:
         raise InvalidInput(
             f"crop {crop_id[:80]!r}: {what} must be 1 to {_MAX_CHARACTERS} printable characters"
         )
+
+
+def check_pictures(pictures: Sequence[bytes] | None, count: int) -> None:
+    """Accept the pictures of crops.
+
+    Args:
+        pictures: one a crop, or None.
+        count: how many crops.
+
+    Raises:
+        InvalidInput: another number of pictures.
+    """
+    if pictures is not None and len(pictures) != count:
+        raise InvalidInput(f"{len(pictures)} pictures belong to {count} crops: must be one each")
+
+
+def with_time(crop: Crop, now: float) -> Crop:
+    """The crop, added now where it does not say when."""
+    return replace(crop, added=now) if crop.added is None else crop
 
 
 def check_options(options: GalleryOptions) -> None:

@@ -24,7 +24,7 @@ from service.routes.problems import image_problem_of, responses
 from service.schemas import (
     CropPage,
     CropRecord,
-    Deleted,
+    DeletionReceipt,
     EnrolmentAnswer,
     EnrolmentEntry,
 )
@@ -77,11 +77,15 @@ async def list_crops(
     return CropPage(crops=[CropRecord.of(crop) for crop in page.crops], cursor=page.cursor)
 
 
-@router.post("/delete", responses=responses(NotFound, StorageFull))
-async def delete_crops(gallery: str, body: DeleteBody, parts: PartsOf) -> Deleted:
-    """Delete every crop that passes a filter, for good."""
+@router.post("/delete", responses=responses(NotFound, StorageFull, Unavailable))
+async def delete_crops(gallery: str, body: DeleteBody, parts: PartsOf) -> DeletionReceipt:
+    """Delete every crop that passes a filter, for good, or with `dry_run` only count them.
+
+    The receipt names the snapshots that still hold one of them.
+    """
     opened = await _open(parts, gallery)
-    return Deleted(deleted=await asyncio.to_thread(opened.delete, body.where))
+    receipt = await asyncio.to_thread(opened.delete, body.where, dry_run=body.dry_run)
+    return DeletionReceipt.of(receipt, dry_run=body.dry_run)
 
 
 @router.put(
@@ -114,14 +118,15 @@ async def get_crop(gallery: str, crop_id: CropIdInPath, parts: PartsOf) -> CropR
     return CropRecord.of(await asyncio.to_thread(opened.get, crop_id))
 
 
-@router.delete("/{crop_id:path}", responses=responses(NotFound, StorageFull))
-async def delete_crop(gallery: str, crop_id: CropIdInPath, parts: PartsOf) -> Deleted:
+@router.delete("/{crop_id:path}", responses=responses(NotFound, StorageFull, Unavailable))
+async def delete_crop(gallery: str, crop_id: CropIdInPath, parts: PartsOf) -> DeletionReceipt:
     """Delete one crop, for good."""
     opened = await _open(parts, gallery)
     where = Filter(crop_ids=frozenset({crop_id}))
-    if not await asyncio.to_thread(opened.delete, where):
+    receipt = await asyncio.to_thread(opened.delete, where)
+    if not receipt.crops:
         raise NotFound(f"gallery {gallery!r} has no crop {crop_id!r}")
-    return Deleted(deleted=1)
+    return DeletionReceipt.of(receipt, dry_run=False)
 
 
 async def _open(parts: Parts, name: str) -> Gallery:

@@ -1,17 +1,23 @@
 """``/galleries``: named sets of crops."""
 
 import asyncio
+from typing import Annotated
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Path, Response
 
-from service.errors import Conflict, NotFound, StorageFull
-from service.forms import GalleryBody
+from service.errors import Conflict, NotFound, StorageFull, Unavailable, Unsupported
+from service.fields import CropId
+from service.forms import GalleryBody, GalleryChanges
+from service.gallery.base import Gallery
 from service.parts import Parts
 from service.routes.dependencies import PartsOf
 from service.routes.problems import responses
 from service.schemas import Deleted, Galleries, GalleryRecord
 
 router = APIRouter(prefix="/galleries", tags=["galleries"])
+
+_CREATE_ERRORS = (Conflict, Unsupported, NotFound, StorageFull, Unavailable)
+_CHANGE_ERRORS = (NotFound, Unsupported, StorageFull, Unavailable)
 
 
 @router.get("", responses=responses())
@@ -20,13 +26,10 @@ async def list_galleries(parts: PartsOf) -> Galleries:
     return Galleries(galleries=await gallery_records(parts))
 
 
-@router.post("", status_code=201, responses=responses(Conflict, StorageFull))
+@router.post("", status_code=201, responses=responses(*_CREATE_ERRORS))
 async def create_gallery(body: GalleryBody, parts: PartsOf, response: Response) -> GalleryRecord:
-    """Create an empty gallery for the embeddings of the running model."""
-    manifest = parts.manifest
-    gallery = await asyncio.to_thread(
-        parts.store.create, body.name, manifest.sha256, manifest.dimension
-    )
+    """Create an empty gallery for the embeddings of the running model, or of another one."""
+    gallery = await asyncio.to_thread(_create, parts, body)
     response.headers["Location"] = f"/galleries/{body.name}"
     return GalleryRecord.of(await asyncio.to_thread(gallery.stats))
 
@@ -40,10 +43,57 @@ async def get_gallery(gallery: str, parts: PartsOf) -> GalleryRecord:
     raise NotFound(f"there is no gallery {gallery!r}")
 
 
-@router.delete("/{gallery}", responses=responses(NotFound))
+@router.patch("/{gallery}", responses=responses(*_CHANGE_ERRORS))
+async def change_gallery(gallery: str, body: GalleryChanges, parts: PartsOf) -> GalleryRecord:
+    """Change what a gallery keeps, and for how long.
+
+    With `store_crops` false the pictures it holds are erased.
+    """
+    opened = await asyncio.to_thread(parts.store.open, gallery)
+    await asyncio.to_thread(lambda: opened.configure(body.applied_to(opened.options)))
+    return GalleryRecord.of(await asyncio.to_thread(opened.stats))
+
+
+@router.get(
+    "/{gallery}/pictures/{crop_id:path}",
+    response_class=Response,
+    responses={
+        200: {
+            "content": {"image/jpeg": {}, "image/png": {}, "image/webp": {}},
+            "description": "The picture",
+        },
+        **responses(NotFound, Unsupported, Unavailable),
+    },
+)
+async def get_picture(
+    gallery: str, crop_id: Annotated[CropId, Path(description="may hold slashes")], parts: PartsOf
+) -> Response:
+    """The picture of a crop, as it was uploaded; only galleries that store crops have any."""
+    opened = await asyncio.to_thread(parts.store.open, gallery)
+    picture = await asyncio.to_thread(opened.picture, crop_id)
+    # What is erased must not live on in a cache.
+    return Response(picture, media_type=_media_type(picture), headers={"Cache-Control": "no-store"})
+
+
+@router.delete("/{gallery}", responses=responses(NotFound, Unavailable))
 async def delete_gallery(gallery: str, parts: PartsOf) -> Deleted:
     """Delete a gallery and every crop in it, for good."""
     return Deleted(deleted=await asyncio.to_thread(parts.store.delete, gallery))
+
+
+def _create(parts: Parts, body: GalleryBody) -> Gallery:
+    manifest = parts.manifest if body.model is None else parts.shelf.named(body.model).manifest
+    return parts.store.create(body.name, manifest.sha256, manifest.dimension, body.options)
+
+
+def _media_type(picture: bytes) -> str:
+    match picture[:4]:
+        case b"\x89PNG":
+            return "image/png"
+        case b"RIFF":
+            return "image/webp"
+        case _:
+            return "image/jpeg"
 
 
 async def gallery_records(parts: Parts) -> list[GalleryRecord]:

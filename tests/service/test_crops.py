@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
@@ -36,12 +37,16 @@ def test_put_creates_then_replaces(service, gallery):
         gallery, "a", RED, identity="7", camera="c1", timestamp="2024-01-01T00:00:00Z"
     )
     assert created.status_code == 201
+    added = created.json()["added"]
+    assert abs(added - time.time()) < 60
     assert created.json() == {
         "crop_id": "a",
         "identity": "7",
         "camera": "c1",
         "timestamp": 1704067200.0,
         "digest": hashlib.sha256(RED).hexdigest(),
+        "origin": "given",
+        "added": added,
     }
     replaced = service.put(gallery, "a", GREEN)
     assert replaced.status_code == 200
@@ -56,7 +61,7 @@ def test_any_printable_id_works(service, gallery, crop_id):
     path = quote(crop_id)
     assert service.put(gallery, path, RED).json()["crop_id"] == crop_id
     assert service.http.get(f"/galleries/{gallery}/crops/{path}").status_code == 200
-    assert service.http.delete(f"/galleries/{gallery}/crops/{path}").json() == {"deleted": 1}
+    assert service.http.delete(f"/galleries/{gallery}/crops/{path}").json()["deleted"] == 1
     assert service.http.get(f"/galleries/{gallery}/crops/{path}").status_code == 404
 
 
@@ -176,7 +181,7 @@ def test_a_listing_is_filtered(service, filled, query, expected):
 )
 def test_a_filter_deletes_what_passes(service, filled, body, left):
     answer = service.http.post(f"/galleries/{filled}/crops/delete", json=body)
-    assert answer.json() == {"deleted": 10 - len(left.split())}
+    assert answer.json()["deleted"] == 10 - len(left.split())
     assert service.crop_ids(filled) == left.split()
 
 
@@ -194,3 +199,70 @@ def test_a_doubtful_deletion_deletes_nothing(service, filled, body, complaint):
     assert answer.status_code == 422
     assert complaint in answer.json()["detail"]
     assert len(service.crop_ids(filled)) == 10
+
+
+def test_a_receipt_says_what_goes_and_a_dry_run_deletes_nothing(service, filled):
+    body = {"identities": ["p0", "p1"], "cameras": ["c1"], "has_identity": True}
+    expected = {
+        "deleted": 4,
+        "pictures": 0,
+        "identities": 2,
+        "cameras": {"c1": 4},
+        "snapshots": [],
+        "dry_run": True,
+    }
+    url = f"/galleries/{filled}/crops/delete"
+    assert service.http.post(url, json=body | {"dry_run": True}).json() == expected
+    assert len(service.crop_ids(filled)) == 10
+    assert service.http.post(url, json=body).json() == expected | {"dry_run": False}
+    assert len(service.crop_ids(filled)) == 6
+
+
+def test_crops_without_identity_are_deleted_alone(service, filled):
+    service.put(filled, "nobody", RED)
+    url = f"/galleries/{filled}/crops/delete"
+    assert service.http.post(url, json={"has_identity": False}).json()["deleted"] == 1
+    assert len(service.crop_ids(filled)) == 10
+
+
+class TestPictures:
+    @pytest.fixture
+    def keeping(self, service: Any, gallery: str) -> str:
+        changed = service.http.patch(f"/galleries/{gallery}", json={"store_crops": True})
+        assert changed.json()["store_crops"] is True
+        return gallery
+
+    @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+    def test_what_was_uploaded_comes_back(self, service, keeping, kind):
+        picture = solid((200, 20, 20), kind=kind)
+        service.put(keeping, "a/b.jpg", picture)
+        answer = service.http.get(f"/galleries/{keeping}/pictures/a/b.jpg")
+        assert answer.content == picture
+        assert answer.headers["Content-Type"] == f"image/{kind.lower()}"
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert service.http.get(f"/galleries/{keeping}").json()["pictures"] == 1
+
+    def test_by_default_none_is_kept(self, service, gallery):
+        service.put(gallery, "a", RED)
+        answer = service.http.get(f"/galleries/{gallery}/pictures/a")
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+    def test_a_batch_keeps_those_that_are_usable(self, service, keeping):
+        entries = [{"crop_id": name} for name in ("a", "b", "c", "a")]
+        service.add(keeping, entries, RED, b"no image", GREEN, GREEN)
+        for crop_id, picture in (("a", GREEN), ("c", GREEN)):
+            found = service.http.get(f"/galleries/{keeping}/pictures/{crop_id}")
+            assert found.content == picture
+        assert service.http.get(f"/galleries/{keeping}/pictures/b").status_code == 404
+
+    def test_deleting_a_crop_takes_its_picture(self, service, keeping):
+        service.put(keeping, "a", RED)
+        receipt = service.http.delete(f"/galleries/{keeping}/crops/a").json()
+        assert (receipt["deleted"], receipt["pictures"]) == (1, 1)
+        assert service.http.get(f"/galleries/{keeping}/pictures/a").status_code == 404
+
+    def test_keeping_no_more_erases_what_was_kept(self, service, keeping):
+        service.put(keeping, "a", RED)
+        changed = service.http.patch(f"/galleries/{keeping}", json={"store_crops": False})
+        assert (changed.json()["pictures"], changed.json()["crops"]) == (0, 1)
+        assert service.http.get(f"/galleries/{keeping}/pictures/a").status_code == 404

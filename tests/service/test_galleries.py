@@ -21,6 +21,11 @@ def test_a_new_gallery_is_empty_and_belongs_to_the_model(service):
         "cameras": {},
         "bytes_on_disk": 0,
         "damaged": 0,
+        "pictures": 0,
+        "store_crops": False,
+        "keep_for": None,
+        "join": False,
+        "oldest": None,
     }
 
 
@@ -67,3 +72,45 @@ def test_a_gallery_of_another_model_is_listed_but_takes_no_crops(service):
     assert service.http.get("/galleries/alien/crops").json() == {"crops": [], "cursor": None}
     assert service.put("alien", "a", solid((1, 2, 3))).status_code == 409
     assert service.http.delete("/galleries/alien").json() == {"deleted": 0}
+
+
+def test_options_are_given_and_changed(service):
+    body = {"name": "kept", "store_crops": True, "keep_for": 3600, "join": True}
+    created = service.http.post("/galleries", json=body).json()
+    assert {name: created[name] for name in body} == body
+
+    def change(**changes):
+        answer = service.http.patch("/galleries/kept", json=changes)
+        assert answer.status_code == 200, answer.text
+        record = answer.json()
+        assert record == service.http.get("/galleries/kept").json()
+        return record["store_crops"], record["keep_for"], record["join"]
+
+    assert change() == (True, 3600, True)
+    assert change(keep_for=60.5) == (True, 60.5, True)
+    assert change(keep_for=None, join=False) == (True, None, False)
+    assert change(store_crops=False) == (False, None, False)
+    assert change(store_crops=None, join=None) == (False, None, False)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"keep_for": 0}, {"keep_for": -1}, {"keep_for": "NaN"}, {"name": "b"}, [], {"join": 7}],
+)
+def test_bad_options_are_refused(service, changes):
+    service.http.post("/galleries", json={"name": "stubborn"})
+    before = service.http.get("/galleries/stubborn").json()
+    assert service.http.patch("/galleries/stubborn", json=changes).status_code == 422
+    assert service.http.get("/galleries/stubborn").json() == before
+
+
+def test_changing_a_gallery_that_is_not_there(service):
+    assert service.http.patch("/galleries/nowhere", json={"join": True}).status_code == 404
+
+
+def test_a_gallery_of_a_model_nobody_has_is_refused(service):
+    answer = service.http.post("/galleries", json={"name": "strange", "model": "nobody's"})
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    running = service.parts.manifest.name
+    answer = service.http.post("/galleries", json={"name": "usual", "model": running})
+    assert answer.json()["model_sha256"] == service.parts.manifest.sha256

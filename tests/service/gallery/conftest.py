@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +44,12 @@ class Oracle:
         before = len(self.rows)
         self.rows.update({c.crop_id: (c, e) for c, e in zip(crops, embeddings, strict=True)})
         return len(self.rows) - before
+
+    def relabel(self, labels: Mapping[str, str | None]) -> None:
+        for crop_id, identity in labels.items():
+            if crop_id in self.rows:
+                crop, embedding = self.rows[crop_id]
+                self.rows[crop_id] = replace(crop, identity=identity), embedding
 
     def delete(self, where: Filter) -> int:
         doomed = [crop.crop_id for crop in self.listed(where)]
@@ -85,6 +91,11 @@ def cosine(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     return float(np.float32(dot / lengths[0] / lengths[1]))
 
 
+def date_of(crop: Crop) -> float:
+    """The timestamp, or where it is unknown the time the crop was added."""
+    return crop.added if crop.timestamp is None else crop.timestamp
+
+
 def passes(crop: Crop, where: Filter) -> bool:
     """The filter, word by word as ``Filter`` documents it."""
     in_window = crop.timestamp is not None or (where.since is None and where.until is None)
@@ -96,6 +107,8 @@ def passes(crop: Crop, where: Filter) -> bool:
         and (where.until is None or (crop.timestamp or 0.0) < where.until)
         and (where.identities is None or crop.identity in where.identities)
         and (where.crop_ids is None or crop.crop_id in where.crop_ids)
+        and (where.has_identity is None or (crop.identity is not None) == where.has_identity)
+        and (where.expired_before is None or date_of(crop) < where.expired_before)
     )
 
 

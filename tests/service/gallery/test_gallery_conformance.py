@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from service.errors import Conflict, InvalidInput, NotFound
-from service.gallery.base import Crop, Filter
+from service.gallery.base import Crop, Filter, GalleryOptions, Receipt
 
 MODEL = "a" * 64
+ADDED = 5.5
 EVERYTHING = Filter()
 FILTERS = [
     EVERYTHING,
@@ -29,6 +31,11 @@ FILTERS = [
     Filter(crop_ids=frozenset()),
     Filter(cameras=frozenset({"c0", "c1"}), not_camera="c1", since=1.0),
     Filter(identities=frozenset({"ann"}), until=6.0, crop_ids=frozenset({"00", "01", "05"})),
+    Filter(has_identity=True),
+    Filter(has_identity=False, not_camera="c2"),
+    Filter(expired_before=3.0),
+    Filter(expired_before=6.0, has_identity=True),
+    Filter(expired_before=-1.0),
 ]
 
 
@@ -52,6 +59,7 @@ def some_crops(count: int, seed: int = 0, pool: int = 100) -> list[Crop]:
             camera=[None, "c0", "c1", "c2"][rng.integers(4)],
             timestamp=[None, *map(float, range(8))][rng.integers(9)],
             digest=[None, "d" * 64][rng.integers(2)],
+            added=ADDED,
         )
         for number in ids
     ]
@@ -266,7 +274,7 @@ class TestDelete:
     @pytest.mark.parametrize("where", FILTERS, ids=repr)
     def test_filters_are_exact(self, store, reopen, oracle, draw, where):
         gallery = filled(store, oracle, draw)
-        assert gallery.delete(where) == oracle.delete(where)
+        assert gallery.delete(where).crops == oracle.delete(where)
         for again in (False, True):
             gallery = reopen().open("g") if again else gallery
             assert listed(gallery, EVERYTHING, 1000) == oracle.listed(EVERYTHING)
@@ -275,8 +283,8 @@ class TestDelete:
     def test_what_is_deleted_is_gone(self, store, draw):
         gallery = store.create("g", MODEL, 8)
         gallery.upsert([Crop("a"), Crop("b")], draw(2))
-        assert gallery.delete(Filter(crop_ids=frozenset({"a"}))) == 1
-        assert gallery.delete(Filter(crop_ids=frozenset({"a"}))) == 0
+        assert gallery.delete(Filter(crop_ids=frozenset({"a"}))).crops == 1
+        assert gallery.delete(Filter(crop_ids=frozenset({"a"}))).crops == 0
         with pytest.raises(NotFound, match="'a'"):
             gallery.get("a")
         with pytest.raises(NotFound, match="'a'"):
@@ -319,9 +327,13 @@ def test_random_operations(store, reopen, oracle, draw, seed):
         match rng.integers(10):
             case 0:
                 where = FILTERS[rng.integers(1, len(FILTERS))]
-                assert gallery.delete(where) == oracle.delete(where)
+                assert gallery.delete(where).crops == oracle.delete(where)
             case 1:
                 gallery = reopen().open("g")
+                chosen = [crop.crop_id for crop in oracle.listed(EVERYTHING)][::3]
+                labels = dict(zip([*chosen, "gone"], ["ann", None, "eve"] * 40, strict=False))
+                assert gallery.relabel(labels, "hand") <= len(chosen)
+                oracle.relabel(labels)
             case 2 | 3 | 4:
                 crops = some_crops(int(rng.integers(1, 12)), seed=1000 * seed + step, pool=40)
                 crops = list({crop.crop_id: crop for crop in crops}.values())
@@ -333,6 +345,113 @@ def test_random_operations(store, reopen, oracle, draw, seed):
                 oracle.assert_answers(gallery, queries, int(rng.integers(1, 15)), where)
     assert listed(gallery, EVERYTHING, 9) == oracle.listed(EVERYTHING)
     assert gallery.stats().crops == len(oracle.rows)
+
+
+class TestRelabel:
+    def test_identities_change_and_nothing_else(self, store, reopen, oracle, draw):
+        gallery = filled(store, oracle, draw)
+        before = {crop.crop_id: crop for crop in oracle.listed(EVERYTHING)}
+        some = sorted(before)[:3]
+        labels = {some[0]: "eve", some[1]: None, some[2]: "张伟", "absent": "eve"}
+        assert gallery.relabel(labels, "hand") == 3
+        oracle.relabel(labels)
+        for again in (False, True):
+            gallery = reopen().open("g") if again else gallery
+            for crop_id in some:
+                crop = gallery.get(crop_id)
+                assert (crop.identity, crop.origin) == (labels[crop_id], "hand")
+                assert crop.added == before[crop_id].added
+            for where in (EVERYTHING, Filter(identities=frozenset({"eve"})), FILTERS[-5]):
+                oracle.assert_answers(gallery, draw(2, seed=3), 9, where)
+                assert listed(gallery, where, 50) == oracle.listed(where)
+        assert gallery.relabel(labels, "hand") == 0
+        assert gallery.relabel({some[0]: "eve"}, "cluster") == 1
+        assert gallery.relabel({}, "hand") == 0
+
+    def test_a_bad_identity_changes_nothing(self, store, oracle, draw):
+        gallery = filled(store, oracle, draw, 10)
+        first, second = (crop.crop_id for crop in oracle.listed(EVERYTHING)[:2])
+        with pytest.raises(InvalidInput, match="identity"):
+            gallery.relabel({first: "fine", second: ""}, "hand")
+        assert listed(gallery, EVERYTHING, 50) == oracle.listed(EVERYTHING)
+
+    def test_replacing_a_crop_gives_its_identity_again(self, store, draw):
+        gallery = store.create("g", MODEL, 8)
+        gallery.upsert([Crop("a", "one")], draw(1))
+        gallery.relabel({"a": "two"}, "cluster")
+        gallery.upsert([Crop("a", "three")], draw(1))
+        assert (gallery.get("a").identity, gallery.get("a").origin) == ("three", "given")
+
+
+class TestReceipt:
+    def test_it_counts_what_goes(self, store, oracle, draw):
+        gallery = filled(store, oracle, draw)
+        where = Filter(cameras=frozenset({"c1", "c2"}), has_identity=True)
+        doomed = oracle.listed(where)
+        expected = Receipt(
+            crops=len(doomed),
+            pictures=0,
+            identities=len({crop.identity for crop in doomed}),
+            cameras={name: sum(c.camera == name for c in doomed) for name in ("c1", "c2")},
+        )
+        assert gallery.delete(where, dry_run=True) == expected
+        assert listed(gallery, EVERYTHING, 50) == oracle.listed(EVERYTHING)
+        assert gallery.delete(where) == expected
+        assert gallery.delete(where) == Receipt(0, 0, 0, {})
+
+    def test_retention_deletes_by_age(self, store, oracle, draw):
+        gallery = filled(store, oracle, draw)
+        old = Filter(expired_before=ADDED)
+        assert gallery.delete(old).crops == oracle.delete(old)
+        assert gallery.stats().oldest == min(
+            crop.timestamp if crop.timestamp is not None else ADDED
+            for crop in oracle.listed(EVERYTHING)
+        )
+        gallery.delete(EVERYTHING)
+        assert gallery.stats().oldest is None
+
+
+class TestOptions:
+    def test_they_are_kept(self, store, reopen):
+        wanted = GalleryOptions(keep_for=3600.0, join=True)
+        gallery = store.create("g", MODEL, 8, wanted)
+        assert gallery.options == wanted
+        gallery = reopen().open("g")
+        assert gallery.options == wanted
+        gallery.configure(GalleryOptions())
+        again = reopen()
+        assert again.open("g").options == GalleryOptions()
+        assert again.create("plain", MODEL, 8).options == GalleryOptions()
+
+    @pytest.mark.parametrize("keep_for", [0.0, -1.0, float("nan"), float("inf")])
+    def test_a_bad_one_is_refused(self, store, keep_for):
+        with pytest.raises(InvalidInput, match="keep_for"):
+            store.create("g", MODEL, 8, GalleryOptions(keep_for=keep_for))
+        gallery = store.create("g", MODEL, 8)
+        with pytest.raises(InvalidInput, match="keep_for"):
+            gallery.configure(GalleryOptions(keep_for=keep_for))
+        assert gallery.options == GalleryOptions()
+
+    def test_they_are_shown(self, store):
+        stats = store.create("g", MODEL, 8, GalleryOptions(keep_for=1.5)).stats()
+        assert (stats.store_crops, stats.keep_for, stats.join) == (False, 1.5, False)
+        assert (stats.pictures, stats.oldest) == (0, None)
+
+
+def test_pictures_need_a_crop_each(store, draw):
+    gallery = store.create("g", MODEL, 8)
+    with pytest.raises(InvalidInput, match="2 pictures belong to 1 crops"):
+        gallery.upsert([Crop("a")], draw(1), [b"1", b"2"])
+
+
+def test_a_crop_is_added_when_it_comes(store, reopen, draw):
+    gallery = store.create("g", MODEL, 8)
+    before = time.time()
+    gallery.upsert([Crop("now"), Crop("then", added=12.5)], draw(2))
+    gallery = reopen().open("g")
+    assert before <= gallery.get("now").added <= time.time()
+    assert gallery.get("then").added == 12.5
+    assert gallery.stats().oldest == 12.5
 
 
 class TestStore:

@@ -11,8 +11,8 @@ import pytest
 
 from service.gallery import nearest as module
 from service.gallery.base import Crop, Filter
-from service.gallery.nearest import Mirror, nearest
 from service.gallery.live_rows import LiveRows
+from service.gallery.nearest import Mirror, nearest
 
 EVERYTHING = Filter()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import NotFound
-from service.gallery.base import Crop, Filter
+from service.gallery.base import Crop, Filter, Origin
 
 _UNKNOWN = -1
 _GROWTH = 1.5
@@ -27,12 +27,15 @@ class Columns(NamedTuple):
         cameras: (S,) int32, a code for each camera, -1 where unknown.
         identities: (S,) int32, a code for each identity, -1 where unknown.
         timestamps: (S,) float64 seconds, NaN where unknown.
+        dates: (S,) float64 seconds, the timestamp or where it is unknown the time the crop was
+            added; NaN where neither is known.
     """
 
     vectors: NDArray[np.float32]
     cameras: NDArray[np.int32]
     identities: NDArray[np.int32]
     timestamps: NDArray[np.float64]
+    dates: NDArray[np.float64]
 
     @classmethod
     def empty(cls, slots: int, dimension: int) -> Columns:
@@ -41,6 +44,7 @@ class Columns(NamedTuple):
             np.empty((slots, dimension), np.float32),
             np.empty(slots, np.int32),
             np.empty(slots, np.int32),
+            np.empty(slots, np.float64),
             np.empty(slots, np.float64),
         )
 
@@ -51,6 +55,7 @@ class Columns(NamedTuple):
             self.cameras[:count],
             self.identities[:count],
             self.timestamps[:count],
+            self.dates[:count],
         )
 
     def fill(self, other: Columns) -> None:
@@ -60,6 +65,7 @@ class Columns(NamedTuple):
         self.cameras[:count] = other.cameras
         self.identities[:count] = other.identities
         self.timestamps[:count] = other.timestamps
+        self.dates[:count] = other.dates
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +73,8 @@ class Snapshot:
     """A gallery at one moment, safe to read without a lock.
 
     Attributes:
-        columns: S slots; a slot once written never changes.
+        columns: S slots; a slot once written never changes, but for identities, of which a
+            relabelling makes a new column.
         alive: (S,) bool, False where the crop was replaced or deleted since.
         crops: the crop of each slot; longer than S once the gallery has grown.
         camera_codes: code of each camera.
@@ -103,6 +110,10 @@ class Snapshot:
             mask = mask & (self.columns.timestamps >= where.since)
         if where.until is not None:
             mask = mask & (self.columns.timestamps < where.until)
+        if where.has_identity is not None:
+            mask = mask & ((self.columns.identities != _UNKNOWN) == where.has_identity)
+        if where.expired_before is not None:
+            mask = mask & (self.columns.dates < where.expired_before)
         if chosen is not None:
             among = np.zeros(len(mask), np.bool_)
             among[np.asarray(chosen, np.int64)] = True
@@ -121,6 +132,12 @@ class Snapshot:
         """Distinct identities."""
         codes = self.columns.identities[self.alive]
         return len(np.unique(codes[codes != _UNKNOWN]))
+
+    def oldest(self) -> float | None:
+        """Least date of a crop, None where none has any."""
+        dates = self.columns.dates[self.alive]
+        least = np.fmin.reduce(dates, initial=np.inf)
+        return float(least) if least < np.inf else None
 
 
 class LiveRows:
@@ -190,7 +207,10 @@ class LiveRows:
         for slot, crop in enumerate(crops, start):
             self._room.cameras[slot] = _code(crop.camera, before.camera_codes)
             self._room.identities[slot] = _code(crop.identity, before.identity_codes)
-            self._room.timestamps[slot] = np.nan if crop.timestamp is None else crop.timestamp
+            self._room.timestamps[slot] = _number(crop.timestamp)
+            self._room.dates[slot] = _number(
+                crop.added if crop.timestamp is None else crop.timestamp
+            )
         alive = np.concatenate([before.alive, np.ones(len(crops), np.bool_)])
         alive[self._slots_of(crop.crop_id for crop in crops)] = False
         before.crops.extend(crops)
@@ -198,6 +218,37 @@ class LiveRows:
             self._slots.update((crop.crop_id, slot) for slot, crop in enumerate(crops, start))
             self._now = replace(before, columns=self._room.first(total), alive=alive)
         self._compact_if_due()
+
+    def differing(self, labels: Mapping[str, str | None], origin: Origin) -> dict[str, str | None]:
+        """Those labels that would change a crop, in identity or origin."""
+        crops = self._now.crops
+        return {
+            crop_id: identity
+            for crop_id, identity in labels.items()
+            if (slot := self._slots.get(crop_id)) is not None
+            and (crops[slot].identity, crops[slot].origin) != (identity, origin)
+        }
+
+    def relabel(self, labels: Mapping[str, str | None], origin: Origin) -> None:
+        """Set identities; one whose crop is not there is passed over.
+
+        Running queries keep the crops and codes they began with: both are copied, which costs a
+        few bytes a crop, while embeddings stay where they are.
+
+        Args:
+            labels: the new identity of each crop id.
+            origin: where they come from.
+        """
+        before = self._now
+        identities, crops = self._room.identities.copy(), before.crops.copy()
+        for crop_id, identity in labels.items():
+            slot = self._slots.get(crop_id)
+            if slot is not None:
+                identities[slot] = _code(identity, before.identity_codes)
+                crops[slot] = replace(crops[slot], identity=identity, origin=origin)
+        with self._lock:
+            self._room = self._room._replace(identities=identities)
+            self._now = replace(before, columns=self._room.first(len(before.alive)), crops=crops)
 
     def remove(self, crop_ids: Sequence[str]) -> None:
         """Forget these crops; one that is not there is passed over."""
@@ -228,6 +279,10 @@ class LiveRows:
 
 def _code(label: str | None, codes: dict[str, int]) -> int:
     return _UNKNOWN if label is None else codes.setdefault(label, len(codes))
+
+
+def _number(value: float | None) -> float:
+    return np.nan if value is None else value
 
 
 def _has_code(

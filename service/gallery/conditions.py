@@ -1,0 +1,48 @@
+"""A filter as SQL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from service.gallery.base import Filter
+
+
+def condition(where: Filter) -> tuple[str, list[str | float]]:
+    """Express a filter over the table ``crops``.
+
+    Args:
+        where: the filter; its sets travel as one JSON value each, so their size has no limit.
+
+    Returns:
+        An expression for ``WHERE`` and the values of its placeholders.
+    """
+    parts: list[str] = ["TRUE"]
+    values: list[str | float] = []
+    for one_of, chosen in (
+        ("camera IN (SELECT value FROM json_each(?))", where.cameras),
+        ("identity IN (SELECT value FROM json_each(?))", where.identities),
+        ("crop_id IN (SELECT value FROM json_each(?))", where.crop_ids),
+    ):
+        if chosen is not None:
+            parts.append(one_of)
+            values.append(as_json(sorted(chosen)))
+    if where.not_camera is not None:
+        parts.append("(camera IS NULL OR camera NOT IN (SELECT value FROM json_each(?)))")
+        values.append(as_json([where.not_camera]))
+    for comparison, bound in (
+        ("timestamp >= ?", where.since),
+        ("timestamp < ?", where.until),
+        ("coalesce(timestamp, added) < ?", where.expired_before),
+    ):
+        if bound is not None:
+            parts.append(comparison)
+            values.append(float(bound))
+    if where.has_identity is not None:
+        parts.append(f"identity IS {'NOT ' if where.has_identity else ''}NULL")
+    return " AND ".join(parts), values
+
+
+def as_json(texts: Iterable[str]) -> str:
+    """Texts as one bound value, for ``json_each``; ASCII, since they may hold lone surrogates."""
+    return json.dumps(list(texts))

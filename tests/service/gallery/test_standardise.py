@@ -1,0 +1,317 @@
+"""Standardised queries equal an explicit oracle; statistics keep in step at a bounded cost."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from service.gallery.base import Crop, Filter, StandardisedQuery
+from service.gallery.standardise import (
+    MIN_CROPS,
+    RENEW_SHARE,
+    Lengths,
+    RunningStandards,
+    Standards,
+)
+from service.gallery.standardised_search import StandardisedRows, nearest_standardised
+from training.linking import standardise_cameras
+
+DIMENSION = 12
+
+
+@dataclass
+class Rows:
+    """A gallery as three growing columns, and what follows them."""
+
+    vectors: np.ndarray = field(default_factory=lambda: np.empty((0, DIMENSION), np.float32))
+    cameras: np.ndarray = field(default_factory=lambda: np.empty(0, np.int32))
+    alive: np.ndarray = field(default_factory=lambda: np.empty(0, np.bool_))
+    crops: list[Crop] = field(default_factory=list)
+    running: RunningStandards = field(default_factory=RunningStandards)
+    lengths: Lengths = field(default_factory=Lengths)
+
+    def write(self, vectors, cameras, removed=()):
+        """Add rows and let others die, as one write."""
+        start, removed = len(self.cameras), np.array(removed, np.int64)
+        self.vectors = np.concatenate([self.vectors, vectors])
+        self.cameras = np.concatenate([self.cameras, np.asarray(cameras, np.int32)])
+        self.alive = np.concatenate([self.alive, np.ones(len(vectors), np.bool_)])
+        self.alive[removed] = False
+        shuffled = np.random.default_rng(start).permutation(len(vectors))
+        self.crops += [Crop(f"{start:05d}-{number:05d}") for number in shuffled]
+        added = np.arange(start, len(self.cameras))
+        return self.running.follow(
+            self.vectors, self.cameras, self.alive, added=added, removed=removed
+        )
+
+    def now(self):
+        codes = {f"c{code}": code for code in range(int(self.cameras.max(initial=-1)) + 1)}
+        return StandardisedRows(
+            self.vectors, self.cameras, self.crops, codes, self.running.now, self.lengths
+        )
+
+
+def people(count, seed=0, cameras=3, share_unknown=0.0):
+    """Unit rows that a camera shifts and scales, and their cameras."""
+    rng = np.random.default_rng(seed)
+    codes = rng.integers(0, cameras, count)
+    shift, scale = rng.normal(0, 2, (cameras, DIMENSION)), rng.uniform(0.5, 2, (cameras, DIMENSION))
+    rows = rng.standard_normal((count, DIMENSION)) * scale[codes] + shift[codes]
+    codes[rng.random(count) < share_unknown] = -1
+    return unit(rows), codes
+
+
+def unit(rows):
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def explicit(row, standard):
+    """One row standardised word by word: subtract, divide, unit length."""
+    spread = [
+        (float(x) - m) / d for x, m, d in zip(row, standard.mean, standard.deviation, strict=True)
+    ]
+    length = math.sqrt(math.fsum(value * value for value in spread))
+    return [value / length for value in spread] if length else spread
+
+
+def cosine(one, other):
+    return math.fsum(float(a) * float(b) for a, b in zip(one, other, strict=True))
+
+
+def oracle(rows, mask, query, camera, asked):
+    """Every row standardised explicitly with the statistics in force, then sorted."""
+    standards = rows.standards
+    own = None if camera is None else rows.camera_codes.get(camera)
+    q = explicit(query, standards.cameras.get(own, standards.overall))
+    found = []
+    for slot in np.flatnonzero(mask):
+        plain = cosine(rows.vectors[slot], query)
+        if plain >= asked.least:
+            standard = standards.cameras.get(int(rows.cameras[slot]), standards.overall)
+            score = cosine(explicit(rows.vectors[slot], standard), q)
+            found.append((-score, rows.crops[slot].crop_id, plain))
+    return sorted(found)[: asked.top_k]
+
+
+def assert_equals_oracle(rows, mask, queries, cameras, asked):
+    answers = nearest_standardised(rows, mask, queries, cameras, asked)
+    for query, camera, answer in zip(queries, cameras, answers, strict=True):
+        expected = oracle(rows, mask, query, camera, asked)
+        assert [hit.crop.crop_id for hit in answer.hits] == [crop_id for _, crop_id, _ in expected]
+        np.testing.assert_allclose(
+            [hit.standardised for hit in answer.hits], [-s for s, *_ in expected], atol=1e-6
+        )
+        np.testing.assert_allclose(
+            [hit.score for hit in answer.hits], [plain for *_, plain in expected], atol=1e-6
+        )
+        plain = [cosine(query, row) for row in rows.vectors[mask]]
+        assert answer.nearest == pytest.approx(max(plain), abs=1e-6)
+    return answers
+
+
+@pytest.fixture
+def gallery():
+    """Three cameras with enough crops, a fourth with too few, and crops without a camera."""
+    rows = Rows()
+    vectors, cameras = people(600, share_unknown=0.1)
+    rows.write(vectors, cameras)
+    few, _ = people(20, seed=5)
+    rows.write(few, [3] * 20)
+    return rows
+
+
+class TestStatistics:
+    def test_they_are_those_training_links_cameras_with(self):
+        vectors, cameras = people(600)
+        rows = Rows()
+        rows.write(vectors, cameras)
+        mine = rows.now().standardised(np.arange(600))
+        np.testing.assert_allclose(mine, standardise_cameras(vectors, cameras), atol=2e-5)
+
+    def test_a_camera_takes_part_from_its_minimum_on(self):
+        rows = Rows()
+        vectors, _ = people(MIN_CROPS + 1, cameras=1)
+        assert not rows.write(vectors[:-2], [0] * (MIN_CROPS - 1)).in_force
+        standards = rows.write(vectors[-2:-1], [0])
+        assert set(standards.cameras) == {0}
+        assert standards.cameras[0].count == MIN_CROPS
+
+    def test_many_small_cameras_take_no_part_and_keep_no_sums(self):
+        rows = Rows()
+        vectors, _ = people(500)
+        assert not rows.write(vectors, range(500)).in_force
+        assert all(tally.sums is None for tally in rows.running._cameras.values())
+
+    def test_a_camera_that_loses_its_crops_leaves_and_may_come_back(self):
+        rows = Rows()
+        vectors, _ = people(2 * MIN_CROPS, cameras=1)
+        rows.write(vectors, [0] * len(vectors))
+        nothing = np.empty((0, DIMENSION), np.float32)
+        assert not rows.write(nothing, [], removed=range(MIN_CROPS + 1)).in_force
+        assert rows.write(vectors[:2], [0, 0]).in_force
+
+    def test_what_is_frozen_never_drifts_further_than_the_share(self):
+        """After every write: statistics are those of now, or of few changes ago."""
+        rows, rng = Rows(), np.random.default_rng(1)
+        taken = {}  # serial of each key's statistics, and changes since
+        for step in range(150):
+            vectors, cameras = people(int(rng.integers(1, 30)), seed=step, share_unknown=0.1)
+            living = np.flatnonzero(rows.alive)
+            removed = rng.choice(living, min(len(living), int(rng.integers(0, 12))), replace=False)
+            touched = np.concatenate([cameras, rows.cameras[removed]])
+            standards = rows.write(vectors, cameras, removed)
+            for key in (None, *standards.cameras):
+                standard = standards.overall if key is None else standards.cameras[key]
+                if standard is None:
+                    continue
+                serial, changes = taken.get(key, (None, 0))
+                changes += int(np.count_nonzero(touched == key)) if key is not None else len(touched)
+                if standard.serial != serial:
+                    own = rows.alive if key is None else rows.alive & (rows.cameras == key)
+                    exact = rows.vectors[own].astype(np.float64)
+                    np.testing.assert_allclose(standard.mean, exact.mean(axis=0), atol=1e-12)
+                    np.testing.assert_allclose(standard.deviation, exact.std(axis=0), rtol=1e-9)
+                    changes = 0
+                assert changes < RENEW_SHARE * standard.count
+                taken[key] = (standard.serial, changes)
+        assert len(taken) == 4
+
+    def test_a_camera_that_shows_one_picture_only_takes_no_part(self):
+        rows = Rows()
+        vectors, cameras = people(300, cameras=1)
+        rows.write(vectors, cameras)
+        standards = rows.write(np.repeat(vectors[:1], 200, axis=0), [1] * 200)
+        assert set(standards.cameras) == {0}
+
+    def test_a_dimension_that_never_varies_does_not_count_for_all(self):
+        rows = Rows()
+        vectors, cameras = people(300, cameras=1)
+        vectors[:, 0] = 0.2
+        deviation = rows.write(vectors, cameras).cameras[0].deviation
+        assert deviation.min() == deviation[0] > 0.05 * deviation.mean()
+
+    def test_they_follow_from_the_writes_alone(self):
+        """Queries in between, or none, change nothing."""
+        asked_between, never_asked = Rows(), Rows()
+        for step in range(12):
+            vectors, cameras = people(60, seed=step)
+            for rows in (asked_between, never_asked):
+                rows.write(vectors, cameras, removed=range(10 * step, 10 * step + 5))
+            asked = StandardisedQuery(5, Filter())
+            nearest_standardised(asked_between.now(), asked_between.alive, vectors[:1], ["c0"], asked)
+        queries, _ = people(4, seed=99)
+        asked = StandardisedQuery(50, Filter())
+        one, other = (
+            nearest_standardised(rows.now(), rows.alive, queries, ["c1"] * 4, asked)
+            for rows in (asked_between, never_asked)
+        )
+        assert [answer.hits for answer in one] == [answer.hits for answer in other]
+
+
+class TestAnswers:
+    @pytest.mark.parametrize("camera", ["c0", "c3", "elsewhere", None])
+    @pytest.mark.parametrize("top_k", [1, 7, 700])
+    @pytest.mark.parametrize("least", [-1.0, 0.0, 0.6])
+    def test_they_equal_the_oracle(self, gallery, camera, top_k, least):
+        queries, _ = people(3, seed=7)
+        asked = StandardisedQuery(top_k, Filter(), least)
+        assert_equals_oracle(gallery.now(), gallery.alive, queries, [camera] * 3, asked)
+
+    def test_they_equal_the_oracle_under_a_mask_and_statistics_taken_earlier(self, gallery):
+        more, cameras = people(20, seed=11)
+        serials = {c: s.serial for c, s in gallery.running.now.cameras.items()}
+        gallery.write(more, cameras, removed=range(0, 30, 3))
+        assert serials == {c: s.serial for c, s in gallery.running.now.cameras.items()}
+        mask = gallery.alive & (gallery.cameras != 1)
+        asked = StandardisedQuery(40, Filter())
+        assert_equals_oracle(gallery.now(), mask, more[:2], ["c1", "c2"], asked)
+
+    def test_equal_rows_tie_in_the_order_of_ids(self, gallery):
+        copies = np.repeat(gallery.vectors[:1], 300, axis=0)
+        gallery.write(copies, [0] * 300)
+        asked = StandardisedQuery(10, Filter(crop_ids=None))
+        (answer,) = assert_equals_oracle(
+            gallery.now(), gallery.alive, gallery.vectors[:1], ["c0"], asked
+        )
+        ids = [hit.crop.crop_id for hit in answer.hits]
+        assert ids == sorted(ids)
+
+    def test_the_line_falls_on_exact_plain_cosines(self, gallery):
+        query = gallery.vectors[:1]
+        first, *_ = nearest_standardised(
+            gallery.now(), gallery.alive, query, ["c0"], StandardisedQuery(40, Filter())
+        )
+        line = sorted(hit.score for hit in first.hits)[20]
+        (answer,) = nearest_standardised(
+            gallery.now(), gallery.alive, query, ["c0"], StandardisedQuery(40, Filter(), line)
+        )
+        assert min(hit.score for hit in answer.hits) == line
+
+    def test_a_query_is_answered_alone_as_in_a_batch(self, gallery):
+        queries, _ = people(9, seed=3)
+        cameras = ["c0", None, "c2"] * 3
+        asked = StandardisedQuery(30, Filter())
+        batch = nearest_standardised(gallery.now(), gallery.alive, queries, cameras, asked)
+        for query, camera, answer in zip(queries, cameras, batch, strict=True):
+            (alone,) = nearest_standardised(
+                gallery.now(), gallery.alive, query[None], [camera], asked
+            )
+            assert alone.hits == answer.hits
+
+    def test_a_row_or_query_at_its_cameras_mean_scores_zero(self):
+        rows = Rows()
+        half, _ = people(MIN_CROPS, cameras=1)
+        mirrored = half.copy()
+        mirrored[:, 1:] *= -1  # the mean lies on the first axis
+        rows.write(np.concatenate([half, mirrored]), [0] * 2 * MIN_CROPS)
+        middle = np.zeros((1, DIMENSION), np.float32)
+        middle[0] = rows.running.now.cameras[0].mean
+        rows.write(middle, [0])
+        asked = StandardisedQuery(2 * MIN_CROPS + 1, Filter())
+        assert_equals_oracle(rows.now(), rows.alive, half[:1], ["c0"], asked)
+        (answer,) = nearest_standardised(rows.now(), rows.alive, middle, ["c0"], asked)
+        assert all(abs(hit.standardised) <= 1.0 for hit in answer.hits)
+
+    def test_nothing_is_found_behind_an_empty_mask(self, gallery):
+        asked = StandardisedQuery(5, Filter(), rows=5)
+        (answer,) = nearest_standardised(
+            gallery.now(), np.zeros_like(gallery.alive), gallery.vectors[:1], ["c0"], asked
+        )
+        assert answer.hits == ()
+        assert answer.nearest is None
+        assert answer.rows.shape == (0, DIMENSION)
+
+    def test_without_any_camera_taking_part_there_is_no_answer(self):
+        rows = Rows()
+        rows.write(*people(30))
+        asked = StandardisedQuery(5, Filter())
+        assert nearest_standardised(rows.now(), rows.alive, rows.vectors[:1], ["c0"], asked) is None
+        assert Standards().of(0) is None
+
+    def test_standardised_embeddings_come_with_the_hits(self, gallery):
+        asked = StandardisedQuery(9, Filter(), rows=4)
+        (answer,) = nearest_standardised(
+            gallery.now(), gallery.alive, gallery.vectors[:1], ["c0"], asked
+        )
+        assert answer.rows.shape == (4, DIMENSION)
+        np.testing.assert_allclose(
+            answer.rows @ answer.query, [hit.standardised for hit in answer.hits[:4]], atol=1e-6
+        )
+
+
+def test_a_write_costs_a_bounded_number_of_lengths():
+    """A query after every write, the worst there is: on average under 25 rows a write, not N."""
+    rows, rng, changes = Rows(), np.random.default_rng(0), 0
+    asked = StandardisedQuery(1, Filter())
+    for step in range(400):
+        living = np.flatnonzero(rows.alive)
+        gone = rng.choice(living, min(len(living) // 2, 4), replace=False)
+        vectors, cameras = people(10, seed=step, cameras=4, share_unknown=0.1)
+        rows.write(vectors, cameras, removed=gone)
+        changes += len(vectors) + len(gone)
+        nearest_standardised(rows.now(), rows.alive, vectors[:1], ["c0"], asked)
+    each_time = sum(6 * step for step in range(400))  # what renewing at every write would cost
+    assert 0 < rows.lengths.computed < 25 * changes < each_time / 3
