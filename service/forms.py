@@ -8,6 +8,7 @@ from pydantic import Field, Json, model_validator
 
 from service.fields import Body, CropId, Label, Names, Timestamp
 from service.gallery.base import Filter, GalleryOptions
+from service.identities.scoring import IdentityScore
 
 MAX_TOP_K = 1000
 
@@ -18,15 +19,26 @@ class SearchForm(Body):
     """``POST /search``."""
 
     images: list[UploadFile] = Field(
-        min_length=1, description="crops of people: JPEG, PNG or WebP; repeat the field for more"
+        default=[],
+        description="crops of people: JPEG, PNG or WebP; repeat the field for more; may be absent "
+        "where `crop_ids` are given",
+    )
+    crop_ids: list[CropId] = Field(
+        default=[],
+        description="crops of the gallery to search for, beside the images or instead of them; "
+        "repeat the field for more",
     )
     gallery: str = Field(default="default", description="name of the gallery")
     top_k: int | None = Field(
         default=None, ge=1, le=MAX_TOP_K, description="most matches an image; REID_TOP_K if absent"
     )
-    camera: Label | None = Field(default=None, description="camera that took the query")
+    camera: Label | None = Field(
+        default=None,
+        description="camera that took the images; a crop of the gallery brings its own",
+    )
     exclude_same_camera: bool = Field(
-        default=False, description="leave out crops of the query's own camera; needs `camera`"
+        default=False,
+        description="leave out crops of the query's own camera; images need `camera`",
     )
     cameras: Names = Field(
         default=[], description="crops of these cameras only; repeated or separated by commas"
@@ -47,22 +59,30 @@ class SearchForm(Body):
     group_by: Literal["none", "identity"] = Field(
         default="none", description="identity: one match an identity, its best crop"
     )
+    identity_score: IdentityScore = Field(
+        default="best",
+        description="with group_by=identity, what ranks an identity: its best crop's cosine, the "
+        "mean of all its crops', or of its three best",
+    )
     combine: bool = Field(
-        default=False, description="all images show one person and make one query"
+        default=False, description="all images and crops show one person and make one query"
     )
 
     @model_validator(mode="after")
-    def _same_camera_needs_a_camera(self) -> Self:
-        if self.exclude_same_camera and self.camera is None:
-            raise ValueError("exclude_same_camera needs camera: the camera that took the query")
+    def _there_is_something_to_search_for(self) -> Self:
+        if not self.images and not self.crop_ids:
+            raise ValueError("images or crop_ids are needed: at least one picture to search for")
+        if self.exclude_same_camera and self.camera is None and self.images:
+            raise ValueError("exclude_same_camera needs camera: the camera that took the images")
+        if self.identity_score != "best" and self.group_by != "identity":
+            raise ValueError(f"identity_score {self.identity_score} needs group_by=identity")
         return self
 
     @property
     def where(self) -> Filter:
-        """Which crops take part."""
+        """Which crops take part, whatever the query's own camera."""
         return Filter(
             cameras=frozenset(self.cameras) or None,
-            not_camera=self.camera if self.exclude_same_camera else None,
             since=self.since,
             until=self.until,
         )

@@ -89,8 +89,15 @@ class MatchRecord(CropRecord):
         description="k-reciprocal distance, smaller is closer; null unless re-ranked",
         examples=[0.21],
     )
+    identity_score: float | None = Field(
+        description="what ranks the identity: cosine of its best crop, or the mean of several; "
+        "null unless group_by=identity",
+        examples=[0.78],
+    )
     group_size: int | None = Field(
-        description="found crops of this identity; null unless group_by=identity", examples=[4]
+        description="crops of this identity that count: those found for identity_score=best, all "
+        "that pass the filter for mean and top3; null unless group_by=identity",
+        examples=[4],
     )
 
 
