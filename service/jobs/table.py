@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from service.errors import NotFound, Unavailable
-from service.gallery.database import answering
+from service.gallery.sqlite import answering
 from service.jobs.base import ItemError, Job, Order, State
 
 _SCHEMA = """
