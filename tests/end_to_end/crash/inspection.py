@@ -1,0 +1,140 @@
+"""Is everything there that was acknowledged, and does the search say so too?"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+import numpy as np
+from crash.clients import Writer
+from crash.ledger import Record
+from crash.pictures import Pictures
+
+TOLERANCE = 1e-6
+QUERIES = 6
+MOST_MATCHES = 1000
+
+
+def create_gallery(url: str, name: str) -> None:
+    """Create a gallery unless it is there."""
+    answer = httpx.post(f"{url}/galleries", json={"name": name}, timeout=60)
+    if answer.status_code not in {201, 409}:
+        raise RuntimeError(answer.text)
+
+
+def inspect(
+    url: str, gallery: str, clients: Sequence[Writer], pictures: Pictures, rng: random.Random
+) -> list[str]:
+    """Hold a service against its clients' accounts and its searches against NumPy.
+
+    Args:
+        url: where it listens.
+        gallery: the gallery that the clients changed.
+        clients: all of them; none is at work.
+        pictures: what they uploaded.
+        rng: picks queries.
+
+    Returns:
+        What is wrong, in words.
+    """
+    with httpx.Client(base_url=url, timeout=60) as http:
+        found = listed(http, gallery)
+        problems: list[str] = []
+        for client in clients:
+            prefix = f"{client.name}/"
+            own = {key: record for key, record in found.items() if key.startswith(prefix)}
+            problems += client.ledger.settle(own)
+        owners = {client.name for client in clients}
+        problems += [f"{key}: nobody's" for key in found if key.split("/")[0] not in owners]
+        problems += _counts(http, gallery, found)
+        problems += _searches(http, gallery, found, pictures, rng)
+        camera = rng.choice(sorted(_cameras(found)) or ["none"])
+        among = {key: record for key, record in found.items() if record.camera == camera}
+        return problems + _searches(http, gallery, among, pictures, rng, cameras=camera)
+
+
+def listed(http: httpx.Client, gallery: str) -> dict[str, Record]:
+    """Every crop that the service lists."""
+    found: dict[str, Record] = {}
+    query: dict[str, Any] = {"limit": 1000}
+    while True:
+        page = http.get(f"/galleries/{gallery}/crops", params=query).raise_for_status().json()
+        for crop in page["crops"]:
+            fields = (crop[name] for name in ("digest", "identity", "camera", "timestamp"))
+            found[crop["crop_id"]] = Record(*fields)
+        if page["cursor"] is None:
+            return found
+        query["cursor"] = page["cursor"]
+
+
+def _counts(http: httpx.Client, gallery: str, found: dict[str, Record]) -> list[str]:
+    stats = http.get(f"/galleries/{gallery}").raise_for_status().json()
+    identities = {record.identity for record in found.values()} - {None}
+    expected = {
+        "crops": len(found),
+        "identities": len(identities),
+        "cameras": dict(_cameras(found)),
+        "damaged": 0,
+    }
+    return [
+        f"{name}: counted {stats[name]}, listed {value}"
+        for name, value in expected.items()
+        if stats[name] != value
+    ]
+
+
+def _cameras(found: dict[str, Record]) -> Counter[str]:
+    return Counter(record.camera for record in found.values() if record.camera is not None)
+
+
+def _searches(
+    http: httpx.Client,
+    gallery: str,
+    found: dict[str, Record],
+    pictures: Pictures,
+    rng: random.Random,
+    **fields: str,
+) -> list[str]:
+    numbers = rng.sample(range(len(pictures.files)), QUERIES)
+    answer = http.post(
+        "/search",
+        files=[("images", ("q.png", pictures.files[number])) for number in numbers],
+        data={"gallery": gallery, "top_k": MOST_MATCHES, "min_score": -1, **fields},
+    )
+    results = answer.raise_for_status().json()["results"]
+    digests = [record.digest for record in found.values()]
+    gallery_rows = pictures.embeddings_of(digests).astype(np.float64)
+    queries = pictures.embeddings_of([pictures.digests[number] for number in numbers])
+    scores = queries.astype(np.float64) @ gallery_rows.T
+    return [
+        f"search {fields} with picture {number}: {problem}"
+        for number, result, row in zip(numbers, results, scores, strict=True)
+        if (problem := compare(result["matches"], dict(zip(found, row, strict=True))))
+    ]
+
+
+def compare(matches: Sequence[dict[str, Any]], scores: dict[str, float]) -> str:
+    """Hold a ranking against the exact scores of everything that has to be in it.
+
+    Args:
+        matches: as answered, best first.
+        scores: exact cosine of each crop.
+
+    Returns:
+        What is wrong; empty where ids are exact, scores within 1e-6, and the order that of the
+        scores.
+    """
+    ids = [match["crop_id"] for match in matches]
+    if len(set(ids)) != len(ids) or set(ids) != scores.keys():
+        missing, extra = scores.keys() - set(ids), set(ids) - scores.keys()
+        return f"{len(ids)} matches, missing {sorted(missing)}, extra {sorted(extra)}"
+    answered = np.array([match["score"] for match in matches])
+    exact = np.array([scores[crop_id] for crop_id in ids])
+    off = np.abs(answered - exact).max(initial=0.0)
+    if off > TOLERANCE:
+        return f"a score is off by {off:.2g}"
+    falling = np.diff(exact).max(initial=0.0)
+    return f"the order is off by {falling:.2g}" if falling > TOLERANCE else ""

@@ -1,0 +1,131 @@
+"""Rounds of killing: clients at work, SIGKILL at a random moment, restart, nothing may be lost."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from crash.clients import Writer
+from crash.inspection import create_gallery, inspect
+from crash.pictures import Pictures
+from crash.served import Served
+
+GALLERY = "kills"
+LONGEST_WORK = 0.8  # seconds
+DURING_START = 0.15  # share of kills that hit a start rather than the work
+
+
+@dataclass
+class KillReport:
+    """What the rounds came to.
+
+    Attributes:
+        kills: SIGKILLs.
+        kills_while_starting: those that hit a service that was starting.
+        operations: requests sent that change something.
+        acknowledged: those answered with success.
+        in_flight_kept: those killed before their answer, found whole.
+        in_flight_gone: those killed before their answer, found absent.
+        searches: answers compared with the oracle's.
+        slowest_start: seconds until ready, at most.
+        problems: everything that is wrong, in words; lost counts them.
+    """
+
+    kills: int = 0
+    kills_while_starting: int = 0
+    operations: int = 0
+    acknowledged: int = 0
+    in_flight_kept: int = 0
+    in_flight_gone: int = 0
+    searches: int = 0
+    slowest_start: float = 0.0
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def lost(self) -> int:
+        """How many things are wrong."""
+        return len(self.problems)
+
+
+def run_kills(
+    folder: Path,
+    kills: int,
+    seed: int,
+    *,
+    model: Path | None = None,
+    writers: int = 4,
+    tell: Callable[[str], None] = lambda _: None,
+) -> KillReport:
+    """Kill a service again and again over one data folder.
+
+    Args:
+        folder: an empty folder for data and log.
+        kills: how many SIGKILLs.
+        seed: of the pictures, of what clients do, and of the moments.
+        model: a model folder; None serves an embedder that needs no weights.
+        writers: clients that change the gallery at the same time.
+        tell: is told of every round.
+
+    Returns:
+        The report; the first round that finds something wrong is the last.
+    """
+    rng, pictures = random.Random(seed), Pictures(seed)
+    served = Served(folder / "data", folder / "log", model)
+    clients = [Writer(f"w{n}", GALLERY, pictures, seed * 100 + n) for n in range(writers)]
+    report = KillReport()
+    try:
+        while True:
+            _start(served, report)
+            pictures.learn(served.url)
+            create_gallery(served.url, GALLERY)
+            report.problems += inspect(served.url, GALLERY, clients, pictures, rng)
+            report.searches += 2
+            _count(report, clients)
+            tell(f"{report.kills} kills, {report.acknowledged} acknowledged, lost {report.lost}")
+            if report.problems or report.kills >= kills:
+                return report
+            _work_and_kill(served, clients, rng.uniform(0, LONGEST_WORK))
+            report.kills += 1
+            report.problems += [failure for client in clients for failure in client.failures]
+            if report.kills < kills and rng.random() < DURING_START:
+                served.start()
+                time.sleep(rng.uniform(0, 2 * report.slowest_start))
+                served.kill()
+                report.kills += 1
+                report.kills_while_starting += 1
+    finally:
+        served.kill()
+
+
+def _start(served: Served, report: KillReport) -> None:
+    start = time.monotonic()
+    served.start()
+    served.wait_until_alive()
+    report.slowest_start = max(report.slowest_start, time.monotonic() - start)
+
+
+def _work_and_kill(served: Served, clients: list[Writer], seconds: float) -> None:
+    stop = threading.Event()
+    threads = [
+        threading.Thread(target=client.work, args=(served.url, stop), daemon=True)
+        for client in clients
+    ]
+    for thread in threads:
+        thread.start()
+    time.sleep(seconds)
+    served.kill()
+    stop.set()
+    for thread in threads:
+        thread.join()
+
+
+def _count(report: KillReport, clients: list[Writer]) -> None:
+    report.operations = sum(client.operations for client in clients)
+    ledgers = [client.ledger for client in clients]
+    report.acknowledged = sum(ledger.acknowledged for ledger in ledgers)
+    report.in_flight_kept = sum(ledger.in_flight_kept for ledger in ledgers)
+    report.in_flight_gone = sum(ledger.in_flight_gone for ledger in ledgers)
