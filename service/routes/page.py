@@ -25,7 +25,7 @@ HEADERS = {
 
 class _Files(StaticFiles):
     def file_response(self, *args: Any, **kwargs: Any) -> Any:
-        """Send a file with the page's headers."""
+        """Send a file, or word that it is the same, with the page's headers."""
         response = super().file_response(*args, **kwargs)
         response.headers.update(HEADERS)
         return response

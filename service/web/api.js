@@ -6,7 +6,7 @@ import { key, refuse } from "./session.js";
 export class Problem extends Error {
   constructor({ title = "Error", detail = "", status = 0, code = "", errors = [], request_id: id = "" }) {
     super(detail || title);
-    Object.assign(this, { title, detail, status, code, errors: errors ?? [], requestId: id });
+    Object.assign(this, { title, detail, status, code, errors: errors ?? [], requestId: id, wait: null });
   }
 }
 
@@ -29,6 +29,22 @@ export async function call(method, path, options = {}) {
   const response = await reach(path + encode(query), request);
   if (!response.ok) throw await problemOf(response, options.quiet);
   return as === "blob" ? response.blob() : response.json();
+}
+
+/**
+ * Does what may be refused for a moment, again and again until the service has room.
+ * @param {() => Promise<any>} work
+ * @param {number} times After so many refusals in a row it gives up.
+ */
+export async function patiently(work, times = 30) {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!error.wait || attempt === times) throw error;
+      await new Promise((resolve) => { setTimeout(resolve, error.wait * 1000); });
+    }
+  }
 }
 
 /** A path from parts that may hold any character; slashes stay slashes where the route allows it. */
@@ -70,8 +86,7 @@ async function reach(address, request) {
 async function problemOf(response, quiet) {
   const body = parse(await response.text());
   const problem = new Problem({ title: response.statusText || "Error", ...body, status: response.status });
-  const wait = response.headers.get("Retry-After");
-  if (wait) problem.detail = `${problem.detail}. Try again in ${wait} s.`;
+  problem.wait = Number(response.headers.get("Retry-After")) || null;
   return quiet ? problem : refused(problem);
 }
 

@@ -4,7 +4,7 @@ import { count } from "./format.js";
 import { all, choose, current, galleries, info, refresh, reset } from "./galleries.js";
 import { eraseCrops } from "./erase.js";
 import { h } from "./dom.js";
-import { identify, mountSession } from "./signin.js";
+import { identify, mountSession, signIn } from "./signin.js";
 import { labelCrops } from "./labels.js";
 import { load, mountBrowse, openBrowse } from "./browse.js";
 import { mountJobs, refreshJobs } from "./jobs.js";
@@ -12,6 +12,7 @@ import { mountSearch, searchWith } from "./search.js";
 import { mountUpload } from "./upload.js";
 import { clearSelection, offer } from "./selection.js";
 import { guarded } from "./notices.js";
+import { key, may, needsKey, session } from "./session.js";
 
 const VIEWS = { search: "Search", gallery: "Gallery", add: "Add" };
 const gallery = document.getElementById("gallery-picker");
@@ -29,6 +30,7 @@ function mount() {
   ]);
   gallery.addEventListener("change", () => choose(gallery.value));
   galleries.addEventListener("change", drawPicker);
+  session.addEventListener("change", () => { document.querySelector("[data-view=add]").hidden = !may("write"); });
   addEventListener("hashchange", () => route(true));
   route(false);
 }
@@ -36,6 +38,7 @@ function mount() {
 async function enter() {
   reset();
   await identify();
+  if (needsKey()) return;
   await refresh();
   route(false);
 }
@@ -72,5 +75,10 @@ function drawPicker() {
   document.getElementById("about").textContent = words.filter(Boolean).join(" · ");
 }
 
+async function start() {
+  await enter();
+  if (needsKey() && !key()) signIn(guarded(enter));
+}
+
 mount();
-guarded(enter)();
+guarded(start)();

@@ -53,7 +53,8 @@ function origin(crop) {
   return word ? h("span", { class: "origin", title: `Identity ${word}` }, crop.origin === "hand" ? "by hand" : "clustered") : null;
 }
 
-function certainty({ score, probability }) {
+function certainty({ score: own, identity_score: group, probability }) {
+  const score = group ?? own;
   const cosine = h("span", { class: "score", title: "Cosine of the two embeddings" }, unseen("score "), score.toFixed(2));
   if (probability === null || probability === undefined) return h("p", { class: "certainty" }, cosine);
   const bar = h("span", { class: "fill" });

@@ -101,7 +101,7 @@ function buttons(job) {
   const act = (word) => guarded(async () => { await call("POST", at("jobs", job.job_id, word)); await refreshJobs(); });
   return [
     alive(job) && may("write") && button("Cancel", act("cancel"), "quiet small"),
-    (job.state === "failed" || job.state === "cancelled") && may("write") && button("Resume", act("resume"), "small"),
+    job.state === "failed" && may("write") && button("Resume", act("resume"), "small"),
     job.errors > 0 && button(`Download ${count(job.errors, "error")}`, guarded(() => download(job)), "small quiet"),
   ].filter(Boolean);
 }

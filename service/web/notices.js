@@ -14,16 +14,17 @@ export function showError(error) {
   const notice = h(
     "div",
     { class: "notice error" },
-    h("div", {}, h("strong", {}, title), detail && h("p", {}, detail)),
+    h("div", {}, h("strong", {}, title), detail && h("p", {}, detail), error.wait && h("p", {}, `Try again in ${error.wait} s.`)),
     button("×", () => notice.remove(), "quiet small", { "aria-label": "Dismiss" }),
   );
   alerts.replaceChildren(notice);
 }
 
-/** Says that something is done. */
-export function say(text) {
+/** Says that something is done; `seen` is false where the page shows it anyway and only screen
+ * readers need words. */
+export function say(text, { seen = true } = {}) {
   clearTimeout(timer);
-  status.replaceChildren(h("div", { class: "notice" }, text));
+  status.replaceChildren(h("div", { class: seen ? "notice" : "unseen" }, text));
   timer = setTimeout(() => status.replaceChildren(), SECONDS * 1000);
 }
 

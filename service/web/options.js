@@ -37,10 +37,9 @@ export function addOptions(form) {
     group_by: parts.group.value ? "identity" : null,
     identity_score: parts.group.value,
     camera: parts.camera.value,
-    exclude_same_camera: (parts.exclude.box.checked && parts.camera.value) || null,
+    exclude_same_camera: (parts.exclude.box.checked && !parts.exclude.box.disabled) || null,
   };
   for (const camera of parts.where.values()) form.append("cameras", camera);
-  if (chosen.exclude_same_camera) chosen.exclude_same_camera = true;
   for (const [name, value] of Object.entries(chosen)) {
     if (value !== null && value !== "") form.append(name, value);
   }
@@ -65,21 +64,21 @@ function build() {
     field("Group by identity", group),
     rerank.row,
     field("Even out the cameras", standardise, "Standardise embeddings per camera, so that colour and light differ less."),
-    field("Camera of the picture", camera),
+    field("Camera of the pictures", camera, "Crops of the gallery bring their own."),
     exclude.row,
     field("Most results", many),
   );
   camera.addEventListener("change", () => follow());
-  const more = h("details", { class: "more" }, h("summary", {}, "Time and more options"), time.element, how);
-  return { elements: [where.element, threshold.element, more], where, time, threshold, many, rerank, standardise, group, combine, camera, exclude };
+  const first = [where.element, threshold.element];
+  const narrow = matchMedia("(max-width: 56rem)").matches; // results come soon after the button
+  const more = h("details", { class: "more" }, h("summary", {}, narrow ? "Options" : "Time and more options"), narrow ? first : null, time.element, how);
+  return { elements: narrow ? [more] : [...first, more], where, time, threshold, many, rerank, standardise, group, combine, camera, exclude };
 }
 
 function follow() {
   const items = queryItems();
   parts.combine.box.disabled = items.length < 2;
-  const known = items.length === 1 && items[0].crop?.camera;
-  if (known && !parts.camera.value) parts.camera.value = known;
-  parts.exclude.box.disabled = !parts.camera.value;
+  parts.exclude.box.disabled = !parts.camera.value && items.some(({ file }) => file);
 }
 
 function select(options) {

@@ -28,9 +28,9 @@ export function searchWithCrops(crops) {
   set(crops.map((crop) => ({ crop })));
 }
 
-/** Takes every picture away. */
-export function clearQuery() {
-  set([]);
+/** Takes the gallery's crops away, when another gallery is in use. */
+export function dropCrops() {
+  if (items.some(({ crop }) => crop)) set(items.filter(({ file }) => file));
 }
 
 /** Builds the part of the form. */

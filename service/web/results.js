@@ -4,13 +4,15 @@ import { cropCard } from "./crops.js";
 import { h } from "./dom.js";
 import { count, percent } from "./format.js";
 import { current } from "./galleries.js";
+import { needsKey } from "./session.js";
 import { nameOf, pictureOf } from "./query.js";
 import { hues, timeline } from "./timeline.js";
 
 /** Before the first search. */
 export function showNothing(place) {
+  if (needsKey()) return place.replaceChildren(h("div", { class: "empty" }, h("h2", {}, "Sign in first"), h("p", {}, "This service asks for a key. Whoever runs it gives you one.")));
   const empty = current()?.crops === 0;
-  place.replaceChildren(
+  return place.replaceChildren(
     h(
       "div",
       { class: "empty" },
@@ -33,7 +35,7 @@ export function showResults(place, answer, items, onPick) {
 }
 
 function part(entry, answer, items, onPick) {
-  const asked = entry.images.map(({ index }) => items[index]).filter(Boolean);
+  const asked = askedBy(entry, items);
   return h(
     "section",
     { class: "answer" },
@@ -45,6 +47,13 @@ function part(entry, answer, items, onPick) {
     ),
     body(entry, answer, onPick),
   );
+}
+
+/** The pictures that made a query: files are counted among files, crops go by their names. */
+function askedBy(entry, items) {
+  const files = items.filter(({ file }) => file);
+  const crops = (entry.crop_ids ?? []).map((id) => items.find(({ crop }) => crop?.crop_id === id));
+  return [...entry.images.map(({ index }) => files[index]), ...crops].filter(Boolean);
 }
 
 function title({ status, matches }) {

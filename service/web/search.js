@@ -1,7 +1,7 @@
 // Sends the query and hands the answer on.
 
 import { call } from "./api.js";
-import { searchWithCrops, mountQuery, query, queryItems } from "./query.js";
+import { dropCrops, searchWithCrops, mountQuery, query, queryItems } from "./query.js";
 import { addOptions, mountOptions } from "./options.js";
 import { clearNotices, guarded, say, showError } from "./notices.js";
 import { count } from "./format.js";
@@ -12,6 +12,7 @@ const form = document.getElementById("search-form");
 const submit = document.getElementById("search-button");
 const place = document.getElementById("results");
 let running = null;
+let shown = null; // the gallery the results are of
 
 /** Builds the view. */
 export function mountSearch({ onGallery }) {
@@ -19,8 +20,7 @@ export function mountSearch({ onGallery }) {
   mountOptions(document.getElementById("options"));
   form.addEventListener("submit", (event) => { event.preventDefault(); guarded(search)(); });
   query.addEventListener("change", follow);
-  galleries.addEventListener("change", follow);
-  showNothing(place);
+  galleries.addEventListener("change", anotherGallery);
   follow();
 }
 
@@ -44,7 +44,8 @@ async function search() {
   try {
     const answer = await call("POST", "search", { form: formOf(items, gallery), signal: mine.signal });
     showResults(place, answer, items, searchWith);
-    say(summary(answer));
+    say(summary(answer), { seen: false });
+    reveal();
   } catch (error) {
     if (running === mine) showNothing(place);
     showError(error);
@@ -69,10 +70,28 @@ function summary(answer) {
   return found ? `${count(found, "match", "matches")} found` : "Nobody reached the threshold";
 }
 
+/** Reading goes on at the results; where they lie below the form, the page moves there. */
+function reveal() {
+  place.focus({ preventScroll: true });
+  const { top } = place.getBoundingClientRect();
+  if (top < 0 || top > innerHeight * 0.6) place.scrollIntoView();
+}
+
 function busy(on) {
   place.setAttribute("aria-busy", String(on));
   submit.classList.toggle("busy", on);
   submit.textContent = on ? "Searching…" : "Search";
+}
+
+/** Results belong to their gallery: another one starts anew, new counts leave them. */
+function anotherGallery() {
+  const name = current()?.name ?? null;
+  if (name !== shown || !name) {
+    shown = name;
+    dropCrops();
+    showNothing(place);
+  }
+  follow();
 }
 
 function follow() {

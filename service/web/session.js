@@ -36,6 +36,11 @@ export function who() {
   return caller;
 }
 
+/** Whether the service asks for a key before it does anything. */
+export function needsKey() {
+  return caller?.scope === "open";
+}
+
 /** Whether the caller may do what needs a scope; the service has the last word. */
 export function may(scope) {
   if (!caller || !SCOPES.includes(caller.scope)) return true;

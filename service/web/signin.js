@@ -4,7 +4,7 @@ import { call, Problem } from "./api.js";
 import { anyDialog, openDialog } from "./dialogs.js";
 import { field, h } from "./dom.js";
 import { say } from "./notices.js";
-import { describe, forget, keep, key, session, who } from "./session.js";
+import { describe, forget, keep, key, needsKey, session, who } from "./session.js";
 
 const toggle = document.getElementById("session");
 
@@ -26,7 +26,8 @@ export async function identify() {
   }
 }
 
-function signIn(onChange, problem = null) {
+/** Asks for a key; `problem` says why the last one was refused. */
+export function signIn(onChange, problem = null) {
   const input = h("input", { type: "password", required: true, autocomplete: "off", spellcheck: "false" });
   const why = problem ? h("p", { class: "verdict" }, problem.detail) : null;
   const body = [
@@ -53,9 +54,8 @@ function signOut(onChange) {
 }
 
 function draw() {
-  const anonymous = !key() && who() !== null;
-  toggle.hidden = anonymous;
+  toggle.hidden = !key() && !needsKey();
   toggle.textContent = key() ? "Sign out" : "Sign in";
   const caller = who();
-  toggle.title = key() && caller ? `Scope ${caller.scope}` : "";
+  toggle.title = key() && caller ? [caller.label, `scope ${caller.scope}`].filter(Boolean).join(", ") : "";
 }

@@ -1,6 +1,6 @@
 // Adding crops: an archive becomes an import the service works off, pictures go up in batches.
 
-import { at, call, upload } from "./api.js";
+import { at, call, patiently, upload } from "./api.js";
 import { button, field, h } from "./dom.js";
 import { receive, pathOf } from "./files.js";
 import { count, size, timestampOf } from "./format.js";
@@ -12,7 +12,7 @@ import { bar } from "./progress.js";
 const ARCHIVES = { ".tar.gz": "application/gzip", ".tgz": "application/gzip", ".tar": "application/x-tar", ".zip": "application/zip" };
 const PICTURE = /\.(jpe?g|png|webp)$/i;
 const MARKET = /^(?<identity>-1|\d+)_(?<camera>c\d+)(s\d+)?(_|\.)/; // 0002_c1s1_000451_03.jpg
-const BATCH = 32;
+const BATCH = 16;
 const BATCH_BYTES = 16e6;
 
 let archives = [];
@@ -116,7 +116,7 @@ async function sendPictures(gallery, files, entry) {
       const body = new FormData();
       for (const file of batch) body.append("images", file);
       body.append("crops", JSON.stringify(batch.map(entry)));
-      const answer = await call("POST", at("galleries", gallery, "crops"), { form: body, signal: control.signal });
+      const answer = await patiently(() => call("POST", at("galleries", gallery, "crops"), { form: body, signal: control.signal }));
       failures.push(...answer.results.filter(({ status }) => status === "error"));
       done += batch.length;
       shown.set(done / files.length, `${done} of ${files.length}`);
