@@ -168,7 +168,9 @@ class TestStatistics:
                 if standard is None:
                     continue
                 serial, changes = taken.get(key, (None, 0))
-                changes += int(np.count_nonzero(touched == key)) if key is not None else len(touched)
+                changes += (
+                    int(np.count_nonzero(touched == key)) if key is not None else len(touched)
+                )
                 if standard.serial != serial:
                     own = rows.alive if key is None else rows.alive & (rows.cameras == key)
                     exact = rows.vectors[own].astype(np.float64)
@@ -201,7 +203,9 @@ class TestStatistics:
             for rows in (asked_between, never_asked):
                 rows.write(vectors, cameras, removed=range(10 * step, 10 * step + 5))
             asked = StandardisedQuery(5, Filter())
-            nearest_standardised(asked_between.now(), asked_between.alive, vectors[:1], ["c0"], asked)
+            nearest_standardised(
+                asked_between.now(), asked_between.alive, vectors[:1], ["c0"], asked
+            )
         queries, _ = people(4, seed=99)
         asked = StandardisedQuery(50, Filter())
         one, other = (
