@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import regex  # type: ignore[import-untyped]  # ships no types
 
 from service.errors import InvalidInput
 from service.gallery.base import Crop
@@ -19,8 +20,10 @@ from service.timestamps import parse_timestamp
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 MAX_ID = 200
 _FIELDS = ("crop_id", "identity", "camera", "timestamp")
-_MARKET1501 = re.compile(r"(?P<identity>-1|\d+)_(?P<camera>c\d+)(s\d+)?(_|\.)")
-_JUNK, _DISTRACTOR = "-1", re.compile(r"0+")
+_MARKET1501 = regex.compile(r"(?P<identity>-1|\d+)_(?P<camera>c\d+)(s\d+)?(_|\.)")
+_JUNK, _DISTRACTOR = "-1", regex.compile(r"0+")
+_MAX_PATTERN = 500
+_MATCH_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,42 @@ class LeftOut:
     is_error: bool = False
 
 
+Naming = Callable[[Path, Path], CropFile | LeftOut]
+"""Says of a file, and the folder its path counts from, which crop it is."""
+
+
+def naming_of(pattern: str | None) -> Naming:
+    r"""How file names are read.
+
+    Args:
+        pattern: a regular expression that fits the relative path from its start; the groups
+            ``identity``, ``camera``, ``timestamp`` and ``crop_id`` say what they take, all may be
+            absent. An example: ``(?P<camera>[^/]+)/(?P<identity>\d+)``. A file that does not fit is
+            left out. None reads Market-1501 names, see :func:`list_market1501`.
+
+    Returns:
+        The reader of names.
+
+    Raises:
+        InvalidInput: not a regular expression, or a group of another name.
+    """
+    if pattern is None:
+        return _by_market1501
+    rule = _compile(pattern)
+
+    def by_pattern(path: Path, folder: Path) -> CropFile | LeftOut:
+        relative = path.relative_to(folder).as_posix()
+        try:
+            found = rule.match(relative, timeout=_MATCH_SECONDS)
+        except TimeoutError as error:
+            raise InvalidInput(f"pattern {pattern!r}: takes too long on {relative!r}") from error
+        if found is None:
+            return LeftOut(path, f"its path does not fit {pattern!r}")
+        return described(path, folder, found.groupdict())
+
+    return by_pattern
+
+
 def list_market1501(folder: Path) -> Iterator[CropFile | LeftOut]:
     """List a folder whose files may carry Market-1501 names, such as ``0002_c1s1_000451_03.jpg``.
 
@@ -53,25 +92,25 @@ def list_market1501(folder: Path) -> Iterator[CropFile | LeftOut]:
     Yields:
         An entry an image file.
     """
-    for path in _images(folder):
-        found = _MARKET1501.match(path.name)
-        if found is None:
-            yield CropFile(path, Crop(crop_id_of(path, folder)))
-        elif found["identity"] == _JUNK:
-            yield LeftOut(path, "identity -1 marks junk")
-        else:
-            identity = None if _DISTRACTOR.fullmatch(found["identity"]) else found["identity"]
-            yield CropFile(path, Crop(crop_id_of(path, folder), identity, found["camera"]))
+    return (_by_market1501(path, folder) for path in images_in(folder))
+
+
+def _by_market1501(path: Path, folder: Path) -> CropFile | LeftOut:
+    found = _MARKET1501.match(path.name)
+    if found is None:
+        return CropFile(path, Crop(crop_id_of(path, folder)))
+    if found["identity"] == _JUNK:
+        return LeftOut(path, "identity -1 marks junk")
+    identity = None if _DISTRACTOR.fullmatch(found["identity"]) else found["identity"]
+    return CropFile(path, Crop(crop_id_of(path, folder), identity, found["camera"]))
 
 
 def list_pattern(folder: Path, pattern: str) -> Iterator[CropFile | LeftOut]:
-    r"""List a folder whose paths fit a regular expression.
+    """List a folder whose paths fit a regular expression.
 
     Args:
         folder: searched to its leaves, in the order of the relative paths.
-        pattern: fits the relative path from its start; the groups ``identity``, ``camera``,
-            ``timestamp`` and ``crop_id`` say what they take, all may be absent. An example:
-            ``(?P<camera>[^/]+)/(?P<identity>\d+)``.
+        pattern: see :func:`naming_of`.
 
     Yields:
         An entry an image file; one that does not fit is left out.
@@ -79,13 +118,8 @@ def list_pattern(folder: Path, pattern: str) -> Iterator[CropFile | LeftOut]:
     Raises:
         InvalidInput: not a regular expression, or a group of another name.
     """
-    rule = _compile(pattern)
-    for path in _images(folder):
-        found = rule.match(path.relative_to(folder).as_posix())
-        if found is None:
-            yield LeftOut(path, f"its path does not fit {pattern!r}")
-        else:
-            yield _described(path, folder, found.groupdict())
+    naming = naming_of(pattern)
+    return (naming(path, folder) for path in images_in(folder))
 
 
 def list_manifest(folder: Path, manifest: Path) -> Iterator[CropFile | LeftOut]:
@@ -106,7 +140,7 @@ def list_manifest(folder: Path, manifest: Path) -> Iterator[CropFile | LeftOut]:
     for number, row in enumerate(_rows(manifest), start=1):
         if not isinstance(row, dict) or not row.get("path"):
             raise InvalidInput(f"{manifest}: row {number} has no path")
-        yield _described(folder / str(row["path"]), folder, row)
+        yield described(folder / str(row["path"]), folder, row)
 
 
 def crop_id_of(path: Path, folder: Path) -> str:
@@ -129,7 +163,12 @@ def crop_id_of(path: Path, folder: Path) -> str:
     return f"{digest}/{printable[-(MAX_ID - len(digest) - 1) :]}"
 
 
-def _images(folder: Path) -> Iterable[Path]:
+def images_in(folder: Path) -> list[Path]:
+    """The image files of a folder, to its leaves, in the order of the paths.
+
+    Raises:
+        InvalidInput: there is no such folder.
+    """
     if not folder.is_dir():
         raise InvalidInput(f"{folder}: no such folder")
     return sorted(
@@ -137,10 +176,12 @@ def _images(folder: Path) -> Iterable[Path]:
     )
 
 
-def _compile(pattern: str) -> re.Pattern[str]:
+def _compile(pattern: str) -> regex.Pattern[str]:
+    if len(pattern) > _MAX_PATTERN:
+        raise InvalidInput(f"pattern of {len(pattern)} characters: at most {_MAX_PATTERN}")
     try:
-        rule = re.compile(pattern)
-    except re.error as error:
+        rule = regex.compile(pattern)
+    except regex.error as error:
         raise InvalidInput(f"pattern {pattern!r}: {error}") from error
     unknown = sorted(set(rule.groupindex) - set(_FIELDS))
     if unknown:
@@ -150,7 +191,18 @@ def _compile(pattern: str) -> re.Pattern[str]:
     return rule
 
 
-def _described(path: Path, folder: Path, row: dict[str, Any]) -> CropFile | LeftOut:
+def described(path: Path, folder: Path, row: Mapping[str, Any]) -> CropFile | LeftOut:
+    """Read what a row of a manifest, or the groups of a pattern, say of a file.
+
+    Args:
+        path: the file.
+        folder: its path counts from here, where the row names no crop_id.
+        row: may hold ``crop_id``, ``identity``, ``camera`` and ``timestamp`` (seconds or ISO 8601);
+            empty values mean unknown, other names are ignored.
+
+    Returns:
+        The file's crop, or which value broke which rule.
+    """
     known = {name: str(row[name]) for name in _FIELDS if row.get(name) not in (None, "")}
     try:
         moment = parse_timestamp(known["timestamp"]) if "timestamp" in known else None

@@ -73,6 +73,16 @@ class Job:
     cancelling: bool = False
 
     @property
+    def kind(self) -> Kind:
+        """Which runner does it."""
+        return self.order.kind
+
+    @property
+    def gallery(self) -> str:
+        """The gallery it works on."""
+        return self.order.gallery
+
+    @property
     def done(self) -> int:
         """Items that are behind it, whatever became of them."""
         return sum(self.counts.values())

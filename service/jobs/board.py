@@ -301,7 +301,7 @@ class JobBoard:
             while not self._closing:
                 busy = {context.gallery for context in self._live.values()}
                 for job_id, job in self._waiting.items():
-                    if job.order.gallery not in busy:
+                    if job.gallery not in busy:
                         del self._waiting[job_id]
                         started = replace(job, state="running", started=time.time())
                         context = JobContext(
@@ -339,7 +339,7 @@ class JobBoard:
         with self._changed:  # nobody may take it for running once its end is on disk
             if job.state not in UNFINISHED:
                 job = replace(job, finished=time.time(), rate=0.0, cancelling=False)
-                log.info("job %s (%s): %s %s", job.job_id, job.order.kind, job.state, job.counts)
+                log.info("job %s (%s): %s %s", job.job_id, job.kind, job.state, job.counts)
                 self._save_at_last(job)
             if job.state in {"done", "cancelled"}:  # a failed one can be resumed
                 self._discard(job.job_id)

@@ -45,8 +45,8 @@ class JobContext:
     ) -> None:
         self.job = job
         self.job_id = job.job_id
-        self.kind: Kind = job.order.kind
-        self.gallery = job.order.gallery
+        self.kind: Kind = job.kind
+        self.gallery = job.gallery
         self.spec: dict[str, Any] = job.order.spec
         self.folder = folder
         self.progress = Progress(job.order.total)

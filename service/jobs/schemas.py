@@ -33,14 +33,7 @@ class JobRecord(BaseModel):
     @classmethod
     def of(cls, job: Job) -> Self:
         """The record of a job."""
-        return cls(
-            kind=job.order.kind,
-            gallery=job.order.gallery,
-            **{name: getattr(job, name) for name in cls.model_fields if name not in _OF_THE_ORDER},
-        )
-
-
-_OF_THE_ORDER = frozenset({"kind", "gallery"})
+        return cls(**{name: getattr(job, name) for name in cls.model_fields})
 
 
 class Jobs(BaseModel):

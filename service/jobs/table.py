@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from service.errors import NotFound, Unavailable
-from service.gallery.sqlite import answering
+from service.gallery.sqlite import answering, connect
 from service.jobs.base import ItemError, Job, Order, State
 
 _SCHEMA = """
@@ -188,7 +188,7 @@ class JobTable:
             if self._closed:
                 raise Unavailable("the job board is closed", retry_after=5)
             if self._connection is None:
-                self._connection = _connect(self._path)
+                self._connection = _open_file(self._path)
             yield self._connection
 
     @contextmanager
@@ -204,15 +204,9 @@ class JobTable:
                 raise
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
+def _open_file(path: Path) -> sqlite3.Connection:
+    connection = connect(path, "rwc")
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        # FULL: a job that was accepted survives a power cut, not only a crash of the program.
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
-        # File names may name people: what is forgotten is overwritten.
-        connection.execute("PRAGMA secure_delete = ON")
         connection.executescript(_SCHEMA)
     except BaseException:
         connection.close()
