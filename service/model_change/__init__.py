@@ -1,0 +1,1 @@
+"""Changing a gallery's model: embed beside, compare, switch, go back."""

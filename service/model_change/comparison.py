@@ -1,0 +1,146 @@
+"""Which of two models orders a gallery better, as far as the gallery itself can tell."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from service.gallery.base import Crop, Filter, Gallery, Hit
+
+_QUERIES = 500
+_DEPTH = 10
+_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """How one model orders the crops of other cameras.
+
+    Attributes:
+        mutual: share of the queries that are the nearest crop of their own nearest crop. Needs no
+            identity; two cameras that agree on who belongs together rarely do so by chance.
+        rank1: share of the queries with an identity, seen by another camera, whose nearest crop
+            has it; None where there is no such query.
+    """
+
+    mutual: float
+    rank1: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two models on the same crops of one gallery.
+
+    Attributes:
+        queries: crops that were searched for, among those of the other cameras.
+        labelled: how many of them count for ``rank1``.
+        served: the model that is searched.
+        candidate: the other one.
+        overlap: share of the first ten crops that both have in common.
+    """
+
+    queries: int
+    labelled: int
+    served: Judgement
+    candidate: Judgement
+    overlap: float
+
+
+def compare(served: Gallery, candidate: Gallery) -> Comparison | None:
+    """Search some of a gallery's crops among those of other cameras, under both models.
+
+    Args:
+        served: the gallery as it is searched.
+        candidate: the same crops under another model.
+
+    Returns:
+        The comparison, None where the gallery has not two cameras.
+    """
+    crops = _in_both(served, candidate)
+    if len({crop.camera for crop in crops}) < 2:
+        return None
+    queries = crops[:: -(-len(crops) // _QUERIES)]
+    elsewhere = _identities_elsewhere(crops)
+    labelled = [crop.identity in elsewhere[crop.camera] for crop in queries]
+    old, new = _search(served, queries), _search(candidate, queries)
+    return Comparison(
+        queries=len(queries),
+        labelled=sum(labelled),
+        served=_judge(served, queries, labelled, old),
+        candidate=_judge(candidate, queries, labelled, new),
+        overlap=_overlap(old, new),
+    )
+
+
+def _in_both(served: Gallery, candidate: Gallery) -> list[Crop]:
+    kept = {crop.crop_id for crop in _with_camera(candidate)}
+    return [crop for crop in _with_camera(served) if crop.crop_id in kept]
+
+
+def _with_camera(gallery: Gallery) -> Iterable[Crop]:
+    cursor: str | None = None
+    while True:
+        page = gallery.page(Filter(), _PAGE, cursor)
+        yield from (crop for crop in page.crops if crop.camera is not None)
+        cursor = page.cursor
+        if cursor is None:
+            return
+
+
+def _identities_elsewhere(crops: Iterable[Crop]) -> dict[str | None, set[str]]:
+    """For each camera, the identities that other cameras have seen."""
+    seen: dict[str, set[str | None]] = defaultdict(set)
+    for crop in crops:
+        if crop.identity is not None:
+            seen[crop.identity].add(crop.camera)
+    cameras = {crop.camera for crop in crops}
+    return {
+        camera: {identity for identity, where in seen.items() if where - {camera}}
+        for camera in cameras
+    }
+
+
+def _search(gallery: Gallery, queries: Sequence[Crop]) -> list[list[Hit]]:
+    """Hits of each query among the crops of other cameras."""
+    found: list[list[Hit]] = [[] for _ in queries]
+    by_camera: dict[str | None, list[int]] = defaultdict(list)
+    for index, crop in enumerate(queries):
+        by_camera[crop.camera].append(index)
+    for camera, indices in by_camera.items():
+        rows = gallery.embeddings([queries[index].crop_id for index in indices])
+        hits = gallery.query(rows, _DEPTH, Filter(not_camera=camera))
+        for index, entry in zip(indices, hits, strict=True):
+            found[index] = [hit for hit in entry if hit.crop.camera is not None]
+    return found
+
+
+def _judge(
+    gallery: Gallery, queries: Sequence[Crop], labelled: Sequence[bool], found: list[list[Hit]]
+) -> Judgement:
+    nearest = [hits[0].crop if hits else None for hits in found]
+    back = iter(_search(gallery, [crop for crop in nearest if crop is not None]))
+    mutual = sum(
+        bool(hits := next(back)) and hits[0].crop.crop_id == query.crop_id
+        for query, crop in zip(queries, nearest, strict=True)
+        if crop is not None
+    )
+    right = sum(
+        crop is not None and crop.identity == query.identity
+        for query, crop, counts in zip(queries, nearest, labelled, strict=True)
+        if counts
+    )
+    counted = sum(labelled)
+    return Judgement(mutual / len(queries), right / counted if counted else None)
+
+
+def _overlap(old: list[list[Hit]], new: list[list[Hit]]) -> float:
+    shares = [
+        len(_ids(before) & _ids(after)) / max(len(before), len(after), 1)
+        for before, after in zip(old, new, strict=True)
+    ]
+    return sum(shares) / len(shares)
+
+
+def _ids(hits: Sequence[Hit]) -> set[str]:
+    return {hit.crop.crop_id for hit in hits}

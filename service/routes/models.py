@@ -1,0 +1,94 @@
+"""``/models`` and ``/galleries/{gallery}/model``: the networks, and which one a gallery uses."""
+
+import asyncio
+from dataclasses import asdict
+
+from fastapi import APIRouter, Response
+
+from service.errors import Conflict, NotFound, StorageFull, Unavailable, Unsupported
+from service.jobs.schemas import JobRecord
+from service.model_change.schemas import (
+    KnownModel,
+    KnownModels,
+    ModelBody,
+    SwitchBody,
+    VersionRecord,
+    Versions,
+)
+from service.parts import Parts
+from service.routes.dependencies import PartsOf
+from service.routes.problems import responses
+
+router = APIRouter(tags=["models"])
+
+
+@router.get("/models", responses=responses())
+async def list_models(parts: PartsOf) -> KnownModels:
+    """Every model the service can run."""
+    manifests = await asyncio.to_thread(parts.shelf.manifests)
+    return KnownModels(
+        models=[
+            KnownModel(
+                name=manifest.name,
+                sha256=manifest.sha256,
+                dimension=manifest.dimension,
+                running=manifest.sha256 == parts.manifest.sha256,
+            )
+            for manifest in manifests
+        ]
+    )
+
+
+@router.get("/galleries/{gallery}/model", responses=responses(NotFound))
+async def get_versions(gallery: str, parts: PartsOf) -> Versions:
+    """The versions of a gallery: the one that is searched, and those kept beside it."""
+    return await asyncio.to_thread(_versions, parts, gallery)
+
+
+@router.post(
+    "/galleries/{gallery}/model",
+    status_code=202,
+    responses=responses(NotFound, Conflict, Unsupported, StorageFull, Unavailable),
+)
+async def change_model(
+    gallery: str, body: ModelBody, parts: PartsOf, response: Response
+) -> JobRecord:
+    """Embed a gallery's stored pictures by another model, beside the one that is searched.
+
+    The job's result compares the two. Nothing changes for searches until the switch; asked for
+    again, it embeds only what has changed since.
+    """
+    await asyncio.to_thread(parts.model_change.check, gallery, body.model)
+    job = await asyncio.to_thread(parts.board.submit, "reembed", gallery, {"model": body.model})
+    response.headers["Location"] = f"/jobs/{job.job_id}"
+    return JobRecord.of(job)
+
+
+@router.post(
+    "/galleries/{gallery}/model/switch",
+    responses=responses(NotFound, Conflict, Unsupported, StorageFull, Unavailable),
+)
+async def switch_model(gallery: str, body: SwitchBody, parts: PartsOf) -> Versions:
+    """Search a gallery by another of its versions from now on; also the way back.
+
+    What was written since the version was made is brought over first, while writes wait a moment.
+    """
+    await asyncio.to_thread(
+        parts.model_change.switch, gallery, body.model, allow_missing=body.allow_missing
+    )
+    return await asyncio.to_thread(_versions, parts, gallery)
+
+
+@router.delete(
+    "/galleries/{gallery}/model/{sha256}",
+    responses=responses(NotFound, Conflict, Unsupported, Unavailable),
+)
+async def drop_version(gallery: str, sha256: str, parts: PartsOf) -> Versions:
+    """Delete a version that is not searched, for good; there is no way back to it."""
+    await asyncio.to_thread(parts.model_change.drop, gallery, sha256)
+    return await asyncio.to_thread(_versions, parts, gallery)
+
+
+def _versions(parts: Parts, gallery: str) -> Versions:
+    versions = parts.model_change.versions(gallery)
+    return Versions(versions=[VersionRecord(**asdict(version)) for version in versions])

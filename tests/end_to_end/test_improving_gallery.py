@@ -1,0 +1,134 @@
+"""A gallery improves its own model: indexed, fetched, adapted without labels, switched, undone."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+pytest.importorskip("torch", reason="the train extra is not installed")
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def run(*arguments: object, **environment: str) -> str:
+    command = [sys.executable, "-m", *map(str, arguments)]
+    done = subprocess.run(
+        command,
+        env=ENVIRONMENT | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-3000:]}"
+    return done.stdout
+
+
+def wait_for(http: httpx.Client, path: str, good) -> httpx.Response:
+    deadline = time.monotonic() + 180
+    while True:
+        try:
+            answer = http.get(path)
+            if good(answer):
+                return answer
+        except httpx.TransportError:
+            pass
+        assert time.monotonic() < deadline, path
+        time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("drawn") / "people"
+    sizes = {"identities": 60, "cameras": 2, "crops": 4, "seed": 5, "height": 64, "width": 32}
+    flags = [text for name, value in sizes.items() for text in (f"--{name}", value)]
+    run("training", "synthesize", folder, *flags)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def models(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the model `first`, trained for a moment on other people than the gallery's."""
+    root = tmp_path_factory.mktemp("first")
+    options = ("--config", "training/configs/smoke.toml", "--epochs", 1)
+    run("training", "train", "--data", people, *options, "--output", root / "run")
+    run("training", "export", "--run", root / "run", "--output", root / "models" / "first")
+    return root / "models"
+
+
+@pytest.mark.slow
+def test_from_an_indexed_gallery_to_a_better_model_and_back(people, models, tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url, data = f"http://127.0.0.1:{port}", tmp_path / "data"
+    created = run("service", "keys", "create", "--scope", "admin", REID_DATA=str(data))
+    key = re.search(r"reid_\S+", created)[0]
+    settings = {
+        "REID_MODEL": str(models / "first"),
+        "REID_MODELS": str(models),
+        "REID_DATA": str(data),
+        "REID_PORT": str(port),
+        "REID_DEVICE": "cpu",
+    }
+    serve = [sys.executable, "-m", "service", "serve"]
+    process = subprocess.Popen(serve, env=ENVIRONMENT | settings)
+    try:
+        headers = {"Authorization": f"Bearer {key}"}
+        with httpx.Client(base_url=url, headers=headers, timeout=60) as http:
+            walk(http, url, key, people, models, tmp_path)
+    finally:
+        process.terminate()
+        assert process.wait(timeout=30) == 0
+
+
+def walk(http, url, key, people, models, folder):
+    wait_for(http, "/readyz", lambda answer: answer.status_code == 200)
+    body = {"name": "station", "store_crops": True}
+    assert http.post("/galleries", json=body).status_code == 201
+    gallery = people / "bounding_box_test"
+    run("service", "index", gallery, "--gallery", "station", "--url", url, REID_KEY=key)
+    before = http.get("/galleries/station").json()
+    assert before["crops"] == before["pictures"] > 100
+
+    address = f"{url}/galleries/station"
+    base = ("--model", models / "first", "--output", folder / "adapted", "--rounds", 2)
+    said = run("training", "adapt", "--gallery", address, *base, REID_KEY=key)
+    assert f"{before['crops']} pictures of people" in said
+    run("training", "export", "--run", folder / "adapted", "--output", models / "second")
+
+    job = http.post("/galleries/station/model", json={"model": "second"})
+    assert job.status_code == 202, job.text
+    done = wait_for(
+        http,
+        job.headers["Location"],
+        lambda answer: answer.json()["state"] not in {"queued", "running"},
+    ).json()
+    assert (done["state"], done["result"]["behind"]) == ("done", 0), done
+    compared = done["result"]["comparison"]
+    print("compared on the gallery:", compared)
+    assert compared["candidate"]["rank1"] > compared["served"]["rank1"]
+
+    assert searched(http, people) == "first"
+    for model in ("second", "first"):
+        switched = http.post("/galleries/station/model/switch", json={"model": model})
+        assert switched.status_code == 200, switched.text
+        assert searched(http, people) == model
+    assert http.get("/galleries/station").json()["crops"] == before["crops"]
+
+
+def searched(http, people):
+    """Which model answered."""
+    image = next(iter(sorted((people / "query").iterdir())))
+    files = {"images": (image.name, image.read_bytes())}
+    answer = http.post("/search", files=files, data={"gallery": "station", "min_score": -1}).json()
+    assert len(answer["results"][0]["matches"]) == 10
+    return answer["model"]["name"]
