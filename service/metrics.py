@@ -32,6 +32,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._galleries = CollectorRegistry()  # apart: their names are not for everybody
         self.requests = Counter(
             "reid_requests",
             "Answered requests.",
@@ -77,11 +78,12 @@ class Metrics:
 
     def count_galleries(self, store: GalleryStore) -> None:
         """Report the sizes of this store's galleries at every scrape."""
-        self.registry.register(_GallerySizes(store.stats))
+        self._galleries.register(_GallerySizes(store.stats))
 
-    def text(self) -> bytes:
-        """Every metric in Prometheus' text format."""
-        return generate_latest(self.registry)
+    def text(self, *, galleries: bool) -> bytes:
+        """Every metric in Prometheus' text format, the sizes of the galleries where asked for."""
+        sizes = generate_latest(self._galleries) if galleries else b""
+        return generate_latest(self.registry) + sizes
 
 
 class CountedEmbedder:

@@ -19,7 +19,13 @@ from service.fields import CropId
 from service.forms import CropForm, CropsForm, DeleteBody, ListQuery
 from service.gallery.base import Crop, Filter, Gallery
 from service.parts import Parts
-from service.routes.dependencies import PartsOf, StopwatchOf, model_name, read_uploads
+from service.routes.dependencies import (
+    AuditOf,
+    PartsOf,
+    StopwatchOf,
+    model_name,
+    read_uploads,
+)
 from service.routes.problems import image_problem_of, responses
 from service.schemas import (
     CropPage,
@@ -44,6 +50,7 @@ async def add_crops(
     form: Annotated[CropsForm, Form(media_type="multipart/form-data")],
     parts: PartsOf,
     stopwatch: StopwatchOf,
+    audit: AuditOf,
 ) -> EnrolmentAnswer:
     """Add or replace many crops; each has its own result, one bad image leaves the others.
 
@@ -54,6 +61,7 @@ async def add_crops(
         Crop(entry.crop_id, entry.identity, entry.camera, entry.timestamp) for entry in form.crops
     ]
     outcome = await parts.enroller.enrol(gallery, uploads, crops, stopwatch)
+    audit.crops = sum(enrolment.error is None for enrolment in outcome.enrolments)
     results = [
         EnrolmentEntry(
             crop_id=enrolment.crop.crop_id,
@@ -69,22 +77,26 @@ async def add_crops(
 
 @router.get("", responses=responses(NotFound))
 async def list_crops(
-    gallery: str, query: Annotated[ListQuery, Query()], parts: PartsOf
+    gallery: str, query: Annotated[ListQuery, Query()], parts: PartsOf, audit: AuditOf
 ) -> CropPage:
     """List crops in the order of their ids, a page at a time."""
     opened = await _open(parts, gallery)
     page = await asyncio.to_thread(opened.page, query.where, query.limit, query.cursor)
+    audit.crops = len(page.crops)
     return CropPage(crops=[CropRecord.of(crop) for crop in page.crops], cursor=page.cursor)
 
 
 @router.post("/delete", responses=responses(NotFound, StorageFull, Unavailable))
-async def delete_crops(gallery: str, body: DeleteBody, parts: PartsOf) -> DeletionReceipt:
+async def delete_crops(
+    gallery: str, body: DeleteBody, parts: PartsOf, audit: AuditOf
+) -> DeletionReceipt:
     """Delete every crop that passes a filter, for good, or with `dry_run` only count them.
 
     The receipt names the snapshots that still hold one of them.
     """
     opened = await _open(parts, gallery)
     receipt = await asyncio.to_thread(opened.delete, body.where, dry_run=body.dry_run)
+    audit.crops = 0 if body.dry_run else receipt.crops
     return DeletionReceipt.of(receipt, dry_run=body.dry_run)
 
 

@@ -1,6 +1,7 @@
 """What routes ask FastAPI for."""
 
 import asyncio
+import hashlib
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -71,6 +72,13 @@ async def read_uploads(files: Sequence[UploadFile], parts: Parts) -> list[Upload
         raise TooLarge(f"{len(files)} images: at most {limit} are allowed in one request")
     read = await asyncio.gather(*(file.read() for file in files))
     return [Upload(file.filename or "", data) for file, data in zip(files, read, strict=True)]
+
+
+async def digests(uploads: Sequence[Upload]) -> list[str]:
+    """SHA-256 of each file, in hexadecimal, for the audit log."""
+    return await asyncio.to_thread(
+        lambda: [hashlib.sha256(upload.data).hexdigest() for upload in uploads]
+    )
 
 
 def model_name(manifest: Manifest) -> ModelName:

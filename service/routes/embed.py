@@ -9,7 +9,14 @@ from fastapi import APIRouter, Form
 from service.errors import ImageTooLarge, InvalidImage, Overloaded, ReidError, TooLarge
 from service.forms import EmbedForm
 from service.intake import Embedding, require_one_usable
-from service.routes.dependencies import PartsOf, StopwatchOf, model_name, read_uploads
+from service.routes.dependencies import (
+    AuditOf,
+    PartsOf,
+    StopwatchOf,
+    digests,
+    model_name,
+    read_uploads,
+)
 from service.routes.problems import image_problem_of, responses
 from service.schemas import EmbedAnswer, EmbeddingEntry, QueryImage
 
@@ -21,6 +28,7 @@ async def embed(
     form: Annotated[EmbedForm, Form(media_type="multipart/form-data")],
     parts: PartsOf,
     stopwatch: StopwatchOf,
+    audit: AuditOf,
 ) -> EmbedAnswer:
     """Embed images; nothing is stored.
 
@@ -28,6 +36,7 @@ async def embed(
     Embeddings of different models must not be compared.
     """
     uploads = await read_uploads(form.images, parts)
+    audit.queries = await digests(uploads)
     model = parts.shelf.running
     outcome = await model.intake.embed(uploads, stopwatch)
     require_one_usable(uploads, outcome)

@@ -5,12 +5,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
 
+from service.access.caller import Caller
 from service.errors import Conflict, NotFound, StorageFull, Unavailable, Unsupported
 from service.fields import CropId
 from service.forms import GalleryBody, GalleryChanges
 from service.gallery.base import Gallery
 from service.parts import Parts
-from service.routes.dependencies import PartsOf
+from service.routes.dependencies import AuditOf, CallerOf, PartsOf
 from service.routes.problems import responses
 from service.schemas import Deleted, Galleries, GalleryRecord
 
@@ -21,23 +22,27 @@ _CHANGE_ERRORS = (NotFound, Unsupported, StorageFull, Unavailable)
 
 
 @router.get("", responses=responses())
-async def list_galleries(parts: PartsOf) -> Galleries:
-    """Every gallery with its counts, by name."""
-    return Galleries(galleries=await gallery_records(parts))
+async def list_galleries(parts: PartsOf, caller: CallerOf) -> Galleries:
+    """Every gallery the caller may use, with its counts, by name."""
+    return Galleries(galleries=await gallery_records(parts, caller))
 
 
 @router.post("", status_code=201, responses=responses(*_CREATE_ERRORS))
-async def create_gallery(body: GalleryBody, parts: PartsOf, response: Response) -> GalleryRecord:
+async def create_gallery(
+    body: GalleryBody, parts: PartsOf, response: Response, caller: CallerOf, audit: AuditOf
+) -> GalleryRecord:
     """Create an empty gallery for the embeddings of the running model, or of another one."""
+    audit.gallery = body.name
+    caller.require_gallery(body.name)
     gallery = await asyncio.to_thread(_create, parts, body)
     response.headers["Location"] = f"/galleries/{body.name}"
     return GalleryRecord.of(await asyncio.to_thread(gallery.stats))
 
 
 @router.get("/{gallery}", responses=responses(NotFound))
-async def get_gallery(gallery: str, parts: PartsOf) -> GalleryRecord:
+async def get_gallery(gallery: str, parts: PartsOf, caller: CallerOf) -> GalleryRecord:
     """One gallery's counts; works for galleries of other models too."""
-    for record in await gallery_records(parts):
+    for record in await gallery_records(parts, caller):
         if record.name == gallery:
             return record
     raise NotFound(f"there is no gallery {gallery!r}")
@@ -76,9 +81,10 @@ async def get_picture(
 
 
 @router.delete("/{gallery}", responses=responses(NotFound, Unavailable))
-async def delete_gallery(gallery: str, parts: PartsOf) -> Deleted:
+async def delete_gallery(gallery: str, parts: PartsOf, audit: AuditOf) -> Deleted:
     """Delete a gallery and every crop in it, for good."""
-    return Deleted(deleted=await asyncio.to_thread(parts.store.delete, gallery))
+    audit.crops = await asyncio.to_thread(parts.store.delete, gallery)
+    return Deleted(deleted=audit.crops)
 
 
 def _create(parts: Parts, body: GalleryBody) -> Gallery:
@@ -96,6 +102,7 @@ def _media_type(picture: bytes) -> str:
             return "image/jpeg"
 
 
-async def gallery_records(parts: Parts) -> list[GalleryRecord]:
-    """Every gallery with its counts, by name."""
-    return [GalleryRecord.of(stats) for stats in await asyncio.to_thread(parts.store.stats)]
+async def gallery_records(parts: Parts, caller: Caller) -> list[GalleryRecord]:
+    """Every gallery the caller may use, with its counts, by name."""
+    every = await asyncio.to_thread(parts.store.stats)
+    return [GalleryRecord.of(stats) for stats in every if caller.sees(stats.name)]

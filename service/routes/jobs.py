@@ -8,33 +8,43 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
+from service.access.caller import Caller
 from service.errors import Conflict, NotFound, StorageFull, Unavailable
-from service.jobs.base import ItemError, State
+from service.jobs.base import ItemError, Job, State
 from service.jobs.schemas import JobRecord, Jobs
-from service.routes.dependencies import PartsOf
+from service.parts import Parts
+from service.routes.dependencies import AuditOf, CallerOf, PartsOf
 from service.routes.problems import responses
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
+_MOST_JOBS = 1000
 _NDJSON = "application/x-ndjson"
 
 
 @router.get("", responses=responses(Unavailable))
 async def list_jobs(
     parts: PartsOf,
+    caller: CallerOf,
     gallery: Annotated[str | None, Query(description="jobs of this gallery only")] = None,
     state: Annotated[State | None, Query(description="jobs in this state only")] = None,
-    limit: Annotated[int, Query(ge=1, le=1000, description="most jobs of the answer")] = 100,
+    limit: Annotated[int, Query(ge=1, le=_MOST_JOBS, description="most jobs of the answer")] = 100,
 ) -> Jobs:
-    """Jobs, newest first; finished ones are forgotten after a week, or beyond a thousand."""
-    found = await asyncio.to_thread(parts.board.list, gallery, state, limit)
-    return Jobs(jobs=[JobRecord.of(job) for job in found])
+    """Jobs of the caller's galleries, newest first.
+
+    Finished ones are forgotten after a week, or beyond a thousand.
+    """
+    if gallery is not None:
+        caller.require_gallery(gallery)
+    found = await asyncio.to_thread(parts.board.list, gallery, state, _MOST_JOBS)
+    seen = [job for job in found if caller.sees(job.order.gallery)]
+    return Jobs(jobs=[JobRecord.of(job) for job in seen[:limit]])
 
 
 @router.get("/{job_id}", responses=responses(NotFound, Unavailable))
-async def get_job(job_id: str, parts: PartsOf) -> JobRecord:
+async def get_job(job_id: str, parts: PartsOf, caller: CallerOf) -> JobRecord:
     """Where a job stands."""
-    return JobRecord.of(await asyncio.to_thread(parts.board.get, job_id))
+    return JobRecord.of(await _job(parts, caller, job_id))
 
 
 @router.get(
@@ -45,8 +55,11 @@ async def get_job(job_id: str, parts: PartsOf) -> JobRecord:
         **responses(NotFound, Unavailable),
     },
 )
-async def get_job_errors(job_id: str, parts: PartsOf) -> StreamingResponse:
+async def get_job_errors(
+    job_id: str, parts: PartsOf, caller: CallerOf, audit: AuditOf
+) -> StreamingResponse:
     """Download the items that failed, and why; of one run, at most the first 100,000."""
+    audit.gallery = (await _job(parts, caller, job_id)).order.gallery
     errors = await asyncio.to_thread(parts.board.errors, job_id)
     name = f'attachment; filename="{job_id}-errors.ndjson"'
     headers = {"Content-Disposition": name}
@@ -54,18 +67,26 @@ async def get_job_errors(job_id: str, parts: PartsOf) -> StreamingResponse:
 
 
 @router.post("/{job_id}/cancel", responses=responses(NotFound, Conflict, StorageFull, Unavailable))
-async def cancel_job(job_id: str, parts: PartsOf) -> JobRecord:
+async def cancel_job(job_id: str, parts: PartsOf, caller: CallerOf, audit: AuditOf) -> JobRecord:
     """End a job for good; what it has stored stays, what it received is removed.
 
     A running job ends a moment later, at its next safe point.
     """
+    audit.gallery = (await _job(parts, caller, job_id)).order.gallery
     return JobRecord.of(await asyncio.to_thread(parts.board.cancel, job_id))
 
 
 @router.post("/{job_id}/resume", responses=responses(NotFound, Conflict, StorageFull, Unavailable))
-async def resume_job(job_id: str, parts: PartsOf) -> JobRecord:
+async def resume_job(job_id: str, parts: PartsOf, caller: CallerOf, audit: AuditOf) -> JobRecord:
     """Run a failed job again from its start; what it has done already is skipped."""
+    audit.gallery = (await _job(parts, caller, job_id)).order.gallery
     return JobRecord.of(await asyncio.to_thread(parts.board.resume, job_id))
+
+
+async def _job(parts: Parts, caller: Caller, job_id: str) -> Job:
+    job = await asyncio.to_thread(parts.board.get, job_id)
+    caller.require_gallery(job.order.gallery)
+    return job
 
 
 def _lines(errors: Iterable[ItemError]) -> Iterator[str]:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.errors import Unavailable
-from service.routes.dependencies import PartsOf
+from service.routes.dependencies import CallerOf, PartsOf
 from service.routes.galleries import gallery_records
 from service.routes.problems import responses
 from service.schemas import Alive, Info, Limits, ModelRecord, Providers
@@ -28,8 +28,8 @@ async def readyz(parts: PartsOf) -> Alive:
 
 
 @router.get("/info")
-async def info(parts: PartsOf, request: Request) -> Info:
-    """Version, model, providers, limits and galleries."""
+async def info(parts: PartsOf, request: Request, caller: CallerOf) -> Info:
+    """Version, model, providers, limits and the caller's galleries."""
     manifest = parts.manifest.model_dump()
     settings = parts.settings.model_dump()
     return Info(
@@ -39,7 +39,7 @@ async def info(parts: PartsOf, request: Request) -> Info:
         ),
         providers=Providers(**parts.providers),
         limits=Limits(**{name: settings[name] for name in Limits.model_fields}),
-        galleries=await gallery_records(parts),
+        galleries=await gallery_records(parts, caller),
     )
 
 
@@ -48,7 +48,7 @@ async def info(parts: PartsOf, request: Request) -> Info:
     response_class=Response,
     responses={200: {"content": {"text/plain": {}}, "description": "Prometheus' text format"}},
 )
-async def metrics(parts: PartsOf) -> Response:
-    """Counters for Prometheus."""
-    text = await asyncio.to_thread(parts.metrics.text)
+async def metrics(parts: PartsOf, caller: CallerOf) -> Response:
+    """Counters for Prometheus; the sizes of galleries only where the caller may see all of them."""
+    text = await asyncio.to_thread(parts.metrics.text, galleries=caller.galleries is None)
     return Response(text, media_type=CONTENT_TYPE_LATEST)

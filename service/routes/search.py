@@ -15,7 +15,15 @@ from service.errors import (
     Unavailable,
 )
 from service.forms import SearchForm
-from service.routes.dependencies import PartsOf, StopwatchOf, model_name, read_uploads
+from service.routes.dependencies import (
+    AuditOf,
+    CallerOf,
+    PartsOf,
+    StopwatchOf,
+    digests,
+    model_name,
+    read_uploads,
+)
 from service.routes.problems import image_problem_of, responses
 from service.schemas import (
     CropRecord,
@@ -40,6 +48,8 @@ async def search(
     form: Annotated[SearchForm, Form(media_type="multipart/form-data")],
     parts: PartsOf,
     stopwatch: StopwatchOf,
+    caller: CallerOf,
+    audit: AuditOf,
 ) -> SearchAnswer:
     """Find the crops of a gallery that show the same people.
 
@@ -48,11 +58,15 @@ async def search(
     unusable one among others is one `error` entry; where none is usable the request is refused.
     `unknown` means that no crop reached `min_score`; `nearest` tells how close it was.
     """
+    audit.gallery = form.gallery
+    caller.require_gallery(form.gallery)
     uploads = await read_uploads(form.images, parts)
+    audit.queries = await digests(uploads)
     if (count := len(uploads) + len(form.crop_ids)) > (most := parts.settings.max_images):
         raise TooLarge(f"{count} images and crops: at most {most} are allowed in one request")
     options = _options(form, parts.settings.top_k)
     outcome = await parts.searcher.search(uploads, options, stopwatch)
+    audit.crops = sum(len(result.matches) for result in outcome.results)
     return SearchAnswer(
         model=model_name(outcome.model),
         gallery=form.gallery,
