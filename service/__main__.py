@@ -1,19 +1,22 @@
-"""The command line: ``python -m service serve | index | search | check | demo``."""
+"""The command line: ``python -m service serve | index | search | keys | check | demo``."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from service.commands import keys
+from service.commands.errors import errors_in_one_line
+
 if TYPE_CHECKING:
     from service.crop_names import CropFile, LeftOut
 
 DEFAULT_URL = "http://127.0.0.1:8000"
+KEY_VARIABLE = "REID_KEY"
 
 cli = typer.Typer(
     name="service",
@@ -24,6 +27,7 @@ cli = typer.Typer(
     help="Find the same person again across cameras.\n\nExit status: 0 all went well, 1 something "
     "failed and stderr says what, 2 the command line is wrong, 130 interrupted.",
 )
+cli.add_typer(keys.cli, name="keys")
 
 ModelFolder = Annotated[Path | None, typer.Option(help="model folder")]
 DataFolder = Annotated[Path | None, typer.Option(help="folder of the galleries")]
@@ -36,6 +40,12 @@ LogLevel = Annotated[
     Literal["debug", "info", "warning", "error"] | None, typer.Option(help="least severe level")
 ]
 Url = Annotated[str, typer.Option(help="where the service listens")]
+ApiKey = Annotated[
+    str | None,
+    typer.Option(
+        envvar=KEY_VARIABLE, help="API key; as an option, other users of this machine can see it"
+    ),
+]
 GalleryName = Annotated[str, typer.Option(help="name of the gallery")]
 Crops = Annotated[Path, typer.Argument(help="folder of crops, searched to its leaves")]
 Pattern = Annotated[
@@ -101,7 +111,7 @@ def serve(
         "device": device,
         "log_level": log_level,
     }
-    with _errors_in_one_line():
+    with errors_in_one_line():
         from service.server import serve as run
         from service.settings import Settings
 
@@ -115,6 +125,7 @@ def index(
     pattern: Pattern = None,
     manifest: ManifestFile = None,
     url: Url = DEFAULT_URL,
+    key: ApiKey = None,
 ) -> None:
     """Add a folder of crops to a gallery of a running service.
 
@@ -123,14 +134,14 @@ def index(
     """
     if pattern is not None and manifest is not None:
         raise typer.BadParameter("--pattern and --manifest exclude each other")
-    with _errors_in_one_line():
+    with errors_in_one_line():
         from service.client import Client
         from service.indexer import IndexReport
         from service.indexer import index as run
 
         report = IndexReport()
         try:
-            with Client(url, patient=True) as client:
+            with Client(url, key, patient=True) as client:
                 run(client, gallery, _listing(folder, pattern, manifest), report)
         finally:
             print(report.summary())
@@ -157,6 +168,7 @@ def search(
     combine: Combine = False,
     as_json: AsJson = False,
     url: Url = DEFAULT_URL,
+    key: ApiKey = None,
 ) -> None:
     """Find the crops of a gallery that show the same people as some images.
 
@@ -176,8 +188,8 @@ def search(
         "group_by": group_by,
         "combine": combine,
     }
-    with _errors_in_one_line():
-        answer = _search(images, _given(options), url)
+    with errors_in_one_line():
+        answer = _search(images, _given(options), url, key)
     _print_answer(answer, as_json=as_json)
 
 
@@ -187,7 +199,7 @@ def check(model: ModelPath) -> None:
 
     The exit status is 1 where it breaks one.
     """
-    with _errors_in_one_line():
+    with errors_in_one_line():
         from service.contract import check_model
 
         findings = check_model(model)
@@ -201,37 +213,11 @@ def check(model: ModelPath) -> None:
 @cli.command()
 def demo(folder: People, model: ModelFolder = None, once: Once = False) -> None:
     """Serve, index the folder, search its queries, print how well that went; then serve on."""
-    with _errors_in_one_line():
+    with errors_in_one_line():
         from service.demo import demo as run
         from service.settings import Settings
 
         run(folder, model or Settings().model, once=once)
-
-
-@contextmanager
-def _errors_in_one_line() -> Iterator[None]:
-    from pydantic import ValidationError
-
-    from service.client import ServiceError
-    from service.errors import ReidError
-
-    try:
-        yield
-    except (ReidError, ServiceError) as error:
-        _fail(str(error))
-    except ValidationError as error:
-        rules = (
-            f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors()
-        )
-        _fail("; ".join(rules))
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        raise typer.Exit(130) from None
-
-
-def _fail(message: str) -> None:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    raise typer.Exit(1) from None
 
 
 def _given(flags: Mapping[str, Any]) -> dict[str, Any]:
@@ -250,12 +236,14 @@ def _listing(
     return crop_names.list_market1501(folder)
 
 
-def _search(images: list[Path], options: Mapping[str, Any], url: str) -> dict[str, Any]:
+def _search(
+    images: list[Path], options: Mapping[str, Any], url: str, key: str | None
+) -> dict[str, Any]:
     from service.client import Client
     from service.upload import Upload
 
     uploads = [Upload(str(path), path.read_bytes()) for path in images]
-    with Client(url) as client:
+    with Client(url, key) as client:
         return client.search(uploads, options)
 
 

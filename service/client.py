@@ -15,6 +15,7 @@ from service.upload import Upload
 
 _TRIES = 10
 _LONGEST_WAIT = 30.0
+_LATER = frozenset({httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.TOO_MANY_REQUESTS})
 
 
 class ServiceError(Exception):
@@ -26,15 +27,20 @@ class Client:
 
     Args:
         url: where the service listens.
+        key: sent with every request, where the service has keys.
         patient: wait and ask again where the service is overloaded, restarts or cannot be
             reached; every request the client sends may be repeated without harm.
     """
 
-    def __init__(self, url: str, *, patient: bool = False) -> None:
+    def __init__(self, url: str, key: str | None = None, *, patient: bool = False) -> None:
         self._url = url
         self._tries = _TRIES if patient else 1
         try:
-            self._http = httpx.Client(base_url=url, timeout=httpx.Timeout(120.0, connect=5.0))
+            self._http = httpx.Client(
+                base_url=url,
+                headers={} if key is None else {"Authorization": f"Bearer {key}"},
+                timeout=httpx.Timeout(120.0, connect=5.0),
+            )
         except (httpx.InvalidURL, TypeError) as error:
             raise ServiceError(f"{url}: {error}") from error
 
@@ -135,7 +141,7 @@ class Client:
                     raise ServiceError(f"{self._url}: {reason}; is the service running?") from error
                 time.sleep(1.0)
                 continue
-            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or not tries_left:
+            if answer.status_code not in _LATER or not tries_left:
                 return answer
             time.sleep(_wait(answer))
         raise AssertionError("the last try returns or raises")

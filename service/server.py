@@ -8,11 +8,13 @@ import signal
 import socket
 import sys
 from functools import partial
+from ipaddress import ip_address
 from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
+from service.access.keys import FILE, KeyStore
 from service.app import create_app
 from service.connections import Connection, ConnectionLimits
 from service.errors import Unavailable
@@ -20,6 +22,7 @@ from service.settings import Settings, unknown_variables
 
 log = logging.getLogger(__name__)
 
+LOOPBACK = "127.0.0.1"
 _HEAD_BYTES = 16 * 1024
 _HEAD_SECONDS = 10.0
 _KEEP_ALIVE_SECONDS = 30
@@ -44,10 +47,34 @@ def serve(settings: Settings) -> None:
     logging.getLogger("python_multipart").setLevel(logging.WARNING)  # its debug is a line a byte
     for name in unknown_variables(os.environ):
         log.warning("%s is set but is no setting; it may be misspelt", name)
-    with bind(settings.host, settings.port) as listener:
+    with bind(_allowed_host(settings), settings.port) as listener:
         app = create_app(settings)
         log.info("listening on %s", url_of(listener))
         _Server(app, settings).run(sockets=[listener])
+
+
+def _allowed_host(settings: Settings) -> str:
+    """The host to listen on: beyond loopback only with keys, or where that was asked for."""
+    if KeyStore(settings.data / FILE).configured():
+        return settings.host
+    log.warning("there is no API key: whoever reaches the port may do everything")
+    if settings.allow_anonymous or _is_loopback(settings.host):
+        return settings.host
+    log.warning(
+        "so the service listens on %s only, not on %s; to open it, make a key "
+        "(python -m service keys create) and start again, or set REID_ALLOW_ANONYMOUS=true",
+        LOOPBACK,
+        settings.host,
+    )
+    return LOOPBACK
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        found = socket.getaddrinfo(host, None, flags=socket.AI_PASSIVE)
+    except OSError:
+        return True  # binding will tell what is wrong with it
+    return all(ip_address(address[0]).is_loopback for *_, address in found)
 
 
 def bind(host: str, port: int) -> socket.socket:

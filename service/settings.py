@@ -17,6 +17,7 @@ from service.processors import available
 
 PREFIX = "REID_"
 MIB = 1 << 20
+KEY_VARIABLE = "REID_KEY"  # the key of the command line, no setting of the service
 
 
 class Settings(BaseSettings):
@@ -147,7 +148,7 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     Returns:
         The names, sorted.
     """
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | {KEY_VARIABLE}
     return sorted(
         name
         for name in environment

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from service.errors import InvalidInput, StorageFull, Unavailable
+from service.errors import InvalidInput, StorageFull, Unavailable, disk_error
 
 FOLDER = "audit"
 _LEAST_ROOM = 1 << 16  # bytes
@@ -128,7 +128,7 @@ class AuditLog:
             if self._failed:
                 self._writer.submit(self._probe).result()
         except OSError as error:
-            raise Unavailable(f"the audit log takes no entry: {error.strerror}", 10) from error
+            raise disk_error("the audit log takes no entry", error) from error
         if disk.f_flag & os.ST_RDONLY:
             raise Unavailable("the audit log takes no entry: the file system is read-only", 10)
         if disk.f_bavail * disk.f_frsize < _LEAST_ROOM:

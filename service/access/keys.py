@@ -145,7 +145,7 @@ class KeyStore:
             raise Unauthorized(f"key {key_id} has expired")
         return stored.key
 
-    def keys(self) -> list[Key]:
+    def every(self) -> list[Key]:
         """Every key, the oldest first.
 
         Raises:
@@ -202,14 +202,14 @@ class KeyStore:
             StorageFull: the disk is full.
             Unavailable: the file cannot be written.
         """
-        if not any(key.key_id == key_id for key in self.keys()):
+        if not any(key.key_id == key_id for key in self.every()):
             raise NotFound(f"there is no key {key_id!r}")
         with self._writing() as connection:
             connection.execute(
                 "UPDATE keys SET revoked = coalesce(revoked, ?) WHERE key_id = ?",
                 (time.time(), key_id),
             )
-        return next(key for key in self.keys() if key.key_id == key_id)
+        return next(key for key in self.every() if key.key_id == key_id)
 
     def mark_used(self, key_id: str, now: float) -> None:
         """Note that a key was used; where the file takes no write, say so and go on.

@@ -16,7 +16,7 @@ router = APIRouter(tags=["access"])
 @router.get("/whoami", responses=responses())
 async def whoami(caller: CallerOf, gate: GateOf) -> WhoAmI:
     """Who the service takes you for, and what you may do."""
-    known = gate.keys.keys() if caller.key_id is not None else []
+    known = gate.keys.every() if caller.key_id is not None else []
     key = next((key for key in known if key.key_id == caller.key_id), None)
     return WhoAmI.of(caller, key)
 
@@ -24,7 +24,7 @@ async def whoami(caller: CallerOf, gate: GateOf) -> WhoAmI:
 @router.get("/keys", responses=responses())
 async def list_keys(gate: GateOf) -> Keys:
     """Every key without its secret, the revoked and the expired too."""
-    found = await asyncio.to_thread(gate.keys.keys)
+    found = await asyncio.to_thread(gate.keys.every)
     return Keys(keys=[KeyRecord.of(key) for key in found])
 
 

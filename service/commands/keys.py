@@ -1,0 +1,122 @@
+"""``python -m service keys``: make, list and revoke keys, whether the service runs or not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from service.commands.errors import errors_in_one_line
+
+if TYPE_CHECKING:
+    from service.access.gate import Gate
+    from service.access.keys import Key
+
+cli = typer.Typer(
+    no_args_is_help=True,
+    help="Make, list and revoke API keys of a data folder; running services follow at once.",
+)
+
+DataFolder = Annotated[Path | None, typer.Option(help="folder of the galleries")]
+LabelText = Annotated[str, typer.Option(help="what the key is for")]
+ScopeName = Annotated[
+    Literal["search", "write", "admin"],
+    typer.Option(help="the most it allows; each includes those before it"),
+]
+Galleries = Annotated[
+    list[str] | None,
+    typer.Option("--gallery", help="only for this gallery; repeat it for more; all if absent"),
+]
+Expires = Annotated[str | None, typer.Option(help="ISO 8601 or seconds since 1970")]
+PerMinute = Annotated[int | None, typer.Option(help="requests a minute; the setting's if absent")]
+KeyId = Annotated[str, typer.Argument(help="as listed")]
+
+
+@cli.command()
+def create(
+    label: LabelText,
+    scope: ScopeName,
+    gallery: Galleries = None,
+    expires: Expires = None,
+    requests_per_minute: PerMinute = None,
+    data: DataFolder = None,
+) -> None:
+    """Make a key and print it: on stdout, once; nobody can tell it again."""
+    with errors_in_one_line(), _gate(data) as gate:
+        from service.access.new_key import NewKey
+
+        wanted = NewKey.model_validate(
+            {
+                "label": label,
+                "scope": scope,
+                "galleries": gallery or None,
+                "expires": expires,
+                "requests_per_minute": requests_per_minute,
+            }
+        )
+        gate.audit.require_room()
+        key, text = gate.keys.create(wanted)
+        _log(gate, "keys create")
+        print(text)
+        typer.echo(f"{_described(key)}\nThis key is not shown again.", err=True)
+
+
+@cli.command("list")
+def list_keys(data: DataFolder = None) -> None:
+    """List every key without its secret, the revoked and the expired too."""
+    with errors_in_one_line(), _gate(data) as gate:
+        for key in gate.keys.every():
+            print(_described(key))
+
+
+@cli.command()
+def revoke(key_id: KeyId, data: DataFolder = None) -> None:
+    """Revoke a key, for good; it ends with its next request."""
+    with errors_in_one_line(), _gate(data) as gate:
+        gate.audit.require_room()
+        key = gate.keys.revoke(key_id)
+        _log(gate, "keys revoke")
+        print(_described(key))
+
+
+@contextmanager
+def _gate(data: Path | None) -> Iterator[Gate]:
+    from service.access.gate import Gate
+    from service.settings import Settings
+
+    settings = Settings() if data is None else Settings(data=data)
+    gate = Gate(settings.data, settings.requests_per_minute, settings.audit_days)
+    try:
+        yield gate
+    finally:
+        gate.close()
+
+
+def _log(gate: Gate, command: str) -> None:
+    import time
+
+    from service.access.audit import AuditEntry
+
+    entry = AuditEntry(time.time(), "", None, "CLI", command)
+    gate.audit.write(entry, durable=True).result()
+
+
+def _described(key: Key) -> str:
+    galleries = "all galleries" if key.galleries is None else ", ".join(sorted(key.galleries))
+    told = [key.key_id, key.scope, galleries, repr(key.label), f"created {_day(key.created)}"]
+    if key.requests_per_minute is not None:
+        told.append(f"{key.requests_per_minute} requests a minute")
+    if key.revoked is not None:
+        told.append(f"revoked {_day(key.revoked)}")
+    elif key.expires is not None:
+        told.append(f"expires {_day(key.expires)}")
+    told.append("never used" if key.last_used is None else f"last used {_day(key.last_used)}")
+    return "  ".join(told)
+
+
+def _day(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M UTC")
