@@ -26,6 +26,7 @@ Programming errors stay ``ValueError`` and ``TypeError``.
 
 from __future__ import annotations
 
+import errno
 from typing import ClassVar
 
 
@@ -167,3 +168,19 @@ class ArtifactError(ReidError):
 
     code = "artifact"
     title = "Unusable model"
+
+
+def disk_error(what: str, error: OSError) -> StorageFull | Unavailable:
+    """What a failure of the file system means to a caller.
+
+    Args:
+        what: what could not be done, or where; begins the message.
+        error: the failure.
+
+    Returns:
+        StorageFull where there is no room, or no quota, left; Unavailable for all else.
+    """
+    message = f"{what}: {error.strerror or error}"
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return StorageFull(message)
+    return Unavailable(message, retry_after=10)

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import logging
 import os
@@ -21,7 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Literal
 
-from service.errors import Conflict, NotFound, ReidError, StorageFull, Unavailable, Unsupported
+from service.errors import Conflict, NotFound, ReidError, Unavailable, Unsupported, disk_error
 from service.gallery import rules
 from service.gallery.base import DEFAULT_OPTIONS, GalleryOptions, GalleryStats, SnapshotRecord
 from service.gallery.database import GalleryDatabase, Header
@@ -269,6 +268,4 @@ def _disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise StorageFull(f"{path}: {error.strerror}") from error
-        raise Unavailable(f"{path}: {error.strerror}") from error
+        raise disk_error(str(path), error) from error

@@ -20,12 +20,14 @@ from service.errors import (
     TooManyRequests,
     Unauthorized,
     Unavailable,
+    disk_error,
 )
 from service.schemas import FieldError, ImageProblem, Problem
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+_OF_DISKS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 
 
 def answer_error(request: Request, error: Exception) -> Response:
@@ -118,16 +120,9 @@ def _disk_problem(error: Exception) -> ReidError | None:
     failure of the parser a bad request; a disk's is ours.
     """
     cause = error.__cause__ if isinstance(error, HTTPException) else error
-    if not isinstance(cause, OSError):
-        return None
-    reason = f"the service cannot keep the upload: {cause.strerror}"
-    match cause.errno:
-        case errno.ENOSPC | errno.EDQUOT:
-            return StorageFull(reason)
-        case errno.EROFS | errno.EIO:
-            return Unavailable(reason, retry_after=10)
-        case _:
-            return None
+    if isinstance(cause, OSError) and cause.errno in _OF_DISKS:
+        return disk_error("the service cannot keep the upload", cause)
+    return None
 
 
 def _headers_of(error: ReidError) -> dict[str, str]:
