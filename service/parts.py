@@ -16,6 +16,7 @@ from service.errors import Conflict, StorageFull, Unavailable
 from service.gallery.base import GalleryStore
 from service.gallery.local import LocalGalleryStore
 from service.gallery.rules import model_mismatch
+from service.identities.corrections import Corrections
 from service.imaging import ImageLimits
 from service.intake import Intake
 from service.jobs.board import JobBoard
@@ -49,6 +50,7 @@ class Parts:
     searcher: Searcher
     enroller: Enroller
     board: JobBoard
+    corrections: Corrections
     metrics: Metrics
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
 
@@ -124,6 +126,7 @@ def open_parts(
     shelf = _open_shelf(settings, metrics, embedder)
     store = store or _open_store(settings)
     enroller = Enroller(store, shelf)
+    corrections = Corrections()
     bridge = Bridge(shelf.running.intake, enroller, metrics.observe_stage)
     parts = Parts(
         settings=settings,
@@ -131,7 +134,8 @@ def open_parts(
         store=store,
         searcher=Searcher(store, shelf),
         enroller=enroller,
-        board=JobBoard(settings.data, Runners(settings, store, shelf).run, bridge),
+        board=JobBoard(settings.data, Runners(settings, store, shelf, corrections).run, bridge),
+        corrections=corrections,
         metrics=metrics,
     )
     metrics.count_galleries(store)

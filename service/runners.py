@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from service.gallery.base import GalleryStore
+from service.identities import grouping
+from service.identities.corrections import Corrections
 from service.jobs.context import JobContext
 from service.model_shelf import ModelShelf
 from service.settings import Settings
@@ -18,14 +20,18 @@ class Runners:
         settings: every setting.
         store: the galleries.
         shelf: the models.
+        corrections: changes identities.
     """
 
     settings: Settings
     store: GalleryStore
     shelf: ModelShelf
+    corrections: Corrections
 
     def run(self, context: JobContext) -> None:
         """Do a job; each kind is safe to run again from its start."""
         match context.kind:
+            case "cluster":
+                grouping.run(context, self.store, self.shelf, self.corrections)
             case kind:
                 raise NotImplementedError(f"jobs of kind {kind!r}")

@@ -11,14 +11,18 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from service.dbscan import OUTLIER, find_dense
 from service.gallery.base import Crop
+from service.gallery.standardise import RunningStandards
 from service.identities.names import name_groups
 from service.kreciprocal import jaccard_distance
 
 Float32s = NDArray[np.float32]
 Int64s = NDArray[np.int64]
+
+_CHUNK_ELEMENTS = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +32,17 @@ class ClusterRule:
     Attributes:
         eps: Jaccard distance up to which crops are neighbours, 0..1.
         min_samples: neighbours that make a crop the core of a group, the crop itself included.
+        min_score: least cosine of two neighbours, whatever their distance: query expansion makes
+            a stranger resemble whoever is nearest.
+        standardise: take out first what each camera does to all of its crops alike.
         k1: length of a neighbour list, the crop itself included.
         k2: rows averaged by query expansion, the crop itself included.
     """
 
-    eps: float = 0.55
+    eps: float = 0.5
     min_samples: int = 2
+    min_score: float = -1.0
+    standardise: bool = True
     k1: int = 12
     k2: int = 3
 
@@ -45,12 +54,12 @@ class Grouping:
     Attributes:
         labels: the identity of every crop that is free, None for an outlier.
         persons: groups, those around labelled crops included.
-        kept: crops whose identity was given or set by hand; none of them changes.
+        standardised: whether a camera had enough crops to be standardised.
     """
 
     labels: dict[str, str | None]
     persons: int
-    kept: int
+    standardised: bool
 
     @property
     def grouped(self) -> int:
@@ -74,6 +83,31 @@ def is_free(crop: Crop) -> bool:
             return False
 
 
+def standardise(crops: Sequence[Crop], embeddings: Float32s) -> tuple[Float32s, bool]:
+    """Take out what each camera does to all of its crops alike, as the search does.
+
+    Args:
+        crops: N crops.
+        embeddings: (N, D) float32, unit rows; row i belongs to crop i.
+
+    Returns:
+        (N, D) float32, unit rows; and whether any camera had enough crops for it.
+    """
+    codes: dict[str | None, int] = {None: -1}
+    for crop in crops:
+        codes.setdefault(crop.camera, len(codes) - 1)
+    cameras = np.array([codes[crop.camera] for crop in crops], np.int32)
+    slots = np.arange(len(crops))
+    alive = np.ones(len(crops), np.bool_)
+    standards = RunningStandards().follow(
+        embeddings, cameras, alive, added=slots, removed=slots[:0]
+    )
+    standard = embeddings.copy()
+    for statistics, own in standards.split(slots, cameras):
+        standard[own] = statistics.apply(embeddings[own])
+    return standard, standards.in_force
+
+
 def group_crops(
     crops: Sequence[Crop], embeddings: Float32s, rule: ClusterRule, known: Collection[str]
 ) -> Grouping:
@@ -95,8 +129,12 @@ def group_crops(
     """
     part = [i for i, crop in enumerate(crops) if is_free(crop) or crop.identity is not None]
     crops, embeddings = [crops[i] for i in part], embeddings[part]
-    distance = jaccard_distance(embeddings, k1=rule.k1, k2=rule.k2)
-    clusters = _members(find_dense(distance, rule.eps, rule.min_samples))
+    rows, standardised = embeddings, False
+    if rule.standardise:
+        rows, standardised = standardise(crops, embeddings)
+    near = jaccard_distance(rows, k1=rule.k1, k2=rule.k2)
+    near = _reaching(near, embeddings, rule.min_score)
+    clusters = _members(find_dense(near, rule.eps, rule.min_samples))
     labels: dict[str, str | None] = {crop.crop_id: None for crop in crops if is_free(crop)}
     persons: set[str] = set()
     unnamed: list[list[Crop]] = []
@@ -104,14 +142,27 @@ def group_crops(
         if all(is_free(crops[i]) for i in members):
             unnamed.append([crops[i] for i in members])
         else:
-            labels |= _nearest_labelled(crops, embeddings, members)
+            labels |= _nearest_labelled(crops, rows, members)
             persons |= {crops[i].identity or "" for i in members if not is_free(crops[i])}
     pinned = {crop.identity for crop in crops if not is_free(crop) and crop.identity is not None}
     former = [[crop.identity for crop in group if crop.identity is not None] for group in unnamed]
     names = name_groups(former, known, pinned=pinned)
     for name, group in zip(names, unnamed, strict=True):
         labels |= dict.fromkeys((crop.crop_id for crop in group), name)
-    return Grouping(labels, len(persons) + len(unnamed), len(part) - len(labels))
+    return Grouping(labels, len(persons) + len(unnamed), standardised)
+
+
+def _reaching(distance: csr_array, embeddings: Float32s, min_score: float) -> csr_array:
+    """The distances of those crops whose cosine reaches the least one."""
+    stored = distance.tocoo()
+    step = max(1, _CHUNK_ELEMENTS // max(embeddings.shape[1], 1))
+    kept = np.empty(len(stored.data), np.bool_)
+    for start in range(0, len(kept), step):
+        part = slice(start, start + step)
+        rows, columns = embeddings[stored.row[part]], embeddings[stored.col[part]]
+        kept[part] = np.einsum("nd,nd->n", rows, columns) >= min_score
+    entries = (stored.data[kept], (stored.row[kept], stored.col[kept]))
+    return csr_array(entries, shape=distance.shape)
 
 
 def _members(labels: Int64s) -> list[list[int]]:

@@ -1,0 +1,120 @@
+"""The job ``cluster``: group the crops of a gallery into persons."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import InvalidInput, NotFound, Unavailable
+from service.gallery.base import Crop, Filter, Gallery, GalleryStore
+from service.identities.clustering import group_crops
+from service.identities.corrections import Corrections, known_identities
+from service.identities.reading import crops_of
+from service.identities.schemas import ClusterBody
+from service.jobs.context import JobContext
+from service.model_shelf import ModelShelf
+
+Float32s = NDArray[np.float32]
+
+MAX_CROPS = 50_000
+"""Most crops one clustering takes: time grows with their square."""
+_READ_AT_ONCE = 5_000
+_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class GroupingResult:
+    """What came out.
+
+    Attributes:
+        persons: groups there are now, those around labelled crops included.
+        grouped: crops without a label that are in one.
+        outliers: crops without a label that are in none.
+        kept: crops whose identity was given or set by hand; none changed.
+        changed: crops whose identity changed.
+        standardised: whether any camera had enough crops to be standardised.
+    """
+
+    persons: int
+    grouped: int
+    outliers: int
+    kept: int
+    changed: int
+    standardised: bool
+
+
+def run(
+    context: JobContext, store: GalleryStore, shelf: ModelShelf, corrections: Corrections
+) -> None:
+    """Group a gallery's crops; run again it groups them anew.
+
+    Args:
+        context: the job; its spec is a :class:`ClusterBody`.
+        store: the galleries.
+        shelf: knows the threshold of the gallery's model.
+        corrections: stores the groups, unless somebody named a crop meanwhile.
+
+    Raises:
+        ReidError: the gallery is gone, holds too many crops, or cannot be written.
+        Interrupted: the job was cancelled or the service ends.
+    """
+    asked = ClusterBody.model_validate(context.spec)
+    gallery = store.open(context.gallery)
+    crops, embeddings = _read(gallery, asked.where, context)
+    context.expect(len(crops))
+    rule = asked.rule(threshold_of(shelf, gallery))
+    known = known_identities(gallery)
+    context.raise_if_cancelled()
+    grouping = group_crops(crops, embeddings, rule, known)
+    context.raise_if_cancelled()
+    changed = corrections.regroup(gallery, grouping.labels)
+    result = GroupingResult(
+        persons=grouping.persons,
+        grouped=grouping.grouped,
+        outliers=grouping.outliers,
+        kept=len(crops) - len(grouping.labels),
+        changed=changed,
+        standardised=grouping.standardised,
+    )
+    for outcome in ("grouped", "outliers", "kept"):
+        context.count(outcome, getattr(result, outcome))
+    context.finish(asdict(result))
+
+
+def threshold_of(shelf: ModelShelf, gallery: Gallery) -> float | None:
+    """The calibrated cosine of a gallery's model; None where nobody calibrated it.
+
+    Args:
+        shelf: the models.
+        gallery: which belongs to one of them.
+
+    Returns:
+        The model's threshold.
+    """
+    for manifest in shelf.manifests():
+        if manifest.sha256 == gallery.model_sha256 and manifest.calibration is not None:
+            return manifest.calibration.threshold
+    return None
+
+
+def _read(gallery: Gallery, where: Filter, context: JobContext) -> tuple[list[Crop], Float32s]:
+    """The crops that pass and their embeddings; begins anew where one is deleted meanwhile."""
+    for _ in range(_ATTEMPTS):
+        crops = list(crops_of(gallery, where))
+        if len(crops) > MAX_CROPS:
+            raise InvalidInput(
+                f"{len(crops)} crops: at most {MAX_CROPS} are grouped at once; choose cameras or "
+                "a time window"
+            )
+        ids = [crop.crop_id for crop in crops]
+        try:
+            parts = [np.empty((0, 1), np.float32)] if not ids else []
+            for start in range(0, len(ids), _READ_AT_ONCE):
+                context.raise_if_cancelled()
+                parts.append(gallery.embeddings(ids[start : start + _READ_AT_ONCE]))
+        except NotFound:
+            continue
+        return crops, np.concatenate(parts)
+    raise Unavailable("crops are being deleted all the time; try again", retry_after=60)

@@ -1,0 +1,168 @@
+"""What requests and answers about identities carry."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, Field
+
+from service.fields import Body, CropId, Label, Names, Timestamp
+from service.gallery.base import Filter
+from service.identities.clustering import ClusterRule
+from service.identities.corrections import Correction
+from service.identities.listing import Identity, IdentityListing
+
+MAX_CROP_IDS = 10_000
+_RULE = ClusterRule()
+
+CropIds = Annotated[
+    list[CropId], Field(min_length=1, max_length=MAX_CROP_IDS, description="crops of the gallery")
+]
+
+
+class IdentityQuery(Body):
+    """``GET /galleries/{gallery}/identities``."""
+
+    cameras: Names | None = Field(
+        default=None, description="count crops of these cameras only; repeated or by commas"
+    )
+    since: Timestamp | None = Field(default=None, description="crops taken at this time or later")
+    until: Timestamp | None = Field(default=None, description="crops taken before this time")
+    limit: int = Field(default=100, ge=1, le=1000, description="most identities of this page")
+    cursor: str | None = Field(default=None, description="the previous page's cursor")
+
+    @property
+    def where(self) -> Filter:
+        """Which crops count."""
+        cameras = None if self.cameras is None else frozenset(self.cameras)
+        return Filter(cameras=cameras, since=self.since, until=self.until)
+
+
+class LabelBody(Body):
+    """``POST /galleries/{gallery}/identities/label``."""
+
+    crop_ids: CropIds
+    identity: Label | None = Field(
+        description="who they show; null says that they show nobody who is known, for good"
+    )
+
+
+class MergeBody(Body):
+    """``POST /galleries/{gallery}/identities/merge``."""
+
+    identities: list[Label] = Field(
+        min_length=1, max_length=1000, description="identities that are one person"
+    )
+    into: Label = Field(description="their name from now on, a new one or one that is there")
+
+
+class SplitBody(Body):
+    """``POST /galleries/{gallery}/identities/split``."""
+
+    crop_ids: CropIds
+    into: Label | None = Field(
+        default=None, description="the identity these crops get; a new name is made up if absent"
+    )
+
+
+class ClusterBody(Body):
+    """``POST /galleries/{gallery}/cluster``."""
+
+    cameras: list[Label] | None = Field(default=None, description="crops of these cameras only")
+    since: Timestamp | None = Field(default=None, description="crops taken at this time or later")
+    until: Timestamp | None = Field(default=None, description="crops taken before this time")
+    eps: float = Field(
+        default=_RULE.eps,
+        gt=0.0,
+        lt=1.0,
+        description="Jaccard distance up to which crops are neighbours; larger groups more",
+    )
+    min_samples: int = Field(
+        default=_RULE.min_samples,
+        ge=1,
+        le=1000,
+        description="neighbours that make a crop the core of a group, itself included",
+    )
+    min_score: float | None = Field(
+        default=None,
+        ge=-1.0,
+        le=1.0,
+        description="least cosine of neighbours; the model's calibrated threshold if absent",
+    )
+    standardise: bool = Field(
+        default=_RULE.standardise,
+        description="take out what a camera does to all of its crops alike",
+    )
+
+    @property
+    def where(self) -> Filter:
+        """Which crops take part."""
+        cameras = None if self.cameras is None else frozenset(self.cameras)
+        return Filter(cameras=cameras, since=self.since, until=self.until)
+
+    def rule(self, threshold: float | None) -> ClusterRule:
+        """How near crops must be.
+
+        Args:
+            threshold: the model's, where it is calibrated.
+        """
+        least = threshold if self.min_score is None else self.min_score
+        return ClusterRule(
+            eps=self.eps,
+            min_samples=self.min_samples,
+            min_score=-1.0 if least is None else least,
+            standardise=self.standardise,
+        )
+
+
+class CorrectionRecord(BaseModel):
+    """What a correction did."""
+
+    identity: str | None = Field(description="what the crops are called now", examples=["anna"])
+    crops: int = Field(description="crops the correction is about")
+    changed: int = Field(
+        description="crops that changed, in identity or origin; a split holds those that stay, too"
+    )
+
+    @classmethod
+    def of(cls, correction: Correction) -> Self:
+        """The record of a correction."""
+        return cls(identity=correction.identity, crops=correction.crops, changed=correction.changed)
+
+
+class IdentityRecord(BaseModel):
+    """One person of a gallery."""
+
+    identity: str = Field(examples=["person-0001"])
+    crops: int
+    cameras: dict[str, int] = Field(description="crops of each camera", examples=[{"c1": 4}])
+    first: float | None = Field(description="least timestamp, seconds since 1970-01-01 UTC")
+    last: float | None = Field(description="greatest timestamp")
+    example: str = Field(description="id of one of the crops")
+    origins: dict[Literal["given", "cluster", "hand"], int] = Field(
+        description="crops by where the identity comes from"
+    )
+
+    @classmethod
+    def of(cls, identity: Identity) -> Self:
+        """The record of an identity."""
+        return cls.model_validate(identity, from_attributes=True)
+
+
+class IdentityPage(BaseModel):
+    """Part of a listing, in the order of the names."""
+
+    identities: list[IdentityRecord]
+    cursor: str | None = Field(description="asks for the next page; null on the last one")
+    total: int = Field(description="identities of all pages")
+    unnamed: int = Field(description="crops without an identity")
+
+    @classmethod
+    def of(cls, listing: IdentityListing) -> Self:
+        """The record of a listing."""
+        return cls(
+            identities=[IdentityRecord.of(identity) for identity in listing.identities],
+            cursor=listing.cursor,
+            total=listing.total,
+            unnamed=listing.unnamed,
+        )

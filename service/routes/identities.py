@@ -1,0 +1,90 @@
+"""``/galleries/{gallery}/identities`` and ``/cluster``: who is who."""
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from service.errors import Conflict, NotFound, Overloaded, StorageFull, Unavailable
+from service.gallery.base import Gallery
+from service.identities.listing import list_identities
+from service.identities.schemas import (
+    ClusterBody,
+    CorrectionRecord,
+    IdentityPage,
+    IdentityQuery,
+    LabelBody,
+    MergeBody,
+    SplitBody,
+)
+from service.jobs.schemas import JobRecord
+from service.parts import Parts
+from service.routes.dependencies import PartsOf
+from service.routes.problems import responses
+
+router = APIRouter(prefix="/galleries/{gallery}", tags=["identities"])
+
+_CHANGE = responses(NotFound, Unavailable, StorageFull)
+
+
+@router.get("/identities", responses=responses(NotFound, Unavailable))
+async def list_gallery_identities(
+    gallery: str, query: Annotated[IdentityQuery, Query()], parts: PartsOf
+) -> IdentityPage:
+    """List identities in the order of their names, a page at a time."""
+    opened = await _open(parts, gallery)
+    listing = await asyncio.to_thread(
+        list_identities, opened, query.where, query.limit, query.cursor
+    )
+    return IdentityPage.of(listing)
+
+
+@router.post("/identities/label", responses=_CHANGE)
+async def label_crops(gallery: str, body: LabelBody, parts: PartsOf) -> CorrectionRecord:
+    """Say who crops show; no clustering changes it afterwards.
+
+    The next clustering takes the label as known: crops grouped with a labelled one get its
+    identity. To keep crops apart from their group, split them.
+    """
+    opened = await _open(parts, gallery)
+    label = parts.corrections.label
+    return CorrectionRecord.of(await asyncio.to_thread(label, opened, body.crop_ids, body.identity))
+
+
+@router.post("/identities/merge", responses=_CHANGE)
+async def merge_identities(gallery: str, body: MergeBody, parts: PartsOf) -> CorrectionRecord:
+    """Make one person of several identities; no clustering parts them again."""
+    opened = await _open(parts, gallery)
+    merge = parts.corrections.merge
+    return CorrectionRecord.of(await asyncio.to_thread(merge, opened, body.identities, body.into))
+
+
+@router.post("/identities/split", responses=_CHANGE)
+async def split_identity(gallery: str, body: SplitBody, parts: PartsOf) -> CorrectionRecord:
+    """Take crops out of their identity into one of their own; no clustering joins them again."""
+    opened = await _open(parts, gallery)
+    split = parts.corrections.split
+    return CorrectionRecord.of(await asyncio.to_thread(split, opened, body.crop_ids, body.into))
+
+
+@router.post(
+    "/cluster",
+    status_code=202,
+    responses=responses(NotFound, Conflict, Overloaded, Unavailable, StorageFull),
+)
+async def cluster_gallery(
+    gallery: str, parts: PartsOf, response: Response, body: ClusterBody | None = None
+) -> JobRecord:
+    """Group crops that nobody named into persons, as a job; again, and names stay.
+
+    Identities that were given or set by hand never change; crops grouped with them get theirs.
+    """
+    await _open(parts, gallery)
+    spec = (body or ClusterBody()).model_dump()
+    job = await asyncio.to_thread(parts.board.submit, "cluster", gallery, spec)
+    response.headers["Location"] = f"/jobs/{job.job_id}"
+    return JobRecord.of(job)
+
+
+async def _open(parts: Parts, name: str) -> Gallery:
+    return await asyncio.to_thread(parts.store.open, name)

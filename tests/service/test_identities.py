@@ -1,0 +1,338 @@
+"""``/galleries/{gallery}/identities`` and ``/cluster`` against a running service."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service.gallery.base import Crop, Filter
+from service.identities.corrections import Corrections
+from service.identities.reading import crops_of
+
+PEOPLE, CROPS = 8, 12
+
+
+def units(rows: np.ndarray) -> np.ndarray:
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def embeddings(seed: int = 0, people: int = PEOPLE, spread: float = 0.5) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(people, 32))
+    noise = spread * rng.normal(size=(people * CROPS, 32))
+    return units(np.repeat(centres, CROPS, axis=0) + noise)
+
+
+def crop_id(person: int, shot: int) -> str:
+    return f"{person}/{shot:02d}"
+
+
+def fill(service: Any, name: str, **identities: str) -> str:
+    """A gallery of eight people, twelve crops each on two cameras; some crops have an identity."""
+    service.create(name)
+    crops = [
+        Crop(
+            crop_id(person, shot),
+            identities.get(f"p{person}_{shot}"),
+            f"c{shot % 2}",
+            60.0 * shot,
+        )
+        for person in range(PEOPLE)
+        for shot in range(CROPS)
+    ]
+    service.parts.store.open(name).upsert(crops, embeddings())
+    return name
+
+
+def cluster(service: Any, gallery: str, **body: Any) -> dict[str, Any]:
+    answer = service.http.post(f"/galleries/{gallery}/cluster", json=body)
+    assert answer.status_code == 202, answer.text
+    location = answer.headers["Location"]
+    assert location == f"/jobs/{answer.json()['job_id']}"
+    deadline = time.monotonic() + 20
+    while (job := service.http.get(location).json())["state"] in {"queued", "running"}:
+        assert time.monotonic() < deadline, job
+        time.sleep(0.02)
+    return job
+
+
+def grouped(service: Any, gallery: str, **body: Any) -> dict[str, Any]:
+    job = cluster(service, gallery, **body)
+    assert job["state"] == "done", job
+    return job["result"]
+
+
+def act(service: Any, gallery: str, what: str, **body: Any) -> dict[str, Any]:
+    answer = service.http.post(f"/galleries/{gallery}/identities/{what}", json=body)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def refuse(service: Any, gallery: str, what: str, **body: Any) -> tuple[int, str]:
+    answer = service.http.post(f"/galleries/{gallery}/identities/{what}", json=body)
+    return answer.status_code, answer.json()["detail"]
+
+
+def names(service: Any, gallery: str) -> dict[str, str | None]:
+    crops = crops_of(service.parts.store.open(gallery), Filter())
+    return {crop.crop_id: crop.identity for crop in crops}
+
+
+def origins(service: Any, gallery: str) -> dict[str, str]:
+    crops = crops_of(service.parts.store.open(gallery), Filter())
+    return {crop.crop_id: crop.origin for crop in crops}
+
+
+def listing(service: Any, gallery: str, **query: Any) -> dict[str, Any]:
+    answer = service.http.get(f"/galleries/{gallery}/identities", params=query)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_clustering_groups_a_gallery_into_persons(service):
+    gallery = fill(service, "grouped")
+    job = cluster(service, gallery)
+    assert (job["kind"], job["state"], job["gallery"]) == ("cluster", "done", gallery)
+    assert job["total"] == job["done"] == PEOPLE * CROPS
+    assert job["result"] == {
+        "persons": PEOPLE,
+        "grouped": PEOPLE * CROPS,
+        "outliers": 0,
+        "kept": 0,
+        "changed": PEOPLE * CROPS,
+        "standardised": False,
+    }
+    who = names(service, gallery)
+    for person in range(PEOPLE):
+        assert len({who[crop_id(person, shot)] for shot in range(CROPS)}) == 1
+    assert set(who.values()) == {f"person-{number:04d}" for number in range(1, PEOPLE + 1)}
+    assert set(origins(service, gallery).values()) == {"cluster"}
+    again = grouped(service, gallery)
+    assert again["changed"] == 0
+    assert names(service, gallery) == who
+
+
+def test_the_listing_counts_crops_cameras_and_times(service):
+    gallery = fill(service, "listed", p0_0="anna", p0_3="anna")
+    page = listing(service, gallery)
+    assert (page["total"], page["unnamed"], page["cursor"]) == (1, PEOPLE * CROPS - 2, None)
+    assert page["identities"] == [
+        {
+            "identity": "anna",
+            "crops": 2,
+            "cameras": {"c0": 1, "c1": 1},
+            "first": 0.0,
+            "last": 180.0,
+            "example": "0/00",
+            "origins": {"given": 2},
+        }
+    ]
+    grouped(service, gallery)
+    first = listing(service, gallery, limit=3)
+    assert [entry["identity"] for entry in first["identities"]] == [
+        "anna",
+        "person-0001",
+        "person-0002",
+    ]
+    assert first["identities"][0]["origins"] == {"given": 2, "cluster": 10}
+    rest = listing(service, gallery, limit=100, cursor=first["cursor"])
+    assert len(rest["identities"]) == PEOPLE - 3
+    assert rest["cursor"] is None
+    there = listing(service, gallery, cameras="c1", since=60, until=120)
+    assert there["identities"][0]["crops"] == 1
+    assert there["identities"][0]["first"] == there["identities"][0]["last"] == 60.0
+
+
+def test_a_label_names_its_group_at_the_next_clustering_and_stays(service):
+    gallery = fill(service, "labelled")
+    grouped(service, gallery)
+    done = act(service, gallery, "label", crop_ids=["3/00"], identity="anna")
+    assert done == {"identity": "anna", "crops": 1, "changed": 1}
+    assert grouped(service, gallery)["kept"] == 1
+    who = names(service, gallery)
+    assert {who[crop_id(3, shot)] for shot in range(CROPS)} == {"anna"}
+    assert origins(service, gallery)["3/00"] == "hand"
+    assert origins(service, gallery)["3/01"] == "cluster"
+    assert act(service, gallery, "label", crop_ids=["3/00"], identity="anna")["changed"] == 0
+
+
+def test_a_crop_that_shows_nobody_stays_nobody(service):
+    gallery = fill(service, "nobody")
+    act(service, gallery, "label", crop_ids=["3/00"], identity=None)
+    assert grouped(service, gallery)["grouped"] == PEOPLE * CROPS - 1
+    assert names(service, gallery)["3/00"] is None
+
+
+def test_merged_persons_stay_one(service):
+    gallery = fill(service, "merged")
+    grouped(service, gallery)
+    before = names(service, gallery)
+    one, other = before["0/00"], before["1/00"]
+    done = act(service, gallery, "merge", identities=[one, other], into="twins")
+    assert done == {"identity": "twins", "crops": 2 * CROPS, "changed": 2 * CROPS}
+    grouped(service, gallery)
+    after = names(service, gallery)
+    for shot in range(CROPS):
+        assert after[crop_id(0, shot)] == after[crop_id(1, shot)] == "twins"
+    assert {k: v for k, v in after.items() if v != "twins"} == {
+        k: v for k, v in before.items() if v not in {one, other}
+    }
+    again = act(service, gallery, "merge", identities=[before["2/00"]], into="twins")
+    assert again["crops"] == 3 * CROPS
+    assert names(service, gallery)["2/05"] == "twins"
+
+
+def test_split_crops_stay_apart_and_so_do_those_they_left(service):
+    gallery = fill(service, "split")
+    grouped(service, gallery)
+    before = names(service, gallery)
+    taken = [crop_id(4, shot) for shot in range(0, CROPS, 2)]
+    done = act(service, gallery, "split", crop_ids=taken)
+    assert done["identity"] == f"person-{PEOPLE + 1:04d}"
+    assert done["crops"] == len(taken)
+    assert done["changed"] == CROPS
+    grouped(service, gallery)
+    after = names(service, gallery)
+    for shot in range(CROPS):
+        name = crop_id(4, shot)
+        assert after[name] == (done["identity"] if name in taken else before[name])
+    named = act(service, gallery, "split", crop_ids=["5/00"], into="solo")
+    assert (named["identity"], names(service, gallery)["5/00"]) == ("solo", "solo")
+
+
+def test_given_identities_are_anchors_and_never_change(service):
+    gallery = fill(service, "given", p2_0="anna", p6_1="ben")
+    result = grouped(service, gallery)
+    assert (result["persons"], result["kept"]) == (PEOPLE, 2)
+    who = names(service, gallery)
+    assert {who[crop_id(2, shot)] for shot in range(CROPS)} == {"anna"}
+    assert {who[crop_id(6, shot)] for shot in range(CROPS)} == {"ben"}
+    assert origins(service, gallery)["2/00"] == "given"
+
+
+def test_only_crops_that_pass_are_grouped(service):
+    gallery = fill(service, "part")
+    grouped(service, gallery, cameras=["c0"], until=600)
+    who = names(service, gallery)
+    assert all((identity is not None) == _even(crop) for crop, identity in who.items())
+    before = {crop: identity for crop, identity in who.items() if identity is not None}
+    grouped(service, gallery)
+    after = names(service, gallery)
+    assert {crop: after[crop] for crop in before} == before  # the groups grew, the names stayed
+
+
+def _even(crop: str) -> bool:
+    shot = int(crop.split("/")[1])
+    return shot % 2 == 0 and shot < 10
+
+
+def test_a_clustering_that_is_asked_for_too_little_groups_nobody(service):
+    gallery = fill(service, "strict")
+    result = grouped(service, gallery, min_score=1.0)
+    assert (result["persons"], result["outliers"]) == (0, PEOPLE * CROPS)
+    assert set(names(service, gallery).values()) == {None}
+
+
+def test_regrouping_takes_back_what_no_longer_holds(service):
+    gallery = fill(service, "taken-back")
+    grouped(service, gallery)
+    result = grouped(service, gallery, min_score=1.0)
+    assert result["changed"] == PEOPLE * CROPS
+    assert set(names(service, gallery).values()) == {None}
+
+
+def test_a_label_made_during_a_clustering_is_not_overwritten(service):
+    gallery = service.parts.store.open(fill(service, "race"))
+    corrections = Corrections()
+    corrections.label(gallery, ["0/00"], "anna")
+    labels = {crop_id(0, shot): "person-0001" for shot in range(CROPS)} | {"gone": "person-0001"}
+    assert corrections.regroup(gallery, labels) == CROPS - 1
+    assert gallery.get("0/00").identity == "anna"
+
+
+def test_corrections_from_many_threads_leave_one_truth(service):
+    gallery = service.parts.store.open(fill(service, "threads"))
+    corrections = Corrections()
+    everything = [crop_id(person, shot) for person in range(PEOPLE) for shot in range(CROPS)]
+    threads = [
+        threading.Thread(target=corrections.label, args=(gallery, everything, f"name-{number}"))
+        for number in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({crop.identity for crop in crops_of(gallery, Filter())}) == 1
+
+
+def test_an_empty_gallery_is_grouped_into_nobody(service):
+    service.create("void")
+    assert grouped(service, "void")["persons"] == 0
+    assert listing(service, "void") == {
+        "identities": [],
+        "cursor": None,
+        "total": 0,
+        "unnamed": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("what", "body", "status", "words"),
+    [
+        ("label", {"crop_ids": ["0/00", "lost"], "identity": "x"}, 404, "'lost'"),
+        ("label", {"crop_ids": [], "identity": "x"}, 422, "at least 1"),
+        ("label", {"crop_ids": ["0/00"]}, 422, "identity"),
+        ("label", {"crop_ids": ["0/00"], "identity": ""}, 422, "identity"),
+        ("label", {"crop_ids": ["0/00"], "identity": "a\nb"}, 422, "printable"),
+        ("label", {"crop_ids": ["0/00"], "identity": "\ud800"}, 422, ""),
+        ("merge", {"identities": ["nobody"], "into": "x"}, 404, "'nobody'"),
+        ("merge", {"identities": [], "into": "x"}, 422, "at least 1"),
+        ("split", {"crop_ids": ["0/00"]}, 422, "has no identity"),
+        ("split", {"crop_ids": ["1/00"], "into": "anna"}, 422, "is 'anna' already"),
+        ("split", {"crop_ids": ["lost"]}, 404, "'lost'"),
+        ("label", {"crop_ids": ["0/00"], "identity": "x", "who": 1}, 422, "who"),
+    ],
+)
+def test_a_correction_that_cannot_be_made_changes_nothing(service, what, body, status, words):
+    gallery = "refused"
+    if gallery not in {stats.name for stats in service.parts.store.stats()}:
+        fill(service, gallery, p1_0="anna")
+    before = names(service, gallery)
+    answer = service.http.post(
+        f"/galleries/{gallery}/identities/{what}",
+        content=json.dumps(body).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    assert answer.status_code == status, answer.text
+    assert words in answer.json()["detail"]
+    assert names(service, gallery) == before
+
+
+@pytest.mark.parametrize(
+    "body", [{"eps": 0}, {"eps": 1}, {"min_samples": 0}, {"min_score": 2}, {"k": 3}]
+)
+def test_a_clustering_out_of_range_is_refused(service, body):
+    answer = service.http.post("/galleries/default/cluster", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")
+
+
+@pytest.mark.parametrize("path", ["identities", "cluster", "identities/label"])
+def test_a_gallery_that_is_not_there(service, path):
+    url = f"/galleries/nowhere/{path}"
+    if path == "identities":
+        answer = service.http.get(url)
+    else:
+        answer = service.http.post(
+            url, json={"crop_ids": ["a"], "identity": "b"} if "/" in path else {}
+        )
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+def test_a_broken_cursor_is_refused(service):
+    answer = service.http.get("/galleries/default/identities", params={"cursor": "made-up"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")
