@@ -85,9 +85,11 @@ class Connection(H11Protocol):
             self._head_timer = None
 
     def on_response_complete(self) -> None:
-        """Rest until the next request."""
+        """Rest until the next request, whose first bytes may be here already."""
         self.idle_since = time.monotonic()
         super().on_response_complete()
+        if self.idle and self.conn.trailing_data[0]:
+            self._wait_for_head()
 
     def pause_writing(self) -> None:
         """Wait for a client that does not read."""

@@ -1,0 +1,259 @@
+"""Clients that are slow, silent, gone, too many, or speak no HTTP: everybody else is served."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from service.testing import FakeEmbedder, solid
+
+CROP = solid((200, 20, 20))
+PART = b'--x\r\nContent-Disposition: form-data; name="images"; filename="a"\r\n\r\n'
+PATIENCE = 0.5  # REID_RECEIVE_SECONDS of the service these tests are unkind to
+
+
+@pytest.fixture(scope="module")
+def impatient(launch, tmp_path_factory):
+    data = tmp_path_factory.mktemp("impatient")
+    with launch(data, receive_seconds=PATIENCE, max_requests=4) as service:
+        yield service
+
+
+@contextmanager
+def connected(service) -> Iterator[socket.socket]:
+    where = urlsplit(service.url)
+    with socket.create_connection((where.hostname, where.port), timeout=20) as client:
+        yield client
+
+
+def post(length: int, path: str = "/search") -> bytes:
+    return (
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {length}\r\n"
+        "Content-Type: multipart/form-data; boundary=x\r\n\r\n"
+    ).encode()
+
+
+def read_to_the_end(client: socket.socket) -> bytes:
+    """What the service says until it closes the connection, which it must."""
+    return b"".join(iter(lambda: client.recv(65536), b""))
+
+
+def problem_in(answer: bytes) -> tuple[int, dict]:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"application/problem+json" in head, answer
+    return int(head.split()[1]), json.loads(body)
+
+
+def assert_well(service) -> None:
+    assert service.http.get("/readyz").status_code == 200
+    assert service.search(("crop", CROP)).status_code == 200
+
+
+def test_a_body_that_stops_is_answered_408_and_the_connection_ends(impatient):
+    with connected(impatient) as client:
+        client.sendall(post(10_000) + PART)
+        started = time.monotonic()
+        status, problem = problem_in(read_to_the_end(client))
+    assert (status, problem["code"]) == (408, "request_timeout")
+    assert f"{len(PART)} bytes of the request body came" in problem["detail"]
+    assert time.monotonic() - started < 10 * PATIENCE
+    assert_well(impatient)
+
+
+def test_a_body_that_drips_is_given_up_too(impatient):
+    with connected(impatient) as client:
+        client.sendall(post(1_000_000))
+        started = time.monotonic()
+        with pytest.raises(OSError):  # noqa: PT012 - which of the drops meets the closed door?
+            for _ in range(100):
+                client.sendall(b"x")
+                time.sleep(0.1)
+    assert time.monotonic() - started < 5
+    assert_well(impatient)
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET /livez HTTP/1.1\r\nHost: 127"])
+def test_a_head_that_never_ends_ends_the_connection(impatient, begun):
+    with connected(impatient) as client:
+        client.sendall(begun)
+        status, problem = problem_in(read_to_the_end(client))
+    assert status == 408
+    assert "no request came within 0.5 s" in problem["detail"]
+
+
+def test_the_second_head_of_a_connection_is_bounded_too(impatient):
+    with connected(impatient) as client:
+        client.sendall(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nGET /livez HTT")
+        answers = b""
+        while answers.count(b"HTTP/1.1") < 2:
+            answers += client.recv(65536)
+        assert client.recv(65536) == b""
+    assert b"200 OK" in answers
+    assert b"408 Request Timeout" in answers
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"y" * 200_000 + b"\r\n\r\n", 431),
+        (b"GET /" + b"y" * 200_000 + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 431),
+        (b"GET /livez HTTP/1.1\r\n" + b"A: b\r\n" * 80_000 + b"\r\n", 431),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
+        (b"GET /livez HTTP/1.1\r\n\r\n", 400),
+        (b"GET /livez SPDY/3\r\nHost: 127.0.0.1\r\n\r\n", 400),
+        (b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nHost: two\r\n\r\n", 400),
+        (b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nA\x00B: c\r\n\r\n", 400),
+        (b"POST /search HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: -1\r\n\r\n", 400),
+        (
+            b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+            400,
+        ),
+        (b"POST /search HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
+        (
+            b"POST /search HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+            400,
+        ),
+    ],
+)
+def test_what_is_no_http_is_refused_with_a_problem(impatient, request_, status, caplog):
+    with connected(impatient) as client:
+        client.sendall(request_)
+        assert problem_in(read_to_the_end(client))[0] == status
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert_well(impatient)
+
+
+def test_rubbish_after_an_answer_ends_the_connection_quietly(impatient, caplog):
+    head = b"POST /nowhere HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with connected(impatient) as client:
+        client.sendall(head)
+        answer = client.recv(65536)
+        assert b"404 Not Found" in answer
+        client.sendall(b"zz\r\n")
+        read_to_the_end(client)
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert_well(impatient)
+
+
+def test_a_client_that_does_not_read_does_not_keep_its_place(start):
+    with start(
+        receive_seconds=PATIENCE, max_requests=2, max_images=1000, max_queue=1000
+    ) as service:
+        files = [("images", ("a", CROP))] * 700
+        body = httpx.Request("POST", service.url + "/embed", files=files)
+        content = body.read()
+        with ExitStack() as stack:
+            for _ in range(2):
+                client = stack.enter_context(socket.socket())
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                where = urlsplit(service.url)
+                client.connect((where.hostname, where.port))
+                head = (
+                    f"POST /embed HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(content)}\r\n"
+                    f"Content-Type: {body.headers['Content-Type']}\r\n\r\n"
+                )
+                client.sendall(head.encode() + content)
+            deadline = time.monotonic() + 30
+            while service.http.get("/galleries").status_code != 503:
+                assert time.monotonic() < deadline  # both answers are under way
+            while service.http.get("/galleries").status_code == 503:
+                assert time.monotonic() < deadline
+
+
+def test_silent_uploads_make_room_for_others(launch, tmp_path):
+    with launch(tmp_path, receive_seconds=60, max_requests=3) as service, ExitStack() as stack:
+        slow = [stack.enter_context(connected(service)) for _ in range(3)]
+        for client in slow:
+            client.sendall(post(10_000) + PART)
+        time.sleep(0.2)
+        refused = service.http.get("/galleries")
+        assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
+        assert service.http.get("/livez").status_code == 200
+        time.sleep(1.2)
+        assert service.http.get("/galleries").status_code == 200
+        status, _ = problem_in(read_to_the_end(slow[0]))
+        assert status == 408
+        slow[2].sendall(b"still here")
+
+
+def test_a_flood_of_silent_connections_keeps_nobody_out(launch, tmp_path):
+    with launch(tmp_path, max_requests=4) as service, ExitStack() as stack:
+        flood = [stack.enter_context(connected(service)) for _ in range(300)]
+        with httpx.Client(base_url=service.url) as newcomer:
+            assert newcomer.get("/livez").status_code == 200
+            assert newcomer.post("/search", files={"images": ("a", CROP)}).status_code == 200
+        assert flood[0].recv(1) == b""  # the oldest made room
+        flood[-1].sendall(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert b"200 OK" in flood[-1].recv(65536)
+
+
+def temporary_files() -> int:
+    """Unnamed ones, as uploads get; they are gone with their last descriptor."""
+    count = 0
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            count += str(descriptor.readlink()).endswith("(deleted)")
+    return count
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(start, caplog):
+    put = post(9_000_000, "/galleries/default/crops/one").replace(b"POST", b"PUT")
+    with start() as service:
+        before = temporary_files()
+        for head, part in ((post(9_000_000), PART), (put, PART.replace(b"images", b"image"))):
+            with connected(service) as client:
+                client.sendall(head + part + bytes(3_000_000))
+                deadline = time.monotonic() + 20
+                while temporary_files() == before:
+                    assert time.monotonic() < deadline
+        deadline = time.monotonic() + 20
+        while service.http.get("/metrics").text.count('status="499"') < 2:
+            assert time.monotonic() < deadline
+        assert service.crop_ids("default") == []
+        assert temporary_files() == before
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_whoever_leaves_while_waiting_is_dropped(start):
+    with start(FakeEmbedder(delay=0.3), max_batch=1) as service, ThreadPoolExecutor(3) as callers:
+        running = callers.submit(service.search, ("a", CROP))
+        body = PART + CROP + b"\r\n--x--\r\n"
+        batcher = service.parts.shelf.running.batcher
+        with ExitStack() as stack:
+            for _ in range(5):
+                client = stack.enter_context(connected(service))
+                client.sendall(post(len(body)) + body)
+            deadline = time.monotonic() + 10
+            while batcher.stats().queued < 3:
+                assert time.monotonic() < deadline
+        left = time.monotonic()
+        while batcher.stats().queued:
+            time.sleep(0.01)
+        assert time.monotonic() - left < 0.5
+        assert running.result().status_code == 200
+        assert 'status="499"' in service.http.get("/metrics").text
+
+
+def test_an_embedder_that_fails_on_one_image_leaves_the_others(start):
+    def refuse_blue(image) -> None:
+        if image[..., 2].mean() > 200:
+            raise RuntimeError("secret")
+
+    blue = solid((0, 0, 255))
+    with start(FakeEmbedder(fault=refuse_blue), max_batch=64) as service:
+        with ThreadPoolExecutor(8) as callers:
+            good = [callers.submit(service.search, ("a", CROP)) for _ in range(20)]
+            bad = [callers.submit(service.search, ("b", blue)) for _ in range(4)]
+        assert [answer.result().status_code for answer in good] == [200] * 20
+        assert [answer.result().status_code for answer in bad] == [503] * 4
+        assert all("secret" not in answer.result().text for answer in bad)
