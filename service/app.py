@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
@@ -22,14 +22,13 @@ from service.routes import (
     docs,
     embed,
     galleries,
-    identities,
     jobs,
     keys,
     ops,
     page,
     search,
 )
-from service.routes.access import guard
+from service.routes.access import confirm_rule, guard
 from service.routes.context import RequestContext
 from service.routes.headers import add_headers
 from service.routes.problems import answer_error
@@ -66,10 +65,11 @@ def create_app(
         lifespan=_lifespan,
         docs_url=None,
         redoc_url=None,
+        dependencies=[Depends(confirm_rule)],
     )
     app.state.parts = parts
     app.state.gate = Gate(settings.data, settings.requests_per_minute, settings.audit_days)
-    for module in (search, embed, galleries, crops, identities, jobs, keys, audit, ops):
+    for module in (search, embed, galleries, crops, jobs, keys, audit, ops):
         app.include_router(module.router)
     docs.install(app)
     page.install(app)

@@ -29,16 +29,16 @@ _CURSOR = re.compile(r"(\d{4}-\d\d-\d\d)\.(\d{1,18})")
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
     """One request, or one command.
 
     Attributes:
         time: when it was answered, seconds since 1970-01-01 UTC.
-        request_id: as in the answer and the process log; empty for a command.
-        key_id: the key that was sent and is known; None without one.
         method: of HTTP, or ``CLI``.
         route: its template, or the command: never a path, which may name a crop.
+        request_id: as in the answer and the process log; empty for a command.
+        key_id: the key that was sent and is known; None without one.
         gallery: which one, where it was one.
         status: of HTTP; 200 for a command that succeeded.
         crops: how many were returned or changed, where the route counts them.
@@ -48,10 +48,10 @@ class AuditEntry:
     """
 
     time: float
-    request_id: str
-    key_id: str | None
     method: str
     route: str
+    request_id: str = ""
+    key_id: str | None = None
     gallery: str | None = None
     status: int = 200
     crops: int | None = None

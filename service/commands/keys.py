@@ -101,7 +101,7 @@ def _log(gate: Gate, command: str) -> None:
 
     from service.access.audit import AuditEntry
 
-    entry = AuditEntry(time.time(), "", None, "CLI", command)
+    entry = AuditEntry(time=time.time(), method="CLI", route=command)
     gate.audit.write(entry, durable=True).result()
 
 

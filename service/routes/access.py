@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match, Mount
@@ -202,6 +202,20 @@ def guard(app: FastAPI, gate: Gate, settings: Settings) -> None:
     require_rules(app.routes)
     origins = Origins(settings.cors_origins, beyond_loopback=settings.allow_anonymous)
     app.add_middleware(AccessControl, gate=gate, routes=app.routes, origins=origins)
+
+
+def confirm_rule(request: Request) -> None:
+    """Make sure that the route which answers is the one whose rule was asked.
+
+    The middleware and the router match paths by the same code; should they ever come to differ,
+    nothing is answered.
+
+    Raises:
+        RuntimeError: they differ.
+    """
+    row = _row_of(request.scope["route"], request.method)
+    if RULES.get(row) is not getattr(request.state, "rule", None):
+        raise RuntimeError(f"{' '.join(row)} was reached without its rule")
 
 
 def flat(routes: Iterable[BaseRoute]) -> Iterator[BaseRoute]:

@@ -6,13 +6,14 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from service.access.schemas import AuditAnswer, AuditQuery
+from service.errors import Unavailable
 from service.routes.dependencies import GateOf
 from service.routes.problems import responses
 
 router = APIRouter(tags=["access"])
 
 
-@router.get("/audit", responses=responses())
+@router.get("/audit", responses=responses(Unavailable))
 async def read_audit(query: Annotated[AuditQuery, Query()], gate: GateOf) -> AuditAnswer:
     """The audit log, the oldest first, a page at a time."""
     page = await asyncio.to_thread(

@@ -1,5 +1,11 @@
 """``/docs`` and ``/openapi.json``; the page's assets come from a package, so it works offline."""
 
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterator
 from typing import Any
 
 from fastapi import FastAPI
@@ -11,9 +17,17 @@ from swagger_ui_bundle import (  # type: ignore[import-untyped]  # ships no type
     swagger_ui_path,
 )
 
+from service.access.rules import RULES
+from service.errors import Forbidden, TooManyRequests, Unauthorized
+from service.routes.problems import responses
 from service.schemas import Problem
 
 _ASSETS = "docs/assets"  # relative, so that a proxy may serve the service below a prefix
+_KEY = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "an API key; needed as soon as one exists",
+}
 
 
 def install(app: FastAPI) -> None:
@@ -35,11 +49,24 @@ def _page_of(app: FastAPI) -> Any:
         swagger_css_url=f"{_ASSETS}/swagger-ui.css",
         swagger_favicon_url=f"{_ASSETS}/favicon-32x32.png",
     )
+    page.headers["Content-Security-Policy"] = _policy_of(bytes(page.body).decode())
 
     def docs() -> HTMLResponse:
         return page
 
     return docs
+
+
+def _policy_of(page: str) -> str:
+    """What the documentation page may do: its own start script, told by its hash, and no other."""
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()) for text in scripts)
+    allowed = " ".join(f"'sha256-{digest.decode()}'" for digest in digests)
+    return (
+        f"default-src 'self'; script-src 'self' {allowed}; style-src 'self' 'unsafe-inline'; "
+        "img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
+        "frame-ancestors 'none'"
+    )
 
 
 def _schema_of(app: FastAPI) -> dict[str, Any]:
@@ -53,5 +80,24 @@ def _schema_of(app: FastAPI) -> dict[str, Any]:
         schemas |= problem.pop("$defs") | {"Problem": problem}
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
+        _add_access(schema)
         app.openapi_schema = schema
     return app.openapi_schema
+
+
+def _add_access(schema: dict[str, Any]) -> None:
+    """Say what needs a key, as the table of rules has it, and how it is refused."""
+    schema["components"]["securitySchemes"] = {"key": _KEY}
+    refusals = responses(Unauthorized, Forbidden, TooManyRequests)
+    for row, operation in _operations(schema):
+        if RULES[row].scope == "open":
+            continue
+        operation["security"] = [{"key": []}]
+        for status, refusal in refusals.items():
+            operation["responses"].setdefault(str(status), refusal)
+
+
+def _operations(schema: dict[str, Any]) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
+    for path, methods in schema["paths"].items():
+        for method, operation in methods.items():
+            yield (method.upper(), path), operation

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 
 from service.access.new_key import NewKey
 from service.access.schemas import CreatedKey, KeyRecord, Keys, WhoAmI
-from service.errors import NotFound, StorageFull
+from service.errors import NotFound, StorageFull, Unavailable
 from service.routes.dependencies import CallerOf, GateOf
 from service.routes.problems import responses
 
@@ -21,14 +21,14 @@ async def whoami(caller: CallerOf, gate: GateOf) -> WhoAmI:
     return WhoAmI.of(caller, key)
 
 
-@router.get("/keys", responses=responses())
+@router.get("/keys", responses=responses(Unavailable))
 async def list_keys(gate: GateOf) -> Keys:
     """Every key without its secret, the revoked and the expired too."""
     found = await asyncio.to_thread(gate.keys.every)
     return Keys(keys=[KeyRecord.of(key) for key in found])
 
 
-@router.post("/keys", status_code=201, responses=responses(StorageFull))
+@router.post("/keys", status_code=201, responses=responses(StorageFull, Unavailable))
 async def create_key(body: NewKey, gate: GateOf, response: Response) -> CreatedKey:
     """Make a key; the answer is the only one that holds its text.
 
@@ -39,7 +39,7 @@ async def create_key(body: NewKey, gate: GateOf, response: Response) -> CreatedK
     return CreatedKey(**KeyRecord.of(key).model_dump(), key=text)
 
 
-@router.delete("/keys/{key_id}", responses=responses(NotFound, StorageFull))
+@router.delete("/keys/{key_id}", responses=responses(NotFound, StorageFull, Unavailable))
 async def revoke_key(key_id: str, gate: GateOf) -> KeyRecord:
     """Revoke a key, for good; it ends with its next request."""
     return KeyRecord.of(await asyncio.to_thread(gate.keys.revoke, key_id))
