@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from service.errors import NotFound
 from service.gallery.base import Crop, Filter, Origin
+from service.gallery.standardise import Lengths, RunningStandards, Standards
+from service.gallery.standardised_search import StandardisedRows
 
 _UNKNOWN = -1
 _GROWTH = 1.5
@@ -80,6 +82,8 @@ class Snapshot:
         camera_codes: code of each camera.
         identity_codes: code of each identity.
         generation: counts compactions; slots of two generations have nothing in common.
+        standards: statistics of the cameras, in force at this moment.
+        lengths: lengths of the standardised rows of this generation.
     """
 
     columns: Columns
@@ -88,6 +92,16 @@ class Snapshot:
     camera_codes: dict[str, int]
     identity_codes: dict[str, int]
     generation: int
+    standards: Standards
+    lengths: Lengths
+
+    @property
+    def standardised(self) -> StandardisedRows:
+        """What a query by standardised embeddings reads."""
+        vectors, cameras = self.columns.vectors, self.columns.cameras
+        return StandardisedRows(
+            vectors, cameras, self.crops, self.camera_codes, self.standards, self.lengths
+        )
 
     def passing(self, where: Filter, chosen: Sequence[int] | None) -> NDArray[np.bool_]:
         """Which slots a query may find.
@@ -157,7 +171,11 @@ class LiveRows:
         self._room = Columns.empty(0, dimension)
         self._slots: dict[str, int] = {}
         self._lock = threading.Lock()  # held while a snapshot is swapped, never during a search
-        self._now = Snapshot(self._room, np.empty(0, np.bool_), [], {}, {}, generation=0)
+        self._running = RunningStandards()
+        nothing = np.empty(0, np.bool_)
+        self._now = Snapshot(
+            self._room, nothing, [], {}, {}, generation=0, standards=Standards(), lengths=Lengths()
+        )
 
     def __contains__(self, crop_id: str) -> bool:
         return crop_id in self._slots
@@ -212,11 +230,16 @@ class LiveRows:
                 crop.added if crop.timestamp is None else crop.timestamp
             )
         alive = np.concatenate([before.alive, np.ones(len(crops), np.bool_)])
-        alive[self._slots_of(crop.crop_id for crop in crops)] = False
+        replaced = self._slots_of(crop.crop_id for crop in crops)
+        alive[replaced] = False
         before.crops.extend(crops)
+        columns = self._room.first(total)
+        standards = self._running.follow(
+            columns.vectors, columns.cameras, alive, added=np.arange(start, total), removed=replaced
+        )
         with self._lock:
             self._slots.update((crop.crop_id, slot) for slot, crop in enumerate(crops, start))
-            self._now = replace(before, columns=self._room.first(total), alive=alive)
+            self._now = replace(before, columns=columns, alive=alive, standards=standards)
         self._compact_if_due()
 
     def differing(self, labels: Mapping[str, str | None], origin: Origin) -> dict[str, str | None]:
@@ -252,13 +275,21 @@ class LiveRows:
 
     def remove(self, crop_ids: Sequence[str]) -> None:
         """Forget these crops; one that is not there is passed over."""
-        alive = self._now.alive.copy()
-        alive[self._slots_of(crop_ids)] = False
+        alive, columns = self._now.alive.copy(), self._now.columns
+        removed = np.unique(self._slots_of(crop_ids))
+        alive[removed] = False
+        standards = self._running.follow(
+            columns.vectors, columns.cameras, alive, added=removed[:0], removed=removed
+        )
         with self._lock:
             for crop_id in crop_ids:
                 self._slots.pop(crop_id, None)
-            self._now = replace(self._now, alive=alive)
+            self._now = replace(self._now, alive=alive, standards=standards)
         self._compact_if_due()
+
+    def renew_standards(self) -> None:
+        """Put the statistics of this moment in force: what was loaded has no history."""
+        self._now = replace(self._now, standards=self._running.renew())
 
     def _slots_of(self, crop_ids: Iterable[str]) -> NDArray[np.int64]:
         slots = [self._slots[crop_id] for crop_id in crop_ids if crop_id in self._slots]
@@ -273,7 +304,7 @@ class LiveRows:
         fresh = LiveRows(self._dimension)
         fresh.put([now.crops[slot] for slot in living], now.columns.vectors[living])
         with self._lock:
-            self._room, self._slots = fresh._room, fresh._slots
+            self._room, self._slots, self._running = fresh._room, fresh._slots, fresh._running
             self._now = replace(fresh.now(), generation=now.generation + 1)
 
 

@@ -25,10 +25,13 @@ from service.gallery.base import (
     Origin,
     Page,
     Receipt,
+    StandardisedHits,
+    StandardisedQuery,
 )
 from service.gallery.database import GalleryDatabase
 from service.gallery.live_rows import LiveRows
 from service.gallery.nearest import Gpu, nearest
+from service.gallery.standardised_search import nearest_standardised
 
 DATABASE_NAME = "gallery.sqlite3"
 _NAMED_IN_LOG = 20
@@ -184,6 +187,19 @@ class LocalGallery:
             self._give_up_gpu(error)
             return nearest(snapshot, mask, queries, top_k)
 
+    def query_standardised(
+        self,
+        embeddings: NDArray[np.float32],
+        cameras: Sequence[str | None],
+        asked: StandardisedQuery,
+    ) -> list[StandardisedHits] | None:
+        """Exact nearest crops by standardised cosine, on the CPU; see the base's method."""
+        self._require_open()
+        rules.check_count("top_k", asked.top_k)
+        queries = rules.unit_rows(embeddings, None, self.dimension, lambda row: f"query {row}")
+        snapshot, mask = self._rows.select(asked.where)
+        return nearest_standardised(snapshot.standardised, mask, queries, cameras, asked)
+
     def stats(self) -> GalleryStats:
         """Counts at this moment."""
         snapshot = self._rows.now()
@@ -238,6 +254,7 @@ class LocalGallery:
         for batch in self._database.batches():
             self._rows.put(batch.crops, batch.embeddings)
             self._damaged.update(batch.damaged)
+        self._rows.renew_standards()
         if self._damaged:
             named = sorted(self._damaged)
             _log.warning(

@@ -33,6 +33,8 @@ from service.gallery.base import (
     Origin,
     Page,
     Receipt,
+    StandardisedHits,
+    StandardisedQuery,
 )
 from service.gallery.scoring import best_first, cosines
 
@@ -236,6 +238,19 @@ class MilvusGallery:
                     answer[query] = _rank(queries[query], hits)[:top_k]
             pending, fetch = undecided, min(4 * fetch, _MOST_ROWS)
         return answer
+
+    def query_standardised(
+        self,
+        embeddings: NDArray[np.float32],
+        cameras: Sequence[str | None],
+        asked: StandardisedQuery,
+    ) -> list[StandardisedHits] | None:
+        """Milvus scores rows as they are stored. Raises Unsupported."""
+        del embeddings, cameras, asked  # the protocol's; Milvus is not asked
+        raise Unsupported(
+            f"gallery {self.name!r}: Milvus scores embeddings as they are stored and cannot take "
+            "out a camera's statistics; search without standardise, or keep the gallery locally"
+        )
 
     def stats(self) -> GalleryStats:
         """Counts at this moment; the size on disk is Milvus's own business and given as 0."""
