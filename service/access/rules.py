@@ -18,8 +18,8 @@ class Rule:
             ``{gallery}`` has to be one of them. ``route``: the route asks the caller itself,
             because the name is in the body, or because it lists many. ``all``: nothing, only keys
             for all galleries may. ``none``: anything, it is about no gallery.
-        audit: ``change`` is in the audit log before the answer leaves, ``read`` soon after,
-            ``none`` not at all, because it tells of no person.
+        audit: ``change`` is in the audit log, on the disk, before the answer leaves; ``read`` is
+            written by then; ``none`` is not logged, because it tells of no person.
     """
 
     scope: Scope

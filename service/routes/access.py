@@ -145,15 +145,15 @@ class AccessControl:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                if kind == "change":
-                    await self._log(visit, status, durable=status < 400)
+                if kind != "none":
+                    await self._log(visit, status, durable=kind == "change" and status < 400)
             await send(message)
 
         try:
             await self._app(scope, receive, send_logged)
         finally:
-            if kind == "read" or (kind == "change" and not status):
-                await self._log(visit, status or 500)
+            if kind != "none" and not status:
+                await self._log(visit, 500)
 
     async def _log_refusal(self, visit: _Visit, error: ReidError) -> None:
         match error:
