@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from service.gallery.base import GalleryStore
 from service.identities import grouping
 from service.identities.corrections import Corrections
+from service.imports.importer import Importer
 from service.jobs.context import JobContext
 from service.model_shelf import ModelShelf
 from service.settings import Settings
@@ -31,6 +32,8 @@ class Runners:
     def run(self, context: JobContext) -> None:
         """Do a job; each kind is safe to run again from its start."""
         match context.kind:
+            case "import":
+                Importer(self.settings, self.store).run(context)
             case "cluster":
                 grouping.run(context, self.store, self.shelf, self.corrections)
             case kind:

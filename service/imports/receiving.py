@@ -1,0 +1,81 @@
+"""An upload on its way to the disk: bounded, never whole in memory, durable at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from service.errors import TooLarge
+from service.jobs.disk import disk_errors
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What came.
+
+    Attributes:
+        size: bytes.
+        sha256: of all of them, in hexadecimal.
+    """
+
+    size: int
+    sha256: str
+
+
+async def receive(chunks: AsyncIterable[bytes], path: Path, most: int) -> Received:
+    """Write an upload to a file, synced on return.
+
+    Args:
+        chunks: the body as it comes.
+        path: where to; must not exist.
+        most: bytes that are taken.
+
+    Returns:
+        Size and digest.
+
+    Raises:
+        TooLarge: more came.
+        StorageFull: the disk is full.
+    """
+    with disk_errors(path):
+        file = await asyncio.to_thread(path.open, "xb")
+        with file:
+            writer = _Writer(file, most)
+            waiting: list[bytes] = []
+            size = 0
+            async for chunk in chunks:
+                waiting.append(chunk)
+                size += len(chunk)
+                if size >= _CHUNK:
+                    await asyncio.to_thread(writer.write, waiting)
+                    waiting, size = [], 0
+            await asyncio.to_thread(writer.finish, waiting)
+    return Received(writer.size, writer.digest.hexdigest())
+
+
+class _Writer:
+    def __init__(self, file: BinaryIO, most: int) -> None:
+        self._file = file
+        self._most = most
+        self.size = 0
+        self.digest = hashlib.sha256()
+
+    def write(self, chunks: Sequence[bytes]) -> None:
+        for chunk in chunks:
+            self.size += len(chunk)
+            if self.size > self._most:
+                raise TooLarge(f"the import exceeds {self._most:,} bytes")
+            self.digest.update(chunk)
+            self._file.write(chunk)
+
+    def finish(self, chunks: Sequence[bytes]) -> None:
+        self.write(chunks)
+        self._file.flush()
+        os.fsync(self._file.fileno())

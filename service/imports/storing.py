@@ -1,0 +1,184 @@
+"""Items into a gallery: batch by batch, skipping what is there already."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from io import BytesIO
+
+import numpy as np
+from PIL import Image
+
+from service.crop_names import LeftOut
+from service.errors import ReidError, Unavailable
+from service.gallery.base import Crop, Filter, Gallery, GalleryStore
+from service.imports.items import Items, Picture, Ready, refused
+from service.imports.known import as_stored
+from service.jobs.context import JobContext
+from service.upload import Upload
+
+_PICTURES = 32
+_READY = 256
+_BYTES = 32 << 20
+_PARALLEL = 2  # one batch is embedded while another is stored and the next one read
+
+
+def store_items(context: JobContext, store: GalleryStore, items: Items) -> None:
+    """Bring items into the job's gallery.
+
+    Safe to repeat: what is there with the same bytes and metadata is only counted.
+
+    Args:
+        context: the job; every item is counted there, one that fails by itself with its reason.
+        store: the galleries.
+        items: where they come from.
+
+    Raises:
+        ReidError: the source cannot be read further, or the service cannot store.
+        Interrupted: let it pass.
+    """
+    under_way: deque[Future[None]] = deque()
+    pool = ThreadPoolExecutor(_PARALLEL, thread_name_prefix="import")
+    try:
+        for batch in _batches(context, items):
+            context.raise_if_cancelled()
+            under_way.append(pool.submit(_store, context, store, batch))
+            if len(under_way) > _PARALLEL:
+                under_way.popleft().result()
+        while under_way:
+            under_way.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _batches(context: JobContext, items: Items) -> Iterator[list[Picture | Ready]]:
+    """Usable items in batches; the others are counted here."""
+    seen: set[str] = set()
+    batch: list[Picture | Ready] = []
+    size = 0
+    failure: ReidError | None = None
+    try:
+        for item in items:
+            usable = _usable(context, item, seen)
+            if usable is None:
+                context.raise_if_cancelled()
+                continue
+            batch.append(usable)
+            size += len(usable.data) if isinstance(usable, Picture) else 0
+            most = _PICTURES if isinstance(usable, Picture) else _READY
+            if len(batch) >= most or size >= _BYTES:
+                yield batch
+                batch, size = [], 0
+    except ReidError as error:
+        failure = error  # what came before it is sound
+    if batch:
+        yield batch
+    if failure is not None:
+        raise failure
+
+
+def _usable(
+    context: JobContext, item: Picture | Ready | LeftOut, seen: set[str]
+) -> Picture | Ready | None:
+    if not isinstance(item, LeftOut) and item.crop.crop_id in seen:
+        item = refused(item.name, f"crop_id {item.crop.crop_id!r} belongs to an earlier item")
+    if not isinstance(item, LeftOut):
+        seen.add(item.crop.crop_id)
+        return item
+    if item.is_error:
+        context.fail(str(item.path), item.reason)
+    else:
+        context.count("left_out")
+    return None
+
+
+def _store(context: JobContext, store: GalleryStore, batch: Sequence[Picture | Ready]) -> None:
+    context.raise_if_cancelled()
+    gallery = store.open(context.gallery)
+    ids = frozenset(item.crop.crop_id for item in batch)
+    known = {crop.crop_id: crop for crop in gallery.page(Filter(crop_ids=ids), len(ids)).crops}
+    _store_ready(context, gallery, [item for item in batch if isinstance(item, Ready)], known)
+    _store_pictures(context, [item for item in batch if isinstance(item, Picture)], known)
+
+
+def _store_pictures(
+    context: JobContext, pictures: Sequence[Picture], known: dict[str, Crop]
+) -> None:
+    new: list[Picture] = []
+    for picture in pictures:
+        digest = hashlib.sha256(picture.data).hexdigest()
+        before = known.get(picture.crop.crop_id)
+        crop = as_stored(replace(picture.crop, digest=digest), before)
+        if crop == before:
+            context.count("unchanged")
+        else:
+            new.append(replace(picture, crop=crop))
+    try:
+        _enrol(context, new)
+    except Unavailable:
+        context.raise_if_cancelled()
+        _enrol(context, _without_poison(context, new))
+
+
+def _enrol(context: JobContext, pictures: Sequence[Picture]) -> None:
+    if not pictures:
+        return
+    uploads = [Upload(picture.name, picture.data) for picture in pictures]
+    enrolments = context.enrol(context.gallery, uploads, [picture.crop for picture in pictures])
+    for picture, enrolment in zip(pictures, enrolments, strict=True):
+        if enrolment.error is None:
+            context.count(enrolment.status)
+        else:
+            context.fail(picture.name, str(enrolment.error))
+
+
+def _without_poison(context: JobContext, pictures: Sequence[Picture]) -> list[Picture]:
+    """Find the pictures the network fails on, each by itself.
+
+    Raises:
+        Unavailable: it fails on any picture: it is not they that are at fault.
+    """
+    context.embed([Upload("blank", _blank())])
+    sound: list[Picture] = []
+    for picture in pictures:
+        try:
+            context.embed([Upload(picture.name, picture.data)])
+            sound.append(picture)
+        except Unavailable as error:
+            context.raise_if_cancelled()
+            context.fail(picture.name, str(error))
+    return sound
+
+
+def _blank() -> bytes:
+    buffer = BytesIO()
+    Image.new("RGB", (64, 128)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _store_ready(
+    context: JobContext, gallery: Gallery, ready: Sequence[Ready], known: dict[str, Crop]
+) -> None:
+    new: list[Ready] = []
+    for item in ready:
+        before = known.get(item.crop.crop_id)
+        crop = as_stored(item.crop, before)
+        if crop == before and _same_embedding(gallery, item):
+            context.count("unchanged")
+        else:
+            new.append(replace(item, crop=crop))
+    if new:
+        gallery.upsert([item.crop for item in new], np.stack([item.embedding for item in new]))
+    for item in new:
+        context.count("replaced" if item.crop.crop_id in known else "created")
+
+
+def _same_embedding(gallery: Gallery, item: Ready) -> bool:
+    try:
+        (stored,) = gallery.embeddings([item.crop.crop_id])
+    except ReidError:  # it was deleted a moment ago
+        return False
+    return bool(np.allclose(stored, item.embedding, atol=1e-6))

@@ -1,0 +1,185 @@
+"""Tar archives, read member by member; nothing is unpacked to disk.
+
+Only plain files are taken. Members with absolute paths or ``..``, links and devices are refused one
+by one; what no honest archive holds (sparse members, endless headers, more bytes than allowed) ends
+the import.
+"""
+
+from __future__ import annotations
+
+import gzip
+import tarfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Protocol, cast
+
+from service.crop_names import LeftOut
+from service.errors import InvalidInput, ReidError, TooLarge
+from service.imports.items import Bounds, Item, Items, Picture, refused
+from service.imports.listing import MANIFEST_NAME, MAX_MANIFEST_BYTES, Listing
+
+_MAX_HEADER = 32 << 10  # names, owners and dates of one member
+_CHUNK = 1 << 16
+_RATIO = 200  # images are compressed already: what unpacks to more is a bomb
+_HARMLESS = 64 << 20
+
+
+def tar_items(archive: Path, listing: Listing, bounds: Bounds, *, gzipped: bool) -> Items:
+    """Read a tar archive.
+
+    Args:
+        archive: the file.
+        listing: says which members are crops; a first member ``manifest.ndjson`` goes there.
+        bounds: what the import may cost.
+        gzipped: whether it is compressed.
+
+    Yields:
+        An item a member that is not a folder.
+
+    Raises:
+        ReidError: the archive is cut, damaged, too large or hostile.
+    """
+    with _opened(archive, bounds, gzipped=gzipped) as tar:
+        for number, member in enumerate(tar.members(bounds)):
+            if number == 0 and member.name == MANIFEST_NAME and member.isreg():
+                if member.size > MAX_MANIFEST_BYTES:
+                    raise TooLarge(f"{MANIFEST_NAME} has {member.size:,} bytes")
+                yield from listing.take_manifest(tar.read(member), bounds)
+            elif not member.isdir():
+                yield _item(tar, member, listing, bounds)
+    yield from listing.missing()
+
+
+def count_members(archive: Path, bounds: Bounds, *, gzipped: bool) -> int:
+    """How many members of a tar archive are files; as far as it can be read."""
+    count = 0
+    try:
+        with _opened(archive, bounds, gzipped=gzipped) as tar:
+            for number, member in enumerate(tar.members(bounds)):
+                if number == 0 and member.name == MANIFEST_NAME:
+                    rows = tar.read(member).splitlines()
+                    return sum(1 for row in rows if row.strip())
+                count += not member.isdir()
+    except ReidError:  # reading it in earnest says what is wrong
+        pass
+    return count
+
+
+def _item(tar: _Tar, member: tarfile.TarInfo, listing: Listing, bounds: Bounds) -> Item:
+    if not member.isreg():
+        return refused(member.name, f"{_kind(member)}: only plain files are taken")
+    entry = listing.describe(member.name)
+    if isinstance(entry, LeftOut):
+        return entry
+    try:
+        bounds.check_image(member.size)
+    except ReidError as error:
+        return refused(member.name, error)
+    return Picture(member.name, entry.crop, tar.read(member))
+
+
+def _kind(member: tarfile.TarInfo) -> str:
+    if member.issym() or member.islnk():
+        return "a link"
+    return "a device" if member.isdev() else "a member of unknown type"
+
+
+@contextmanager
+def _opened(archive: Path, bounds: Bounds, *, gzipped: bool) -> Iterator[_Tar]:
+    most = bounds.unpacked_bytes
+    if gzipped:
+        most = min(most, max(_HARMLESS, _RATIO * archive.stat().st_size))
+    with gzip.open(archive) if gzipped else archive.open("rb") as file:
+        tar = _Tar(_Bounded(file, most))
+        try:
+            yield tar
+        except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+            raise InvalidInput(f"the archive is damaged{tar.after}: {error}") from error
+
+
+class _Tar:
+    """A tar stream that is never read further than the member at hand allows."""
+
+    def __init__(self, stream: _Bounded) -> None:
+        self._stream = stream
+        self._tar: tarfile.TarFile
+        self._last = ""
+        self._taken = False
+
+    @property
+    def after(self) -> str:
+        """Where reading has come to, for messages."""
+        return f" after {self._last[:80]!r}" if self._last else ""
+
+    def members(self, bounds: Bounds) -> Iterator[tarfile.TarInfo]:
+        """Every member; its content can be read until the next one is asked for."""
+        self._stream.allow(_MAX_HEADER)
+        # Blocks of 512 bytes: so the last one read is the header, which tells an end from a cut.
+        source = cast("IO[bytes]", self._stream)
+        with tarfile.open(fileobj=source, mode="r|", bufsize=512) as self._tar:
+            count = 0
+            while (member := self._tar.next()) is not None:
+                count += 1
+                bounds.check_items(count)
+                self._last = member.name
+                if member.issparse():
+                    raise InvalidInput(f"member {member.name[:80]!r} is sparse: refused")
+                self._taken = False
+                yield member
+                if member.isreg() and not self._taken:
+                    self._skip(member)
+                # TarFile remembers every member otherwise.
+                self._tar.members.clear()  # type: ignore[attr-defined]  # the stubs lack it
+                self._stream.allow(_MAX_HEADER)
+            if any(self._stream.last):
+                raise InvalidInput(f"the archive is cut or damaged{self.after}")
+
+    def read(self, member: tarfile.TarInfo) -> bytes:
+        """The content of the member at hand, once."""
+        self._taken = True
+        with self._content(member) as content:
+            return content.read(member.size)
+
+    def _skip(self, member: tarfile.TarInfo) -> None:
+        with self._content(member) as content:
+            while content.read(_CHUNK):
+                pass
+
+    def _content(self, member: tarfile.TarInfo) -> IO[bytes]:
+        self._stream.allow(member.size + _MAX_HEADER)
+        content = self._tar.extractfile(member)
+        if content is None:
+            raise InvalidInput(f"member {member.name[:80]!r} has no content")
+        return content
+
+
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+class _Bounded:
+    """What tarfile reads from: bounded as a whole and from member to member."""
+
+    def __init__(self, file: _Readable, most: int) -> None:
+        self._file = file
+        self._most = most
+        self._read = 0
+        self._allowed = 0
+        self.last = b""
+
+    def allow(self, size: int) -> None:
+        """Let so many more bytes be read."""
+        self._allowed = size
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(size)
+        self._read += len(data)
+        self._allowed -= len(data)
+        if self._read > self._most:
+            raise TooLarge(f"the archive unpacks to more than {self._most:,} bytes")
+        if self._allowed < 0:
+            raise InvalidInput("the archive holds a header that does not end")
+        self.last = data or self.last
+        return data

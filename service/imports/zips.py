@@ -1,0 +1,125 @@
+"""Zip archives, read member by member; nothing is unpacked to disk."""
+
+from __future__ import annotations
+
+import io
+import stat
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from service.crop_names import LeftOut
+from service.errors import InvalidInput, ReidError, TooLarge
+from service.imports.items import Bounds, Item, Items, Picture, refused
+from service.imports.listing import MANIFEST_NAME, MAX_MANIFEST_BYTES, Listing
+
+_MAX_DIRECTORY = 32 << 20  # zipfile reads it at once, and needs some ten times as much
+_RATIO = 200  # images are compressed already: what unpacks to more is a bomb
+_HARMLESS = 1 << 20
+_CHUNK = 1 << 20
+_ENCRYPTED = 0x1
+_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+
+
+def zip_items(archive: zipfile.ZipFile, listing: Listing, bounds: Bounds) -> Items:
+    """Read a zip archive.
+
+    Args:
+        archive: of :func:`open_zip`.
+        listing: says which members are crops; a member ``manifest.ndjson`` goes there.
+        bounds: what the import may cost.
+
+    Yields:
+        An item a member that is not a folder.
+
+    Raises:
+        ReidError: the archive is too large, or its manifest cannot be used.
+    """
+    members = zip_members(archive)
+    _require_modesty(members, bounds)
+    for member in members:
+        if member.filename == MANIFEST_NAME:
+            yield from listing.take_manifest(_manifest(archive, member), bounds)
+    for member in members:
+        if member.filename != MANIFEST_NAME:
+            yield _item(archive, member, listing, bounds)
+    yield from listing.missing()
+
+
+@contextmanager
+def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open a zip archive. Raises InvalidInput: it is none, is cut, or its directory is endless."""
+    with _Guarded(path) as file:
+        try:
+            archive = zipfile.ZipFile(file)
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+            raise InvalidInput(f"not a whole zip archive: {error}") from error
+        with archive:
+            yield archive
+
+
+def zip_members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """The members of a zip archive that are not folders."""
+    return [member for member in archive.infolist() if not member.is_dir()]
+
+
+def _require_modesty(members: list[zipfile.ZipInfo], bounds: Bounds) -> None:
+    bounds.check_items(len(members))
+    size = sum(member.file_size for member in members)
+    if size > bounds.unpacked_bytes:
+        raise TooLarge(
+            f"the archive unpacks to {size:,} bytes: at most {bounds.unpacked_bytes:,} are allowed"
+        )
+
+
+def _manifest(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    if member.file_size > MAX_MANIFEST_BYTES:
+        raise TooLarge(f"{MANIFEST_NAME} has {member.file_size:,} bytes")
+    return _read(archive, member)
+
+
+def _item(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, listing: Listing, bounds: Bounds
+) -> Item:
+    entry = listing.describe(member.filename)
+    if isinstance(entry, LeftOut):
+        return entry
+    try:
+        bounds.check_image(member.file_size)
+        return Picture(member.filename, entry.crop, _read(archive, member))
+    except ReidError as error:
+        return refused(member.filename, error)
+
+
+def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    _require_harmless(member)
+    try:
+        with archive.open(member) as file:
+            return b"".join(iter(lambda: file.read(_CHUNK), b""))
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:
+        raise InvalidInput(f"damaged in the archive: {error}") from error
+
+
+def _require_harmless(member: zipfile.ZipInfo) -> None:
+    mode = member.external_attr >> 16
+    if stat.S_IFMT(mode) not in {0, stat.S_IFREG}:
+        raise InvalidInput("a link or a device: only plain files are taken")
+    if member.flag_bits & _ENCRYPTED:
+        raise InvalidInput("encrypted: there is no password to ask for")
+    if member.compress_type not in _METHODS:
+        raise InvalidInput(f"compressed by method {member.compress_type}: only deflate is read")
+    if member.file_size > max(_HARMLESS, _RATIO * member.compress_size):
+        raise InvalidInput(
+            f"{member.compress_size:,} bytes unpack to {member.file_size:,}: no picture does that"
+        )
+
+
+class _Guarded(io.FileIO):
+    """The archive's file, from which nobody reads more at once than a sane directory takes."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > _MAX_DIRECTORY:
+            raise InvalidInput(f"the archive's directory has {size:,} bytes")
+        return super().read(size) or b""

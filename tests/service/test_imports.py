@@ -1,0 +1,338 @@
+"""Imports over HTTP: folders, archives and manifests, followed to their end."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import tarfile
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from service.testing import TINY_MANIFEST, solid
+
+PATIENCE = 20.0
+TAR, ZIP, NDJSON = "application/x-tar", "application/zip", "application/x-ndjson"
+
+
+def picture(number: int) -> bytes:
+    return solid((number, 2 * number, 255 - number), kind="PNG")
+
+
+def tar_of(members: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, data in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def zip_of(members: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def lines(*rows: dict[str, Any]) -> bytes:
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def people(count: int = 4) -> dict[str, bytes]:
+    return {f"{n % 3:04}_c{n % 2 + 1}s1_{n:06}_00.png": picture(n) for n in range(1, count + 1)}
+
+
+def ask(service, gallery: str, content_type: str, body: bytes, **more: Any) -> httpx.Response:
+    headers = {"Content-Type": content_type, **more.pop("headers", {})}
+    path = f"/galleries/{gallery}/imports"
+    return service.http.post(path, content=body, headers=headers, **more)
+
+
+def ended(service, answer: httpx.Response) -> dict[str, Any]:
+    assert answer.status_code == 202, answer.text
+    assert answer.headers["Location"] == f"/jobs/{answer.json()['job_id']}"
+    deadline = time.monotonic() + PATIENCE
+    while (job := service.http.get(answer.headers["Location"]).json())["finished"] is None:
+        assert time.monotonic() < deadline, job
+        time.sleep(0.01)
+    return job
+
+
+def errors(service, job: dict[str, Any]) -> dict[str, str]:
+    answer = service.http.get(f"/jobs/{job['job_id']}/errors")
+    assert answer.headers["Content-Type"].startswith(NDJSON)
+    rows = map(json.loads, answer.text.splitlines())
+    return {row["item"]: row["reason"] for row in rows}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "root"
+    (root / "lobby").mkdir(parents=True)
+    for name, data in people().items():
+        (root / "lobby" / name).write_bytes(data)
+    return root
+
+
+def test_a_folder_of_the_server(start, root):
+    (root / "lobby" / "bad.jpg").write_bytes(b"nonsense")
+    (root / "lobby" / "notes.txt").write_bytes(b"not looked at")
+    with start(import_roots=[root]) as service:
+        body = {"folder": "lobby"}
+        answer = service.http.post("/galleries/default/imports", json=body)
+        job = ended(service, answer)
+        assert (job["state"], job["counts"]) == ("done", {"created": 4, "failed": 1})
+        assert (job["kind"], job["gallery"], job["total"], job["done"]) == (
+            *("import", "default"),
+            *(5, 5),
+        )
+        assert "neither" in errors(service, job)["bad.jpg"]
+        crop = service.http.get("/galleries/default/crops/0001_c2s1_000001_00.png").json()
+        assert (crop["identity"], crop["camera"]) == ("0001", "c2")
+        again = ended(service, service.http.post("/galleries/default/imports", json=body))
+        assert again["counts"] == {"unchanged": 4, "failed": 1}
+        found = service.http.get("/jobs", params={"gallery": "default", "state": "done"}).json()
+        assert [entry["job_id"] for entry in found["jobs"]] == [again["job_id"], job["job_id"]]
+
+
+def test_a_folder_with_a_pattern_or_a_manifest(start, root):
+    rows = ("path,crop_id,camera", "0001_c2s1_000001_00.png,x,door", "../secret.png,y,", "no.png,,")
+    (root / "lobby" / "m.csv").write_text("\n".join(rows))
+    with start(import_roots=[root]) as service:
+
+        def run(**body: str) -> dict[str, Any]:
+            return ended(service, service.http.post("/galleries/default/imports", json=body))
+
+        job = run(folder="lobby", manifest="m.csv")
+        assert job["counts"] == {"created": 1, "failed": 2}
+        reasons = errors(service, job)
+        assert "'..' is refused" in reasons["../secret.png"]
+        assert reasons["no.png"] == "No such file or directory"
+        assert service.http.get("/galleries/default/crops/x").json()["camera"] == "door"
+        job = run(folder=".", pattern=r"(?P<camera>\w+)/(?P<identity>0001)")
+        assert job["counts"] == {"created": 2, "left_out": 2}
+        crop = service.http.get("/galleries/default/crops/lobby/0001_c2s1_000001_00.png").json()
+        assert (crop["identity"], crop["camera"]) == ("0001", "lobby")
+
+
+def test_nothing_outside_the_import_roots_is_read(start, root, tmp_path):
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "s.png").write_bytes(picture(9))
+    (root / "way-out").symlink_to(tmp_path / "secret")
+    (root / "lobby" / "out.png").symlink_to(tmp_path / "secret" / "s.png")
+    (root / "lobby" / "in.png").symlink_to(root / "lobby" / "0001_c2s1_000001_00.png")
+    os.mkfifo(root / "lobby" / "pipe.png")
+    with start(import_roots=[root]) as service:
+        for folder, reason in (
+            (str(root / "lobby"), "absolute"),
+            ("../secret", "'..' is refused"),
+            ("lobby/../../secret", "'..' is refused"),
+            ("way-out", "leads out"),
+            ("nowhere", "no such path"),
+            ("lobby/in.png", "not a folder"),
+            ("\0", "zero byte"),
+            ("x" * 999, "no such path"),
+        ):
+            answer = service.http.post("/galleries/default/imports", json={"folder": folder})
+            assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input"), folder
+            assert reason in answer.json()["detail"]
+        job = ended(
+            service, service.http.post("/galleries/default/imports", json={"folder": "lobby"})
+        )
+        assert job["counts"] == {"created": 5, "failed": 1}
+        assert list(errors(service, job)) == ["out.png"]
+        rows = lines({"path": "way-out/s.png"}, {"path": "/etc/passwd"}, {"path": "lobby/in.png"})
+        job = ended(service, ask(service, "default", NDJSON, rows))
+        assert job["counts"] == {"failed": 2, "created": 1}
+        assert "leads out" in errors(service, job)["way-out/s.png"]
+        assert "absolute" in errors(service, job)["/etc/passwd"]
+
+
+def test_without_import_roots_no_folder_is_read(service):
+    answer = service.http.post("/galleries/default/imports", json={"folder": "."})
+    assert answer.status_code == 422
+    assert "REID_IMPORT_ROOTS" in answer.json()["detail"]
+
+
+def test_archives(service):
+    members = {**people(), "deep/notes.txt": b"text", "inner.zip": zip_of(people())}
+    gzipped = io.BytesIO()
+    with tarfile.open(fileobj=gzipped, mode="w:gz") as tar:
+        for name, data in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    for name, kind, body in (
+        ("tar", TAR, tar_of(members)),
+        ("tgz", "application/gzip", gzipped.getvalue()),
+        ("zip", ZIP, zip_of(members)),
+    ):
+        service.create(name)
+        job = ended(service, ask(service, name, kind, body))
+        assert job["counts"] == {"created": 4, "left_out": 2}, job
+        assert (job["total"], job["error"]) == (6, None)
+        assert service.http.get(f"/galleries/{name}").json()["cameras"] == {"c1": 2, "c2": 2}
+        job = ended(service, ask(service, name, kind, body))
+        assert job["counts"] == {"unchanged": 4, "left_out": 2}
+    assert list((service.parts.settings.data / "jobs").iterdir()) == []
+
+
+def test_an_archive_with_a_pattern_or_its_own_manifest(service):
+    service.create("described")
+    body = zip_of({"door/7.png": picture(1), "x.png": picture(2)})
+    pattern = {"pattern": r"(?P<camera>[^/]+)/(?P<identity>\d+)"}
+    job = ended(service, ask(service, "described", ZIP, body, params=pattern))
+    assert job["counts"] == {"created": 1, "left_out": 1}
+    rows = lines(
+        {"path": "a.png", "crop_id": "one", "identity": "7", "timestamp": "2026-11-21"},
+        {"path": "gone.png"},
+        {"path": "b.png", "crop_id": "one"},
+    )
+    members = {"manifest.ndjson": rows} | {f"{n}.png": picture(ord(n)) for n in "abc"}
+    for kind, pack in ((TAR, tar_of), (ZIP, zip_of)):
+        job = ended(service, ask(service, "described", kind, pack(members)))
+        assert job["counts"].get("created", 0) + job["counts"].get("unchanged", 0) == 1
+        assert (job["counts"]["failed"], job["counts"]["left_out"]) == (2, 1)
+        reasons = errors(service, job)
+        assert "does not hold it" in reasons["gone.png"]
+        assert "belongs to an earlier item" in reasons["b.png"]
+    assert service.http.get("/galleries/described/crops/one").json()["timestamp"] == 1795219200.0
+
+
+def test_a_manifest_with_ready_made_embeddings(service):
+    service.create("ready")
+    rows = np.eye(TINY_MANIFEST.dimension, dtype=np.float32)
+    text = base64.b64encode(rows[1].tobytes()).decode()
+    body = lines(
+        {"crop_id": "list", "embedding": rows[0].tolist(), "identity": "1", "camera": "c1"},
+        {"crop_id": "text", "embedding": text},
+        {"crop_id": "short", "embedding": [1.0]},
+        {"crop_id": "long", "embedding": (2 * rows[2]).tolist()},
+        {"crop_id": "words", "embedding": "not base64!"},
+        {"crop_id": "nan", "embedding": [float("nan")] * 32},
+        {"embedding": rows[3].tolist()},
+        {"crop_id": "time", "embedding": rows[3].tolist(), "timestamp": "soon"},
+    )
+    job = ended(service, ask(service, "ready", NDJSON, body + b"{not json\n"))
+    assert job["counts"] == {"created": 2, "failed": 7}
+    reasons = errors(service, job)
+    assert "must be (32,)" in reasons["short"]
+    assert "length 2" in reasons["long"]
+    assert set(reasons) == {"short", "long", "words", "nan", "row 7", "time", "row 9"}
+    job = ended(service, ask(service, "ready", NDJSON, body))
+    assert job["counts"] == {"unchanged": 2, "failed": 6}
+    stored = service.parts.store.open("ready").embeddings(["list", "text"])
+    np.testing.assert_allclose(stored, rows[:2], atol=1e-6)
+
+
+def test_csv_and_parquet(service):
+    pyarrow = pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
+    from pyarrow import parquet
+
+    service.create("tables")
+    rows = np.eye(TINY_MANIFEST.dimension, dtype=np.float32)
+    text = "crop_id,embedding,camera\n" + "".join(
+        f"c{n},{base64.b64encode(rows[n].tobytes()).decode()},door\n" for n in range(3)
+    )
+    job = ended(service, ask(service, "tables", "text/csv; charset=utf-8", text.encode()))
+    assert job["counts"] == {"created": 3}, job
+    table = pyarrow.table(
+        {"crop_id": ["c0", "p1"], "embedding": [row.tolist() for row in rows[:2]], "other": [1, 2]}
+    )
+    buffer = io.BytesIO()
+    parquet.write_table(table, buffer)
+    columns = "application/vnd.apache.parquet"
+    job = ended(service, ask(service, "tables", columns, buffer.getvalue()))
+    assert job["counts"] == {"created": 1, "replaced": 1}, job
+    for kind, body, reason in (
+        (columns, b"PAR1 but not really PAR1", "not Parquet"),
+        ("text/csv", b"a,b\n1,2\n", "path or embedding among them"),
+        ("text/csv", b"", "path or embedding among them"),
+        (ZIP, b"PK nothing", "not a whole zip"),
+        (TAR, b"x" * 2000, "damaged"),
+        ("application/gzip", b"x" * 2000, "damaged"),
+        (NDJSON, b'{"a": "' + b"x" * (5 << 20), "a line of more than"),
+    ):
+        job = ended(service, ask(service, "tables", kind, body))
+        assert job["state"] == "failed", (kind, job)
+        assert reason in job["error"]
+        assert service.http.post(f"/jobs/{job['job_id']}/cancel").json()["state"] == "cancelled"
+
+
+def test_what_a_hand_corrected_stays(service):
+    service.create("kept")
+    gallery = service.parts.store.open("kept")
+    body = tar_of(people())
+    ended(service, ask(service, "kept", TAR, body))
+    first, second, third, fourth = sorted(people())
+    gallery.relabel({first: "ann", second: None}, "hand")
+    gallery.relabel({third: "person-7"}, "cluster")
+    job = ended(service, ask(service, "kept", TAR, body))
+    assert job["counts"] == {"unchanged": 2, "replaced": 1, "created": 0} or job["counts"] == {
+        "unchanged": 3,
+        "replaced": 1,
+    }
+    assert gallery.get(first).identity == "ann"
+    assert gallery.get(first).origin == "hand"
+    assert gallery.get(second).identity is None
+    changed = tar_of({**people(), first: picture(99)})
+    ended(service, ask(service, "kept", TAR, changed))
+    assert (gallery.get(first).identity, gallery.get(first).origin) == ("ann", "hand")
+    assert fourth
+
+
+def test_an_idempotency_key_imports_once(service):
+    service.create("once")
+    body, key = tar_of(people()), {"Idempotency-Key": "monday"}
+    first = ask(service, "once", TAR, body, headers=key)
+    ended(service, first)
+    again = ask(service, "once", TAR, body, headers=key)
+    assert again.json()["job_id"] == first.json()["job_id"]
+    other = ask(service, "once", TAR, tar_of(people(2)), headers=key)
+    assert (other.status_code, other.json()["code"]) == (409, "conflict")
+    assert list((service.parts.settings.data / "jobs").iterdir()) == []
+
+
+def test_bad_requests_are_refused_at_once(service):
+    for answer, status, code in (
+        (ask(service, "nowhere", TAR, b""), 404, "not_found"),
+        (ask(service, "default", "text/plain", b"x"), 422, "invalid_input"),
+        (ask(service, "default", "application/json", b"{"), 422, "invalid_input"),
+        (ask(service, "default", "application/json", b'{"a": 1}'), 422, "invalid_input"),
+        (ask(service, "default", "application/json", b" " * 70_000), 413, "too_large"),
+        (ask(service, "default", ZIP, b"", params={"pattern": "("}), 422, "invalid_input"),
+        (ask(service, "default", ZIP, b"", params={"pattern": "(?P<a>x)"}), 422, "invalid_input"),
+        (ask(service, "default", ZIP, b"", headers={"Idempotency-Key": ""}), 422, "invalid_input"),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+    slow = {"pattern": r"(a|a)+\d"}
+    job = ended(
+        service, ask(service, "default", ZIP, zip_of({"a" * 60 + ".png": b"x"}), params=slow)
+    )
+    assert job["state"] == "failed"
+    assert "takes too long" in job["error"]
+
+
+def test_an_import_that_is_too_large_is_refused_and_leaves_nothing(start):
+    with start(max_import_bytes=3_000_000, max_request_bytes=1000) as service:
+        answer = ask(service, "default", TAR, tar_of({"a.png": bytes(4_000_000)}))
+        assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+
+        def endless():
+            for _ in range(5000):
+                yield bytes(1000)
+
+        answer = ask(service, "default", TAR, endless())
+        assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+        assert list((service.parts.settings.data / "jobs").iterdir()) == []
+        assert ended(service, ask(service, "default", TAR, tar_of(people())))["done"] == 4
