@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -13,9 +13,10 @@ import numpy as np
 
 from service.artifact import Manifest
 from service.errors import ReidError
-from service.gallery.base import Crop, Filter, Gallery, GalleryStore
+from service.gallery.base import Crop, GalleryStore
+from service.identities.joining import join_groups, keep_findings, stored_crops
 from service.intake import Embedding
-from service.model_shelf import ModelShelf
+from service.model_shelf import ModelShelf, OpenGallery
 from service.stopwatch import Stopwatch
 from service.upload import Upload
 
@@ -76,30 +77,29 @@ class Enroller:
         opened = await asyncio.to_thread(self._shelf.open, self._store, gallery_name)
         embeddings = await opened.model.intake.embed(uploads, stopwatch)
         with stopwatch.stage("upsert"):
-            enrolments = await asyncio.to_thread(
-                _upsert, opened.gallery, uploads, crops, embeddings
-            )
+            enrolments = await asyncio.to_thread(_upsert, opened, uploads, crops, embeddings)
         return EnrolmentOutcome(opened.model.manifest, enrolments)
 
 
 def _upsert(
-    gallery: Gallery,
+    opened: OpenGallery,
     uploads: Sequence[Upload],
     crops: Sequence[Crop],
     embeddings: Sequence[Embedding | ReidError],
 ) -> list[Enrolment]:
     usable = {index: row for index, row in enumerate(embeddings) if not isinstance(row, ReidError)}
     now = time.time()
-    stored = {
-        index: replace(
-            crops[index], digest=hashlib.sha256(uploads[index].data).hexdigest(), added=now
-        )
+    coming = [
+        replace(crops[index], digest=hashlib.sha256(uploads[index].data).hexdigest(), added=now)
         for index in usable
-    }
-    known = _known_ids(gallery, stored.values())
+    ]
+    before = stored_crops(opened.gallery, {crop.crop_id for crop in coming})
     if usable:
-        pictures = [uploads[index].data for index in usable]
-        gallery.upsert(list(stored.values()), np.stack(list(usable.values())), pictures)
+        rows = np.stack(list(usable.values()))
+        coming = _identified(opened, coming, rows, before)
+        opened.gallery.upsert(coming, rows, [uploads[index].data for index in usable])
+    stored = dict(zip(usable, coming, strict=True))
+    known = set(before)
     outcomes: list[Enrolment] = []
     for index, entry in enumerate(embeddings):
         if isinstance(entry, ReidError):
@@ -111,6 +111,12 @@ def _upsert(
     return outcomes
 
 
-def _known_ids(gallery: Gallery, crops: Iterable[Crop]) -> set[str]:
-    ids = frozenset(crop.crop_id for crop in crops)
-    return {crop.crop_id for crop in gallery.page(Filter(crop_ids=ids), max(len(ids), 1)).crops}
+def _identified(
+    opened: OpenGallery, crops: Sequence[Crop], rows: Embedding, before: Mapping[str, Crop]
+) -> list[Crop]:
+    """The crops with what is known of their pictures, and with the groups they join."""
+    kept = keep_findings(crops, before)
+    calibration = opened.model.manifest.calibration
+    if not opened.gallery.options.join or calibration is None:
+        return kept
+    return join_groups(opened.gallery, kept, rows, calibration.threshold)

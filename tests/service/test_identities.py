@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.gallery.base import Crop, Filter
+from service.gallery.base import Crop, Filter, GalleryOptions
 from service.identities.corrections import Corrections
 from service.identities.reading import crops_of
+from service.testing import solid
 
 PEOPLE, CROPS = 8, 12
 
@@ -336,3 +337,68 @@ def test_a_gallery_that_is_not_there(service, path):
 def test_a_broken_cursor_is_refused(service):
     answer = service.http.get("/galleries/default/identities", params={"cursor": "made-up"})
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")
+
+
+STRANGER = solid((230, 30, 230), kind="PNG")
+
+
+def joining(service: Any, name: str, *, join: bool = True) -> str:
+    """A gallery with one red and one green person, grouped by a clustering."""
+    service.create(name)
+    gallery = service.parts.store.open(name)
+    for identity, colour in {"person-0001": RED, "person-0002": GREEN}.items():
+        assert service.put(name, identity, solid(colour, kind="PNG")).status_code == 201
+        gallery.relabel({identity: identity}, "cluster")
+    gallery.configure(GalleryOptions(join=join))
+    return name
+
+
+RED, GREEN = (200, 20, 20), (20, 200, 20)
+
+
+def test_a_new_crop_joins_the_nearest_group_where_the_gallery_says_so(service):
+    gallery = joining(service, "joining")
+    reddish = solid((200, 20, 60), kind="PNG")
+    crop = service.put(gallery, "new", reddish).json()
+    assert (crop["identity"], crop["origin"]) == ("person-0001", "cluster")
+    assert service.put(gallery, "stranger", STRANGER).json()["identity"] is None
+    named = service.put(gallery, "named", reddish, identity="anna").json()
+    assert (named["identity"], named["origin"]) == ("anna", "given")
+    apart = joining(service, "not-joining", join=False)
+    assert service.put(apart, "new", reddish).json()["identity"] is None
+
+
+def test_a_crop_does_not_vouch_for_itself(service):
+    gallery = joining(service, "vouching")
+    service.put(gallery, "me", STRANGER, identity="me")
+    other = solid((228, 30, 228), kind="PNG")
+    assert service.put(gallery, "me", other).json()["identity"] is None
+
+
+def test_each_crop_of_a_batch_joins_its_own_group(service):
+    gallery = joining(service, "batch-joining")
+    entries = [{"crop_id": "a"}, {"crop_id": "b"}, {"crop_id": "c", "identity": "carl"}]
+    pictures = [solid(colour, kind="PNG") for colour in ((20, 200, 50), (210, 20, 20), (9, 9, 9))]
+    assert service.add(gallery, entries, *pictures).status_code == 200
+    who = names(service, gallery)
+    assert (who["a"], who["b"], who["c"]) == ("person-0002", "person-0001", "carl")
+
+
+def test_a_correction_survives_the_same_picture_but_not_another_one(service):
+    gallery = service.create("sent-again")
+    picture = solid((10, 20, 30), kind="PNG")
+    service.put(gallery, "a", picture, identity="ben")
+    act(service, gallery, "label", crop_ids=["a"], identity="anna")
+    again = service.put(gallery, "a", picture, identity="ben").json()
+    assert (again["identity"], again["origin"]) == ("anna", "hand")
+    other = service.put(gallery, "a", STRANGER, identity="ben").json()
+    assert (other["identity"], other["origin"]) == ("ben", "given")
+
+
+def test_a_group_survives_the_same_picture_unless_it_comes_with_an_identity(service):
+    gallery = joining(service, "group-again", join=False)
+    red = solid(RED, kind="PNG")
+    again = service.put(gallery, "person-0001", red, camera="c7").json()
+    assert (again["identity"], again["origin"], again["camera"]) == ("person-0001", "cluster", "c7")
+    named = service.put(gallery, "person-0001", red, identity="anna").json()
+    assert (named["identity"], named["origin"]) == ("anna", "given")
