@@ -22,6 +22,7 @@ from service.routes import (
     docs,
     embed,
     galleries,
+    identities,
     imports,
     jobs,
     keys,
@@ -70,7 +71,7 @@ def create_app(
     )
     app.state.parts = parts
     app.state.gate = Gate(settings.data, settings.requests_per_minute, settings.audit_days)
-    for module in (search, embed, galleries, crops, imports, jobs, keys, audit, ops):
+    for module in (search, embed, galleries, crops, identities, imports, jobs, keys, audit, ops):
         app.include_router(module.router)
     docs.install(app)
     page.install(app)
