@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
@@ -30,6 +31,16 @@ from service.gallery.nearest import Gpu, resolve_device
 _log = logging.getLogger(__name__)
 _UNFINISHED = "."  # no gallery's name starts so: a folder half made or half removed
 _PROBE_BYTES = 64 * 1024
+# A gallery that could not be read is tried again after this, or this many times what it took.
+_PAUSE_SECONDS, _PAUSE_SHARE = 3.0, 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """Why a gallery is not served, and until when (monotonic seconds) that is taken for granted."""
+
+    reason: str
+    until: float
 
 
 class LocalGalleryStore:
@@ -51,7 +62,7 @@ class LocalGalleryStore:
         self._root = root
         self._folder = root / "galleries"
         self._galleries: dict[str, LocalGallery] = {}
-        self._unusable: dict[str, str] = {}
+        self._unusable: dict[str, _Failure] = {}
         self._lock = threading.Lock()  # creating and deleting galleries, one at a time
         with _disk_errors(root):
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -91,7 +102,7 @@ class LocalGalleryStore:
 
     def open(self, name: str) -> LocalGallery:
         """An existing gallery. Raises NotFound; Unavailable if its file could not be read."""
-        gallery = self._galleries.get(name)
+        gallery = self._galleries.get(name) or self._try_again(name)
         if gallery is None:
             raise self._absent(name)
         return gallery
@@ -177,16 +188,30 @@ class LocalGalleryStore:
                 self._load_gallery(entry)
 
     def _load_gallery(self, folder: Path) -> None:
+        start, before = time.monotonic(), self._unusable.get(folder.name)
         try:
             self._galleries[folder.name] = LocalGallery(folder, self._gpu)
+            self._unusable.pop(folder.name, None)
         except ReidError as error:
             # The other galleries are sound; this one answers with the reason.
-            _log.error("gallery %r is not served: %s", folder.name, error)
-            self._unusable[folder.name] = str(error)
+            if before is None or before.reason != str(error):
+                _log.error("gallery %r is not served: %s", folder.name, error)
+            pause = max(_PAUSE_SECONDS, _PAUSE_SHARE * (time.monotonic() - start))
+            self._unusable[folder.name] = _Failure(str(error), time.monotonic() + pause)
+
+    def _try_again(self, name: str) -> LocalGallery | None:
+        """Load a gallery that could not be read before; its disk may have room again."""
+        failure = self._unusable.get(name)
+        if failure is None or time.monotonic() < failure.until:
+            return None
+        with self._changing():
+            if self._unusable.get(name) is failure:  # nobody else has tried meanwhile
+                self._load_gallery(self._folder / name)
+            return self._galleries.get(name)
 
     def _absent(self, name: str) -> ReidError:
-        if name in self._unusable:
-            return Unavailable(f"gallery {name!r} is not served: {self._unusable[name]}")
+        if failure := self._unusable.get(name):
+            return Unavailable(f"gallery {name!r} is not served: {failure.reason}")
         return NotFound(f"gallery {name[:80]!r} does not exist")
 
     def _write_empty(self, name: str, header: Header) -> None:

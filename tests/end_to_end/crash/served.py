@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -68,8 +69,12 @@ class Served:
 
     def kill(self) -> None:
         """SIGKILL, wherever the process stands."""
+        self.end(signal.SIGKILL)
+
+    def end(self, sign: signal.Signals) -> None:
+        """Send a signal and wait for the end."""
         if self._process is not None:
-            self._process.kill()
+            self._process.send_signal(sign)
             self._process.wait()
 
     def last_words(self) -> str:
