@@ -67,6 +67,11 @@ class SearchForm(Body):
     combine: bool = Field(
         default=False, description="all images and crops show one person and make one query"
     )
+    standardise: bool | None = Field(
+        default=None,
+        description="rank by embeddings from which each camera's own mean and spread were taken; "
+        "absent: where a camera of the gallery has crops enough",
+    )
 
     @model_validator(mode="after")
     def _there_is_something_to_search_for(self) -> Self:

@@ -8,14 +8,22 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from service.errors import NotFound, Unavailable
-from service.gallery.base import Crop, Filter, Gallery, Hit
+from service.errors import NotFound, Unavailable, Unsupported
+from service.gallery.base import (
+    Crop,
+    Filter,
+    Gallery,
+    Hit,
+    StandardisedHits,
+    StandardisedQuery,
+)
 from service.identities.scoring import IdentityScore, Tally, identity_score, settled, tally
-from service.kreciprocal import rerank
+from service.kreciprocal import Float32s, rerank
 from service.shots import Query
 
 GROUPED_CANDIDATES = 10_000
 """Grouping by identity looks at no more than this many crops of the gallery."""
+_ALL = 1 << 30  # hits: a query gives as many as there are
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +35,14 @@ class Ranking:
         least: least cosine of a match.
         rerank_top: re-rank this many of the nearest crops; 0 does not.
         identity_score: group by identity and rank by this score; None does not group.
+        standardise: rank by standardised embeddings; None where the gallery can.
     """
 
     top_k: int
     least: float
     rerank_top: int
     identity_score: IdentityScore | None
+    standardise: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +68,36 @@ class Found:
 
     Attributes:
         hits: the nearest crops, best first; none of those the query is made of.
+        nearest: the best cosine there was, None where no crop took part.
         tallies: scores of the identities among them, where all of their crops count.
+        head: the crops that are re-ranked, where embeddings are standardised.
     """
 
     hits: tuple[Hit, ...]
+    nearest: float | None
     tallies: dict[str, Tally]
+    head: Head | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Head:
+    """Crops that are re-ranked by standardised embeddings.
+
+    Attributes:
+        hits: N crops, whether or not they reach the line: near crops of others tell who is near.
+        query: (D,) float32, standardised.
+        rows: (N, D) float32, standardised; row i belongs to hit i.
+    """
+
+    hits: tuple[Hit, ...]
+    query: Float32s
+    rows: Float32s
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    hits: tuple[Hit, ...]
+    nearest: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,23 +121,22 @@ def find(
     Returns:
         What each found.
     """
-    rows = np.stack([query.embedding for query in queries])
     own = max(len(query.crop_ids) for query in queries)
     depth = max(ranking.top_k, ranking.rerank_top)
     while True:
-        answers = gallery.query(rows, depth + own, where)
+        answers = _nearest(gallery, queries, where, ranking, depth + own)
         # One person's crops may fill the first ranks, so look deeper until top_k people are found.
-        complete = [len(hits) < depth + own for hits in answers]
+        complete = [len(answer.hits) < depth + own for answer in answers]
         found = [
-            _found(gallery, query, hits, where, ranking)
-            for query, hits in zip(queries, answers, strict=True)
+            _found(gallery, query, answer, where, ranking)
+            for query, answer in zip(queries, answers, strict=True)
         ]
         if (
             ranking.identity_score is None
             or depth >= GROUPED_CANDIDATES
             or all(done or _enough(one, ranking) for done, one in zip(complete, found, strict=True))
         ):
-            return found
+            return _with_heads(gallery, queries, found, where, ranking)
         depth = min(4 * depth, GROUPED_CANDIDATES)
 
 
@@ -121,17 +155,14 @@ def rank(gallery: Gallery, query: Query, found: Found, ranking: Ranking) -> list
     Raises:
         Unavailable: crops vanished meanwhile.
     """
-    head = found.hits[: ranking.rerank_top]
-    tail = [Candidate(hit) for hit in found.hits[ranking.rerank_top :]]
-    if not head:
-        return tail
-    try:
-        rows = gallery.embeddings([hit.crop.crop_id for hit in head])
-    except NotFound as error:
-        raise Unavailable("crops were deleted while they were being re-ranked") from error
-    distances = rerank(query.embedding[None], rows)[0]
+    if not ranking.rerank_top or not found.hits:
+        return [Candidate(hit) for hit in found.hits]
+    head = found.head or _plain_head(gallery, query, found.hits[: ranking.rerank_top])
+    distances = rerank(head.query[None], head.rows)[0]
     order = np.argsort(distances, kind="stable")
-    return [Candidate(head[index], float(distances[index])) for index in order] + tail
+    reranked = {hit.crop.crop_id for hit in head.hits}
+    tail = [Candidate(hit) for hit in found.hits if hit.crop.crop_id not in reranked]
+    return [Candidate(head.hits[index], float(distances[index])) for index in order] + tail
 
 
 def group(candidates: Sequence[Candidate], found: Found, rule: IdentityScore) -> list[Candidate]:
@@ -152,28 +183,110 @@ def group(candidates: Sequence[Candidate], found: Found, rule: IdentityScore) ->
     for candidate in candidates:
         members.setdefault(_group_key(candidate.hit.crop), []).append(candidate)
     groups = [_of_identity(own, found.tallies, rule) for own in members.values()]
-    groups.sort(key=lambda one: (one.distance, -one.tally.score))
+    groups.sort(key=lambda one: (one.distance, -one.tally.ranked_by))
     return [
         replace(one.first, identity_score=one.tally.score, group_size=one.tally.crops)
         for one in groups
     ]
 
 
+def _nearest(
+    gallery: Gallery, queries: Sequence[Query], where: Filter, ranking: Ranking, top_k: int
+) -> list[_Answer]:
+    """The best hits; by standardised embeddings only those that reach the line."""
+    asked = StandardisedQuery(top_k, where, max(ranking.least, -1.0))
+    standardised = _standardised(gallery, queries, asked, ranking)
+    if standardised is not None:
+        return [_Answer(answer.hits, answer.nearest) for answer in standardised]
+    answers = gallery.query(_rows(queries), top_k, where)
+    return [_Answer(tuple(hits), hits[0].score if hits else None) for hits in answers]
+
+
+def _standardised(
+    gallery: Gallery, queries: Sequence[Query], asked: StandardisedQuery, ranking: Ranking
+) -> list[StandardisedHits] | None:
+    if ranking.standardise is False:
+        return None
+    cameras = [query.camera for query in queries]
+    try:
+        return gallery.query_standardised(_rows(queries), cameras, asked)
+    except Unsupported:
+        if ranking.standardise:
+            raise
+        return None
+
+
+def _with_heads(
+    gallery: Gallery,
+    queries: Sequence[Query],
+    found: list[Found],
+    where: Filter,
+    ranking: Ranking,
+) -> list[Found]:
+    if not ranking.rerank_top:
+        return found
+    count = ranking.rerank_top + max(len(query.crop_ids) for query in queries)
+    asked = StandardisedQuery(count, where, rows=count)
+    answers = _standardised(gallery, queries, asked, ranking)
+    if answers is None:
+        return found
+    heads = [
+        _head(query, answer, ranking.rerank_top)
+        for query, answer in zip(queries, answers, strict=True)
+    ]
+    return [replace(one, head=head) for one, head in zip(found, heads, strict=True)]
+
+
+def _head(query: Query, answer: StandardisedHits, count: int) -> Head:
+    kept = [
+        place for place, hit in enumerate(answer.hits) if hit.crop.crop_id not in query.crop_ids
+    ][:count]
+    return Head(tuple(answer.hits[place] for place in kept), answer.query, answer.rows[kept])
+
+
+def _plain_head(gallery: Gallery, query: Query, hits: tuple[Hit, ...]) -> Head:
+    try:
+        rows = gallery.embeddings([hit.crop.crop_id for hit in hits])
+    except NotFound as error:
+        raise Unavailable("crops were deleted while they were being re-ranked") from error
+    return Head(hits, query.embedding, rows)
+
+
 def _found(
-    gallery: Gallery, query: Query, hits: Sequence[Hit], where: Filter, ranking: Ranking
+    gallery: Gallery, query: Query, answer: _Answer, where: Filter, ranking: Ranking
 ) -> Found:
     own = query.crop_ids
-    others = tuple(hit for hit in hits if hit.crop.crop_id not in own)
+    others = tuple(hit for hit in answer.hits if hit.crop.crop_id not in own)
+    nearest = answer.nearest
+    if own:
+        nearest = _nearest_other(gallery, query, where, others)
     rule = ranking.identity_score
     if rule is None or rule == "best":
-        return Found(others, {})
+        return Found(others, nearest, {})
     identities = {
         hit.crop.identity
         for hit in others
         if hit.crop.identity is not None and hit.score >= ranking.least
     }
-    row = query.embedding
-    return Found(others, tally(gallery, row, identities, where, rule, left_out=own))
+    if not identities:
+        return Found(others, nearest, {})
+    theirs = replace(where, identities=frozenset(identities))
+    (crops,) = _nearest(gallery, [query], theirs, replace(ranking, least=-1.0), _ALL)
+    return Found(others, nearest, tally(crops.hits, rule, left_out=own))
+
+
+def _nearest_other(
+    gallery: Gallery, query: Query, where: Filter, found: tuple[Hit, ...]
+) -> float | None:
+    """The best cosine of a crop the query is not made of."""
+    if found and found[0].standardised is None:
+        return found[0].score
+    (hits,) = gallery.query(query.embedding[None], len(query.crop_ids) + 1, where)
+    return next((hit.score for hit in hits if hit.crop.crop_id not in query.crop_ids), None)
+
+
+def _rows(queries: Sequence[Query]) -> Float32s:
+    return np.stack([query.embedding for query in queries])
 
 
 def _enough(found: Found, ranking: Ranking) -> bool:
@@ -193,7 +306,7 @@ def _of_identity(
     first = own[0]
     known = tallies.get(first.hit.crop.identity or "")
     if known is None:
-        known = Tally(identity_score((one.hit.score for one in own), rule), len(own))
+        known = Tally.of([one.hit for one in own], rule)
     near = [-one.rerank_distance for one in own if one.rerank_distance is not None]
     distance = -identity_score(near, rule) if near else math.inf
     return _Group(first, distance, known)

@@ -85,6 +85,11 @@ class MatchRecord(CropRecord):
         description="that both show the same identity; null where the model is not calibrated",
         examples=[0.97],
     )
+    standardised_score: float | None = Field(
+        description="cosine of the embeddings standardised by their cameras, which ranks the "
+        "match; null where the search was not standardised",
+        examples=[0.41],
+    )
     rerank_distance: float | None = Field(
         description="k-reciprocal distance, smaller is closer; null unless re-ranked",
         examples=[0.21],

@@ -37,6 +37,7 @@ class SearchOptions:
         rerank_top: re-rank this many of the nearest crops by k-reciprocal neighbours; 0 does not.
         identity_score: one match an identity, ranked by this score; None: one match a crop.
         combine: all pictures show one person and make one query.
+        standardise: rank by embeddings standardised by their camera; None where the gallery can.
     """
 
     gallery: str
@@ -49,6 +50,7 @@ class SearchOptions:
     rerank_top: int = 0
     identity_score: IdentityScore | None = None
     combine: bool = False
+    standardise: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class Match:
         crop: what the gallery knows of it.
         score: cosine with the query, -1..1.
         probability: that both show the same identity, where the model is calibrated.
+        standardised_score: cosine of the standardised embeddings, where it ranked the match.
         rerank_distance: k-reciprocal distance, smaller is closer, where re-ranking was asked for
             and the crop was among the candidates.
         identity_score: the score of its identity, where grouping was asked for.
@@ -71,6 +74,7 @@ class Match:
     crop: Crop
     score: float
     probability: float | None
+    standardised_score: float | None
     rerank_distance: float | None
     identity_score: float | None
     group_size: int | None
@@ -167,13 +171,20 @@ class Searcher:
             ModelMismatch: the service does not have the gallery's model.
             InvalidInput: no picture is usable, or the combined ones cancel out.
             Unavailable: the queue is full, or crops vanished while they were being re-ranked.
+            Unsupported: standardising was asked for, and what stores the gallery cannot.
         """
         opened = await asyncio.to_thread(self._shelf.open, self._store, options.gallery)
         line = _Line.of(options, opened.model.manifest.calibration)
         asked = await _ask(opened, uploads, options, stopwatch)
         shots = require_one_shot(asked)
         queries = [combined(shots)] if options.combine else one_each(shots)
-        ranking = Ranking(options.top_k, line.least, options.rerank_top, options.identity_score)
+        ranking = Ranking(
+            options.top_k,
+            line.least,
+            options.rerank_top,
+            options.identity_score,
+            options.standardise,
+        )
         with stopwatch.stage("query"):
             found = await asyncio.to_thread(_find, opened.gallery, queries, options, ranking)
         if options.rerank_top:
@@ -254,7 +265,6 @@ def _where(query: Query, options: SearchOptions) -> Filter:
 def _result(
     query: Query, found: Found, candidates: Sequence[Candidate], options: SearchOptions, line: _Line
 ) -> SearchResult:
-    nearest = max((hit.score for hit in found.hits), default=None)
     matching = [candidate for candidate in candidates if candidate.hit.score >= line.least]
     if options.identity_score is not None:
         matching = group(matching, found, options.identity_score)
@@ -267,8 +277,8 @@ def _result(
         crop_ids=tuple(shot.crop_id for shot in query.shots if shot.crop_id is not None),
         status="matched" if matches else "unknown",
         matches=matches,
-        nearest=nearest,
-        nearest_probability=None if nearest is None else line.probability(nearest),
+        nearest=found.nearest,
+        nearest_probability=None if found.nearest is None else line.probability(found.nearest),
     )
 
 
@@ -279,6 +289,7 @@ def _match(rank: int, candidate: Candidate, line: _Line) -> Match:
         crop=candidate.hit.crop,
         score=score,
         probability=line.probability(score),
+        standardised_score=candidate.hit.standardised,
         rerank_distance=candidate.rerank_distance,
         identity_score=candidate.identity_score,
         group_size=candidate.group_size,

@@ -139,6 +139,11 @@ class Hit:
     score: float
     standardised: float | None = None
 
+    @property
+    def ranked_by(self) -> float:
+        """The score that put it where it stands."""
+        return self.score if self.standardised is None else self.standardised
+
 
 @dataclass(frozen=True, slots=True)
 class StandardisedQuery:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
-from service.gallery.base import Filter, Gallery, Hit
-from service.intake import Embedding
+from service.gallery.base import Hit
 
 IdentityScore = Literal["best", "mean", "top3"]
-
-_ALL = 1 << 30  # hits: a query gives as many as there are
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +19,27 @@ class Tally:
 
     Attributes:
         score: what its crops' cosines make, -1..1.
+        ranked_by: what ranks it: the same of standardised cosines where it was found by those.
         crops: how many of its crops took part.
     """
 
     score: float
+    ranked_by: float
     crops: int
+
+    @classmethod
+    def of(cls, hits: Sequence[Hit], rule: IdentityScore) -> Tally:
+        """The tally of one identity.
+
+        Args:
+            hits: crops of it, at least one.
+            rule: how cosines become one score.
+
+        Returns:
+            The tally.
+        """
+        score = identity_score((hit.score for hit in hits), rule)
+        return cls(score, identity_score((hit.ranked_by for hit in hits), rule), len(hits))
 
 
 def identity_score(scores: Iterable[float], rule: IdentityScore) -> float:
@@ -52,36 +65,23 @@ def identity_score(scores: Iterable[float], rule: IdentityScore) -> float:
 
 
 def tally(
-    gallery: Gallery,
-    row: Embedding,
-    identities: Collection[str],
-    where: Filter,
-    rule: IdentityScore,
-    *,
-    left_out: Collection[str] = (),
+    hits: Iterable[Hit], rule: IdentityScore, *, left_out: Collection[str] = ()
 ) -> dict[str, Tally]:
-    """Score identities by all of their crops that pass the filter, however far away.
+    """Score identities by all of their crops, however far away.
 
     Args:
-        gallery: which holds them.
-        row: (D,) float32, of unit length: the query.
-        identities: which to score; those that pass the filter.
-        where: which crops take part.
+        hits: every crop of the identities that passes the filter.
         rule: how cosines become one score.
         left_out: crops that take no part: those the query is made of.
 
     Returns:
         The tally of every identity that has a crop.
     """
-    if not identities:
-        return {}
-    theirs = replace(where, identities=frozenset(identities))
-    (hits,) = gallery.query(row[None], _ALL, theirs)
-    scores: dict[str, list[float]] = defaultdict(list)
+    crops: dict[str, list[Hit]] = defaultdict(list)
     for hit in hits:
         if hit.crop.identity is not None and hit.crop.crop_id not in left_out:
-            scores[hit.crop.identity].append(hit.score)
-    return {name: Tally(identity_score(own, rule), len(own)) for name, own in scores.items()}
+            crops[hit.crop.identity].append(hit)
+    return {name: Tally.of(own, rule) for name, own in crops.items()}
 
 
 def settled(hits: Sequence[Hit], tallies: dict[str, Tally], wanted: int) -> bool:
@@ -98,6 +98,6 @@ def settled(hits: Sequence[Hit], tallies: dict[str, Tally], wanted: int) -> bool
     Returns:
         Whether the best ``wanted`` of these are the best there are.
     """
-    alone = {hit.crop.crop_id: hit.score for hit in hits if hit.crop.identity is None}
-    scores = sorted([*alone.values(), *(own.score for own in tallies.values())], reverse=True)
-    return len(scores) >= wanted and scores[wanted - 1] > hits[-1].score
+    alone = {hit.crop.crop_id: hit.ranked_by for hit in hits if hit.crop.identity is None}
+    scores = sorted([*alone.values(), *(own.ranked_by for own in tallies.values())], reverse=True)
+    return len(scores) >= wanted and scores[wanted - 1] > hits[-1].ranked_by

@@ -13,6 +13,7 @@ from service.errors import (
     Overloaded,
     TooLarge,
     Unavailable,
+    Unsupported,
 )
 from service.forms import SearchForm
 from service.routes.dependencies import (
@@ -39,7 +40,14 @@ from service.upload import Upload
 router = APIRouter(tags=["search"])
 
 _ERRORS = responses(
-    InvalidImage, ImageTooLarge, TooLarge, NotFound, ModelMismatch, Overloaded, Unavailable
+    InvalidImage,
+    ImageTooLarge,
+    TooLarge,
+    NotFound,
+    ModelMismatch,
+    Unsupported,
+    Overloaded,
+    Unavailable,
 )
 
 
@@ -88,6 +96,7 @@ def _options(form: SearchForm, default_top_k: int) -> SearchOptions:
         rerank_top=form.rerank_top if form.rerank else 0,
         identity_score=form.identity_score if form.group_by == "identity" else None,
         combine=form.combine,
+        standardise=form.standardise,
     )
 
 
@@ -111,6 +120,7 @@ def _match(match: Match) -> MatchRecord:
         rank=match.rank,
         score=match.score,
         probability=match.probability,
+        standardised_score=match.standardised_score,
         rerank_distance=match.rerank_distance,
         identity_score=match.identity_score,
         group_size=match.group_size,
