@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from io import BytesIO
@@ -14,9 +14,9 @@ from PIL import Image
 
 from service.crop_names import LeftOut
 from service.errors import ReidError, Unavailable
-from service.gallery.base import Crop, Filter, Gallery, GalleryStore
+from service.gallery.base import Crop, Gallery, GalleryStore
+from service.identities.joining import keep_findings, stored_crops
 from service.imports.items import Items, Picture, Ready, refused
-from service.imports.known import as_stored
 from service.jobs.context import JobContext
 from service.upload import Upload
 
@@ -98,29 +98,37 @@ def _usable(
 def _store(context: JobContext, store: GalleryStore, batch: Sequence[Picture | Ready]) -> None:
     context.raise_if_cancelled()
     gallery = store.open(context.gallery)
-    ids = frozenset(item.crop.crop_id for item in batch)
-    known = {crop.crop_id: crop for crop in gallery.page(Filter(crop_ids=ids), len(ids)).crops}
-    _store_ready(context, gallery, [item for item in batch if isinstance(item, Ready)], known)
-    _store_pictures(context, [item for item in batch if isinstance(item, Picture)], known)
+    known = stored_crops(gallery, {item.crop.crop_id for item in batch})
+    new = _changed(context, batch, known)
+    _store_ready(context, gallery, [item for item in new if isinstance(item, Ready)], known)
+    _store_pictures(context, [item for item in new if isinstance(item, Picture)])
 
 
-def _store_pictures(
-    context: JobContext, pictures: Sequence[Picture], known: dict[str, Crop]
-) -> None:
-    new: list[Picture] = []
-    for picture in pictures:
-        digest = hashlib.sha256(picture.data).hexdigest()
-        before = known.get(picture.crop.crop_id)
-        crop = as_stored(replace(picture.crop, digest=digest), before)
-        if crop == before:
+def _changed(
+    context: JobContext, batch: Sequence[Picture | Ready], known: Mapping[str, Crop]
+) -> list[Picture | Ready]:
+    """What the gallery does not hold yet; the rest is counted."""
+    coming = [replace(item.crop, digest=_digest(item)) for item in batch]
+    new: list[Picture | Ready] = []
+    for item, crop in zip(batch, keep_findings(coming, known), strict=True):
+        if crop == known.get(crop.crop_id):
             context.count("unchanged")
         else:
-            new.append(replace(picture, crop=crop))
+            new.append(replace(item, crop=crop))
+    return new
+
+
+def _digest(item: Picture | Ready) -> str:
+    data = item.data if isinstance(item, Picture) else item.embedding.astype("<f4").tobytes()
+    return hashlib.sha256(data).hexdigest()
+
+
+def _store_pictures(context: JobContext, pictures: Sequence[Picture]) -> None:
     try:
-        _enrol(context, new)
+        _enrol(context, pictures)
     except Unavailable:
         context.raise_if_cancelled()
-        _enrol(context, _without_poison(context, new))
+        _enrol(context, _without_poison(context, pictures))
 
 
 def _enrol(context: JobContext, pictures: Sequence[Picture]) -> None:
@@ -160,25 +168,10 @@ def _blank() -> bytes:
 
 
 def _store_ready(
-    context: JobContext, gallery: Gallery, ready: Sequence[Ready], known: dict[str, Crop]
+    context: JobContext, gallery: Gallery, ready: Sequence[Ready], known: Mapping[str, Crop]
 ) -> None:
-    new: list[Ready] = []
+    if ready:
+        rows = np.stack([item.embedding for item in ready])
+        gallery.upsert([item.crop for item in ready], rows)
     for item in ready:
-        before = known.get(item.crop.crop_id)
-        crop = as_stored(item.crop, before)
-        if crop == before and _same_embedding(gallery, item):
-            context.count("unchanged")
-        else:
-            new.append(replace(item, crop=crop))
-    if new:
-        gallery.upsert([item.crop for item in new], np.stack([item.embedding for item in new]))
-    for item in new:
         context.count("replaced" if item.crop.crop_id in known else "created")
-
-
-def _same_embedding(gallery: Gallery, item: Ready) -> bool:
-    try:
-        (stored,) = gallery.embeddings([item.crop.crop_id])
-    except ReidError:  # it was deleted a moment ago
-        return False
-    return bool(np.allclose(stored, item.embedding, atol=1e-6))

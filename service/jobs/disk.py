@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from service.errors import StorageFull, Unavailable
+from service.errors import disk_error
 
 
 @contextmanager
@@ -25,9 +24,7 @@ def disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise StorageFull(f"{path}: {error.strerror}") from error
-        raise Unavailable(f"{path}: {error.strerror}") from error
+        raise disk_error(str(path), error) from error
 
 
 def sync_folder(folder: Path) -> None:

@@ -235,7 +235,7 @@ def test_a_disk_that_refuses_leaves_the_service_running(open_board, tmp_path):
 
 
 def test_jobs_over_http(service):
-    assert service.http.get("/jobs").json() == {"jobs": []}
+    assert service.http.get("/jobs", params={"gallery": "x"}).json() == {"jobs": []}
     assert service.http.get("/jobs", params={"state": "lost"}).status_code == 422
     for method, path in (
         ("GET", "/jobs/x"),
