@@ -36,20 +36,19 @@ function mount() {
 }
 
 async function enter() {
-  reset();
   await identify();
+  reset();
   if (needsKey()) return;
   await refresh();
-  route(false);
 }
 
 function changed() {
   if (!document.getElementById("view-gallery").hidden) load();
 }
 
-/** Shows the view the address names; `#gallery?identity=0002` limits the gallery. */
+/** Shows the view the address names; what follows a ? is the view's business. */
 function route(moved) {
-  const [name, query] = location.hash.slice(1).split("?");
+  const [name] = location.hash.slice(1).split("?");
   if (moved && !(name in VIEWS)) return; // the skip link
   const view = name in VIEWS ? name : "search";
   for (const one of Object.keys(VIEWS)) document.getElementById(`view-${one}`).hidden = one !== view;
@@ -58,7 +57,7 @@ function route(moved) {
     else link.removeAttribute("aria-current");
   }
   document.title = `${VIEWS[view]} · HHCL-ReID`;
-  if (view === "gallery" && current()) openBrowse(new URLSearchParams(query).get("identity"));
+  if (view === "gallery" && current()) openBrowse();
   if (view === "add") guarded(refreshJobs)();
   if (moved) {
     document.getElementById("main").focus({ preventScroll: true });

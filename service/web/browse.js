@@ -9,6 +9,7 @@ import { count, duration, size, time } from "./format.js";
 import { changeGallery, newGallery } from "./gallery_form.js";
 import { current, galleries } from "./galleries.js";
 import { guarded } from "./notices.js";
+import { groupCrops, listPeople } from "./people.js";
 import { may, session } from "./session.js";
 
 const PAGE = 48;
@@ -17,27 +18,37 @@ const view = document.getElementById("view-gallery");
 let searchWith = null;
 let filters = null;
 let shown = null; // the gallery the filters belong to
+let people = false;
 
 /** Builds the view. */
 export function mountBrowse(onSearch) {
   searchWith = onSearch;
-  galleries.addEventListener("change", () => { drawAbout(); if (!view.hidden) openBrowse(); });
+  galleries.addEventListener("change", () => { drawAbout(); if (!view.hidden && shown !== current()?.name) openBrowse(); });
   session.addEventListener("change", drawAbout);
   drawAbout();
 }
 
-/** Shows the gallery in use; `identity` limits it to one person. */
-export function openBrowse(identity = null) {
+/** Shows what the address asks for: the gallery's people, its crops, or those of one identity. */
+export function openBrowse() {
   if (!current()) return place.replaceChildren(h("p", { class: "empty" }, "There is no gallery to show."));
+  const query = new URLSearchParams(location.hash.split("?")[1]);
+  const identity = query.get("identity");
+  people = query.get("show") === "people";
   if (shown !== current().name || identity !== null) build(identity ?? "");
+  for (const link of place.querySelectorAll(".tabs a")) {
+    if (link.hash.includes("people") === people) link.setAttribute("aria-current", "true");
+    else link.removeAttribute("aria-current");
+  }
+  filters.element.hidden = people;
   return load();
 }
 
 /** Reads the first page again. */
 export const load = guarded(async () => {
+  if (people) return listPeople(filters.list);
   const grid = h("ul", { class: "crops", "aria-label": "Crops" });
-  filters.list.replaceChildren(grid);
-  await more(grid, null);
+  filters.list.replaceChildren(h("h2", { class: "unseen" }, "Crops"), grid);
+  return more(grid, null);
 });
 
 function build(identity) {
@@ -54,8 +65,10 @@ function build(identity) {
     when.element,
     h("div", { class: "row" }, h("button", { type: "submit", class: "primary small" }, "Show"), button("Reset", () => { build(""); load(); }, "quiet small")),
   );
-  filters = { name, where, when, list };
-  place.replaceChildren(h("details", { class: "more", open: identity !== "" }, h("summary", {}, "Filter"), form), list);
+  const element = h("details", { class: "more", open: identity !== "" }, h("summary", {}, "Filter"), form);
+  const tabs = h("nav", { class: "tabs", "aria-label": "What to show" }, h("a", { href: "#gallery" }, "Crops"), h("a", { href: "#gallery?show=people" }, "People"));
+  filters = { name, where, when, list, element };
+  place.replaceChildren(tabs, element, list);
 }
 
 async function more(grid, cursor) {
@@ -81,6 +94,7 @@ function drawAbout() {
     ...[
       may("admin") && button("New gallery…", newGallery, "small"),
       gallery && may("admin") && "store_crops" in gallery && button("Choices…", () => changeGallery(current()), "small"),
+      gallery && may("write") && button("Group into persons…", groupCrops, "small"),
       gallery && may("write") && button("Erase…", () => eraseCrops([], () => load(), { identity: filters?.name.value }), "small danger-quiet"),
     ].filter(Boolean),
   );

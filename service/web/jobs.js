@@ -36,8 +36,9 @@ export async function refreshJobs() {
   if (current()?.name !== gallery.name) return undefined;
   draw(answer.jobs);
   const busy = answer.jobs.some(alive);
-  if (running && !busy) await refresh();
+  const ended = running && !busy;
   running = busy;
+  if (ended) await refresh(); // new counts
   if (busy && !view.hidden) timer = setTimeout(() => refreshJobs().catch(() => null), EVERY);
   return undefined;
 }

@@ -1,6 +1,6 @@
 // Stored pictures, fetched with the key when they come into sight; a drawing where there is none.
 
-import { at, call } from "./api.js";
+import { at, call, patiently } from "./api.js";
 import { current } from "./galleries.js";
 import { h, s } from "./dom.js";
 import { session } from "./session.js";
@@ -55,7 +55,7 @@ function addressOf(gallery, cropId) {
   const name = `${gallery}/${cropId}`;
   if (!addresses.has(name)) {
     const path = at("galleries", gallery, "pictures", cropId);
-    const address = call("GET", path, { as: "blob" }).then(URL.createObjectURL);
+    const address = patiently(() => call("GET", path, { as: "blob" }), 5).then(URL.createObjectURL);
     address.catch(() => addresses.delete(name));
     addresses.set(name, address);
     if (addresses.size > KEPT) drop();

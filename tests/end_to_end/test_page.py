@@ -1,0 +1,619 @@
+"""The page at ``/`` in a real browser: searching, adding, erasing, signing in, by keyboard too.
+
+``PAGE_SCREENSHOTS=docs/images`` also writes the pictures the documents show.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+
+from service.app import create_app
+from service.onnx_embedder import OnnxEmbedder
+from service.server import bind, url_of
+from service.settings import Settings
+from service.testing import FakeEmbedder
+from training.synthetic.dataset import synthesize
+from training.synthetic.options import SyntheticOptions
+
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="playwright, which drives the browser, is not installed"
+)
+axe = pytest.importorskip(
+    "axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed"
+)
+
+ROOT = Path(__file__).parents[2]
+MODEL = ROOT / "models" / "hhcl-mobilenetv2"
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+PLACES = {"c1": "entrance", "c2": "lobby", "c3": "platform", "c4": "stairs"}
+MORNING = 1_795_249_800  # 2026-11-21 08:30 UTC
+PREFIX = "/people"
+
+
+class Proxy:
+    """What a reverse proxy does: serves an app below a prefix and nothing beside it."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            path = scope["path"] if scope["path"].startswith(f"{PREFIX}/") else f"{PREFIX}/nowhere"
+            scope = scope | {"path": path.removeprefix(PREFIX)}
+        await self._app(scope, receive, send)
+
+
+class Service:
+    """A running service and the ways tests talk to it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.http = httpx.Client(base_url=url, timeout=30)
+
+    def fill(self, gallery: str, files: list[Path]) -> str:
+        """Create a gallery that keeps its pictures."""
+        created = self.http.post("/galleries", json={"name": gallery, "store_crops": True})
+        assert created.status_code == 201, created.text
+        for start in range(0, len(files), 16):
+            part = files[start : start + 16]
+            images = [("images", (file.name, file.read_bytes())) for file in part]
+            entries = json.dumps([entry(file) for file in part])
+            answer = self.http.post(
+                f"/galleries/{gallery}/crops", files=images, data={"crops": entries}
+            )
+            assert answer.status_code == 200, answer.text
+        return gallery
+
+    def count(self, gallery: str) -> int:
+        return int(self.http.get(f"/galleries/{gallery}").json()["crops"])
+
+
+@dataclass
+class Visit:
+    """An open page and what the browser complained of on the way."""
+
+    page: Any
+    url: str
+    complaints: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+    def choose(self, *files: Path | dict[str, Any]) -> None:
+        self.page.set_input_files("#search-form input[type=file]", list(files))
+
+    def search(self, *files: Path | dict[str, Any]) -> None:
+        self.choose(*files)
+        self.page.click("#search-button")
+        self.page.wait_for_selector("#results[aria-busy=false] .answer")
+
+    def gallery(self, name: str) -> None:
+        self.page.select_option("#gallery-picker", name)
+
+    def texts(self, selector: str) -> list[str]:
+        return [text.strip() for text in self.page.locator(selector).all_inner_texts()]
+
+    def check(self, *, expected: str | None = None) -> None:
+        """Nothing went wrong, nothing was fetched from elsewhere, nothing scrolls sideways."""
+        unexpected = [one for one in self.complaints if expected is None or expected not in one]
+        assert unexpected == []
+        assert [one for one in self.requests if not one.startswith((self.url, "blob:"))] == []
+        width = self.page.viewport_size["width"]
+        assert self.page.evaluate("document.documentElement.scrollWidth") <= width
+        self.page.close()
+
+
+def entry(file: Path) -> dict[str, Any]:
+    """What is known of a drawn crop: people wander from camera to camera."""
+    found = re.match(r"(\d+)_c(\d)s1_(\d+)", file.name)
+    assert found
+    who, camera, frame = map(int, found.groups())
+    walk = who * 411 % 5400 + camera * (who % 3 + 1) % 5 * 340
+    return {
+        "crop_id": file.name,
+        "identity": f"P-{who:03d}",
+        "camera": PLACES[f"c{camera}"],
+        "timestamp": MORNING + walk + frame * 25,
+    }
+
+
+@contextmanager
+def serving(
+    data: Path, embedder: Any = None, *, below: bool = False, **settings: Any
+) -> Iterator[Service]:
+    """A service in a thread, for as long as the block runs."""
+    settings = {"max_queue_seconds": 30.0, "requests_per_minute": 6000} | settings
+    app: Any = create_app(
+        Settings(data=data, device="cpu", **settings), embedder=embedder or FakeEmbedder()
+    )
+    with bind("127.0.0.1", 0) as listener:
+        config = uvicorn.Config(Proxy(app) if below else app, log_config=None, access_log=False)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        service = Service(url_of(listener) + (PREFIX if below else ""))
+        try:
+            while not server.started:
+                assert thread.is_alive(), "the service did not start"
+                time.sleep(0.01)
+            yield service
+        finally:
+            service.http.close()
+            server.should_exit = True
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory) -> Path:
+    """Drawn people on four cameras."""
+    folder = tmp_path_factory.mktemp("drawn") / "people"
+    options = SyntheticOptions(identities=8, cameras=4, crops=2, train_share=0.1)
+    synthesize(folder, options)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def crops(people) -> list[Path]:
+    return sorted((people / "bounding_box_test").iterdir())
+
+
+@pytest.fixture(scope="module")
+def query(people) -> Path:
+    return people / "query" / "0005_c1s1_000001_00.jpg"
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        pytest.skip("no Chromium here: on Debian, apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=program, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def station(tmp_path_factory, crops) -> Iterator[Service]:
+    """A service with the shipped model, for tests that change nothing."""
+    with serving(tmp_path_factory.mktemp("station"), OnnxEmbedder(MODEL, device="cpu")) as service:
+        service.fill("station", crops)
+        yield service
+
+
+@pytest.fixture(scope="module")
+def depot(tmp_path_factory) -> Iterator[Service]:
+    """A service without weights; every test that changes something has its own gallery."""
+    with serving(tmp_path_factory.mktemp("depot")) as service:
+        yield service
+
+
+def visit(browser: Any, service: Service, view: str = "", **context: Any) -> Visit:
+    settings = {"timezone_id": "UTC", "locale": "en-GB", "viewport": {"width": 1280, "height": 900}}
+    visited = Visit(browser.new_page(**(settings | context)), service.url)
+    complaints, page = visited.complaints, visited.page
+    page.set_default_timeout(20_000)
+    page.on("console", lambda m: m.type in {"error", "warning"} and complaints.append(m.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: visited.requests.append(request.url))
+    page.goto(f"{service.url}/{view}", wait_until="networkidle")
+    return visited
+
+
+def violations(page: Any) -> list[str]:
+    """What axe-core finds wrong, each with an example."""
+    found = axe.Axe().run(page).response["violations"]
+    return [f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in found]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_search_from_a_file_to_a_found_crop_and_on(chromium, station, query, scheme, width):
+    visited = visit(
+        chromium, station, viewport={"width": width, "height": 844}, color_scheme=scheme
+    )
+    page = visited.page
+    visited.gallery("station")
+    visited.search(query)
+    assert visited.texts(".crop h3")[0] == "P-005"
+    scores = [float(text.split()[-1]) for text in page.locator(".crop .score").all_text_contents()]
+    assert len(scores) > 4
+    assert scores == sorted(scores, reverse=True)
+    assert page.locator(".crop .certainty strong").first.text_content().endswith("%")
+    assert page.locator(".timeline .mark").count() == len(scores)
+    assert page.locator(".timeline .lane").count() == len(PLACES)
+    page.wait_for_function("() => document.querySelector('.crop .picture img')?.naturalWidth > 0")
+    assert page.locator(".crop .picture img").first.get_attribute("src").startswith("blob:")
+    assert page.locator(".query-list li").count() == 1
+    assert violations(page) == []
+
+    found = page.locator(".crop").nth(1).get_attribute("data-crop")
+    page.locator(".crop .open").nth(1).click()
+    page.wait_for_function(
+        "name => document.querySelector('.asked .hint')?.textContent === name", arg=found
+    )
+    assert visited.texts(".query-list .name") == [found]
+    assert found not in [one.get_attribute("data-crop") for one in page.locator(".crop").all()]
+    visited.check()
+
+
+def test_what_is_chosen_is_what_is_searched(chromium, station, query):
+    visited = visit(chromium, station)
+    page = visited.page
+    visited.gallery("station")
+    page.get_by_role("checkbox", name="lobby").check()
+    page.get_by_text("Time and more options").click()
+    page.get_by_label("From").fill("2026-11-21T08:40:00")
+    page.get_by_label("Show the nearest, however far").check()
+    page.get_by_label("Group by identity").select_option("mean")
+    page.get_by_label("Re-rank").check()
+    page.get_by_label("Most results").fill("5")
+    page.evaluate(
+        """() => {
+            window.sent = [];
+            const append = FormData.prototype.append;
+            FormData.prototype.append = function (name, value, ...file) {
+                if (typeof value !== "object") window.sent.push([name, String(value)]);
+                return append.call(this, name, value, ...file);
+            };
+        }"""
+    )
+    visited.search(query)
+    assert dict(page.evaluate("window.sent")) == {
+        "gallery": "station",
+        "cameras": "lobby",
+        "since": "1795250400",
+        "min_score": "-1",
+        "group_by": "identity",
+        "identity_score": "mean",
+        "rerank": "true",
+        "top_k": "5",
+    }
+    names = visited.texts(".crop h3")
+    assert 0 < len(names) <= 5
+    assert len(set(names)) == len(names)
+    assert {text.split("\n")[0] for text in visited.texts(".crop .facts > p:first-of-type")} == {
+        "lobby"
+    }
+    visited.check()
+
+
+def test_nobody_found_is_explained(chromium, station, query):
+    visited = visit(chromium, station)
+    page = visited.page
+    visited.gallery("station")
+    slider = page.get_by_label("Least score of a match")
+    assert slider.input_value() == "0.39"
+    assert "own line" in page.locator("#options").inner_text()
+    slider.focus()
+    page.keyboard.press("End")
+    assert "probability" in page.locator("#options").inner_text()
+    visited.search(query)
+    assert visited.texts(".answer h2") == ["Unknown person"]
+    told = page.locator(".answer .verdict").inner_text()
+    assert told.startswith("Nobody reached the threshold of 1.00. The nearest crop scored 0.")
+    visited.check()
+
+
+def test_a_text_file_is_refused_in_words_and_leaves_other_pictures(chromium, station, query):
+    visited = visit(chromium, station)
+    page = visited.page
+    visited.gallery("station")
+    note = {"name": "note.txt", "mimeType": "text/plain", "buffer": b"no picture at all"}
+    visited.choose(note)
+    page.click("#search-button")
+    alert = page.locator("#alerts .notice")
+    alert.wait_for()
+    assert "Invalid image" in alert.inner_text()
+    alert.get_by_role("button", name="Dismiss").click()
+    assert page.locator("#alerts .notice").count() == 0
+    visited.search(query)
+    titles = visited.texts(".answer h2")
+    assert titles[0] == "This picture cannot be used"
+    assert "match" in titles[1]
+    page.get_by_role("button", name="Remove note.txt").click()
+    assert visited.texts(".query-list .name") == [query.name]
+    visited.check(expected="status of 422")
+
+
+def test_pictures_are_pasted_and_dropped(chromium, station, query):
+    visited = visit(chromium, station)
+    page = visited.page
+    give = """([bytes, kind]) => {
+        const data = new DataTransfer();
+        data.items.add(new File([new Uint8Array(bytes)], `${kind}.jpg`, { type: "image/jpeg" }));
+        const target = kind === "paste" ? document : document.querySelector("#query .drop");
+        const event = kind === "paste"
+            ? new ClipboardEvent("paste", { clipboardData: data, bubbles: true, cancelable: true })
+            : new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true });
+        target.dispatchEvent(event);
+    }"""
+    for kind in ("paste", "drop"):
+        page.evaluate(give, [list(query.read_bytes()), kind])
+    page.wait_for_function("() => document.querySelectorAll('.query-list img').length === 2")
+    assert visited.texts(".query-list .name") == ["paste.jpg", "drop.jpg"]
+    visited.gallery("station")
+    page.get_by_text("Time and more options").click()
+    page.get_by_label("All pictures show one person").check()
+    page.click("#search-button")
+    page.wait_for_selector("#results[aria-busy=false] .answer")
+    assert page.locator(".answer").count() == 1
+    visited.check()
+
+
+def test_everything_works_by_keyboard(chromium, station, query):
+    visited = visit(chromium, station)
+    page = visited.page
+    visited.gallery("station")
+    page.on("filechooser", lambda chooser: chooser.set_files(query))
+    page.evaluate("document.activeElement.blur()")
+    keys = page.keyboard
+    keys.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    keys.press("Enter")
+    keys.press("Tab")
+    assert focused(page) == "Choose files"
+    keys.press("Enter")
+    page.wait_for_selector(".query-list li")
+    tab_to(page, "Search")
+    keys.press("Enter")
+    page.wait_for_selector("#results[aria-busy=false] .answer")
+    keys.press("Tab")
+    assert focused(page).startswith("Rank ")
+    assert page.locator(".tip").is_visible()
+    first = focused(page)
+    keys.press("ArrowRight")
+    assert focused(page) != first
+    keys.press("Enter")
+    assert focused(page).endswith("Search with this one")
+    crop = page.evaluate("document.activeElement.closest('.crop').dataset.crop")
+    keys.press("Enter")
+    page.wait_for_function(
+        "name => document.querySelector('.asked .hint')?.textContent === name", arg=crop
+    )
+    visited.check()
+
+
+def focused(page: Any) -> str:
+    """What has the focus, which has to be seen."""
+    name, outline = page.evaluate(
+        """() => {
+            const one = document.activeElement;
+            const target = one.querySelector?.(".target") ?? one;
+            const drawn = getComputedStyle(one).outlineStyle !== "none"
+                || getComputedStyle(target).stroke !== "none"
+                || getComputedStyle(one.nextElementSibling ?? one).boxShadow !== "none";
+            return [one.getAttribute("aria-label") ?? one.textContent, drawn];
+        }"""
+    )
+    assert outline, f"{name} does not show that it has the focus"
+    return str(name).strip()
+
+
+def tab_to(page: Any, name: str) -> None:
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if focused(page) == name:
+            return
+    raise AssertionError(f"no {name} within 20 steps")
+
+
+def test_the_gallery_is_looked_through_labelled_and_erased(chromium, depot, crops):
+    gallery = depot.fill("erasing", crops[:24])
+    visited = visit(chromium, depot, "#gallery")
+    page = visited.page
+    visited.gallery(gallery)
+    page.wait_for_function("() => document.querySelectorAll('#browse .crop').length === 24")
+    assert violations(page) == []
+    boxes = page.locator("#browse .crop input[data-pick]")
+    for place in range(3):
+        boxes.nth(place).check()
+    assert "3 crops selected" in page.locator("#selection").inner_text()
+
+    page.get_by_role("button", name="Erase…").last.click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="See what would go").click()
+    dialog.get_by_role("button", name="Erase for good").wait_for()
+    assert "Crops\n3" in dialog.locator(".receipt").inner_text()
+    assert "Stored pictures\n3" in dialog.locator(".receipt").inner_text()
+    assert violations(page) == []
+    page.keyboard.press("Escape")
+    assert depot.count(gallery) == 24, "looking and closing erases nothing"
+
+    page.get_by_role("button", name="Erase…").last.click()
+    page.get_by_label("Everything of some cameras").check()
+    dialog.get_by_role("checkbox", name="lobby").check()
+    dialog.get_by_role("button", name="See what would go").click()
+    dialog.get_by_role("button", name="Erase for good").wait_for()
+    page.get_by_label("The 3 selected crops").check()
+    assert dialog.locator(".receipt").inner_text() == "", "another choice needs another look"
+    dialog.get_by_role("button", name="See what would go").click()
+    dialog.get_by_role("button", name="Erase for good").click()
+    dialog.wait_for(state="detached")
+    page.wait_for_function("() => document.querySelectorAll('#browse .crop').length === 21")
+    assert "3 crops erased" in page.locator("#status").inner_text()
+    assert depot.count(gallery) == 21
+    visited.check()
+
+
+def test_crops_are_told_who_they_show(chromium, depot, crops):
+    gallery = depot.fill("labelling", crops[:16])
+    visited = visit(chromium, depot, "#gallery")
+    page = visited.page
+    visited.gallery(gallery)
+    page.wait_for_function("() => document.querySelectorAll('#browse .crop').length === 16")
+    page.locator("#browse .crop input[data-pick]").nth(0).check()
+    page.locator("#browse .crop input[data-pick]").nth(1).check()
+    page.get_by_role("button", name="These are…").click()
+    page.get_by_label("Identity", exact=True).last.fill("Ada")
+    page.get_by_role("button", name="Save").click()
+    page.wait_for_function(
+        "() => document.querySelector('#browse').innerText.match(/^Ada\\b/gm)?.length === 2"
+    )
+    listed = depot.http.get(f"/galleries/{gallery}/crops", params={"identities": "Ada"}).json()
+    assert len(listed["crops"]) == 2
+    visited.check()
+
+
+def test_single_pictures_are_added(chromium, depot, crops):
+    depot.fill("adding", [])
+    visited = visit(chromium, depot, "#add")
+    page = visited.page
+    visited.gallery("adding")
+    broken = {"name": "broken.jpg", "mimeType": "image/jpeg", "buffer": b"not a picture"}
+    given = [
+        {"name": file.name, "mimeType": "image/jpeg", "buffer": file.read_bytes()}
+        for file in crops[:20]
+    ]
+    page.set_input_files("#upload input[type=file]:not([webkitdirectory])", [*given, broken])
+    assert page.locator("#upload h2").inner_text().startswith("21 pictures")
+    assert violations(page) == []
+    page.get_by_role("button", name="Add to adding").click()
+    page.get_by_text("1 picture could not be added").wait_for()
+    assert depot.count("adding") == 20
+    first = depot.http.get("/galleries/adding/crops", params={"limit": 1}).json()["crops"][0]
+    assert (first["identity"], first["camera"]) == ("0002", "c1")
+    visited.check()
+
+
+def archive(files: list[Path], copies: int, broken: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as made:
+        for copy in range(1, copies + 1):
+            for file in files:
+                made.write(file, f"{copy}/{file.name}")
+        made.writestr("broken.jpg", broken)
+    return buffer.getvalue()
+
+
+def test_an_archive_is_imported_and_its_progress_shown(chromium, tmp_path, crops):
+    with serving(tmp_path, FakeEmbedder(delay=0.6)) as service:
+        service.fill("importing", [])
+        visited = visit(chromium, service, "#add")
+        page = visited.page
+        visited.gallery("importing")
+        given = archive(crops, 6, b"not a picture")
+        page.set_input_files(
+            "#upload input[type=file]:not([webkitdirectory])",
+            [{"name": "crops.zip", "mimeType": "application/zip", "buffer": given}],
+        )
+        page.evaluate("""() => {
+            window.shares = [];
+            new MutationObserver(() => {
+                const bar = document.querySelector("#jobs progress");
+                if (bar) window.shares.push(bar.value);
+            }).observe(document.getElementById("jobs"),
+                { subtree: true, childList: true, attributes: true });
+        }""")
+        page.get_by_role("button", name="Add to importing").click()
+        page.wait_for_selector("#jobs .state.done", timeout=30_000)
+        shares = page.evaluate("window.shares")
+        assert shares == sorted(shares)
+        assert any(0 < share < 1 for share in shares), shares
+        assert f"{6 * len(crops)} created" in page.locator("#jobs .job").inner_text()
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Download 1 error").click()
+        lines = Path(download.value.path()).read_text(encoding="utf-8").splitlines()
+        assert "broken.jpg" in json.loads(lines[0])["item"]
+        assert service.count("importing") == 6 * len(crops)
+        assert violations(page) == []
+        visited.check()
+
+
+def test_a_refused_key_says_why_and_a_good_one_opens_the_page(chromium, tmp_path, query, crops):
+    with serving(tmp_path) as service:
+        service.fill("guarded", crops[:8])
+        good = service.http.post("/keys", json={"label": "page", "scope": "admin"}).json()["key"]
+        visited = visit(chromium, service)
+        page = visited.page
+        dialog = page.get_by_role("dialog")
+        dialog.wait_for()
+        assert violations(page) == []
+        page.get_by_label("Key").fill("reid_wrong")
+        dialog.get_by_role("button", name="Sign in").click()
+        dialog.get_by_role("alert").get_by_text("Key required").wait_for()
+        page.get_by_label("Key").fill(good)
+        dialog.get_by_role("button", name="Sign in").click()
+        dialog.wait_for(state="detached")
+        visited.gallery("guarded")
+        visited.search(query)
+        page.wait_for_function(
+            "() => document.querySelector('.crop .picture img')?.naturalWidth > 0"
+        )
+        assert page.evaluate("Object.values(localStorage).length") == 0
+        page.get_by_role("button", name="Sign out").click()
+        page.get_by_text("Sign in first").wait_for()
+        assert page.evaluate("Object.values(sessionStorage)").count(good) == 0
+        assert page.locator(".crop").count() == 0
+        visited.check(expected="status of 401")
+
+
+def test_the_page_works_below_a_prefix_and_obeys_its_policy(chromium, tmp_path, query, crops):
+    with serving(tmp_path, below=True) as service:
+        service.fill("deep", crops[:8])
+        visited = visit(chromium, service)
+        visited.gallery("deep")
+        visited.search(query)
+        visited.page.wait_for_function(
+            "() => document.querySelector('.crop .picture img')?.naturalWidth > 0"
+        )
+        headers = service.http.get("/").headers
+        assert headers["content-security-policy"].startswith("default-src 'self'; img-src")
+        assert headers["x-content-type-options"] == "nosniff"
+        inline = re.compile(r"<style|style=|<script(?![^>]*src=)|\son\w+=", re.IGNORECASE)
+        assert not inline.search(service.http.get("/").text)
+        visited.check()
+
+
+@pytest.mark.skipif(
+    "PAGE_SCREENSHOTS" not in os.environ, reason="PAGE_SCREENSHOTS names no folder to draw into"
+)
+@pytest.mark.parametrize(
+    ("name", "scheme", "width", "height"),
+    [("light", "light", 1280, 980), ("dark", "dark", 1280, 980), ("phone", "dark", 390, 844)],
+)
+def test_draw_the_screenshots(chromium, tmp_path, name, scheme, width, height):
+    folder = Path(os.environ["PAGE_SCREENSHOTS"])
+    drawn = tmp_path / "people"
+    options = SyntheticOptions(
+        identities=14, cameras=4, crops=3, train_share=0.1, height=256, width=128
+    )
+    synthesize(drawn, options)
+    with serving(tmp_path / "data", OnnxEmbedder(MODEL, device="cpu")) as service:
+        service.fill("station", sorted((drawn / "bounding_box_test").iterdir()))
+        visited = visit(
+            chromium,
+            service,
+            viewport={"width": width, "height": height},
+            color_scheme=scheme,
+            reduced_motion="reduce",
+        )
+        visited.gallery("station")
+        visited.search(drawn / "query" / "0005_c1s1_000001_00.jpg")
+        visited.page.wait_for_timeout(1500)
+        visited.page.mouse.move(0, 0)
+        visited.page.screenshot(path=folder / f"page-{name}.png")
+        visited.check()
