@@ -54,3 +54,9 @@ class Body(BaseModel):
     """A request body; a field nobody knows is refused, so that a typo is noticed."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+class JsonBody(Body):
+    """A body of JSON, whose types are taken at their word: 0 is not false, "1" is no number."""
+
+    model_config = ConfigDict(strict=True)

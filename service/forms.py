@@ -4,9 +4,9 @@ from dataclasses import replace
 from typing import Annotated, Literal, Self
 
 from fastapi import UploadFile
-from pydantic import Field, Json, model_validator
+from pydantic import ConfigDict, Field, Json, model_validator
 
-from service.fields import Body, CropId, Label, Names, Timestamp
+from service.fields import Body, CropId, JsonBody, Label, Names, Timestamp
 from service.gallery.base import Filter, GalleryOptions
 from service.identities.scoring import IdentityScore
 
@@ -112,7 +112,7 @@ class CropForm(Body):
     timestamp: Timestamp | None = Field(default=None, description="when it was taken, where known")
 
 
-class CropEntry(Body):
+class CropEntry(JsonBody):
     """What is known of one image of a batch."""
 
     crop_id: CropId
@@ -175,6 +175,8 @@ class ListQuery(FilterFields):
 class DeleteBody(FilterFields):
     """``POST /galleries/{gallery}/crops/delete``."""
 
+    model_config = ConfigDict(strict=True)
+
     crop_ids: list[CropId] | None = Field(default=None, description="these crops only")
     has_identity: bool | None = Field(
         default=None, description="only crops with, or without, an identity"
@@ -203,7 +205,7 @@ def _frozen(names: list[str] | None) -> frozenset[str] | None:
     return None if names is None else frozenset(names)
 
 
-class GalleryBody(Body):
+class GalleryBody(JsonBody):
     """``POST /galleries``."""
 
     name: str = Field(
@@ -228,7 +230,7 @@ class GalleryBody(Body):
         return GalleryOptions(self.store_crops, self.keep_for, self.join)
 
 
-class GalleryChanges(Body):
+class GalleryChanges(JsonBody):
     """``PATCH /galleries/{gallery}``; a field that is absent stays as it is."""
 
     store_crops: bool | None = Field(

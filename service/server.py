@@ -44,7 +44,8 @@ def serve(settings: Settings) -> None:
         stream=sys.stderr,
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
     )
-    logging.getLogger("python_multipart").setLevel(logging.WARNING)  # its debug is a line a byte
+    # Its debug is a line a byte, and a warning is whatever a client got wrong.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     for name in unknown_variables(os.environ):
         log.warning("%s is set but is no setting; it may be misspelt", name)
     with bind(_allowed_host(settings), settings.port) as listener:

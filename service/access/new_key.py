@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from service.errors import InvalidInput
-from service.fields import Body, Label, Timestamp
+from service.fields import JsonBody, Label, Timestamp
 from service.gallery.rules import check_name
 
 
@@ -29,7 +29,7 @@ def _in_the_future(moment: float) -> float:
 GalleryName = Annotated[str, AfterValidator(_gallery_name)]
 
 
-class NewKey(Body):
+class NewKey(JsonBody):
     """``POST /keys``."""
 
     label: Label = Field(description="what the key is for", examples=["importer of the lobby"])

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, Field
 
-from service.fields import Body, CropId, Label, Names, Timestamp
+from service.fields import Body, CropId, JsonBody, Label, Names, Timestamp
 from service.gallery.base import Filter
 from service.identities.clustering import ClusterRule
 from service.identities.corrections import Correction
@@ -38,7 +38,7 @@ class IdentityQuery(Body):
         return Filter(cameras=cameras, since=self.since, until=self.until)
 
 
-class LabelBody(Body):
+class LabelBody(JsonBody):
     """``POST /galleries/{gallery}/identities/label``."""
 
     crop_ids: CropIds
@@ -47,7 +47,7 @@ class LabelBody(Body):
     )
 
 
-class MergeBody(Body):
+class MergeBody(JsonBody):
     """``POST /galleries/{gallery}/identities/merge``."""
 
     identities: list[Label] = Field(
@@ -56,7 +56,7 @@ class MergeBody(Body):
     into: Label = Field(description="their name from now on, a new one or one that is there")
 
 
-class SplitBody(Body):
+class SplitBody(JsonBody):
     """``POST /galleries/{gallery}/identities/split``."""
 
     crop_ids: CropIds
@@ -65,7 +65,7 @@ class SplitBody(Body):
     )
 
 
-class ClusterBody(Body):
+class ClusterBody(JsonBody):
     """``POST /galleries/{gallery}/cluster``."""
 
     cameras: list[Label] | None = Field(default=None, description="crops of these cameras only")

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
+
+from service.fields import JsonBody
 
 MAX_PATTERN = 500
 
 Relative = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 
 
-class ImportBody(BaseModel):
+class ImportBody(JsonBody):
     """A folder the service can read itself."""
-
-    model_config = ConfigDict(extra="forbid")
 
     folder: Relative = Field(
         description="relative to a folder of REID_IMPORT_ROOTS; . is that folder itself",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
+
+from service.fields import JsonBody
 
 
-class ModelBody(BaseModel):
+class ModelBody(JsonBody):
     """``POST /galleries/{gallery}/model``."""
-
-    model_config = ConfigDict(extra="forbid")
 
     model: str = Field(min_length=1, max_length=200, description="name of a model of `GET /models`")
 

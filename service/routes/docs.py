@@ -6,6 +6,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
@@ -19,10 +20,15 @@ from swagger_ui_bundle import (  # type: ignore[import-untyped]  # ships no type
 
 from service.access.rules import RULES
 from service.errors import Forbidden, TooManyRequests, Unauthorized
-from service.routes.problems import responses
+from service.routes.problems import MEDIA_TYPE, responses
 from service.schemas import Problem
 
 _ASSETS = "docs/assets"  # relative, so that a proxy may serve the service below a prefix
+_UNREADABLE = (
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.REQUEST_TIMEOUT,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+)
 _KEY = {
     "type": "http",
     "scheme": "bearer",
@@ -80,9 +86,21 @@ def _schema_of(app: FastAPI) -> dict[str, Any]:
         schemas |= problem.pop("$defs") | {"Problem": problem}
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
+        _add_bodies(schema)
         _add_access(schema)
         app.openapi_schema = schema
     return app.openapi_schema
+
+
+def _add_bodies(schema: dict[str, Any]) -> None:
+    """Say how a body is refused that cannot be read at all."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    for _, operation in _operations(schema):
+        if "requestBody" not in operation:
+            continue
+        for status in _UNREADABLE:
+            refusal = {"description": status.phrase, "content": content}
+            operation["responses"].setdefault(str(status.value), refusal)
 
 
 def _add_access(schema: dict[str, Any]) -> None:

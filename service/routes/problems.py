@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from service.errors import (
     InvalidInput,
@@ -22,6 +23,7 @@ from service.errors import (
     Unavailable,
     disk_error,
 )
+from service.routes.access import flat
 from service.schemas import FieldError, ImageProblem, Problem
 
 log = logging.getLogger(__name__)
@@ -48,6 +50,8 @@ def answer_error(request: Request, error: Exception) -> Response:
             body, headers = _invalid_request(error), {}
         case HTTPException():
             body, headers = _http_problem(error), dict(error.headers or {})
+            if body.status == HTTPStatus.METHOD_NOT_ALLOWED:
+                headers["Allow"] = ", ".join(_methods_of(request))
         case _:
             body = _plain(500, ReidError.code, ReidError.title, "the service failed; see its log")
             headers = {}
@@ -97,6 +101,16 @@ def responses(*errors: type[ReidError]) -> dict[int | str, dict[str, Any]]:
         )
         entry["content"][MEDIA_TYPE]["examples"][error.code] = {"value": _example(error)}
     return entries
+
+
+def _methods_of(request: Request) -> list[str]:
+    # The router names those of the first route of this path alone, and a path may have several.
+    matching = (
+        getattr(route, "methods", None) or ()
+        for route in flat(request.app.routes)
+        if route.matches(request.scope)[0] is not Match.NONE
+    )
+    return sorted(set().union(*matching))
 
 
 def _example(error: type[ReidError]) -> dict[str, Any]:
