@@ -82,7 +82,8 @@ class MatchRecord(CropRecord):
     rank: int = Field(description="1 is the best", examples=[1])
     score: float = Field(description="cosine with the query, -1..1", examples=[0.83])
     probability: float | None = Field(
-        description="that both show the same identity; null where the model is not calibrated",
+        description="that this crop and the query show the same identity; null where the model is "
+        "not calibrated or several pictures make the query",
         examples=[0.97],
     )
     standardised_score: float | None = Field(
@@ -292,6 +293,7 @@ class Limits(BaseModel):
     max_images: int
     max_request_bytes: int
     max_requests: int
+    max_import_bytes: int
     max_batch: int
     max_queue: int
 

@@ -61,7 +61,8 @@ class Match:
         rank: 1 is the best.
         crop: what the gallery knows of it.
         score: cosine with the query, -1..1.
-        probability: that both show the same identity, where the model is calibrated.
+        probability: that both show the same identity, where the model is calibrated and one
+            picture makes the query.
         standardised_score: cosine of the standardised embeddings, where it ranked the match.
         rerank_distance: k-reciprocal distance, smaller is closer, where re-ranking was asked for
             and the crop was among the candidates.
@@ -91,7 +92,7 @@ class SearchResult:
             could not be used.
         matches: best first.
         nearest: the best cosine there was, whether or not it reached ``min_score``.
-        nearest_probability: that it means the same identity, where the model is calibrated.
+        nearest_probability: that it means the same identity, known as a match's is.
         error: what is wrong with the picture.
     """
 
@@ -265,6 +266,8 @@ def _where(query: Query, options: SearchOptions) -> Filter:
 def _result(
     query: Query, found: Found, candidates: Sequence[Candidate], options: SearchOptions, line: _Line
 ) -> SearchResult:
+    if len(query.shots) > 1:
+        line = replace(line, calibration=None)  # fitted on pairs of single crops: too sure here
     matching = [candidate for candidate in candidates if candidate.hit.score >= line.least]
     if options.identity_score is not None:
         matching = group(matching, found, options.identity_score)

@@ -33,8 +33,8 @@ class Crowd:
         self.camera = [f"c{one}" for one in rng.integers(0, 4, CROPS)]
         self.ids = [f"crop-{index:03d}" for index in range(CROPS)]
         self.service = service
-        service.create("crowd")
-        self.gallery = service.parts.store.open("crowd")
+        service.create("overlapping")
+        self.gallery = service.parts.store.open("overlapping")
         self.gallery.upsert(
             [
                 Crop(*fields, float(index))
@@ -46,7 +46,7 @@ class Crowd:
         )
 
     def ask(self, *images: Any, **fields: Any) -> list[dict[str, Any]]:
-        answer = self.service.search(*images, gallery="crowd", **fields)
+        answer = self.service.search(*images, gallery="overlapping", **fields)
         assert answer.status_code == 200, answer.text
         return answer.json()["results"]
 
@@ -236,6 +236,15 @@ def test_the_probability_is_that_of_the_best_crop(crowd):
         assert match["identity_score"] <= match["score"]
 
 
+def test_a_tracklet_has_no_probability_because_pairs_of_single_crops_were_calibrated(crowd):
+    (entry,) = crowd.ask(crop_ids=crowd.ids[5:8], combine=True)
+    assert entry["status"] == "matched"  # the line is drawn all the same
+    assert {match["probability"] for match in entry["matches"]} == {None}
+    assert entry["nearest"]["probability"] is None
+    (alone,) = crowd.ask(crop_ids=crowd.ids[5], combine=True, min_score=-1)
+    assert None not in {match["probability"] for match in alone["matches"]}
+
+
 def test_images_and_crops_are_answered_in_their_order(crowd):
     first, second = crowd.ids[20], crowd.ids[21]
     results = crowd.ask(PICTURE, crop_ids=[second, "lost", first], top_k=1, min_score=-1)
@@ -267,7 +276,7 @@ def test_each_stored_crop_excludes_its_own_camera(crowd):
 def test_a_tracklet_of_two_cameras_cannot_exclude_its_camera(crowd):
     two = [0, next(i for i in range(CROPS) if crowd.camera[i] != crowd.camera[0])]
     answer = crowd.service.search(
-        gallery="crowd",
+        gallery="overlapping",
         crop_ids=[crowd.ids[i] for i in two],
         combine=True,
         exclude_same_camera=True,
@@ -303,7 +312,7 @@ def test_a_stored_crop_without_camera_excludes_none(service, people):
     ],
 )
 def test_what_cannot_be_searched_for_is_refused(crowd, fields, status, words):
-    answer = crowd.service.search(gallery="crowd", **fields)
+    answer = crowd.service.search(gallery="overlapping", **fields)
     assert answer.status_code == status, answer.text
     assert words in answer.json()["detail"]
 
