@@ -269,7 +269,13 @@ def search_all(
 def form(dataset: Dataset, way: Way, camera: int) -> dict[str, Any]:
     """Form fields of a search by queries of one camera."""
     names = [f"c{name}" for name in dataset.cameras]
-    fields: dict[str, Any] = {"gallery": GALLERY, "top_k": MAX_TOP_K, "min_score": -1}
+    # The evaluation ranks by plain cosines.
+    fields: dict[str, Any] = {
+        "gallery": GALLERY,
+        "top_k": MAX_TOP_K,
+        "min_score": -1,
+        "standardise": False,
+    }
     if way.rerank:
         fields |= {"rerank": True, "rerank_top": MAX_TOP_K}
     match way.asked:

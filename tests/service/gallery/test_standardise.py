@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 
+from service.errors import Unsupported
 from service.gallery.base import Crop, Filter, StandardisedQuery
 from service.gallery.standardise import (
     MIN_CROPS,
@@ -319,3 +321,129 @@ def test_a_write_costs_a_bounded_number_of_lengths():
         nearest_standardised(rows.now(), rows.alive, vectors[:1], ["c0"], asked)
     each_time = sum(6 * step for step in range(400))  # what renewing at every write would cost
     assert 0 < rows.lengths.computed < 25 * changes < each_time / 3
+
+
+MODEL = "a" * 64
+
+
+class Stored:
+    """A gallery on disk that is written at random, and what it must hold."""
+
+    def __init__(self, store, seed=0):
+        self.gallery = store.create("g", MODEL, DIMENSION)
+        self.rng = np.random.default_rng(seed)
+        self.writes = 0
+
+    def upsert(self, count=40):
+        """New crops and old ones, some of which come from another camera now."""
+        vectors, codes = people(count, seed=self.writes, share_unknown=0.1)
+        ids = self.rng.permutation(900)[:count]
+        crops = [
+            Crop(f"{number:03d}", camera=None if code < 0 else f"c{code}", timestamp=float(number))
+            for number, code in zip(ids, codes, strict=True)
+        ]
+        self.gallery.upsert(crops, vectors)
+        self.writes += 1
+
+    def delete(self, count=10):
+        ids = frozenset(f"{number:03d}" for number in self.rng.permutation(900)[:count])
+        self.gallery.delete(Filter(crop_ids=ids))
+
+    def assert_exact(self, where, camera="c0"):
+        """The answer equals the oracle on the rows and statistics of this moment."""
+        queries, _ = people(1, seed=1000 + self.writes)
+        asked = StandardisedQuery(25, where)
+        snapshot, mask = self.gallery._rows.select(where)
+        (answer,) = self.gallery.query_standardised(queries, [camera], asked)
+        expected = oracle(snapshot.standardised, mask, queries[0], camera, asked)
+        assert [hit.crop.crop_id for hit in answer.hits] == [crop_id for _, crop_id, _ in expected]
+        assert all(self.gallery.get(hit.crop.crop_id) == hit.crop for hit in answer.hits)
+
+
+FILTERS = [
+    Filter(),
+    Filter(cameras=frozenset({"c1"})),
+    Filter(not_camera="c0"),
+    Filter(since=200.0, until=500.0),
+    Filter(crop_ids=frozenset({"001", "050", "absent"})),
+    Filter(cameras=frozenset({"nowhere"})),
+]
+
+
+def test_a_gallery_answers_exactly_through_writes_and_compaction(store, monkeypatch):
+    monkeypatch.setattr("service.gallery.live_rows._COMPACT_FROM", 64)
+    stored = Stored(store)
+    while not stored.gallery._rows.now().standards.in_force:
+        stored.upsert()
+    for step in range(40):
+        stored.upsert()
+        stored.delete()
+        stored.assert_exact(FILTERS[step % len(FILTERS)], camera=[None, "c0", "c2"][step % 3])
+    assert stored.gallery._rows.now().generation > 2
+    assert len(stored.gallery._rows.now().standards.cameras) == 3
+
+
+def test_reopened_it_starts_from_the_statistics_of_what_is_there(reopen):
+    stored = Stored(reopen())
+    for _ in range(40):
+        stored.upsert()
+    stored.gallery = reopen().open("g")
+    snapshot = stored.gallery._rows.now()
+    for code, standard in snapshot.standards.cameras.items():
+        own = snapshot.columns.vectors[snapshot.alive & (snapshot.columns.cameras == code)]
+        assert standard.count == len(own)
+        np.testing.assert_allclose(standard.mean, own.mean(axis=0, dtype=np.float64), atol=1e-9)
+    stored.assert_exact(Filter())
+
+
+def test_a_query_that_began_before_a_write_keeps_its_statistics(store):
+    stored = Stored(store)
+    for _ in range(20):
+        stored.upsert()
+    before, mask = stored.gallery._rows.select(Filter())
+    for _ in range(10):
+        stored.upsert()
+    after = stored.gallery._rows.now()
+    assert before.standards.cameras[0].serial != after.standards.cameras[0].serial
+    queries, _ = people(2, seed=5)
+    asked = StandardisedQuery(25, Filter())
+    for _ in range(2):  # both use one store of lengths, in turns
+        assert_equals_oracle(before.standardised, mask, queries, ["c0", None], asked)
+        stored.assert_exact(Filter())
+
+
+def test_queries_and_writes_run_side_by_side(store):
+    stored = Stored(store)
+    for _ in range(20):
+        stored.upsert()
+    queries, _ = people(3, seed=5)
+    asked = StandardisedQuery(10, Filter())
+
+    def ask(_):
+        answers = stored.gallery.query_standardised(queries, ["c0", "c1", None], asked)
+        return all(
+            [hit.standardised for hit in answer.hits]
+            == sorted((hit.standardised for hit in answer.hits), reverse=True)
+            and len(answer.hits) == 10
+            for answer in answers
+        )
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = pool.map(ask, range(60))
+        for _ in range(15):
+            stored.upsert()
+        assert all(answers)
+    stored.assert_exact(Filter())
+
+
+class TestMilvus:
+    @pytest.fixture
+    def backend(self):
+        return "milvus"
+
+    @pytest.mark.slow
+    def test_it_says_that_it_cannot(self, store):
+        gallery = store.create("g", MODEL, DIMENSION)
+        queries, _ = people(1)
+        with pytest.raises(Unsupported, match="Milvus scores embeddings as they are stored"):
+            gallery.query_standardised(queries, [None], StandardisedQuery(1, Filter()))

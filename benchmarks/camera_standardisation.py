@@ -1,0 +1,288 @@
+"""What standardising embeddings per camera does to a search, and how many crops a camera needs.
+
+Embeds query and gallery once and ranks by cosine and, with the gallery's own code, by standardised
+embeddings; re-ranked too, with the query's camera named and not. Then statistics are taken from a
+part of each camera's crops, drawn at random or all crops of a few people, while the whole gallery
+is searched: from how many crops on does a camera gain by taking part?
+
+::
+
+    python benchmarks/camera_standardisation.py --data FOLDER --data FOLDER
+
+Without ``--data`` the people are drawn. Statistics come from the gallery alone, never from a query.
+The last line is one JSON object: mAP and rank-1 in %, of every data set and protocol.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from service.gallery.base import Crop, Filter, StandardisedQuery
+from service.gallery.standardise import Lengths, RunningStandards, Standard, Standards
+from service.gallery.standardised_search import StandardisedRows, nearest_standardised
+from service.kreciprocal import rerank
+from service.tables import table
+from training.embedder import open_embedder
+from training.evaluation import PROTOCOLS, Protocol, score
+from training.measure import HeldOut, embed_held_out, load_held_out, read_held_out
+from training.synthetic import SyntheticOptions, synthesize
+
+Float32s = NDArray[np.float32]
+Measured = dict[str, float]
+
+RERANKED = 100  # the service's default
+COUNTS = (16, 32, 64, 128, 256)
+DRAWS = 5
+
+
+@dataclass(frozen=True)
+class People:
+    """A data set in the arrays a gallery holds.
+
+    ``gallery`` is (G, D), ``cameras`` and ``identities`` are (G,); ``query`` is (Q, D) and
+    ``query_cameras`` (Q,).
+    """
+
+    held_out: HeldOut
+    cameras: NDArray[np.int32]
+    identities: NDArray[np.int64]
+    query_cameras: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, held_out: HeldOut) -> People:
+        """The arrays of an embedded data set."""
+        data = held_out.dataset
+        return cls(
+            held_out,
+            np.array([sample.camera for sample in data.gallery], np.int32),
+            np.array([sample.identity for sample in data.gallery]),
+            np.array([sample.camera for sample in data.query], np.int32),
+        )
+
+    @property
+    def gallery(self) -> Float32s:
+        """(G, D) embeddings."""
+        return self.held_out.gallery
+
+    @property
+    def query(self) -> Float32s:
+        """(Q, D) embeddings."""
+        return self.held_out.query
+
+    def taking_part(self, row: int, protocol: Protocol) -> NDArray[np.bool_]:
+        """Crops a search can find; the rest of a protocol is the evaluation's."""
+        if protocol == "market1501":
+            return np.ones(len(self.cameras), np.bool_)
+        others: NDArray[np.bool_] = self.cameras != self.query_cameras[row]
+        return others
+
+    def measure(
+        self, protocol: Protocol, order: Callable[[int, NDArray[np.bool_]], NDArray[np.intp]]
+    ) -> Measured:
+        """Rank the crops that take part for each query; mAP and rank-1 in %."""
+        distance = np.full((len(self.query), len(self.gallery)), len(self.gallery), np.float32)
+        for row in range(len(self.query)):
+            found = order(row, self.taking_part(row, protocol))
+            distance[row, found] = np.arange(len(found))
+        data = self.held_out.dataset
+        scores = score(distance, data.query, data.gallery, protocol=protocol)
+        return {"map": 100 * scores.map, "rank1": 100 * scores.cmc(1)}
+
+
+class Cosine:
+    """Ranks by cosine of given rows: the embeddings themselves, or standardised ones."""
+
+    def __init__(self, query: Float32s, gallery: Float32s) -> None:
+        self.query = query
+        self.gallery = gallery
+
+    def order(self, row: int, mask: NDArray[np.bool_]) -> NDArray[np.intp]:
+        """Crops that take part, best first."""
+        found = np.flatnonzero(mask)
+        scores = self.gallery[found] @ self.query[row]
+        return found[np.argsort(-scores, kind="stable")]
+
+    def reranked(self, row: int, mask: NDArray[np.bool_]) -> NDArray[np.intp]:
+        """The first of them in the order of their k-reciprocal distance."""
+        order = self.order(row, mask)
+        return rerank_head(order, self.query[row], self.gallery[order[:RERANKED]])
+
+
+class Standardised:
+    """Ranks with the gallery's own code under given statistics."""
+
+    def __init__(self, people: People, standards: Standards, *, named: bool = True) -> None:
+        self.people = people
+        self.named = named
+        codes = {str(camera): camera for camera in range(len(people.held_out.dataset.cameras))}
+        crops = [Crop(f"{slot:06d}") for slot in range(len(people.gallery))]
+        self.rows = StandardisedRows(
+            people.gallery, people.cameras, crops, codes, standards, Lengths()
+        )
+
+    def order(self, row: int, mask: NDArray[np.bool_]) -> NDArray[np.intp]:
+        """Crops that take part, best first."""
+        return self._ask(row, mask)[0]
+
+    def reranked(self, row: int, mask: NDArray[np.bool_]) -> NDArray[np.intp]:
+        """The first of them in the order of their k-reciprocal distance."""
+        order, query, rows = self._ask(row, mask, rows=RERANKED)
+        return rerank_head(order, query, rows)
+
+    def _ask(
+        self, row: int, mask: NDArray[np.bool_], rows: int = 0
+    ) -> tuple[NDArray[np.intp], Float32s, Float32s]:
+        camera = str(self.people.query_cameras[row]) if self.named else None
+        asked = StandardisedQuery(len(mask), Filter(), rows=rows)
+        answers = nearest_standardised(
+            self.rows, mask, self.people.query[row : row + 1], [camera], asked
+        )
+        if answers is None:
+            raise SystemExit("no camera has crops enough to take part: measure on more people")
+        order = np.array([int(hit.crop.crop_id) for hit in answers[0].hits], np.intp)
+        return order, answers[0].query, answers[0].rows
+
+
+def rerank_head(order: NDArray[np.intp], query: Float32s, rows: Float32s) -> NDArray[np.intp]:
+    head = np.argsort(rerank(query[None], rows)[0], kind="stable")
+    return np.concatenate([order[head], order[len(rows) :]])
+
+
+def main() -> None:
+    arguments = parse()
+    report: dict[str, Any] = {"model": arguments.model.name}
+    with tempfile.TemporaryDirectory() as temporary:
+        for people in read(arguments, Path(temporary)):
+            name = people.held_out.dataset.name
+            print(people.held_out.dataset.summary)
+            report[name] = {protocol: compare(people, protocol) for protocol in PROTOCOLS}
+            print_comparison(report[name])
+            if not arguments.quick:
+                shares = {protocol: by_count(people, protocol) for protocol in PROTOCOLS}
+                print_counts(shares)
+                report[name]["statistics_of"] = shares
+    print(json.dumps(report))
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--model", type=Path, default=Path("models/hhcl-mobilenetv2"))
+    parser.add_argument("--data", type=Path, action="append", help="Market-1501 folder; repeat")
+    parser.add_argument("--people", type=int, default=100, help="drawn test identities")
+    parser.add_argument("--cameras", type=int, default=3, help="of drawn people")
+    parser.add_argument("--crops", type=int, default=4, help="of a drawn person and camera")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--quick", action="store_true", help="leave out the counts of crops")
+    return parser.parse_args()
+
+
+def read(arguments: argparse.Namespace, temporary: Path) -> Iterator[People]:
+    folders = arguments.data
+    if not folders:
+        options = SyntheticOptions(
+            identities=2 * arguments.people,
+            cameras=arguments.cameras,
+            crops=arguments.crops,
+            seed=arguments.seed,
+        )
+        folders = [synthesize(temporary / "drawn", options).folder]
+    embedder = open_embedder(arguments.model, torch.device("cpu"))
+    for dataset in read_held_out(folders):
+        yield People.of(embed_held_out(embedder, load_held_out(dataset, embedder)))
+
+
+def compare(people: People, protocol: Protocol) -> dict[str, Measured]:
+    """Every way to search the whole gallery, with the statistics the service would have."""
+    slots = np.arange(len(people.gallery))
+    standards = RunningStandards().follow(
+        people.gallery, people.cameras, slots >= 0, added=slots, removed=slots[:0]
+    )
+    plain = Cosine(people.query, people.gallery)
+    standard = Standardised(people, standards)
+    nameless = Standardised(people, standards, named=False)
+    few = {code: own for code, own in standards.cameras.items() if code}
+    first_too_small = Standardised(people, Standards(standards.overall, few))
+    return {
+        "plain": people.measure(protocol, plain.order),
+        "standardised": people.measure(protocol, standard.order),
+        "plain, re-ranked": people.measure(protocol, plain.reranked),
+        "standardised, re-ranked": people.measure(protocol, standard.reranked),
+        "query's camera not named": people.measure(protocol, nameless.order),
+        "first camera too small": people.measure(protocol, first_too_small.order),
+    }
+
+
+def by_count(people: People, protocol: Protocol) -> dict[str, Measured]:
+    """Statistics of so many crops a camera: of any, or of as few people as have so many."""
+    measured = {}
+    for count in COUNTS:
+        if count > np.bincount(people.cameras).min():
+            break
+        for few in (False, True):
+            draws = [
+                people.measure(protocol, standardised(people, count, seed, few=few).order)
+                for seed in range(DRAWS)
+            ]
+            mean = {key: float(np.mean([draw[key] for draw in draws])) for key in draws[0]}
+            measured[f"{count} crops{' of few people' if few else ''}"] = mean
+    return measured
+
+
+def standardised(people: People, count: int, seed: int, *, few: bool) -> Cosine:
+    """Query and gallery, standardised by statistics of ``count`` crops of each camera."""
+    rng = np.random.default_rng(seed)
+    query, gallery = people.query.copy(), people.gallery.copy()
+    for camera in np.unique(people.cameras):
+        own = rng.permutation(np.flatnonzero(people.cameras == camera))
+        if few:
+            own = person_by_person(own, people.identities)
+        standard = standard_of(people.gallery[own[:count]])
+        for rows, cameras in ((query, people.query_cameras), (gallery, people.cameras)):
+            rows[cameras == camera] = standard.apply(rows[cameras == camera])
+    return Cosine(query, gallery)
+
+
+def person_by_person(slots: NDArray[np.intp], identities: NDArray[np.int64]) -> NDArray[np.intp]:
+    """The same slots, all of one person before those of the next."""
+    _, first, person = np.unique(identities[slots], return_index=True, return_inverse=True)
+    return slots[np.argsort(first[person], kind="stable")]
+
+
+def standard_of(rows: Float32s) -> Standard:
+    exact = rows.astype(np.float64)
+    return Standard(0, len(rows), exact.mean(axis=0), exact.std(axis=0) + 1e-6)
+
+
+# ---- the report
+
+
+def print_comparison(measured: dict[str, dict[str, Measured]]) -> None:
+    ways = next(iter(measured.values()))
+    rows = [[way, *(cell(measured[protocol][way]) for protocol in PROTOCOLS)] for way in ways]
+    print(table(("mAP / rank-1, %", *PROTOCOLS), rows))
+
+
+def print_counts(measured: dict[Protocol, dict[str, Measured]]) -> None:
+    counts = next(iter(measured.values()))
+    rows = [
+        [count, *(cell(measured[protocol][count]) for protocol in PROTOCOLS)] for count in counts
+    ]
+    print(table(("statistics of", *PROTOCOLS), rows))
+
+
+def cell(measured: Measured) -> str:
+    return f"{measured['map']:.1f} / {measured['rank1']:.1f}"
+
+
+if __name__ == "__main__":
+    main()
