@@ -50,10 +50,10 @@ def inspect(
         owners = {client.name for client in clients}
         problems += [f"{key}: nobody's" for key in found if key.split("/")[0] not in owners]
         problems += _counts(http, gallery, found)
-        problems += _searches(http, gallery, found, pictures, rng)
+        problems += search_problems(http, gallery, found, pictures, rng)
         camera = rng.choice(sorted(_cameras(found)) or ["none"])
         among = {key: record for key, record in found.items() if record.camera == camera}
-        return problems + _searches(http, gallery, among, pictures, rng, cameras=camera)
+        return problems + search_problems(http, gallery, among, pictures, rng, cameras=camera)
 
 
 def listed(http: httpx.Client, gallery: str) -> dict[str, Record]:
@@ -90,7 +90,7 @@ def _cameras(found: dict[str, Record]) -> Counter[str]:
     return Counter(record.camera for record in found.values() if record.camera is not None)
 
 
-def _searches(
+def search_problems(
     http: httpx.Client,
     gallery: str,
     found: dict[str, Record],
@@ -98,6 +98,19 @@ def _searches(
     rng: random.Random,
     **fields: str,
 ) -> list[str]:
+    """Search with a few pictures for every crop of a gallery, or of one part of it.
+
+    Args:
+        http: asks the service.
+        gallery: which one.
+        found: the crops that have to be found.
+        pictures: what they show.
+        rng: picks queries.
+        **fields: of the search form; they have to choose the crops of ``found``.
+
+    Returns:
+        Where an answer differs from NumPy's, in words.
+    """
     numbers = rng.sample(range(len(pictures.files)), QUERIES)
     answer = http.post(
         "/search",

@@ -38,6 +38,7 @@ class Served:
     ) -> None:
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self.data = data
         self.log = log
         self._environment = {**os.environ, **ONE_THREAD, **(environment or {})}
         arguments: list[object] = [PROGRAM, data, self.port]
@@ -71,8 +72,12 @@ class Served:
         """SIGKILL, wherever the process stands."""
         self.end(signal.SIGKILL)
 
+    def stop(self) -> None:
+        """SIGTERM, which lets it finish what it does."""
+        self.end(signal.SIGTERM)
+
     def end(self, sign: signal.Signals) -> None:
-        """Send a signal and wait for the end."""
+        """Send a signal and wait until the process is gone."""
         if self._process is not None:
             self._process.send_signal(sign)
             self._process.wait()
