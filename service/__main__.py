@@ -47,7 +47,14 @@ ApiKey = Annotated[
     ),
 ]
 GalleryName = Annotated[str, typer.Option(help="name of the gallery")]
-Crops = Annotated[Path, typer.Argument(help="folder of crops, searched to its leaves")]
+Crops = Annotated[Path | None, typer.Argument(help="folder of crops, searched to its leaves")]
+ServerFolder = Annotated[
+    str | None,
+    typer.Option(
+        help="instead of a folder of this machine: one the service can read, relative to a folder "
+        "of its REID_IMPORT_ROOTS; --manifest is then a file in it"
+    ),
+]
 Pattern = Annotated[
     str | None,
     typer.Option(
@@ -120,7 +127,8 @@ def serve(
 
 @cli.command()
 def index(
-    folder: Crops,
+    folder: Crops = None,
+    server_folder: ServerFolder = None,
     gallery: GalleryName = "default",
     pattern: Pattern = None,
     manifest: ManifestFile = None,
@@ -129,20 +137,28 @@ def index(
 ) -> None:
     """Add a folder of crops to a gallery of a running service.
 
-    What is there already is skipped, so an interrupted run is resumed by repeating it. Files that
-    could not be indexed are listed at the end, and the exit status is 1.
+    What is there already is skipped, so an interrupted run is resumed by repeating it; Ctrl-C
+    cancels what the service has under way. Files that could not be indexed are listed at the end,
+    and the exit status is 1.
     """
     if pattern is not None and manifest is not None:
         raise typer.BadParameter("--pattern and --manifest exclude each other")
+    if (folder is None) == (server_folder is None):
+        raise typer.BadParameter("name a folder of this machine or a --server-folder")
     with errors_in_one_line():
+        from service import indexer
         from service.client import Client
-        from service.indexer import IndexReport
-        from service.indexer import index as run
 
-        report = IndexReport()
+        report = indexer.IndexReport()
         try:
             with Client(url, key, patient=True) as client:
-                run(client, gallery, _listing(folder, pattern, manifest), report)
+                if folder is not None:
+                    listing = _listing(folder, pattern, manifest)
+                    indexer.index(client, gallery, listing, report)
+                else:
+                    spec = {"folder": server_folder, "pattern": pattern}
+                    spec["manifest"] = None if manifest is None else manifest.as_posix()
+                    indexer.index_server_folder(client, gallery, _given(spec), report)
         finally:
             print(report.summary())
             for failed in report.failed:

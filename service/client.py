@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 import httpx
 
@@ -66,9 +68,17 @@ class Client:
         except httpx.TransportError:
             return False
 
-    def provide_gallery(self, name: str) -> None:
-        """Create a gallery unless there is one of that name."""
-        answer = self._send("POST", "/galleries", json={"name": name})
+    def provide_gallery(self, name: str, **options: Any) -> None:
+        """Create a gallery unless there is one of that name.
+
+        Args:
+            name: the gallery's name.
+            options: further fields of ``POST /galleries``, for one that is created.
+        """
+        # Looking first: a key that may fill a gallery need not be one that may create it.
+        if self._send("GET", f"/galleries/{quote(name)}").status_code == httpx.codes.OK:
+            return
+        answer = self._send("POST", "/galleries", json={"name": name, **options})
         if answer.status_code != httpx.codes.CONFLICT:
             _checked(answer)
 
@@ -83,36 +93,47 @@ class Client:
             if cursor is None:
                 return
 
-    def add_crops(
-        self, gallery: str, uploads: Sequence[Upload], crops: Sequence[Crop]
-    ) -> list[dict[str, Any]]:
-        """Add or replace crops.
+    def import_archive(
+        self, gallery: str, content_type: str, chunks: Callable[[], Iterator[bytes]], key: str
+    ) -> dict[str, Any]:
+        """Start an import of an archive or a manifest.
 
         Args:
             gallery: an existing gallery.
-            uploads: N image files.
-            crops: what is known of them; upload i shows crop i.
+            content_type: what is sent, as ``POST /galleries/{gallery}/imports`` knows it.
+            chunks: makes the body; called again where it has to be sent again.
+            key: idempotency key of this body.
 
         Returns:
-            N results: crop_id, status and, where it failed, error.
+            The job.
         """
-        entries = [
-            {
-                "crop_id": crop.crop_id,
-                "identity": crop.identity,
-                "camera": crop.camera,
-                "timestamp": crop.timestamp,
-            }
-            for crop in crops
-        ]
-        answer = self._json(
-            "POST",
-            f"/galleries/{gallery}/crops",
-            data={"crops": json.dumps(entries)},
-            files=_parts(uploads),
-        )
-        results: list[dict[str, Any]] = answer["results"]
-        return results
+        headers = {"Content-Type": content_type, "Idempotency-Key": key}
+        path = f"/galleries/{gallery}/imports"
+        body: dict[str, Any] = _checked(
+            self._repeat(lambda: self._http.post(path, content=chunks(), headers=headers))
+        ).json()
+        return body
+
+    def import_folder(self, gallery: str, spec: Mapping[str, str]) -> dict[str, Any]:
+        """Start an import of a folder the service can read; answers the job."""
+        key = {"Idempotency-Key": secrets.token_hex(16)}
+        return self._json("POST", f"/galleries/{gallery}/imports", json=dict(spec), headers=key)
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        """Where a job stands."""
+        return self._json("GET", f"/jobs/{job_id}")
+
+    def job_errors(self, job_id: str) -> Iterator[tuple[str, str]]:
+        """The items of a job that failed, and why."""
+        for line in _checked(self._send("GET", f"/jobs/{job_id}/errors")).iter_lines():
+            row = json.loads(line)
+            yield row["item"], row["reason"]
+
+    def cancel_job(self, job_id: str) -> None:
+        """End a job; one that has ended stays as it is."""
+        answer = self._send("POST", f"/jobs/{job_id}/cancel")
+        if answer.status_code != httpx.codes.CONFLICT:
+            _checked(answer)
 
     def search(self, uploads: Sequence[Upload], options: Mapping[str, Any]) -> dict[str, Any]:
         """Search for the people on some images.
@@ -132,9 +153,12 @@ class Client:
         return body
 
     def _send(self, method: str, path: str, **content: Any) -> httpx.Response:
+        return self._repeat(lambda: self._http.request(method, path, **content))
+
+    def _repeat(self, ask: Callable[[], httpx.Response]) -> httpx.Response:
         for tries_left in reversed(range(self._tries)):
             try:
-                answer = self._http.request(method, path, **content)
+                answer = ask()
             except httpx.TransportError as error:
                 if not tries_left:
                     reason = str(error) or type(error).__name__

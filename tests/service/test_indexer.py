@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+
+import httpx
 import pytest
 
 from service.client import Client, ServiceError
 from service.crop_names import list_manifest, list_market1501
-from service.indexer import IndexReport, index
+from service.indexer import IndexReport, index, index_server_folder
 from service.testing import FakeEmbedder, solid
 
 
@@ -30,7 +33,7 @@ def run(service, gallery, listing) -> IndexReport:
 
 def counts(report: IndexReport) -> tuple[int, int, int, int, int]:
     found = (report.created, report.replaced, report.unchanged)
-    return (*found, len(report.left_out), len(report.failed))
+    return (*found, report.left_out, len(report.failed))
 
 
 def test_a_second_run_has_nothing_to_do(service, folder):
@@ -78,21 +81,25 @@ def test_files_that_cannot_be_used_are_reported_one_by_one(start, folder):
 
 def test_an_interrupted_run_is_resumed(start, folder):
     class Interrupting(Client):
-        batches = 0
-
-        def add_crops(self, *arguments):
-            self.batches += 1
-            if self.batches == 2:
+        def job(self, job_id):
+            job = super().job(job_id)
+            if job["state"] == "running" and job["done"] and not job["finished"]:
                 raise KeyboardInterrupt
-            return super().add_crops(*arguments)
+            return job
 
-    with start() as service:
+        def cancel_job(self, job_id):
+            Interrupting.job = Client.job  # nobody presses Ctrl-C forever
+            super().cancel_job(job_id)
+
+    with start(FakeEmbedder(delay=0.15), max_batch=8) as service:
         report = IndexReport()
         with Interrupting(service.url) as client, pytest.raises(KeyboardInterrupt):
             index(client, "default", list_market1501(folder), report)
         stored = service.crop_ids("default")
-        assert report.created == 32
+        assert report.created == len(stored)
         assert 32 <= len(stored) < 70
+        (job,) = service.http.get("/jobs").json()["jobs"]
+        assert job["state"] == "cancelled"
         again = run(service, "default", list_market1501(folder))
         assert again.created == 70 - len(stored)
         assert again.unchanged == len(stored)
@@ -100,10 +107,47 @@ def test_an_interrupted_run_is_resumed(start, folder):
 
 
 def test_an_overloaded_service_is_asked_again(start, folder):
-    with start(FakeEmbedder(delay=0.05), max_images=32, max_queue=32, max_batch=8) as service:
+    with start(FakeEmbedder(delay=0.02), max_images=32, max_queue=32, max_batch=8) as service:
+        refused = threading.Event()
+
+        def search_until_one_is_refused() -> None:
+            with httpx.Client(base_url=service.url, timeout=30) as http:
+                images = [("images", ("q.png", solid((9, 9, 9))))] * 32
+                while not refused.is_set():
+                    if http.post("/search", files=images).status_code == 503:
+                        refused.set()
+
+        others = [threading.Thread(target=search_until_one_is_refused) for _ in range(3)]
+        for other in others:
+            other.start()
         assert counts(run(service, "default", list_market1501(folder))) == (70, 0, 0, 1, 0)
-        refused = 'route="/galleries/{gallery}/crops",status="503"'
-        assert refused in service.http.get("/metrics").text
+        for other in others:
+            other.join()
+
+
+def test_many_files_travel_in_several_parts(service, folder, monkeypatch):
+    monkeypatch.setattr("service.packing._MAX_CROPS", 20)
+    assert counts(run(service, "parts", list_market1501(folder))) == (70, 0, 0, 1, 0)
+    jobs = service.http.get("/jobs", params={"gallery": "parts"}).json()["jobs"]
+    assert [job["total"] for job in reversed(jobs)] == [20, 20, 20, 10]
+
+
+def test_an_import_that_fails_as_a_whole_says_why(start, folder):
+    with start(max_import_bytes=30_000, max_image_bytes=50_000) as service:
+        (folder / "0001_c1s1_000900_00.png").write_bytes(bytes(40_000))
+        with pytest.raises(ServiceError, match="exceeds 30,000 bytes"):
+            run(service, "default", list_market1501(folder))
+
+
+def test_a_folder_the_service_reads_itself(start, folder):
+    with start(import_roots=[folder.parent]) as service:
+        report = IndexReport()
+        with Client(service.url, patient=True) as client:
+            spec = {"folder": folder.name}
+            index_server_folder(client, "default", spec, report)
+            assert counts(report) == (70, 0, 0, 1, 0)
+            index_server_folder(client, "default", spec, report)
+        assert counts(report) == (70, 0, 70, 2, 0)
 
 
 def test_a_refusal_ends_the_run_and_says_why(service, folder):
