@@ -24,6 +24,7 @@ from service.tables import match_cells, table
 from service.upload import Upload
 
 _GALLERY, _QUERIES = "bounding_box_test", "query"
+_NAME = "people"
 _SHOWN = 5
 _HOST, _PORT = "127.0.0.1", 8000
 _START_SECONDS = 120.0
@@ -127,7 +128,8 @@ def _wait_until_ready(process: subprocess.Popen[bytes], client: Client, url: str
 def _index(client: Client, folder: Path) -> None:
     report = IndexReport()
     start = time.perf_counter()
-    index(client, "default", list_market1501(folder), report)
+    client.provide_gallery(_NAME, store_crops=True)  # so that the page has something to show
+    index(client, _NAME, list_market1501(folder), report)
     print(f"Indexed {folder}: {report.summary()}, {time.perf_counter() - start:.1f} s")
 
 
@@ -140,7 +142,7 @@ def _judge(client: Client, queries: Sequence[CropFile]) -> Iterator[_Judged]:
         for start in range(0, len(group), most):
             part = group[start : start + most]
             uploads = [Upload(query.path.name, query.path.read_bytes()) for query in part]
-            options = {"top_k": _SHOWN, "min_score": -1.0, "camera": camera}
+            options = {"gallery": _NAME, "top_k": _SHOWN, "min_score": -1.0, "camera": camera}
             answer = client.search(uploads, options | {"exclude_same_camera": camera is not None})
             for query, entry in zip(part, answer["results"], strict=True):
                 yield _Judged(query, entry["matches"])
