@@ -241,12 +241,38 @@ class Gallery(Protocol):
         """The model whose embeddings it holds."""
         ...
 
-    def upsert(self, crops: Sequence[Crop], embeddings: NDArray[np.float32]) -> int:
+    @property
+    def dimension(self) -> int:
+        """Length of its embeddings."""
+        ...
+
+    @property
+    def options(self) -> GalleryOptions:
+        """What its owner decided."""
+        ...
+
+    def configure(self, options: GalleryOptions) -> None:
+        """Change the options; without ``store_crops`` the stored pictures are erased.
+
+        Raises:
+            InvalidInput: an option breaks its rule.
+            Unsupported: this kind of gallery cannot do it.
+        """
+        ...
+
+    def upsert(
+        self,
+        crops: Sequence[Crop],
+        embeddings: NDArray[np.float32],
+        pictures: Sequence[bytes] | None = None,
+    ) -> int:
         """Insert or replace crops by id, all or none.
 
         Args:
             crops: N crops; when an id occurs twice the last one wins.
             embeddings: (N, D) float32, unit rows; row i belongs to crop i.
+            pictures: N image files, kept only by a gallery that stores crops. A replaced crop's
+                old picture is erased in any case.
 
         Returns:
             How many ids were new.
@@ -406,8 +432,8 @@ class GalleryStore(Protocol):
 
         Raises:
             NotFound: no such gallery or snapshot.
-            Conflict: ``into`` exists, or the snapshot is of a model the gallery no longer has.
-            Unavailable: the snapshot is damaged; nothing was replaced.
+            Conflict: ``into`` exists, the snapshot is damaged or foreign, or of a model the gallery
+                no longer has; nothing was replaced.
             Unsupported: this kind of gallery has no snapshots.
         """
         ...

@@ -4,51 +4,46 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import NotFound, Unavailable
+from service.gallery import segments
 from service.gallery.base import Crop, Filter, GalleryOptions, Origin, Receipt
 from service.gallery.conditions import as_json, condition
-from service.gallery.schema import SCHEMA, bring_up_to_date
+from service.gallery.schema import SCHEMA, SCHEMA_VERSION
 from service.gallery.sqlite import answering, connect
 
 _log = logging.getLogger(__name__)
-_ROWS_A_BATCH = 4096
-_FIELDS = "crop_id, identity, camera, timestamp, digest, origin, added"
+_LOG_PATIENCE_MS = 500
+_SPARE_ROWS = 1024
+_PATIENCE_MS = 30_000
+FIELDS = "crop_id, identity, camera, timestamp, digest, origin, added"
 
 _UPSERT_CROP = f"""
-INSERT INTO crops ({_FIELDS}, pictured) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO crops (id, {FIELDS}, pictured, crc32) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (crop_id) DO UPDATE SET identity = excluded.identity, camera = excluded.camera,
     timestamp = excluded.timestamp, digest = excluded.digest, origin = excluded.origin,
-    added = excluded.added, pictured = excluded.pictured
+    added = excluded.added, pictured = excluded.pictured, crc32 = excluded.crc32
 """  # noqa: S608 - fixed texts
-_UPSERT_EMBEDDING = """
-INSERT INTO embeddings (crop, crc32, vector) SELECT id, ?, ? FROM crops WHERE crop_id = ?
-ON CONFLICT (crop) DO UPDATE SET crc32 = excluded.crc32, vector = excluded.vector
-"""
 _UPSERT_PICTURE = """
-INSERT INTO pictures (crop, data) SELECT id, ? FROM crops WHERE crop_id = ?
+INSERT INTO pictures (crop, data) VALUES (?, ?)
 ON CONFLICT (crop) DO UPDATE SET data = excluded.data
 """
-_DELETE_PICTURES = """
-DELETE FROM pictures WHERE crop IN
-    (SELECT id FROM crops WHERE crop_id IN (SELECT value FROM json_each(?)))
+_PLACES = """
+SELECT crop_id, id, pictured FROM crops WHERE crop_id IN (SELECT value FROM json_each(?))
 """
-_DELETE_CROPS = "DELETE FROM crops WHERE crop_id IN (SELECT value FROM json_each(?))"
-_ALL_ROWS = f"""
-SELECT {_FIELDS}, crc32, vector
-FROM crops LEFT JOIN embeddings ON embeddings.crop = crops.id ORDER BY crops.id
-"""  # noqa: S608 - fixed texts
 _PICTURE = "SELECT data FROM pictures WHERE crop = (SELECT id FROM crops WHERE crop_id = ?)"
+_COUNTS = """
+SELECT count(*), coalesce(sum(pictured), 0), count(DISTINCT identity),
+    min(coalesce(timestamp, added)) FROM crops
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +57,19 @@ class Header:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredBatch:
-    """Part of a gallery as read back from disk.
+class Stored:
+    """A gallery as read back from disk.
 
     Attributes:
-        crops: crops whose embedding is sound.
-        embeddings: (N, D) float32, row i of crop i.
-        damaged: ids of crops whose embedding is missing, cut or altered.
+        crops: every crop, in the order of their places.
+        embeddings: (M, D) float32, M >= N, row i of crop i; what follows is room to grow, which
+            costs nothing before it is used.
+        sound: (N,) bool, False where the embedding is missing, cut or altered.
     """
 
     crops: list[Crop]
     embeddings: NDArray[np.float32]
-    damaged: list[str]
+    sound: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,28 +80,41 @@ class Doomed:
     receipt: Receipt
 
 
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What SQL counts of a gallery that is not in memory."""
+
+    crops: int
+    pictures: int
+    identities: int
+    oldest: float | None
+    cameras: dict[str, int]
+
+
 class GalleryDatabase:
     """An open SQLite file. One thread writes at a time (the caller sees to it), any may read.
 
     Args:
-        path: an existing gallery file; an older version is brought up to date.
+        path: an existing gallery file of this version.
 
     Raises:
-        Unavailable: the file is missing, damaged, or of a newer version.
-        StorageFull: an older version could not be brought up to date for want of room.
+        Unavailable: the file is missing, damaged, or of another version.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
+        self._places: segments.Places | None = None
+        self._unclean = False  # whether the log may still hold what was deleted
         with answering(path):
             self._writer = connect(path, "rw")
             try:
-                bring_up_to_date(path, self._writer)
-                self.header = self._read_header()
-                self._pictures = self._count_pictures()
+                require_version(path, self._writer)
+                self.header = read_header(path, self._writer)
             except BaseException:
                 self._writer.close()
                 raise
+        self.pictures = 0
+        """How many crops have a stored picture; known once the gallery was loaded."""
 
     @staticmethod
     def create(path: Path, header: Header) -> None:
@@ -130,29 +139,26 @@ class GalleryDatabase:
                 ),
             )
 
-    @property
-    def path(self) -> Path:
-        """The file."""
-        return self._path
-
-    @property
-    def pictures(self) -> int:
-        """How many crops have a stored picture."""
-        return self._pictures
-
-    def batches(self) -> Iterator[StoredBatch]:
+    def load(self) -> Stored:
         """Read everything back, verifying each embedding.
-
-        Yields:
-            Batches in the order of insertion.
 
         Raises:
             Unavailable: SQLite cannot read the file.
         """
-        with answering(self._path), closing(connect(self._path, "ro")) as reader:
-            rows = reader.execute(_ALL_ROWS)
-            while batch := rows.fetchmany(_ROWS_A_BATCH):
-                yield self._verify(batch)
+        with answering(self.path), closing(connect(self.path, "ro")) as reader:
+            reader.execute("BEGIN")  # crops and embeddings of one moment
+            rows = reader.execute(
+                f"SELECT id, crc32, pictured, {FIELDS} FROM crops ORDER BY id"  # noqa: S608 - fixed texts
+            ).fetchall()
+            places = np.fromiter((row[0] for row in rows), np.int64, len(rows))
+            slots = len(rows) + len(rows) // 4 + _SPARE_ROWS
+            embeddings = np.empty((slots, self.header.dimension), np.float32)
+            segments.read_rows(reader, places, embeddings[: len(rows)])
+        sound = segments.sound_rows(embeddings[: len(rows)], [row[1] for row in rows])
+        embeddings[: len(rows)][~sound] = 0.0
+        self._places = segments.Places.beside(places)
+        self.pictures = sum(row[2] for row in rows)
+        return Stored([Crop(*row[3:]) for row in rows], embeddings, sound)
 
     def upsert(
         self,
@@ -171,21 +177,26 @@ class GalleryDatabase:
             StorageFull: the disk is full; nothing changed.
             Unavailable: the file cannot be written; nothing changed.
         """
-        blobs = [row.tobytes() for row in embeddings.astype("<f4", copy=False)]
         ids = [crop.crop_id for crop in crops]
+        checksums = segments.checksums_of(embeddings)
         pictured = int(pictures is not None)
         with self._transaction() as writer:
-            if pictures is None and self._pictures:
-                writer.execute(_DELETE_PICTURES, [as_json(ids)])
-            writer.executemany(_UPSERT_CROP, ((*_row_of(crop), pictured) for crop in crops))
+            known = {row[0]: row for row in writer.execute(_PLACES, [as_json(ids)])}
+            allocator = self._allocator(writer)
+            free = iter(allocator.next(len(ids) - len(known)))
+            places = [known[key][1] if key in known else next(free) for key in ids]
+            fields = zip(places, crops, checksums, strict=True)
             writer.executemany(
-                _UPSERT_EMBEDDING,
-                ((zlib.crc32(blob), blob, key) for key, blob in zip(ids, blobs, strict=True)),
+                _UPSERT_CROP, ((at, *row_of(crop), pictured, crc) for at, crop, crc in fields)
             )
+            segments.write_rows(writer, places, embeddings)
+            stale = [(place,) for _, place, had in known.values() if had]
             if pictures is not None:
-                writer.executemany(_UPSERT_PICTURE, zip(pictures, ids, strict=True))
-            counted = self._count_pictures()
-        self._pictures = counted
+                writer.executemany(_UPSERT_PICTURE, zip(places, pictures, strict=True))
+            else:
+                writer.executemany("DELETE FROM pictures WHERE crop = ?", stale)
+        allocator.take(len(ids) - len(known))
+        self.pictures += pictured * len(ids) - len(stale)
 
     def relabel(self, labels: Mapping[str, str | None], origin: Origin) -> None:
         """Set identities, all or none, durable on return.
@@ -214,10 +225,11 @@ class GalleryDatabase:
             if not options.store_crops:
                 writer.execute("DELETE FROM pictures")
                 writer.execute("UPDATE crops SET pictured = 0 WHERE pictured")
-            header, pictures = self._read_header(), self._count_pictures()
-        if pictures < self._pictures:
-            self._erase_log()
-        self.header, self._pictures = header, pictures
+            header = read_header(self.path, writer)
+        self.header = header
+        if not options.store_crops:
+            self.pictures = 0
+            self.empty_log()
 
     def matching(self, where: Filter) -> Doomed:
         """What passes the filter, and what deleting it would take away.
@@ -227,8 +239,8 @@ class GalleryDatabase:
         """
         expression, values = condition(where)
         statement = f"SELECT crop_id, identity, camera, pictured FROM crops WHERE {expression}"  # noqa: S608 - fixed texts, values are bound
-        with answering(self._path):
-            rows = self._writer.execute(statement, values).fetchall()
+        with answering(self.path), closing(connect(self.path, "ro")) as reader:
+            rows = reader.execute(statement, values).fetchall()
         receipt = Receipt(
             crops=len(rows),
             pictures=sum(pictured for *_, pictured in rows),
@@ -237,18 +249,27 @@ class GalleryDatabase:
         )
         return Doomed([crop_id for crop_id, *_ in rows], receipt)
 
-    def delete(self, crop_ids: Iterable[str]) -> None:
-        """Delete crops, durable on return; ids that are gone are passed over.
+    def erase(self, crop_ids: Collection[str]) -> None:
+        """Delete crops and overwrite what is known of them, durable on return.
+
+        Args:
+            crop_ids: which; ids that are gone are passed over.
 
         Raises:
             StorageFull: the disk is full; nothing changed.
             Unavailable: the file cannot be written; nothing changed.
         """
         with self._transaction() as writer:
-            writer.execute(_DELETE_CROPS, [as_json(crop_ids)])
-            counted = self._count_pictures()
-        self._pictures = counted
-        self._erase_log()
+            rows = writer.execute(_PLACES, [as_json(crop_ids)]).fetchall()
+            places = [place for _, place, _ in rows]
+            pictures = [(place,) for _, place, pictured in rows if pictured]
+            writer.executemany("DELETE FROM pictures WHERE crop = ?", pictures)
+            writer.executemany("DELETE FROM crops WHERE id = ?", ((place,) for place in places))
+            segments.erase_rows(writer, places, self.header.dimension)
+        self.pictures -= len(pictures)
+        if self._places is not None:
+            self._places.give_back(places)
+        self.empty_log()
 
     def page(self, where: Filter, after: str, limit: int, hidden: Sequence[str]) -> list[Crop]:
         """List crops in the order of their ids.
@@ -267,12 +288,12 @@ class GalleryDatabase:
         """
         expression, values = condition(where)
         statement = (
-            f"SELECT {_FIELDS} FROM crops "  # noqa: S608 - fixed texts, values are bound
+            f"SELECT {FIELDS} FROM crops "  # noqa: S608 - fixed texts, values are bound
             f"WHERE {expression} AND crop_id > ? "
             "AND crop_id NOT IN (SELECT value FROM json_each(?)) ORDER BY crop_id LIMIT ?"
         )
         # A connection of its own: listing neither waits for a write nor for another listing.
-        with answering(self._path), closing(connect(self._path, "ro")) as reader:
+        with answering(self.path), closing(connect(self.path, "ro")) as reader:
             rows = reader.execute(statement, (*values, after, as_json(hidden), limit))
             return [Crop(*row) for row in rows]
 
@@ -283,71 +304,114 @@ class GalleryDatabase:
             NotFound: none is stored.
             Unavailable: SQLite cannot read the file.
         """
-        with answering(self._path), closing(connect(self._path, "ro")) as reader:
+        with answering(self.path), closing(connect(self.path, "ro")) as reader:
             row = reader.execute(_PICTURE, [crop_id]).fetchone()
         if row is None:
             raise NotFound(f"no picture of crop {crop_id!r} is stored")
         return bytes(row[0])
 
+    def counts(self) -> Counts:
+        """Count without loading anything.
+
+        Raises:
+            Unavailable: SQLite cannot read the file.
+        """
+        with answering(self.path), closing(connect(self.path, "ro")) as reader:
+            crops, pictures, identities, oldest = reader.execute(_COUNTS).fetchone()
+            cameras = reader.execute(
+                "SELECT camera, count(*) FROM crops WHERE camera IS NOT NULL GROUP BY camera "
+                "ORDER BY camera"
+            ).fetchall()
+        return Counts(crops, pictures, identities, oldest, dict(cameras))
+
+    def empty_log(self) -> None:
+        """Empty the write-ahead log, which still holds what was deleted or replaced.
+
+        The deletion is durable already: a failure here only puts the erasure off to the next call,
+        and must not look like a failed deletion.
+        """
+        self._unclean = True
+        try:
+            # A long reader, such as a snapshot being taken, must not hold up the writer.
+            self._writer.execute(f"PRAGMA busy_timeout = {_LOG_PATIENCE_MS}")
+            busy, *_ = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self._writer.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
+        except sqlite3.Error as error:
+            _log.warning("%s: the write-ahead log was not emptied: %s", self.path, error)
+            return
+        self._unclean = bool(busy)
+
+    def clean(self) -> None:
+        """Empty the write-ahead log if an earlier call could not, because somebody was reading."""
+        if self._unclean:
+            self.empty_log()
+
     def close(self) -> None:
         """Fold the write-ahead log into the file and let go of it."""
-        with answering(self._path):
+        with answering(self.path):
             self._writer.close()
 
-    def _read_header(self) -> Header:
-        row = self._writer.execute(
-            "SELECT model_sha256, dimension, created, store_crops, keep_for, joins FROM gallery"
-        ).fetchone()
-        if row is None:
-            raise Unavailable(f"{self._path}: the gallery's header is missing")
-        model_sha256, dimension, created, store_crops, keep_for, joins = row
-        options = GalleryOptions(bool(store_crops), keep_for, bool(joins))
-        return Header(model_sha256, dimension, created, options)
-
-    def _count_pictures(self) -> int:
-        (count,) = self._writer.execute("SELECT count(*) FROM pictures").fetchone()
-        return int(count)
-
-    def _erase_log(self) -> None:
-        """Empty the write-ahead log, which still holds what was deleted.
-
-        The deletion is durable already: a failure here only puts the erasure off to the next
-        checkpoint, and must not look like a failed deletion.
-        """
-        try:
-            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        except sqlite3.Error as error:
-            _log.warning("%s: the write-ahead log was not emptied: %s", self._path, error)
-
-    def _verify(self, rows: Sequence[tuple[Any, ...]]) -> StoredBatch:
-        crops: list[Crop] = []
-        blobs: list[bytes] = []
-        damaged: list[str] = []
-        dimension = self.header.dimension
-        for *fields, crc32, blob in rows:
-            if blob is None or len(blob) != 4 * dimension or zlib.crc32(blob) != crc32:
-                damaged.append(fields[0])
-            else:
-                crops.append(Crop(*fields))
-                blobs.append(blob)
-        vectors = np.frombuffer(b"".join(blobs), dtype="<f4").astype(np.float32, copy=False)
-        return StoredBatch(crops, vectors.reshape(-1, dimension), damaged)
+    def _allocator(self, reader: sqlite3.Connection) -> segments.Places:
+        if self._places is None:
+            taken = reader.execute("SELECT id FROM crops ORDER BY id")
+            self._places = segments.Places.beside(np.fromiter((row[0] for row in taken), np.int64))
+        return self._places
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with answering(self._path):
+        with answering(self.path):
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield self._writer
                 self._writer.execute("COMMIT")
             except BaseException:
-                # A full disk may have made SQLite roll back by itself.
-                if self._writer.in_transaction:
-                    self._writer.execute("ROLLBACK")
+                self._roll_back()
                 raise
 
+    def _roll_back(self) -> None:
+        try:
+            # A full disk may have made SQLite roll back by itself.
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            # What a connection cannot undo ends with it.
+            _log.warning("%s: opened again after: %s", self.path, error)
+            self._writer.close()
+            self._writer = connect(self.path, "rw")
 
-def _row_of(crop: Crop) -> tuple[str | float | None, ...]:
+
+def require_version(path: Path, reader: sqlite3.Connection) -> None:
+    """Refuse a file of another version.
+
+    Raises:
+        Unavailable: it is not of this version; the message says what to do.
+    """
+    (version,) = reader.execute("PRAGMA user_version").fetchone()
+    if version != SCHEMA_VERSION:
+        raise Unavailable(
+            f"{path}: written in format {version}, this release reads formats 1 to "
+            f"{SCHEMA_VERSION}; run the release that wrote it, or a newer one"
+        )
+
+
+def read_header(path: Path, reader: sqlite3.Connection) -> Header:
+    """What the gallery is.
+
+    Raises:
+        Unavailable: the file does not say.
+    """
+    row = reader.execute(
+        "SELECT model_sha256, dimension, created, store_crops, keep_for, joins FROM gallery"
+    ).fetchone()
+    if row is None:
+        raise Unavailable(f"{path}: the gallery's header is missing")
+    model_sha256, dimension, created, store_crops, keep_for, joins = row
+    options = GalleryOptions(bool(store_crops), keep_for, bool(joins))
+    return Header(model_sha256, dimension, created, options)
+
+
+def row_of(crop: Crop) -> tuple[str | float | None, ...]:
+    """A crop as the columns ``FIELDS``."""
     return (
         *(crop.crop_id, crop.identity, crop.camera, crop.timestamp),
         *(crop.digest, crop.origin, crop.added),

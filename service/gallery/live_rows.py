@@ -203,6 +203,38 @@ class LiveRows:
             except KeyError as error:
                 raise NotFound(f"crop {error.args[0]!r} is not in the gallery") from None
 
+    def load(
+        self, crops: list[Crop], vectors: NDArray[np.float32], sound: NDArray[np.bool_]
+    ) -> None:
+        """Fill an empty gallery at once.
+
+        Args:
+            crops: N crops with distinct ids.
+            vectors: (M, D) float32, unit rows in the first N; the others are room to grow.
+            sound: (N,) bool, which crops take part.
+        """
+        count, now = len(crops), self._now
+        room = Columns(
+            vectors,
+            np.empty(len(vectors), np.int32),
+            np.empty(len(vectors), np.int32),
+            np.empty(len(vectors), np.float64),
+            np.empty(len(vectors), np.float64),
+        )
+        room.cameras[:count] = _codes((crop.camera for crop in crops), now.camera_codes)
+        room.identities[:count] = _codes((crop.identity for crop in crops), now.identity_codes)
+        room.timestamps[:count] = [_number(crop.timestamp) for crop in crops]
+        room.dates[:count] = [_number(crop.added) for crop in crops]
+        timed = ~np.isnan(room.timestamps[:count])
+        room.dates[:count][timed] = room.timestamps[:count][timed]
+        columns, slots = room.first(count), np.flatnonzero(sound)
+        standards = self._running.follow(
+            columns.vectors, columns.cameras, sound, added=slots, removed=slots[:0]
+        )
+        self._room = room
+        self._slots = {crops[slot].crop_id: slot for slot in slots.tolist()}
+        self._now = replace(now, columns=columns, alive=sound, crops=crops, standards=standards)
+
     def reserve(self, count: int) -> None:
         """Make room for more rows now, so that appending them cannot fail for want of memory."""
         used = len(self._now.alive)
@@ -310,6 +342,10 @@ class LiveRows:
 
 def _code(label: str | None, codes: dict[str, int]) -> int:
     return _UNKNOWN if label is None else codes.setdefault(label, len(codes))
+
+
+def _codes(labels: Iterable[str | None], codes: dict[str, int]) -> list[int]:
+    return [_code(label, codes) for label in labels]
 
 
 def _number(value: float | None) -> float:

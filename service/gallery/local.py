@@ -3,34 +3,46 @@
 ::
 
     <root>/lock                              held by the one process that serves this folder
-    <root>/galleries/<name>/gallery.sqlite3  one gallery; deleting it deletes the folder
+    <root>/galleries/<name>/                 one gallery (see service.gallery.folders)
+    <root>/snapshots/<name>/<id>.sqlite3     galleries as they were
 """
 
 from __future__ import annotations
 
 import fcntl
+import gc
 import logging
 import os
 import secrets
-import shutil
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Literal
 
-from service.errors import Conflict, NotFound, ReidError, Unavailable, Unsupported, disk_error
-from service.gallery import rules
-from service.gallery.base import DEFAULT_OPTIONS, GalleryOptions, GalleryStats, SnapshotRecord
+from service.errors import Conflict, NotFound, ReidError, Unavailable
+from service.gallery import folders, rules
+from service.gallery.base import (
+    DEFAULT_OPTIONS,
+    Gallery,
+    GalleryOptions,
+    GalleryStats,
+    SnapshotRecord,
+)
 from service.gallery.database import GalleryDatabase, Header
-from service.gallery.local_gallery import DATABASE_NAME, LocalGallery
+from service.gallery.folders import disk_errors
+from service.gallery.local_gallery import LocalGallery
 from service.gallery.nearest import Gpu, resolve_device
+from service.gallery.snapshots import SnapshotShelf
+from service.gallery.versions import Versions
 
 _log = logging.getLogger(__name__)
 _UNFINISHED = "."  # no gallery's name starts so: a folder half made or half removed
 _PROBE_BYTES = 64 * 1024
+_WORTH_FREEZING = 10_000
 # A gallery that could not be read is tried again after this, or this many times what it took.
 _PAUSE_SECONDS, _PAUSE_SHARE = 3.0, 20.0
 
@@ -61,10 +73,11 @@ class LocalGalleryStore:
         self._gpu = Gpu(required=device == "cuda") if self._device == "cuda" else None
         self._root = root
         self._folder = root / "galleries"
+        self._shelf = SnapshotShelf(root / "snapshots")
         self._galleries: dict[str, LocalGallery] = {}
         self._unusable: dict[str, _Failure] = {}
-        self._lock = threading.Lock()  # creating and deleting galleries, one at a time
-        with _disk_errors(root):
+        self._lock = threading.RLock()  # creating and deleting galleries, one at a time
+        with disk_errors(root):
             self._folder.mkdir(parents=True, exist_ok=True)
             self._held: IO[str] | None = _hold(root / "lock")
         try:
@@ -85,20 +98,14 @@ class LocalGalleryStore:
         dimension: int,
         options: GalleryOptions = DEFAULT_OPTIONS,
     ) -> LocalGallery:
-        """Create a gallery, durable on return; see :class:`GalleryStore`."""
+        """Create a gallery, durable on return; see :class:`service.gallery.base.GalleryStore`."""
         rules.check_name(name)
+        rules.check_model(model_sha256)
         rules.check_dimension(dimension)
         rules.check_options(options)
         header = Header(model_sha256, dimension, time.time(), options)
         with self._changing():
-            if name in self._galleries or name in self._unusable:
-                raise Conflict(f"gallery {name!r} exists")
-            with _disk_errors(self._folder):
-                self._clear_away(name)
-                self._write_empty(name, header)
-            gallery = LocalGallery(self._folder / name, self._gpu)
-            self._galleries[name] = gallery
-            return gallery
+            return self._make(name, model_sha256, lambda path: GalleryDatabase.create(path, header))
 
     def open(self, name: str) -> LocalGallery:
         """An existing gallery. Raises NotFound; Unavailable if its file could not be read."""
@@ -113,13 +120,16 @@ class LocalGalleryStore:
         return [gallery.stats() for _, gallery in galleries]
 
     def delete(self, name: str) -> int:
-        """Delete a gallery and everything in it, durable on return; returns how many crops."""
+        """Delete a gallery and everything in it, durable on return; returns how many crops.
+
+        Its snapshots stay.
+        """
         with self._changing():
             gallery = self._galleries.get(name)
             if gallery is None and name not in self._unusable:
                 raise self._absent(name)
             doomed = self._unfinished_folder(name)
-            with _disk_errors(self._folder):
+            with disk_errors(self._folder):
                 # One rename decides: before it the gallery is whole, after it gone. Emptying the
                 # folder may be interrupted; the next start goes on with it.
                 if gallery is None:
@@ -129,30 +139,135 @@ class LocalGalleryStore:
                     crops = gallery.retire(doomed)
                 self._galleries.pop(name, None)
                 self._unusable.pop(name, None)
-                _sync_folder(self._folder)
-            _remove(doomed)
+                folders.sync_folder(self._folder)
+            folders.remove(doomed)
             return crops
 
+    def begin_model(self, name: str, model_sha256: str, dimension: int) -> LocalGallery:
+        """A version of a gallery for another model, beside the one that is served.
+
+        Args:
+            name: the gallery.
+            model_sha256: the other model; its version is made if there is none.
+            dimension: length of its embeddings.
+
+        Returns:
+            The version, to be filled; it is searched by nobody else.
+
+        Raises:
+            NotFound: no such gallery.
+            Conflict: this is the model that is served.
+            StorageFull: the disk is full.
+        """
+        rules.check_model(model_sha256)
+        rules.check_dimension(dimension)
+        with self._changing():
+            served = self.open(name)
+            if served.model_sha256 == model_sha256:
+                raise Conflict(f"gallery {name!r} is served by model {model_sha256[:12]} already")
+            versions = served.versions
+            with versions.lock, disk_errors(versions.folder):
+                if model_sha256 not in versions.kept:
+                    header = Header(model_sha256, dimension, time.time(), served.options)
+                    path = folders.new_file(versions.folder, model_sha256)
+                    _write(path, lambda unfinished: GalleryDatabase.create(unfinished, header))
+                    database = GalleryDatabase(path)
+                    versions.kept[model_sha256] = LocalGallery(database, versions, served=False)
+                return versions.kept[model_sha256]
+
+    def switch_model(
+        self, name: str, model_sha256: str, catch_up: Callable[[Gallery, Gallery], None]
+    ) -> LocalGallery:
+        """Serve another version of a gallery from now on, durable on return.
+
+        Args:
+            name: the gallery.
+            model_sha256: the version's model.
+            catch_up: brings the version up to date; called with the version that is served and the
+                other one, while no other thread writes to either. What it raises ends the switch.
+
+        Returns:
+            The gallery as it is served now. The version before is kept.
+
+        Raises:
+            NotFound: no such gallery or version.
+            Unavailable: the folder cannot be written; nothing changed.
+        """
+        with self._changing():
+            served = self.open(name)
+            versions = served.versions
+            with versions.lock, disk_errors(versions.folder):
+                other = versions.kept.get(model_sha256)
+                if other is None:
+                    raise NotFound(f"gallery {name!r} has no version of model {model_sha256[:12]}")
+                catch_up(served, other)
+                other.configure(served.options)
+                other.stand_by()
+                folders.serve_from(other.database.path)
+                del versions.kept[model_sha256]
+                other.served = True
+                versions.kept[served.model_sha256] = served.replaced()
+                self._galleries[name] = other
+                return other
+
+    def kept_models(self, name: str) -> list[LocalGallery]:
+        """Versions of a gallery beside the one that is served. Raises NotFound."""
+        return list(self.open(name).versions.kept.values())
+
+    def drop_model(self, name: str, model_sha256: str) -> None:
+        """Delete a version that is not served, with its file.
+
+        Raises:
+            NotFound: no such gallery or version.
+            Conflict: it is served.
+        """
+        with self._changing():
+            served = self.open(name)
+            if served.model_sha256 == model_sha256:
+                raise Conflict(f"gallery {name!r} is served by model {model_sha256[:12]}")
+            with served.versions.lock:
+                dropped = served.versions.kept.pop(model_sha256, None)
+                if dropped is None:
+                    raise NotFound(f"gallery {name!r} has no version of model {model_sha256[:12]}")
+                dropped.end("deleted")
+                folders.remove_database(dropped.database.path)
+
     def snapshots(self, name: str) -> list[SnapshotRecord]:
-        """Snapshots of a gallery, oldest first. Raises NotFound."""
-        self.open(name)
-        return []
+        """Snapshots of a gallery, oldest first; also of one that was deleted. Raises NotFound."""
+        found = self._shelf.records(name)
+        if not found and name not in self._unusable:
+            self.open(name)
+        return found
 
     def take_snapshot(self, name: str) -> SnapshotRecord:
-        """Raises Unsupported."""
-        raise Unsupported(f"gallery {name!r}: snapshots are not there yet")
+        """Keep a gallery as it is now, while writes go on; durable on return."""
+        gallery = self.open(name)
+        try:
+            return self._shelf.take(name, gallery.database)
+        finally:
+            gallery.clean()
 
     def snapshot_file(self, name: str, snapshot_id: str) -> Path:
-        """Raises NotFound."""
-        raise NotFound(f"gallery {name!r} has no snapshot {snapshot_id!r}")
-
-    def restore(self, name: str, snapshot_id: str, into: str | None) -> LocalGallery:  # noqa: ARG002
-        """Raises NotFound."""
-        raise NotFound(f"gallery {name!r} has no snapshot {snapshot_id!r}")
+        """The file of a snapshot. Raises NotFound."""
+        return self._shelf.file(name, snapshot_id)
 
     def delete_snapshot(self, name: str, snapshot_id: str) -> None:
-        """Raises NotFound."""
-        raise NotFound(f"gallery {name!r} has no snapshot {snapshot_id!r}")
+        """Delete a snapshot, durable on return. Raises NotFound."""
+        self._shelf.delete(name, snapshot_id)
+
+    def restore(self, name: str, snapshot_id: str, into: str | None) -> LocalGallery:
+        """Bring a snapshot back; see :class:`service.gallery.base.GalleryStore`.
+
+        What replaces a gallery keeps its present options, and takes its other versions away.
+        """
+        header = self._shelf.verify(name, snapshot_id)
+        copy = partial(self._shelf.copy, name, snapshot_id)
+        target = name if into is None else into
+        rules.check_name(target)
+        with self._changing():
+            if into is None and (self._folder / name).exists():
+                return self._replace(name, header, copy)
+            return self._make(target, header.model_sha256, copy)
 
     def writable(self) -> bool:
         """Whether a write would be accepted now: a small file can be written and synced."""
@@ -165,7 +280,7 @@ class LocalGalleryStore:
         except OSError:
             return False
         finally:
-            _unlink(probe)
+            folders.remove(probe)
         return self._held is not None
 
     def close(self) -> None:
@@ -178,19 +293,24 @@ class LocalGalleryStore:
                 self._held = None
 
     def _load(self) -> None:
-        with _disk_errors(self._folder):
+        with disk_errors(self._folder):
+            self._shelf.remove_unfinished()
             entries = sorted(self._folder.iterdir())
         for entry in entries:
             if entry.name.startswith(_UNFINISHED):
                 _log.info("%s: removing what an interrupted change left", entry)
-                _remove(entry)
+                folders.remove(entry)
             elif entry.is_dir():
                 self._load_gallery(entry)
+        if sum(stats.crops for stats in self.stats()) > _WORTH_FREEZING:
+            gc.freeze()  # a full collection would walk over every crop, and find nothing
 
     def _load_gallery(self, folder: Path) -> None:
         start, before = time.monotonic(), self._unusable.get(folder.name)
         try:
-            self._galleries[folder.name] = LocalGallery(folder, self._gpu)
+            with disk_errors(folder):
+                folders.bring_up_to_date(folder)
+                self._galleries[folder.name] = self._open_folder(folder)
             self._unusable.pop(folder.name, None)
         except ReidError as error:
             # The other galleries are sound; this one answers with the reason.
@@ -209,28 +329,81 @@ class LocalGalleryStore:
                 self._load_gallery(self._folder / name)
             return self._galleries.get(name)
 
+    def _open_folder(self, folder: Path) -> LocalGallery:
+        versions = self._versions(folder)
+        served = _opened(folders.served_file(folder), versions, served=True)
+        for path in folders.other_files(folder):
+            try:
+                kept = _opened(path, versions, served=False)
+            except ReidError as error:
+                _log.error("%s: this version is left alone: %s", path, error)
+                continue
+            if kept.model_sha256 in {served.model_sha256, *versions.kept}:
+                _log.info("%s: removing what an interrupted change left", path)
+                kept.end("deleted")
+                folders.remove_database(path)
+            else:
+                versions.kept[kept.model_sha256] = kept
+        return served
+
     def _absent(self, name: str) -> ReidError:
         if failure := self._unusable.get(name):
             return Unavailable(f"gallery {name!r} is not served: {failure.reason}")
         return NotFound(f"gallery {name[:80]!r} does not exist")
 
-    def _write_empty(self, name: str, header: Header) -> None:
+    def _make(self, name: str, model_sha256: str, write: Callable[[Path], None]) -> LocalGallery:
+        """A new gallery whose database ``write`` writes; all of it or nothing."""
+        if name in self._galleries or name in self._unusable:
+            raise Conflict(f"gallery {name!r} exists")
         unfinished = self._unfinished_folder(name)
-        try:
-            unfinished.mkdir()
-            GalleryDatabase.create(unfinished / DATABASE_NAME, header)
-            _sync_folder(unfinished)
-            unfinished.rename(self._folder / name)
-        except BaseException:
-            _remove(unfinished)
-            raise
-        _sync_folder(self._folder)
+        with disk_errors(self._folder):
+            try:
+                unfinished.mkdir()
+                database = folders.new_file(unfinished, model_sha256)
+                _write(database, write)
+                folders.serve_from(database)
+                unfinished.rename(self._folder / name)
+            except BaseException:
+                folders.remove(unfinished)
+                raise
+            folders.sync_folder(self._folder)
+            self._galleries[name] = self._open_folder(self._folder / name)
+        return self._galleries[name]
 
-    def _clear_away(self, name: str) -> None:
-        """Remove what a creation left that failed after its rename, when the folder was synced."""
-        with suppress(FileNotFoundError):
-            doomed = (self._folder / name).rename(self._unfinished_folder(name))
-            _remove(doomed)
+    def _replace(self, name: str, header: Header, write: Callable[[Path], None]) -> LocalGallery:
+        """What a gallery holds, replaced by a database that ``write`` writes."""
+        folder, old = self._folder / name, self._galleries.get(name)
+        if old is not None and header.model_sha256 not in {
+            old.model_sha256,
+            *old.versions.kept,
+        }:
+            raise Conflict(
+                f"the snapshot is of model {header.model_sha256[:12]}, which gallery {name!r} no "
+                "longer has: restore it into a new gallery"
+            )
+        lock = nullcontext() if old is None else old.versions.lock
+        with lock, disk_errors(folder):
+            path = folders.new_file(folder, header.model_sha256)
+            _write(path, write)
+            try:
+                fresh = _opened(path, self._versions(folder), served=True)
+                if old is not None:
+                    fresh.configure(old.options)
+                folders.serve_from(path)
+            except BaseException:
+                folders.remove_database(path)
+                raise
+            if old is not None:
+                for version in (*old.versions.kept.values(), old):
+                    version.end("replaced")
+            for stale in folders.other_files(folder):
+                folders.remove_database(stale)
+            self._unusable.pop(name, None)
+            self._galleries[name] = fresh
+            return fresh
+
+    def _versions(self, folder: Path) -> Versions:
+        return Versions(folder, self._gpu, partial(self._shelf.holding, folder.name))
 
     def _unfinished_folder(self, name: str) -> Path:
         return self._folder / f"{_UNFINISHED}{name}-{secrets.token_hex(4)}"
@@ -241,6 +414,27 @@ class LocalGalleryStore:
             if self._held is None:
                 raise Unavailable("the gallery store is closed")
             yield
+
+
+def _opened(path: Path, versions: Versions, *, served: bool) -> LocalGallery:
+    database = GalleryDatabase(path)
+    try:
+        return LocalGallery(database, versions, served=served)
+    except BaseException:
+        with suppress(ReidError):
+            database.close()
+        raise
+
+
+def _write(path: Path, write: Callable[[Path], None]) -> None:
+    """Write a database whole or not at all, durable on return."""
+    unfinished = path.with_name(path.name + folders.UNFINISHED)
+    try:
+        write(unfinished)
+        folders.finish(unfinished, path)
+    except BaseException:
+        folders.remove_database(unfinished)
+        raise
 
 
 def _hold(path: Path) -> IO[str]:
@@ -261,36 +455,3 @@ def _hold(path: Path) -> IO[str]:
         file.write(f"{os.getpid()}\n")
         file.flush()
     return file
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _remove(entry: Path) -> None:
-    try:
-        if entry.is_dir():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink(missing_ok=True)
-    except OSError as error:
-        _log.warning("%s: left for the next start: %s", entry, error)
-
-
-def _unlink(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        _log.warning("%s: not removed: %s", path, error)
-
-
-@contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise disk_error(str(path), error) from error

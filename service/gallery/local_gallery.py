@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import logging
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -28,70 +28,81 @@ from service.gallery.base import (
     StandardisedHits,
     StandardisedQuery,
 )
-from service.gallery.database import GalleryDatabase
+from service.gallery.database import Counts, GalleryDatabase
 from service.gallery.live_rows import LiveRows
-from service.gallery.nearest import Gpu, nearest
+from service.gallery.nearest import Mirror, nearest
 from service.gallery.standardised_search import nearest_standardised
+from service.gallery.versions import Versions
 
-DATABASE_NAME = "gallery.sqlite3"
+_State = Literal["open", "closed", "deleted", "replaced"]
 _NAMED_IN_LOG = 20
 _log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Loaded:
+    """A gallery in memory.
+
+    Attributes:
+        rows: crops and embeddings.
+        damaged: crops on disk whose embedding is damaged.
+        mirror: a copy of the rows on the GPU.
+    """
+
+    rows: LiveRows
+    damaged: set[str]
+    mirror: Mirror | None
 
 
 class LocalGallery:
     """One named set of crops; its methods are those of :class:`service.gallery.base.Gallery`.
 
     A write goes to SQLite first, and once committed to the rows in memory. Queries read a snapshot
-    of those rows and wait neither for a write nor for each other.
+    of those rows and wait neither for a write nor for each other. What is erased from the version
+    that is served is erased from all the others before.
 
     Args:
-        folder: holds ``gallery.sqlite3``; named like the gallery.
-        gpu: runs unfiltered queries, None for the CPU.
+        database: its open file, which it closes.
+        versions: what it shares with the gallery's other versions.
+        served: whether this is the version that is served. Another one comes into memory when it is
+            first searched or filled.
 
     Raises:
-        Unavailable: the file is missing, damaged, or of a newer version.
+        Unavailable: the file cannot be read.
     """
 
-    def __init__(self, folder: Path, gpu: Gpu | None) -> None:
-        self._folder = folder
-        self._database = GalleryDatabase(folder / DATABASE_NAME)
-        self._rows = LiveRows(self.dimension)
-        self._damaged: set[str] = set()
-        self._gpu = gpu
-        self._mirror = gpu.mirror(self.dimension) if gpu else None
-        self._writing = threading.Lock()
-        self._state: Literal["open", "closed", "deleted"] = "open"
-        try:
-            self._load()
-        except BaseException:
-            self.close()
-            raise
-
-    @property
-    def name(self) -> str:
-        """The gallery's name."""
-        return self._folder.name
+    def __init__(self, database: GalleryDatabase, versions: Versions, *, served: bool) -> None:
+        self.name = versions.folder.name
+        self.versions = versions
+        self.served = served
+        self.database = database
+        """The truth; nobody else writes to it."""
+        self._memory: _Loaded | None = None
+        self._state: _State = "open"
+        if served:
+            self._in_memory()
 
     @property
     def model_sha256(self) -> str:
         """The model whose embeddings it holds."""
-        return self._database.header.model_sha256
+        return self.database.header.model_sha256
 
     @property
     def dimension(self) -> int:
         """Length of its embeddings."""
-        return self._database.header.dimension
+        return self.database.header.dimension
 
     @property
     def options(self) -> GalleryOptions:
         """What its owner decided."""
-        return self._database.header.options
+        return self.database.header.options
 
     def configure(self, options: GalleryOptions) -> None:
         """Change the options, durable on return; without ``store_crops`` pictures are erased."""
         rules.check_options(options)
         with self._changing():
-            self._database.configure(options)
+            for version in (*self._beside(), self):
+                version.database.configure(options)
 
     def upsert(
         self,
@@ -114,11 +125,12 @@ class LocalGallery:
             kept = None
             if pictures is not None and self.options.store_crops:
                 kept = [pictures[position] for position in positions]
-            new = sum(crop_id not in self._rows and crop_id not in self._damaged for crop_id in ids)
-            self._rows.reserve(len(crops))
-            self._database.upsert(crops, vectors, kept)
-            self._rows.put(crops, vectors)
-            self._damaged.difference_update(ids)
+            rows, damaged = self._rows, self._in_memory().damaged
+            new = sum(crop_id not in rows and crop_id not in damaged for crop_id in ids)
+            rows.reserve(len(crops))
+            self.database.upsert(crops, vectors, kept)
+            rows.put(crops, vectors)
+            damaged.difference_update(ids)
         return new
 
     def get(self, crop_id: str) -> Crop:
@@ -130,15 +142,16 @@ class LocalGallery:
     def picture(self, crop_id: str) -> bytes:
         """The stored picture of a crop. Raises NotFound, also where none is stored."""
         self._require_open()
-        return self._database.picture(crop_id)
+        return self.database.picture(crop_id)
 
     def page(self, where: Filter, limit: int, cursor: str | None = None) -> Page:
         """Crops that pass the filter, in the order of their ids."""
         self._require_open()
         rules.check_count("limit", limit)
         after = "" if cursor is None else rules.decode_cursor(cursor)
+        hidden = sorted(self._memory.damaged) if self._memory is not None else ()
         try:
-            found = self._database.page(where, after, limit + 1, sorted(self._damaged))
+            found = self.database.page(where, after, limit + 1, hidden)
         except Unavailable:
             self._require_open()  # deleted meanwhile: say so
             raise
@@ -150,21 +163,23 @@ class LocalGallery:
         for crop_id, identity in labels.items():
             rules.check_text(crop_id, "identity", identity)
         with self._changing():
-            changed = self._rows.differing(labels, origin)
+            rows = self._rows
+            changed = rows.differing(labels, origin)
             if changed:
-                self._database.relabel(changed, origin)
-                self._rows.relabel(changed, origin)
+                self.database.relabel(changed, origin)
+                rows.relabel(changed, origin)
         return len(changed)
 
     def delete(self, where: Filter, *, dry_run: bool = False) -> Receipt:
         """Delete what passes the filter, durable on return, or only tell what that would be."""
         with self._changing():
-            doomed = self._database.matching(where)
+            doomed = self.database.matching(where)
             if doomed.crop_ids and not dry_run:
-                self._database.delete(doomed.crop_ids)
-                self._rows.remove(doomed.crop_ids)
-                self._damaged.difference_update(doomed.crop_ids)
-        return doomed.receipt
+                # The served version last: whatever interrupts this, it can be asked for again.
+                for version in (*self._beside(), self):
+                    version.erase(doomed.crop_ids)
+        snapshots = self.versions.holding(doomed.crop_ids) if self.served else ()
+        return replace(doomed.receipt, snapshots=snapshots)
 
     def embeddings(self, crop_ids: Sequence[str]) -> NDArray[np.float32]:
         """Embeddings of these crops, in this order. Raises NotFound."""
@@ -177,12 +192,12 @@ class LocalGallery:
         self._require_open()
         rules.check_count("top_k", top_k)
         queries = rules.unit_rows(embeddings, None, self.dimension, lambda row: f"query {row}")
-        snapshot, mask = self._rows.select(where)
-        mirror = self._mirror
-        if mirror is None:
+        memory = self._in_memory()
+        snapshot, mask = memory.rows.select(where)
+        if memory.mirror is None:
             return nearest(snapshot, mask, queries, top_k)
         try:
-            return nearest(snapshot, mask, queries, top_k, mirror)
+            return nearest(snapshot, mask, queries, top_k, memory.mirror)
         except RuntimeError as error:  # FAISS says so of a GPU that is out of memory or gone
             self._give_up_gpu(error)
             return nearest(snapshot, mask, queries, top_k)
@@ -202,24 +217,24 @@ class LocalGallery:
 
     def stats(self) -> GalleryStats:
         """Counts at this moment."""
-        snapshot = self._rows.now()
+        counts = self._counts()
         return GalleryStats(
             name=self.name,
             model_sha256=self.model_sha256,
             dimension=self.dimension,
-            created=self._database.header.created,
-            crops=int(np.count_nonzero(snapshot.alive)),
-            identities=snapshot.count_identities(),
-            cameras=snapshot.count_cameras(),
-            bytes_on_disk=_size_of(self._folder),
-            damaged=len(self._damaged),
-            pictures=self._database.pictures,
+            created=self.database.header.created,
+            crops=counts.crops,
+            identities=counts.identities,
+            cameras=counts.cameras,
+            bytes_on_disk=_size_of(self.versions.folder),
+            damaged=0 if self._memory is None else len(self._memory.damaged),
+            pictures=counts.pictures,
             **asdict(self.options),
-            oldest=snapshot.oldest(),
+            oldest=counts.oldest,
         )
 
     def retire(self, into: Path) -> int:
-        """Move the gallery's folder away and stop serving it.
+        """Move the gallery's folder away and stop serving every version.
 
         Args:
             into: the folder's new path; must not exist.
@@ -231,32 +246,94 @@ class LocalGallery:
             OSError: the folder cannot be moved; the gallery goes on.
         """
         with self._changing():
-            self._state = "deleted"
-            try:
-                self._folder.rename(into)
-            except OSError:
-                self._state = "open"
-                raise
-            self._mirror = None
-            with suppress(ReidError):  # its files are about to be removed
-                self._database.close()
-            return len(self._rows) + len(self._damaged)
+            crops = self.database.counts().crops
+            self.versions.folder.rename(into)
+            for version in (*self.versions.kept.values(), self):
+                version.end("deleted")
+            return crops
+
+    def stand_by(self) -> None:
+        """Come into memory now, so that the first search need not wait."""
+        self._in_memory()
+
+    def replaced(self) -> LocalGallery:
+        """Stop serving this version and keep it beside; whoever holds it may read on.
+
+        Returns:
+            The version that is kept.
+        """
+        self._state = "replaced"
+        return LocalGallery(self.database, self.versions, served=False)
+
+    def end(self, state: Literal["closed", "deleted", "replaced"]) -> None:
+        """Let go of this version's file; one that is replaced may be read on, from memory.
+
+        Raises:
+            Unavailable: the write-ahead log could not be folded into the file.
+        """
+        if self._state != "open":
+            return
+        self._state = state
+        if state != "replaced":
+            self._memory = None
+        with suppress(ReidError) if state != "closed" else nullcontext():
+            self.database.close()
+
+    def clean(self) -> None:
+        """Empty the write-ahead log where that was put off."""
+        with self.versions.lock:
+            if self._state == "open":
+                self.database.clean()
 
     def close(self) -> None:
-        """Finish the write in progress and release the file."""
-        with self._writing:
-            if self._state == "open":
-                self._state = "closed"
-                self._mirror = None
-                self._database.close()
+        """Finish the write in progress and release every version's file."""
+        with self.versions.lock:
+            for version in (*self.versions.kept.values(), self):
+                version.end("closed")
 
-    def _load(self) -> None:
-        for batch in self._database.batches():
-            self._rows.put(batch.crops, batch.embeddings)
-            self._damaged.update(batch.damaged)
-        self._rows.renew_standards()
-        if self._damaged:
-            named = sorted(self._damaged)
+    def erase(self, crop_ids: Sequence[str]) -> None:
+        """Delete crops from this version only; the caller holds the lock."""
+        self.database.erase(crop_ids)
+        if self._memory is not None:
+            self._memory.rows.remove(crop_ids)
+            self._memory.damaged.difference_update(crop_ids)
+
+    def _beside(self) -> tuple[LocalGallery, ...]:
+        return tuple(self.versions.kept.values()) if self.served else ()
+
+    def _counts(self) -> Counts:
+        if self._memory is None:
+            return self.database.counts()
+        snapshot = self._memory.rows.now()
+        return Counts(
+            crops=int(np.count_nonzero(snapshot.alive)),
+            pictures=self.database.pictures,
+            identities=snapshot.count_identities(),
+            oldest=snapshot.oldest(),
+            cameras=snapshot.count_cameras(),
+        )
+
+    @property
+    def _rows(self) -> LiveRows:
+        return self._in_memory().rows
+
+    def _in_memory(self) -> _Loaded:
+        memory = self._memory
+        if memory is None:
+            with self.versions.lock:
+                memory = self._memory = self._memory or self._load()
+        return memory
+
+    def _load(self) -> _Loaded:
+        self._require_open()
+        rows, gpu = LiveRows(self.dimension), self.versions.gpu
+        with uncollected():
+            stored = self.database.load()
+            rows.load(stored.crops, stored.embeddings, stored.sound)
+        rows.renew_standards()
+        damaged = {stored.crops[at].crop_id for at in np.flatnonzero(~stored.sound).tolist()}
+        if damaged:
+            named = sorted(damaged)
             _log.warning(
                 "gallery %r: %d crops with a damaged embedding are not served; index or delete "
                 "them again: %s%s",
@@ -265,12 +342,15 @@ class LocalGallery:
                 ", ".join(map(repr, named[:_NAMED_IN_LOG])),
                 ", ..." if len(named) > _NAMED_IN_LOG else "",
             )
+        return _Loaded(rows, damaged, gpu.mirror(self.dimension) if gpu else None)
 
     def _give_up_gpu(self, error: RuntimeError) -> None:
-        if self._gpu is not None and self._gpu.required:
+        gpu = self.versions.gpu
+        if gpu is not None and gpu.required:
             raise Unavailable(f"gallery {self.name!r}: the GPU failed: {error}") from error
         _log.warning("gallery %r is searched on the CPU from now on: %s", self.name, error)
-        self._mirror = None
+        if self._memory is not None:
+            self._memory.mirror = None
 
     def _require_open(self) -> None:
         if self._state == "deleted":
@@ -280,9 +360,23 @@ class LocalGallery:
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        with self._writing:
+        with self.versions.lock:
             self._require_open()
+            if self._state == "replaced":
+                raise Unavailable(f"gallery {self.name!r} was changed as a whole: ask again")
             yield
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Keep the garbage collector from walking over a million new objects again and again."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _size_of(folder: Path) -> int:

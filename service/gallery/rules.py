@@ -17,6 +17,7 @@ from service.errors import InvalidInput, ModelMismatch
 from service.gallery.base import Crop, GalleryOptions
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _MAX_CHARACTERS = 200
 _UNIT_TOLERANCE = 1e-3
 
@@ -35,6 +36,19 @@ def check_name(name: str) -> None:
             f"gallery name {name[:80]!r}: must be 1 to 64 characters of a-z, 0-9, '_' and '-', "
             "starting with a letter or digit"
         )
+
+
+def check_model(model_sha256: str) -> None:
+    """Accept the SHA-256 of a model.
+
+    Args:
+        model_sha256: 64 hexadecimal digits, lower case.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    if not _SHA256.fullmatch(model_sha256):
+        raise InvalidInput(f"model {model_sha256[:80]!r}: must be 64 digits of 0-9 and a-f")
 
 
 def check_dimension(dimension: int) -> None:

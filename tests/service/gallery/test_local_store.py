@@ -19,6 +19,7 @@ import pytest
 
 from service.errors import Conflict, NotFound, StorageFull, Unavailable
 from service.gallery.base import Crop, Filter
+from service.gallery.folders import served_file
 from service.gallery.local import LocalGalleryStore
 
 MODEL = "a" * 64
@@ -33,7 +34,7 @@ def root(tmp_path):
 
 
 def database_of(root, name="g"):
-    return root / "galleries" / name / "gallery.sqlite3"
+    return served_file(root / "galleries" / name)
 
 
 def change_on_disk(root, statement, *values):
@@ -104,10 +105,9 @@ class TestDamage:
     @pytest.mark.parametrize(
         "statement",
         [
-            "UPDATE embeddings SET vector = zeroblob(32) WHERE crop = 3",
-            "UPDATE embeddings SET vector = substr(vector, 1, 28) WHERE crop = 3",
-            "UPDATE embeddings SET crc32 = crc32 + 1 WHERE crop = 3",
-            "DELETE FROM embeddings WHERE crop = 3",
+            """UPDATE segments SET vectors =
+            CAST(substr(vectors, 1, 64) || zeroblob(32) || substr(vectors, 97) AS BLOB)""",
+            "UPDATE crops SET crc32 = crc32 + 1 WHERE crop_id = '2'",
         ],
     )
     def test_a_damaged_crop_is_named_and_not_served(
@@ -130,9 +130,36 @@ class TestDamage:
         assert (gallery.stats().crops, gallery.stats().damaged) == (5, 0)
         assert reopen().open("g").stats().damaged == 0
 
+    @pytest.mark.parametrize(
+        "statement",
+        ["DELETE FROM segments", "UPDATE segments SET vectors = substr(vectors, 1, 28)"],
+    )
+    def test_a_segment_that_is_cut_damages_its_crops(self, gallery, reopen, root, draw, statement):
+        gallery.upsert([Crop(f"{i}") for i in range(5, 70)], draw(65))
+        reopen().close()
+        change_on_disk(root, statement + " WHERE id = 0")
+        gallery = reopen().open("g")
+        assert (gallery.stats().crops, gallery.stats().damaged) == (6, 64)
+        assert gallery.query(draw(1), 9, EVERYTHING)[0][0].crop.crop_id in map(str, range(64, 70))
+        assert gallery.upsert([Crop(f"{i}") for i in range(70)], draw(70)) == 0
+        assert (gallery.stats().crops, gallery.stats().damaged) == (70, 0)
+        assert reopen().open("g").stats().damaged == 0
+
+    @pytest.mark.parametrize("bit", [0, 7, 31, 100, 128, 255])
+    def test_every_flipped_bit_is_noticed(self, gallery, reopen, root, bit):
+        (row,) = gallery.embeddings(["3"])
+        reopen().close()
+        path = database_of(root)
+        content = bytearray(path.read_bytes())
+        at = content.index(row.tobytes())
+        content[at + bit // 8] ^= 1 << bit % 8
+        path.write_bytes(content)
+        stats = reopen().open("g").stats()
+        assert (stats.crops, stats.damaged) == (4, 1)
+
     def test_a_damaged_crop_can_be_deleted(self, gallery, reopen, root):
         reopen().close()
-        change_on_disk(root, "DELETE FROM embeddings WHERE crop = 3")
+        change_on_disk(root, "UPDATE crops SET crc32 = 0 WHERE crop_id = '2'")
         gallery = reopen().open("g")
         assert gallery.delete(Filter(crop_ids=frozenset({"2"}))).crops == 1
         assert gallery.stats().damaged == 0
@@ -147,7 +174,7 @@ class TestDamage:
         database_of(root).write_bytes(content)
         store = reopen()
         assert [one.name for one in store.stats()] == ["sound"]
-        with pytest.raises(Unavailable, match=r"gallery 'g' is not served: .*gallery\.sqlite3"):
+        with pytest.raises(Unavailable, match=r"gallery 'g' is not served: .*gallery-a+\.sqlite3"):
             store.open("g")
         with pytest.raises(Conflict):
             store.create("g", MODEL, 8)
@@ -167,7 +194,7 @@ class TestFullDisk:
     def test_a_full_disk_changes_nothing(self, store, reopen, draw):
         gallery = store.create("g", MODEL, 512)
         gallery.upsert([Crop("a")], draw(1, 512))
-        writer = gallery._database._writer
+        writer = gallery.database._writer
         (pages,) = writer.execute("PRAGMA page_count").fetchone()
         writer.execute(f"PRAGMA max_page_count = {pages + 20}")
         many = [Crop(f"b{i}") for i in range(500)]
@@ -187,6 +214,7 @@ from pathlib import Path
 import numpy as np
 from service.errors import StorageFull, Unavailable
 from service.gallery.base import Crop, Filter
+from service.gallery.folders import served_file
 from service.gallery.local import LocalGalleryStore
 store = LocalGalleryStore(Path(sys.argv[1]), device="cpu")
 gallery = store.create("g", "{MODEL}", 512)

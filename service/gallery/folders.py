@@ -1,0 +1,165 @@
+"""The folder of one gallery: a database for each model, and which one is served.
+
+::
+
+    <gallery>/gallery-<sha256[:12]>.sqlite3   crops and embeddings of one model
+    <gallery>/current                         the name of the file that is served
+    <gallery>/gallery.sqlite3                 what the first release wrote, without ``current``
+
+``current`` is replaced atomically: before, the one database is served, after, the other. A file
+that ends in ``.new`` is unfinished and removed at the next start.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from service.errors import Unavailable, disk_error
+from service.gallery.conversion import convert, is_of_version_1
+
+_log = logging.getLogger(__name__)
+
+CURRENT = "current"
+UNFINISHED = ".new"
+_FIRST_NAME = "gallery.sqlite3"
+_NAME = re.compile(r"gallery(-[0-9a-f]{1,12}(-\d+)?)?\.sqlite3")
+_BESIDE = ("-wal", "-shm", "-journal")
+
+
+def served_file(folder: Path) -> Path:
+    """The database a gallery is served from.
+
+    Raises:
+        Unavailable: the folder does not say.
+    """
+    try:
+        name = (folder / CURRENT).read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        name = _FIRST_NAME
+    except (OSError, ValueError) as error:
+        raise Unavailable(f"{folder / CURRENT}: {error}") from error
+    if not _NAME.fullmatch(name):
+        raise Unavailable(f"{folder / CURRENT}: {name[:80]!r} is no database's name")
+    return folder / name
+
+
+def serve_from(database: Path) -> None:
+    """Serve a gallery from this database from now on, durable on return.
+
+    Raises:
+        OSError: the folder cannot be written; what was served before is served still.
+    """
+    unfinished = database.with_name(CURRENT + UNFINISHED)
+    with unfinished.open("w", encoding="ascii") as file:
+        file.write(database.name + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(database.with_name(CURRENT))
+    sync_folder(database.parent)
+
+
+def new_file(folder: Path, model_sha256: str) -> Path:
+    """A path for another database of a model, taken by none."""
+    stem, number = f"gallery-{model_sha256[:12]}", 1
+    path = folder / f"{stem}.sqlite3"
+    while path.exists():
+        number += 1
+        path = folder / f"{stem}-{number}.sqlite3"
+    return path
+
+
+def other_files(folder: Path) -> list[Path]:
+    """Databases that are kept beside the one that is served."""
+    served = served_file(folder)
+    return sorted(
+        path for path in folder.iterdir() if _NAME.fullmatch(path.name) and path != served
+    )
+
+
+def bring_up_to_date(folder: Path) -> None:
+    """Remove what an interrupted change left, and convert a file of an older release.
+
+    Raises:
+        StorageFull: there is no room for the converted file.
+        Unavailable: the old file cannot be read.
+    """
+    for entry in sorted(folder.iterdir()):
+        if UNFINISHED in entry.name:
+            _log.info("%s: removing what an interrupted change left", entry)
+            remove(entry)
+    served = served_file(folder)
+    if served.name == _FIRST_NAME and is_of_version_1(served):
+        unfinished = folder / (_FIRST_NAME + UNFINISHED)
+        try:
+            finished = new_file(folder, convert(served, unfinished))
+            finish(unfinished, finished)
+            serve_from(finished)
+        except BaseException:
+            remove_database(unfinished)
+            raise
+        remove_database(served)
+        _log.info("%s: converted", finished)
+
+
+def finish(unfinished: Path, finished: Path) -> None:
+    """Give a whole, closed database its name, durable on return.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    descriptor = os.open(unfinished, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    unfinished.rename(finished)
+    sync_folder(finished.parent)
+
+
+def remove_database(path: Path) -> None:
+    """Remove a database and its write-ahead log, as :func:`remove` does."""
+    for suffix in ("", *_BESIDE):
+        remove(path.with_name(path.name + suffix))
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a folder's entries durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove(entry: Path) -> None:
+    """Remove a file or a folder; what cannot be removed now is left, with a line in the log."""
+    try:
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink(missing_ok=True)
+    except OSError as error:
+        _log.warning("%s: left for the next start: %s", entry, error)
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn the system's errors into ours.
+
+    Args:
+        path: what is worked at, for the message.
+
+    Raises:
+        StorageFull: the disk, or the share of it, is full.
+        Unavailable: any other failure.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise disk_error(str(path), error) from error

@@ -1,0 +1,33 @@
+"""What the versions of one gallery share: a database for each model, one of which is served."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from service.gallery.nearest import Gpu
+
+if TYPE_CHECKING:
+    from service.gallery.local_gallery import LocalGallery
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Versions:
+    """The surroundings of a gallery's versions.
+
+    Attributes:
+        folder: holds the databases; named like the gallery.
+        gpu: runs unfiltered queries, None for the CPU.
+        holding: ids of the snapshots that hold one of these crops.
+        lock: held by whoever writes to any of them; one thread may take it twice.
+        kept: versions beside the one that is served, by their model.
+    """
+
+    folder: Path
+    gpu: Gpu | None
+    holding: Callable[[Sequence[str]], tuple[str, ...]]
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    kept: dict[str, LocalGallery] = field(default_factory=dict)
