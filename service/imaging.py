@@ -19,6 +19,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from service.errors import ImageTooLarge, InvalidImage, ReidError
+from service.file_parts import check_jpeg, check_png
 
 Resize = Literal["bilinear", "bicubic"]
 
@@ -118,8 +119,10 @@ def _read_header(data: bytes) -> ImageFile:
     # The classes themselves, because Image.open also accepts other formats' registered readers and
     # warns of large pictures before our own limit can refuse them.
     if data.startswith(b"\xff\xd8\xff"):
+        check_jpeg(data)
         return JpegImageFile(BytesIO(data))
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        check_png(data)
         return PngImageFile(BytesIO(data))
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return WebPImageFile(BytesIO(data))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 import warnings
 import zlib
 from io import BytesIO
@@ -241,6 +242,41 @@ def test_text_that_unpacks_into_much():
     rows = chunk(b"IDAT", zlib.compress(bytes(16 * (8 * 3 + 1))))
     with pytest.raises(InvalidImage):
         decode(png(8, 16, text, rows), 16, 8)
+
+
+def progressive(scans: int) -> bytes:
+    """A JPEG whose last scan is repeated until there are so many."""
+    data = saved(Image.new("RGB", (64, 64), RED), "JPEG", progressive=True)
+    start, end = data.rfind(b"\xff\xda"), len(data) - 2
+    return data[:end] + data[start:end] * (scans - data.count(b"\xff\xda")) + data[end:]
+
+
+def test_a_progressive_picture_of_many_scans_is_refused_before_it_is_read():
+    assert decode(progressive(100), 16, 8).shape == (16, 8, 3)
+    with pytest.raises(InvalidImage, match="more than 100 scans"):
+        decode(progressive(101), 16, 8)
+    started = time.monotonic()
+    with pytest.raises(InvalidImage, match="more than 100 scans"):
+        decode(progressive(200_000), 16, 8)
+    assert time.monotonic() - started < 1
+
+
+def test_what_looks_like_a_scan_elsewhere_is_none():
+    data = saved(Image.fromarray(quarters()), "JPEG")
+    note = b"\xff\xfe\x02\x02" + b"\xff\xda" * 256
+    assert decode(data[:2] + note + data[2:] + b"\xff\xda" * 500, 16, 8).shape == (16, 8, 3)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_a_file_of_millions_of_empty_parts_is_refused_before_it_is_read(kind):
+    data = saved(Image.fromarray(quarters()), kind)
+    empty = b"\xff\xfe\x00\x02" if kind == "JPEG" else chunk(b"teSt", b"")
+    place = 2 if kind == "JPEG" else 33
+    assert decode(data[:place] + empty * 5000 + data[place:], 16, 8).shape == (16, 8, 3)
+    started = time.monotonic()
+    with pytest.raises(InvalidImage, match="more than 10,000"):
+        decode(data[:place] + empty * 700_000 + data[place:], 16, 8)
+    assert time.monotonic() - started < 1
 
 
 def test_limits_above_pillows_own_do_not_warn(monkeypatch):

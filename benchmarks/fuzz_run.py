@@ -1,0 +1,195 @@
+"""Does hostile input crash, hang or swell the service? Thousands of spoiled uploads, and a count.
+
+Starts a service of its own, with real decoding and an embedder without weights, and sends it
+pictures whose bytes, headers and chunks were changed, inside multipart bodies whose boundaries,
+headers and lengths were changed, over real sockets, several at a time. Cases come from ``--seed``
+and their number alone: ``--only N`` repeats one.
+
+::
+
+    python benchmarks/fuzz_run.py --cases 20000
+
+Exit status 1 where a case was answered 5xx (but 503 and 507 with a reason), was not answered, or
+took longer than ``--bound`` seconds; where the service did not answer a sound search afterwards;
+or where its memory grew. The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+import httpx
+import numpy as np
+import uvicorn
+from fuzzing.requests import request
+
+from service.app import create_app
+from service.server import bind, server_config, url_of
+from service.settings import Settings
+from service.testing import FakeEmbedder, solid
+
+SETTLED = 0.3  # of the cases: by then caches and thread arenas have their size
+GROWTH_MIB = 48.0  # what memory may differ by from then to the end
+EXCUSED = frozenset({503, 507})
+
+
+@dataclass
+class Tally:
+    """What came of the cases."""
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    bad: list[str] = field(default_factory=list)
+    slowest: tuple[float, int] = (0.0, 0)  # seconds, case
+    memory: list[tuple[int, float]] = field(default_factory=list)  # case, MiB
+
+    def count(self, case: int, answer: bytes, seconds: float) -> None:
+        """Judge the answer to one case."""
+        self.slowest = max(self.slowest, (seconds, case))
+        status = int(answer[9:12]) if answer.startswith(b"HTTP/1.1 ") else 0
+        self.statuses[status] += 1
+        if status == 0:
+            self.bad.append(f"case {case}: not answered")
+        elif status >= 500 and (status not in EXCUSED or b'"detail"' not in answer):
+            self.bad.append(f"case {case}: {answer[:2000].decode(errors='replace')}")
+        elif status >= 400 and b"application/problem+json" not in answer:
+            self.bad.append(f"case {case}: status {status} without a problem body")
+
+
+def main() -> None:
+    arguments = parse()
+    if arguments.serve is not None:
+        serve(arguments.serve)
+        return
+    if arguments.only is not None:
+        sys.stdout.buffer.write(request(Random(f"{arguments.seed}/{arguments.only}")))
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        service, url = start(Path(temporary))
+        try:
+            report = attack(url, service.pid, arguments)
+        finally:
+            service.terminate()
+            service.wait()
+    print(json.dumps(report))
+    sys.exit(1 if report["bad"] or report["grew"] else 0)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--cases", type=int, default=2000, help="spoiled requests to send")
+    parser.add_argument("--seed", type=int, default=0, help="other cases for another number")
+    parser.add_argument("--concurrency", type=int, default=6, help="requests under way at once")
+    parser.add_argument("--bound", type=float, default=20.0, help="seconds a case may take")
+    parser.add_argument("--only", type=int, help="print this case's request and end")
+    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def serve(data: Path) -> None:
+    settings = Settings(data=data, device="cpu", receive_seconds=1.0, max_queue_seconds=30.0)
+    app = create_app(settings, embedder=FakeEmbedder())
+    with bind("127.0.0.1", 0) as listener:
+        print(url_of(listener), flush=True)
+        uvicorn.Server(server_config(app, settings)).run([listener])
+
+
+def start(folder: Path) -> tuple[subprocess.Popen[str], str]:
+    command = [sys.executable, __file__, "--serve", str(folder / "data")]
+    service = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert service.stdout is not None
+    url = service.stdout.readline().strip()
+    for _ in range(600):
+        try:
+            if httpx.get(f"{url}/readyz").status_code == 200:
+                break
+        except httpx.TransportError:
+            time.sleep(0.1)
+    return service, url
+
+
+def attack(url: str, pid: int, arguments: argparse.Namespace) -> dict[str, object]:
+    started = time.monotonic()
+    tally = asyncio.run(send_all(url, pid, arguments))
+    seconds = time.monotonic() - started
+    answer = httpx.post(f"{url}/search", files={"images": ("a.jpg", solid((200, 30, 30)))})
+    if answer.status_code != 200:
+        tally.bad.append(f"afterwards a sound search is answered {answer.status_code}")
+    settled = [mib for case, mib in tally.memory if case >= SETTLED * arguments.cases]
+    growth = float(np.mean(settled[-5:]) - np.mean(settled[:5]))
+    return {
+        "cases": arguments.cases,
+        "seed": arguments.seed,
+        "statuses": {str(status): n for status, n in sorted(tally.statuses.items())},
+        "bad": tally.bad[:20],
+        "slowest_seconds": round(tally.slowest[0], 2),
+        "slowest_case": tally.slowest[1],
+        "cases_per_second": round(arguments.cases / seconds, 1),
+        "memory_mib": {
+            "start": round(tally.memory[0][1], 1),
+            "settled": round(settled[0], 1),
+            "end": round(settled[-1], 1),
+            "largest": round(max(mib for _, mib in tally.memory), 1),
+        },
+        "growth_mib": round(growth, 1),
+        "grew": growth > GROWTH_MIB,
+    }
+
+
+async def send_all(url: str, pid: int, arguments: argparse.Namespace) -> Tally:
+    tally = Tally()
+    cases = iter(range(arguments.cases))
+    every = max(1, arguments.cases // 100)
+
+    async def worker() -> None:
+        for case in cases:
+            if case % every == 0:
+                tally.memory.append((case, resident_mib(pid)))
+            began = time.monotonic()
+            content = request(Random(f"{arguments.seed}/{case}"))
+            try:
+                answer = await asyncio.wait_for(exchange(url, content), arguments.bound)
+            except TimeoutError:
+                tally.bad.append(f"case {case}: no answer within {arguments.bound:g} s")
+                continue
+            tally.count(case, answer, time.monotonic() - began)
+
+    await asyncio.gather(*(worker() for _ in range(arguments.concurrency)))
+    return tally
+
+
+async def exchange(url: str, content: bytes) -> bytes:
+    """Send bytes and read until the service closes the connection."""
+    host, port = url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    answer = bytearray()
+    try:
+        writer.write(content)
+        while piece := await reader.read(1 << 20):
+            answer += piece
+    except ConnectionError:  # refused while we still wrote; what was said may have arrived
+        pass
+    finally:
+        writer.close()
+    return bytes(answer)
+
+
+def resident_mib(pid: int) -> float:
+    """Memory of a process."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    raise ProcessLookupError(pid)
+
+
+if __name__ == "__main__":
+    main()
