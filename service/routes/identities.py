@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from service.errors import Conflict, NotFound, Overloaded, StorageFull, Unavailable
+from service.errors import NotFound, Overloaded, StorageFull, Unavailable
 from service.gallery.base import Gallery
 from service.identities.listing import list_identities
 from service.identities.schemas import (
@@ -70,7 +70,7 @@ async def split_identity(gallery: str, body: SplitBody, parts: PartsOf) -> Corre
 @router.post(
     "/cluster",
     status_code=202,
-    responses=responses(NotFound, Conflict, Overloaded, Unavailable, StorageFull),
+    responses=responses(NotFound, Overloaded, Unavailable, StorageFull),
 )
 async def cluster_gallery(
     gallery: str, parts: PartsOf, response: Response, body: ClusterBody | None = None

@@ -1,0 +1,200 @@
+"""How well a gallery groups itself: pairs that are right, groups beside people, time and memory.
+
+Embeds the test crops of a data set, forgets who they show, and groups them as
+``POST /galleries/{gallery}/cluster`` does. A pair of crops in one group is right where both show
+one person. Every line is measured twice: with all crops, and with half of the people seen once,
+who belong to no group.
+
+::
+
+    python benchmarks/grouping.py --model models/NAME --data FOLDER
+    python benchmarks/grouping.py --large 10000
+
+Without ``--data`` the people are drawn. ``--large`` groups so many made-up embeddings of the
+model's length instead and tells seconds and the growth of memory.
+
+The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import adjusted_rand_score
+
+from service.artifact import read_manifest
+from service.gallery.base import Crop
+from service.identities.clustering import ClusterRule, group_crops
+from service.tables import table
+from training.embedder import open_embedder
+from training.measure import embed_held_out, load_held_out, read_held_out
+from training.synthetic import SyntheticOptions, synthesize
+
+Float32s = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One rule on one set of crops; shares are 0..1."""
+
+    rule: str
+    crops: int
+    people: int
+    groups: int
+    precision: float
+    recall: float
+    f1: float
+    ari: float
+    outliers: float
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Crops and who they show, which the grouping is not told."""
+
+    crops: list[Crop]
+    rows: Float32s
+    people: NDArray[np.int64]
+
+
+def main() -> None:
+    arguments = parse()
+    if arguments.large:
+        print(json.dumps(measure_large(arguments.large, read_manifest(arguments.model).dimension)))
+        return
+    manifest = read_manifest(arguments.model)
+    threshold = -1.0 if manifest.calibration is None else manifest.calibration.threshold
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.data or synthesize(Path(temporary, "people"), SyntheticOptions()).folder
+        name, seen = embed(arguments.model, folder)
+    lines = {
+        kind: [measure(name, rule, those) for name, rule in rules(threshold)]
+        for kind, those in {"all crops": seen, "half seen once": thinned(seen)}.items()
+    }
+    for kind, measured in lines.items():
+        print(f"{name}, {kind}: {measured[0].crops} crops of {measured[0].people} people")
+        print(table(HEAD, [cells(line) for line in measured]))
+    report = {
+        "model": manifest.name,
+        "data": name,
+        "lines": {kind: [asdict(line) for line in measured] for kind, measured in lines.items()},
+    }
+    print(json.dumps(report))
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--model", type=Path, default=Path("models/hhcl-mobilenetv2"))
+    parser.add_argument("--data", type=Path, help="Market-1501 folder; drawn people if absent")
+    parser.add_argument("--large", type=int, help="time so many made-up crops instead")
+    return parser.parse_args()
+
+
+def rules(threshold: float) -> list[tuple[str, ClusterRule]]:
+    """The default, and one thing changed at a time."""
+    default = ClusterRule(min_score=threshold)
+    return [
+        (f"default: eps {default.eps}, min_samples {default.min_samples}", default),
+        *((f"eps {eps}", replace(default, eps=eps)) for eps in (0.4, 0.45, 0.55, 0.6)),
+        *((f"min_samples {count}", replace(default, min_samples=count)) for count in (3, 4)),
+        ("not standardised", replace(default, standardise=False)),
+        ("any cosine", replace(default, min_score=-1.0)),
+        ("k1 30, k2 6", replace(default, k1=30, k2=6)),
+    ]
+
+
+def embed(model: Path, folder: Path) -> tuple[str, Seen]:
+    """Name of the data set, its query and gallery."""
+    (dataset,) = read_held_out([folder])
+    embedder = open_embedder(model, torch.device("cpu"))
+    held_out = embed_held_out(embedder, load_held_out(dataset, embedder))
+    samples = [*held_out.dataset.query, *held_out.dataset.gallery]
+    crops = [Crop(f"{i:06d}", camera=str(sample.camera)) for i, sample in enumerate(samples)]
+    rows = np.concatenate([held_out.query, held_out.gallery])
+    return dataset.name, Seen(crops, rows, np.array([sample.identity for sample in samples]))
+
+
+def thinned(seen: Seen) -> Seen:
+    """Every second person is left one crop."""
+    rng = np.random.default_rng(0)
+    kept = np.ones(len(seen.crops), bool)
+    for person in np.unique(seen.people)[::2]:
+        own = np.flatnonzero(seen.people == person)
+        kept[own] = False
+        kept[rng.choice(own)] = True
+    places = np.flatnonzero(kept)
+    return Seen([seen.crops[i] for i in places], seen.rows[places], seen.people[places])
+
+
+def measure(name: str, rule: ClusterRule, seen: Seen) -> Line:
+    grouping = group_crops(seen.crops, seen.rows, rule, known=())
+    # A crop without a group is a group of its own.
+    found = [grouping.labels[crop.crop_id] or crop.crop_id for crop in seen.crops]
+    people = seen.people.tolist()
+    right = pairs(list(zip(found, people, strict=True)))
+    precision, recall = right / max(pairs(found), 1), right / max(pairs(people), 1)
+    return Line(
+        rule=name,
+        crops=len(found),
+        people=len(set(people)),
+        groups=grouping.persons,
+        precision=precision,
+        recall=recall,
+        f1=2 * precision * recall / max(precision + recall, 1e-9),
+        ari=float(adjusted_rand_score(people, found)),
+        outliers=grouping.outliers / len(found),
+    )
+
+
+def pairs(labels: Sequence[object]) -> int:
+    """Pairs of equal labels."""
+    return sum(count * (count - 1) // 2 for count in Counter(labels).values())
+
+
+def measure_large(count: int, dimension: int) -> dict[str, float]:
+    """Seconds and MiB of grouping so many crops: ten of each person, on four cameras."""
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((-(-count // 10), dimension), np.float32)
+    rows = np.repeat(centres, 10, axis=0)[:count]
+    rows += 0.7 * rng.standard_normal(rows.shape, np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    crops = [Crop(f"{i:06d}", camera=f"c{i % 4}") for i in range(count)]
+    before, start = resident(), time.perf_counter()
+    grouping = group_crops(crops, rows, ClusterRule(min_score=0.3), known=())
+    seconds = time.perf_counter() - start
+    return {
+        "crops": count,
+        "dimension": dimension,
+        "persons": grouping.persons,
+        "seconds": round(seconds, 1),
+        "embeddings_mib": round(rows.nbytes / 2**20),
+        "grown_mib": round(resident() - before),
+    }
+
+
+def resident() -> float:
+    """Most memory this process has held, MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+HEAD = ("", "groups", "precision", "recall", "F1", "ARI", "outliers")
+
+
+def cells(line: Line) -> list[str]:
+    shares = (line.precision, line.recall, line.f1, line.ari, line.outliers)
+    return [line.rule, str(line.groups), *(f"{100 * share:.1f}" for share in shares)]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""What several shots are worth: a tracklet as the query, several crops as the identity's score.
+
+Embeds the test crops of a data set. Every (person, camera) is a tracklet and searches the crops of
+the other cameras, one crop at a time or as the mean of several; identities are ranked by the best,
+the mean or the three best of their crops, with the service's own functions. One identity is right,
+so mAP over identities is the mean of 1 / its rank.
+
+::
+
+    python benchmarks/multi_shot.py --model models/NAME --data FOLDER
+
+Without ``--data`` the people are drawn. Beside it stand the shares of same and of different pairs
+whose cosine reaches the model's threshold, which was calibrated on single crops.
+
+The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from service.artifact import read_manifest
+from service.identities.scoring import IdentityScore, identity_score
+from service.shots import Shot, combined
+from service.tables import table
+from training.embedder import open_embedder
+from training.measure import embed_held_out, load_held_out, read_held_out
+from training.synthetic import SyntheticOptions, synthesize
+
+Float32s = NDArray[np.float32]
+RULES: tuple[IdentityScore, ...] = get_args(IdentityScore)
+
+
+@dataclass(frozen=True)
+class Crops:
+    """The test crops of a data set, query and gallery together."""
+
+    name: str
+    rows: Float32s
+    people: NDArray[np.int64]
+    cameras: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Query:
+    """One question: a unit row, whose crops of ``camera`` do not answer it."""
+
+    row: Float32s
+    person: int
+    camera: int
+
+
+@dataclass(frozen=True)
+class Line:
+    """One way to ask and to score, all queries together."""
+
+    shots: str
+    queries: int
+    rule: IdentityScore
+    rank1: float
+    map: float
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of a query and a crop of another camera whose cosine reaches the threshold."""
+
+    shots: str
+    same: float
+    different: float
+
+
+def main() -> None:
+    arguments = parse()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.data or synthesize(Path(temporary, "people"), SyntheticOptions()).folder
+        crops = embed(arguments.model, folder)
+    calibration = read_manifest(arguments.model).calibration
+    lines, pairs = [], []
+    for shots in (1, 3, None):
+        queries = list(ask(crops, shots))
+        name = "all of the tracklet" if shots is None else "1 crop" if shots == 1 else f"{shots}"
+        lines += [measure(crops, queries, rule, name) for rule in RULES]
+        if calibration is not None:
+            pairs.append(reaching(crops, queries, calibration.threshold, name))
+    print(table(("shots", "queries", "identity score", "rank-1", "mAP"), [cells(x) for x in lines]))
+    report = {
+        "model": read_manifest(arguments.model).name,
+        "data": crops.name,
+        "crops": len(crops.rows),
+        "people": len(set(crops.people.tolist())),
+        "lines": [asdict(line) for line in lines],
+        "reach_the_threshold": [asdict(entry) for entry in pairs],
+    }
+    print(json.dumps(report))
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--model", type=Path, default=Path("models/hhcl-mobilenetv2"))
+    parser.add_argument("--data", type=Path, help="Market-1501 folder; drawn people if absent")
+    return parser.parse_args()
+
+
+def embed(model: Path, folder: Path) -> Crops:
+    """Query and gallery, embedded."""
+    (dataset,) = read_held_out([folder])
+    embedder = open_embedder(model, torch.device("cpu"))
+    held_out = embed_held_out(embedder, load_held_out(dataset, embedder))
+    samples = [*held_out.dataset.query, *held_out.dataset.gallery]
+    return Crops(
+        dataset.name,
+        np.concatenate([held_out.query, held_out.gallery]),
+        np.array([sample.identity for sample in samples]),
+        np.array([sample.camera for sample in samples]),
+    )
+
+
+def ask(crops: Crops, shots: int | None) -> Iterator[Query]:
+    """Every tracklet cut into queries of so many crops, or whole, where others know the person."""
+    tracklets: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for index, key in enumerate(zip(crops.people.tolist(), crops.cameras.tolist(), strict=True)):
+        tracklets[key].append(index)
+    for (person, camera), members in sorted(tracklets.items()):
+        if not np.any((crops.people == person) & (crops.cameras != camera)):
+            continue
+        size = shots or len(members)
+        for start in range(0, len(members), size):
+            part = [Shot(crops.rows[index], None) for index in members[start : start + size]]
+            yield Query(combined(part).embedding, person, camera)
+
+
+def measure(crops: Crops, queries: Sequence[Query], rule: IdentityScore, shots: str) -> Line:
+    """Rank of the right identity among all that other cameras know; ties count against it."""
+    ranks = []
+    for query in queries:
+        others = np.flatnonzero(crops.cameras != query.camera)
+        scores: dict[int, list[float]] = defaultdict(list)
+        cosines = crops.rows[others] @ query.row
+        for person, cosine in zip(crops.people[others].tolist(), cosines.tolist(), strict=True):
+            scores[person].append(cosine)
+        ranked = {person: identity_score(own, rule) for person, own in scores.items()}
+        own = ranked.pop(query.person)
+        ranks.append(1 + sum(score >= own for score in ranked.values()))
+    found = np.array(ranks)
+    return Line(shots, len(found), rule, float(np.mean(found == 1)), float(np.mean(1 / found)))
+
+
+def reaching(crops: Crops, queries: Sequence[Query], threshold: float, shots: str) -> Pairs:
+    """How a line drawn for single crops fits these queries."""
+    same: list[NDArray[np.bool_]] = []
+    different: list[NDArray[np.bool_]] = []
+    for query in queries:
+        others = crops.cameras != query.camera
+        reach = crops.rows[others] @ query.row >= threshold
+        right = crops.people[others] == query.person
+        same.append(reach[right])
+        different.append(reach[~right])
+    return Pairs(shots, float(np.concatenate(same).mean()), float(np.concatenate(different).mean()))
+
+
+def cells(line: Line) -> list[str]:
+    shares = [f"{100 * share:.1f}" for share in (line.rank1, line.map)]
+    return [line.shots, str(line.queries), line.rule, *shares]
+
+
+if __name__ == "__main__":
+    main()
