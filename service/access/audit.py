@@ -193,6 +193,7 @@ class AuditLog:
         if not self._failed:
             _log.error("%s: %s; changes are refused until it is mended", self._folder, error)
         self._failed = True
+        self._day = ""  # opened anew, in case the file has gone
         for pending in batch:
             # The process log is all that is left to keep it.
             _log.error("not in the audit log: %s", pending.line.decode().rstrip())

@@ -8,6 +8,7 @@ holds the page's own name where that was made to point here (DNS rebinding).
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from starlette.datastructures import Headers
 
 from service.errors import Forbidden
 
+_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\s:@/\[\]]+))(?::\d*)?")
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})  # what they answer no other origin can read
 
 
@@ -68,7 +70,5 @@ class Origins:
 
 
 def _hostname(host: str) -> str:
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
+    found = _HOST.fullmatch(host)
+    return (found[1] or found[2]) if found else ""

@@ -1,0 +1,209 @@
+"""What browsers are told, and which pages of which origins may use the service."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from service.access.keys import FILE, KeyStore
+from service.access.new_key import NewKey
+from service.testing import solid
+
+CROP = solid((200, 20, 20))
+FORM: dict[str, Any] = {"files": {"images": ("a.jpg", CROP)}}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/galleries", 200),
+        ("GET", "/galleries/nowhere", 404),
+        ("POST", "/galleries", 422),
+        ("GET", "/nothing", 404),
+        ("POST", "/livez", 405),
+        ("GET", "/metrics", 200),
+        ("GET", "/openapi.json", 200),
+        ("GET", "/docs", 200),
+        ("GET", "/docs/assets/swagger-ui.css", 200),
+        ("GET", "/", 200),
+    ],
+)
+def test_every_answer_carries_the_headers(service, method, path, status):
+    answer = service.http.request(method, path)
+    assert answer.status_code == status
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
+    assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    policy = answer.headers["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe-eval" not in policy
+    if path != "/":
+        assert answer.headers["Cache-Control"] == "no-store"
+    assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+def test_refused_answers_carry_them_too(start, tmp_path):
+    with start() as service:
+        make_key(tmp_path / "data")
+        answer = service.http.get("/galleries")
+    assert answer.status_code == 401
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_the_page_runs_no_inline_script(service):
+    answer = service.http.get("/")
+    policy = directives(answer)
+    assert policy["default-src"] == {"'self'"}
+    assert policy["img-src"] >= {"'self'", "blob:"}
+    for name in ("base-uri", "object-src", "frame-ancestors"):
+        assert policy[name] == {"'none'"}
+    assert "unsafe" not in answer.headers["Content-Security-Policy"]
+    assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", answer.text)
+
+
+def test_the_documentation_runs_its_own_script_and_no_other(service):
+    answer = service.http.get("/docs")
+    scripts = re.findall(r"<script>(.*?)</script>", answer.text, re.DOTALL)
+    assert len(scripts) == 1
+    digest = base64.b64encode(hashlib.sha256(scripts[0].encode()).digest()).decode()
+    assert directives(answer)["script-src"] == {"'self'", f"'sha256-{digest}'"}
+
+
+def directives(answer: httpx.Response) -> dict[str, set[str]]:
+    """The parts of an answer's policy."""
+    parts = answer.headers["Content-Security-Policy"].split(";")
+    return {name: set(values) for name, *values in (part.split() for part in parts)}
+
+
+def test_the_documentation_works_in_a_browser(service):
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright, which drives the browser, is not installed"
+    )
+    complaints: list[str] = []
+    with playwright.sync_playwright() as driver:
+        try:
+            browser = driver.chromium.launch(executable_path="/usr/bin/chromium")
+        except playwright.Error as error:
+            pytest.skip(f"no Chromium starts: {error.message.splitlines()[0]}")
+        page = browser.new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(f"{service.url}/docs")
+        page.get_by_text("/whoami").first.click()
+        page.get_by_role("button", name="Try it out").click()
+        page.get_by_role("button", name="Execute").click()
+        page.get_by_text('"anonymous"').first.wait_for()
+        browser.close()
+    assert complaints == []
+
+
+def make_key(data: Path) -> dict[str, str]:
+    """A new key's header."""
+    with closing(KeyStore(data / FILE)) as store:
+        _, text = store.create(NewKey(label="a", scope="admin"))
+    return {"Authorization": f"Bearer {text}"}
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "http://127.0.0.1:1", "http://localhost", "null", "x", ""]
+)
+def test_pages_of_other_origins_can_neither_search_nor_change(service, origin):
+    headers = {"Origin": origin}
+    for method, path in [
+        ("POST", "/search"),
+        ("POST", "/embed"),
+        ("POST", "/galleries"),
+        ("PUT", "/galleries/default/crops/a"),
+        ("PATCH", "/galleries/default"),
+        ("DELETE", "/galleries/default"),
+        ("POST", "/galleries/default/crops/delete"),
+        ("POST", "/keys"),
+    ]:
+        answer = service.http.request(method, path, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), path
+    read = service.http.get("/galleries", headers=headers)
+    assert read.status_code == 200
+    assert "Access-Control-Allow-Origin" not in read.headers  # so that page cannot see it
+
+
+def test_the_services_own_page_may_search(service):
+    assert service.http.post("/search", headers={"Origin": service.url}, **FORM).status_code == 200
+    behind_a_proxy = {"Origin": "https://localhost:8443", "Host": "localhost:8443"}
+    assert service.http.post("/search", headers=behind_a_proxy, **FORM).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 200),
+        ("LOCALHOST:8000", 200),
+        ("reid.localhost:80", 200),
+        ("127.0.0.1", 200),
+        ("127.8.7.6:99", 200),
+        ("[::1]:8000", 200),
+        ("evil.example", 403),
+        ("evil.example:8000", 403),
+        ("localhost.evil.example", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("10.0.0.7", 403),
+        ("service:8000", 403),
+        ("[::1", 403),
+        ("a@localhost", 403),
+    ],
+)
+def test_without_keys_only_names_of_this_machine_are_answered(service, host, status):
+    assert service.http.get("/galleries", headers={"Host": host}).status_code == status
+    assert service.http.get("/", headers={"Host": host}).status_code == status
+
+
+def test_what_an_operator_opens_answers_to_more_names_but_to_no_bought_one(start):
+    opened = {"allow_anonymous": True, "cors_origins": ["https://reid.example"]}
+    with start(**opened) as service:
+        for host, status in {
+            "10.0.0.7:8000": 200,
+            "[fe80::1]": 200,
+            "service:8000": 200,
+            "reid.example": 200,
+            "evil.example": 403,
+        }.items():
+            assert service.http.get("/galleries", headers={"Host": host}).status_code == status
+
+
+def test_with_keys_neither_host_nor_origin_matter(start, tmp_path):
+    with start() as service:
+        headers = make_key(tmp_path / "data")
+        headers |= {"Origin": "https://evil.example", "Host": "reid.example"}
+        assert service.http.post("/search", headers=headers, **FORM).status_code == 200
+
+
+def test_cors_is_closed_unless_a_setting_opens_it(start):
+    asked = {
+        "Origin": "https://reid.example",
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization",
+    }
+    with start() as service:
+        assert service.http.options("/search", headers=asked).status_code == 405
+    with start(cors_origins=["https://reid.example"]) as service:
+        allowed = service.http.options("/search", headers=asked)
+        assert allowed.status_code == 200
+        assert allowed.headers["Access-Control-Allow-Origin"] == "https://reid.example"
+        assert "Authorization" in allowed.headers["Access-Control-Allow-Headers"]
+        origin = {"Origin": "https://reid.example"}
+        found = service.http.post("/search", headers=origin, **FORM)
+        assert found.status_code == 200
+        assert found.headers["Access-Control-Allow-Origin"] == "https://reid.example"
+        evil = asked | {"Origin": "https://evil.example"}
+        refused = service.http.options("/search", headers=evil)
+        assert refused.status_code == 400
+        assert "Access-Control-Allow-Origin" not in refused.headers
+        missing = service.http.get("/galleries/nowhere", headers=origin)
+        assert missing.headers["Access-Control-Allow-Origin"] == "https://reid.example"
