@@ -55,6 +55,7 @@ class Writer:
             (self._delete_one, 2),
             (self._delete_of_camera, 1),
             (self._delete_of_identity, 1),
+            (self._relabel, 2),
         ]
 
     def work(self, url: str, stop: threading.Event) -> None:
@@ -87,12 +88,14 @@ class Writer:
         crop_id, record, file = self._draw()
         self.ledger.begin(Change({crop_id: record}))
         return http.put(
-            f"{self._path}/crops/{crop_id}", data=_fields(record), files={"image": ("a.png", file)}
+            f"{self._path}/crops/{crop_id}",
+            data=fields_of(record),
+            files={"image": ("a.png", file)},
         )
 
     def _put_batch(self, http: httpx.Client) -> httpx.Response:
         drawn = [self._draw() for _ in range(self._rng.randint(2, BATCH))]
-        entries = [{"crop_id": crop_id, **_fields(record)} for crop_id, record, _ in drawn]
+        entries = [{"crop_id": crop_id, **fields_of(record)} for crop_id, record, _ in drawn]
         self.ledger.begin(Change({crop_id: record for crop_id, record, _ in drawn}))
         return http.post(
             f"{self._path}/crops",
@@ -130,6 +133,20 @@ class Writer:
             raise Refused(f"deleted {answer.json()['deleted']} crops, {len(gone)} were there")
         return answer
 
+    def _relabel(self, http: httpx.Client) -> httpx.Response:
+        state = self.ledger.state
+        if not state:
+            return self._put_one(http)
+        chosen = self._rng.sample(sorted(state), min(BATCH, len(state)))
+        identity = self._identity()
+        named = {
+            key: Record(state[key].digest, identity, state[key].camera, state[key].timestamp)
+            for key in chosen
+        }
+        self.ledger.begin(Change(named))
+        body = {"crop_ids": chosen, "identity": identity}
+        return http.post(f"{self._path}/identities/label", json=body)
+
     def _draw(self) -> tuple[str, Record, bytes]:
         number = self._rng.randrange(len(self._pictures.files))
         record = Record(
@@ -148,7 +165,8 @@ class Writer:
         return f"{self.name}-p{self._rng.randrange(IDENTITIES)}"
 
 
-def _fields(record: Record) -> dict[str, Any]:
+def fields_of(record: Record) -> dict[str, Any]:
+    """What a form or a manifest says of a crop."""
     fields = {
         "identity": record.identity,
         "camera": record.camera,

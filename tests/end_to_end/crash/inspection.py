@@ -5,17 +5,30 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 import numpy as np
-from crash.clients import Writer
-from crash.ledger import Record
+from crash.ledger import Ledger, Record
 from crash.pictures import Pictures
 
 TOLERANCE = 1e-6
 QUERIES = 6
 MOST_MATCHES = 1000
+
+
+class Client(Protocol):
+    """Somebody who changes crops of their own and keeps an account."""
+
+    @property
+    def name(self) -> str:
+        """Begins the ids of its crops."""
+        ...
+
+    @property
+    def ledger(self) -> Ledger:
+        """Its account."""
+        ...
 
 
 def create_gallery(url: str, name: str) -> None:
@@ -26,7 +39,7 @@ def create_gallery(url: str, name: str) -> None:
 
 
 def inspect(
-    url: str, gallery: str, clients: Sequence[Writer], pictures: Pictures, rng: random.Random
+    url: str, gallery: str, clients: Sequence[Client], pictures: Pictures, rng: random.Random
 ) -> list[str]:
     """Hold a service against its clients' accounts and its searches against NumPy.
 

@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from crash.clients import Writer
+from crash.importer import Importer
 from crash.inspection import create_gallery, inspect
 from crash.pictures import Pictures
 from crash.served import Served
 
 GALLERY = "kills"
-LONGEST_WORK = 0.8  # seconds
+MOST_WORK = 50  # acknowledgements between two kills
+LONGEST_WORK = 3.0  # seconds, where a slow machine acknowledges less
 DURING_START = 0.15  # share of kills that hit a start rather than the work
 
 
@@ -75,20 +77,25 @@ def run_kills(
     """
     rng, pictures = random.Random(seed), Pictures(seed)
     served = Served(folder / "data", folder / "log", model)
-    clients = [Writer(f"w{n}", GALLERY, pictures, seed * 100 + n) for n in range(writers)]
+    clients: list[Writer | Importer] = [
+        Writer(f"w{n}", GALLERY, pictures, seed * 100 + n) for n in range(writers)
+    ]
+    clients.append(importer := Importer("i", GALLERY, pictures, seed))
     report = KillReport()
     try:
         while True:
             _start(served, report)
             pictures.learn(served.url)
             create_gallery(served.url, GALLERY)
+            importer.catch_up(served.url)
+            report.problems += importer.failures
             report.problems += inspect(served.url, GALLERY, clients, pictures, rng)
             report.searches += 2
             _count(report, clients)
             tell(f"{report.kills} kills, {report.acknowledged} acknowledged, lost {report.lost}")
             if report.problems or report.kills >= kills:
                 return report
-            _work_and_kill(served, clients, rng.uniform(0, LONGEST_WORK))
+            _work_and_kill(served, clients, rng)
             report.kills += 1
             report.problems += [failure for client in clients for failure in client.failures]
             if report.kills < kills and rng.random() < DURING_START:
@@ -108,7 +115,10 @@ def _start(served: Served, report: KillReport) -> None:
     report.slowest_start = max(report.slowest_start, time.monotonic() - start)
 
 
-def _work_and_kill(served: Served, clients: list[Writer], seconds: float) -> None:
+def _work_and_kill(served: Served, clients: list[Writer | Importer], rng: random.Random) -> None:
+    """Kill after a random number of acknowledgements and a random moment more."""
+    enough = _acknowledged(clients) + rng.randrange(MOST_WORK)
+    deadline = time.monotonic() + LONGEST_WORK
     stop = threading.Event()
     threads = [
         threading.Thread(target=client.work, args=(served.url, stop), daemon=True)
@@ -116,16 +126,22 @@ def _work_and_kill(served: Served, clients: list[Writer], seconds: float) -> Non
     ]
     for thread in threads:
         thread.start()
-    time.sleep(seconds)
+    while _acknowledged(clients) < enough and time.monotonic() < deadline:
+        time.sleep(0.005)
+    time.sleep(rng.uniform(0, 0.1))
     served.kill()
     stop.set()
     for thread in threads:
         thread.join()
 
 
-def _count(report: KillReport, clients: list[Writer]) -> None:
+def _acknowledged(clients: list[Writer | Importer]) -> int:
+    return sum(client.ledger.acknowledged for client in clients)
+
+
+def _count(report: KillReport, clients: list[Writer | Importer]) -> None:
     report.operations = sum(client.operations for client in clients)
     ledgers = [client.ledger for client in clients]
-    report.acknowledged = sum(ledger.acknowledged for ledger in ledgers)
+    report.acknowledged = _acknowledged(clients)
     report.in_flight_kept = sum(ledger.in_flight_kept for ledger in ledgers)
     report.in_flight_gone = sum(ledger.in_flight_gone for ledger in ledgers)

@@ -41,8 +41,12 @@ class Pictures:
         rows = [base64.b64decode(entry["embedding"]) for entry in answer.json()["results"]]
         self._embeddings = np.stack([np.frombuffer(row, "<f4") for row in rows])
 
+    def row_of(self, digest: str) -> int:
+        """Which picture has this digest."""
+        return self._row[digest]
+
     def embeddings_of(self, digests: Sequence[str]) -> NDArray[np.float32]:
         """(N, D) float32 unit rows of pictures named by their digests."""
         if self._embeddings is None:
             raise ValueError("learn comes first")
-        return self._embeddings[[self._row[digest] for digest in digests]]
+        return self._embeddings[[self.row_of(digest) for digest in digests]]
