@@ -60,6 +60,7 @@ function route(moved) {
   if (view === "gallery" && current()) openBrowse();
   if (view === "add") guarded(refreshJobs)();
   if (moved) {
+    clearSelection();
     document.getElementById("main").focus({ preventScroll: true });
     scrollTo(0, 0);
   }

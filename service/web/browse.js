@@ -93,7 +93,7 @@ function drawAbout() {
   document.getElementById("gallery-actions").replaceChildren(
     ...[
       may("admin") && button("New gallery…", newGallery, "small"),
-      gallery && may("admin") && "store_crops" in gallery && button("Choices…", () => changeGallery(current()), "small"),
+      gallery && may("admin") && "store_crops" in gallery && button("Settings…", () => changeGallery(current()), "small"),
       gallery && may("write") && button("Group into persons…", groupCrops, "small"),
       gallery && may("write") && button("Erase…", () => eraseCrops([], () => load(), { identity: filters?.name.value }), "small danger-quiet"),
     ].filter(Boolean),

@@ -32,7 +32,7 @@ export function cropCard(crop, { onPick, hue = null, onGroup = null }) {
       crop.timestamp === null ? null : h("p", { class: "when" }, time(crop.timestamp)),
       crop.score === undefined ? null : certainty(crop),
       crop.group_size > 1 && onGroup
-        ? h("button", { type: "button", class: "link", on: { click: () => onGroup(crop) } }, `${count(crop.group_size, "crop")} found`)
+        ? h("button", { type: "button", class: "link", on: { click: () => onGroup(crop) } }, `All ${count(crop.group_size, "crop")}`)
         : null,
     ),
     picker(crop),

@@ -1,4 +1,4 @@
-// A new gallery, and the choices of one that is there.
+// A new gallery, and the settings of one that is there.
 
 import { at, call } from "./api.js";
 import { openDialog } from "./dialogs.js";
@@ -8,16 +8,16 @@ import { say } from "./notices.js";
 
 const DAY = 86400;
 
-/** Asks for a gallery's name and choices, and makes it. */
+/** Asks for a gallery's name and settings, and makes it. */
 export function newGallery() {
   const name = h("input", { required: true, maxlength: "64", pattern: "[a-z0-9][a-z0-9_\\-]*", autocapitalize: "none", spellcheck: "false" });
-  const choices = optionFields({ store_crops: true });
+  const settings = optionFields({ store_crops: true });
   openDialog({
     title: "New gallery",
-    body: [field("Name", name, "1 to 64 of a–z, 0–9, _ and -."), choices.elements],
+    body: [field("Name", name, "1 to 64 of a–z, 0–9, _ and -."), settings.elements],
     submit: "Create",
     onSubmit: async () => {
-      await call("POST", "galleries", { json: { name: name.value, ...choices.values() } });
+      await call("POST", "galleries", { json: { name: name.value, ...settings.values() } });
       choose(name.value);
       await refresh();
       say(`Gallery ${name.value} is there`);
@@ -25,15 +25,15 @@ export function newGallery() {
   });
 }
 
-/** Asks for a gallery's choices, and changes them. */
+/** Asks for a gallery's settings, and changes them. */
 export function changeGallery(gallery) {
-  const choices = optionFields(gallery);
+  const settings = optionFields(gallery);
   openDialog({
-    title: `Choices of ${gallery.name}`,
-    body: choices.elements,
+    title: `Settings of ${gallery.name}`,
+    body: settings.elements,
     submit: "Save",
     onSubmit: async () => {
-      await call("PATCH", at("galleries", gallery.name), { json: choices.values() });
+      await call("PATCH", at("galleries", gallery.name), { json: settings.values() });
       await refresh();
       say("Saved");
     },

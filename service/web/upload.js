@@ -64,7 +64,7 @@ function draw() {
   if (!archives.length && !pictures.length) return parts.staged.replaceChildren();
   const bytes = [...archives, ...pictures].reduce((sum, file) => sum + file.size, 0);
   const what = [archives.length && count(archives.length, "archive"), pictures.length && count(pictures.length, "picture")].filter(Boolean).join(" and ");
-  const names = h("select", {}, h("option", { value: "market" }, "Identity and camera, as 0002_c1s1_000451_03.jpg"), h("option", { value: "none" }, "Nothing"));
+  const names = h("select", {}, h("option", { value: "market" }, "Identity and camera"), h("option", { value: "none" }, "Nothing"));
   const identity = h("input", { maxlength: "200" });
   const camera = h("input", { maxlength: "200" });
   const when = h("input", { type: "datetime-local", step: "1" });
@@ -75,7 +75,7 @@ function draw() {
     { class: "card", "aria-label": "Add", autocomplete: "off", on: { submit: (event) => { event.preventDefault(); guarded(send)(about); } } },
     h("h2", {}, `${what}, ${size(bytes)}`),
     archives.length ? field("Pattern of the paths in the archive", pattern, "A regular expression with the groups identity, camera, timestamp, crop_id. Empty: names as 0002_c1s1_000451_03.jpg are understood.") : null,
-    pictures.length ? h("div", { class: "columns" }, field("File names say", names), field("Identity of all", identity), field("Camera of all", camera), field("Time of all", when)) : null,
+    pictures.length ? h("div", { class: "columns" }, field("File names say", names, "As 0002_c1s1_000451_03.jpg does."), field("Identity of all", identity), field("Camera of all", camera), field("Time of all", when)) : null,
     h("div", { class: "row" }, h("button", { type: "submit", class: "primary" }, `Add to ${current()?.name ?? "gallery"}`), button("Discard", unstage, "quiet")),
   );
   return parts.staged.replaceChildren(form);
