@@ -76,7 +76,7 @@ def create_app(
     docs.install(app)
     page.install(app)
     guard(app, app.state.gate, settings)
-    app.add_middleware(RequestContext, settings=settings, metrics=parts.metrics)
+    app.add_middleware(RequestContext, settings=settings, parts=parts)
     add_headers(app, settings)
     for error in (ReidError, RequestValidationError, HTTPException):
         app.add_exception_handler(error, answer_error)

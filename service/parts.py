@@ -83,6 +83,23 @@ class Parts:
         if not await asyncio.to_thread(self.store.writable):
             raise Unavailable("the data folder accepts no writes", retry_after=10)
 
+    def admit_upload(self) -> None:
+        """Refuse an image that would have to wait too long for any of the opened models.
+
+        Raises:
+            Overloaded: every model's queue is too long.
+            Unavailable: the service is shutting down.
+        """
+        refusals: list[Unavailable] = []
+        for model in self.shelf.opened():
+            try:
+                model.intake.admit()
+            except Unavailable as error:
+                refusals.append(error)
+            else:
+                return
+        raise refusals[0]
+
     async def close(self) -> None:
         """Finish what is under way, then release threads and files."""
         self.lifecycle.phase = "draining"

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.departure import announce
 from service.errors import Overloaded
-from service.metrics import Metrics
+from service.parts import Parts
 from service.routes.problems import answer_error
 from service.routes.receiving import BodyLimits, Incoming
 from service.settings import Settings
@@ -29,6 +29,7 @@ _NO_ROUTE = "unknown"  # one label for all paths nobody serves, however many are
 
 
 _IMPORT = re.compile(r"/galleries/[^/]+/imports")
+_UPLOAD = "multipart/form-data"
 _PATIENCE = 1.0  # seconds a client may be silent before its place can go to another
 _CLIENT_LEFT = 499  # nginx's word for it; appears in log and metrics, and is sent to nobody
 
@@ -40,13 +41,13 @@ class RequestContext:
         app: what answers.
         settings: the limits. Size and number of requests together bound what uploads take of
             memory and disk; probes and metrics are answered however many there are.
-        metrics: where requests are counted.
+        parts: count requests, and tell whether uploads would have to wait too long.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, parts: Parts) -> None:
         self._app = app
         self._settings = settings
-        self._metrics = metrics
+        self._parts = parts
         self._running: set[Incoming] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,6 +63,8 @@ class RequestContext:
         announce(incoming.departure)
         try:
             self._admit(scope["path"])
+            if _UPLOAD in Headers(scope=scope).get("Content-Type", ""):
+                self._parts.admit_upload()  # parsing a form costs more than refusing it
             self._running.add(incoming)
             await self._app(scope, incoming.receive, answer.send)
         except Exception as error:
@@ -91,8 +94,8 @@ class RequestContext:
 
     def _report(self, scope: Scope, status: int, request_id: str, seconds: float) -> None:
         method, route = scope["method"], _route(scope)
-        self._metrics.requests.labels(method, route, status).inc()
-        self._metrics.request_seconds.labels(method, route).observe(seconds)
+        self._parts.metrics.requests.labels(method, route, status).inc()
+        self._parts.metrics.request_seconds.labels(method, route).observe(seconds)
         path = scope["path"]
         # Probes come every few seconds: they are worth a line only when they fail.
         level = logging.DEBUG if path in _ALWAYS_ADMITTED and status < 400 else logging.INFO
