@@ -71,7 +71,7 @@ def main() -> None:
         serve(arguments.serve)
         return
     if arguments.only is not None:
-        sys.stdout.buffer.write(request(Random(f"{arguments.seed}/{arguments.only}")))
+        sys.stdout.buffer.write(request(case_of(arguments.seed, arguments.only)))
         return
     with tempfile.TemporaryDirectory() as temporary:
         service, url = start(Path(temporary))
@@ -155,7 +155,7 @@ async def send_all(url: str, pid: int, arguments: argparse.Namespace) -> Tally:
             if case % every == 0:
                 tally.memory.append((case, resident_mib(pid)))
             began = time.monotonic()
-            content = request(Random(f"{arguments.seed}/{case}"))
+            content = request(case_of(arguments.seed, case))
             try:
                 answer = await asyncio.wait_for(exchange(url, content), arguments.bound)
             except TimeoutError:
@@ -181,6 +181,11 @@ async def exchange(url: str, content: bytes) -> bytes:
     finally:
         writer.close()
     return bytes(answer)
+
+
+def case_of(seed: int, case: int) -> Random:
+    """The numbers a case is made from."""
+    return Random(f"{seed}/{case}")  # noqa: S311 - no secret, a repeatable case
 
 
 def resident_mib(pid: int) -> float:

@@ -30,8 +30,8 @@ def draw(width: int = 48, height: int = 96) -> Image.Image:
 
 @cache
 def sound() -> tuple[bytes, ...]:
-    """Files that any reader of their format accepts; about half of them are no JPEG, PNG or WebP."""
-    return tuple(_save(picture, kind, **options) for picture, kind, options in _variants())
+    """Files that any reader of their format accepts; a few are no JPEG, PNG or WebP."""
+    return tuple(save(picture, kind, **options) for picture, kind, options in _variants())
 
 
 def _variants() -> Iterator[tuple[Image.Image, str, dict[str, Any]]]:
@@ -58,7 +58,7 @@ def _variants() -> Iterator[tuple[Image.Image, str, dict[str, Any]]]:
         yield person, kind, frames if kind in {"GIF", "TIFF"} else {}
 
 
-def _save(picture: Image.Image, kind: str, **options: Any) -> bytes:
+def save(picture: Image.Image, kind: str, **options: Any) -> bytes:
     buffer = BytesIO()
     picture.save(buffer, kind, **options)
     return buffer.getvalue()

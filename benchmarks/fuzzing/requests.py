@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from random import Random
 
 from fuzzing.pictures import sound, spoiled
@@ -26,30 +28,45 @@ _FIELDS = (
 )
 
 
+@dataclass(frozen=True)
+class Message:
+    """A multipart message.
+
+    Attributes:
+        delimiter: the line that opens a part.
+        kind: its Content-Type.
+        body: all parts.
+    """
+
+    delimiter: bytes
+    kind: bytes
+    body: bytes
+
+
 def request(random: Random) -> bytes:
     """One whole HTTP request."""
     method, path = random.choice(_ROUTES)
     crop_id = f"crop-{random.randrange(_CROPS)}"
     boundary = random.choice((b"x", b"-" * 40 + b"b0undary", b"x" * 70))
-    parts = _parts(random, path, crop_id)
-    body = b"".join(b"--" + boundary + b"\r\n" + part + b"\r\n" for part in parts)
+    delimiter = b"--" + boundary + b"\r\n"
+    body = b"".join(delimiter + part + b"\r\n" for part in _parts(random, path, crop_id))
     body += b"--" + boundary + b"--\r\n"
-    kind = b"multipart/form-data; boundary=" + boundary
+    message = Message(delimiter, b"multipart/form-data; boundary=" + boundary, body)
     if random.random() < 0.35:
-        body, kind = _spoil_body(random, body, kind, boundary)
-    length = len(body)
+        message = random.choice(_SPOILS)(random, message)
+    length = len(message.body)
     if random.random() < 0.02:
         length = max(0, length + random.choice((-10, -1, 1, 10)))
     head = [
         f"{method} {path.format(crop_id)} HTTP/1.1".encode(),
         b"Host: 127.0.0.1",
         b"Connection: close",
-        b"Content-Type: " + kind,
+        b"Content-Type: " + message.kind,
         b"Content-Length: %d" % length,
     ]
     if random.random() < 0.05:
         head.append(random.choice(_HEADERS))
-    return b"\r\n".join(head) + b"\r\n\r\n" + body
+    return b"\r\n".join(head) + b"\r\n\r\n" + message.body
 
 
 _HEADERS = (
@@ -92,41 +109,69 @@ def _field(name: bytes, value: bytes) -> bytes:
     return b'Content-Disposition: form-data; name="' + name + b'"\r\n\r\n' + value
 
 
-def _spoil_body(random: Random, body: bytes, kind: bytes, boundary: bytes) -> tuple[bytes, bytes]:
-    match random.randrange(12):
-        case 0:
-            return body[: random.randrange(len(body))], kind
-        case 1:
-            changed = bytearray(body)
-            for _ in range(8):  # the head of the first part, most of the time
-                changed[random.randrange(min(200, len(body)))] = random.randrange(256)
-            return bytes(changed), kind
-        case 2:
-            return body, random.choice(_KINDS)
-        case 3:
-            return body.replace(b"\r\n", random.choice((b"\n", b"\r", b"\r\n\r\n"))), kind
-        case 4:
-            return body.replace(b"Content-Disposition", b"X-Nothing"), kind
-        case 5:
-            part = b"--" + boundary + b"\r\n" + _field(b"camera", b"c") + b"\r\n"
-            return part * random.choice((900, 1200, 5000)) + body, kind
-        case 6:
-            part = b"--" + boundary + b"\r\n" + _file(random, b"images", b"") + b"\r\n"
-            return part * random.choice((60, 100, 1200)) + body, kind
-        case 7:
-            line = b"X-Long: " + b"y" * random.choice((4000, 100_000, 2_000_000)) + b"\r\n"
-            return body.replace(b"\r\n", b"\r\n" + line, 1), kind
-        case 8:
-            nested = b"--" + boundary + b"\r\nContent-Type: multipart/mixed; boundary=y\r\n"
-            return nested + b'Content-Disposition: form-data; name="images"\r\n\r\n' + body, kind
-        case 9:
-            return body.replace(b"name=", random.choice((b"name*=", b"name", b"NAME=;"))), kind
-        case 10:
-            return body.replace(b"\r\n\r\n", b"\r\n" + b"A: b\r\n" * 3000 + b"\r\n", 1), kind
-        case _:
-            return (b"--" + boundary + b"\r\n") * 5000 + body, kind
+def _truncate(random: Random, message: Message) -> Message:
+    return replace(message, body=message.body[: random.randrange(len(message.body))])
 
 
+def _garble(random: Random, message: Message) -> Message:
+    changed = bytearray(message.body)
+    for _ in range(8):  # in the head of the first part, most of the time
+        changed[random.randrange(min(200, len(changed)))] = random.randrange(256)
+    return replace(message, body=bytes(changed))
+
+
+def _change_kind(random: Random, message: Message) -> Message:
+    return replace(message, kind=random.choice(_KINDS))
+
+
+def _change_line_ends(random: Random, message: Message) -> Message:
+    end = random.choice((b"\n", b"\r", b"\r\n\r\n"))
+    return replace(message, body=message.body.replace(b"\r\n", end))
+
+
+def _drop_disposition(_random: Random, message: Message) -> Message:
+    return replace(message, body=message.body.replace(b"Content-Disposition", b"X-Nothing"))
+
+
+def _change_names(random: Random, message: Message) -> Message:
+    name = random.choice((b"name*=", b"name", b"NAME=;"))
+    return replace(message, body=message.body.replace(b"name=", name))
+
+
+def _many_fields(random: Random, message: Message) -> Message:
+    part = message.delimiter + _field(b"camera", b"c") + b"\r\n"
+    return replace(message, body=part * random.choice((900, 1200, 5000)) + message.body)
+
+
+def _many_files(random: Random, message: Message) -> Message:
+    part = message.delimiter + _file(random, b"images", b"") + b"\r\n"
+    return replace(message, body=part * random.choice((60, 100, 1200)) + message.body)
+
+
+def _empty_parts(_random: Random, message: Message) -> Message:
+    return replace(message, body=message.delimiter * 5000 + message.body)
+
+
+def _long_header(random: Random, message: Message) -> Message:
+    line = b"\r\nX-Long: " + b"y" * random.choice((4000, 100_000, 2_000_000)) + b"\r\n"
+    return replace(message, body=message.body.replace(b"\r\n", line, 1))
+
+
+def _many_headers(_random: Random, message: Message) -> Message:
+    lines = b"\r\n" + b"A: b\r\n" * 3000 + b"\r\n"
+    return replace(message, body=message.body.replace(b"\r\n\r\n", lines, 1))
+
+
+def _nest(_random: Random, message: Message) -> Message:
+    outer = message.delimiter + b"Content-Type: multipart/mixed; boundary=y\r\n"
+    outer += b'Content-Disposition: form-data; name="images"\r\n\r\n'
+    return replace(message, body=outer + message.body)
+
+
+_SPOILS: tuple[Callable[[Random, Message], Message], ...] = (
+    *(_truncate, _garble, _change_kind, _change_line_ends, _drop_disposition, _change_names),
+    *(_many_fields, _many_files, _empty_parts, _long_header, _many_headers, _nest),
+)
 _KINDS = (
     b"multipart/form-data",
     b"multipart/form-data; boundary=",

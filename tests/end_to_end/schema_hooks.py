@@ -1,0 +1,30 @@
+"""What schemathesis cannot know: what a picture is, and which galleries and crops there are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import schemathesis
+from hypothesis import strategies as st
+from schemathesis import Case, HookContext
+from schemathesis.transport.serialization import Binary
+
+from service.testing import solid
+
+GALLERY, CROP = "lobby", "one"  # of the service under test
+
+_pictures = [solid((200, 20, 20), kind=kind) for kind in ("JPEG", "PNG", "WEBP")]
+schemathesis.openapi.format(
+    "binary", st.one_of(st.sampled_from(_pictures), st.binary()).map(Binary)
+)
+
+
+@schemathesis.hook
+def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> None:
+    """Ask for what is there in every second request that means well."""
+    meant_well = case.meta is not None and case.meta.generation.mode.is_positive
+    if not meant_well or sum(map(ord, case.id)) % 2 or case.method == "DELETE":
+        return
+    for name, value in (("gallery", GALLERY), ("crop_id", CROP)):
+        if name in (case.path_parameters or {}):
+            case.path_parameters[name] = value
