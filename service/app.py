@@ -29,6 +29,7 @@ from service.routes import (
     ops,
     page,
     search,
+    snapshots,
 )
 from service.routes.access import confirm_rule, guard
 from service.routes.context import RequestContext
@@ -71,12 +72,24 @@ def create_app(
     )
     app.state.parts = parts
     app.state.gate = Gate(settings.data, settings.requests_per_minute, settings.audit_days)
-    for module in (search, embed, galleries, crops, identities, imports, jobs, keys, audit, ops):
+    for module in (
+        search,
+        embed,
+        galleries,
+        crops,
+        identities,
+        imports,
+        jobs,
+        keys,
+        audit,
+        snapshots,
+        ops,
+    ):
         app.include_router(module.router)
     docs.install(app)
     page.install(app)
     guard(app, app.state.gate, settings)
-    app.add_middleware(RequestContext, settings=settings, parts=parts)
+    app.add_middleware(RequestContext, settings=settings, metrics=parts.metrics)
     add_headers(app, settings)
     for error in (ReidError, RequestValidationError, HTTPException):
         app.add_exception_handler(error, answer_error)

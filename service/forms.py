@@ -250,3 +250,11 @@ class GalleryChanges(JsonBody):
             if changes.get(name) is None:
                 changes.pop(name, None)
         return replace(options, **changes)
+
+
+class RestoreBody(Body):
+    """``POST /galleries/{gallery}/snapshots/{snapshot_id}/restore``."""
+
+    into: str | None = Field(
+        default=None, description="name of a new gallery; the snapshot's own is replaced if absent"
+    )

@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, Field
 
 from service.artifact import Accuracy, Calibration
-from service.gallery.base import Crop, GalleryStats, Origin, Receipt
+from service.gallery.base import Crop, GalleryStats, Origin, Receipt, SnapshotRecord
 
 
 class FieldError(BaseModel):
@@ -231,6 +231,34 @@ class Deleted(BaseModel):
     """How many crops are gone."""
 
     deleted: int
+
+
+class GalleryDeleted(Deleted):
+    """A gallery is gone."""
+
+    snapshots: list[str] = Field(description="snapshots of it that stay")
+
+
+class SnapshotEntry(BaseModel):
+    """A gallery as it was at one moment."""
+
+    snapshot_id: str = Field(examples=["20261121T081500123-9f3c"])
+    gallery: str
+    model_sha256: str = Field(description="the model whose embeddings it holds")
+    crops: int
+    bytes: int = Field(description="size of its file")
+    created: float = Field(description="seconds since 1970-01-01 UTC")
+
+    @classmethod
+    def of(cls, record: SnapshotRecord) -> Self:
+        """The entry of a record."""
+        return cls(**asdict(record))
+
+
+class Snapshots(BaseModel):
+    """Snapshots of a gallery."""
+
+    snapshots: list[SnapshotEntry] = Field(description="oldest first")
 
 
 class DeletionReceipt(Deleted):

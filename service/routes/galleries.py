@@ -3,7 +3,7 @@
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path, Query, Response
 
 from service.access.caller import Caller
 from service.errors import Conflict, NotFound, StorageFull, Unavailable, Unsupported
@@ -13,7 +13,7 @@ from service.gallery.base import Gallery
 from service.parts import Parts
 from service.routes.dependencies import AuditOf, CallerOf, PartsOf
 from service.routes.problems import responses
-from service.schemas import Deleted, Galleries, GalleryRecord
+from service.schemas import Galleries, GalleryDeleted, GalleryRecord
 
 router = APIRouter(prefix="/galleries", tags=["galleries"])
 
@@ -79,15 +79,34 @@ async def get_picture(
 
 
 @router.delete("/{gallery}", responses=responses(NotFound, Unavailable))
-async def delete_gallery(gallery: str, parts: PartsOf, audit: AuditOf) -> Deleted:
-    """Delete a gallery and every crop in it, for good."""
+async def delete_gallery(
+    gallery: str,
+    parts: PartsOf,
+    audit: AuditOf,
+    snapshots: Annotated[bool, Query(description="delete its snapshots, too")] = False,
+) -> GalleryDeleted:
+    """Delete a gallery and every crop in it, for good; its snapshots stay unless told otherwise."""
     audit.crops = await asyncio.to_thread(parts.store.delete, gallery)
-    return Deleted(deleted=audit.crops)
+    await asyncio.to_thread(parts.board.cancel_all, gallery)
+    kept = await asyncio.to_thread(_snapshots_of, parts, gallery, delete=snapshots)
+    return GalleryDeleted(deleted=audit.crops, snapshots=kept)
 
 
 def _create(parts: Parts, body: GalleryBody) -> Gallery:
     manifest = parts.manifest if body.model is None else parts.shelf.named(body.model).manifest
     return parts.store.create(body.name, manifest.sha256, manifest.dimension, body.options)
+
+
+def _snapshots_of(parts: Parts, gallery: str, *, delete: bool) -> list[str]:
+    try:
+        found = [record.snapshot_id for record in parts.store.snapshots(gallery)]
+    except NotFound:  # neither the gallery nor a snapshot is left
+        return []
+    if not delete:
+        return found
+    for snapshot_id in found:
+        parts.store.delete_snapshot(gallery, snapshot_id)
+    return []
 
 
 def _media_type(picture: bytes) -> str:
