@@ -325,7 +325,9 @@ class JobBoard:
         except Interrupted:
             pass
         except ReidError as error:
-            if not context.stopped:  # otherwise it is the service that ends
+            if context.cancelled:  # perhaps its gallery is gone
+                job = replace(self._now(job), state="cancelled")
+            elif not context.stopped:  # otherwise it is the service that ends
                 job = replace(self._now(job), state="failed", error=str(error))
         except Exception:
             log.exception("job %s failed", job.job_id)

@@ -6,6 +6,8 @@ import base64
 import io
 import json
 import os
+import socket
+import subprocess
 import tarfile
 import time
 import zipfile
@@ -15,8 +17,9 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 
-from service.testing import TINY_MANIFEST, solid
+from service.testing import TINY_MANIFEST, FakeEmbedder, solid
 
 PATIENCE = 20.0
 TAR, ZIP, NDJSON = "application/x-tar", "application/zip", "application/x-ndjson"
@@ -335,3 +338,110 @@ def test_an_import_that_is_too_large_is_refused_and_leaves_nothing(start):
         assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
         assert list((service.parts.settings.data / "jobs").iterdir()) == []
         assert ended(service, ask(service, "default", TAR, tar_of(people())))["done"] == 4
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path):
+    """A file system of four megabytes."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"mounting a small file system was refused: {done.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_a_disk_that_fills_while_receiving_answers_507_and_keeps_no_part(launch, small_disk):
+    with launch(small_disk) as service:
+        answer = ask(service, "default", TAR, tar_of({"a.png": bytes(8_000_000)}))
+        assert (answer.status_code, answer.json()["code"]) == (507, "storage_full")
+        assert list((small_disk / "jobs").iterdir()) == []
+        assert ended(service, ask(service, "default", TAR, tar_of(people())))["done"] == 4
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(start):
+    with start() as service:
+        host, port = service.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as connection:
+            head = (
+                f"POST /galleries/default/imports HTTP/1.1\r\nHost: {host}:{port}\r\n"
+                f"Content-Type: {TAR}\r\nContent-Length: 1000000\r\n\r\n"
+            )
+            connection.sendall(head.encode() + bytes(300_000))
+            folder = service.parts.settings.data / "jobs"
+            eventually(lambda: folder.exists() and list(folder.iterdir()))
+        eventually(lambda: not list(folder.iterdir()))
+        assert service.http.get("/jobs").json() == {"jobs": []}
+
+
+def eventually(happens) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not happens():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_an_import_goes_on_after_a_restart(start):
+    body = tar_of(people(100))
+    with start(FakeEmbedder(delay=0.2), max_batch=8) as service:
+        location = ask(service, "default", TAR, body).headers["Location"]
+        eventually(lambda: service.http.get(location).json()["done"])
+        begun = time.monotonic()
+    assert time.monotonic() - begun < 5.0
+    with start() as service:
+        eventually(lambda: service.http.get(location).json()["finished"])
+        job = service.http.get(location).json()
+        assert (job["state"], job["done"], job["total"]) == ("done", 100, 100)
+        assert job["counts"]["unchanged"] >= 32
+        assert service.http.get("/galleries/default").json()["crops"] == 100
+
+
+def test_a_poisoned_picture_costs_only_its_own(start):
+    poison = people(40)["0001_c2s1_000007_00.png"]
+    colour = decoded(poison)
+
+    def fault(image) -> None:
+        if (image == colour).all():
+            raise RuntimeError("poisoned")
+
+    with start(FakeEmbedder(fault=fault)) as service:
+        job = ended(service, ask(service, "default", TAR, tar_of(people(40))))
+        assert job["counts"] == {"created": 39, "failed": 1}
+        assert "the network failed" in errors(service, job)["0001_c2s1_000007_00.png"]
+
+
+def decoded(picture: bytes):
+    return np.asarray(Image.open(io.BytesIO(picture)))[0, 0]
+
+
+def test_a_network_that_fails_on_everything_fails_the_job_which_can_be_resumed(start):
+    broken: list[bool] = []
+
+    def fault(_image) -> None:
+        if broken:
+            raise RuntimeError("no network")
+
+    with start(FakeEmbedder(fault=fault)) as service:
+        broken.append(True)
+        job = ended(service, ask(service, "default", TAR, tar_of(people())))
+        assert job["state"] == "failed"
+        assert "the network failed" in job["error"]
+        broken.clear()
+        assert service.http.post(f"/jobs/{job['job_id']}/resume").json()["state"] == "queued"
+        eventually(lambda: service.http.get(f"/jobs/{job['job_id']}").json()["state"] == "done")
+        assert service.http.get("/galleries/default").json()["crops"] == 4
+
+
+def test_a_deleted_gallery_takes_its_imports_along(start):
+    with start(FakeEmbedder(delay=0.2), max_batch=8) as service:
+        service.create("doomed")
+        first, second = (ask(service, "doomed", TAR, tar_of(people(60))) for _ in "ab")
+        eventually(lambda: service.http.get(first.headers["Location"]).json()["done"])
+        assert service.http.delete("/galleries/doomed").status_code == 200
+        for answer in (first, second):
+            assert ended(service, answer)["state"] in {"cancelled", "failed"}
+        eventually(lambda: not list((service.parts.settings.data / "jobs").iterdir()))
