@@ -88,7 +88,6 @@ async def delete_gallery(
     """Delete a gallery and every crop in it, for good; its snapshots stay unless told otherwise."""
     audit.crops = await asyncio.to_thread(parts.store.delete, gallery)
     await asyncio.to_thread(parts.board.cancel_all, gallery)
-    await asyncio.to_thread(parts.board.cancel_all, gallery)
     kept = await asyncio.to_thread(_snapshots_of, parts, gallery, delete=snapshots)
     return GalleryDeleted(deleted=audit.crops, snapshots=kept)
 
