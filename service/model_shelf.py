@@ -122,11 +122,11 @@ class ModelShelf:
         raise NotFound(f"model {name[:80]!r} is not there; there are: {known}")
 
     def manifests(self) -> list[Manifest]:
-        """Every model there is, the running one first."""
-        known = {sha256: model.manifest for sha256, model in self._opened.copy().items()}
-        for _, manifest in self._on_disk():
-            known.setdefault(manifest.sha256, manifest)
-        return list(known.values())
+        """Every model there is: the running one, then the others by name."""
+        known = {manifest.sha256: manifest for _, manifest in self._on_disk()}
+        known |= {sha256: model.manifest for sha256, model in self._opened.copy().items()}
+        running = known.pop(self.running.manifest.sha256)
+        return [running, *sorted(known.values(), key=lambda manifest: manifest.name)]
 
     def opened(self) -> list[Model]:
         """The models that are in memory."""

@@ -104,6 +104,7 @@ class ModelChange:
 
         for embedded in _follow(served, copy, found, embed, context.fail):
             context.count("embedded", embedded)
+        context.raise_if_cancelled()
         comparison = compare(served, copy)
         context.finish(
             {

@@ -54,7 +54,7 @@ def differences(served: Gallery, copy: Gallery) -> Differences:
             found.to_rename.append(new)
         old = next(theirs, None)
     if old is not None:
-        found.to_delete += [old.crop_id, *(crop.crop_id for crop in theirs)]
+        found.to_delete.extend([old.crop_id, *(crop.crop_id for crop in theirs)])
     return found
 
 
