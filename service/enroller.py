@@ -14,7 +14,7 @@ import numpy as np
 from service.artifact import Manifest
 from service.errors import ReidError
 from service.gallery.base import Crop, GalleryStore
-from service.identities.joining import join_groups, keep_findings, stored_crops
+from service.identities.joining import JoinRule, join_groups, keep_findings, stored_crops
 from service.intake import Embedding
 from service.model_shelf import ModelShelf, OpenGallery
 from service.stopwatch import Stopwatch
@@ -119,4 +119,4 @@ def _identified(
     calibration = opened.model.manifest.calibration
     if not opened.gallery.options.join or calibration is None:
         return kept
-    return join_groups(opened.gallery, kept, rows, calibration.threshold)
+    return join_groups(opened.gallery, kept, rows, JoinRule.of(calibration))

@@ -2,13 +2,70 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.gallery.base import Crop, Filter, Gallery
+from service.artifact import Calibration
+from service.gallery.base import Crop, Filter, Gallery, Hit
+
+_TIMES_LIKELIER = 4.0
+_FIRST_LOOK = 32
+_DEEPEST = 4096  # crops; a rival beyond so many of one person is not looked for
+
+
+@dataclass(frozen=True, slots=True)
+class JoinRule:
+    """When a crop joins the identity of the nearest crop.
+
+    The threshold was calibrated on single pairs. Among all crops of a gallery somebody's nearly
+    always reaches it, whoever comes: so the nearest identity must also lead the next one by what
+    makes it four times as likely.
+
+    Attributes:
+        threshold: least cosine with the nearest crop.
+        lead: least difference to the nearest crop of any other identity.
+    """
+
+    threshold: float
+    lead: float
+
+    @classmethod
+    def of(cls, calibration: Calibration) -> Self:
+        """The rule of a model: of two cosines its calibration makes odds."""
+        return cls(calibration.threshold, math.log(_TIMES_LIKELIER) / calibration.slope)
+
+    def choose(self, hits: Sequence[Hit]) -> str | None:
+        """The identity to join.
+
+        Args:
+            hits: the nearest crops that have an identity, best first.
+
+        Returns:
+            Its name; None where nobody is near enough, or two are.
+        """
+        if not hits or hits[0].score < self.threshold:
+            return None
+        best = hits[0]
+        rival = next((hit for hit in hits if hit.crop.identity != best.crop.identity), None)
+        if rival is not None and best.score - rival.score < self.lead:
+            return None
+        return best.crop.identity
+
+    def is_open(self, hits: Sequence[Hit]) -> bool:
+        """Whether crops beyond these hits could still change the choice.
+
+        Args:
+            hits: the nearest crops that have an identity, best first.
+        """
+        if self.choose(hits) is None:
+            return False
+        alike = all(hit.crop.identity == hits[0].crop.identity for hit in hits)
+        return alike and hits[0].score - hits[-1].score < self.lead
 
 
 def keep_findings(crops: Sequence[Crop], stored: Mapping[str, Crop]) -> list[Crop]:
@@ -28,32 +85,34 @@ def keep_findings(crops: Sequence[Crop], stored: Mapping[str, Crop]) -> list[Cro
 
 
 def join_groups(
-    gallery: Gallery, crops: Sequence[Crop], rows: NDArray[np.float32], threshold: float
+    gallery: Gallery, crops: Sequence[Crop], rows: NDArray[np.float32], rule: JoinRule
 ) -> list[Crop]:
-    """Give crops without an identity that of the nearest crop, where it is near enough.
+    """Give crops without an identity that of the nearest crop, where it is near and clearly so.
 
     Args:
         gallery: its crops with an identity are the groups.
         crops: N crops.
         rows: (N, D) float32, unit rows; row i belongs to crop i.
-        threshold: least cosine.
+        rule: how near, and how clearly.
 
     Returns:
         N crops; those that joined have the origin ``cluster``.
     """
     joined = list(crops)
     alone = [i for i, crop in enumerate(crops) if crop.identity is None and crop.origin != "hand"]
-    if not alone:
-        return joined
-    coming = {crop.crop_id for crop in crops}
     # Those that are about to be replaced must not vouch for themselves.
-    found = gallery.query(rows[alone], 1 + len(coming), Filter(has_identity=True))
-    for index, hits in zip(alone, found, strict=True):
-        others = [hit for hit in hits if hit.crop.crop_id not in coming]
-        if others and others[0].score >= threshold:
-            joined[index] = replace(
-                crops[index], identity=others[0].crop.identity, origin="cluster"
-            )
+    coming = {crop.crop_id for crop in crops}
+    depth = _FIRST_LOOK + len(coming)
+    while alone:
+        found = gallery.query(rows[alone], depth, Filter(has_identity=True))
+        undecided = []
+        for index, hits in zip(alone, found, strict=True):
+            others = [hit for hit in hits if hit.crop.crop_id not in coming]
+            if rule.is_open(others) and len(hits) == depth < _DEEPEST:
+                undecided.append(index)
+            elif (identity := rule.choose(others)) is not None:
+                joined[index] = replace(crops[index], identity=identity, origin="cluster")
+        alone, depth = undecided, 4 * depth
     return joined
 
 

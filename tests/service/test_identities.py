@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import threading
 import time
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from service.gallery.base import Crop, Filter, GalleryOptions
+from service.gallery.base import Crop, Filter, GalleryOptions, Hit
 from service.identities.corrections import Corrections
+from service.identities.joining import JoinRule
 from service.identities.reading import crops_of
-from service.testing import solid
+from service.testing import TINY_CALIBRATION, FakeEmbedder, encode, solid
 
 PEOPLE, CROPS = 8, 12
 
@@ -366,6 +369,43 @@ def test_a_new_crop_joins_the_nearest_group_where_the_gallery_says_so(service):
     assert (named["identity"], named["origin"]) == ("anna", "given")
     apart = joining(service, "not-joining", join=False)
     assert service.put(apart, "new", reddish).json()["identity"] is None
+
+
+def test_a_crop_that_resembles_two_people_joins_neither(service):
+    gallery = joining(service, "two-people")
+    between = encode(np.vstack([np.full((32, 32, 3), c, np.uint8) for c in (RED, GREEN)]))
+    opened = service.parts.store.open(gallery)
+    row = FakeEmbedder().embed(np.asarray(Image.open(BytesIO(between)))[None])
+    scores = (opened.embeddings(["person-0001", "person-0002"]) @ row.T).ravel()
+    assert (scores > TINY_CALIBRATION.threshold).all()  # both are near enough
+    assert service.put(gallery, "between", between).json()["identity"] is None
+
+
+def test_many_crops_of_one_person_do_not_hide_the_next_person():
+    rule = JoinRule(threshold=0.5, lead=0.1)
+    anna = [Hit(Crop(f"a{i}", "anna"), 0.9 - 0.0001 * i) for i in range(50)]
+    ben = Hit(Crop("b", "ben"), 0.85)
+    assert rule.choose(anna) == "anna"
+    assert rule.is_open(anna)  # so more crops are looked at
+    assert rule.choose([*anna, ben]) is None
+    assert not rule.is_open([*anna, ben])
+    far = [*anna, Hit(Crop("z", "anna"), 0.7)]
+    assert not rule.is_open(far)
+    assert rule.choose([Hit(Crop("x", "anna"), 0.49)]) is None
+    assert rule.choose([]) is None
+
+
+def test_a_crop_is_compared_with_the_next_person_however_many_crops_the_first_has(service):
+    gallery = joining(service, "deep-joining")
+    opened = service.parts.store.open(gallery)
+    (row,) = opened.embeddings(["person-0001"])
+    near = units(row + 0.001 * np.random.default_rng(0).normal(size=(101, 32)))
+    opened.upsert([Crop(f"many-{i}", "anna") for i in range(100)] + [Crop("rival", "ben")], near)
+    opened.delete(Filter(crop_ids=frozenset({"person-0001"})))
+    red = solid(RED, kind="PNG")
+    assert service.put(gallery, "new", red).json()["identity"] is None
+    opened.delete(Filter(crop_ids=frozenset({"rival"})))
+    assert service.put(gallery, "new", red).json()["identity"] == "anna"
 
 
 def test_a_crop_does_not_vouch_for_itself(service):
