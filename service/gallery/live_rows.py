@@ -319,10 +319,6 @@ class LiveRows:
             self._now = replace(self._now, alive=alive, standards=standards)
         self._compact_if_due()
 
-    def renew_standards(self) -> None:
-        """Put the statistics of this moment in force: what was loaded has no history."""
-        self._now = replace(self._now, standards=self._running.renew())
-
     def _slots_of(self, crop_ids: Iterable[str]) -> NDArray[np.int64]:
         slots = [self._slots[crop_id] for crop_id in crop_ids if crop_id in self._slots]
         return np.array(slots, np.int64)

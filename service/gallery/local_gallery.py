@@ -330,7 +330,6 @@ class LocalGallery:
         with uncollected():
             stored = self.database.load()
             rows.load(stored.crops, stored.embeddings, stored.sound)
-        rows.renew_standards()
         damaged = {stored.crops[at].crop_id for at in np.flatnonzero(~stored.sound).tolist()}
         if damaged:
             named = sorted(damaged)

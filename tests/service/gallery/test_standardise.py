@@ -14,9 +14,11 @@ from service.gallery.base import Crop, Filter, StandardisedQuery
 from service.gallery.standardise import (
     MIN_CROPS,
     RENEW_SHARE,
+    SAMPLE,
     Lengths,
     RunningStandards,
     Standards,
+    directions,
 )
 from service.gallery.standardised_search import StandardisedRows, nearest_standardised
 from training.linking import standardise_cameras
@@ -60,7 +62,10 @@ def people(count, seed=0, cameras=3, share_unknown=0.0):
     """Unit rows that a camera shifts and scales, and their cameras."""
     rng = np.random.default_rng(seed)
     codes = rng.integers(0, cameras, count)
-    shift, scale = rng.normal(0, 2, (cameras, DIMENSION)), rng.uniform(0.5, 2, (cameras, DIMENSION))
+    shift, scale = (
+        rng.normal(0, 0.6, (cameras, DIMENSION)),
+        rng.uniform(0.7, 1.4, (cameras, DIMENSION)),
+    )
     rows = rng.standard_normal((count, DIMENSION)) * scale[codes] + shift[codes]
     codes[rng.random(count) < share_unknown] = -1
     return unit(rows), codes
@@ -141,11 +146,36 @@ class TestStatistics:
         assert set(standards.cameras) == {0}
         assert standards.cameras[0].count == MIN_CROPS
 
-    def test_many_small_cameras_take_no_part_and_keep_no_sums(self):
+    def test_many_small_cameras_take_no_part(self):
         rows = Rows()
         vectors, _ = people(500)
         assert not rows.write(vectors, range(500)).in_force
-        assert all(tally.sums is None for tally in rows.running._cameras.values())
+
+    @pytest.mark.parametrize(("persons", "takes_part"), [(1, False), (8, False), (60, True)])
+    def test_many_crops_of_few_people_are_few_people(self, persons, takes_part):
+        rng = np.random.default_rng(0)
+        crowd, few = rng.standard_normal((200, 256)), rng.standard_normal((persons, 256))
+        faces = np.concatenate([crowd.repeat(3, axis=0), few.repeat(600 // persons, axis=0)])
+        crops = unit(faces + 0.6 * rng.standard_normal(faces.shape))
+        rows = Rows(vectors=np.empty((0, 256), np.float32))
+        standards = rows.write(crops, [0] * 600 + [1] * (len(crops) - 600))
+        assert set(standards.cameras) == ({0, 1} if takes_part else {0})
+
+    @pytest.mark.parametrize("persons", [2, 10, 50])
+    def test_crops_differ_in_one_direction_less_than_there_are_people(self, persons):
+        faces = np.random.default_rng(0).standard_normal((persons, 2048))
+        assert directions(unit(faces)) == pytest.approx(persons - 1, rel=0.1)
+        assert directions(unit(faces.repeat(9, axis=0))) == pytest.approx(persons - 1, rel=0.2)
+
+    def test_those_of_many_crops_are_taken_from_an_even_sample(self):
+        rows = Rows()
+        vectors, cameras = people(2 * SAMPLE, cameras=1)
+        vectors[SAMPLE:] = np.roll(vectors[SAMPLE:], 1, axis=1)  # another crowd in the evening
+        standard = rows.write(vectors, cameras).cameras[0]
+        exact = vectors.astype(np.float64)
+        noise = 4 * exact.std(axis=0) / np.sqrt(SAMPLE)
+        assert (abs(standard.mean - exact.mean(axis=0)) < noise).all()
+        assert standard.count == 2 * SAMPLE
 
     def test_a_camera_that_loses_its_crops_leaves_and_may_come_back(self):
         rows = Rows()
