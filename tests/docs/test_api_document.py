@@ -18,7 +18,7 @@ from service.testing import FakeEmbedder
 ROOT = Path(__file__).parents[2]
 SECTION = re.compile(r"^### `([A-Z]+ /\S*)`\n(.*?)(?=^##|\Z)", re.MULTILINE | re.DOTALL)
 FENCED = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-EVERYWHERE = {"invalid_input"}
+EVERYWHERE = {"invalid_input", "unauthorized", "forbidden", "too_many_requests"}
 OF_HTTP = {(400, "bad_request"), (405, "method_not_allowed"), (500, "internal")}
 
 

@@ -209,6 +209,13 @@ def test_port_is_published_to_this_machine_alone() -> None:
     assert (port["host_ip"], port["published"], port["target"]) == ("127.0.0.1", "9000", 8000)
 
 
+def test_only_a_port_of_this_machine_alone_may_go_without_a_key() -> None:
+    service = composed(*COMPOSE)
+    assert service["environment"]["REID_ALLOW_ANONYMOUS"] == "true"
+    assert [port["host_ip"] for port in service["ports"]] == ["127.0.0.1"]
+    assert "ALLOW_ANONYMOUS" not in stages()["runtime"]  # whoever runs the image decides
+
+
 def test_only_the_data_folder_outlives_the_container() -> None:
     (volume,) = composed(*COMPOSE)["volumes"]
     assert (volume["type"], volume["target"]) == ("volume", "/data")
@@ -251,7 +258,9 @@ def test_every_file_of_docker_has_its_line() -> None:
 def documented(field: FieldInfo) -> str:
     """A setting's default in the words of the document."""
     if field.default_factory:
-        return "one a processor"
+        return "one a processor the process may use"
+    if isinstance(field.default, bool):
+        return str(field.default).lower()
     return "none" if str(field.default) in {"", "None"} else str(field.default)
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ from service.access.rules import RULES, Rule
 from service.routes.access import require_rules
 from service.testing import solid
 
+ROOT = Path(__file__).parents[2]
 CROP = solid((200, 20, 20))
 MINE, OTHER = "mine", "other"
 Row = tuple[str, str]
@@ -253,3 +255,18 @@ def test_a_route_without_a_row_keeps_the_app_from_starting():
     app.add_api_route("/new/{crop_id:path}", lambda: None, methods=["PUT"])
     with pytest.raises(RuntimeError, match=r"PUT /new/\{crop_id\} has no row"):
         require_rules(app.routes)
+
+
+def test_the_documented_table_is_the_one_in_force():
+    document = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    documented = re.findall(r"^\| `([A-Z]+) (\S+)` \| (.*) \|$", document, re.MULTILINE)
+    assert [((method, path), cells.split(" | ")) for method, path, cells in documented] == [
+        (row, written(rule)) for row, rule in RULES.items()
+    ]
+
+
+def written(rule: Rule) -> list[str]:
+    """A row of the documented table, after the route."""
+    bound = {"path": "its own", "route": "its own", "all": "no", "none": "yes"}[rule.gallery]
+    everybody = rule.scope == "open" and rule.gallery == "none"
+    return [rule.scope, "" if everybody else bound, "" if rule.audit == "none" else rule.audit]
