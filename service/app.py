@@ -26,6 +26,7 @@ from service.routes import (
     imports,
     jobs,
     keys,
+    models,
     ops,
     page,
     search,
@@ -82,14 +83,15 @@ def create_app(
         jobs,
         keys,
         audit,
-        snapshots,
+        models,
         ops,
+        snapshots,
     ):
         app.include_router(module.router)
     docs.install(app)
     page.install(app)
     guard(app, app.state.gate, settings)
-    app.add_middleware(RequestContext, settings=settings, metrics=parts.metrics)
+    app.add_middleware(RequestContext, settings=settings, parts=parts)
     add_headers(app, settings)
     for error in (ReidError, RequestValidationError, HTTPException):
         app.add_exception_handler(error, answer_error)
