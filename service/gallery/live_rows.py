@@ -223,8 +223,9 @@ class LiveRows:
         )
         room.cameras[:count] = _codes((crop.camera for crop in crops), now.camera_codes)
         room.identities[:count] = _codes((crop.identity for crop in crops), now.identity_codes)
-        room.timestamps[:count] = [_number(crop.timestamp) for crop in crops]
-        room.dates[:count] = [_number(crop.added) for crop in crops]
+        # An array of objects turns None into NaN by itself.
+        room.timestamps[:count] = np.array([crop.timestamp for crop in crops], np.float64)
+        room.dates[:count] = np.array([crop.added for crop in crops], np.float64)
         timed = ~np.isnan(room.timestamps[:count])
         room.dates[:count][timed] = room.timestamps[:count][timed]
         columns, slots = room.first(count), np.flatnonzero(sound)
@@ -341,7 +342,8 @@ def _code(label: str | None, codes: dict[str, int]) -> int:
 
 
 def _codes(labels: Iterable[str | None], codes: dict[str, int]) -> list[int]:
-    return [_code(label, codes) for label in labels]
+    code = codes.setdefault
+    return [_UNKNOWN if label is None else code(label, len(codes)) for label in labels]
 
 
 def _number(value: float | None) -> float:

@@ -128,7 +128,9 @@ def read_rows(
         if vectors is None:
             out[start:stop] = 0.0
         else:
-            out[start:stop] = vectors[places[start:stop] - segment * ROWS_A_SEGMENT]
+            inside = places[start:stop] - segment * ROWS_A_SEGMENT
+            whole = inside[-1] - inside[0] + 1 == len(inside)  # a slice spares a copy
+            out[start:stop] = vectors[inside[0] : inside[-1] + 1] if whole else vectors[inside]
 
 
 def sound_rows(rows: NDArray[np.float32], checksums: Sequence[int]) -> NDArray[np.bool_]:
