@@ -25,7 +25,8 @@ FILE = "access.sqlite3"
 SCHEMA_VERSION = 1
 _PREFIX = "reid"
 _SECRET_BYTES = 32
-_BUSY_SECONDS = 5.0
+_READ_SECONDS = 0.5  # what a request waits for a writer, who holds the file for milliseconds
+_WRITE_SECONDS = 10.0
 _log = logging.getLogger(__name__)
 
 _SCHEMA = f"""
@@ -251,16 +252,17 @@ class KeyStore:
     def _reopen(self, file: tuple[int, int]) -> None:
         if self._reader is not None:
             self._reader.close()
-        self._reader = _connect(self._path, "rw")
+        self._reader = _connect(self._path, "rw", _READ_SECONDS)
         self._file = file
         self._version = -1
 
     @contextmanager
     def _writing(self, *, create: bool = False) -> Iterator[sqlite3.Connection]:
         with _answering(self._path):
+            mode = "rwc" if create else "rw"
             if create:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(_connect(self._path, "rwc" if create else "rw")) as connection:
+            with closing(_connect(self._path, mode, _WRITE_SECONDS)) as connection:
                 # EXTRA: a revocation survives a power cut too.
                 connection.execute("PRAGMA synchronous = EXTRA")
                 connection.execute("BEGIN IMMEDIATE")
@@ -271,13 +273,13 @@ class KeyStore:
                 connection.execute("COMMIT")
 
 
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
+def _connect(path: Path, mode: str, timeout: float) -> sqlite3.Connection:
     # A rollback journal, not a write-ahead log: keys are read with every request and written by
     # hand, and so a read needs no write, on a read-only disk either.
     return sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
-        timeout=_BUSY_SECONDS,
+        timeout=timeout,
         isolation_level=None,
         check_same_thread=False,
     )

@@ -23,6 +23,7 @@ from service.routes.origins import Origins
 from service.settings import Settings
 
 _DISCARDED = 1 << 24  # bytes
+_DISCARD_SECONDS = 5.0  # whoever has no key shall not hold a place for long
 
 
 @dataclass(slots=True)
@@ -268,11 +269,10 @@ async def _discard(receive: Receive) -> None:
     A client that only writes would meet a reset connection instead of our answer.
     """
     discarded = 0
-    try:
-        while discarded <= _DISCARDED:
-            message = await receive()
-            discarded += len(message.get("body", b""))
-            if not message.get("more_body"):
-                return
-    except (HTTPException, ReidError):
-        return
+    with suppress(HTTPException, ReidError, TimeoutError):
+        async with asyncio.timeout(_DISCARD_SECONDS):
+            more = True
+            while more and discarded <= _DISCARDED:
+                message = await receive()
+                discarded += len(message.get("body", b""))
+                more = message.get("more_body", False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import socket
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from service.__main__ import cli
 from service.access.keys import FILE, KeyStore
 from service.access.new_key import NewKey
 from service.errors import ReidError, Unauthorized
+from service.routes import access
 from service.server import _allowed_host
 from service.settings import Settings
 from service.testing import solid
@@ -246,6 +248,16 @@ def test_a_refused_upload_is_answered_not_reset(closed):
     for _ in range(3):
         answer = service.search(("large.jpg", bytes(8_000_000)))
         assert code(answer) == (401, "unauthorized")
+
+
+def test_a_refused_upload_that_never_comes_holds_no_place(closed, monkeypatch):
+    monkeypatch.setattr(access, "_DISCARD_SECONDS", 0.2)
+    service, _ = closed
+    host, port = service.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        head = f"POST /search HTTP/1.1\r\nHost: {host}\r\nContent-Length: 1000000\r\n\r\n"
+        connection.sendall(head.encode() + b"abc")
+        assert connection.recv(100).startswith(b"HTTP/1.1 401")
 
 
 def test_a_bound_key_sees_and_makes_only_its_own_galleries(start, data):
