@@ -19,7 +19,13 @@ ROOT = Path(__file__).parents[2]
 SECTION = re.compile(r"^### `([A-Z]+ /\S*)`\n(.*?)(?=^##|\Z)", re.MULTILINE | re.DOTALL)
 FENCED = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 EVERYWHERE = {"invalid_input", "unauthorized", "forbidden", "too_many_requests"}
-OF_HTTP = {(400, "bad_request"), (405, "method_not_allowed"), (500, "internal")}
+OF_HTTP = {
+    (400, "bad_request"),
+    (405, "method_not_allowed"),
+    (408, "request_timeout"),
+    (431, "request_header_fields_too_large"),
+    (500, "internal"),
+}
 
 
 @pytest.fixture(scope="module")
