@@ -3,7 +3,8 @@
 Embeds the test crops of a data set, forgets who they show, and groups them as
 ``POST /galleries/{gallery}/cluster`` does. A pair of crops in one group is right where both show
 one person. Every line is measured twice: with all crops, and with half of the people seen once,
-who belong to no group.
+who belong to no group. Then half of the people are known to the gallery, all but one crop of each
+in each camera, and those crops and the others' arrive: who joins whom?
 
 ::
 
@@ -35,7 +36,9 @@ from sklearn.metrics import adjusted_rand_score
 
 from service.artifact import read_manifest
 from service.gallery.base import Crop
+from service.gallery.local import LocalGalleryStore
 from service.identities.clustering import ClusterRule, group_crops
+from service.identities.joining import JoinRule, join_groups
 from service.tables import table
 from training.embedder import open_embedder
 from training.measure import embed_held_out, load_held_out, read_held_out
@@ -57,6 +60,18 @@ class Line:
     f1: float
     ari: float
     outliers: float
+
+
+@dataclass(frozen=True)
+class Joins:
+    """What became of crops that arrive; shares are 0..1."""
+
+    rule: str
+    known: int
+    right: float
+    wrong: float
+    strangers: int
+    strangers_wrong: float
 
 
 @dataclass(frozen=True)
@@ -85,9 +100,15 @@ def main() -> None:
     for kind, measured in lines.items():
         print(f"{name}, {kind}: {measured[0].crops} crops of {measured[0].people} people")
         print(table(HEAD, [cells(line) for line in measured]))
+    joins = []
+    if manifest.calibration is not None:
+        joins = measure_joins(seen, JoinRule.of(manifest.calibration))
+        print("arriving crops, of people the gallery knows and of strangers")
+        print(table(JOIN_HEAD, [join_cells(line) for line in joins]))
     report = {
         "model": manifest.name,
         "data": name,
+        "joins": [asdict(line) for line in joins],
         "lines": {kind: [asdict(line) for line in measured] for kind, measured in lines.items()},
     }
     print(json.dumps(report))
@@ -157,6 +178,44 @@ def measure(name: str, rule: ClusterRule, seen: Seen) -> Line:
     )
 
 
+def measure_joins(seen: Seen, rule: JoinRule) -> list[Joins]:
+    """Join one crop of each person in each camera to those of the known half that remain."""
+    order = np.random.default_rng(0).permutation(len(seen.crops)).tolist()
+    first = {(int(seen.people[i]), seen.crops[i].camera): i for i in reversed(order)}
+    arriving = sorted(first.values())
+    known = set(np.unique(seen.people)[1::2].tolist())
+    stored = [i for i in order if i not in set(arriving) and int(seen.people[i]) in known]
+    lines = []
+    with tempfile.TemporaryDirectory() as temporary:
+        store = LocalGalleryStore(Path(temporary), device="cpu")
+        gallery = store.create("known", "0" * 64, seen.rows.shape[1])
+        gallery.upsert(
+            [replace(seen.crops[i], identity=str(seen.people[i])) for i in stored],
+            seen.rows[stored],
+        )
+        for name, one in (("as it is", rule), ("the threshold alone", replace(rule, lead=0.0))):
+            crops = [seen.crops[i] for i in arriving]
+            joined = join_groups(gallery, crops, seen.rows[arriving], one)
+            lines.append(judge(name, [int(seen.people[i]) for i in arriving], joined, known))
+        store.close()
+    return lines
+
+
+def judge(name: str, people: Sequence[int], joined: Sequence[Crop], known: set[int]) -> Joins:
+    """Compare whom crops joined with who they are."""
+    mine = [(str(one), crop.identity) for one, crop in zip(people, joined, strict=True)]
+    theirs = [identity for one, identity in mine if int(one) not in known]
+    own = [entry for entry in mine if int(entry[0]) in known]
+    return Joins(
+        rule=name,
+        known=len(own),
+        right=sum(one == identity for one, identity in own) / len(own),
+        wrong=sum(identity not in {None, one} for one, identity in own) / len(own),
+        strangers=len(theirs),
+        strangers_wrong=sum(identity is not None for identity in theirs) / len(theirs),
+    )
+
+
 def pairs(labels: Sequence[object]) -> int:
     """Pairs of equal labels."""
     return sum(count * (count - 1) // 2 for count in Counter(labels).values())
@@ -189,6 +248,15 @@ def resident() -> float:
 
 
 HEAD = ("", "groups", "precision", "recall", "F1", "ARI", "outliers")
+
+
+JOIN_HEAD = ("joining", "known", "right", "wrong", "strangers", "wrong")
+
+
+def join_cells(line: Joins) -> list[str]:
+    own = [f"{100 * share:.0f}" for share in (line.right, line.wrong)]
+    theirs = f"{100 * line.strangers_wrong:.0f}"
+    return [line.rule, str(line.known), *own, str(line.strangers), theirs]
 
 
 def cells(line: Line) -> list[str]:

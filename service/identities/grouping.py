@@ -18,8 +18,8 @@ from service.model_shelf import ModelShelf
 
 Float32s = NDArray[np.float32]
 
-MAX_CROPS = 50_000
-"""Most crops one clustering takes: time grows with their square."""
+MAX_CROPS = 20_000
+"""Most crops one clustering takes, as far as it was measured: time grows with their square."""
 _READ_AT_ONCE = 5_000
 _ATTEMPTS = 3
 
