@@ -17,10 +17,10 @@ from service.errors import ReidError, Unavailable
 from service.gallery.base import Crop, Gallery, GalleryStore
 from service.identities.joining import keep_findings, stored_crops
 from service.imports.items import Items, Picture, Ready, refused
+from service.jobs.bridge import BATCH
 from service.jobs.context import JobContext
 from service.upload import Upload
 
-_PICTURES = 32
 _READY = 256
 _BYTES = 32 << 20
 _PARALLEL = 2  # one batch is embedded while another is stored and the next one read
@@ -68,7 +68,7 @@ def _batches(context: JobContext, items: Items) -> Iterator[list[Picture | Ready
                 continue
             batch.append(usable)
             size += len(usable.data) if isinstance(usable, Picture) else 0
-            most = _PICTURES if isinstance(usable, Picture) else _READY
+            most = BATCH if isinstance(usable, Picture) else _READY
             if len(batch) >= most or size >= _BYTES:
                 yield batch
                 batch, size = [], 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from service.enroller import Enroller, Enrolment
@@ -15,6 +17,12 @@ from service.upload import Upload
 
 _Answer = TypeVar("_Answer")
 _LONGEST_WAIT = 5.0
+
+BATCH = 16
+"""Images a job sends at once. Half a run of the network: so a search that comes in between waits
+for the run under way and shares the next one, instead of queueing behind two full ones."""
+
+_BATCHES = 2  # of all jobs together: one is embedded while another is decoded or stored
 
 Pause = Callable[[float], None]
 
@@ -34,6 +42,7 @@ class Bridge:
         self._running = running
         self._enroller = enroller
         self._observe = observe
+        self._turns = threading.Semaphore(_BATCHES)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -57,7 +66,11 @@ class Bridge:
             Unavailable: the network failed for reasons that lie not in the images.
         """
         chosen = intake or self._running
-        return self._patiently(lambda: chosen.embed(uploads, self._stopwatch()), pause)
+        embedded: list[Embedding | ReidError] = []
+        for start in range(0, len(uploads), BATCH):
+            part = uploads[start : start + BATCH]
+            embedded += self._patiently(partial(chosen.embed, part, self._stopwatch()), pause)
+        return embedded
 
     def enrol(
         self, gallery: str, uploads: Sequence[Upload], crops: Sequence[Crop], pause: Pause
@@ -66,7 +79,7 @@ class Bridge:
 
         Args:
             gallery: an existing gallery.
-            uploads: N image files.
+            uploads: N image files, best not more than a :data:`BATCH`.
             crops: what is known of them; upload i shows crop i.
             pause: waits some seconds between two tries; raises to give up.
 
@@ -85,10 +98,15 @@ class Bridge:
         if self._loop is None:
             raise RuntimeError("the bridge is not attached to an event loop")
         while True:
+            while not self._turns.acquire(timeout=0.5):
+                pause(0.0)
             try:
                 return asyncio.run_coroutine_threadsafe(ask(), self._loop).result()
             except Overloaded as error:
-                pause(min(error.retry_after, _LONGEST_WAIT))
+                seconds = min(error.retry_after, _LONGEST_WAIT)
+            finally:
+                self._turns.release()
+            pause(seconds)
 
     def _stopwatch(self) -> Stopwatch:
         return Stopwatch(self._observe)
