@@ -3,6 +3,7 @@
 import { count } from "./format.js";
 import { all, choose, current, galleries, info, refresh, reset } from "./galleries.js";
 import { eraseCrops } from "./erase.js";
+import { stayOnDrop } from "./files.js";
 import { h } from "./dom.js";
 import { identify, mountSession, signIn } from "./signin.js";
 import { labelCrops } from "./labels.js";
@@ -31,6 +32,7 @@ function mount() {
   gallery.addEventListener("change", () => choose(gallery.value));
   galleries.addEventListener("change", drawPicker);
   session.addEventListener("change", () => { document.querySelector("[data-view=add]").hidden = !may("write"); });
+  stayOnDrop();
   addEventListener("hashchange", () => route(true));
   route(false);
 }

@@ -74,17 +74,19 @@ function build(identity) {
 async function more(grid, cursor) {
   const { since, until } = filters.when.values();
   const query = { limit: PAGE, cursor, since, until, identities: filters.name.value.trim(), cameras: filters.where.values() };
-  filters.list.setAttribute("aria-busy", "true");
+  const { list } = filters;
+  list.setAttribute("aria-busy", "true");
   try {
     const page = await call("GET", at("galleries", current().name, "crops"), { query });
+    if (!grid.isConnected) return; // something else was asked for meanwhile
     const first = grid.children.length;
     grid.append(...page.crops.map((crop) => cropCard(crop, { onPick: (one) => searchWith([one]) })));
     const next = page.cursor ? button("Show more", guarded(() => { next.remove(); return more(grid, page.cursor); })) : null;
-    if (next) filters.list.append(next);
+    if (next) list.append(next);
     if (cursor) grid.children[first]?.querySelector("button").focus();
-    if (!grid.children.length) filters.list.replaceChildren(h("p", { class: "empty" }, "No crop is meant by this filter."));
+    if (!grid.children.length) list.replaceChildren(h("p", { class: "empty" }, "No crop is meant by this filter."));
   } finally {
-    filters.list.removeAttribute("aria-busy");
+    list.removeAttribute("aria-busy");
   }
 }
 

@@ -53,9 +53,10 @@ function origin(crop) {
   return word ? h("span", { class: "origin", title: `Identity ${word}` }, crop.origin === "hand" ? "by hand" : "clustered") : null;
 }
 
-function certainty({ score: own, identity_score: group, probability }) {
+function certainty({ score: own, identity_score: group, standardised_score: even, probability }) {
   const score = group ?? own;
-  const cosine = h("span", { class: "score", title: "Cosine of the two embeddings" }, unseen("score "), score.toFixed(2));
+  const title = even === null || even === undefined ? "Cosine" : `Cosine; ${even.toFixed(2)} with the cameras evened out, which ranks it`;
+  const cosine = h("span", { class: "score", title }, unseen("score "), score.toFixed(2));
   if (probability === null || probability === undefined) return h("p", { class: "certainty" }, cosine);
   const bar = h("span", { class: "fill" });
   bar.style.inlineSize = `${probability * 100}%`;

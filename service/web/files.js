@@ -23,6 +23,11 @@ export function receive(target, zone, take) {
   });
 }
 
+/** Keeps a file that is dropped beside from replacing the page. */
+export function stayOnDrop() {
+  for (const name of ["dragover", "drop"]) addEventListener(name, (event) => event.preventDefault());
+}
+
 /** A file's path inside the folder that was chosen, else its name. */
 export function pathOf(file) {
   return file.path || file.webkitRelativePath || file.name;

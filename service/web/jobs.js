@@ -4,7 +4,7 @@ import { at, call } from "./api.js";
 import { button, h, newId } from "./dom.js";
 import { count, duration, time } from "./format.js";
 import { current, galleries, refresh } from "./galleries.js";
-import { guarded } from "./notices.js";
+import { guarded, say, showError } from "./notices.js";
 import { may, session } from "./session.js";
 
 const EVERY = 700; // milliseconds between questions while something runs
@@ -14,11 +14,11 @@ const place = document.getElementById("jobs");
 const view = document.getElementById("view-add");
 const cards = new Map(); // job_id -> what shows it
 let timer = 0;
-let running = false;
+let running = new Set(); // job ids
 
 /** Follows the gallery in use. */
 export function mountJobs() {
-  galleries.addEventListener("change", () => { if (!view.hidden) refreshJobs(); });
+  galleries.addEventListener("change", () => { if (!view.hidden) again(); });
 }
 
 /** Asks for the jobs, and goes on asking while one runs and the view is open. */
@@ -26,21 +26,26 @@ export async function refreshJobs() {
   clearTimeout(timer);
   const gallery = current();
   if (!gallery || !may("search")) return place.replaceChildren();
-  let answer = null;
-  try {
-    answer = await call("GET", "jobs", { query: { gallery: gallery.name } });
-  } catch (error) {
-    if (error.status === 404) return undefined;
-    throw error;
-  }
+  const answer = await call("GET", "jobs", { query: { gallery: gallery.name } });
   if (current()?.name !== gallery.name) return undefined;
   draw(answer.jobs);
-  const busy = answer.jobs.some(alive);
-  const ended = running && !busy;
-  running = busy;
-  if (ended) await refresh(); // new counts
-  if (busy && !view.hidden) timer = setTimeout(() => refreshJobs().catch(() => null), EVERY);
+  const ended = answer.jobs.filter((job) => running.has(job.job_id) && !alive(job));
+  running = new Set(answer.jobs.filter(alive).map((job) => job.job_id));
+  if (ended.length) {
+    say(ended.map((job) => `${KINDS[job.kind] ?? job.kind} ${job.state}`).join(", "));
+    return refresh(); // new counts; asks for the jobs again
+  }
+  if (running.size && !view.hidden) timer = setTimeout(again, EVERY);
   return undefined;
+}
+
+async function again() {
+  try {
+    await refreshJobs();
+  } catch (error) {
+    if (error.wait) timer = setTimeout(again, error.wait * 1000);
+    else showError(error);
+  }
 }
 
 session.addEventListener("change", () => { cards.clear(); place.replaceChildren(); });

@@ -20,6 +20,7 @@ export async function listPeople(place) {
 
 async function more(place, grid, about, cursor) {
   const page = await call("GET", at("galleries", current().name, "identities"), { query: { limit: PAGE, cursor } });
+  if (!grid.isConnected) return; // something else was asked for meanwhile
   about.textContent = `${count(page.total, "identity", "identities")}; ${count(page.unnamed, "crop")} without one.`;
   const first = grid.children.length;
   grid.append(...page.identities.map(card));

@@ -43,12 +43,20 @@ export function preview(url) {
 
 async function load(box, gallery, cropId) {
   try {
-    const image = h("img", { src: await addressOf(gallery, cropId), alt: "", decoding: "async" });
-    await image.decode();
+    const image = h("img", { alt: "", decoding: "async" });
+    await shown(image, await addressOf(gallery, cropId));
     box.replaceChildren(image);
   } catch {
     box.title = "No picture is stored";
   }
+}
+
+function shown(image, address) {
+  return new Promise((resolve, reject) => {
+    image.addEventListener("load", resolve);
+    image.addEventListener("error", reject);
+    image.src = address;
+  });
 }
 
 function addressOf(gallery, cropId) {

@@ -53,7 +53,7 @@ export function mountQuery(place, onGallery) {
     input,
   );
   place.append(list, zone);
-  receive(place.closest("form"), zone, addFiles);
+  receive(place.closest("section"), zone, addFiles);
   document.addEventListener("paste", (event) => {
     const files = event.clipboardData?.files ?? [];
     if (files.length && !place.closest("section").hidden) {

@@ -565,6 +565,15 @@ def test_an_archive_is_imported_and_its_progress_shown(chromium, tmp_path, crops
         lines = Path(download.value.path()).read_text(encoding="utf-8").splitlines()
         assert "broken.jpg" in json.loads(lines[0])["item"]
         assert service.count("importing") == 6 * len(crops)
+        given = archive(crops, 20, b"not a picture")
+        page.set_input_files(
+            "#upload input[type=file]:not([webkitdirectory])",
+            [{"name": "more.zip", "mimeType": "application/zip", "buffer": given}],
+        )
+        page.get_by_label("Pattern of the paths").fill(r"(?P<camera>\d+)/(?P<identity>\d+)_")
+        page.get_by_role("button", name="Add to importing").click()
+        page.locator("#jobs .job").first.get_by_role("button", name="Cancel").click()
+        page.wait_for_selector("#jobs .state.cancelled")
         assert violations(page) == []
         visited.check()
 
@@ -589,12 +598,64 @@ def test_a_refused_key_says_why_and_a_good_one_opens_the_page(chromium, tmp_path
         page.wait_for_function(
             "() => document.querySelector('.crop .picture img')?.naturalWidth > 0"
         )
-        assert page.evaluate("Object.values(localStorage).length") == 0
+        secret = "Object.values(localStorage).concat(document.cookie).join('')"
+        assert page.evaluate(secret) == ""
+
+        service.http.headers["Authorization"] = f"Bearer {good}"
+        who = service.http.get("/whoami").json()["key_id"]
+        wanted = {"label": "guard", "scope": "search", "galleries": ["guarded"]}
+        narrow = service.http.post("/keys", json=wanted).json()["key"]
+        assert service.http.delete(f"/keys/{who}").status_code == 200
+        page.click("#search-button")
+        dialog.get_by_text("revoked").wait_for()
+        page.get_by_label("Key").fill(narrow)
+        dialog.get_by_role("button", name="Sign in").click()
+        dialog.wait_for(state="detached")
+        page.get_by_role("link", name="Gallery").click()
+        page.wait_for_selector("#browse .crop")
+        assert not page.get_by_role("link", name="Add").is_visible()
+        assert page.get_by_role("button", name="Erase…").count() == 0
+        assert page.get_by_role("button", name="New gallery…").count() == 0
+        page.get_by_role("link", name="Search").click()
         page.get_by_role("button", name="Sign out").click()
         page.get_by_text("Sign in first").wait_for()
-        assert page.evaluate("Object.values(sessionStorage)").count(good) == 0
-        assert page.locator(".crop").count() == 0
+        assert narrow not in page.evaluate("Object.values(sessionStorage).join('')")
         visited.check(expected="status of 401")
+
+
+HOSTILE = '<img src=x onerror=alert(1)> & "quotes" %2F ?#&.jpg'
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_names_are_text_whatever_they_hold(chromium, depot, crops, scheme):
+    gallery = depot.fill(f"hostile-{scheme}", [])
+    files = [("images", ("one.jpg", crops[0].read_bytes()))] * 3
+    entries = [
+        {
+            "crop_id": f"{place}/{HOSTILE}",
+            "identity": HOSTILE,
+            "camera": HOSTILE,
+            "timestamp": place,
+        }
+        for place in range(3)
+    ]
+    answer = depot.http.post(
+        f"/galleries/{gallery}/crops", files=files, data={"crops": json.dumps(entries)}
+    )
+    assert answer.status_code == 200
+    visited = visit(
+        chromium, depot, "#gallery", color_scheme=scheme, viewport={"width": 390, "height": 844}
+    )
+    page = visited.page
+    visited.gallery(gallery)
+    page.wait_for_function("() => document.querySelector('.crop .picture img')?.naturalWidth > 0")
+    assert visited.texts("#browse h3") == [HOSTILE] * 3
+    assert violations(page) == []
+    page.locator(".crop .open").first.click()
+    page.wait_for_selector(".timeline .mark")
+    assert page.locator("#results .crop").count() == 2
+    assert violations(page) == []
+    visited.check()
 
 
 def test_the_page_works_below_a_prefix_and_obeys_its_policy(chromium, tmp_path, query, crops):
