@@ -89,6 +89,13 @@ GroupBy = Annotated[
 Combine = Annotated[
     bool, typer.Option("--combine", help="all images show one person and make one query")
 ]
+Standardise = Annotated[
+    bool | None,
+    typer.Option(
+        "--standardise/--no-standardise",
+        help="rank by embeddings standardised per camera; if absent, where that is possible",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="print the service's answer")]
 ModelPath = Annotated[Path, typer.Argument(help="model folder, or an ONNX file", exists=True)]
 People = Annotated[
@@ -182,6 +189,7 @@ def search(
     rerank_top: RerankTop = None,
     group_by: GroupBy = "none",
     combine: Combine = False,
+    standardise: Standardise = None,
     as_json: AsJson = False,
     url: Url = DEFAULT_URL,
     key: ApiKey = None,
@@ -203,6 +211,7 @@ def search(
         "rerank_top": rerank_top,
         "group_by": group_by,
         "combine": combine,
+        "standardise": standardise,
     }
     with errors_in_one_line():
         answer = _search(images, _given(options), url, key)

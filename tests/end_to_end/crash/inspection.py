@@ -128,7 +128,13 @@ def search_problems(
     answer = http.post(
         "/search",
         files=[("images", ("q.png", pictures.files[number])) for number in numbers],
-        data={"gallery": gallery, "top_k": MOST_MATCHES, "min_score": -1, **fields},
+        data={
+            "gallery": gallery,
+            "top_k": MOST_MATCHES,
+            "min_score": -1,
+            "standardise": False,
+            **fields,
+        },
     )
     results = answer.raise_for_status().json()["results"]
     digests = [record.digest for record in found.values()]
