@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from service.errors import TooLarge
-from service.jobs.disk import disk_errors
+from service.jobs.scratch import disk_errors
 
 _CHUNK = 1 << 20
 

@@ -56,6 +56,7 @@ class Job:
         error: why the job as a whole failed.
         errors: items that failed by themselves; their reasons are kept beside the job.
         cancelling: a cancel was asked for and the runner has not reached a safe point yet.
+        crashes: how often the service broke down while it ran.
     """
 
     job_id: str
@@ -71,6 +72,7 @@ class Job:
     error: str | None = None
     errors: int = 0
     cancelling: bool = False
+    crashes: int = 0
 
     @property
     def kind(self) -> Kind:

@@ -32,7 +32,8 @@ CREATE TABLE IF NOT EXISTS jobs (
     result TEXT,
     error TEXT,
     errors INTEGER NOT NULL,
-    cancelling INTEGER NOT NULL
+    cancelling INTEGER NOT NULL,
+    crashes INTEGER NOT NULL
 );
 CREATE INDEX IF NOT EXISTS jobs_by_key ON jobs (idempotency_key);
 CREATE TABLE IF NOT EXISTS item_errors (
@@ -45,7 +46,7 @@ CREATE INDEX IF NOT EXISTS item_errors_by_job ON item_errors (job_id, number);
 """
 _COLUMNS = (
     "job_id, kind, gallery, spec, idempotency_key, owner, state, created, counts, total, started, "
-    "finished, result, error, errors, cancelling"
+    "finished, result, error, errors, cancelling, crashes"
 )
 _PAGE = 1000
 
@@ -73,7 +74,7 @@ class JobTable:
         """
         with self._transaction() as connection:
             connection.execute(
-                f"INSERT INTO jobs ({_COLUMNS}) VALUES ({', '.join('?' * 16)})",  # noqa: S608 - fixed text
+                f"INSERT INTO jobs ({_COLUMNS}) VALUES ({', '.join('?' * 17)})",  # noqa: S608 - fixed text
                 _row(job),
             )
 
@@ -81,12 +82,12 @@ class JobTable:
         """Write where a job stands, durable on return. Raises as :meth:`insert`."""
         changing = (
             *(job.state, json.dumps(job.counts), job.total, job.started, job.finished),
-            *(_text(job.result), job.error, job.errors, job.cancelling, job.job_id),
+            *(_text(job.result), job.error, job.errors, job.cancelling, job.crashes, job.job_id),
         )
         with self._transaction() as connection:
             connection.execute(
                 "UPDATE jobs SET state = ?, counts = ?, total = ?, started = ?, finished = ?, "
-                "result = ?, error = ?, errors = ?, cancelling = ? WHERE job_id = ?",
+                "result = ?, error = ?, errors = ?, cancelling = ?, crashes = ? WHERE job_id = ?",
                 changing,
             )
 
@@ -219,7 +220,7 @@ def _row(job: Job) -> tuple[object, ...]:
     return (
         *(job.job_id, order.kind, order.gallery, order.spec_text, order.idempotency_key),
         *(order.owner, job.state, job.created, json.dumps(job.counts), job.total, job.started),
-        *(job.finished, _text(job.result), job.error, job.errors, job.cancelling),
+        *(job.finished, _text(job.result), job.error, job.errors, job.cancelling, job.crashes),
     )
 
 
@@ -229,7 +230,7 @@ def _text(result: object) -> str | None:
 
 def _job(row: Sequence[Any]) -> Job:
     job_id, kind, gallery, spec, key, owner, state, created, counts, total, *rest = row
-    started, finished, result, error, errors, cancelling = rest
+    started, finished, result, error, errors, cancelling, crashes = rest
     return Job(
         job_id=job_id,
         order=Order(kind, gallery, json.loads(spec), total, key, owner),
@@ -243,4 +244,5 @@ def _job(row: Sequence[Any]) -> Job:
         error=error,
         errors=errors,
         cancelling=bool(cancelling),
+        crashes=crashes,
     )

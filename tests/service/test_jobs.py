@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,27 @@ def test_what_is_unfinished_runs_again_at_the_next_start(open_board):
         until("done", board, queued.job_id)
         assert board.get(cancelled.job_id).state == "cancelled"
     assert specs == [{"x": 1}, {"x": 2}]
+
+
+def break_down(data: Path) -> None:
+    """Leave the jobs as ``kill -9`` leaves them."""
+    with closing(sqlite3.connect(data / "jobs.sqlite3")) as file, file:
+        file.execute("UPDATE jobs SET state = 'running', finished = NULL")
+
+
+def test_a_job_that_brings_the_service_down_is_set_aside(open_board, tmp_path):
+    with open_board(patiently) as board:
+        job = board.submit("import", "g", {})
+    for _ in range(9):
+        break_down(tmp_path)
+        with open_board(patiently) as board:
+            until("running", board, job.job_id)
+    break_down(tmp_path)
+    with open_board(count_to_five) as board:
+        assert board.get(job.job_id).state == "failed"
+        assert "broke down 10 times" in board.get(job.job_id).error
+        board.resume(job.job_id)
+        until("done", board, job.job_id)
 
 
 def test_an_idempotency_key_starts_one_job(open_board):
