@@ -12,6 +12,7 @@ that ends in ``.new`` is unfinished and removed at the next start.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -55,13 +56,25 @@ def serve_from(database: Path) -> None:
     Raises:
         OSError: the folder cannot be written; what was served before is served still.
     """
-    unfinished = database.with_name(CURRENT + UNFINISHED)
-    with unfinished.open("w", encoding="ascii") as file:
-        file.write(database.name + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(database.with_name(CURRENT))
-    sync_folder(database.parent)
+    current = database.with_name(CURRENT)
+    before = current.read_bytes() if current.exists() else None
+    _replace(current, f"{database.name}\n".encode())
+    try:
+        sync_folder(database.parent)
+    except OSError:
+        # The disk did not confirm the new name, and what was refused must not come to be served.
+        if before is not None:
+            _replace(current, before)
+        raise
+
+
+def _replace(file: Path, content: bytes) -> None:
+    unfinished = file.with_name(file.name + UNFINISHED)
+    with unfinished.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    unfinished.replace(file)
 
 
 def new_file(folder: Path, model_sha256: str) -> Path:
@@ -95,6 +108,8 @@ def bring_up_to_date(folder: Path) -> None:
             remove(entry)
     served = served_file(folder)
     if served.name == _FIRST_NAME and is_of_version_1(served):
+        for stale in other_files(folder):  # whole, but never served
+            remove_database(stale)
         unfinished = folder / (_FIRST_NAME + UNFINISHED)
         try:
             finished = new_file(folder, convert(served, unfinished))
@@ -113,6 +128,9 @@ def finish(unfinished: Path, finished: Path) -> None:
     Raises:
         OSError: the folder cannot be written.
     """
+    log = unfinished.with_name(unfinished.name + "-wal")
+    if log.exists():  # closing does not say so where SQLite fails to fold it in
+        raise OSError(errno.EIO, "its write-ahead log could not be folded in", str(unfinished))
     descriptor = os.open(unfinished, os.O_RDONLY)
     try:
         os.fsync(descriptor)

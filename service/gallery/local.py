@@ -357,6 +357,7 @@ class LocalGalleryStore:
             raise Conflict(f"gallery {name!r} exists")
         unfinished = self._unfinished_folder(name)
         with disk_errors(self._folder):
+            self._clear_away(name)
             try:
                 unfinished.mkdir()
                 database = folders.new_file(unfinished, model_sha256)
@@ -405,6 +406,12 @@ class LocalGalleryStore:
     def _versions(self, folder: Path) -> Versions:
         return Versions(folder, self._gpu, partial(self._shelf.holding, folder.name))
 
+    def _clear_away(self, name: str) -> None:
+        """Remove what a creation left that failed after its rename, when the folder was synced."""
+        with suppress(FileNotFoundError):
+            doomed = (self._folder / name).rename(self._unfinished_folder(name))
+            folders.remove(doomed)
+
     def _unfinished_folder(self, name: str) -> Path:
         return self._folder / f"{_UNFINISHED}{name}-{secrets.token_hex(4)}"
 
@@ -429,6 +436,7 @@ def _opened(path: Path, versions: Versions, *, served: bool) -> LocalGallery:
 def _write(path: Path, write: Callable[[Path], None]) -> None:
     """Write a database whole or not at all, durable on return."""
     unfinished = path.with_name(path.name + folders.UNFINISHED)
+    folders.remove_database(unfinished)  # of an attempt whose disk took no removals either
     try:
         write(unfinished)
         folders.finish(unfinished, path)

@@ -67,11 +67,12 @@ class SnapshotShelf:
             try:
                 _copy_of_one_moment(database.path, unfinished, (name, now))
                 folders.finish(unfinished, path)
+                for folder in (self._root, self._root.parent):
+                    folders.sync_folder(folder)
             except BaseException:
                 folders.remove_database(unfinished)
+                folders.remove(path)  # it has its name, but the disk did not confirm it
                 raise
-            for folder in (self._root, self._root.parent):
-                folders.sync_folder(folder)
         return self._record(name, path)
 
     def records(self, name: str) -> list[SnapshotRecord]:
