@@ -15,7 +15,7 @@ from service.errors import NotFound
 from service.gallery.base import Crop, Filter, Gallery, GalleryOptions
 from service.gallery.local import LocalGalleryStore
 
-MODEL, DIMENSION = "a" * 64, 64
+MODEL, OTHER_MODEL, DIMENSION = "a" * 64, "b" * 64, 64
 GALLERY = "g"
 CROPS = 24
 EVERYTHING = 1000
@@ -55,6 +55,7 @@ def prepare(root: Path) -> None:
     """A data folder with one gallery left as a clean stop leaves it."""
     store = LocalGalleryStore(root, device="cpu")
     add(store.create(GALLERY, MODEL, DIMENSION, GalleryOptions(store_crops=True)), range(CROPS))
+    store.take_snapshot(GALLERY)
     store.open(GALLERY).delete(Filter(crop_ids=frozenset({"001"})))
     store.close()
 
@@ -83,6 +84,31 @@ def _relabel(store: LocalGalleryStore) -> object:
     return store.open(GALLERY).relabel({"000": "p9", "002": None, "005": "p9"}, "hand")
 
 
+def _delete_snapshot(store: LocalGalleryStore) -> object:
+    for record in store.snapshots(GALLERY):
+        store.delete_snapshot(GALLERY, record.snapshot_id)
+    return None
+
+
+def _restore(store: LocalGalleryStore) -> object:
+    return store.restore(GALLERY, store.snapshots(GALLERY)[0].snapshot_id, None)
+
+
+def _restore_beside(store: LocalGalleryStore) -> object:
+    return store.restore(GALLERY, store.snapshots(GALLERY)[0].snapshot_id, "beside")
+
+
+def _change_model(store: LocalGalleryStore) -> object:
+    """A version for another model, filled and served."""
+
+    def catch_up(served: Gallery, other: Gallery) -> None:
+        ids = [one.crop_id for one in served.page(Filter(), EVERYTHING).crops]
+        other.upsert([served.get(key) for key in ids], rows(range(len(ids)), version=2))
+
+    store.begin_model(GALLERY, OTHER_MODEL, DIMENSION)
+    return store.switch_model(GALLERY, OTHER_MODEL, catch_up)
+
+
 def _delete_gallery(store: LocalGalleryStore) -> object:
     with suppress(NotFound):  # gone at the first attempt, which was not confirmed
         return store.delete(GALLERY)
@@ -96,6 +122,11 @@ OPERATIONS = [
     Operation("create", lambda store: store.create("new", MODEL, DIMENSION)),
     Operation("configure", lambda store: store.open(GALLERY).configure(GalleryOptions(keep_for=9))),
     Operation("delete-gallery", _delete_gallery, unconfirmed=True),
+    Operation("snapshot", lambda store: store.take_snapshot(GALLERY)),
+    Operation("restore", _restore),
+    Operation("restore-beside", _restore_beside),
+    Operation("delete-snapshot", _delete_snapshot, unconfirmed=True),
+    Operation("change-model", _change_model),
 ]
 
 
@@ -124,7 +155,9 @@ def _observe_gallery(store: LocalGalleryStore, name: str) -> Seen:
         },
         "embeddings": {key: row.tobytes() for key, row in zip(ids, vectors, strict=True)},
         "pictures": _pictures(gallery, ids, stats.pictures),
+        "model": gallery.model_sha256,
         "options": gallery.options,
+        "snapshots": sorted(record.crops for record in store.snapshots(name)),
     }
 
 

@@ -14,7 +14,7 @@ import os
 import shutil
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,13 +112,15 @@ class Striker:
         folder: an empty folder.
         stride: strike every n-th boundary only.
         offset: the first one to strike, from 0.
+        kinds: of faults.
     """
 
-    def __init__(self, folder: Path, stride: int, offset: int) -> None:
+    def __init__(self, folder: Path, stride: int, offset: int, kinds: Sequence[str]) -> None:
         self._faults = FileFaults()
         self._template = folder / "template"
         self._copy = folder / "copy"
         self._stride, self._offset = stride, offset % stride
+        self._kinds = kinds
         self.report = StrikeReport()
         prepare(self._template)
 
@@ -127,7 +129,7 @@ class Striker:
         before, _ = self._undisturbed(lambda _: None)
         after, total = self._undisturbed(operation.act)
         self.report.boundaries[operation.name] = total
-        for kind in KINDS:
+        for kind in self._kinds:
             for boundary in (*range(1 + self._offset, total + 1, self._stride), total + 1):
                 strike = Strike(operation, kind, boundary, before, after)
                 where = f"{operation.name}, {kind} at {boundary} of {total}"
@@ -225,8 +227,9 @@ def main() -> int:
     parser.add_argument("--operations", nargs="*", default=[one.name for one in OPERATIONS])
     parser.add_argument("--stride", type=int, default=1)
     parser.add_argument("--offset", type=int, default=0)
+    parser.add_argument("--kinds", nargs="*", choices=KINDS, default=list(KINDS))
     arguments = parser.parse_args()
-    striker = Striker(arguments.folder, arguments.stride, arguments.offset)
+    striker = Striker(arguments.folder, arguments.stride, arguments.offset, kinds=arguments.kinds)
     for operation in OPERATIONS:
         if operation.name in arguments.operations:
             striker.strike(operation)
