@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from service.__main__ import cli
-from service.testing import solid
+from service.testing import FakeEmbedder, solid
 
 COMMANDS = ("serve", "index", "search", "check", "demo")
 
@@ -95,6 +97,37 @@ def test_index_with_a_pattern_and_with_a_manifest(service, folder, tmp_path):
     assert (stats["crops"], stats["identities"], stats["cameras"]) == (5, 2, {"door": 1})
     both = quick("index", folder, "--pattern", "x", "--manifest", manifest, *url)
     assert both.exit_code == 2
+
+
+def test_index_of_a_folder_the_service_reads_itself(start, folder):
+    with start(import_roots=[folder.parent]) as service:
+        url = ("--url", service.url)
+        done = quick("index", "--server-folder", folder.name, *url)
+        assert done.exit_code == 0, done.stderr
+        assert done.stdout == "4 new, 0 replaced, 0 unchanged, 0 left out, 0 failed\n"
+        assert "no such path" in complaint(quick("index", "--server-folder", "nowhere", *url))
+        assert quick("index", *url).exit_code == 2
+        assert quick("index", folder, "--server-folder", folder.name, *url).exit_code == 2
+
+
+def test_ctrl_c_cancels_the_import(start, tmp_path):
+    people = tmp_path / "people"
+    people.mkdir()
+    for number in range(100):
+        (people / f"{number:03}.png").write_bytes(solid((number, 7, 7), kind="PNG"))
+    with start(FakeEmbedder(delay=0.3)) as service:
+        command = [sys.executable, "-m", "service", "index", str(people), "--url", service.url]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        while not (jobs := service.http.get("/jobs").json()["jobs"]) or not jobs[0]["done"]:
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert stderr.decode().splitlines()[-1] == "interrupted"
+        (job,) = service.http.get("/jobs").json()["jobs"]
+        assert (job["state"], 0 < job["done"] < 100) == ("cancelled", True)
+        assert stdout.decode().startswith(f"{job['done']} new, ")
 
 
 def test_search_prints_a_table(service, folder, indexed):
