@@ -299,6 +299,10 @@ class Gallery(Protocol):
         """
         ...
 
+    def crops(self, where: Filter) -> list[Crop]:
+        """Every crop that passes the filter, in the order of their ids."""
+        ...
+
     def relabel(self, labels: Mapping[str, str | None], origin: Origin) -> int:
         """Set identities, all or none; embeddings stay as they are.
 

@@ -158,6 +158,13 @@ class LocalGallery:
         more = rules.encode_cursor(found[limit - 1].crop_id) if len(found) > limit else None
         return Page(tuple(found[:limit]), more)
 
+    def crops(self, where: Filter) -> list[Crop]:
+        """Every crop that passes the filter, in the order of their ids, from memory."""
+        self._require_open()
+        snapshot, mask = self._rows.select(where)
+        found = [snapshot.crops[slot] for slot in np.flatnonzero(mask).tolist()]
+        return sorted(found, key=lambda crop: crop.crop_id)
+
     def relabel(self, labels: Mapping[str, str | None], origin: Origin) -> int:
         """Set identities, all or none, durable on return; embeddings stay as they are."""
         for crop_id, identity in labels.items():

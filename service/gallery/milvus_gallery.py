@@ -184,6 +184,11 @@ class MilvusGallery:
                 return Page(tuple(crops[:limit]), rules.encode_cursor(crops[limit - 1].crop_id))
         return Page(tuple(crops), None)
 
+    def crops(self, where: Filter) -> list[Crop]:
+        """Every crop that passes the filter, in the order of their ids."""
+        batches = self._scan(where, self._fields, batch_size=_MOST_ROWS)
+        return [_to_crop(row) for batch in batches for row in batch]
+
     def relabel(self, labels: Mapping[str, str | None], origin: Origin) -> int:
         """Set identities, batch by batch: each batch all or none."""
         for crop_id, identity in labels.items():

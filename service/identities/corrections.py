@@ -10,7 +10,6 @@ from service.errors import InvalidInput, NotFound
 from service.gallery.base import Crop, Filter, Gallery
 from service.identities.clustering import is_free
 from service.identities.names import fresh_names
-from service.identities.reading import crops_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ class Corrections:
         """
         with self._changing:
             where = Filter(identities=frozenset({*identities, into}))
-            crops = list(crops_of(gallery, where))
+            crops = gallery.crops(where)
             if missing := set(identities) - {crop.identity for crop in crops}:
                 raise NotFound(f"gallery {gallery.name!r} has no identity {min(missing)!r}")
             changed = gallery.relabel(dict.fromkeys((c.crop_id for c in crops), into), "hand")
@@ -98,7 +97,7 @@ class Corrections:
         with self._changing:
             crops = _find(gallery, crop_ids)
             sources = _sources(crops, into)
-            behind = crops_of(gallery, Filter(identities=sources))
+            behind = gallery.crops(Filter(identities=sources))
             labels = {crop.crop_id: crop.identity for crop in behind}
             name = next(fresh_names(known_identities(gallery))) if into is None else into
             labels |= dict.fromkeys((crop.crop_id for crop in crops), name)
@@ -118,7 +117,7 @@ class Corrections:
         with self._changing:
             free = {
                 crop.crop_id: labels[crop.crop_id]
-                for crop in crops_of(gallery, Filter())
+                for crop in gallery.crops(Filter())
                 if crop.crop_id in labels
                 and is_free(crop)
                 and crop.identity != labels[crop.crop_id]
@@ -135,12 +134,12 @@ def known_identities(gallery: Gallery) -> set[str]:
     Returns:
         Their names.
     """
-    crops = crops_of(gallery, Filter(has_identity=True))
+    crops = gallery.crops(Filter(has_identity=True))
     return {crop.identity for crop in crops if crop.identity is not None}
 
 
 def _find(gallery: Gallery, crop_ids: Collection[str]) -> list[Crop]:
-    crops = list(crops_of(gallery, Filter(crop_ids=frozenset(crop_ids))))
+    crops = gallery.crops(Filter(crop_ids=frozenset(crop_ids)))
     if missing := set(crop_ids) - {crop.crop_id for crop in crops}:
         raise NotFound(f"gallery {gallery.name!r} has no crop {min(missing)!r}")
     return crops

@@ -11,7 +11,6 @@ from service.errors import InvalidInput, NotFound, Unavailable
 from service.gallery.base import Crop, Filter, Gallery, GalleryStore
 from service.identities.clustering import group_crops
 from service.identities.corrections import Corrections, known_identities
-from service.identities.reading import crops_of
 from service.identities.schemas import ClusterBody
 from service.jobs.context import JobContext
 from service.model_shelf import ModelShelf
@@ -102,7 +101,7 @@ def threshold_of(shelf: ModelShelf, gallery: Gallery) -> float | None:
 def _read(gallery: Gallery, where: Filter, context: JobContext) -> tuple[list[Crop], Float32s]:
     """The crops that pass and their embeddings; begins anew where one is deleted meanwhile."""
     for _ in range(_ATTEMPTS):
-        crops = list(crops_of(gallery, where))
+        crops = gallery.crops(where)
         if len(crops) > MAX_CROPS:
             raise InvalidInput(
                 f"{len(crops)} crops: at most {MAX_CROPS} are grouped at once; choose cameras or "

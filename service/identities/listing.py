@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass, field
 
 from service.gallery.base import Crop, Filter, Gallery
 from service.gallery.rules import decode_cursor, encode_cursor
-from service.identities.reading import crops_of
 
 
 @dataclass(slots=True)
@@ -74,14 +74,18 @@ def list_identities(
         InvalidInput: a broken cursor.
     """
     after = "" if cursor is None else decode_cursor(cursor)
+    crops = gallery.crops(where)
+    named = [crop for crop in crops if crop.identity is not None]
+    names = sorted({crop.identity for crop in named if crop.identity is not None})
+    rest = names[bisect_right(names, after) :]
     found: dict[str, Identity] = {}
-    unnamed = 0
-    for crop in crops_of(gallery, where):
-        if crop.identity is None:
-            unnamed += 1
-        else:
+    shown = frozenset(rest[:limit])
+    for crop in named:
+        if crop.identity in shown:
             found.setdefault(crop.identity, Identity(crop.identity, crop.crop_id)).add(crop)
-    names = sorted(name for name in found if name > after)
-    more = encode_cursor(names[limit - 1]) if len(names) > limit else None
-    shown = tuple(found[name] for name in names[:limit])
-    return IdentityListing(shown, more, total=len(found), unnamed=unnamed)
+    return IdentityListing(
+        identities=tuple(found[name] for name in rest[:limit]),
+        cursor=encode_cursor(rest[limit - 1]) if len(rest) > limit else None,
+        total=len(names),
+        unnamed=len(crops) - len(named),
+    )

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from service.errors import NotFound, Overloaded, StorageFull, Unavailable
+from service.errors import NotFound, Overloaded, StorageFull, Unavailable, Unsupported
 from service.gallery.base import Gallery
 from service.identities.listing import list_identities
 from service.identities.schemas import (
@@ -24,7 +24,7 @@ from service.routes.problems import responses
 
 router = APIRouter(prefix="/galleries/{gallery}", tags=["identities"])
 
-_CHANGE = responses(NotFound, Unavailable, StorageFull)
+_CHANGE = responses(NotFound, Unsupported, Unavailable, StorageFull)
 
 
 @router.get("/identities", responses=responses(NotFound, Unavailable))

@@ -15,7 +15,6 @@ from PIL import Image
 from service.gallery.base import Crop, Filter, GalleryOptions, Hit
 from service.identities.corrections import Corrections
 from service.identities.joining import JoinRule
-from service.identities.reading import crops_of
 from service.testing import TINY_CALIBRATION, FakeEmbedder, encode, solid
 
 PEOPLE, CROPS = 8, 12
@@ -83,12 +82,12 @@ def refuse(service: Any, gallery: str, what: str, **body: Any) -> tuple[int, str
 
 
 def names(service: Any, gallery: str) -> dict[str, str | None]:
-    crops = crops_of(service.parts.store.open(gallery), Filter())
+    crops = service.parts.store.open(gallery).crops(Filter())
     return {crop.crop_id: crop.identity for crop in crops}
 
 
 def origins(service: Any, gallery: str) -> dict[str, str]:
-    crops = crops_of(service.parts.store.open(gallery), Filter())
+    crops = service.parts.store.open(gallery).crops(Filter())
     return {crop.crop_id: crop.origin for crop in crops}
 
 
@@ -271,7 +270,7 @@ def test_corrections_from_many_threads_leave_one_truth(service):
         thread.start()
     for thread in threads:
         thread.join()
-    assert len({crop.identity for crop in crops_of(gallery, Filter())}) == 1
+    assert len({crop.identity for crop in gallery.crops(Filter())}) == 1
 
 
 def test_an_empty_gallery_is_grouped_into_nobody(service):

@@ -241,6 +241,7 @@ class TestPage:
     def test_filters_are_exact(self, store, oracle, draw, where):
         gallery = filled(store, oracle, draw)
         assert listed(gallery, where, 6) == oracle.listed(where)
+        assert gallery.crops(where) == oracle.listed(where)
 
     def test_changes_between_pages_neither_repeat_nor_skip(self, store, oracle, draw):
         gallery = filled(store, oracle, draw, 20)
