@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -149,3 +150,62 @@ def test_many_callers_at_once_get_their_own_answers(service, people):
 
     with ThreadPoolExecutor(12) as callers:
         assert all(callers.map(ask, colours))
+
+
+def test_an_upload_that_would_wait_too_long_is_refused_before_its_form_is_read(start):
+    limits = {"max_batch": 1, "max_queue_seconds": 1.5}
+    with start(FakeEmbedder(delay=1.0), **limits) as service, ThreadPoolExecutor(2) as callers:
+        for _ in range(2):
+            callers.submit(service.search, ("a", CROP))
+        deadline = time.monotonic() + 20
+        while service.parts.shelf.running.batcher.stats().queued < 1:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        head = b"POST /search HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9000\r\n"
+        head += b"Content-Type: multipart/form-data; boundary=x\r\n\r\n"
+        where = httpx.URL(service.url)
+        with socket.create_connection((where.host, where.port), timeout=20) as client:
+            client.sendall(head)  # and none of the body
+            answer = client.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 503")
+        assert b"retry-after: 2" in answer
+        assert service.http.get("/galleries").status_code == 200
+        assert service.http.get("/readyz").status_code == 200
+
+
+def test_waiting_to_be_decoded_is_waiting(start):
+    large = solid((200, 20, 20), 4000, 4000, kind="PNG")  # takes some tenths of a second
+    limits = {"decode_threads": 1, "max_queue_seconds": 0.2}
+    with start(**limits) as service, ThreadPoolExecutor(8) as callers:
+        assert service.search(("first", large)).status_code == 200
+        answers = [callers.submit(service.search, ("large", large)) for _ in range(8)]
+        statuses = [answer.result().status_code for answer in answers]
+        refusals = [answer.result() for answer in answers if answer.result().status_code != 200]
+        assert set(statuses) == {200, 503}
+        assert all(int(answer.headers["Retry-After"]) >= 1 for answer in refusals)
+        assert {answer.json()["code"] for answer in refusals} == {"overloaded"}
+        assert service.search(("small", CROP)).status_code == 200
+
+
+def test_a_path_of_several_methods_names_them_all(service):
+    answer = service.http.request("OPTIONS", "/galleries/default")
+    assert answer.status_code == 405
+    assert answer.headers["Allow"] == "DELETE, GET, PATCH"
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b'{"name": "\xff"}', 400),
+        (b'{"name": ', 422),
+        (b'{"name": "a", "join": 0}', 422),
+        (b'{"name": "a", "keep_for": "60"}', 422),
+        (b'{"name": "a", "keep_for": true}', 422),
+        (b"[" * 100_000, 400),
+    ],
+)
+def test_json_is_taken_at_its_word(service, body, status):
+    headers = {"Content-Type": "application/json"}
+    answer = service.http.post("/galleries", content=body, headers=headers)
+    assert answer.status_code == status
+    assert answer.headers["Content-Type"] == "application/problem+json"
