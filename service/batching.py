@@ -175,7 +175,7 @@ class Batcher:
             raise TooLarge(f"{count} images at once: at most {self._max_queue} can wait")
         ahead = self._queued + coming
         wait = waited + self._expected_wait(ahead)
-        retry_after = max(1, math.ceil(wait))
+        retry_after = self._retry_after(wait)
         if ahead + count > self._max_queue:
             raise Overloaded(
                 f"{ahead} images wait already: {count} more would exceed {self._max_queue}",
@@ -212,6 +212,10 @@ class Batcher:
         before = ahead // self._max_batch * self._max_batch  # the rest shares its run
         current = max(0.0, self._free_at - time.monotonic())
         return current + before / rate
+
+    def _retry_after(self, wait: float) -> int:
+        # Whoever waits now is answered or refused by then, so nobody has to come back later.
+        return max(1, math.ceil(min(wait, self._max_queue_seconds)))
 
     async def _wait_for(
         self, images: Sequence[Image], patience: float, *, urgent: bool
@@ -258,7 +262,7 @@ class Batcher:
         call.fail(
             Overloaded(
                 f"no run took the image within {self._max_queue_seconds:g} s",
-                retry_after=max(1, math.ceil(self._expected_wait(self._queued))),
+                retry_after=self._retry_after(self._expected_wait(self._queued)),
             )
         )
 

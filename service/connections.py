@@ -125,6 +125,9 @@ class Connection(H11Protocol):
             self.transport.close()
             return
         self._refused = True
+        if not self.idle:  # what the app may still have to say goes nowhere
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
         self.transport.write(_problem(status, detail))
         self.transport.write_eof()
         self.loop.call_later(_LINGER_SECONDS, self.transport.close)

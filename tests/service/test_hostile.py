@@ -133,6 +133,18 @@ def test_what_is_no_http_is_refused_with_a_problem(impatient, request_, status, 
     assert_well(impatient)
 
 
+def test_rubbish_within_a_body_ends_the_request_quietly(impatient, caplog):
+    head = post(0).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+    with connected(impatient) as client:
+        client.sendall(head + b"5\r\n--x\r\n\r\n")
+        time.sleep(0.1)
+        client.sendall(b"zz\r\n")
+        assert problem_in(read_to_the_end(client))[0] == 400
+    time.sleep(2 * PATIENCE)  # by now the app has given up as well
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert_well(impatient)
+
+
 def test_rubbish_after_an_answer_ends_the_connection_quietly(impatient, caplog):
     head = b"POST /nowhere HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n"
     with connected(impatient) as client:
