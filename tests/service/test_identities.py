@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from service.gallery.base import Crop, Filter, GalleryOptions, Hit
+from service.identities import grouping
 from service.identities.corrections import Corrections
 from service.identities.joining import JoinRule
 from service.testing import TINY_CALIBRATION, FakeEmbedder, encode, solid
@@ -271,6 +272,34 @@ def test_corrections_from_many_threads_leave_one_truth(service):
     for thread in threads:
         thread.join()
     assert len({crop.identity for crop in gallery.crops(Filter())}) == 1
+
+
+def test_too_many_crops_say_how_to_have_fewer(service, monkeypatch):
+    gallery = fill(service, "crowded")
+    monkeypatch.setattr(grouping, "MAX_CROPS", 50)
+    job = cluster(service, gallery)
+    assert job["state"] == "failed"
+    assert "96 crops: at most 50 are grouped at once; choose cameras" in job["error"]
+    assert grouped(service, gallery, cameras=["c0"])["grouped"] == 48
+
+
+def test_crops_that_are_deleted_during_a_clustering_are_left_out(service):
+    name = fill(service, "shrinking")
+    gallery = service.parts.store.open(name)
+    left = [crop_id(person, shot) for person in range(PEOPLE) for shot in range(0, CROPS, 3)]
+
+    def delete() -> None:
+        for one in left:
+            gallery.delete(Filter(crop_ids=frozenset({one})))
+
+    deleting = threading.Thread(target=delete)
+    deleting.start()
+    while deleting.is_alive():
+        job = cluster(service, name)
+        assert job["state"] == "done" or "being deleted all the time" in job["error"]
+    deleting.join()
+    last = cluster(service, name)
+    assert last["total"] == last["done"] == PEOPLE * CROPS - len(left)
 
 
 def test_an_empty_gallery_is_grouped_into_nobody(service):
