@@ -331,7 +331,7 @@ def standard_of(rows: Float32s) -> Standard:
 # ---- the report
 
 
-def print_comparison(measured: dict[str, dict[str, Measured]]) -> None:
+def print_comparison(measured: dict[Protocol, dict[str, Measured]]) -> None:
     ways = next(iter(measured.values()))
     rows = [[way, *(cell(measured[protocol][way]) for protocol in PROTOCOLS)] for way in ways]
     print(table(("mAP / rank-1, %", *PROTOCOLS), rows))

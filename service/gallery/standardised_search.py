@@ -31,6 +31,7 @@ _MARGIN = 1e-5  # more than twice the rounding of a float32 product of unit rows
 _EPSILON = 1e-7  # rounding of a float32
 _ROWS_AT_ONCE = 512  # a gathered block stays in the cache
 _SCORES_AT_ONCE = 1 << 23
+_FEW = 4  # queries that are multiplied sooner one by one
 _NO_LENGTH = 1e-12
 
 
@@ -135,13 +136,27 @@ def _scan(rows: StandardisedRows, found: Slots, queries: Float32s, standard: Flo
         for first in range(0, len(own), _ROWS_AT_ONCE):
             some = own[first : first + _ROWS_AT_ONCE]
             start, end = end, end + len(some)
-            block = np.take(rows.vectors, some, axis=0, out=buffer[: len(some)], mode="clip")
-            product = both @ block.T
+            block = _gather(rows.vectors, some, buffer)
+            product = _product(both, block)
             length = np.maximum(rows.lengths.of(some, block, group), _NO_LENGTH)
             score, margin = (product[: len(queries)] - offset) / length, slack / length
             low[:, start:end], high[:, start:end] = score - margin, score + margin
             plain[:, start:end] = product[len(queries) :]
     return _Scan(slots, plain, low, high)
+
+
+def _gather(vectors: Float32s, slots: Slots, buffer: Float32s) -> Float32s:
+    """Rows in rising slots: where they lie together, as after an import by camera, no copy."""
+    first, last = int(slots[0]), int(slots[-1])
+    if last - first == len(slots) - 1:
+        return vectors[first : last + 1]
+    return np.take(vectors, slots, axis=0, out=buffer[: len(slots)], mode="clip")
+
+
+def _product(queries: Float32s, block: Float32s) -> Float32s:
+    if len(queries) > _FEW:
+        return queries @ block.T
+    return np.stack([block @ query for query in queries])
 
 
 def _slack(weights: NDArray[np.float64], standard: Standard) -> Float32s:
