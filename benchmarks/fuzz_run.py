@@ -140,6 +140,7 @@ def attack(url: str, pid: int, arguments: argparse.Namespace) -> dict[str, objec
             "end": round(settled[-1], 1),
             "largest": round(max(mib for _, mib in tally.memory), 1),
         },
+        "memory_every_tenth": [round(mib) for _, mib in tally.memory[::10]],
         "growth_mib": round(growth, 1),
         "grew": growth > GROWTH_MIB,
     }

@@ -15,6 +15,7 @@ from PIL import Image, ImageCms, ImageDraw, PngImagePlugin
 Spoil = Callable[[Random, bytes], bytes]
 
 _SIDES = (0, 1, 7, 8, 4000, 4001, 16_383, 65_535, 2**24 - 1, 2**31 - 1, 2**31, 2**32 - 1)
+_LARGEST = 11_000_000  # a little more than the service accepts of one image
 _BOMB = 60_000_000  # bytes that a compressed chunk unpacks to
 
 
@@ -68,7 +69,7 @@ def spoiled(random: Random) -> bytes:
     """A picture file of which anything may be wrong, or nothing."""
     data = random.choice(sound())
     for _ in range(random.choice((0, 1, 1, 1, 2, 3))):
-        data = random.choice(_SPOILS)(random, data)
+        data = random.choice(_SPOILS)(random, data)[:_LARGEST]
     return data
 
 
