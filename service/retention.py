@@ -77,4 +77,5 @@ class Retention:
         while True:
             # shielded: whoever ends the service must not leave an erasure half told of
             await asyncio.shield(asyncio.to_thread(self.erase_expired, time.time()))
+            await asyncio.shield(asyncio.to_thread(self._store.tidy))
             await asyncio.sleep(self._seconds)

@@ -446,6 +446,10 @@ class GalleryStore(Protocol):
         """Delete a snapshot. Raises NotFound, Unsupported."""
         ...
 
+    def tidy(self) -> None:
+        """Do what erasures put off; called now and then, and never in a hurry."""
+        ...
+
     def writable(self) -> bool:
         """Whether a write would be accepted now."""
         ...

@@ -25,8 +25,8 @@ SELECT crop_id, identity, camera, timestamp, digest, crc32, vector
 FROM crops LEFT JOIN embeddings ON embeddings.crop = crops.id ORDER BY crops.id
 """
 _INSERT = """
-INSERT INTO crops (id, crop_id, identity, camera, timestamp, digest, origin, added, pictured, crc32)
-VALUES (?, ?, ?, ?, ?, ?, 'given', ?, 0, ?)
+INSERT INTO crops (id, crop_id, identity, camera, timestamp, digest, origin, added, crc32)
+VALUES (?, ?, ?, ?, ?, ?, 'given', ?, ?)
 """
 
 

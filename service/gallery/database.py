@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -17,31 +19,45 @@ from service.errors import NotFound, Unavailable
 from service.gallery import segments
 from service.gallery.base import Crop, Filter, GalleryOptions, Origin, Receipt
 from service.gallery.conditions import as_json, condition
-from service.gallery.schema import SCHEMA, SCHEMA_VERSION
+from service.gallery.pictures import new_key, veiled
+from service.gallery.schema import CREATE_CROPS, CREATE_INDEX, SCHEMA, SCHEMA_VERSION
 from service.gallery.sqlite import answering, connect
 
 _log = logging.getLogger(__name__)
 _LOG_PATIENCE_MS = 500
 _SPARE_ROWS = 1024
+_FEW = 10_000  # crops whose metadata is written anew in a moment
+_REST = 50.0  # times what a compaction took, until the next one
 _PATIENCE_MS = 30_000
 FIELDS = "crop_id, identity, camera, timestamp, digest, origin, added"
 
 _UPSERT_CROP = f"""
-INSERT INTO crops (id, {FIELDS}, pictured, crc32) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO crops (id, {FIELDS}, picture_key, crc32) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (crop_id) DO UPDATE SET identity = excluded.identity, camera = excluded.camera,
     timestamp = excluded.timestamp, digest = excluded.digest, origin = excluded.origin,
-    added = excluded.added, pictured = excluded.pictured, crc32 = excluded.crc32
+    added = excluded.added, picture_key = excluded.picture_key, crc32 = excluded.crc32
 """  # noqa: S608 - fixed texts
 _UPSERT_PICTURE = """
 INSERT INTO pictures (crop, data) VALUES (?, ?)
 ON CONFLICT (crop) DO UPDATE SET data = excluded.data
 """
 _PLACES = """
-SELECT crop_id, id, pictured FROM crops WHERE crop_id IN (SELECT value FROM json_each(?))
+SELECT crop_id, id, picture_key IS NOT NULL FROM crops
+WHERE crop_id IN (SELECT value FROM json_each(?))
 """
-_PICTURE = "SELECT data FROM pictures WHERE crop = (SELECT id FROM crops WHERE crop_id = ?)"
+_PICTURE = """
+SELECT data, picture_key FROM crops JOIN pictures ON pictures.crop = crops.id WHERE crop_id = ?
+"""
+_COMPACT = f"""
+{CREATE_CROPS.format(name="fresh")};
+INSERT INTO fresh SELECT * FROM crops ORDER BY id;
+DROP TABLE crops;
+ALTER TABLE fresh RENAME TO crops;
+{CREATE_INDEX};
+UPDATE gallery SET unclean = 0
+"""  # noqa: S608 - fixed texts
 _COUNTS = """
-SELECT count(*), coalesce(sum(pictured), 0), count(DISTINCT identity),
+SELECT count(*), count(picture_key), count(DISTINCT identity),
     min(coalesce(timestamp, added)) FROM crops
 """
 
@@ -104,7 +120,8 @@ class GalleryDatabase:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._places: segments.Places | None = None
-        self._unclean = False  # whether the log may still hold what was deleted
+        self._log_unclean = False  # whether the log may still hold what was deleted
+        self._rested = 0.0  # when the next compaction may begin, monotonic seconds
         with answering(path):
             self._writer = connect(path, "rw")
             try:
@@ -132,7 +149,7 @@ class GalleryDatabase:
         with answering(path), closing(connect(path, "rwc")) as connection:
             connection.executescript(SCHEMA)
             connection.execute(
-                "INSERT INTO gallery VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO gallery VALUES (?, ?, ?, ?, ?, ?, 0)",
                 (
                     *(header.model_sha256, header.dimension, header.created),
                     *(options.store_crops, options.keep_for, options.join),
@@ -148,7 +165,7 @@ class GalleryDatabase:
         with answering(self.path), closing(connect(self.path, "ro")) as reader:
             reader.execute("BEGIN")  # crops and embeddings of one moment
             rows = reader.execute(
-                f"SELECT id, crc32, pictured, {FIELDS} FROM crops ORDER BY id"  # noqa: S608 - fixed texts
+                f"SELECT id, crc32, picture_key IS NOT NULL, {FIELDS} FROM crops ORDER BY id"  # noqa: S608 - fixed texts
             ).fetchall()
             places = np.fromiter((row[0] for row in rows), np.int64, len(rows))
             slots = len(rows) + len(rows) // 4 + _SPARE_ROWS
@@ -179,24 +196,25 @@ class GalleryDatabase:
         """
         ids = [crop.crop_id for crop in crops]
         checksums = segments.checksums_of(embeddings)
-        pictured = int(pictures is not None)
+        keys = [new_key() for _ in pictures or ()]
         with self._transaction() as writer:
             known = {row[0]: row for row in writer.execute(_PLACES, [as_json(ids)])}
             allocator = self._allocator(writer)
             free = iter(allocator.next(len(ids) - len(known)))
             places = [known[key][1] if key in known else next(free) for key in ids]
-            fields = zip(places, crops, checksums, strict=True)
+            fields = zip(places, crops, keys or repeat(None), checksums, strict=False)
             writer.executemany(
-                _UPSERT_CROP, ((at, *row_of(crop), pictured, crc) for at, crop, crc in fields)
+                _UPSERT_CROP, ((at, *row_of(crop), key, crc) for at, crop, key, crc in fields)
             )
             segments.write_rows(writer, places, embeddings)
             stale = [(place,) for _, place, had in known.values() if had]
             if pictures is not None:
-                writer.executemany(_UPSERT_PICTURE, zip(places, pictures, strict=True))
+                veils = map(veiled, pictures, keys)
+                writer.executemany(_UPSERT_PICTURE, zip(places, veils, strict=True))
             else:
                 writer.executemany("DELETE FROM pictures WHERE crop = ?", stale)
         allocator.take(len(ids) - len(known))
-        self.pictures += pictured * len(ids) - len(stale)
+        self.pictures += (len(ids) if pictures is not None else 0) - len(stale)
 
     def relabel(self, labels: Mapping[str, str | None], origin: Origin) -> None:
         """Set identities, all or none, durable on return.
@@ -224,7 +242,11 @@ class GalleryDatabase:
             )
             if not options.store_crops:
                 writer.execute("DELETE FROM pictures")
-                writer.execute("UPDATE crops SET pictured = 0 WHERE pictured")
+                erased = writer.execute(
+                    "UPDATE crops SET picture_key = NULL WHERE picture_key IS NOT NULL"
+                ).rowcount
+                if erased:
+                    self._compact_or_note(writer)
             header = read_header(self.path, writer)
         self.header = header
         if not options.store_crops:
@@ -238,7 +260,10 @@ class GalleryDatabase:
             Unavailable: SQLite cannot read the file.
         """
         expression, values = condition(where)
-        statement = f"SELECT crop_id, identity, camera, pictured FROM crops WHERE {expression}"  # noqa: S608 - fixed texts, values are bound
+        statement = (
+            "SELECT crop_id, identity, camera, picture_key IS NOT NULL FROM crops "  # noqa: S608 - fixed texts, values are bound
+            f"WHERE {expression}"
+        )
         with answering(self.path), closing(connect(self.path, "ro")) as reader:
             rows = reader.execute(statement, values).fetchall()
         receipt = Receipt(
@@ -266,6 +291,8 @@ class GalleryDatabase:
             writer.executemany("DELETE FROM pictures WHERE crop = ?", pictures)
             writer.executemany("DELETE FROM crops WHERE id = ?", ((place,) for place in places))
             segments.erase_rows(writer, places, self.header.dimension)
+            if places:
+                self._compact_or_note(writer)
         self.pictures -= len(pictures)
         if self._places is not None:
             self._places.give_back(places)
@@ -308,7 +335,7 @@ class GalleryDatabase:
             row = reader.execute(_PICTURE, [crop_id]).fetchone()
         if row is None:
             raise NotFound(f"no picture of crop {crop_id!r} is stored")
-        return bytes(row[0])
+        return veiled(*row)
 
     def counts(self) -> Counts:
         """Count without loading anything.
@@ -330,7 +357,7 @@ class GalleryDatabase:
         The deletion is durable already: a failure here only puts the erasure off to the next call,
         and must not look like a failed deletion.
         """
-        self._unclean = True
+        self._log_unclean = True
         try:
             # A long reader, such as a snapshot being taken, must not hold up the writer.
             self._writer.execute(f"PRAGMA busy_timeout = {_LOG_PATIENCE_MS}")
@@ -339,17 +366,46 @@ class GalleryDatabase:
         except sqlite3.Error as error:
             _log.warning("%s: the write-ahead log was not emptied: %s", self.path, error)
             return
-        self._unclean = bool(busy)
+        self._log_unclean = bool(busy)
 
-    def clean(self) -> None:
-        """Empty the write-ahead log if an earlier call could not, because somebody was reading."""
-        if self._unclean:
+    def compact(self) -> None:
+        """Remove what erasures may have left behind, in a gallery too large to do so every time.
+
+        SQLite overwrites what is deleted, but splitting and merging pages leaves old copies of rows
+        in their unused parts. The metadata is written anew, in fresh pages, and the old ones are
+        overwritten; embeddings and pictures stay where they are. Searches go on meanwhile.
+
+        Raises:
+            StorageFull: there is no room for the metadata twice.
+            Unavailable: the file cannot be written.
+        """
+        with answering(self.path):
+            (unclean,) = self._writer.execute("SELECT unclean FROM gallery").fetchone()
+        if unclean:
+            start = time.monotonic()
+            with self._transaction() as writer:
+                _compact(writer)
+            self._rested = time.monotonic() + _REST * (time.monotonic() - start)
+            self._log_unclean = True
+        if self._log_unclean:
             self.empty_log()
+
+    def tidy(self) -> None:
+        """Compact, unless that was done a short time ago for what it costs."""
+        if time.monotonic() >= self._rested:
+            self.compact()
 
     def close(self) -> None:
         """Fold the write-ahead log into the file and let go of it."""
         with answering(self.path):
             self._writer.close()
+
+    def _compact_or_note(self, writer: sqlite3.Connection) -> None:
+        few = writer.execute("SELECT 1 FROM crops LIMIT 1 OFFSET ?", [_FEW]).fetchone() is None
+        if few:
+            _compact(writer)
+        else:
+            writer.execute("UPDATE gallery SET unclean = 1")
 
     def _allocator(self, reader: sqlite3.Connection) -> segments.Places:
         if self._places is None:
@@ -378,6 +434,11 @@ class GalleryDatabase:
             _log.warning("%s: opened again after: %s", self.path, error)
             self._writer.close()
             self._writer = connect(self.path, "rw")
+
+
+def _compact(writer: sqlite3.Connection) -> None:
+    for statement in _COMPACT.split(";"):
+        writer.execute(statement)
 
 
 def require_version(path: Path, reader: sqlite3.Connection) -> None:

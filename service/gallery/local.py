@@ -242,10 +242,11 @@ class LocalGalleryStore:
     def take_snapshot(self, name: str) -> SnapshotRecord:
         """Keep a gallery as it is now, while writes go on; durable on return."""
         gallery = self.open(name)
+        gallery.compact()  # a copy would keep what is left of erased crops
         try:
             return self._shelf.take(name, gallery.database)
         finally:
-            gallery.clean()
+            gallery.compact()
 
     def snapshot_file(self, name: str, snapshot_id: str) -> Path:
         """The file of a snapshot. Raises NotFound."""
@@ -268,6 +269,14 @@ class LocalGalleryStore:
             if into is None and (self._folder / name).exists():
                 return self._replace(name, header, copy)
             return self._make(target, header.model_sha256, copy)
+
+    def tidy(self) -> None:
+        """Remove what erasures left behind, where that was put off; a failure is for the log."""
+        for name, gallery in sorted(self._galleries.copy().items()):
+            try:
+                gallery.tidy()
+            except ReidError as error:
+                _log.warning("gallery %r: compaction is put off: %s", name, error)
 
     def writable(self) -> bool:
         """Whether a write would be accepted now: a small file can be written and synced."""

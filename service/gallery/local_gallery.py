@@ -286,11 +286,17 @@ class LocalGallery:
         with suppress(ReidError) if state != "closed" else nullcontext():
             self.database.close()
 
-    def clean(self) -> None:
-        """Empty the write-ahead log where that was put off."""
-        with self.versions.lock:
-            if self._state == "open":
-                self.database.clean()
+    def compact(self) -> None:
+        """Remove what erasures may have left behind, in every version."""
+        with self._changing():
+            for version in (*self._beside(), self):
+                version.database.compact()
+
+    def tidy(self) -> None:
+        """Compact every version for which it is time."""
+        with self._changing():
+            for version in (*self._beside(), self):
+                version.database.tidy()
 
     def close(self) -> None:
         """Finish the write in progress and release every version's file."""

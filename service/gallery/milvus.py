@@ -113,6 +113,9 @@ class MilvusGalleryStore:
         """Raises Unsupported."""
         raise _no_snapshots(name)
 
+    def tidy(self) -> None:
+        """Milvus compacts by itself."""
+
     def writable(self) -> bool:
         """Whether a write would be accepted now: Milvus answers."""
         try:

@@ -5,6 +5,26 @@ from __future__ import annotations
 SCHEMA_VERSION = 2
 ROWS_A_SEGMENT = 64
 
+# SQLite keeps up to a page of a long value among other rows, where old copies may stay behind. With
+# so many zeros in front, that part holds no embedding.
+SEGMENT_MARGIN = 16384
+
+CREATE_CROPS = f"""
+CREATE TABLE {{name}} (
+    id INTEGER PRIMARY KEY,        -- row id % {ROWS_A_SEGMENT} of segment id / {ROWS_A_SEGMENT}
+    crop_id TEXT NOT NULL,
+    identity TEXT,
+    camera TEXT,
+    timestamp REAL,
+    digest TEXT,
+    origin TEXT NOT NULL,
+    added REAL,
+    picture_key BLOB,              -- of its row in pictures, where it has one
+    crc32 INTEGER NOT NULL         -- of the embedding's bytes
+) STRICT
+"""
+CREATE_INDEX = "CREATE UNIQUE INDEX crop_ids ON crops (crop_id)"
+
 SCHEMA = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE gallery (
@@ -13,23 +33,15 @@ CREATE TABLE gallery (
     created REAL NOT NULL,
     store_crops INTEGER NOT NULL,
     keep_for REAL,
-    joins INTEGER NOT NULL
+    joins INTEGER NOT NULL,
+    unclean INTEGER NOT NULL       -- whether old copies of erased metadata may be left
 ) STRICT;
-CREATE TABLE crops (
-    id INTEGER PRIMARY KEY,        -- row id % {ROWS_A_SEGMENT} of segment id / {ROWS_A_SEGMENT}
-    crop_id TEXT NOT NULL UNIQUE,
-    identity TEXT,
-    camera TEXT,
-    timestamp REAL,
-    digest TEXT,
-    origin TEXT NOT NULL,
-    added REAL,
-    pictured INTEGER NOT NULL,     -- whether pictures has a row for it
-    crc32 INTEGER NOT NULL         -- of the embedding's bytes
-) STRICT;
+{CREATE_CROPS.format(name="crops")};
+{CREATE_INDEX};
 CREATE TABLE segments (
     id INTEGER PRIMARY KEY,
-    vectors BLOB NOT NULL          -- {ROWS_A_SEGMENT} rows of little-endian float32, 0 where free
+    vectors BLOB NOT NULL          -- a margin of zeros, then {ROWS_A_SEGMENT} rows of little-endian
+                                   -- float32, 0 where free
 ) STRICT;
 CREATE TABLE pictures (
     crop INTEGER PRIMARY KEY,

@@ -15,7 +15,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from service.gallery.schema import ROWS_A_SEGMENT
+from service.gallery.schema import ROWS_A_SEGMENT, SEGMENT_MARGIN
 
 _INSERT = "INSERT OR REPLACE INTO segments (id, vectors) VALUES (?, ?)"
 _READ = "SELECT vectors FROM segments WHERE id = ?"
@@ -76,11 +76,11 @@ def write_rows(
         if not _is_whole(writer, segment, width):
             whole = np.zeros((ROWS_A_SEGMENT, rows.shape[1]), "<f4")
             whole[inside] = data[start:stop]
-            writer.execute(_INSERT, (segment, whole.tobytes()))
+            writer.execute(_INSERT, (segment, bytes(SEGMENT_MARGIN) + whole.tobytes()))
             continue
         with writer.blobopen("segments", "vectors", segment) as blob:
             for first, count in _runs(inside):
-                blob.seek(first * width)
+                blob.seek(SEGMENT_MARGIN + first * width)
                 at = start + int(np.searchsorted(inside, first))
                 blob.write(data[at : at + count].tobytes())
 
@@ -107,7 +107,7 @@ def erase_rows(writer: sqlite3.Connection, places: Sequence[int], dimension: int
             continue
         with writer.blobopen("segments", "vectors", segment) as blob:
             for row, count in _runs(ascending[start:stop] - first):
-                blob.seek(row * 4 * dimension)
+                blob.seek(SEGMENT_MARGIN + row * 4 * dimension)
                 blob.write(bytes(count * 4 * dimension))
 
 
@@ -154,7 +154,7 @@ def checksums_of(rows: NDArray[np.float32]) -> list[int]:
 
 def _is_whole(reader: sqlite3.Connection, segment: int, width: int) -> bool:
     found = reader.execute("SELECT length(vectors) FROM segments WHERE id = ?", [segment])
-    return bool(found.fetchone() == (width * ROWS_A_SEGMENT,))
+    return bool(found.fetchone() == (SEGMENT_MARGIN + width * ROWS_A_SEGMENT,))
 
 
 def _segment(
@@ -164,9 +164,9 @@ def _segment(
         found = reader.execute(_READ, [segment]).fetchone()
     except sqlite3.DatabaseError:  # damage in between its pages: the others are sound
         return None
-    if found is None or len(found[0]) != 4 * dimension * ROWS_A_SEGMENT:
+    if found is None or len(found[0]) != SEGMENT_MARGIN + 4 * dimension * ROWS_A_SEGMENT:
         return None
-    return np.frombuffer(found[0], "<f4").reshape(ROWS_A_SEGMENT, dimension)
+    return np.frombuffer(found[0], "<f4", offset=SEGMENT_MARGIN).reshape(ROWS_A_SEGMENT, dimension)
 
 
 def _by_segment(ascending: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:

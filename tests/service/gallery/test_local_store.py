@@ -106,7 +106,7 @@ class TestDamage:
         "statement",
         [
             """UPDATE segments SET vectors =
-            CAST(substr(vectors, 1, 64) || zeroblob(32) || substr(vectors, 97) AS BLOB)""",
+            CAST(substr(vectors, 1, 16448) || zeroblob(32) || substr(vectors, 16481) AS BLOB)""",
             "UPDATE crops SET crc32 = crc32 + 1 WHERE crop_id = '2'",
         ],
     )
