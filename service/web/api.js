@@ -21,7 +21,12 @@ export class Problem extends Error {
  */
 export async function call(method, path, options = {}) {
   const { json, form, body, query = {}, headers = {}, as = "json", signal } = options;
-  const request = { method, headers: { ...authorization(options.token), ...headers }, body: form ?? body, signal };
+  const request = {
+    method,
+    headers: { ...authorization(options.token), ...headers },
+    body: form ?? body,
+    signal,
+  };
   if (json !== undefined) {
     request.body = JSON.stringify(json);
     request.headers["Content-Type"] = "application/json";
@@ -42,7 +47,9 @@ export async function patiently(work, times = 30) {
       return await work();
     } catch (error) {
       if (!error.wait || attempt === times) throw error;
-      await new Promise((resolve) => { setTimeout(resolve, error.wait * 1000); });
+      await new Promise((resolve) => {
+        setTimeout(resolve, error.wait * 1000);
+      });
     }
   }
 }
@@ -60,8 +67,12 @@ export function upload(path, file, { query = {}, headers = {}, progress, signal 
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open("POST", path + encode(query));
-    for (const [name, value] of Object.entries({ ...authorization(), ...headers })) request.setRequestHeader(name, value);
-    request.upload.addEventListener("progress", (event) => event.lengthComputable && progress(event.loaded / event.total));
+    for (const [name, value] of Object.entries({ ...authorization(), ...headers }))
+      request.setRequestHeader(name, value);
+    request.upload.addEventListener(
+      "progress",
+      (event) => event.lengthComputable && progress(event.loaded / event.total),
+    );
     request.addEventListener("load", () => {
       const answer = parse(request.responseText);
       if (request.status < 300) resolve(answer);
@@ -105,7 +116,10 @@ function authorization(token = key()) {
 
 function encode(query) {
   const pairs = Object.entries(query).flatMap(([name, value]) =>
-    [value].flat().filter((one) => one !== null && one !== undefined && one !== "").map((one) => [name, one]),
+    [value]
+      .flat()
+      .filter((one) => one !== null && one !== undefined && one !== "")
+      .map((one) => [name, one]),
   );
   return pairs.length ? `?${new URLSearchParams(pairs)}` : "";
 }

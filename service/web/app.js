@@ -19,19 +19,38 @@ const VIEWS = { search: "Search", gallery: "Gallery", add: "Add" };
 const gallery = document.getElementById("gallery-picker");
 
 function mount() {
-  mountSearch({ onGallery: () => { location.hash = "#gallery"; } });
+  mountSearch({
+    onGallery: () => {
+      location.hash = "#gallery";
+    },
+  });
   mountBrowse(searchWith);
   mountUpload(document.getElementById("upload"));
   mountJobs();
   mountSession(guarded(enter));
   offer([
-    { label: "Search with these", scope: "search", kind: "primary small", run: (crops) => { clearSelection(); searchWith(crops); } },
+    {
+      label: "Search with these",
+      scope: "search",
+      kind: "primary small",
+      run: (crops) => {
+        clearSelection();
+        searchWith(crops);
+      },
+    },
     { label: "These are…", scope: "write", kind: "small", run: (crops) => labelCrops(crops, changed) },
-    { label: "Erase…", scope: "write", kind: "small danger-quiet", run: (crops) => eraseCrops(crops, changed) },
+    {
+      label: "Erase…",
+      scope: "write",
+      kind: "small danger-quiet",
+      run: (crops) => eraseCrops(crops, changed),
+    },
   ]);
   gallery.addEventListener("change", () => choose(gallery.value));
   galleries.addEventListener("change", drawPicker);
-  session.addEventListener("change", () => { document.querySelector("[data-view=add]").hidden = !may("write"); });
+  session.addEventListener("change", () => {
+    document.querySelector("[data-view=add]").hidden = !may("write");
+  });
   stayOnDrop();
   addEventListener("hashchange", () => route(true));
   route(false);
@@ -59,7 +78,7 @@ function route(moved) {
     else link.removeAttribute("aria-current");
   }
   document.title = `${VIEWS[view]} · HHCL-ReID`;
-  if (view === "gallery" && current()) openBrowse();
+  if (view === "gallery") openBrowse();
   if (view === "add") guarded(refreshJobs)();
   if (moved) {
     clearSelection();
@@ -69,11 +88,17 @@ function route(moved) {
 }
 
 function drawPicker() {
-  gallery.replaceChildren(...all().map((one) => h("option", { value: one.name }, `${one.name} (${one.crops.toLocaleString()})`)));
+  gallery.replaceChildren(
+    ...all().map((one) => h("option", { value: one.name }, `${one.name} (${one.crops.toLocaleString()})`)),
+  );
   gallery.disabled = all().length === 0;
   if (current()) gallery.value = current().name;
   const model = info()?.model;
-  const words = [info() && `version ${info().version}`, model?.name, current() && count(current().crops, "crop")];
+  const words = [
+    info() && `version ${info().version}`,
+    model?.name,
+    current() && count(current().crops, "crop"),
+  ];
   document.getElementById("about").textContent = words.filter(Boolean).join(" · ");
 }
 

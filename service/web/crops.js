@@ -32,7 +32,11 @@ export function cropCard(crop, { onPick, hue = null, onGroup = null }) {
       crop.timestamp === null ? null : h("p", { class: "when" }, time(crop.timestamp)),
       crop.score === undefined ? null : certainty(crop),
       crop.group_size > 1 && onGroup
-        ? h("button", { type: "button", class: "link", on: { click: () => onGroup(crop) } }, `All ${count(crop.group_size, "crop")}`)
+        ? h(
+            "button",
+            { type: "button", class: "link", on: { click: () => onGroup(crop) } },
+            `All ${count(crop.group_size, "crop")}`,
+          )
         : null,
     ),
     picker(crop),
@@ -43,19 +47,31 @@ export function cropCard(crop, { onPick, hue = null, onGroup = null }) {
 export function describe(crop) {
   const who = crop.identity === null ? "no identity" : `identity ${crop.identity}`;
   const where = crop.camera === null ? "camera unknown" : `camera ${crop.camera}`;
-  const sure = crop.probability === null || crop.probability === undefined ? null : `probability ${percent(crop.probability)}`;
+  const sure =
+    crop.probability === null || crop.probability === undefined
+      ? null
+      : `probability ${percent(crop.probability)}`;
   return [who, where, time(crop.timestamp), sure].filter(Boolean).join(", ");
 }
 
 function origin(crop) {
   const words = { cluster: "found by clustering", hand: "set by hand" };
   const word = crop.identity !== null && words[crop.origin];
-  return word ? h("span", { class: "origin", title: `Identity ${word}` }, crop.origin === "hand" ? "by hand" : "clustered") : null;
+  return word
+    ? h(
+        "span",
+        { class: "origin", title: `Identity ${word}` },
+        crop.origin === "hand" ? "by hand" : "clustered",
+      )
+    : null;
 }
 
 function certainty({ score: own, identity_score: group, standardised_score: even, probability }) {
   const score = group ?? own;
-  const title = even === null || even === undefined ? "Cosine" : `Cosine; ${even.toFixed(2)} with the cameras evened out, which ranks it`;
+  const title =
+    even === null || even === undefined
+      ? "Cosine"
+      : `Cosine; ${even.toFixed(2)} with the cameras evened out, which ranks it`;
   const cosine = h("span", { class: "score", title }, unseen("score "), score.toFixed(2));
   if (probability === null || probability === undefined) return h("p", { class: "certainty" }, cosine);
   const bar = h("span", { class: "fill" });
@@ -64,6 +80,16 @@ function certainty({ score: own, identity_score: group, standardised_score: even
     "div",
     { class: "certainty" },
     h("span", { class: "bar", "aria-hidden": "true" }, bar),
-    h("p", {}, h("strong", { title: "Probability, if right and wrong pairs were equally frequent" }, unseen("probability "), percent(probability)), cosine),
+    h(
+      "p",
+      {},
+      h(
+        "strong",
+        { title: "Probability, if right and wrong pairs were equally frequent" },
+        unseen("probability "),
+        percent(probability),
+      ),
+      cosine,
+    ),
   );
 }

@@ -19,7 +19,12 @@ export function openDialog({ title, body, submit, kind = "primary", onSubmit }) 
     h("h2", { id: titleId }, title),
     body,
     failure,
-    h("div", { class: "row end" }, button("Cancel", () => dialog.close(), "quiet"), confirm),
+    h(
+      "div",
+      { class: "row end" },
+      button("Cancel", () => dialog.close(), "quiet"),
+      confirm,
+    ),
   );
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -28,7 +33,15 @@ export function openDialog({ title, body, submit, kind = "primary", onSubmit }) 
     try {
       if ((await onSubmit()) !== false) dialog.close();
     } catch (error) {
-      failure.replaceChildren(h("p", {}, h("strong", {}, error.title ?? "Something went wrong"), " ", error.detail ?? error.message));
+      failure.replaceChildren(
+        h(
+          "p",
+          {},
+          h("strong", {}, error.title ?? "Something went wrong"),
+          " ",
+          error.detail ?? error.message,
+        ),
+      );
     } finally {
       confirm.disabled = false;
     }

@@ -51,14 +51,30 @@ export function eraseCrops(crops, onDone, start = {}) {
 function list({ deleted, pictures, identities, cameras = {}, snapshots = [] }) {
   if (!deleted) return h("p", {}, "Nothing would go: no crop is meant by this.");
   const rows = [
-    ["Crops", deleted], ["Stored pictures", pictures], ["Identities", identities],
-    ["By camera", Object.entries(cameras).map(([name, number]) => `${name}: ${number}`).join(", ")],
+    ["Crops", deleted],
+    ["Stored pictures", pictures],
+    ["Identities", identities],
+    [
+      "By camera",
+      Object.entries(cameras)
+        .map(([name, number]) => `${name}: ${number}`)
+        .join(", "),
+    ],
   ].filter(([, value]) => value !== undefined && value !== "");
   return [
     h("h3", {}, "This would go, and not come back"),
-    h("dl", {}, rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, String(value))))),
-    snapshots.length ? h("p", { class: "verdict" }, `Snapshots still hold them: ${snapshots.join(", ")}. Delete those too.`) : null,
-  ].reduce((part, child) => { if (child) part.append(child); return part; }, document.createDocumentFragment());
+    h(
+      "dl",
+      {},
+      rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, String(value)))),
+    ),
+    snapshots.length
+      ? h("p", { class: "verdict" }, `Snapshots still hold them: ${snapshots.join(", ")}. Delete those too.`)
+      : null,
+  ].reduce((part, child) => {
+    if (child) part.append(child);
+    return part;
+  }, document.createDocumentFragment());
 }
 
 function targets(crops, start) {
@@ -66,8 +82,16 @@ function targets(crops, start) {
   const where = cameraChoice();
   const identity = h("input", { maxlength: "200", value: start.identity ?? "" });
   const kinds = [
-    crops.length && { label: `The ${count(crops.length, "selected crop")}`, part: null, filter: () => ({ crop_ids: crops.map((crop) => crop.crop_id) }) },
-    { label: "Everything of one identity", part: field("Identity", identity), filter: () => ({ identities: [identity.value.trim()] }) },
+    crops.length && {
+      label: `The ${count(crops.length, "selected crop")}`,
+      part: null,
+      filter: () => ({ crop_ids: crops.map((crop) => crop.crop_id) }),
+    },
+    {
+      label: "Everything of one identity",
+      part: field("Identity", identity),
+      filter: () => ({ identities: [identity.value.trim()] }),
+    },
     { label: "Everything of some cameras", part: where.element, filter: () => ({ cameras: where.values() }) },
     { label: "Everything of a time window", part: time.element, filter: () => dropEmpty(time.values()) },
   ].filter(Boolean);
@@ -75,10 +99,27 @@ function targets(crops, start) {
   const rows = kinds.map((kind, place) => {
     const radio = h("input", { type: "radio", name: group, id: `${group}-${place}`, checked: place === 0 });
     const part = h("div", { class: "nested", hidden: place !== 0 }, kind.part);
-    return { kind, radio, part, row: h("div", {}, h("div", { class: "check" }, radio, h("label", { for: radio.id }, kind.label)), kind.part ? part : null) };
+    return {
+      kind,
+      radio,
+      part,
+      row: h(
+        "div",
+        {},
+        h("div", { class: "check" }, radio, h("label", { for: radio.id }, kind.label)),
+        kind.part ? part : null,
+      ),
+    };
   });
-  const element = h("fieldset", {}, h("legend", {}, "What shall go?"), rows.map(({ row }) => row));
-  element.addEventListener("change", () => { for (const { radio, part } of rows) part.hidden = !radio.checked; });
+  const element = h(
+    "fieldset",
+    {},
+    h("legend", {}, "What shall go?"),
+    rows.map(({ row }) => row),
+  );
+  element.addEventListener("change", () => {
+    for (const { radio, part } of rows) part.hidden = !radio.checked;
+  });
   return { element, filter: () => rows.find(({ radio }) => radio.checked).kind.filter() };
 }
 

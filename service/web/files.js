@@ -12,7 +12,10 @@ export function receive(target, zone, take) {
     depth = Math.max(0, depth + change);
     zone.classList.toggle("over", depth > 0);
   };
-  target.addEventListener("dragenter", (event) => { event.preventDefault(); light(1); });
+  target.addEventListener("dragenter", (event) => {
+    event.preventDefault();
+    light(1);
+  });
   target.addEventListener("dragleave", () => light(-1));
   target.addEventListener("dragover", (event) => event.preventDefault());
   target.addEventListener("drop", async (event) => {

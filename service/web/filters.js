@@ -13,7 +13,18 @@ export function cameraChoice() {
     {},
     h("legend", {}, "Cameras"),
     boxes.length
-      ? h("div", { class: "pills" }, boxes.map((box) => h("span", { class: "pill" }, box, h("label", { for: box.id, title: `${counts[box.value]} crops` }, box.value))))
+      ? h(
+          "div",
+          { class: "pills" },
+          boxes.map((box) =>
+            h(
+              "span",
+              { class: "pill" },
+              box,
+              h("label", { for: box.id, title: `${counts[box.value]} crops` }, box.value),
+            ),
+          ),
+        )
       : h("p", { class: "hint" }, "No crop names a camera yet."),
     boxes.length ? h("p", { class: "hint" }, "None chosen means all of them.") : null,
   );

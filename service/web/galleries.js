@@ -13,9 +13,12 @@ let about = null;
 
 /** Asks the service again. */
 export async function refresh() {
-  const [listed, info] = await Promise.all([call("GET", "galleries"), about ?? call("GET", "info").catch(() => null)]);
+  const [listed, told] = await Promise.all([
+    call("GET", "galleries"),
+    about ?? call("GET", "info").catch(() => null),
+  ]);
   records = listed.galleries;
-  about = info;
+  about = told;
   const wanted = chosen ?? sessionStorage.getItem(CHOSEN) ?? "default";
   chosen = records.find((record) => record.name === wanted)?.name ?? records[0]?.name ?? null;
   galleries.dispatchEvent(new Event("change"));
@@ -48,7 +51,9 @@ export function current() {
 
 /** The cameras of the gallery in use, in natural order. */
 export function cameras() {
-  return Object.keys(current()?.cameras ?? {}).sort((a, b) => a.localeCompare(b, undefined, { numeric: true }));
+  return Object.keys(current()?.cameras ?? {}).sort((a, b) =>
+    a.localeCompare(b, undefined, { numeric: true }),
+  );
 }
 
 /** What the service says of itself, or null. */

@@ -10,7 +10,13 @@ const DAY = 86400;
 
 /** Asks for a gallery's name and settings, and makes it. */
 export function newGallery() {
-  const name = h("input", { required: true, maxlength: "64", pattern: "[a-z0-9][a-z0-9_\\-]*", autocapitalize: "none", spellcheck: "false" });
+  const name = h("input", {
+    required: true,
+    maxlength: "64",
+    pattern: "[a-z0-9][a-z0-9_\\-]*",
+    autocapitalize: "none",
+    spellcheck: "false",
+  });
   const settings = optionFields({ store_crops: true });
   openDialog({
     title: "New gallery",
@@ -41,13 +47,26 @@ export function changeGallery(gallery) {
 }
 
 function optionFields(given) {
-  const store = checkbox("Keep the pictures", { hint: "Off: only embeddings are stored, and results show a drawing instead." });
-  const join = checkbox("Let new crops join the nearest person", { hint: "Crops that come without an identity." });
-  const days = h("input", { type: "number", min: "0", step: "any", value: given.keep_for ? String(given.keep_for / DAY) : "" });
+  const store = checkbox("Keep the pictures", {
+    hint: "Off: only embeddings are stored, and results show a drawing instead.",
+  });
+  const join = checkbox("Let new crops join the nearest person", {
+    hint: "Crops that come without an identity.",
+  });
+  const days = h("input", {
+    type: "number",
+    min: "0",
+    step: "any",
+    value: given.keep_for ? String(given.keep_for / DAY) : "",
+  });
   store.box.checked = Boolean(given.store_crops);
   join.box.checked = Boolean(given.join);
   return {
     elements: [store.row, join.row, field("Erase crops after, in days", days, "Empty means never.")],
-    values: () => ({ store_crops: store.box.checked, join: join.box.checked, keep_for: days.value ? Number(days.value) * DAY : null }),
+    values: () => ({
+      store_crops: store.box.checked,
+      join: join.box.checked,
+      keep_for: days.value ? Number(days.value) * DAY : null,
+    }),
   };
 }

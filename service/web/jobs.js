@@ -18,7 +18,9 @@ let running = new Set(); // job ids
 
 /** Follows the gallery in use. */
 export function mountJobs() {
-  galleries.addEventListener("change", () => { if (!view.hidden) again(); });
+  galleries.addEventListener("change", () => {
+    if (!view.hidden) again();
+  });
 }
 
 /** Asks for the jobs, and goes on asking while one runs and the view is open. */
@@ -48,7 +50,10 @@ async function again() {
   }
 }
 
-session.addEventListener("change", () => { cards.clear(); place.replaceChildren(); });
+session.addEventListener("change", () => {
+  cards.clear();
+  place.replaceChildren();
+});
 
 function alive({ state }) {
   return state === "queued" || state === "running";
@@ -64,7 +69,8 @@ function draw(jobs) {
   });
   if (!shown.length) return place.replaceChildren();
   const list = place.querySelector(".jobs");
-  const same = list && list.children.length === shown.length && shown.every((one, row) => list.children[row] === one);
+  const same =
+    list && list.children.length === shown.length && shown.every((one, row) => list.children[row] === one);
   if (same) return undefined; // leaves the focus where it is
   return place.replaceChildren(h("h2", {}, "Jobs"), h("div", { class: "jobs" }, shown));
 }
@@ -86,29 +92,53 @@ function card(job) {
     meter.hidden = !alive(now);
     words.textContent = sentence(now);
     failure.hidden = !now.error;
-    failure.textContent = typeof now.error === "string" ? now.error : now.error?.detail ?? "";
+    failure.textContent = typeof now.error === "string" ? now.error : (now.error?.detail ?? "");
     if (last !== now.state + now.errors) actions.replaceChildren(...buttons(now));
     last = now.state + now.errors;
   };
   const title = `${KINDS[job.kind] ?? job.kind}, ${time(job.created)}`;
-  const element = h("div", { class: "card job", "data-job": job.job_id }, h("div", { class: "between" }, h("label", { for: id }, title), state), meter, words, failure, actions);
+  const element = h(
+    "div",
+    { class: "card job", "data-job": job.job_id },
+    h("div", { class: "between" }, h("label", { for: id }, title), state),
+    meter,
+    words,
+    failure,
+    actions,
+  );
   return { element, update };
 }
 
 function sentence(job) {
-  const parts = [job.total ? `${job.done.toLocaleString()} of ${job.total.toLocaleString()}` : count(job.done, "item")];
-  parts.push(...Object.entries(job.counts).filter(([, number]) => number).map(([name, number]) => `${number.toLocaleString()} ${name}`));
-  if (alive(job) && job.rate) parts.push(`${job.rate < 10 ? job.rate.toFixed(1) : Math.round(job.rate)} a second`);
+  const parts = [
+    job.total ? `${job.done.toLocaleString()} of ${job.total.toLocaleString()}` : count(job.done, "item"),
+  ];
+  parts.push(
+    ...Object.entries(job.counts)
+      .filter(([, number]) => number)
+      .map(([name, number]) => `${number.toLocaleString()} ${name}`),
+  );
+  if (alive(job) && job.rate)
+    parts.push(`${job.rate < 10 ? job.rate.toFixed(1) : Math.round(job.rate)} a second`);
   if (alive(job) && job.eta_seconds) parts.push(`about ${duration(job.eta_seconds)} left`);
   return parts.join(" · ");
 }
 
 function buttons(job) {
-  const act = (word) => guarded(async () => { await call("POST", at("jobs", job.job_id, word)); await refreshJobs(); });
+  const act = (word) =>
+    guarded(async () => {
+      await call("POST", at("jobs", job.job_id, word));
+      await refreshJobs();
+    });
   return [
     alive(job) && may("write") && button("Cancel", act("cancel"), "quiet small"),
     job.state === "failed" && may("write") && button("Resume", act("resume"), "small"),
-    job.errors > 0 && button(`Download ${count(job.errors, "error")}`, guarded(() => download(job)), "small quiet"),
+    job.errors > 0 &&
+      button(
+        `Download ${count(job.errors, "error")}`,
+        guarded(() => download(job)),
+        "small quiet",
+      ),
   ].filter(Boolean);
 }
 

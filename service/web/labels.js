@@ -18,13 +18,18 @@ export function labelCrops(crops, onDone) {
     title: `Who is on ${crops.length === 1 ? "this crop" : `these ${crops.length} crops`}?`,
     body: [
       field("Identity", name, "Empty means that nobody knows."),
-      h("datalist", { id: listId }, known.map((one) => h("option", { value: one }))),
+      h(
+        "datalist",
+        { id: listId },
+        known.map((one) => h("option", { value: one })),
+      ),
       choice.element,
     ],
     submit: "Save",
     onSubmit: async () => {
       const identity = name.value.trim() || null;
-      const answer = choice.merges() && identity ? await merge(known, identity) : await label(crops, identity);
+      const answer =
+        choice.merges() && identity ? await merge(known, identity) : await label(crops, identity);
       say(done(answer, identity));
       clearSelection();
       await refresh();
@@ -40,7 +45,10 @@ function scopeChoice(crops, known) {
   const group = newId("scope");
   const whole = h("input", { type: "radio", name: group, id: `${group}-all` });
   const only = h("input", { type: "radio", name: group, id: `${group}-only`, checked: true });
-  const all = known.length === 1 ? `Every crop of identity ${known[0]}` : `Every crop of the identities ${known.join(", ")}: they are one person`;
+  const all =
+    known.length === 1
+      ? `Every crop of identity ${known[0]}`
+      : `Every crop of the identities ${known.join(", ")}: they are one person`;
   const element = h(
     "fieldset",
     {},
@@ -53,7 +61,9 @@ function scopeChoice(crops, known) {
 
 function label(crops, identity) {
   const ids = crops.map((crop) => crop.crop_id);
-  return call("POST", at("galleries", current().name, "identities", "label"), { json: { crop_ids: ids, identity } });
+  return call("POST", at("galleries", current().name, "identities", "label"), {
+    json: { crop_ids: ids, identity },
+  });
 }
 
 function merge(identities, into) {
@@ -62,5 +72,7 @@ function merge(identities, into) {
 
 function done(answer, identity) {
   const number = answer.changed ?? answer.crops ?? 0;
-  return identity === null ? `${count(number, "crop")} without identity now` : `${count(number, "crop")} now show ${identity}`;
+  return identity === null
+    ? `${count(number, "crop")} without identity now`
+    : `${count(number, "crop")} now show ${identity}`;
 }

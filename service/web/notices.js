@@ -14,7 +14,13 @@ export function showError(error) {
   const notice = h(
     "div",
     { class: "notice error" },
-    h("div", {}, h("strong", {}, title), detail && h("p", {}, detail), error.wait && h("p", {}, `Try again in ${error.wait} s.`)),
+    h(
+      "div",
+      {},
+      h("strong", {}, title),
+      detail && h("p", {}, detail),
+      error.wait && h("p", {}, `Try again in ${error.wait} s.`),
+    ),
     button("×", () => notice.remove(), "quiet small", { "aria-label": "Dismiss" }),
   );
   alerts.replaceChildren(notice);

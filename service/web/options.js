@@ -28,7 +28,8 @@ export function mountOptions(place) {
 export function addOptions(form) {
   const { since, until } = parts.time.values();
   const chosen = {
-    since, until,
+    since,
+    until,
     min_score: parts.threshold.value(),
     top_k: parts.many.value,
     rerank: parts.rerank.box.checked || null,
@@ -52,7 +53,12 @@ function build() {
   const many = h("input", { type: "number", min: "1", max: "1000", value: 24, inputmode: "numeric" });
   const rerank = checkbox("Re-rank", { hint: "Order by shared neighbours as well; slower, often better." });
   const standardise = select({ "": "As the service does", true: "Yes", false: "No" });
-  const group = select({ "": "No", best: "Yes, by the best crop", mean: "Yes, by the mean crop", top3: "Yes, by the best three" });
+  const group = select({
+    "": "No",
+    best: "Yes, by the best crop",
+    mean: "Yes, by the mean crop",
+    top3: "Yes, by the best three",
+  });
   const combine = checkbox("All pictures show one person", { hint: "They make one query together." });
   const camera = select({ "": "Unknown", ...Object.fromEntries(cameras().map((name) => [name, name])) });
   const exclude = checkbox("Leave out crops of that camera");
@@ -63,7 +69,11 @@ function build() {
     combine.row,
     field("Group by identity", group),
     rerank.row,
-    field("Even out the cameras", standardise, "Standardise embeddings per camera, so that colour and light differ less."),
+    field(
+      "Even out the cameras",
+      standardise,
+      "Standardise embeddings per camera, so that colour and light differ less.",
+    ),
     field("Camera of the pictures", camera, "Crops of the gallery bring their own."),
     exclude.row,
     field("Most results", many),
@@ -71,8 +81,27 @@ function build() {
   camera.addEventListener("change", () => follow());
   const first = [where.element, threshold.element];
   const narrow = matchMedia("(max-width: 56rem)").matches; // results come soon after the button
-  const more = h("details", { class: "more" }, h("summary", {}, narrow ? "Options" : "Time and more options"), narrow ? first : null, time.element, how);
-  return { elements: narrow ? [more] : [...first, more], where, time, threshold, many, rerank, standardise, group, combine, camera, exclude };
+  const more = h(
+    "details",
+    { class: "more" },
+    h("summary", {}, narrow ? "Options" : "Time and more options"),
+    narrow ? first : null,
+    time.element,
+    how,
+  );
+  return {
+    elements: narrow ? [more] : [...first, more],
+    where,
+    time,
+    threshold,
+    many,
+    rerank,
+    standardise,
+    group,
+    combine,
+    camera,
+    exclude,
+  };
 }
 
 function follow() {
@@ -82,5 +111,9 @@ function follow() {
 }
 
 function select(options) {
-  return h("select", {}, Object.entries(options).map(([value, label]) => h("option", { value }, label)));
+  return h(
+    "select",
+    {},
+    Object.entries(options).map(([value, label]) => h("option", { value }, label)),
+  );
 }

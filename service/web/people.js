@@ -19,12 +19,22 @@ export async function listPeople(place) {
 }
 
 async function more(place, grid, about, cursor) {
-  const page = await call("GET", at("galleries", current().name, "identities"), { query: { limit: PAGE, cursor } });
+  const page = await call("GET", at("galleries", current().name, "identities"), {
+    query: { limit: PAGE, cursor },
+  });
   if (!grid.isConnected) return; // something else was asked for meanwhile
   about.textContent = `${count(page.total, "identity", "identities")}; ${count(page.unnamed, "crop")} without one.`;
   const first = grid.children.length;
   grid.append(...page.identities.map(card));
-  const next = page.cursor ? button("Show more", guarded(() => { next.remove(); return more(place, grid, about, page.cursor); })) : null;
+  const next = page.cursor
+    ? button(
+        "Show more",
+        guarded(() => {
+          next.remove();
+          return more(place, grid, about, page.cursor);
+        }),
+      )
+    : null;
   if (next) place.append(next);
   if (cursor) grid.children[first]?.querySelector("a").focus();
 }
@@ -53,13 +63,23 @@ function card(person) {
 
 /** Asks how crops without a name shall be grouped, and starts it. */
 export function groupCrops() {
-  const eps = h("input", { type: "number", min: "0.05", max: "0.95", step: "0.05", placeholder: "as the service does" });
+  const eps = h("input", {
+    type: "number",
+    min: "0.05",
+    max: "0.95",
+    step: "0.05",
+    placeholder: "as the service does",
+  });
   const least = h("input", { type: "number", min: "1", max: "1000", placeholder: "as the service does" });
   const standardise = checkbox("Even out the cameras first", { hint: "Standardise embeddings per camera." });
   openDialog({
     title: `Group ${current().name} into persons`,
     body: [
-      h("p", { class: "hint" }, "Crops that nobody named are grouped by how alike they look. Names that were given or set by hand stay as they are."),
+      h(
+        "p",
+        { class: "hint" },
+        "Crops that nobody named are grouped by how alike they look. Names that were given or set by hand stay as they are.",
+      ),
       field("Distance of neighbours", eps, "0 to 1; a larger one groups more."),
       field("Least crops of a group", least),
       standardise.row,

@@ -29,7 +29,7 @@ session.addEventListener("change", () => {
  * readers: whoever shows it names the crop beside it. */
 export function picture(cropId, gallery = current()) {
   const box = h("span", { class: "picture" }, placeholder());
-  if (gallery && gallery.pictures !== 0 && "pictures" in gallery) {
+  if (gallery?.pictures || gallery?.store_crops) {
     waiting.set(box, () => load(box, gallery.name, cropId));
     sight.observe(box);
   }
@@ -80,7 +80,12 @@ function drop() {
 function placeholder() {
   return s(
     "svg",
-    { viewBox: "0 0 40 80", class: "placeholder", "aria-hidden": "true", preserveAspectRatio: "xMidYMid slice" },
+    {
+      viewBox: "0 0 40 80",
+      class: "placeholder",
+      "aria-hidden": "true",
+      preserveAspectRatio: "xMidYMid slice",
+    },
     s("circle", { cx: 20, cy: 21, r: 6.5 }),
     s("path", { d: "M9 53c0-14 4-22 11-22s11 8 11 22l-4 1v19h-14v-19z" }),
   );

@@ -10,7 +10,12 @@ export function bar(title, { onCancel = null } = {}) {
   const element = h(
     "div",
     { class: "card job" },
-    h("div", { class: "between" }, h("label", { for: id }, title), onCancel ? button("Cancel", onCancel, "quiet small") : null),
+    h(
+      "div",
+      { class: "between" },
+      h("label", { for: id }, title),
+      onCancel ? button("Cancel", onCancel, "quiet small") : null,
+    ),
     meter,
     words,
   );

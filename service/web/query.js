@@ -36,8 +36,19 @@ export function dropCrops() {
 /** Builds the part of the form. */
 export function mountQuery(place, onGallery) {
   const input = h("input", {
-    type: "file", accept: IMAGES, multiple: true, class: "unseen", id: newId("file"), tabindex: "-1", "aria-label": "Pictures",
-    on: { change: () => { addFiles(input.files); input.value = ""; } },
+    type: "file",
+    accept: IMAGES,
+    multiple: true,
+    class: "unseen",
+    id: newId("file"),
+    tabindex: "-1",
+    "aria-label": "Pictures",
+    on: {
+      change: () => {
+        addFiles(input.files);
+        input.value = "";
+      },
+    },
   });
   list = h("ul", { class: "query-list", "aria-label": "Pictures to search with" });
   zone = h(

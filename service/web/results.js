@@ -10,7 +10,15 @@ import { hues, timeline } from "./timeline.js";
 
 /** Before the first search. */
 export function showNothing(place) {
-  if (needsKey()) return place.replaceChildren(h("div", { class: "empty" }, h("h2", {}, "Sign in first"), h("p", {}, "This service asks for a key. Whoever runs it gives you one.")));
+  if (needsKey())
+    return place.replaceChildren(
+      h(
+        "div",
+        { class: "empty" },
+        h("h2", {}, "Sign in first"),
+        h("p", {}, "This service asks for a key. Whoever runs it gives you one."),
+      ),
+    );
   const empty = current()?.crops === 0;
   return place.replaceChildren(
     h(
@@ -18,15 +26,30 @@ export function showNothing(place) {
       { class: "empty" },
       h("h2", {}, empty ? "This gallery is empty" : "Find the same person again"),
       empty
-        ? h("p", {}, h("a", { href: "#add" }, "Add crops"), " first: an archive, a folder or single pictures.")
-        : h("p", {}, "Give one picture of a person, cut out as a detector does, and see where else they were."),
+        ? h(
+            "p",
+            {},
+            h("a", { href: "#add" }, "Add crops"),
+            " first: an archive, a folder or single pictures.",
+          )
+        : h(
+            "p",
+            {},
+            "Give one picture of a person, cut out as a detector does, and see where else they were.",
+          ),
     ),
   );
 }
 
 /** While the service searches. */
 export function showWaiting(place) {
-  place.replaceChildren(h("ul", { class: "crops", "aria-label": "Searching" }, Array.from({ length: 8 }, () => h("li", { class: "crop skeleton" }))));
+  place.replaceChildren(
+    h(
+      "ul",
+      { class: "crops", "aria-label": "Searching" },
+      Array.from({ length: 8 }, () => h("li", { class: "crop skeleton" })),
+    ),
+  );
 }
 
 /** Shows an answer. `onPick` takes the crops to search with next. */
@@ -63,10 +86,20 @@ function title({ status, matches }) {
 
 function body(entry, answer, onPick) {
   if (entry.status === "error") return h("p", { class: "verdict" }, entry.error.detail);
-  if (entry.status === "unknown") return h("p", { class: "verdict" }, unknown(entry.nearest, answer.min_score));
+  if (entry.status === "unknown")
+    return h("p", { class: "verdict" }, unknown(entry.nearest, answer.min_score));
   const colours = hues(entry.matches);
-  const options = { onPick: (crop) => onPick([crop]), onGroup: ({ identity }) => { location.hash = `#gallery?identity=${encodeURIComponent(identity)}`; } };
-  const cards = h("ol", { class: "crops" }, entry.matches.map((match) => cropCard(match, { ...options, hue: colours.get(match.identity) ?? null })));
+  const options = {
+    onPick: (crop) => onPick([crop]),
+    onGroup: ({ identity }) => {
+      location.hash = `#gallery?identity=${encodeURIComponent(identity)}`;
+    },
+  };
+  const cards = h(
+    "ol",
+    { class: "crops" },
+    entry.matches.map((match) => cropCard(match, { ...options, hue: colours.get(match.identity) ?? null })),
+  );
   const show = ({ crop_id: id }) => {
     const card = [...cards.children].find((one) => one.dataset.crop === id);
     card.querySelector("button").focus();

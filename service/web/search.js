@@ -18,7 +18,10 @@ let shown = null; // the gallery the results are of
 export function mountSearch({ onGallery }) {
   mountQuery(document.getElementById("query"), onGallery);
   mountOptions(document.getElementById("options"));
-  form.addEventListener("submit", (event) => { event.preventDefault(); guarded(search)(); });
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    guarded(search)();
+  });
   query.addEventListener("change", follow);
   galleries.addEventListener("change", anotherGallery);
   follow();

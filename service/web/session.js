@@ -14,9 +14,9 @@ export function key() {
 }
 
 /** Keeps a key for as long as the tab is open. */
-export function keep(value, who) {
+export function keep(value, told) {
   sessionStorage.setItem(KEY, value);
-  describe(who);
+  describe(told);
 }
 
 /** Forgets the key. */
@@ -26,8 +26,8 @@ export function forget() {
 }
 
 /** Remembers what the service said of the caller; null where it has not said. */
-export function describe(who) {
-  caller = who;
+export function describe(told) {
+  caller = told;
   session.dispatchEvent(new Event("change"));
 }
 

@@ -11,7 +11,9 @@ const toggle = document.getElementById("session");
 /** Wires the button in the header; `onChange` runs when the caller is another one. */
 export function mountSession(onChange) {
   toggle.addEventListener("click", () => (key() ? signOut(onChange) : signIn(onChange)));
-  session.addEventListener("refused", (event) => { if (!anyDialog()) signIn(onChange, event.detail); });
+  session.addEventListener("refused", (event) => {
+    if (!anyDialog()) signIn(onChange, event.detail);
+  });
   session.addEventListener("change", draw);
   draw();
 }
@@ -32,7 +34,11 @@ export function signIn(onChange, problem = null) {
   const why = problem ? h("p", { class: "verdict" }, problem.detail) : null;
   const body = [
     why,
-    field("Key", input, "Kept in this tab only, and forgotten when it closes. Whoever runs the service gives you one."),
+    field(
+      "Key",
+      input,
+      "Kept in this tab only, and forgotten when it closes. Whoever runs the service gives you one.",
+    ),
   ];
   openDialog({
     title: "Sign in",

@@ -23,27 +23,47 @@ export function timeline(matches, colours, onPick) {
   if (seen.length < 2) return null;
   const holder = h("div", { class: "chart" });
   const tip = h("div", { class: "tip", hidden: true, "aria-hidden": "true" });
-  const draw = () => holder.replaceChildren(drawing(seen, colours, Math.max(holder.clientWidth, 240), { onPick, tip }), tip);
+  const draw = () =>
+    holder.replaceChildren(drawing(seen, colours, Math.max(holder.clientWidth, 240), { onPick, tip }), tip);
   new ResizeObserver(draw).observe(holder);
   return h(
     "figure",
     { class: "timeline" },
-    h("figcaption", {}, h("h3", {}, "Across cameras"), h("p", { class: "hint" }, "One lane a camera, one mark a match. Arrow keys move, Enter goes to the crop.")),
+    h(
+      "figcaption",
+      {},
+      h("h3", {}, "Across cameras"),
+      h(
+        "p",
+        { class: "hint" },
+        "One lane a camera, one mark a match. Arrow keys move, Enter goes to the crop.",
+      ),
+    ),
     holder,
   );
 }
 
 function drawing(seen, colours, width, { onPick, tip }) {
-  const lanes = [...new Set(seen.map(laneOf))].sort((a, b) => a.localeCompare(b, undefined, { numeric: true }));
+  const lanes = [...new Set(seen.map(laneOf))].sort((a, b) =>
+    a.localeCompare(b, undefined, { numeric: true }),
+  );
   const left = Math.min(110, 22 + 8 * Math.max(...lanes.map((lane) => lane.length)));
   const scale = scaleOf(seen, left, width - RIGHT);
   const height = TOP + lanes.length * LANE;
   const y = (match) => TOP + (lanes.indexOf(laneOf(match)) + 0.5) * LANE;
-  const marks = [...seen].sort((a, b) => a.timestamp - b.timestamp).map((match) => mark(match, scale.x(match.timestamp), y(match), colours));
+  const marks = [...seen]
+    .sort((a, b) => a.timestamp - b.timestamp)
+    .map((match) => mark(match, scale.x(match.timestamp), y(match), colours));
   rove(marks, { onPick, tip });
   return s(
     "svg",
-    { width, height: height + AXIS, viewBox: `0 0 ${width} ${height + AXIS}`, role: "group", "aria-label": `Timeline of ${seen.length} matches on ${lanes.length} cameras` },
+    {
+      width,
+      height: height + AXIS,
+      viewBox: `0 0 ${width} ${height + AXIS}`,
+      role: "group",
+      "aria-label": `Timeline of ${seen.length} matches on ${lanes.length} cameras`,
+    },
     lanes.map((lane, row) => laneLine(lane, TOP + (row + 0.5) * LANE, left, width)),
     scale.ticks.map(({ at, label }) => tickLine(at, label, height)),
     paths(seen, colours, scale, y),
@@ -76,9 +96,13 @@ function tickLine(x, label, height) {
 
 function paths(seen, colours, scale, y) {
   return [...colours].map(([identity, hue]) => {
-    const steps = seen.filter((match) => match.identity === identity).sort((a, b) => a.timestamp - b.timestamp);
+    const steps = seen
+      .filter((match) => match.identity === identity)
+      .sort((a, b) => a.timestamp - b.timestamp);
     const points = steps.map((match) => `${scale.x(match.timestamp)},${y(match)}`).join(" ");
-    return steps.length > 1 ? s("polyline", { class: `way hue-${hue}`, points, "aria-hidden": "true" }) : null;
+    return steps.length > 1
+      ? s("polyline", { class: `way hue-${hue}`, points, "aria-hidden": "true" })
+      : null;
   });
 }
 
@@ -87,7 +111,13 @@ function mark(match, x, y, colours) {
   const radius = 5 + 4 * Math.max(0, Math.min(1, match.probability ?? match.score));
   const element = s(
     "g",
-    { class: `mark ${hue === undefined ? "hue-none" : `hue-${hue}`}`, role: "button", tabindex: "-1", "aria-label": `Rank ${match.rank}: ${describe(match)}`, transform: `translate(${x} ${y})` },
+    {
+      class: `mark ${hue === undefined ? "hue-none" : `hue-${hue}`}`,
+      role: "button",
+      tabindex: "-1",
+      "aria-label": `Rank ${match.rank}: ${describe(match)}`,
+      transform: `translate(${x} ${y})`,
+    },
     s("circle", { class: "target", r: 14 }),
     s("circle", { r: radius }),
   );
@@ -104,7 +134,9 @@ function rove(marks, { onPick, tip }) {
     tip.style.insetInlineStart = `${Math.max(0, Math.min(room, x - tip.offsetWidth / 2))}px`;
     tip.style.insetBlockStart = `${y + 16}px`;
   };
-  const hide = () => { tip.hidden = true; };
+  const hide = () => {
+    tip.hidden = true;
+  };
   marks.forEach((one, place) => {
     const move = (to) => {
       const next = marks[Math.max(0, Math.min(marks.length - 1, to))].element;
@@ -113,14 +145,28 @@ function rove(marks, { onPick, tip }) {
       next.focus();
     };
     const keys = {
-      ArrowRight: () => move(place + 1), ArrowDown: () => move(place + 1),
-      ArrowLeft: () => move(place - 1), ArrowUp: () => move(place - 1),
-      Home: () => move(0), End: () => move(marks.length - 1),
-      Enter: () => onPick(one.match), " ": () => onPick(one.match), Escape: hide,
+      ArrowRight: () => move(place + 1),
+      ArrowDown: () => move(place + 1),
+      ArrowLeft: () => move(place - 1),
+      ArrowUp: () => move(place - 1),
+      Home: () => move(0),
+      End: () => move(marks.length - 1),
+      Enter: () => onPick(one.match),
+      " ": () => onPick(one.match),
+      Escape: hide,
     };
     const listeners = {
-      click: () => onPick(one.match), focus: () => show(one), blur: hide, pointerenter: () => show(one), pointerleave: hide,
-      keydown: (event) => { if (keys[event.key]) { event.preventDefault(); keys[event.key](); } },
+      click: () => onPick(one.match),
+      focus: () => show(one),
+      blur: hide,
+      pointerenter: () => show(one),
+      pointerleave: hide,
+      keydown: (event) => {
+        if (keys[event.key]) {
+          event.preventDefault();
+          keys[event.key]();
+        }
+      },
     };
     for (const [name, listener] of Object.entries(listeners)) one.element.addEventListener(name, listener);
   });
@@ -134,9 +180,12 @@ function scaleOf(seen, left, right) {
   const [from, to] = [first - pad, last + pad];
   const x = (at) => left + 8 + ((at - from) / (to - from)) * (right - left - 8);
   const wanted = Math.max(2, Math.floor((right - left) / 90));
-  const step = STEPS.find((one) => (to - from) / one <= wanted) ?? STEPS.at(-1) * Math.ceil((to - from) / STEPS.at(-1) / wanted);
+  const step =
+    STEPS.find((one) => (to - from) / one <= wanted) ??
+    STEPS.at(-1) * Math.ceil((to - from) / STEPS.at(-1) / wanted);
   const offset = new Date(from * 1000).getTimezoneOffset() * 60; // ticks at the reader's full hours
   const ticks = [];
-  for (let at = Math.ceil((from - offset) / step) * step + offset; at <= to; at += step) ticks.push({ at: x(at), label: tick(at, step) });
+  for (let at = Math.ceil((from - offset) / step) * step + offset; at <= to; at += step)
+    ticks.push({ at: x(at), label: tick(at, step) });
   return { x, ticks };
 }

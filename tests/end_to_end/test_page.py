@@ -619,6 +619,8 @@ def test_a_refused_key_says_why_and_a_good_one_opens_the_page(chromium, tmp_path
         page.get_by_role("link", name="Search").click()
         page.get_by_role("button", name="Sign out").click()
         page.get_by_text("Sign in first").wait_for()
+        page.get_by_role("link", name="Gallery").click()
+        assert page.locator(".crop").count() == 0, "what the key showed went with it"
         assert narrow not in page.evaluate("Object.values(sessionStorage).join('')")
         visited.check(expected="status of 401")
 
