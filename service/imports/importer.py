@@ -12,9 +12,9 @@ from service.gallery.base import GalleryStore
 from service.imports.folders import folder_files, folder_items
 from service.imports.items import Bounds, Items
 from service.imports.listing import Listing
-from service.imports.manifests import count_rows, folder_manifest_items, manifest_items
+from service.imports.manifests import folder_manifest_items, manifest_items
 from service.imports.roots import ImportRoots
-from service.imports.rows import format_of
+from service.imports.rows import count_rows, format_of
 from service.imports.storing import store_items
 from service.imports.tars import count_members, tar_items
 from service.imports.zips import open_zip, zip_items, zip_members

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import base64
-import binascii
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic_core import from_json
 
 from service.crop_names import CropFile, LeftOut, described
 from service.errors import InvalidInput, ReidError
@@ -44,11 +43,6 @@ def manifest_items(
             yield _ready(row, number, dimension)
         else:
             yield _picture(row, number, roots, bounds)
-
-
-def count_rows(manifest: Path, format_: Format) -> int:
-    """How many rows a manifest has. Raises InvalidInput."""
-    return sum(1 for _ in read_rows(manifest, format_))
 
 
 def folder_manifest_items(
@@ -140,12 +134,12 @@ def _embedding(given: object, dimension: int) -> NDArray[np.float32]:
     try:
         if isinstance(given, str):
             if given.lstrip().startswith("["):
-                given = json.loads(given)
+                given = from_json(given)
             else:
                 raw = base64.b64decode(given, validate=True)
                 given = np.frombuffer(raw, dtype="<f4")
         embedding = np.asarray(given, dtype=np.float32)
-    except (ValueError, TypeError, OverflowError, RecursionError, binascii.Error) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise InvalidInput(f"embedding: {error}") from error
     if embedding.shape != (dimension,):
         raise InvalidInput(f"embedding has shape {embedding.shape}, must be ({dimension},)")

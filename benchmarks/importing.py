@@ -1,0 +1,202 @@
+"""How fast are imports, and what do searches notice of them?
+
+Starts a service of its own and indexes drawn people as ``python -m service index`` does: once
+alone, once while a client searches five times a second. Then imports ready-made embeddings, and
+sends an archive that is larger than the service's memory may become.
+
+::
+
+    python benchmarks/importing.py --identities 200
+
+The last line is one JSON object: crops a second alone and under search, searches and their
+latency, embeddings a second, and by how many MiB the service grew while the archive came. Exit
+status 1 where a search was refused, a crop is missing, or memory grew by more than a quarter of the
+archive.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tarfile
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+
+from service.client import Client
+from service.crop_names import list_market1501
+from service.indexer import IndexReport, index
+from service.server import bind, url_of
+from service.settings import Settings
+
+PAUSE = 0.2  # seconds between two searches
+CHUNK = bytes(1 << 20)
+
+
+def main() -> None:
+    arguments = parse()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        people = draw(folder / "people", arguments.identities)
+        with serving(folder, arguments.model) as (url, pid):
+            report = measure(url, pid, people, arguments)
+    print(json.dumps(report))
+    sys.exit(1 if report["broken"] else 0)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--identities", type=int, default=60, help="people to draw, 12 crops each")
+    parser.add_argument("--embeddings", type=int, default=2000, help="ready-made ones to import")
+    parser.add_argument("--archive", type=int, default=400, help="MiB of the large archive")
+    parser.add_argument("--model", type=Path, default=Settings().model, help="model folder")
+    return parser.parse_args()
+
+
+def draw(folder: Path, identities: int) -> Path:
+    command = ["-m", "training", "synthesize", str(folder), "--identities", str(identities)]
+    subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
+    return folder
+
+
+@contextmanager
+def serving(folder: Path, model: Path) -> Iterator[tuple[str, int]]:
+    with bind("127.0.0.1", 0) as listener:
+        url = url_of(listener)
+    command = ["-m", "service", "serve", "--model", str(model), "--data", str(folder / "data")]
+    command += ["--port", url.rpartition(":")[2], "--log-level", "warning"]
+    process = subprocess.Popen([sys.executable, *command])
+    try:
+        with Client(url) as client:
+            while not client.ready():
+                if process.poll() is not None:
+                    raise RuntimeError("the service did not start")
+                time.sleep(0.1)
+        yield url, process.pid
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def measure(url: str, pid: int, people: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    alone, crops = import_people(url, "alone", people)
+    with searching(url, people) as seen:
+        searched, again = import_people(url, "searched", people)
+    latencies = sorted(seconds for status, seconds in seen if status == httpx.codes.OK)
+    refused = len(seen) - len(latencies)
+    rows = import_embeddings(url, arguments.embeddings)
+    grown = send_large(url, pid, arguments.archive)
+    return {
+        "crops": crops,
+        "crops_per_second": round(crops / alone, 1),
+        "crops_per_second_while_searched": round(again / searched, 1),
+        "searches": len(seen),
+        "searches_refused": refused,
+        "search_p50_ms": round(float(np.percentile(latencies, 50)) * 1e3),
+        "search_p95_ms": round(float(np.percentile(latencies, 95)) * 1e3),
+        "embeddings_per_second": round(rows),
+        "archive_mib": arguments.archive,
+        "grown_mib": round(grown),
+        "broken": bool(refused or crops != again or grown > arguments.archive / 4),
+    }
+
+
+def import_people(url: str, gallery: str, people: Path) -> tuple[float, int]:
+    report = IndexReport()
+    start = time.perf_counter()
+    with Client(url, patient=True) as client:
+        index(client, gallery, list_market1501(people), report)
+    return time.perf_counter() - start, report.created
+
+
+@contextmanager
+def searching(url: str, people: Path) -> Iterator[list[tuple[int, float]]]:
+    query = next((people / "query").glob("*.jpg")).read_bytes()
+    seen: list[tuple[int, float]] = []
+    over = threading.Event()
+
+    def search() -> None:
+        with httpx.Client(base_url=url, timeout=60) as http:
+            while not over.wait(PAUSE):
+                start = time.perf_counter()
+                status = http.post("/search", files={"images": query}).status_code
+                seen.append((status, time.perf_counter() - start))
+
+    searcher = threading.Thread(target=search)
+    searcher.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        searcher.join()
+
+
+def import_embeddings(url: str, count: int) -> float:
+    with Client(url) as client:
+        client.provide_gallery("ready")
+        dimension = client.info()["model"]["dimension"]
+    rows = np.random.default_rng(0).normal(size=(count, dimension)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    body = "".join(
+        json.dumps({"crop_id": str(number), "embedding": row.tolist()}) + "\n"
+        for number, row in enumerate(rows)
+    ).encode()
+    start = time.perf_counter()
+    send(url, "ready", "application/x-ndjson", iter([body]))
+    return count / (time.perf_counter() - start)
+
+
+def send_large(url: str, pid: int, mebibytes: int) -> float:
+    """How many MiB a service grew by at most while it received and read an archive."""
+    member = tarfile.TarInfo("film.avi")
+    member.size = mebibytes << 20
+
+    def chunks() -> Iterator[bytes]:
+        yield member.tobuf()
+        for _ in range(mebibytes):
+            yield CHUNK
+        yield bytes(1024)
+
+    before = memory(pid)
+    most, over = [before], threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.02):
+            most.append(memory(pid))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    send(url, "ready", "application/x-tar", chunks())
+    over.set()
+    watcher.join()
+    return max(most) - before
+
+
+def send(url: str, gallery: str, content_type: str, chunks: Iterator[bytes]) -> None:
+    with Client(url) as client:
+        job = client.import_archive(gallery, content_type, lambda: chunks, str(time.time_ns()))
+        while job["finished"] is None:
+            time.sleep(0.05)
+            job = client.job(job["job_id"])
+    if job["state"] != "done" or job["errors"]:
+        raise RuntimeError(f"an import ended as {job}")
+
+
+def memory(pid: int) -> float:
+    """Resident MiB of a process."""
+    with Path(f"/proc/{pid}/status").open(encoding="ascii") as file:
+        (line,) = (line for line in file if line.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024
+
+
+if __name__ == "__main__":
+    main()
