@@ -6,6 +6,7 @@ import json
 import random
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -86,7 +87,7 @@ class Writer:
 
     def _put_one(self, http: httpx.Client) -> httpx.Response:
         crop_id, record, file = self._draw()
-        self.ledger.begin(Change({crop_id: record}))
+        self.ledger.begin(self._stored({crop_id: record}))
         return http.put(
             f"{self._path}/crops/{crop_id}",
             data=fields_of(record),
@@ -96,7 +97,7 @@ class Writer:
     def _put_batch(self, http: httpx.Client) -> httpx.Response:
         drawn = [self._draw() for _ in range(self._rng.randint(2, BATCH))]
         entries = [{"crop_id": crop_id, **fields_of(record)} for crop_id, record, _ in drawn]
-        self.ledger.begin(Change({crop_id: record for crop_id, record, _ in drawn}))
+        self.ledger.begin(self._stored({crop_id: record for crop_id, record, _ in drawn}))
         return http.post(
             f"{self._path}/crops",
             data={"crops": json.dumps(entries)},
@@ -139,13 +140,14 @@ class Writer:
             return self._put_one(http)
         chosen = self._rng.sample(sorted(state), min(BATCH, len(state)))
         identity = self._identity()
-        named = {
-            key: Record(state[key].digest, identity, state[key].camera, state[key].timestamp)
-            for key in chosen
-        }
+        named = {key: replace(state[key], identity=identity, origin="hand") for key in chosen}
         self.ledger.begin(Change(named))
         body = {"crop_ids": chosen, "identity": identity}
         return http.post(f"{self._path}/identities/label", json=body)
+
+    def _stored(self, sent: dict[str, Record]) -> Change:
+        before = self.ledger.state
+        return Change({key: record.stored_over(before.get(key)) for key, record in sent.items()})
 
     def _draw(self) -> tuple[str, Record, bytes]:
         number = self._rng.randrange(len(self._pictures.files))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ from crash.pictures import Pictures
 
 TOLERANCE = 1e-6
 QUERIES = 6
+FIELDS = ("digest", "identity", "camera", "timestamp", "origin")
+PICTURES = 4
 MOST_MATCHES = 1000
 
 
@@ -32,8 +35,9 @@ class Client(Protocol):
 
 
 def create_gallery(url: str, name: str) -> None:
-    """Create a gallery unless it is there."""
-    answer = httpx.post(f"{url}/galleries", json={"name": name}, timeout=60)
+    """Create a gallery that keeps pictures, unless it is there."""
+    body = {"name": name, "store_crops": True}
+    answer = httpx.post(f"{url}/galleries", json=body, timeout=60)
     if answer.status_code not in {201, 409}:
         raise RuntimeError(answer.text)
 
@@ -63,6 +67,7 @@ def inspect(
         owners = {client.name for client in clients}
         problems += [f"{key}: nobody's" for key in found if key.split("/")[0] not in owners]
         problems += _counts(http, gallery, found)
+        problems += _pictures(http, gallery, found, rng)
         problems += search_problems(http, gallery, found, pictures, rng)
         camera = rng.choice(sorted(_cameras(found)) or ["none"])
         among = {key: record for key, record in found.items() if record.camera == camera}
@@ -76,8 +81,7 @@ def listed(http: httpx.Client, gallery: str) -> dict[str, Record]:
     while True:
         page = http.get(f"/galleries/{gallery}/crops", params=query).raise_for_status().json()
         for crop in page["crops"]:
-            fields = (crop[name] for name in ("digest", "identity", "camera", "timestamp"))
-            found[crop["crop_id"]] = Record(*fields)
+            found[crop["crop_id"]] = Record(**{name: crop[name] for name in FIELDS})
         if page["cursor"] is None:
             return found
         query["cursor"] = page["cursor"]
@@ -88,6 +92,7 @@ def _counts(http: httpx.Client, gallery: str, found: dict[str, Record]) -> list[
     identities = {record.identity for record in found.values()} - {None}
     expected = {
         "crops": len(found),
+        "pictures": len(found),
         "identities": len(identities),
         "cameras": dict(_cameras(found)),
         "damaged": 0,
@@ -97,6 +102,18 @@ def _counts(http: httpx.Client, gallery: str, found: dict[str, Record]) -> list[
         for name, value in expected.items()
         if stats[name] != value
     ]
+
+
+def _pictures(
+    http: httpx.Client, gallery: str, found: dict[str, Record], rng: random.Random
+) -> list[str]:
+    """Look at the stored pictures of a few crops."""
+    problems = []
+    for crop_id in rng.sample(sorted(found), min(PICTURES, len(found))):
+        answer = http.get(f"/galleries/{gallery}/pictures/{crop_id}")
+        if hashlib.sha256(answer.content).hexdigest() != found[crop_id].digest:
+            problems.append(f"{crop_id}: its picture is not the one that was sent")
+    return problems
 
 
 def _cameras(found: dict[str, Record]) -> Counter[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -15,12 +15,23 @@ class Record:
         identity: who it shows.
         camera: which camera took it.
         timestamp: when, seconds.
+        origin: where the identity comes from: given with the crop, or by hand.
     """
 
     digest: str
     identity: str | None = None
     camera: str | None = None
     timestamp: float | None = None
+    origin: str = "given"
+
+    def stored_over(self, before: Record | None) -> Record:
+        """What is stored where this is sent for a crop that is there already.
+
+        What people said of a picture stays when the same picture is sent again.
+        """
+        if before is None or before.origin != "hand" or before.digest != self.digest:
+            return self
+        return replace(self, identity=before.identity, origin=before.origin)
 
 
 State = Mapping[str, Record]
