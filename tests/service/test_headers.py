@@ -5,8 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from contextlib import closing
+import shutil
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import httpx
@@ -83,26 +87,97 @@ def directives(answer: httpx.Response) -> dict[str, set[str]]:
     return {name: set(values) for name, *values in (part.split() for part in parts)}
 
 
-def test_the_documentation_works_in_a_browser(service):
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A Chromium for which evil.example is this machine, as after DNS rebinding."""
     playwright = pytest.importorskip(
         "playwright.sync_api", reason="playwright, which drives the browser, is not installed"
     )
-    complaints: list[str] = []
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
     with playwright.sync_playwright() as driver:
+        flags = ["--no-sandbox", "--host-resolver-rules=MAP evil.example 127.0.0.1"]
         try:
-            browser = driver.chromium.launch(executable_path="/usr/bin/chromium")
+            browser = driver.chromium.launch(executable_path=chromium, args=flags)
         except playwright.Error as error:
             pytest.skip(f"no Chromium starts: {error.message.splitlines()[0]}")
-        page = browser.new_page()
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(f"{service.url}/docs")
-        page.get_by_text("/whoami").first.click()
-        page.get_by_role("button", name="Try it out").click()
-        page.get_by_role("button", name="Execute").click()
-        page.get_by_text('"anonymous"').first.wait_for()
+        yield browser
         browser.close()
+
+
+@pytest.mark.slow
+def test_the_documentation_works_in_a_browser(service, browser):
+    complaints: list[str] = []
+    page = browser.new_page()
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(f"{service.url}/docs")
+    page.get_by_text("/whoami").first.click()
+    page.get_by_role("button", name="Try it out").click()
+    page.get_by_role("button", name="Execute").click()
+    page.get_by_text('"anonymous"').first.wait_for()
+    page.close()
     assert complaints == []
+
+
+@contextmanager
+def page_of_elsewhere() -> Iterator[str]:
+    """A web server that is none of ours."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(b"<title>kittens</title>")
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+        server.shutdown()
+        thread.join()
+
+
+# A form of a picture needs no preflight: without a look at Origin the service would take it.
+ATTACK = """async ([url, picture]) => {
+    const form = new FormData();
+    const bytes = Uint8Array.from(atob(picture), (letter) => letter.charCodeAt(0));
+    form.append("images", new Blob([bytes]), "a.jpg");
+    form.append("crops", JSON.stringify([{crop_id: "planted"}]));
+    try {
+        return (await fetch(url, {method: "POST", mode: "no-cors", body: form})).status;
+    } catch {
+        return "blocked";
+    }
+}"""
+
+
+def test_a_page_of_elsewhere_plants_no_crop(service, browser):
+    picture = base64.b64encode(CROP).decode()
+    target = f"{service.url}/galleries/default/crops"
+    with page_of_elsewhere() as url:
+        page = browser.new_page()
+        page.goto(url)
+        assert page.evaluate(ATTACK, [target, picture]) == "blocked"
+        refused = 'method="POST",route="/galleries/{gallery}/crops",status="403"'
+        assert refused in service.http.get("/metrics").text  # it had arrived
+        assert "planted" not in service.crop_ids("default")
+        page.goto(f"{service.url}/docs", wait_until="commit")  # the same script at home
+        assert page.evaluate(ATTACK, [target, picture]) == 200
+        assert "planted" in service.crop_ids("default")
+        page.close()
+    service.http.delete("/galleries/default/crops/planted")
+
+
+def test_a_name_made_to_point_here_is_not_answered(service, browser):
+    page = browser.new_page()
+    port = service.url.rpartition(":")[2]
+    assert page.goto(f"http://localhost:{port}/").status == 200
+    assert page.goto(f"http://evil.example:{port}/").status == 403
+    page.close()
 
 
 def make_key(data: Path) -> dict[str, str]:
@@ -113,7 +188,8 @@ def make_key(data: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    "origin", ["https://evil.example", "http://127.0.0.1:1", "http://localhost", "null", "x", "", "http://["]
+    "origin",
+    ["https://evil.example", "http://127.0.0.1:1", "http://localhost", "null", "x", "", "http://["],
 )
 def test_pages_of_other_origins_can_neither_search_nor_change(service, origin):
     headers = {"Origin": origin}
