@@ -96,7 +96,7 @@ def _upsert(
     before = stored_crops(opened.gallery, {crop.crop_id for crop in coming})
     if usable:
         rows = np.stack(list(usable.values()))
-        coming = _identified(opened, coming, rows, before)
+        coming = identified(opened, coming, rows, before)
         opened.gallery.upsert(coming, rows, [uploads[index].data for index in usable])
     stored = dict(zip(usable, coming, strict=True))
     known = set(before)
@@ -111,10 +111,20 @@ def _upsert(
     return outcomes
 
 
-def _identified(
+def identified(
     opened: OpenGallery, crops: Sequence[Crop], rows: Embedding, before: Mapping[str, Crop]
 ) -> list[Crop]:
-    """The crops with what is known of their pictures, and with the groups they join."""
+    """Crops with what is known of their pictures, and with the groups they join.
+
+    Args:
+        opened: the gallery they go to.
+        crops: N crops with their digests.
+        rows: (N, D) float32, unit rows; row i belongs to crop i.
+        before: what the gallery holds under their ids.
+
+    Returns:
+        N crops.
+    """
     kept = keep_findings(crops, before)
     calibration = opened.model.manifest.calibration
     if not opened.gallery.options.join or calibration is None:

@@ -33,7 +33,7 @@ class Runners:
         """Do a job; each kind is safe to run again from its start."""
         match context.kind:
             case "import":
-                Importer(self.settings, self.store).run(context)
+                Importer(self.settings, self.store, self.shelf).run(context)
             case "cluster":
                 grouping.run(context, self.store, self.shelf, self.corrections)
             case kind:

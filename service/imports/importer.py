@@ -19,6 +19,7 @@ from service.imports.storing import store_items
 from service.imports.tars import count_members, tar_items
 from service.imports.zips import open_zip, zip_items, zip_members
 from service.jobs.context import JobContext
+from service.model_shelf import ModelShelf
 from service.settings import Settings
 
 Upload = Literal["tar", "tar.gz", "zip", "ndjson", "csv", "parquet"]
@@ -35,10 +36,12 @@ class Importer:
     Attributes:
         settings: every setting.
         store: the galleries.
+        shelf: the models.
     """
 
     settings: Settings
     store: GalleryStore
+    shelf: ModelShelf
 
     def run(self, context: JobContext) -> None:
         """Do one import; safe to repeat from its start.
@@ -47,7 +50,7 @@ class Importer:
             context: its spec holds ``source``, and ``folder``, ``pattern`` and ``manifest`` where
                 they are given.
         """
-        store_items(context, self.store, self._items(context))
+        store_items(context, self.store, self.shelf, self._items(context))
 
     def _items(self, context: JobContext) -> Items:
         spec, received, bounds = context.spec, context.folder / RECEIVED, self._bounds()

@@ -48,11 +48,6 @@ class Listing:
             else:
                 self._rows[str(entry.path)] = entry
 
-    @property
-    def total(self) -> int | None:
-        """How many members the manifest lists and have not come; None without a manifest."""
-        return None if self._rows is None else len(self._rows)
-
     def describe(self, name: str) -> CropFile | LeftOut:
         """What a member is; each is asked for once.
 
@@ -71,6 +66,8 @@ class Listing:
             return self._rows.pop(str(path), None) or LeftOut(path, "the manifest does not list it")
         if path.suffix.lower() not in SUFFIXES:
             return LeftOut(path, "not an image file")
+        if path.name.startswith("._"):
+            return LeftOut(path, "what macOS notes of a file")
         return self._naming(path, Path())
 
     def missing(self) -> Iterator[LeftOut]:

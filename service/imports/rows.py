@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeAlias, get_args
+from typing import Any, BinaryIO, Literal, TypeAlias
 
 from pydantic_core import from_json
 
@@ -27,11 +27,6 @@ _PARQUET_BATCH = 256
 _PARQUET_GROUP = 1 << 30
 
 Row: TypeAlias = dict[str, Any] | InvalidInput
-
-
-def is_format(name: str) -> bool:
-    """Whether a source is a manifest."""
-    return name in get_args(Format)
 
 
 def format_of(path: Path) -> Format:

@@ -13,12 +13,14 @@ import numpy as np
 from PIL import Image
 
 from service.crop_names import LeftOut
+from service.enroller import identified
 from service.errors import ReidError, Unavailable
-from service.gallery.base import Crop, Gallery, GalleryStore
+from service.gallery.base import Crop, GalleryStore
 from service.identities.joining import keep_findings, stored_crops
 from service.imports.items import Items, Picture, Ready, refused
 from service.jobs.bridge import BATCH
 from service.jobs.context import JobContext
+from service.model_shelf import ModelShelf, OpenGallery
 from service.upload import Upload
 
 _READY = 256
@@ -26,7 +28,7 @@ _BYTES = 32 << 20
 _PARALLEL = 2  # one batch is embedded while another is stored and the next one read
 
 
-def store_items(context: JobContext, store: GalleryStore, items: Items) -> None:
+def store_items(context: JobContext, store: GalleryStore, shelf: ModelShelf, items: Items) -> None:
     """Bring items into the job's gallery.
 
     Safe to repeat: what is there with the same bytes and metadata is only counted.
@@ -34,6 +36,7 @@ def store_items(context: JobContext, store: GalleryStore, items: Items) -> None:
     Args:
         context: the job; every item is counted there, one that fails by itself with its reason.
         store: the galleries.
+        shelf: the models.
         items: where they come from.
 
     Raises:
@@ -45,7 +48,8 @@ def store_items(context: JobContext, store: GalleryStore, items: Items) -> None:
     try:
         for batch in _batches(context, items):
             context.raise_if_cancelled()
-            under_way.append(pool.submit(_store, context, store, batch))
+            opened = shelf.open(store, context.gallery)
+            under_way.append(pool.submit(_store, context, opened, batch))
             if len(under_way) > _PARALLEL:
                 under_way.popleft().result()
         while under_way:
@@ -95,12 +99,11 @@ def _usable(
     return None
 
 
-def _store(context: JobContext, store: GalleryStore, batch: Sequence[Picture | Ready]) -> None:
+def _store(context: JobContext, opened: OpenGallery, batch: Sequence[Picture | Ready]) -> None:
     context.raise_if_cancelled()
-    gallery = store.open(context.gallery)
-    known = stored_crops(gallery, {item.crop.crop_id for item in batch})
+    known = stored_crops(opened.gallery, {item.crop.crop_id for item in batch})
     new = _changed(context, batch, known)
-    _store_ready(context, gallery, [item for item in new if isinstance(item, Ready)], known)
+    _store_ready(context, opened, [item for item in new if isinstance(item, Ready)], known)
     _store_pictures(context, [item for item in new if isinstance(item, Picture)])
 
 
@@ -168,10 +171,11 @@ def _blank() -> bytes:
 
 
 def _store_ready(
-    context: JobContext, gallery: Gallery, ready: Sequence[Ready], known: Mapping[str, Crop]
+    context: JobContext, opened: OpenGallery, ready: Sequence[Ready], known: Mapping[str, Crop]
 ) -> None:
     if ready:
         rows = np.stack([item.embedding for item in ready])
-        gallery.upsert([item.crop for item in ready], rows)
+        crops = identified(opened, [item.crop for item in ready], rows, known)
+        opened.gallery.upsert(crops, rows)
     for item in ready:
         context.count("replaced" if item.crop.crop_id in known else "created")

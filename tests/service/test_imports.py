@@ -168,7 +168,7 @@ def test_without_import_roots_no_folder_is_read(service):
 
 
 def test_archives(service):
-    members = {**people(), "deep/notes.txt": b"text", "inner.zip": zip_of(people())}
+    members = {**people(), "deep/._notes.png": b"text", "inner.zip": zip_of(people())}
     gzipped = io.BytesIO()
     with tarfile.open(fileobj=gzipped, mode="w:gz") as tar:
         for name, data in members.items():
@@ -236,6 +236,22 @@ def test_a_manifest_with_ready_made_embeddings(service):
     assert job["counts"] == {"unchanged": 2, "failed": 6}
     stored = service.parts.store.open("ready").embeddings(["list", "text"])
     np.testing.assert_allclose(stored, rows[:2], atol=1e-6)
+
+
+def test_ready_made_embeddings_join_groups_too(service):
+    body = {"name": "ready-joining", "join": True}
+    assert service.http.post("/galleries", json=body).status_code == 201
+    rows = np.eye(TINY_MANIFEST.dimension, dtype=np.float32)
+    known = lines(
+        {"crop_id": "a", "embedding": rows[0].tolist(), "identity": "ann"},
+        {"crop_id": "b", "embedding": rows[1].tolist(), "identity": "bob"},
+    )
+    ended(service, ask(service, "ready-joining", NDJSON, known))
+    body = lines({"crop_id": "c", "embedding": rows[0].tolist()})
+    for counts in ({"created": 1}, {"unchanged": 1}):
+        assert ended(service, ask(service, "ready-joining", NDJSON, body))["counts"] == counts
+        crop = service.parts.store.open("ready-joining").get("c")
+        assert (crop.identity, crop.origin) == ("ann", "cluster")
 
 
 def test_csv_and_parquet(service):
