@@ -30,7 +30,7 @@ function fill(element, attributes, children) {
     }
   }
   element.append(
-    ...children.flat().filter((child) => child !== null && child !== undefined && child !== false),
+    ...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false),
   );
   return element;
 }
@@ -70,6 +70,15 @@ export function checkbox(label, { hint = null, ...attributes } = {}) {
     h("div", {}, h("label", { for: id }, label), hint && h("p", { class: "hint", id: `${id}-hint` }, hint)),
   );
   return { row, box };
+}
+
+/** A choice of several, `{value: label}`. */
+export function select(options) {
+  return h(
+    "select",
+    {},
+    Object.entries(options).map(([value, label]) => h("option", { value }, label)),
+  );
 }
 
 /** A button; `kind` is one or several of primary, quiet, danger, small. */

@@ -3,6 +3,7 @@
 import { at, call } from "./api.js";
 import { openDialog } from "./dialogs.js";
 import { checkbox, field, h } from "./dom.js";
+import { count } from "./format.js";
 import { choose, refresh } from "./galleries.js";
 import { say } from "./notices.js";
 
@@ -31,17 +32,28 @@ export function newGallery() {
   });
 }
 
-/** Asks for a gallery's settings, and changes them. */
+/** Asks for a gallery's settings, and changes them; pictures are not erased unasked. */
 export function changeGallery(gallery) {
   const settings = optionFields(gallery);
-  openDialog({
+  const warning = h("p", { class: "verdict", role: "status" });
+  let warned = false;
+  const { confirm } = openDialog({
     title: `Settings of ${gallery.name}`,
-    body: settings.elements,
+    body: [settings.elements, warning],
     submit: "Save",
     onSubmit: async () => {
-      await call("PATCH", at("galleries", gallery.name), { json: settings.values() });
+      const wanted = settings.values();
+      if (gallery.pictures && !wanted.store_crops && !warned) {
+        warned = true;
+        warning.textContent = `This erases ${count(gallery.pictures, "stored picture")} for good.`;
+        confirm.textContent = "Erase pictures and save";
+        confirm.className = "danger";
+        return false;
+      }
+      await call("PATCH", at("galleries", gallery.name), { json: wanted });
       await refresh();
       say("Saved");
+      return true;
     },
   });
 }
@@ -62,7 +74,11 @@ function optionFields(given) {
   store.box.checked = Boolean(given.store_crops);
   join.box.checked = Boolean(given.join);
   return {
-    elements: [store.row, join.row, field("Erase crops after, in days", days, "Empty means never.")],
+    elements: [
+      store.row,
+      join.row,
+      field("Erase crops after, in days", days, "Older ones go within a minute or so. Empty means never."),
+    ],
     values: () => ({
       store_crops: store.box.checked,
       join: join.box.checked,

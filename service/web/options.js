@@ -1,6 +1,6 @@
 // How to search: what takes part, where the line is, how results are ordered.
 
-import { checkbox, field, h } from "./dom.js";
+import { checkbox, field, h, select } from "./dom.js";
 import { cameraChoice, timeChoice } from "./filters.js";
 import { cameras, galleries } from "./galleries.js";
 import { query, queryItems } from "./query.js";
@@ -22,6 +22,11 @@ export function mountOptions(place) {
   galleries.addEventListener("change", draw);
   query.addEventListener("change", follow);
   draw();
+}
+
+/** Chooses that everything counts as a match. */
+export function showEverything() {
+  parts.threshold.everything();
 }
 
 /** Adds what was chosen to a search's form. */
@@ -108,12 +113,4 @@ function follow() {
   const items = queryItems();
   parts.combine.box.disabled = items.length < 2;
   parts.exclude.box.disabled = !parts.camera.value && items.some(({ file }) => file);
-}
-
-function select(options) {
-  return h(
-    "select",
-    {},
-    Object.entries(options).map(([value, label]) => h("option", { value }, label)),
-  );
 }

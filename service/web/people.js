@@ -2,7 +2,7 @@
 
 import { at, call } from "./api.js";
 import { openDialog } from "./dialogs.js";
-import { button, checkbox, field, h, unseen } from "./dom.js";
+import { button, field, h, select, unseen } from "./dom.js";
 import { count, time } from "./format.js";
 import { current } from "./galleries.js";
 import { guarded, say } from "./notices.js";
@@ -71,7 +71,7 @@ export function groupCrops() {
     placeholder: "as the service does",
   });
   const least = h("input", { type: "number", min: "1", max: "1000", placeholder: "as the service does" });
-  const standardise = checkbox("Even out the cameras first", { hint: "Standardise embeddings per camera." });
+  const standardise = select({ "": "As the service does", true: "Yes", false: "No" });
   openDialog({
     title: `Group ${current().name} into persons`,
     body: [
@@ -82,11 +82,12 @@ export function groupCrops() {
       ),
       field("Distance of neighbours", eps, "0 to 1; a larger one groups more."),
       field("Least crops of a group", least),
-      standardise.row,
+      field("Even out the cameras first", standardise, "Standardise embeddings per camera."),
     ],
     submit: "Start",
     onSubmit: async () => {
-      const json = { standardise: standardise.box.checked };
+      const json = {};
+      if (standardise.value) json.standardise = standardise.value === "true";
       if (eps.value) json.eps = eps.valueAsNumber;
       if (least.value) json.min_samples = least.valueAsNumber;
       await call("POST", at("galleries", current().name, "cluster"), { json });

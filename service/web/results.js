@@ -1,7 +1,7 @@
 // The answer to a search: one part a query, ranked crops, and a timeline where times are known.
 
 import { cropCard } from "./crops.js";
-import { h } from "./dom.js";
+import { button, h } from "./dom.js";
 import { count, percent } from "./format.js";
 import { current } from "./galleries.js";
 import { needsKey } from "./session.js";
@@ -52,12 +52,13 @@ export function showWaiting(place) {
   );
 }
 
-/** Shows an answer. `onPick` takes the crops to search with next. */
-export function showResults(place, answer, items, onPick) {
-  place.replaceChildren(...answer.results.map((entry) => part(entry, answer, items, onPick)));
+/** Shows an answer. `onPick` takes the crops to search with next, `onNearest` searches without a
+ * threshold. */
+export function showResults(place, answer, items, actions) {
+  place.replaceChildren(...answer.results.map((entry) => part(entry, answer, items, actions)));
 }
 
-function part(entry, answer, items, onPick) {
+function part(entry, answer, items, actions) {
   const asked = askedBy(entry, items);
   return h(
     "section",
@@ -68,7 +69,7 @@ function part(entry, answer, items, onPick) {
       asked.slice(0, 4).map(pictureOf),
       h("div", {}, h("h2", {}, title(entry)), h("p", { class: "hint" }, asked.map(nameOf).join(", "))),
     ),
-    body(entry, answer, onPick),
+    body(entry, answer, actions),
   );
 }
 
@@ -84,10 +85,9 @@ function title({ status, matches }) {
   return status === "unknown" ? "Unknown person" : count(matches.length, "match", "matches");
 }
 
-function body(entry, answer, onPick) {
+function body(entry, answer, { onPick, onNearest }) {
   if (entry.status === "error") return h("p", { class: "verdict" }, entry.error.detail);
-  if (entry.status === "unknown")
-    return h("p", { class: "verdict" }, unknown(entry.nearest, answer.min_score));
+  if (entry.status === "unknown") return unknown(entry.nearest, answer.min_score, onNearest);
   const colours = hues(entry.matches);
   const options = {
     onPick: (crop) => onPick([crop]),
@@ -108,9 +108,16 @@ function body(entry, answer, onPick) {
   return [timeline(entry.matches, colours, show), cards].filter(Boolean);
 }
 
-function unknown(nearest, line) {
-  if (!nearest) return "No crop took part in this search: loosen cameras or time.";
+function unknown(nearest, line, onNearest) {
+  if (!nearest)
+    return h("p", { class: "verdict" }, "No crop took part in this search: loosen cameras or time.");
   const sure = nearest.probability === null ? "" : ` (probability ${percent(nearest.probability)})`;
   const drawn = line === null ? "the threshold" : `the threshold of ${line.toFixed(2)}`;
-  return `Nobody reached ${drawn}. The nearest crop scored ${nearest.score.toFixed(2)}${sure}. Lower the threshold to see it.`;
+  const text = `Nobody reached ${drawn}. The nearest crop scored ${nearest.score.toFixed(2)}${sure}.`;
+  return h(
+    "div",
+    { class: "verdict between" },
+    h("p", {}, text),
+    button("Show the nearest", onNearest, "small"),
+  );
 }

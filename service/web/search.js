@@ -2,7 +2,7 @@
 
 import { call } from "./api.js";
 import { dropCrops, searchWithCrops, mountQuery, query, queryItems } from "./query.js";
-import { addOptions, mountOptions } from "./options.js";
+import { addOptions, mountOptions, showEverything } from "./options.js";
 import { clearNotices, guarded, say, showError } from "./notices.js";
 import { count } from "./format.js";
 import { current, galleries } from "./galleries.js";
@@ -34,6 +34,11 @@ export function searchWith(crops) {
   return guarded(search)();
 }
 
+function nearest() {
+  showEverything();
+  return guarded(search)();
+}
+
 async function search() {
   const items = queryItems();
   const gallery = current();
@@ -46,7 +51,7 @@ async function search() {
   showWaiting(place);
   try {
     const answer = await call("POST", "search", { form: formOf(items, gallery), signal: mine.signal });
-    showResults(place, answer, items, searchWith);
+    showResults(place, answer, items, { onPick: searchWith, onNearest: nearest });
     say(summary(answer), { seen: false });
     reveal();
   } catch (error) {

@@ -59,7 +59,11 @@ export function thresholdChoice() {
     all.row,
   );
   const value = () => (all.box.checked ? EVERYTHING : moved ? Number(slider.value) : null);
-  return { element, value };
+  const everything = () => {
+    all.box.checked = true;
+    draw();
+  };
+  return { element, value, everything };
 }
 
 /** A cosine's probability: that both crops show one identity, if right and wrong pairs were equally

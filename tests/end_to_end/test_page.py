@@ -316,6 +316,9 @@ def test_nobody_found_is_explained(chromium, station, query):
     assert visited.texts(".answer h2") == ["Unknown person"]
     told = page.locator(".answer .verdict").inner_text()
     assert told.startswith("Nobody reached the threshold of 1.00. The nearest crop scored 0.")
+    page.get_by_role("button", name="Show the nearest").click()
+    page.wait_for_selector(".crop .facts")
+    assert page.get_by_label("Show the nearest, however far").is_checked()
     visited.check()
 
 
@@ -477,6 +480,36 @@ def test_crops_are_told_who_they_show(chromium, depot, crops):
     listed = depot.http.get(f"/galleries/{gallery}/crops", params={"identities": "Ada"}).json()
     assert len(listed["crops"]) == 2
     visited.check()
+
+
+def test_a_gallery_is_made_and_its_pictures_are_not_erased_unasked(chromium, depot, crops):
+    visited = visit(chromium, depot, "#gallery")
+    page = visited.page
+    page.get_by_role("button", name="New gallery…").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Name").fill("default")
+    dialog.get_by_role("button", name="Create").click()
+    assert "default" in dialog.get_by_role("alert").inner_text()
+    dialog.get_by_label("Name").fill("made-here")
+    dialog.get_by_label("Erase crops after, in days").fill("30")
+    dialog.get_by_role("button", name="Create").click()
+    dialog.wait_for(state="detached")
+    assert page.locator("#gallery-picker").input_value() == "made-here"
+    made = depot.http.get("/galleries/made-here").json()
+    assert (made["store_crops"], made["keep_for"]) == (True, 30 * 86400)
+    files = [("images", (crops[0].name, crops[0].read_bytes()))]
+    form = {"crops": json.dumps([{"crop_id": "one"}])}
+    assert depot.http.post("/galleries/made-here/crops", files=files, data=form).status_code == 200
+    page.reload(wait_until="networkidle")
+    page.get_by_role("button", name="Settings…").click()
+    dialog.get_by_label("Keep the pictures").uncheck()
+    dialog.get_by_role("button", name="Save").click()
+    dialog.get_by_text("This erases 1 stored picture for good.").wait_for()
+    assert depot.http.get("/galleries/made-here").json()["pictures"] == 1
+    dialog.get_by_role("button", name="Erase pictures and save").click()
+    dialog.wait_for(state="detached")
+    assert depot.http.get("/galleries/made-here").json()["pictures"] == 0
+    visited.check(expected="status of 409")
 
 
 def test_single_pictures_are_added(chromium, depot, crops):
