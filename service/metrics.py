@@ -65,6 +65,7 @@ class Metrics:
         self.queue_images = Gauge(
             "reid_queue_images", "Images waiting for the network.", registry=self.registry
         )
+        self.jobs = Gauge("reid_jobs", "Jobs that wait or run.", ["state"], registry=self.registry)
         self.provider = Gauge(
             "reid_provider",
             "1 for the provider in use: where the network runs and where galleries are searched.",

@@ -159,6 +159,8 @@ def open_parts(
     metrics.queue_images.set_function(
         lambda: sum(model.batcher.stats().queued for model in shelf.opened())
     )
+    metrics.jobs.labels("queued").set_function(lambda: parts.board.waiting)
+    metrics.jobs.labels("running").set_function(lambda: parts.board.running)
     for part, provider in parts.providers.items():
         metrics.provider.labels(part, provider).set(1)
     return parts

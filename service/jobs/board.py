@@ -174,6 +174,16 @@ class JobBoard:
         """
         return self._memory.newest(gallery, state, limit)
 
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait for their turn."""
+        return len(self._waiting)
+
+    @property
+    def running(self) -> int:
+        """How many jobs run."""
+        return len(self._memory.live)
+
     def errors(self, job_id: str) -> Iterator[ItemError]:
         """The items of a job that failed, in the order in which they did. Raises NotFound."""
         return self._memory.errors(job_id)

@@ -406,6 +406,7 @@ def test_an_import_goes_on_after_a_restart(start):
     with start(FakeEmbedder(delay=0.2), max_batch=8) as service:
         location = ask(service, "default", TAR, body).headers["Location"]
         eventually(lambda: service.http.get(location).json()["done"])
+        assert 'reid_jobs{state="running"} 1.0' in service.http.get("/metrics").text
         begun = time.monotonic()
     assert time.monotonic() - begun < 5.0
     with start() as service:
