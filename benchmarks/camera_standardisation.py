@@ -33,7 +33,8 @@ from numpy.typing import NDArray
 from service.gallery.base import Crop, Filter, StandardisedQuery
 from service.gallery.live_rows import LiveRows
 from service.gallery.nearest import nearest
-from service.gallery.standardise import Lengths, RunningStandards, Standard, Standards
+from service.gallery.running_standards import RunningStandards
+from service.gallery.standardise import Lengths, Standard, Standards
 from service.gallery.standardised_search import StandardisedRows, nearest_standardised
 from service.kreciprocal import rerank
 from service.tables import table

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from service.errors import NotFound
 from service.gallery.base import Crop, Filter, Origin
-from service.gallery.standardise import Lengths, RunningStandards, Standards
+from service.gallery.running_standards import RunningStandards
+from service.gallery.standardise import Lengths, Standards
 from service.gallery.standardised_search import StandardisedRows
 
 _UNKNOWN = -1

@@ -15,7 +15,7 @@ from scipy.sparse import csr_array
 
 from service.dbscan import OUTLIER, find_dense
 from service.gallery.base import Crop
-from service.gallery.standardise import RunningStandards
+from service.gallery.running_standards import RunningStandards
 from service.identities.names import name_groups
 from service.kreciprocal import jaccard_distance
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from service.gallery.base import Crop
-from service.gallery.standardise import MIN_CROPS
+from service.gallery.running_standards import MIN_CROPS
 from service.kreciprocal import rerank
 from service.testing import TINY_CALIBRATION, FakeEmbedder, encode
 

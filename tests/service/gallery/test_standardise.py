@@ -11,15 +11,14 @@ import pytest
 
 from service.errors import Unsupported
 from service.gallery.base import Crop, Filter, StandardisedQuery
-from service.gallery.standardise import (
+from service.gallery.running_standards import (
     MIN_CROPS,
     RENEW_SHARE,
     SAMPLE,
-    Lengths,
     RunningStandards,
-    Standards,
     directions,
 )
+from service.gallery.standardise import Lengths, Standards
 from service.gallery.standardised_search import StandardisedRows, nearest_standardised
 from training.linking import standardise_cameras
 
