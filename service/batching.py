@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from service.departure import expected_departure
 from service.embedder import Embedder, check_batch
 from service.errors import Overloaded, ReidError, TooLarge, Unavailable
+from service.processors import give_way
 
 Image = NDArray[np.uint8]
 Outcome = NDArray[np.float32] | ReidError
@@ -110,7 +111,7 @@ class Batcher:
         self._queue: deque[_Call] = deque()
         self._queued = 0
         self._runner: asyncio.Task[None] | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="network")
+        self._thread = ThreadPoolExecutor(1, "network", initializer=give_way)
         self._closing = False
         self._pace = Pace()
         self._free_at = 0.0  # when the run under way should end, in the event loop's time

@@ -19,6 +19,7 @@ from service.departure import expected_departure
 from service.errors import InvalidInput, Overloaded, ReidError, Unavailable
 from service.imaging import ImageLimits, decode
 from service.metrics import Metrics
+from service.processors import give_way
 from service.stopwatch import Stopwatch
 from service.upload import Upload
 
@@ -55,7 +56,7 @@ class Intake:
             limits=limits,
         )
         self._blank = np.zeros((manifest.input_height, manifest.input_width, 3), dtype=np.uint8)
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+        self._pool = ThreadPoolExecutor(threads, "decode", initializer=give_way)
         self._pace = Pace()
         self._decoding = 0
         self._metrics = metrics

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from service.errors import ArtifactError, Unavailable
 from service.network_rules import INPUT_NAME, OUTPUT_NAME
-from service.processors import available
+from service.processors import available, give_way
 
 Device = Literal["auto", "cuda", "cpu"]
 Provider = Literal["cuda", "cpu"]
@@ -71,8 +72,14 @@ def open_session(
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # exporters leave unused weights behind, a warning for each
     options.intra_op_num_threads = threads or _cap()
+    options.add_session_config_entry(
+        "session.intra_op.allow_spinning", "0"
+    )  # leave idle cores idle
     try:
-        session = onnxruntime.InferenceSession(file, options, providers=list(providers))
+        with ThreadPoolExecutor(1, initializer=give_way) as starter:  # its threads inherit that
+            session = starter.submit(
+                onnxruntime.InferenceSession, file, options, providers=list(providers)
+            ).result()
     except Exception as error:  # its exceptions share no other base
         raise ArtifactError(f"{file}: {_first_line(error)}") from error
     session.disable_fallback()  # a provider lost later is an error, not a silent slow-down
