@@ -22,8 +22,10 @@ from service.intake import Intake
 from service.jobs.board import JobBoard
 from service.jobs.bridge import Bridge
 from service.metrics import CountedEmbedder, Metrics
+from service.model_change.change import ModelChange
 from service.model_shelf import Model, ModelShelf
 from service.onnx_embedder import OnnxEmbedder
+from service.retention import Retention
 from service.runners import Runners
 from service.searcher import Searcher
 from service.settings import Settings
@@ -51,6 +53,8 @@ class Parts:
     enroller: Enroller
     board: JobBoard
     corrections: Corrections
+    model_change: ModelChange
+    retention: Retention
     metrics: Metrics
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
 
@@ -69,6 +73,7 @@ class Parts:
         await self.shelf.running.intake.probe()
         await asyncio.to_thread(self._provide_default_gallery)
         await asyncio.to_thread(self.board.start, asyncio.get_running_loop())
+        self.retention.start()
         self.lifecycle.phase = "ready"
 
     async def check_ready(self) -> None:
@@ -103,6 +108,7 @@ class Parts:
     async def close(self) -> None:
         """Finish what is under way, then release threads and files."""
         self.lifecycle.phase = "draining"
+        await self.retention.close()
         await asyncio.to_thread(self.board.close)
         await self.shelf.close()
         await asyncio.to_thread(self.store.close)
@@ -145,14 +151,18 @@ def open_parts(
     enroller = Enroller(store, shelf)
     corrections = Corrections()
     bridge = Bridge(shelf.running.intake, enroller, metrics.observe_stage)
+    model_change = ModelChange(store, shelf, bridge)
+    runners = Runners(settings, store, shelf, corrections, model_change)
     parts = Parts(
         settings=settings,
         shelf=shelf,
         store=store,
         searcher=Searcher(store, shelf),
         enroller=enroller,
-        board=JobBoard(settings.data, Runners(settings, store, shelf, corrections).run, bridge),
+        board=JobBoard(settings.data, runners.run, bridge),
         corrections=corrections,
+        model_change=model_change,
+        retention=Retention(store, settings.retention_seconds),
         metrics=metrics,
     )
     metrics.count_galleries(store)

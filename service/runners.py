@@ -9,6 +9,7 @@ from service.identities import grouping
 from service.identities.corrections import Corrections
 from service.imports.importer import Importer
 from service.jobs.context import JobContext
+from service.model_change.change import ModelChange
 from service.model_shelf import ModelShelf
 from service.settings import Settings
 
@@ -22,12 +23,14 @@ class Runners:
         store: the galleries.
         shelf: the models.
         corrections: changes identities.
+        model_change: embeds galleries by other models.
     """
 
     settings: Settings
     store: GalleryStore
     shelf: ModelShelf
     corrections: Corrections
+    model_change: ModelChange
 
     def run(self, context: JobContext) -> None:
         """Do a job; each kind is safe to run again from its start."""
@@ -36,5 +39,7 @@ class Runners:
                 Importer(self.settings, self.store, self.shelf).run(context)
             case "cluster":
                 grouping.run(context, self.store, self.shelf, self.corrections)
+            case "reembed":
+                self.model_change.run(context)
             case kind:
                 raise NotImplementedError(f"jobs of kind {kind!r}")
