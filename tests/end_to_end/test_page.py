@@ -477,8 +477,29 @@ def test_crops_are_told_who_they_show(chromium, depot, crops):
     page.wait_for_function(
         "() => document.querySelector('#browse').innerText.match(/^Ada\\b/gm)?.length === 2"
     )
-    listed = depot.http.get(f"/galleries/{gallery}/crops", params={"identities": "Ada"}).json()
-    assert len(listed["crops"]) == 2
+    shown = {"identities": "Ada"}
+    listed = depot.http.get(f"/galleries/{gallery}/crops", params=shown).json()["crops"]
+    assert [crop["origin"] for crop in listed] == ["hand", "hand"]
+
+    # Two identities that are one person become one, with every crop of both.
+    picks = page.locator("#browse .crop input[data-pick]")
+    picks.nth(0).check()
+    picks.nth(15).check()
+    page.get_by_role("button", name="These are…").click()
+    assert page.get_by_label("Identity", exact=True).last.input_value() == "Ada"
+    page.get_by_label("they are one person").check()
+    page.get_by_role("button", name="Save").click()
+    page.get_by_role("dialog").wait_for(state="detached")
+    rest = depot.http.get(f"/galleries/{gallery}/crops", params={"identities": "P-005"}).json()
+    assert rest["crops"] == []
+    listed = depot.http.get(f"/galleries/{gallery}/crops", params=shown).json()["crops"]
+    assert len(listed) == 2 + 4
+
+    picks.nth(0).check()
+    picks.nth(1).check()
+    page.get_by_role("button", name="Search with these").click()
+    page.wait_for_selector("#results[aria-busy=false] .answer")
+    assert page.locator(".query-list li").count() == page.locator(".answer").count() == 2
     visited.check()
 
 
