@@ -30,6 +30,7 @@ _NO_ROUTE = "unknown"  # one label for all paths nobody serves, however many are
 
 _IMPORT = re.compile(r"/galleries/[^/]+/imports")
 _UPLOAD = "multipart/form-data"
+_SECOND = 1.0
 _PATIENCE = 1.0  # seconds a client may be silent before its place can go to another
 _CLIENT_LEFT = 499  # nginx's word for it; appears in log and metrics, and is sent to nobody
 
@@ -49,6 +50,7 @@ class RequestContext:
         self._settings = settings
         self._parts = parts
         self._running: set[Incoming] = set()
+        self._refusals = _Refusals()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection's request."""
@@ -97,11 +99,33 @@ class RequestContext:
         self._parts.metrics.requests.labels(method, route, status).inc()
         self._parts.metrics.request_seconds.labels(method, route).observe(seconds)
         path = scope["path"]
-        # Probes come every few seconds: they are worth a line only when they fail.
-        level = logging.DEBUG if path in _ALWAYS_ADMITTED and status < 400 else logging.INFO
+        probe, refused = path in _ALWAYS_ADMITTED, status == Overloaded.status
+        if refused and not probe:
+            self._refusals.count()
+        # Probes come every few seconds: they are worth a line only when they fail. Refusals come
+        # when there is no time to write a line each.
+        level = (
+            logging.DEBUG if (probe and status < 400) or (refused and not probe) else logging.INFO
+        )
         log.log(
             level, "%s %s %d %.1f ms %s", method, quote(path), status, seconds * 1e3, request_id
         )
+
+
+class _Refusals:
+    """Tells the log of refused requests, once a second at most."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._told = -_SECOND
+
+    def count(self) -> None:
+        """Add one."""
+        self._count += 1
+        now = time.monotonic()
+        if now - self._told >= _SECOND:
+            log.warning("%d requests refused with 503 since the last line like this", self._count)
+            self._count, self._told = 0, now
 
 
 class _Answer:
