@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import repeat
@@ -169,13 +170,16 @@ class GalleryDatabase:
             ).fetchall()
             places = np.fromiter((row[0] for row in rows), np.int64, len(rows))
             slots = len(rows) + len(rows) // 4 + _SPARE_ROWS
-            embeddings = np.empty((slots, self.header.dimension), np.float32)
-            segments.read_rows(reader, places, embeddings[: len(rows)])
+            embeddings = segments.room_for(slots, self.header.dimension)
+            with ThreadPoolExecutor(1) as worker:  # while it waits for the disk, crops are made
+                reading = worker.submit(segments.read_rows, reader, places, embeddings[: len(rows)])
+                crops = [Crop(*row[3:]) for row in rows]
+                reading.result()
         sound = segments.sound_rows(embeddings[: len(rows)], [row[1] for row in rows])
         embeddings[: len(rows)][~sound] = 0.0
         self._places = segments.Places.beside(places)
         self.pictures = sum(row[2] for row in rows)
-        return Stored([Crop(*row[3:]) for row in rows], embeddings, sound)
+        return Stored(crops, embeddings, sound)
 
     def upsert(
         self,

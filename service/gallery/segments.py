@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from mmap import mmap
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,6 +132,22 @@ def read_rows(
             inside = places[start:stop] - segment * ROWS_A_SEGMENT
             whole = inside[-1] - inside[0] + 1 == len(inside)  # a slice spares a copy
             out[start:stop] = vectors[inside[0] : inside[-1] + 1] if whole else vectors[inside]
+
+
+def room_for(rows: int, dimension: int) -> NDArray[np.float32]:
+    """Memory for embeddings, which costs nothing before it is used.
+
+    NumPy's own asks for huge pages, and where memory is in pieces the system spends more time on
+    making those than reading takes.
+
+    Args:
+        rows: M, at least one.
+        dimension: D.
+
+    Returns:
+        (M, D) float32, zeros.
+    """
+    return np.frombuffer(mmap(-1, rows * dimension * 4), np.float32).reshape(rows, dimension)
 
 
 def sound_rows(rows: NDArray[np.float32], checksums: Sequence[int]) -> NDArray[np.bool_]:
