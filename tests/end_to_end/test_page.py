@@ -590,7 +590,7 @@ def archive(files: list[Path], copies: int, broken: bytes) -> bytes:
 
 
 def test_an_archive_is_imported_and_its_progress_shown(chromium, tmp_path, crops):
-    with serving(tmp_path, FakeEmbedder(delay=0.6)) as service:
+    with serving(tmp_path, FakeEmbedder(delay=0.25)) as service:
         service.fill("importing", [])
         visited = visit(chromium, service, "#add")
         page = visited.page
@@ -619,7 +619,7 @@ def test_an_archive_is_imported_and_its_progress_shown(chromium, tmp_path, crops
         lines = Path(download.value.path()).read_text(encoding="utf-8").splitlines()
         assert "broken.jpg" in json.loads(lines[0])["item"]
         assert service.count("importing") == 6 * len(crops)
-        given = archive(crops, 20, b"not a picture")
+        given = archive(crops, 12, b"not a picture")
         page.set_input_files(
             "#upload input[type=file]:not([webkitdirectory])",
             [{"name": "more.zip", "mimeType": "application/zip", "buffer": given}],
@@ -682,9 +682,8 @@ def test_a_refused_key_says_why_and_a_good_one_opens_the_page(chromium, tmp_path
 HOSTILE = '<img src=x onerror=alert(1)> & "quotes" %2F ?#&.jpg'
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_names_are_text_whatever_they_hold(chromium, depot, crops, scheme):
-    gallery = depot.fill(f"hostile-{scheme}", [])
+def test_names_are_text_whatever_they_hold(chromium, depot, crops):
+    gallery = depot.fill("hostile", [])
     files = [("images", ("one.jpg", crops[0].read_bytes()))] * 3
     entries = [
         {
@@ -700,7 +699,7 @@ def test_names_are_text_whatever_they_hold(chromium, depot, crops, scheme):
     )
     assert answer.status_code == 200
     visited = visit(
-        chromium, depot, "#gallery", color_scheme=scheme, viewport={"width": 390, "height": 844}
+        chromium, depot, "#gallery", color_scheme="dark", viewport={"width": 390, "height": 844}
     )
     page = visited.page
     visited.gallery(gallery)
