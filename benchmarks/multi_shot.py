@@ -1,9 +1,10 @@
 """What several shots are worth: a tracklet as the query, several crops as the identity's score.
 
-Embeds the test crops of a data set. Every (person, camera) is a tracklet and searches the crops of
-the other cameras, one crop at a time or as the mean of several; identities are ranked by the best,
-the mean or the three best of their crops, with the service's own functions. One identity is right,
-so mAP over identities is the mean of 1 / its rank.
+Embeds the test crops of a data set into a gallery. Every (person, camera) is a tracklet and
+searches the crops of the other cameras, one crop at a time or as the mean of several; identities
+are ranked by the best, the mean or the three best of their crops, by plain embeddings and by ones
+standardised by camera, with the service's own gallery and functions. One identity is right, so mAP
+over identities is the mean of 1 / its rank.
 
 ::
 
@@ -22,6 +23,7 @@ import json
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import get_args
@@ -31,7 +33,9 @@ import torch
 from numpy.typing import NDArray
 
 from service.artifact import read_manifest
-from service.identities.scoring import IdentityScore, identity_score
+from service.gallery.base import Crop, Filter, Gallery, Hit, StandardisedQuery
+from service.gallery.local import LocalGalleryStore
+from service.identities.scoring import IdentityScore, tally
 from service.shots import Shot, combined
 from service.tables import table
 from training.embedder import open_embedder
@@ -39,6 +43,7 @@ from training.measure import embed_held_out, load_held_out, read_held_out
 from training.synthetic import SyntheticOptions, synthesize
 
 Float32s = NDArray[np.float32]
+ALL = 1 << 30  # hits: a query gives as many as there are
 RULES: tuple[IdentityScore, ...] = get_args(IdentityScore)
 
 
@@ -67,6 +72,7 @@ class Line:
 
     shots: str
     queries: int
+    standardised: bool
     rule: IdentityScore
     rank1: float
     map: float
@@ -88,13 +94,15 @@ def main() -> None:
         crops = embed(arguments.model, folder)
     calibration = read_manifest(arguments.model).calibration
     lines, pairs = [], []
-    for shots in (1, 3, None):
-        queries = list(ask(crops, shots))
-        name = "all of the tracklet" if shots is None else "1 crop" if shots == 1 else f"{shots}"
-        lines += [measure(crops, queries, rule, name) for rule in RULES]
-        if calibration is not None:
-            pairs.append(reaching(crops, queries, calibration.threshold, name))
-    print(table(("shots", "queries", "identity score", "rank-1", "mAP"), [cells(x) for x in lines]))
+    with filled(crops) as gallery:
+        for shots, name in ((1, "1 crop"), (3, "3 crops"), (None, "the whole tracklet")):
+            queries = list(ask(crops, shots))
+            for standardised in (False, True):
+                hits = search(gallery, queries, standardised=standardised)
+                lines += [measure(queries, hits, rule, name) for rule in RULES]
+            if calibration is not None:
+                pairs.append(reaching(queries, hits, calibration.threshold, name))
+    print(table(HEAD, [cells(line) for line in lines]))
     report = {
         "model": read_manifest(arguments.model).name,
         "data": crops.name,
@@ -141,38 +149,70 @@ def ask(crops: Crops, shots: int | None) -> Iterator[Query]:
             yield Query(combined(part).embedding, person, camera)
 
 
-def measure(crops: Crops, queries: Sequence[Query], rule: IdentityScore, shots: str) -> Line:
+@contextmanager
+def filled(crops: Crops) -> Iterator[Gallery]:
+    """A gallery of all crops."""
+    with tempfile.TemporaryDirectory() as temporary:
+        store = LocalGalleryStore(Path(temporary), device="cpu")
+        gallery = store.create("shots", "0" * 64, crops.rows.shape[1])
+        labels = zip(crops.people.tolist(), crops.cameras.tolist(), strict=True)
+        gallery.upsert(
+            [Crop(f"{i:06d}", str(who), str(camera)) for i, (who, camera) in enumerate(labels)],
+            crops.rows,
+        )
+        yield gallery
+        store.close()
+
+
+def search(
+    gallery: Gallery, queries: Sequence[Query], *, standardised: bool
+) -> list[Sequence[Hit]]:
+    """Every crop of the other cameras, for each query."""
+    found: list[Sequence[Hit]] = []
+    for query in queries:
+        others = Filter(not_camera=str(query.camera))
+        if standardised:
+            asked = StandardisedQuery(ALL, others)
+            (answer,) = gallery.query_standardised(query.row[None], [str(query.camera)], asked)
+            found.append(answer.hits)
+        else:
+            found += gallery.query(query.row[None], ALL, others)
+    return found
+
+
+def measure(
+    queries: Sequence[Query], found: Sequence[Sequence[Hit]], rule: IdentityScore, shots: str
+) -> Line:
     """Rank of the right identity among all that other cameras know; ties count against it."""
     ranks = []
-    for query in queries:
-        others = np.flatnonzero(crops.cameras != query.camera)
-        scores: dict[int, list[float]] = defaultdict(list)
-        cosines = crops.rows[others] @ query.row
-        for person, cosine in zip(crops.people[others].tolist(), cosines.tolist(), strict=True):
-            scores[person].append(cosine)
-        ranked = {person: identity_score(own, rule) for person, own in scores.items()}
-        own = ranked.pop(query.person)
-        ranks.append(1 + sum(score >= own for score in ranked.values()))
-    found = np.array(ranks)
-    return Line(shots, len(found), rule, float(np.mean(found == 1)), float(np.mean(1 / found)))
+    for query, hits in zip(queries, found, strict=True):
+        scores = {name: own.ranked_by for name, own in tally(hits, rule).items()}
+        own = scores.pop(str(query.person))
+        ranks.append(1 + sum(score >= own for score in scores.values()))
+    places = np.array(ranks)
+    standardised = found[0][0].standardised is not None
+    shares = float(np.mean(places == 1)), float(np.mean(1 / places))
+    return Line(shots, len(places), standardised, rule, *shares)
 
 
-def reaching(crops: Crops, queries: Sequence[Query], threshold: float, shots: str) -> Pairs:
+def reaching(
+    queries: Sequence[Query], found: Sequence[Sequence[Hit]], threshold: float, shots: str
+) -> Pairs:
     """How a line drawn for single crops fits these queries."""
-    same: list[NDArray[np.bool_]] = []
-    different: list[NDArray[np.bool_]] = []
-    for query in queries:
-        others = crops.cameras != query.camera
-        reach = crops.rows[others] @ query.row >= threshold
-        right = crops.people[others] == query.person
-        same.append(reach[right])
-        different.append(reach[~right])
-    return Pairs(shots, float(np.concatenate(same).mean()), float(np.concatenate(different).mean()))
+    reach: dict[bool, list[bool]] = {True: [], False: []}
+    for query, hits in zip(queries, found, strict=True):
+        for hit in hits:
+            reach[hit.crop.identity == str(query.person)].append(hit.score >= threshold)
+    return Pairs(shots, float(np.mean(reach[True])), float(np.mean(reach[False])))
+
+
+HEAD = ("query", "queries", "embeddings", "identity score", "rank-1", "mAP")
 
 
 def cells(line: Line) -> list[str]:
     shares = [f"{100 * share:.1f}" for share in (line.rank1, line.map)]
-    return [line.shots, str(line.queries), line.rule, *shares]
+    embeddings = "standardised" if line.standardised else "plain"
+    return [line.shots, str(line.queries), embeddings, line.rule, *shares]
 
 
 if __name__ == "__main__":
