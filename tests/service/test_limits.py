@@ -152,7 +152,7 @@ def test_many_callers_at_once_get_their_own_answers(service, people):
         assert all(callers.map(ask, colours))
 
 
-def test_an_upload_that_would_wait_too_long_is_refused_before_its_form_is_read(start):
+def test_an_upload_that_would_wait_too_long_is_refused_before_its_form_is_read(start, caplog):
     limits = {"max_batch": 1, "max_queue_seconds": 1.5}
     with start(FakeEmbedder(delay=1.0), **limits) as service, ThreadPoolExecutor(2) as callers:
         for _ in range(2):
@@ -169,6 +169,7 @@ def test_an_upload_that_would_wait_too_long_is_refused_before_its_form_is_read(s
             answer = client.recv(65536)
         assert answer.startswith(b"HTTP/1.1 503")
         assert b"retry-after: 2" in answer
+        assert "1 requests refused with 503 since the last line like this" in caplog.text
         assert service.http.get("/galleries").status_code == 200
         assert service.http.get("/readyz").status_code == 200
 

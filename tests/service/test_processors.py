@@ -1,15 +1,17 @@
-"""The processors a process may use, as container engines limit them."""
+"""The processors a process may use, as container engines limit them, and who goes first."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from service.processors import available
+from service.processors import available, give_way
 
 
 @pytest.fixture(autouse=True)
@@ -83,3 +85,19 @@ def test_the_mask_of_this_process_counts():
     code += "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); print(available())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "1\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a priority for each thread")
+def test_a_thread_that_gives_way_and_those_it_starts_come_after_the_others():
+    def priority() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    def start_another() -> int:
+        with ThreadPoolExecutor(1) as inner:
+            return inner.submit(priority).result()
+
+    mine = priority()
+    with ThreadPoolExecutor(1, initializer=give_way) as pool:
+        assert pool.submit(priority).result() == min(mine + 10, 19)
+        assert pool.submit(start_another).result() == min(mine + 10, 19)
+    assert priority() == mine
