@@ -1,6 +1,7 @@
 """``/galleries``: named sets of crops."""
 
 import asyncio
+import hashlib
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
@@ -73,7 +74,7 @@ async def get_picture(
 ) -> Response:
     """The picture of a crop, as it was uploaded; only galleries that store crops have any."""
     opened = await asyncio.to_thread(parts.store.open, gallery)
-    picture = await asyncio.to_thread(opened.picture, crop_id)
+    picture = await asyncio.to_thread(_sound_picture, opened, crop_id)
     # What is erased must not live on in a cache.
     return Response(picture, media_type=_media_type(picture), headers={"Cache-Control": "no-store"})
 
@@ -90,6 +91,16 @@ async def delete_gallery(
     await asyncio.to_thread(parts.board.cancel_all, gallery)
     kept = await asyncio.to_thread(_snapshots_of, parts, gallery, delete=snapshots)
     return GalleryDeleted(deleted=audit.crops, snapshots=kept)
+
+
+def _sound_picture(gallery: Gallery, crop_id: str) -> bytes:
+    picture, digest = gallery.picture(crop_id), gallery.get(crop_id).digest
+    if digest is not None and hashlib.sha256(picture).hexdigest() != digest:
+        raise Unavailable(
+            f"the stored picture of crop {crop_id!r} is damaged or being replaced; if this stays, "
+            "send it again"
+        )
+    return picture
 
 
 def _create(parts: Parts, body: GalleryBody) -> Gallery:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 import shutil
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,12 +111,17 @@ def test_a_flipped_bit_of_an_embedding_hides_its_crop_and_no_other(served, store
         assert http.get(f"/galleries/{GALLERY}").json()["damaged"] == FLIPS - 1
 
 
-@pytest.mark.parametrize("page", [0, 1, -1])
-def test_a_damaged_page_of_sqlite_takes_one_gallery_out(served, stored, page):
+def pages_with(content: bytes, text: bytes) -> set[int]:
+    """Offsets of the pages that hold a text."""
+    return {start for start in range(0, len(content), PAGE) if text in content[start:][:PAGE]}
+
+
+@pytest.mark.parametrize("text", [b"SQLite format 3", b"w-c1"], ids=["header", "crops"])
+def test_a_damaged_page_of_sqlite_takes_one_gallery_out(served, stored, text):
     file = database(served)
     content = bytearray(file.read_bytes())
-    start = page * PAGE if page >= 0 else len(content) - PAGE
-    content[start : start + PAGE] = random.Random(page).randbytes(PAGE)
+    for start in pages_with(bytes(content), text):
+        content[start : start + PAGE] = random.Random(start).randbytes(PAGE)
     file.write_bytes(content)
     with started(served) as http:
         for answer in (
@@ -128,3 +134,17 @@ def test_a_damaged_page_of_sqlite_takes_one_gallery_out(served, stored, page):
         assert http.get("/readyz").status_code == 200
         assert listed(http, OTHER) == stored.crops[OTHER]
     assert f"gallery {GALLERY!r} is not served" in served.log.read_text()
+
+
+def test_a_flipped_bit_of_a_picture_is_not_shown(served, stored):
+    with closing(sqlite3.connect(database(served), isolation_level=None)) as connection:
+        row, data = connection.execute("SELECT rowid, data FROM pictures LIMIT 1").fetchone()
+        altered = bytes([*data[:40], data[40] ^ 8, *data[41:]])
+        connection.execute("UPDATE pictures SET data = ? WHERE rowid = ?", (altered, row))
+    before = stored.crops[GALLERY]
+    with started(served) as http:
+        answers = {key: http.get(f"/galleries/{GALLERY}/pictures/{key}") for key in before}
+        assert listed(http, GALLERY) == before
+    (refused,) = [key for key, answer in answers.items() if answer.status_code == 503]
+    assert f"picture of crop {refused!r} is damaged" in answers[refused].json()["detail"]
+    assert sum(answer.status_code == 200 for answer in answers.values()) == len(before) - 1
