@@ -8,7 +8,8 @@ from pathlib import Path
 
 from service.access.audit import FOLDER, AuditLog
 from service.access.caller import EVERYONE, NOBODY, Caller
-from service.access.keys import FILE, Key, KeyStore
+from service.access.key_file import Key
+from service.access.keys import FILE, KeyStore
 from service.access.limits import Buckets
 from service.errors import TooManyRequests, Unauthorized
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import logging
 import os
 import secrets
@@ -13,84 +12,32 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final
 
-from service.access.caller import Caller, Scope
+from service.access.key_file import (
+    COLUMNS,
+    SCHEMA,
+    Key,
+    StoredKey,
+    answering,
+    connect,
+    read,
+    row_of,
+    version_of,
+)
 from service.access.new_key import NewKey
 from service.errors import NotFound, StorageFull, Unauthorized, Unavailable
 
 FILE = "access.sqlite3"
-SCHEMA_VERSION = 1
 _PREFIX = "reid"
 _SECRET_BYTES = 32
 _READ_SECONDS = 0.5  # what a request waits for a writer, who holds the file for milliseconds
 _WRITE_SECONDS = 10.0
 _log = logging.getLogger(__name__)
 
-_SCHEMA = f"""
-CREATE TABLE keys (
-    key_id TEXT PRIMARY KEY,
-    label TEXT NOT NULL,
-    scope TEXT NOT NULL CHECK (scope IN ('search', 'write', 'admin')),
-    galleries TEXT,
-    requests_per_minute INTEGER,
-    created REAL NOT NULL,
-    expires REAL,
-    revoked REAL,
-    last_used REAL,
-    salt BLOB NOT NULL,
-    digest BLOB NOT NULL
-) STRICT;
-PRAGMA user_version = {SCHEMA_VERSION};
-"""
-_COLUMNS = (
-    "key_id, label, scope, galleries, requests_per_minute, created, expires, revoked, last_used"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """What is known of a key; its secret is not.
-
-    Attributes:
-        key_id: names the key, in its text, the audit log and the listings.
-        label: what it is for.
-        scope: the most it allows.
-        galleries: the only galleries it is for; None for all.
-        requests_per_minute: its own limit; None for the setting's.
-        created: seconds since 1970-01-01 UTC, as the three times that follow.
-        expires: when it ends; None for never.
-        revoked: when it was revoked.
-        last_used: to the hour; None if never.
-    """
-
-    key_id: str
-    label: str
-    scope: Scope
-    galleries: frozenset[str] | None
-    requests_per_minute: int | None
-    created: float
-    expires: float | None
-    revoked: float | None
-    last_used: float | None
-
-    @property
-    def caller(self) -> Caller:
-        """Who sends this key."""
-        return Caller(self.key_id, self.scope, self.galleries)
-
-
-@dataclass(frozen=True, slots=True)
-class _Stored:
-    key: Key | None
-    salt: bytes
-    digest: bytes
-
-
 # Met by whoever names a key that is not there, so that the comparison is the same.
-_NO_KEY: Final = _Stored(None, bytes(16), bytes(32))
+_NO_KEY: Final = StoredKey(None, bytes(16), bytes(32))
 
 
 class KeyStore:
@@ -108,7 +55,7 @@ class KeyStore:
         self._reader: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         self._version = -1
-        self._stored: Mapping[str, _Stored] = {}
+        self._stored: Mapping[str, StoredKey] = {}
 
     def configured(self) -> bool:
         """Whether a key was ever made here.
@@ -183,10 +130,10 @@ class KeyStore:
             revoked=None,
             last_used=None,
         )
-        row = (*_row(key), salt, _digest(salt, secret))
+        row = (*row_of(key), salt, _digest(salt, secret))
         marks = ", ".join("?" * len(row))
         with self._writing(create=True) as connection:
-            connection.execute(f"INSERT INTO keys ({_COLUMNS}, salt, digest) VALUES ({marks})", row)  # noqa: S608 - constants only
+            connection.execute(f"INSERT INTO keys ({COLUMNS}, salt, digest) VALUES ({marks})", row)  # noqa: S608 - constants only
         return key, f"{_PREFIX}_{key_id}_{secret}"
 
     def revoke(self, key_id: str) -> Key:
@@ -234,7 +181,7 @@ class KeyStore:
 
     def _refresh(self) -> None:
         """See what other connections changed: a revoked key ends with the next request."""
-        with _answering(self._path):
+        with answering(self._path):
             file = _identity(self._path)
             if file is None and self._file is not None:
                 # Without this, removing the file under a running service would open everything.
@@ -246,72 +193,31 @@ class KeyStore:
             assert self._reader is not None
             (version,) = self._reader.execute("PRAGMA data_version").fetchone()
             if version != self._version:
-                self._stored = _read(self._reader, self._path)
+                self._stored = read(self._reader, self._path)
                 self._version = version
 
     def _reopen(self, file: tuple[int, int]) -> None:
         if self._reader is not None:
             self._reader.close()
-        self._reader = _connect(self._path, "rw", _READ_SECONDS)
+        self._reader = connect(self._path, "rw", _READ_SECONDS)
         self._file = file
         self._version = -1
 
     @contextmanager
     def _writing(self, *, create: bool = False) -> Iterator[sqlite3.Connection]:
-        with _answering(self._path):
+        with answering(self._path):
             mode = "rwc" if create else "rw"
             if create:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(_connect(self._path, mode, _WRITE_SECONDS)) as connection:
+            with closing(connect(self._path, mode, _WRITE_SECONDS)) as connection:
                 # EXTRA: a revocation survives a power cut too.
                 connection.execute("PRAGMA synchronous = EXTRA")
                 connection.execute("BEGIN IMMEDIATE")
-                if create and not _version_of(connection):
-                    for statement in _SCHEMA.split(";\n"):
+                if create and not version_of(connection):
+                    for statement in SCHEMA.split(";\n"):
                         connection.execute(statement)
                 yield connection
                 connection.execute("COMMIT")
-
-
-def _connect(path: Path, mode: str, timeout: float) -> sqlite3.Connection:
-    # A rollback journal, not a write-ahead log: keys are read with every request and written by
-    # hand, and so a read needs no write, on a read-only disk either.
-    return sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}",
-        uri=True,
-        timeout=timeout,
-        isolation_level=None,
-        check_same_thread=False,
-    )
-
-
-def _read(connection: sqlite3.Connection, path: Path) -> dict[str, _Stored]:
-    version = _version_of(connection)
-    if version != SCHEMA_VERSION:
-        raise Unavailable(
-            f"{path} has version {version}, this program reads version {SCHEMA_VERSION}"
-        )
-    rows = connection.execute(f"SELECT {_COLUMNS}, salt, digest FROM keys").fetchall()  # noqa: S608 - constants only
-    return {row[0]: _Stored(_key(row[:-2]), *row[-2:]) for row in rows}
-
-
-def _version_of(connection: sqlite3.Connection) -> int:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    return cast("int", version)
-
-
-def _key(row: tuple[Any, ...]) -> Key:
-    key_id, label, scope, galleries, *rest = row
-    names = None if galleries is None else frozenset(json.loads(galleries))
-    return Key(key_id, label, scope, names, *rest)
-
-
-def _row(key: Key) -> tuple[Any, ...]:
-    names = None if key.galleries is None else json.dumps(sorted(key.galleries))
-    return (
-        *(key.key_id, key.label, key.scope, names, key.requests_per_minute),
-        *(key.created, key.expires, key.revoked, key.last_used),
-    )
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -336,15 +242,3 @@ def _digest(salt: bytes, secret: str) -> bytes:
     # One pass suffices: a secret of 256 random bits cannot be guessed, however fast the guesses
     # are; slow hashes protect passwords that people chose, at a cost for every request.
     return hmac.digest(salt, secret.encode(), hashlib.sha256)
-
-
-@contextmanager
-def _answering(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
-            raise StorageFull(f"{path}: {error}") from error
-        raise Unavailable(f"{path}: {error}") from error
-    except OSError as error:
-        raise Unavailable(f"{path}: {error.strerror}") from error

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from service.access.audit import AuditEntry, AuditPage
 from service.access.caller import Caller, Scope
-from service.access.keys import Key
+from service.access.key_file import Key
 from service.fields import Body, Timestamp
 
 

@@ -14,7 +14,7 @@ from service.commands.errors import errors_in_one_line
 
 if TYPE_CHECKING:
     from service.access.gate import Gate
-    from service.access.keys import Key
+    from service.access.key_file import Key
 
 cli = typer.Typer(
     no_args_is_help=True,
