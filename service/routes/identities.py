@@ -19,7 +19,7 @@ from service.identities.schemas import (
 )
 from service.jobs.schemas import JobRecord
 from service.parts import Parts
-from service.routes.dependencies import PartsOf
+from service.routes.dependencies import AuditOf, PartsOf
 from service.routes.problems import responses
 
 router = APIRouter(prefix="/galleries/{gallery}", tags=["identities"])
@@ -29,18 +29,21 @@ _CHANGE = responses(NotFound, Unsupported, Unavailable, StorageFull)
 
 @router.get("/identities", responses=responses(NotFound, Unavailable))
 async def list_gallery_identities(
-    gallery: str, query: Annotated[IdentityQuery, Query()], parts: PartsOf
+    gallery: str, query: Annotated[IdentityQuery, Query()], parts: PartsOf, audit: AuditOf
 ) -> IdentityPage:
     """List identities in the order of their names, a page at a time."""
     opened = await _open(parts, gallery)
     listing = await asyncio.to_thread(
         list_identities, opened, query.where, query.limit, query.cursor
     )
+    audit.crops = sum(identity.crops for identity in listing.identities)
     return IdentityPage.of(listing)
 
 
 @router.post("/identities/label", responses=_CHANGE)
-async def label_crops(gallery: str, body: LabelBody, parts: PartsOf) -> CorrectionRecord:
+async def label_crops(
+    gallery: str, body: LabelBody, parts: PartsOf, audit: AuditOf
+) -> CorrectionRecord:
     """Say who crops show; no clustering changes it afterwards.
 
     The next clustering takes the label as known: crops grouped with a labelled one get its
@@ -48,23 +51,33 @@ async def label_crops(gallery: str, body: LabelBody, parts: PartsOf) -> Correcti
     """
     opened = await _open(parts, gallery)
     label = parts.corrections.label
-    return CorrectionRecord.of(await asyncio.to_thread(label, opened, body.crop_ids, body.identity))
+    correction = await asyncio.to_thread(label, opened, body.crop_ids, body.identity)
+    audit.crops = correction.changed
+    return CorrectionRecord.of(correction)
 
 
 @router.post("/identities/merge", responses=_CHANGE)
-async def merge_identities(gallery: str, body: MergeBody, parts: PartsOf) -> CorrectionRecord:
+async def merge_identities(
+    gallery: str, body: MergeBody, parts: PartsOf, audit: AuditOf
+) -> CorrectionRecord:
     """Make one person of several identities; no clustering parts them again."""
     opened = await _open(parts, gallery)
     merge = parts.corrections.merge
-    return CorrectionRecord.of(await asyncio.to_thread(merge, opened, body.identities, body.into))
+    correction = await asyncio.to_thread(merge, opened, body.identities, body.into)
+    audit.crops = correction.changed
+    return CorrectionRecord.of(correction)
 
 
 @router.post("/identities/split", responses=_CHANGE)
-async def split_identity(gallery: str, body: SplitBody, parts: PartsOf) -> CorrectionRecord:
+async def split_identity(
+    gallery: str, body: SplitBody, parts: PartsOf, audit: AuditOf
+) -> CorrectionRecord:
     """Take crops out of their identity into one of their own; no clustering joins them again."""
     opened = await _open(parts, gallery)
     split = parts.corrections.split
-    return CorrectionRecord.of(await asyncio.to_thread(split, opened, body.crop_ids, body.into))
+    correction = await asyncio.to_thread(split, opened, body.crop_ids, body.into)
+    audit.crops = correction.changed
+    return CorrectionRecord.of(correction)
 
 
 @router.post(

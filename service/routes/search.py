@@ -1,5 +1,6 @@
 """``POST /search``: whose crops show the people on these images?"""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -16,6 +17,8 @@ from service.errors import (
     Unsupported,
 )
 from service.forms import SearchForm
+from service.gallery.base import Filter
+from service.parts import Parts
 from service.routes.dependencies import (
     AuditOf,
     CallerOf,
@@ -72,6 +75,7 @@ async def search(
     audit.queries = await digests(uploads)
     if (count := len(uploads) + len(form.crop_ids)) > (most := parts.settings.max_images):
         raise TooLarge(f"{count} images and crops: at most {most} are allowed in one request")
+    audit.queries += await asyncio.to_thread(_stored_digests, parts, form)
     options = _options(form, parts.settings.top_k)
     outcome = await parts.searcher.search(uploads, options, stopwatch)
     audit.crops = sum(len(result.matches) for result in outcome.results)
@@ -82,6 +86,14 @@ async def search(
         took_ms=stopwatch.took_ms(),
         results=[_entry(result, uploads) for result in outcome.results],
     )
+
+
+def _stored_digests(parts: Parts, form: SearchForm) -> list[str]:
+    """SHA-256 of the files that the crops searched for came from, where there were files."""
+    if not form.crop_ids:
+        return []
+    crops = parts.store.open(form.gallery).crops(Filter(crop_ids=frozenset(form.crop_ids)))
+    return [crop.digest for crop in crops if crop.digest is not None]
 
 
 def _options(form: SearchForm, default_top_k: int) -> SearchOptions:

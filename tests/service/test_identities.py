@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 import time
@@ -470,3 +471,17 @@ def test_a_group_survives_the_same_picture_unless_it_comes_with_an_identity(serv
     assert (again["identity"], again["origin"], again["camera"]) == ("person-0001", "cluster", "c7")
     named = service.put(gallery, "person-0001", red, identity="anna").json()
     assert (named["identity"], named["origin"]) == ("anna", "given")
+
+
+def test_the_audit_log_tells_what_was_corrected_and_searched_for(start):
+    picture = solid(RED, kind="PNG")
+    with start() as own:
+        own.put("default", "a", picture)
+        own.put("default", "b", STRANGER)
+        act(own, "default", "label", crop_ids=["a", "b"], identity="anna")
+        own.search(gallery="default", crop_ids=["a", "lost"], min_score=-1)
+        listing(own, "default")
+        entries = own.http.get("/audit").json()["entries"]
+    told = {entry["route"].rpartition("/")[2]: entry for entry in entries}
+    assert told["label"]["crops"] == told["identities"]["crops"] == 2
+    assert told["search"]["queries"] == [hashlib.sha256(picture).hexdigest()]
