@@ -1,0 +1,81 @@
+"""What was erased over HTTP is found nowhere in the data folder: galleries, jobs, audit log."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import time
+
+import pytest
+
+from service.testing import solid
+
+RED, GREEN = solid((200, 20, 20), kind="PNG"), solid((20, 200, 20), kind="PNG")
+
+
+def archive(**pictures):
+    """A tar of pictures."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, data in pictures.items():
+            member = tarfile.TarInfo(f"{name}.png")
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def finished(service, location):
+    """The job, once it has ended."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        job = service.http.get(location).json()
+        if job["state"] not in {"queued", "running"}:
+            return job
+        time.sleep(0.05)
+    raise AssertionError(job)
+
+
+def files_with(data, *texts):
+    """Files that hold one of these bytes."""
+    return sorted(
+        str(path.relative_to(data))
+        for path in data.rglob("*")
+        if path.is_file() and any(text in path.read_bytes() for text in texts)
+    )
+
+
+@pytest.mark.parametrize("imported", [False, True], ids=["uploaded", "imported"])
+def test_an_erased_crop_is_found_nowhere(start, tmp_path, imported):
+    data = tmp_path / "data"
+    with start() as service:
+        service.http.post("/galleries", json={"name": "lobby", "store_crops": True})
+        if imported:
+            answer = service.http.post(
+                "/galleries/lobby/imports",
+                params={"pattern": r"(?P<identity>\w+)"},
+                content=archive(erasedperson=RED, keptperson=GREEN),
+                headers={"Content-Type": "application/x-tar"},
+            )
+            assert answer.status_code == 202, answer.text
+            job = finished(service, answer.headers["Location"])
+            assert job["counts"] == {"created": 2}, job
+            erased = "erasedperson.png"
+        else:
+            service.put("lobby", "erasedperson/1", RED, identity="erasedperson", camera="c1")
+            service.put("lobby", "keptperson/1", GREEN, identity="keptperson")
+            erased = "erasedperson/1"
+        gallery = service.parts.store.open("lobby")
+        embedding = gallery.embeddings([erased]).tobytes()
+        digest = gallery.get(erased).digest.encode()
+        searched = service.http.post("/search", data={"gallery": "lobby", "crop_ids": erased})
+        assert searched.status_code == 200, searched.text
+        receipt = service.http.post(
+            "/galleries/lobby/crops/delete", json={"identities": ["erasedperson"]}
+        ).json()
+        assert (receipt["deleted"], receipt["pictures"]) == (1, 1)
+        traces = (b"erasedperson", embedding, RED[-60:])
+        assert files_with(data, *traces) == []
+        # The audit log keeps the SHA-256 of what was searched for, as its document says.
+        assert files_with(data / "galleries", digest) == []
+        assert files_with(data, b"keptperson") != []
+    assert files_with(data, *traces) == []
