@@ -6,12 +6,12 @@ places is taken; a free place holds zeros.
 
 from __future__ import annotations
 
+import mmap
 import sqlite3
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from mmap import mmap
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,7 +147,8 @@ def room_for(rows: int, dimension: int) -> NDArray[np.float32]:
     Returns:
         (M, D) float32, zeros.
     """
-    return np.frombuffer(mmap(-1, rows * dimension * 4), np.float32).reshape(rows, dimension)
+    memory = mmap.mmap(-1, 4 * rows * dimension, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return np.frombuffer(memory, np.float32).reshape(rows, dimension)
 
 
 def sound_rows(rows: NDArray[np.float32], checksums: Sequence[int]) -> NDArray[np.bool_]:
