@@ -34,6 +34,7 @@ import uvicorn
 from fuzzing.requests import request
 
 from service.app import create_app
+from service.memory import share_arenas
 from service.server import bind, server_config, url_of
 from service.settings import Settings
 from service.testing import FakeEmbedder, solid
@@ -96,6 +97,7 @@ def parse() -> argparse.Namespace:
 
 
 def serve(data: Path) -> None:
+    share_arenas()
     settings = Settings(data=data, device="cpu", receive_seconds=1.0, max_queue_seconds=30.0)
     app = create_app(settings, embedder=FakeEmbedder())
     with bind("127.0.0.1", 0) as listener:

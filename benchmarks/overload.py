@@ -35,6 +35,7 @@ import uvicorn
 from fuzzing.pictures import draw, save
 
 from service.app import create_app
+from service.memory import share_arenas
 from service.server import bind, server_config, url_of
 from service.settings import Settings
 from service.testing import FakeEmbedder
@@ -104,6 +105,7 @@ def parse() -> argparse.Namespace:
 
 def serve_fake(data: Path, delay: float) -> None:
     """A service whose network waits instead of computing, one image at a time."""
+    share_arenas()
     logging.basicConfig(level=logging.WARNING)
     settings = Settings(data=data, device="cpu", max_batch=1)
     app = create_app(settings, embedder=FakeEmbedder(delay=delay))

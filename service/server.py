@@ -18,6 +18,7 @@ from service.access.keys import FILE, KeyStore
 from service.app import create_app
 from service.connections import Connection, ConnectionLimits
 from service.errors import Unavailable
+from service.memory import share_arenas
 from service.settings import Settings, unknown_variables
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ def serve(settings: Settings) -> None:
         ArtifactError: the model breaks the contract.
         Unavailable: the address, the device or the data folder cannot be used.
     """
+    share_arenas()
     logging.basicConfig(
         level=settings.log_level.upper(),
         stream=sys.stderr,

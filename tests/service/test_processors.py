@@ -101,3 +101,8 @@ def test_a_thread_that_gives_way_and_those_it_starts_come_after_the_others():
         assert pool.submit(priority).result() == min(mine + 10, 19)
         assert pool.submit(start_another).result() == min(mine + 10, 19)
     assert priority() == mine
+
+
+def test_sharing_arenas_is_possible_here():
+    code = "from service.memory import share_arenas; share_arenas()"
+    subprocess.run([sys.executable, "-c", code], check=True)
