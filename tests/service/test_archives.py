@@ -102,7 +102,7 @@ def test_paths_that_leave_the_archive_are_refused_one_by_one(kind, tmp_path):
 
 @given(st.text(max_size=40))
 def test_a_path_that_is_accepted_stays_below_its_root(name):
-    root = Path("/root/of/imports")
+    root = Path("/srv/imports")
     try:
         check_relative(name)
     except InvalidInput:
