@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +11,7 @@ from typing import Any, Literal
 from service.crop_names import naming_of
 from service.gallery.base import GalleryStore
 from service.imports.folders import folder_files, folder_items
-from service.imports.items import Bounds, Items
+from service.imports.items import Bounds, Item, Items
 from service.imports.listing import Listing
 from service.imports.manifests import folder_manifest_items, manifest_items
 from service.imports.roots import ImportRoots
@@ -50,9 +51,10 @@ class Importer:
             context: its spec holds ``source``, and ``folder``, ``pattern`` and ``manifest`` where
                 they are given.
         """
-        store_items(context, self.store, self.shelf, self._items(context))
+        with closing(self._items(context)) as items:  # lets go of its files, however this ends
+            store_items(context, self.store, self.shelf, items)
 
-    def _items(self, context: JobContext) -> Items:
+    def _items(self, context: JobContext) -> Generator[Item, None, None]:
         spec, received, bounds = context.spec, context.folder / RECEIVED, self._bounds()
         match spec["source"]:
             case "folder":
