@@ -21,6 +21,9 @@ from service.errors import Unavailable
 from service.memory import share_arenas
 from service.settings import Settings, unknown_variables
 
+if sys.platform != "win32":
+    import resource
+
 log = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"
@@ -41,6 +44,7 @@ def serve(settings: Settings) -> None:
         Unavailable: the address, the device or the data folder cannot be used.
     """
     share_arenas()
+    _allow_open_files(2 * _connections(settings))
     logging.basicConfig(
         level=settings.log_level.upper(),
         stream=sys.stderr,
@@ -129,7 +133,7 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         The configuration, with bounds on what connections cost.
     """
     limits = ConnectionLimits(
-        connections=2 * settings.max_requests + _SPARE_CONNECTIONS,
+        connections=_connections(settings),
         head_seconds=min(_HEAD_SECONDS, settings.receive_seconds),
         write_seconds=settings.receive_seconds,
     )
@@ -144,6 +148,19 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=settings.drain_seconds,
     )
+
+
+def _connections(settings: Settings) -> int:
+    return 8 * settings.max_requests + _SPARE_CONNECTIONS
+
+
+def _allow_open_files(count: int) -> None:
+    """Raise the soft limit of open files, as far as the hard one lets us."""
+    if sys.platform != "win32":
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class _Server(uvicorn.Server):
