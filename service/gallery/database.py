@@ -27,6 +27,7 @@ from service.gallery.sqlite import answering, connect
 _log = logging.getLogger(__name__)
 _LOG_PATIENCE_MS = 500
 _SPARE_ROWS = 1024
+_ROWS_A_PART = 16_384  # read by one thread and checked by another, while they are in the cache
 _FEW = 10_000  # crops whose metadata is written anew in a moment
 _REST = 50.0  # times what a compaction took, until the next one
 _PATIENCE_MS = 30_000
@@ -171,11 +172,20 @@ class GalleryDatabase:
             places = np.fromiter((row[0] for row in rows), np.int64, len(rows))
             slots = len(rows) + len(rows) // 4 + _SPARE_ROWS
             embeddings = segments.room_for(slots, self.header.dimension)
-            with ThreadPoolExecutor(1) as worker:  # while it waits for the disk, crops are made
-                reading = worker.submit(segments.read_rows, reader, places, embeddings[: len(rows)])
+            parts = [slice(at, at + _ROWS_A_PART) for at in range(0, len(rows), _ROWS_A_PART)]
+            sound = np.empty(len(rows), np.bool_)
+            with ThreadPoolExecutor(1) as worker:  # it reads while crops are made and checked
+                reading = [
+                    worker.submit(
+                        segments.read_rows, reader, places[part], embeddings[: len(rows)][part]
+                    )
+                    for part in parts
+                ]
                 crops = [Crop(*row[3:]) for row in rows]
-                reading.result()
-        sound = segments.sound_rows(embeddings[: len(rows)], [row[1] for row in rows])
+                for part, read in zip(parts, reading, strict=True):
+                    read.result()
+                    checksums = [row[1] for row in rows[part]]
+                    sound[part] = segments.sound_rows(embeddings[: len(rows)][part], checksums)
         embeddings[: len(rows)][~sound] = 0.0
         self._places = segments.Places.beside(places)
         self.pictures = sum(row[2] for row in rows)
