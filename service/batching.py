@@ -28,6 +28,7 @@ from service.processors import give_way
 Image = NDArray[np.uint8]
 Outcome = NDArray[np.float32] | ReidError
 
+_ADMITTED = 0.5  # of the longest wait; the other half is for what an estimate misses under load
 _MEMORY = 0.8  # weight of the past in the measured rate: about the last five runs count
 
 logger = logging.getLogger(__name__)
@@ -182,10 +183,10 @@ class Batcher:
                 f"{ahead} images wait already: {count} more would exceed {self._max_queue}",
                 retry_after=retry_after,
             )
-        if wait > self._max_queue_seconds:
+        if wait > _ADMITTED * self._max_queue_seconds:
             raise Overloaded(
                 f"{ahead} images wait already: another would wait {wait:.1f} s, and "
-                f"{self._max_queue_seconds:g} s is the limit",
+                f"{_ADMITTED * self._max_queue_seconds:g} s is the limit",
                 retry_after=retry_after,
             )
 
@@ -270,6 +271,7 @@ class Batcher:
     async def _run_until_empty(self) -> None:
         # No await lies between the last look at the queue and forgetting the task, so an image is
         # either seen here or starts the next task.
+        begun = time.monotonic()
         try:
             while self._queue:
                 if self._max_wait and self._queued < self._max_batch:
@@ -277,6 +279,9 @@ class Batcher:
                 batch = self._next_batch()
                 if batch:
                     await self._run(batch)
+                    # From the end of the run before: the pause between two is part of the pace.
+                    self._pace.count(len(batch), time.monotonic() - begun)
+                begun = time.monotonic()
         finally:
             self._runner = None
 
@@ -296,11 +301,9 @@ class Batcher:
 
     async def _run(self, batch: Sequence[tuple[_Call, Image]]) -> None:
         loop = asyncio.get_running_loop()
-        started = time.monotonic()
-        self._free_at = started + self._pace.seconds_of(len(batch))
+        self._free_at = time.monotonic() + self._pace.seconds_of(len(batch))
         images = [image for _, image in batch]
         outcomes = await loop.run_in_executor(self._thread, self._embed, images)
-        self._pace.count(len(batch), time.monotonic() - started)
         self._runs += 1
         self._images += len(batch)
         for (call, _), outcome in zip(batch, outcomes, strict=True):

@@ -263,7 +263,7 @@ def test_the_wait_is_estimated_from_the_measured_rate():
 
 def test_who_would_wait_too_long_is_refused_on_arrival():
     async def scenario():
-        batcher = Batcher(FakeEmbedder(delay=0.1), max_batch=1, max_queue_seconds=0.35)
+        batcher = Batcher(FakeEmbedder(delay=0.1), max_batch=1, max_queue_seconds=0.5)
         await batcher.submit(crops(1))  # about ten images a second
         tasks = [asyncio.create_task(batcher.submit(crops(1))) for _ in range(12)]
         started = time.monotonic()
@@ -282,7 +282,7 @@ def test_who_would_wait_too_long_is_refused_on_arrival():
 def test_what_was_waited_elsewhere_counts():
     async def scenario():
         batcher = Batcher(FakeEmbedder(), max_queue_seconds=0.35)
-        assert len(await batcher.submit(crops(1), waited=0.3)) == 1
+        assert len(await batcher.submit(crops(1), waited=0.1)) == 1
         with pytest.raises(Overloaded, match="another would wait"):
             await batcher.submit(crops(1), waited=0.4)
         await batcher.close()
@@ -330,7 +330,7 @@ def test_what_has_begun_is_finished_however_long_it_is():
 
 def test_images_that_share_the_next_run_do_not_wait_for_each_other():
     async def scenario():
-        batcher = Batcher(FakeEmbedder(delay=0.1), max_batch=32, max_queue_seconds=0.25)
+        batcher = Batcher(FakeEmbedder(delay=0.1), max_batch=32, max_queue_seconds=0.8)
         await batcher.submit(crops(1))  # ten images a second, one at a time
         calls = (batcher.submit(crops(1)) for _ in range(30))
         assert len(await asyncio.gather(*calls)) == 30

@@ -153,7 +153,7 @@ def test_many_callers_at_once_get_their_own_answers(service, people):
 
 
 def test_an_upload_that_would_wait_too_long_is_refused_before_its_form_is_read(start, caplog):
-    limits = {"max_batch": 1, "max_queue_seconds": 1.5}
+    limits = {"max_batch": 1, "max_queue_seconds": 2.5}
     with start(FakeEmbedder(delay=1.0), **limits) as service, ThreadPoolExecutor(2) as callers:
         for _ in range(2):
             callers.submit(service.search, ("a", CROP))
