@@ -56,6 +56,8 @@ class Tally:
     def count(self, case: int, answer: bytes, seconds: float) -> None:
         """Judge the answer to one case."""
         self.slowest = max(self.slowest, (seconds, case))
+        if answer.startswith(b"HTTP/1.1 100 "):  # "continue": the answer comes after it
+            answer = answer.partition(b"\r\n\r\n")[2]
         status = int(answer[9:12]) if answer.startswith(b"HTTP/1.1 ") else 0
         self.statuses[status] += 1
         if status == 0:
