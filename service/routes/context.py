@@ -107,9 +107,9 @@ class RequestContext:
         level = (
             logging.DEBUG if (probe and status < 400) or (refused and not probe) else logging.INFO
         )
-        log.log(
-            level, "%s %s %d %.1f ms %s", method, quote(path), status, seconds * 1e3, request_id
-        )
+        # The route, not the path: a crop's id may name a person, and logs outlive erasures.
+        shown = quote(path) if route == _NO_ROUTE else route
+        log.log(level, "%s %s %d %.1f ms %s", method, shown, status, seconds * 1e3, request_id)
 
 
 class _Refusals:
