@@ -9,7 +9,7 @@ from pathlib import Path
 import uvicorn
 
 from service.app import create_app
-from service.server import bind
+from service.server import bind, server_config
 from service.settings import Settings
 from service.testing import FakeEmbedder
 
@@ -17,10 +17,10 @@ from service.testing import FakeEmbedder
 def main(data: Path, port: int) -> None:
     logging.basicConfig(level="INFO", stream=sys.stderr)
     logging.getLogger("python_multipart").setLevel(logging.WARNING)
-    app = create_app(Settings(data=data, device="cpu"), embedder=FakeEmbedder())
+    settings = Settings(data=data, device="cpu")
+    app = create_app(settings, embedder=FakeEmbedder())
     with bind("127.0.0.1", port) as listener:
-        config = uvicorn.Config(app, log_config=None, access_log=False)
-        uvicorn.Server(config).run([listener])
+        uvicorn.Server(server_config(app, settings)).run([listener])
 
 
 if __name__ == "__main__":
