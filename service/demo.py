@@ -163,7 +163,7 @@ def _report(judged: Sequence[_Judged], url: str) -> None:
         f"\nrank-1: {right} of {len(judged)} queries ({right / len(judged):.1%}) find the right "
         f"identity first, among the crops of other cameras"
     )
-    print(f"The service is at {url}, its documentation at {url}/docs", flush=True)
+    print(f"The page is at {url}, the API's documentation at {url}/docs", flush=True)
 
 
 def _verdict(right: bool) -> str:

@@ -198,7 +198,7 @@ def test_the_demo_shows_a_search_and_ends(drawn, tiny_model):
     assert "6 new" in done.stdout
     assert re.search(r"1 +0001_c2s1_000000_00.png +0001 +c2 +1\.000 .*right", done.stdout)
     assert "rank-1: 3 of 3 queries (100.0%)" in done.stdout
-    url = re.search(r"The service is at (\S+),", done.stdout)
+    url = re.search(r"The page is at (\S+),", done.stdout)
     assert url
     with pytest.raises(httpx.TransportError):
         httpx.get(url[1])
@@ -215,7 +215,7 @@ def test_the_demo_takes_its_service_along(drawn, tiny_model, sign):
             taken.bind(("127.0.0.1", 8000))  # so that the demo has to look for another port
         url = ""
         for line in process.stdout:
-            found = re.search(r"The service is at (\S+),", line)
+            found = re.search(r"The page is at (\S+),", line)
             url = found[1] if found else url
             if line.startswith("Ctrl-C"):
                 break
