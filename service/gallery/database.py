@@ -7,7 +7,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import repeat
@@ -27,7 +27,7 @@ from service.gallery.sqlite import answering, connect
 _log = logging.getLogger(__name__)
 _LOG_PATIENCE_MS = 500
 _SPARE_ROWS = 1024
-_ROWS_A_PART = 16_384  # read by one thread and checked by another, while they are in the cache
+_ROWS_A_PART = 16_384
 _FEW = 10_000  # crops whose metadata is written anew in a moment
 _REST = 50.0  # times what a compaction took, until the next one
 _PATIENCE_MS = 30_000
@@ -161,35 +161,43 @@ class GalleryDatabase:
     def load(self) -> Stored:
         """Read everything back, verifying each embedding.
 
+        Three things at a time, part by part: the system hands out memory, the file is read, and
+        what was read is checked. Any of them can be the slowest.
+
         Raises:
             Unavailable: SQLite cannot read the file.
         """
-        with answering(self.path), closing(connect(self.path, "ro")) as reader:
+        with (
+            answering(self.path),
+            closing(connect(self.path, "ro")) as reader,
+            ThreadPoolExecutor(1) as memory,
+            ThreadPoolExecutor(1) as disk,
+        ):
             reader.execute("BEGIN")  # crops and embeddings of one moment
+            (count,) = reader.execute("SELECT count(*) FROM crops").fetchone()
+            room = segments.room_for(count + count // 4 + _SPARE_ROWS, self.header.dimension)
+            embeddings, sound = room[:count], np.empty(count, np.bool_)
+            parts = [slice(at, at + _ROWS_A_PART) for at in range(0, count, _ROWS_A_PART)]
+            taken = [memory.submit(segments.take_memory, embeddings[part]) for part in parts]
             rows = reader.execute(
                 f"SELECT id, crc32, picture_key IS NOT NULL, {FIELDS} FROM crops ORDER BY id"  # noqa: S608 - fixed texts
             ).fetchall()
-            places = np.fromiter((row[0] for row in rows), np.int64, len(rows))
-            slots = len(rows) + len(rows) // 4 + _SPARE_ROWS
-            embeddings = segments.room_for(slots, self.header.dimension)
-            parts = [slice(at, at + _ROWS_A_PART) for at in range(0, len(rows), _ROWS_A_PART)]
-            sound = np.empty(len(rows), np.bool_)
-            with ThreadPoolExecutor(1) as worker:  # it reads while crops are made and checked
-                reading = [
-                    worker.submit(
-                        segments.read_rows, reader, places[part], embeddings[: len(rows)][part]
-                    )
-                    for part in parts
-                ]
-                crops = [Crop(*row[3:]) for row in rows]
-                for part, read in zip(parts, reading, strict=True):
-                    read.result()
-                    checksums = [row[1] for row in rows[part]]
-                    sound[part] = segments.sound_rows(embeddings[: len(rows)][part], checksums)
-        embeddings[: len(rows)][~sound] = 0.0
+            places = np.fromiter((row[0] for row in rows), np.int64, count)
+
+            def read(part: slice, memory_taken: Future[None]) -> None:
+                memory_taken.result()
+                segments.read_rows(reader, places[part], embeddings[part])
+
+            reading = [disk.submit(read, *both) for both in zip(parts, taken, strict=True)]
+            crops = [Crop(*row[3:]) for row in rows]
+            for part, ready in zip(parts, reading, strict=True):
+                ready.result()
+                checksums = [row[1] for row in rows[part]]
+                sound[part] = segments.sound_rows(embeddings[part], checksums)
+        embeddings[~sound] = 0.0
         self._places = segments.Places.beside(places)
         self.pictures = sum(row[2] for row in rows)
-        return Stored(crops, embeddings, sound)
+        return Stored(crops, room, sound)
 
     def upsert(
         self,
