@@ -1,5 +1,6 @@
 """What answers carry; OpenAPI is made from them."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Literal, Self
 
@@ -271,17 +272,22 @@ class DeletionReceipt(Deleted):
     snapshots: list[str] = Field(
         description="snapshots that still hold one of them; delete these too"
     )
+    jobs: list[str] = Field(
+        description="imports of the gallery that still keep what they received, which may hold one "
+        "of them; cancel these too"
+    )
     dry_run: bool = Field(description="true where nothing was deleted")
 
     @classmethod
-    def of(cls, receipt: Receipt, *, dry_run: bool) -> Self:
-        """The record of a receipt."""
+    def of(cls, receipt: Receipt, jobs: Sequence[str], *, dry_run: bool) -> Self:
+        """The record of a receipt, with the jobs that keep files."""
         return cls(
             deleted=receipt.crops,
             pictures=receipt.pictures,
             identities=receipt.identities,
             cameras=receipt.cameras,
             snapshots=list(receipt.snapshots),
+            jobs=list(jobs),
             dry_run=dry_run,
         )
 

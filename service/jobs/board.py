@@ -174,6 +174,11 @@ class JobBoard:
         """
         return self._memory.newest(gallery, state, limit)
 
+    def keeping_files(self, gallery: str) -> tuple[str, ...]:
+        """Ids of a gallery's jobs that still keep what they received; it may hold its crops."""
+        jobs = self._memory.newest(gallery, None, _MAX_WAITING + _KEPT_JOBS)
+        return tuple(job.job_id for job in jobs if self._scratch.holds_files(job.job_id))
+
     @property
     def waiting(self) -> int:
         """How many jobs wait for their turn."""

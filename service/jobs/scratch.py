@@ -57,6 +57,13 @@ class Scratch:
             received.rename(self.of(job_id))
             _sync(self._folder)
 
+    def holds_files(self, job_id: str) -> bool:
+        """Whether a job's folder has anything in it."""
+        try:
+            return any(self.of(job_id).iterdir())
+        except OSError:  # no folder, or removed meanwhile
+            return False
+
     def discard(self, job_id: str) -> None:
         """Remove a job's folder, where there is one."""
         shutil.rmtree(self.of(job_id), ignore_errors=True)

@@ -92,12 +92,13 @@ async def delete_crops(
 ) -> DeletionReceipt:
     """Delete every crop that passes a filter, for good, or with `dry_run` only count them.
 
-    The receipt names the snapshots that still hold one of them.
+    The receipt names the snapshots that still hold one of them, and the imports that may.
     """
     opened = await _open(parts, gallery)
     receipt = await asyncio.to_thread(opened.delete, body.where, dry_run=body.dry_run)
     audit.crops = 0 if body.dry_run else receipt.crops
-    return DeletionReceipt.of(receipt, dry_run=body.dry_run)
+    jobs = await asyncio.to_thread(parts.board.keeping_files, gallery)
+    return DeletionReceipt.of(receipt, jobs, dry_run=body.dry_run)
 
 
 @router.put(
@@ -138,7 +139,8 @@ async def delete_crop(gallery: str, crop_id: CropIdInPath, parts: PartsOf) -> De
     receipt = await asyncio.to_thread(opened.delete, where)
     if not receipt.crops:
         raise NotFound(f"gallery {gallery!r} has no crop {crop_id!r}")
-    return DeletionReceipt.of(receipt, dry_run=False)
+    jobs = await asyncio.to_thread(parts.board.keeping_files, gallery)
+    return DeletionReceipt.of(receipt, jobs, dry_run=False)
 
 
 async def _open(parts: Parts, name: str) -> Gallery:

@@ -48,7 +48,7 @@ export function eraseCrops(crops, onDone, start = {}) {
   });
 }
 
-function list({ deleted, pictures, identities, cameras = {}, snapshots = [] }) {
+function list({ deleted, pictures, identities, cameras = {}, snapshots = [], jobs = [] }) {
   if (!deleted) return h("p", {}, "Nothing would go: no crop is meant by this.");
   const rows = [
     ["Crops", deleted],
@@ -70,6 +70,9 @@ function list({ deleted, pictures, identities, cameras = {}, snapshots = [] }) {
     ),
     snapshots.length
       ? h("p", { class: "verdict" }, `Snapshots still hold them: ${snapshots.join(", ")}. Delete those too.`)
+      : null,
+    jobs.length
+      ? h("p", { class: "verdict" }, `Imports may still hold them: ${jobs.join(", ")}. Cancel those too.`)
       : null,
   ].reduce((part, child) => {
     if (child) part.append(child);

@@ -209,6 +209,7 @@ def test_a_receipt_says_what_goes_and_a_dry_run_deletes_nothing(service, filled)
         "identities": 2,
         "cameras": {"c1": 4},
         "snapshots": [],
+        "jobs": [],
         "dry_run": True,
     }
     url = f"/galleries/{filled}/crops/delete"

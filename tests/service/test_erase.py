@@ -79,3 +79,22 @@ def test_an_erased_crop_is_found_nowhere(start, tmp_path, imported):
         assert files_with(data / "galleries", digest) == []
         assert files_with(data, b"keptperson") != []
     assert files_with(data, *traces) == []
+
+
+def test_the_receipt_names_imports_that_keep_what_they_received(start, tmp_path):
+    data = tmp_path / "data"
+    with start() as service:
+        service.http.post("/galleries", json={"name": "lobby", "store_crops": True})
+        cut = archive(first=RED, second=GREEN)[: 1024 + len(RED)]
+        headers = {"Content-Type": "application/x-tar"}
+        answer = service.http.post("/galleries/lobby/imports", content=cut, headers=headers)
+        job = finished(service, answer.headers["Location"])
+        assert job["state"] == "failed", job
+        body = {"crop_ids": ["first.png"]}
+        receipt = service.http.post("/galleries/lobby/crops/delete", json=body).json()
+        assert (receipt["deleted"], receipt["jobs"]) == (1, [job["job_id"]])
+        assert files_with(data, RED[-60:]) != []
+        assert service.http.post(f"/jobs/{job['job_id']}/cancel").status_code == 200
+        assert files_with(data, RED[-60:]) == []
+        receipt = service.http.post("/galleries/lobby/crops/delete", json=body).json()
+        assert (receipt["deleted"], receipt["jobs"]) == (0, [])
