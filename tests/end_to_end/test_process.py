@@ -95,7 +95,7 @@ def test_the_start_says_which_providers_work(serve):
 def test_sigterm_lets_a_running_request_finish(serve):
     body = multipart(solid((200, 20, 20)))
     head = (
-        f"POST /search HTTP/1.1\r\nHost: test\r\nContent-Length: {len(body)}\r\n"
+        f"POST /search HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
         "Content-Type: multipart/form-data; boundary=x\r\nConnection: close\r\n\r\n"
     ).encode()
     with serve() as process:
