@@ -289,14 +289,14 @@ def test_csv_and_parquet(service):
 
 
 def test_what_a_hand_corrected_stays(service):
-    service.create("kept")
-    gallery = service.parts.store.open("kept")
+    service.create("corrected-by-hand")
+    gallery = service.parts.store.open("corrected-by-hand")
     body = tar_of(people())
-    ended(service, ask(service, "kept", TAR, body))
+    ended(service, ask(service, "corrected-by-hand", TAR, body))
     nobody, first, second, _ = sorted(people())
     gallery.relabel({first: "ann", second: None}, "hand")
     gallery.relabel({nobody: "person-7"}, "cluster")
-    job = ended(service, ask(service, "kept", TAR, body))
+    job = ended(service, ask(service, "corrected-by-hand", TAR, body))
     assert job["counts"] == {"unchanged": 4}
     found = [gallery.get(name) for name in (nobody, first, second)]
     assert [(crop.identity, crop.origin) for crop in found] == [
@@ -305,7 +305,7 @@ def test_what_a_hand_corrected_stays(service):
         (None, "hand"),
     ]
     other = tar_of({**people(), first: picture(99)})  # another picture is another crop
-    assert ended(service, ask(service, "kept", TAR, other))["counts"]["replaced"] == 1
+    assert ended(service, ask(service, "corrected-by-hand", TAR, other))["counts"]["replaced"] == 1
     assert (gallery.get(first).identity, gallery.get(first).origin) == ("0001", "given")
 
 
