@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,9 +118,11 @@ def size(page: Any, name: str) -> tuple[float, float]:
     assert drawings.count() > 0, name
     marks = page.locator(f"#figure-{name} .cartesianlayer .trace")
     assert marks.count() > 0, f"{name}: nothing drawn"
-    box = drawings.first.bounding_box()
-    card = page.locator("figure", has=page.locator(f"#figure-{name}")).bounding_box()
-    assert box["width"] <= card["width"], f"{name}: wider than its card"
+    card = page.locator("figure", has=page.locator(f"#figure-{name}"))
+    deadline = time.monotonic() + 10  # a figure takes its card's size a moment after the load
+    while (box := drawings.first.bounding_box())["width"] > (width := card.bounding_box()["width"]):
+        assert time.monotonic() < deadline, f"{name}: {box['width']} wider than its card, {width}"
+        time.sleep(0.05)
     return box["width"], box["height"]
 
 

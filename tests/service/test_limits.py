@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import time
@@ -168,7 +169,7 @@ def test_an_upload_that_would_wait_too_long_is_refused_before_its_form_is_read(s
             client.sendall(head)  # and none of the body
             answer = client.recv(65536)
         assert answer.startswith(b"HTTP/1.1 503")
-        assert b"retry-after: 2" in answer
+        assert re.search(rb"retry-after: [23]\r", answer)  # never longer than images may wait
         assert "1 requests refused with 503 since the last line like this" in caplog.text
         assert service.http.get("/galleries").status_code == 200
         assert service.http.get("/readyz").status_code == 200
