@@ -40,6 +40,21 @@ from service.settings import Settings
 
 log = logging.getLogger(__name__)
 
+_ROUTES = (
+    search,
+    embed,
+    galleries,
+    crops,
+    identities,
+    imports,
+    jobs,
+    keys,
+    audit,
+    models,
+    ops,
+    snapshots,
+)
+
 
 def create_app(
     settings: Settings,
@@ -73,20 +88,7 @@ def create_app(
     )
     app.state.parts = parts
     app.state.gate = Gate(settings.data, settings.requests_per_minute, settings.audit_days)
-    for module in (
-        search,
-        embed,
-        galleries,
-        crops,
-        identities,
-        imports,
-        jobs,
-        keys,
-        audit,
-        models,
-        ops,
-        snapshots,
-    ):
+    for module in _ROUTES:
         app.include_router(module.router)
     docs.install(app)
     page.install(app)

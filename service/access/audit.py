@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from service.disk import sync_folder
 from service.errors import InvalidInput, StorageFull, Unavailable, disk_error
 
 FOLDER = "audit"
@@ -225,7 +226,7 @@ class AuditLog:
             os.close(self._file)
         self._file, self._day = file, day
         _end_line(file)
-        _sync_folder(self._folder)
+        sync_folder(self._folder)
         self._remove_old()
 
     def _remove_old(self) -> None:
@@ -265,14 +266,6 @@ def _end_line(file: int) -> None:
     size = os.fstat(file).st_size
     if size and os.pread(file, 1, size - 1) != b"\n":
         os.write(file, b"\n")
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _parse_cursor(cursor: str | None) -> tuple[str, int]:

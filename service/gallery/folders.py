@@ -17,11 +17,10 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from service.errors import Unavailable, disk_error
+from service.disk import sync_folder
+from service.errors import Unavailable
 from service.gallery.conversion import convert, is_of_version_1
 
 _log = logging.getLogger(__name__)
@@ -146,15 +145,6 @@ def remove_database(path: Path) -> None:
         remove(path.with_name(path.name + suffix))
 
 
-def sync_folder(folder: Path) -> None:
-    """Make a folder's entries durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def remove(entry: Path) -> None:
     """Remove a file or a folder; what cannot be removed now is left, with a line in the log."""
     try:
@@ -164,20 +154,3 @@ def remove(entry: Path) -> None:
             entry.unlink(missing_ok=True)
     except OSError as error:
         _log.warning("%s: left for the next start: %s", entry, error)
-
-
-@contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Turn the system's errors into ours.
-
-    Args:
-        path: what is worked at, for the message.
-
-    Raises:
-        StorageFull: the disk, or the share of it, is full.
-        Unavailable: any other failure.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise disk_error(str(path), error) from error

@@ -23,6 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Literal
 
+from service.disk import disk_errors, sync_folder
 from service.errors import Conflict, NotFound, ReidError, Unavailable
 from service.gallery import folders, rules
 from service.gallery.base import (
@@ -33,7 +34,6 @@ from service.gallery.base import (
     SnapshotRecord,
 )
 from service.gallery.database import GalleryDatabase, Header
-from service.gallery.folders import disk_errors
 from service.gallery.local_gallery import LocalGallery
 from service.gallery.nearest import Gpu, resolve_device
 from service.gallery.snapshots import SnapshotShelf
@@ -139,7 +139,7 @@ class LocalGalleryStore:
                     crops = gallery.retire(doomed)
                 self._galleries.pop(name, None)
                 self._unusable.pop(name, None)
-                folders.sync_folder(self._folder)
+                sync_folder(self._folder)
             folders.remove(doomed)
             return crops
 
@@ -376,7 +376,7 @@ class LocalGalleryStore:
             except BaseException:
                 folders.remove(unfinished)
                 raise
-            folders.sync_folder(self._folder)
+            sync_folder(self._folder)
             self._galleries[name] = self._open_folder(self._folder / name)
         return self._galleries[name]
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from service.disk import disk_errors, sync_folder
 from service.errors import Conflict, InvalidInput, NotFound, Unavailable
 from service.gallery import folders, rules, segments
 from service.gallery.base import SnapshotRecord
@@ -62,13 +63,13 @@ class SnapshotShelf:
         snapshot_id = f"{_moment(now)}-{secrets.token_hex(2)}"
         path = self._path(name, snapshot_id)
         unfinished = path.with_name(path.name + folders.UNFINISHED)
-        with folders.disk_errors(path), answering(path):
+        with disk_errors(path), answering(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 _copy_of_one_moment(database.path, unfinished, (name, now))
                 folders.finish(unfinished, path)
                 for folder in (self._root, self._root.parent):
-                    folders.sync_folder(folder)
+                    sync_folder(folder)
             except BaseException:
                 folders.remove_database(unfinished)
                 folders.remove(path)  # it has its name, but the disk did not confirm it
@@ -99,9 +100,9 @@ class SnapshotShelf:
     def delete(self, name: str, snapshot_id: str) -> None:
         """Delete a snapshot, durable on return. Raises NotFound."""
         path = self.file(name, snapshot_id)
-        with folders.disk_errors(path):
+        with disk_errors(path):
             path.unlink(missing_ok=True)
-            folders.sync_folder(path.parent)
+            sync_folder(path.parent)
 
     def holding(self, name: str, crop_ids: Sequence[str]) -> tuple[str, ...]:
         """Ids of a gallery's snapshots that hold one of these crops, or cannot tell."""
@@ -145,7 +146,7 @@ class SnapshotShelf:
             NotFound: there is no such snapshot.
             StorageFull: there is no room for the copy.
         """
-        with folders.disk_errors(to), answering(to):
+        with disk_errors(to), answering(to):
             shutil.copyfile(self.file(name, snapshot_id), to)
             with closing(connect(to, "rw")) as connection:
                 connection.execute("DROP TABLE snapshot")

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from service.disk import disk_errors
 from service.errors import TooLarge
-from service.jobs.scratch import disk_errors
 
 _CHUNK = 1 << 20
 

@@ -8,14 +8,13 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from service.errors import disk_error
+from service.disk import disk_errors, sync_folder
 
 _INCOMING = ".incoming-"
 
@@ -53,9 +52,9 @@ class Scratch:
     def take(self, received: Path, job_id: str) -> None:
         """Make what was received a job's folder, durable on return. Raises as above."""
         with disk_errors(received):
-            _sync(received)
+            sync_folder(received)
             received.rename(self.of(job_id))
-            _sync(self._folder)
+            sync_folder(self._folder)
 
     def holds_files(self, job_id: str) -> bool:
         """Whether a job's folder has anything in it."""
@@ -75,28 +74,3 @@ class Scratch:
             for entry in self._folder.iterdir():
                 if entry.name not in kept:
                     shutil.rmtree(entry, ignore_errors=True)
-
-
-@contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Turn the system's errors into ours.
-
-    Args:
-        path: what is at work, for the message.
-
-    Raises:
-        StorageFull: the disk, or the share of it, is full.
-        Unavailable: any other failure.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise disk_error(str(path), error) from error
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -10,7 +10,6 @@ from service.gallery.base import Crop, Filter, Gallery, Hit
 
 _QUERIES = 500
 _DEPTH = 10
-_PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +77,8 @@ def _in_both(served: Gallery, candidate: Gallery) -> list[Crop]:
     return [crop for crop in _with_camera(served) if crop.crop_id in kept]
 
 
-def _with_camera(gallery: Gallery) -> Iterable[Crop]:
-    cursor: str | None = None
-    while True:
-        page = gallery.page(Filter(), _PAGE, cursor)
-        yield from (crop for crop in page.crops if crop.camera is not None)
-        cursor = page.cursor
-        if cursor is None:
-            return
+def _with_camera(gallery: Gallery) -> list[Crop]:
+    return [crop for crop in gallery.crops(Filter()) if crop.camera is not None]
 
 
 def _identities_elsewhere(crops: Iterable[Crop]) -> dict[str | None, set[str]]:

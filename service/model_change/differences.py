@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from service.gallery.base import Crop, Filter, Gallery
-
-_PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +36,9 @@ def differences(served: Gallery, copy: Gallery) -> Differences:
         What the copy lacks.
     """
     found = Differences()
-    theirs = _listing(copy)
+    theirs = iter(copy.crops(Filter()))
     old = next(theirs, None)
-    for new in _listing(served):
+    for new in served.crops(Filter()):
         while old is not None and old.crop_id < new.crop_id:
             found.to_delete.append(old.crop_id)
             old = next(theirs, None)
@@ -56,13 +53,3 @@ def differences(served: Gallery, copy: Gallery) -> Differences:
     if old is not None:
         found.to_delete.extend([old.crop_id, *(crop.crop_id for crop in theirs)])
     return found
-
-
-def _listing(gallery: Gallery) -> Iterator[Crop]:
-    cursor: str | None = None
-    while True:
-        page = gallery.page(Filter(), _PAGE, cursor)
-        yield from page.crops
-        cursor = page.cursor
-        if cursor is None:
-            return

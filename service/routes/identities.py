@@ -1,12 +1,14 @@
 """``/galleries/{gallery}/identities`` and ``/cluster``: who is who."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
 from service.errors import NotFound, Overloaded, StorageFull, Unavailable, Unsupported
 from service.gallery.base import Gallery
+from service.identities.corrections import Correction
 from service.identities.listing import list_identities
 from service.identities.schemas import (
     ClusterBody,
@@ -19,6 +21,7 @@ from service.identities.schemas import (
 )
 from service.jobs.schemas import JobRecord
 from service.parts import Parts
+from service.routes.access import AuditNote
 from service.routes.dependencies import AuditOf, PartsOf
 from service.routes.problems import responses
 
@@ -50,10 +53,7 @@ async def label_crops(
     identity. To keep crops apart from their group, split them.
     """
     opened = await _open(parts, gallery)
-    label = parts.corrections.label
-    correction = await asyncio.to_thread(label, opened, body.crop_ids, body.identity)
-    audit.crops = correction.changed
-    return CorrectionRecord.of(correction)
+    return await _corrected(audit, parts.corrections.label, opened, body.crop_ids, body.identity)
 
 
 @router.post("/identities/merge", responses=_CHANGE)
@@ -62,10 +62,7 @@ async def merge_identities(
 ) -> CorrectionRecord:
     """Make one person of several identities; no clustering parts them again."""
     opened = await _open(parts, gallery)
-    merge = parts.corrections.merge
-    correction = await asyncio.to_thread(merge, opened, body.identities, body.into)
-    audit.crops = correction.changed
-    return CorrectionRecord.of(correction)
+    return await _corrected(audit, parts.corrections.merge, opened, body.identities, body.into)
 
 
 @router.post("/identities/split", responses=_CHANGE)
@@ -74,10 +71,7 @@ async def split_identity(
 ) -> CorrectionRecord:
     """Take crops out of their identity into one of their own; no clustering joins them again."""
     opened = await _open(parts, gallery)
-    split = parts.corrections.split
-    correction = await asyncio.to_thread(split, opened, body.crop_ids, body.into)
-    audit.crops = correction.changed
-    return CorrectionRecord.of(correction)
+    return await _corrected(audit, parts.corrections.split, opened, body.crop_ids, body.into)
 
 
 @router.post(
@@ -97,6 +91,14 @@ async def cluster_gallery(
     job = await asyncio.to_thread(parts.board.submit, "cluster", gallery, spec)
     response.headers["Location"] = f"/jobs/{job.job_id}"
     return JobRecord.of(job)
+
+
+async def _corrected(
+    audit: AuditNote, correct: Callable[..., Correction], *what: object
+) -> CorrectionRecord:
+    correction = await asyncio.to_thread(correct, *what)
+    audit.crops = correction.changed
+    return CorrectionRecord.of(correction)
 
 
 async def _open(parts: Parts, name: str) -> Gallery:

@@ -9,7 +9,6 @@ import io
 import json
 import os
 import re
-import shutil
 import threading
 import time
 import zipfile
@@ -32,7 +31,7 @@ from service.testing import FakeEmbedder
 from training.synthetic.dataset import synthesize
 from training.synthetic.options import SyntheticOptions
 
-playwright = pytest.importorskip(
+pytest.importorskip(
     "playwright.sync_api", reason="playwright, which drives the browser, is not installed"
 )
 axe = pytest.importorskip(
@@ -41,16 +40,6 @@ axe = pytest.importorskip(
 
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "models" / "hhcl-mobilenetv2"
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 PLACES = {"c1": "entrance", "c2": "lobby", "c3": "platform", "c4": "stairs"}
 MORNING = 1_795_249_800  # 2026-11-21 08:30 UTC
 PREFIX = "/people"
@@ -184,17 +173,6 @@ def crops(people) -> list[Path]:
 @pytest.fixture(scope="module")
 def query(people) -> Path:
     return people / "query" / "0005_c1s1_000001_00.jpg"
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
-        pytest.skip("no Chromium here: on Debian, apt-get install chromium")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=program, args=list(FLAGS))
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

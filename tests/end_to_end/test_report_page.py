@@ -6,32 +6,20 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-playwright = pytest.importorskip(
+pytest.importorskip(
     "playwright.sync_api", reason="playwright, which drives the browser, is not installed"
 )
 pytest.importorskip("torch", reason="the train extra is not installed")
 
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 CURVES = ("clusters", "crossing", "outliers", "loss", "learning-rate")
 CLUSTERS = ("cluster-sizes", "camera-mix", "map-camera", "map-label")
 DRAWN_ONLY = ("agreement", "nmi-ari", "map", "rank1", *CLUSTERS)
@@ -84,17 +72,6 @@ def report(tmp_path_factory) -> Path:
     training("train", "--data", str(people), "--output", run, "--device", "cpu", *settings)
     training("report", run, "--output", str(page), "--device", "cpu")
     return page
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
-        pytest.skip("no Chromium here: on Debian, apt-get install chromium")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=program, args=list(FLAGS))
-        yield browser
-        browser.close()
 
 
 def visit(browser: Any, report: Path, **context: Any) -> Visit:

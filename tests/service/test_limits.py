@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import socket
 import threading
 import time
@@ -155,7 +154,7 @@ def test_many_callers_at_once_get_their_own_answers(service, people):
 
 def test_an_upload_that_would_wait_too_long_is_refused_before_its_form_is_read(start, caplog):
     limits = {"max_batch": 1, "max_queue_seconds": 2.5}
-    with start(FakeEmbedder(delay=1.0), **limits) as service, ThreadPoolExecutor(2) as callers:
+    with start(FakeEmbedder(delay=0.85), **limits) as service, ThreadPoolExecutor(2) as callers:
         for _ in range(2):
             callers.submit(service.search, ("a", CROP))
         deadline = time.monotonic() + 20
@@ -169,7 +168,7 @@ def test_an_upload_that_would_wait_too_long_is_refused_before_its_form_is_read(s
             client.sendall(head)  # and none of the body
             answer = client.recv(65536)
         assert answer.startswith(b"HTTP/1.1 503")
-        assert re.search(rb"retry-after: [23]\r", answer)  # never longer than images may wait
+        assert b"retry-after: 2" in answer
         assert "1 requests refused with 503 since the last line like this" in caplog.text
         assert service.http.get("/galleries").status_code == 200
         assert service.http.get("/readyz").status_code == 200
