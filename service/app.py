@@ -87,7 +87,12 @@ def create_app(
         dependencies=[Depends(confirm_rule)],
     )
     app.state.parts = parts
-    app.state.gate = Gate(settings.data, settings.requests_per_minute, settings.audit_days)
+    app.state.gate = Gate(
+        settings.data,
+        settings.requests_per_minute,
+        settings.audit_days,
+        parts.executors.bookkeeping,
+    )
     for module in _ROUTES:
         app.include_router(module.router)
     docs.install(app)
@@ -114,6 +119,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await parts.start()
         yield
     finally:
-        await parts.close()
-        app.state.gate.close()
+        try:
+            await parts.close()
+        finally:
+            app.state.gate.close()
         log.info("drained")

@@ -303,7 +303,10 @@ class Batcher:
         loop = asyncio.get_running_loop()
         self._free_at = time.monotonic() + self._pace.seconds_of(len(batch))
         images = [image for _, image in batch]
-        outcomes = await loop.run_in_executor(self._thread, self._embed, images)
+        try:
+            outcomes = await loop.run_in_executor(self._thread, self._embed, images)
+        except Exception as error:  # noqa: BLE001 - its callers must get an answer
+            outcomes = [_as_reid_error(error)] * len(batch)
         self._runs += 1
         self._images += len(batch)
         for (call, _), outcome in zip(batch, outcomes, strict=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ import numpy as np
 
 from service.artifact import Manifest
 from service.errors import ReidError
+from service.executors import Executors
 from service.gallery.base import Crop, GalleryStore
 from service.identities.joining import JoinRule, join_groups, keep_findings, stored_crops
 from service.intake import Embedding
@@ -44,10 +44,12 @@ class Enroller:
     Args:
         store: the galleries.
         shelf: the models; a gallery is filled with its own.
+        executors: threads that read and write galleries.
     """
 
-    def __init__(self, store: GalleryStore, shelf: ModelShelf) -> None:
+    def __init__(self, store: GalleryStore, shelf: ModelShelf, executors: Executors) -> None:
         self._store = store
+        self._executors = executors
         self._shelf = shelf
 
     async def enrol(
@@ -74,10 +76,12 @@ class Enroller:
             Unavailable: the queue is full.
             StorageFull: the disk refused the write.
         """
-        opened = await asyncio.to_thread(self._shelf.open, self._store, gallery_name)
+        opened = await self._executors.reads.run(self._shelf.open, self._store, gallery_name)
         embeddings = await opened.model.intake.embed(uploads, stopwatch)
         with stopwatch.stage("upsert"):
-            enrolments = await asyncio.to_thread(_upsert, opened, uploads, crops, embeddings)
+            enrolments = await self._executors.writes.run(
+                _upsert, opened, uploads, crops, embeddings
+            )
         return EnrolmentOutcome(opened.model.manifest, enrolments)
 
 

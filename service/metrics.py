@@ -73,6 +73,17 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._background_failures = Counter(
+            "reid_background_failures",
+            "Failures of background tasks; each was logged, and the task went on.",
+            ["task"],
+            registry=self.registry,
+        )
+
+    def count_failure(self, task: str) -> None:
+        """Count one failure of a background task."""
+        self._background_failures.labels(task).inc()
+
     def observe_stage(self, stage: str, seconds: float) -> None:
         """Count one stage of one request."""
         self._stage_seconds.labels(stage).observe(seconds)

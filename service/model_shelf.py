@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,9 +135,10 @@ class ModelShelf:
 
     async def close(self) -> None:
         """Finish what is under way in every model, then end their threads."""
-        for model in self.opened():
-            await model.batcher.close()
-            model.intake.close()
+        async with AsyncExitStack() as closing:  # a failure skips no other model
+            for model in self.opened():
+                closing.callback(model.intake.close)
+                closing.push_async_callback(model.batcher.close)
 
     def _on_disk(self) -> Iterator[tuple[Path, Manifest]]:
         if self._folder is None:

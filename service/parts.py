@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from service.artifact import Manifest
+from service.background import Repeating
 from service.batching import Batcher
 from service.embedder import Embedder
 from service.enroller import Enroller
 from service.errors import Conflict, StorageFull, Unavailable
+from service.executors import Executors
 from service.gallery.base import GalleryStore
 from service.gallery.local import LocalGalleryStore
 from service.gallery.rules import model_mismatch
@@ -54,7 +57,8 @@ class Parts:
     board: JobBoard
     corrections: Corrections
     model_change: ModelChange
-    retention: Retention
+    repeating: tuple[Repeating, ...]
+    executors: Executors
     metrics: Metrics
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
 
@@ -71,9 +75,10 @@ class Parts:
     async def start(self) -> None:
         """Run the network once and make sure that the default gallery exists."""
         await self.shelf.running.intake.probe()
-        await asyncio.to_thread(self._provide_default_gallery)
-        await asyncio.to_thread(self.board.start, asyncio.get_running_loop())
-        self.retention.start()
+        await self.executors.background.run(self._provide_default_gallery)
+        await self.executors.background.run(self.board.start, asyncio.get_running_loop())
+        for task in self.repeating:
+            task.start()
         self.lifecycle.phase = "ready"
 
     async def check_ready(self) -> None:
@@ -85,7 +90,7 @@ class Parts:
         if self.lifecycle.phase != "ready":
             raise Unavailable(f"the service is {self.lifecycle.phase}")
         await self.shelf.running.intake.probe()
-        if not await asyncio.to_thread(self.store.writable):
+        if not await self.executors.bookkeeping.run(self.store.writable):
             raise Unavailable("the data folder accepts no writes", retry_after=10)
 
     def admit_upload(self) -> None:
@@ -106,12 +111,15 @@ class Parts:
         raise refusals[0]
 
     async def close(self) -> None:
-        """Finish what is under way, then release threads and files."""
+        """Finish what is under way, then release threads and files; a failure skips nothing."""
         self.lifecycle.phase = "draining"
-        await self.retention.close()
-        await asyncio.to_thread(self.board.close)
-        await self.shelf.close()
-        await asyncio.to_thread(self.store.close)
+        async with AsyncExitStack() as closing:  # the last one pushed is closed first
+            closing.push_async_callback(self.executors.close)
+            closing.push_async_callback(self.executors.background.run, self.store.close)
+            closing.push_async_callback(self.shelf.close)
+            closing.push_async_callback(self.executors.background.run, self.board.close)
+            for task in self.repeating:
+                closing.push_async_callback(task.close)
 
     def _provide_default_gallery(self) -> None:
         try:
@@ -146,9 +154,10 @@ def open_parts(
         Unavailable: the device, or the data folder, cannot be used.
     """
     metrics = Metrics()
+    executors = Executors(metrics.count_failure)
     shelf = _open_shelf(settings, metrics, embedder)
     store = store or _open_store(settings)
-    enroller = Enroller(store, shelf)
+    enroller = Enroller(store, shelf, executors)
     corrections = Corrections()
     bridge = Bridge(shelf.running.intake, enroller, metrics.observe_stage)
     model_change = ModelChange(store, shelf, bridge)
@@ -157,12 +166,13 @@ def open_parts(
         settings=settings,
         shelf=shelf,
         store=store,
-        searcher=Searcher(store, shelf),
+        searcher=Searcher(store, shelf, executors.reads),
         enroller=enroller,
-        board=JobBoard(settings.data, runners.run, bridge),
+        board=JobBoard(settings.data, runners.run, bridge, metrics.count_failure),
         corrections=corrections,
         model_change=model_change,
-        retention=Retention(store, settings.retention_seconds),
+        repeating=_repeating(settings, store, executors, metrics),
+        executors=executors,
         metrics=metrics,
     )
     metrics.count_galleries(store)
@@ -174,6 +184,17 @@ def open_parts(
     for part, provider in parts.providers.items():
         metrics.provider.labels(part, provider).set(1)
     return parts
+
+
+def _repeating(
+    settings: Settings, store: GalleryStore, executors: Executors, metrics: Metrics
+) -> tuple[Repeating, ...]:
+    """What the service does by itself; each failure is counted, and none ends anything."""
+    pause, threads, report = settings.retention_seconds, executors.background, metrics.count_failure
+    return (
+        Repeating("retention", Retention(store, report).run, pause, threads, report),
+        Repeating("tidy", store.tidy, pause, threads, report),
+    )
 
 
 def _open_shelf(settings: Settings, metrics: Metrics, embedder: Embedder | None) -> ModelShelf:

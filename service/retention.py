@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
 import time
 
+from service.background import Report
 from service.errors import NotFound, ReidError
 from service.gallery.base import Filter, GalleryStats, GalleryStore
 
@@ -14,30 +13,22 @@ log = logging.getLogger(__name__)
 
 
 class Retention:
-    """Looks through the galleries again and again, and erases crops past ``keep_for``.
+    """Looks through the galleries, and erases crops past ``keep_for``.
 
     A crop's age counts from its timestamp, or where it has none from the moment it was stored.
 
     Args:
         store: the galleries.
-        seconds: from one look to the next; a crop may outlive its time by that much.
+        report: counts galleries that failed.
     """
 
-    def __init__(self, store: GalleryStore, seconds: float) -> None:
+    def __init__(self, store: GalleryStore, report: Report) -> None:
         self._store = store
-        self._seconds = seconds
-        self._task: asyncio.Task[None] | None = None
+        self._report = report
 
-    def start(self) -> None:
-        """Look for the first time, and go on in the background; needs a running event loop."""
-        self._task = asyncio.create_task(self._run(), name="retention")
-
-    async def close(self) -> None:
-        """Stop; an erasure that has begun is finished."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+    def run(self) -> None:
+        """Erase what is past its time now. Raises whatever keeps the galleries from being read."""
+        self.erase_expired(time.time())
 
     def erase_expired(self, now: float) -> dict[str, int]:
         """Erase what is past its time.
@@ -57,8 +48,14 @@ class Retention:
                 erased[stats.name] = self._erase(stats, now - stats.keep_for)
             except NotFound:  # deleted meanwhile
                 continue
-            except ReidError as error:
-                log.warning("gallery %r: expired crops are still there: %s", stats.name, error)
+            except Exception as error:  # the other galleries come next
+                trace = None if isinstance(error, ReidError) else error
+                log.warning(
+                    "gallery %r: expired crops are still there: %s",
+                    *(stats.name, error),
+                    exc_info=trace,
+                )
+                self._report("retention")
         return erased
 
     def _erase(self, stats: GalleryStats, before: float) -> int:
@@ -72,10 +69,3 @@ class Retention:
                 ", ".join(receipt.snapshots),
             )
         return receipt.crops
-
-    async def _run(self) -> None:
-        while True:
-            # shielded: whoever ends the service must not leave an erasure half told of
-            await asyncio.shield(asyncio.to_thread(self.erase_expired, time.time()))
-            await asyncio.shield(asyncio.to_thread(self._store.tidy))
-            await asyncio.sleep(self._seconds)

@@ -5,7 +5,6 @@ decode → embed → query → re-rank → group → draw the line at ``min_scor
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from typing import Literal
 
 from service.artifact import Calibration, Manifest
 from service.errors import InvalidInput, ReidError
+from service.executors import Threads
 from service.gallery.base import Crop, Filter, Gallery, GalleryStore
 from service.identities.scoring import IdentityScore
 from service.model_shelf import ModelShelf, OpenGallery
@@ -147,10 +147,12 @@ class Searcher:
     Args:
         store: the galleries.
         shelf: the models; a gallery is searched with its own.
+        reads: threads that search.
     """
 
-    def __init__(self, store: GalleryStore, shelf: ModelShelf) -> None:
+    def __init__(self, store: GalleryStore, shelf: ModelShelf, reads: Threads) -> None:
         self._store = store
+        self._reads = reads
         self._shelf = shelf
 
     async def search(
@@ -174,9 +176,9 @@ class Searcher:
             Unavailable: the queue is full, or crops vanished while they were being re-ranked.
             Unsupported: standardising was asked for, and what stores the gallery cannot.
         """
-        opened = await asyncio.to_thread(self._shelf.open, self._store, options.gallery)
+        opened = await self._reads.run(self._shelf.open, self._store, options.gallery)
         line = _Line.of(options, opened.model.manifest.calibration)
-        asked = await _ask(opened, uploads, options, stopwatch)
+        asked = await self._ask(opened, uploads, options, stopwatch)
         shots = require_one_shot(asked)
         queries = [combined(shots)] if options.combine else one_each(shots)
         ranking = Ranking(
@@ -187,10 +189,10 @@ class Searcher:
             options.standardise,
         )
         with stopwatch.stage("query"):
-            found = await asyncio.to_thread(_find, opened.gallery, queries, options, ranking)
+            found = await self._reads.run(_find, opened.gallery, queries, options, ranking)
         if options.rerank_top:
             with stopwatch.stage("rerank"):
-                ranked = await asyncio.to_thread(_rank, opened.gallery, queries, found, ranking)
+                ranked = await self._reads.run(_rank, opened.gallery, queries, found, ranking)
         else:
             ranked = _rank(opened.gallery, queries, found, ranking)
         answers = [
@@ -200,19 +202,22 @@ class Searcher:
         results = _in_order(asked, answers, combine=options.combine)
         return SearchOutcome(opened.model.manifest, line.min_score, results)
 
-
-async def _ask(
-    opened: OpenGallery, uploads: Sequence[Upload], options: SearchOptions, stopwatch: Stopwatch
-) -> list[Shot | Miss]:
-    """Every picture of the request, embedded."""
-    asked: list[Shot | Miss] = []
-    if uploads:
-        embeddings = await opened.model.intake.embed(uploads, stopwatch)
-        asked += uploaded(uploads, embeddings, options.camera)
-    if options.crop_ids:
-        crops = await asyncio.to_thread(stored, opened.gallery, options.crop_ids, options.camera)
-        asked += map(_with_camera, crops) if options.exclude_same_camera else crops
-    return asked
+    async def _ask(
+        self,
+        opened: OpenGallery,
+        uploads: Sequence[Upload],
+        options: SearchOptions,
+        stopwatch: Stopwatch,
+    ) -> list[Shot | Miss]:
+        """Every picture of the request, embedded."""
+        asked: list[Shot | Miss] = []
+        if uploads:
+            embeddings = await opened.model.intake.embed(uploads, stopwatch)
+            asked += uploaded(uploads, embeddings, options.camera)
+        if options.crop_ids:
+            crops = await self._reads.run(stored, opened.gallery, options.crop_ids, options.camera)
+            asked += map(_with_camera, crops) if options.exclude_same_camera else crops
+        return asked
 
 
 def _with_camera(shot: Shot | Miss) -> Shot | Miss:

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from service.background import Report
 from service.disk import sync_folder
 from service.errors import InvalidInput, StorageFull, Unavailable, disk_error
 
@@ -87,10 +88,12 @@ class AuditLog:
     Args:
         folder: holds the files; made with the first entry.
         keep_days: files older than this are removed.
+        report: counts entries that could not be written.
     """
 
-    def __init__(self, folder: Path, keep_days: int) -> None:
+    def __init__(self, folder: Path, keep_days: int, report: Report) -> None:
         self._folder = folder
+        self._report = report
         self._keep_days = keep_days
         self._lock = threading.Lock()
         self._pending: list[_Pending] = []
@@ -184,8 +187,8 @@ class AuditLog:
             return
         try:
             self._append(b"".join(p.line for p in batch), durable=any(p.durable for p in batch))
-        except OSError as error:
-            self._fail(error, batch)
+        except Exception as error:  # noqa: BLE001 - every request waits for its entry
+            self._fail(error if isinstance(error, OSError) else OSError(None, repr(error)), batch)
         else:
             for pending in batch:
                 pending.written.set_result(None)
@@ -194,6 +197,7 @@ class AuditLog:
         if not self._failed:
             _log.error("%s: %s; changes are refused until it is mended", self._folder, error)
         self._failed = True
+        self._report("audit")
         self._day = ""  # opened anew, in case the file has gone
         for pending in batch:
             # The process log is all that is left to keep it.

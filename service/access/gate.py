@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
+from functools import partial
 from pathlib import Path
 
 from service.access.audit import FOLDER, AuditLog
@@ -12,6 +12,7 @@ from service.access.key_file import Key
 from service.access.keys import FILE, KeyStore
 from service.access.limits import Buckets
 from service.errors import TooManyRequests, Unauthorized
+from service.executors import Threads
 
 _USED_EVERY = 3600.0  # seconds: last_used is coarse, a search shall not cost a write
 # Of one client address; a right key is never held up by it. Secrets cannot be guessed anyway: this
@@ -26,12 +27,16 @@ class Gate:
         data: the folder.
         requests_per_minute: limit of a key that has none of its own.
         audit_days: how long the audit log is kept.
+        bookkeeping: threads that read and write its files.
     """
 
-    def __init__(self, data: Path, requests_per_minute: int, audit_days: int) -> None:
+    def __init__(
+        self, data: Path, requests_per_minute: int, audit_days: int, bookkeeping: Threads
+    ) -> None:
         self.keys = KeyStore(data / FILE)
-        self.audit = AuditLog(data / FOLDER, audit_days)
+        self.audit = AuditLog(data / FOLDER, audit_days, bookkeeping.report)
         self.requests_per_minute = requests_per_minute
+        self.bookkeeping = bookkeeping
         self._asked = Buckets()
         self._refused = Buckets()
         self._marked: dict[str, float] = {}
@@ -86,7 +91,7 @@ class Gate:
         if now - self._marked.get(key.key_id, key.last_used or 0.0) < _USED_EVERY:
             return
         self._marked[key.key_id] = now
-        asyncio.get_running_loop().run_in_executor(None, self.keys.mark_used, key.key_id, now)
+        self.bookkeeping.start("keys", partial(self.keys.mark_used, key.key_id, now))
 
 
 def _up(seconds: float) -> int:

@@ -86,13 +86,16 @@ def revoke(key_id: KeyId, data: DataFolder = None) -> None:
 @contextmanager
 def _gate(data: Path | None) -> Iterator[Gate]:
     from service.access.gate import Gate
+    from service.executors import Threads
     from service.settings import Settings
 
     settings = Settings() if data is None else Settings(data=data)
-    gate = Gate(settings.data, settings.requests_per_minute, settings.audit_days)
+    threads = Threads("bookkeeping", 1, lambda _: None)
+    gate = Gate(settings.data, settings.requests_per_minute, settings.audit_days, threads)
     try:
         yield gate
     finally:
+        threads.close()
         gate.close()
 
 

@@ -17,7 +17,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -294,12 +294,12 @@ class LocalGalleryStore:
 
     def close(self) -> None:
         """Finish writes and release files; what follows answers that the store is closed."""
-        with self._lock:
-            for gallery in self._galleries.values():
-                gallery.close()
+        with self._lock, ExitStack() as closing:  # a failure skips no other gallery
             if self._held is not None:
-                self._held.close()
+                closing.callback(self._held.close)
                 self._held = None
+            for gallery in self._galleries.values():
+                closing.callback(gallery.close)
 
     def _load(self) -> None:
         with disk_errors(self._folder):

@@ -6,7 +6,7 @@ import gc
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from service.errors import NotFound, ReidError, Unavailable
 from service.gallery import rules
 from service.gallery.base import (
+    Absent,
     Crop,
     Filter,
     GalleryOptions,
@@ -165,6 +166,24 @@ class LocalGallery:
         found = [snapshot.crops[slot] for slot in np.flatnonzero(mask).tolist()]
         return sorted(found, key=lambda crop: crop.crop_id)
 
+    def count(self, where: Filter) -> int:
+        """How many crops pass the filter."""
+        self._require_open()
+        _, mask = self._rows.select(where)
+        return int(np.count_nonzero(mask))
+
+    def absent(self, where: Filter) -> Absent:
+        """Which cameras, identities and crop ids of a filter no crop has."""
+        self._require_open()
+        memory = self._in_memory()
+        known = memory.rows
+        gone = sorted(
+            crop_id
+            for crop_id in where.crop_ids or ()
+            if crop_id not in known and crop_id not in memory.damaged
+        )
+        return replace(known.now().absent(where), crop_ids=tuple(gone))
+
     def relabel(self, labels: Mapping[str, str | None], origin: Origin) -> int:
         """Set identities, all or none, durable on return; embeddings stay as they are."""
         for crop_id, identity in labels.items():
@@ -300,9 +319,9 @@ class LocalGallery:
 
     def close(self) -> None:
         """Finish the write in progress and release every version's file."""
-        with self.versions.lock:
+        with self.versions.lock, ExitStack() as closing:  # a failure skips no other version
             for version in (*self.versions.kept.values(), self):
-                version.end("closed")
+                closing.callback(version.end, "closed")
 
     def erase(self, crop_ids: Sequence[str]) -> None:
         """Delete crops from this version only; the caller holds the lock."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 from collections.abc import AsyncIterable, Sequence
@@ -12,6 +11,7 @@ from typing import BinaryIO
 
 from service.disk import disk_errors
 from service.errors import TooLarge
+from service.executors import Threads
 
 _CHUNK = 1 << 20
 
@@ -29,13 +29,16 @@ class Received:
     sha256: str
 
 
-async def receive(chunks: AsyncIterable[bytes], path: Path, most: int) -> Received:
+async def receive(
+    chunks: AsyncIterable[bytes], path: Path, most: int, threads: Threads
+) -> Received:
     """Write an upload to a file, synced on return.
 
     Args:
         chunks: the body as it comes.
         path: where to; must not exist.
         most: bytes that are taken.
+        threads: write to the disk.
 
     Returns:
         Size and digest.
@@ -45,7 +48,7 @@ async def receive(chunks: AsyncIterable[bytes], path: Path, most: int) -> Receiv
         StorageFull: the disk is full.
     """
     with disk_errors(path):
-        file = await asyncio.to_thread(path.open, "xb")
+        file = await threads.run(path.open, "xb")
         with file:
             writer = _Writer(file, most)
             waiting: list[bytes] = []
@@ -54,9 +57,9 @@ async def receive(chunks: AsyncIterable[bytes], path: Path, most: int) -> Receiv
                 waiting.append(chunk)
                 size += len(chunk)
                 if size >= _CHUNK:
-                    await asyncio.to_thread(writer.write, waiting)
+                    await threads.run(writer.write, waiting)
                     waiting, size = [], 0
-            await asyncio.to_thread(writer.finish, waiting)
+            await threads.run(writer.finish, waiting)
     return Received(writer.size, writer.digest.hexdigest())
 
 

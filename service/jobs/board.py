@@ -14,9 +14,11 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from service.background import Report, guarded
 from service.errors import Conflict, Overloaded, ReidError
 from service.jobs.base import UNFINISHED, Interrupted, ItemError, Job, Kind, Order, State
 from service.jobs.bridge import Bridge
@@ -43,14 +45,16 @@ class JobBoard:
         data: the service's data folder.
         run: does a job of any kind; called in a worker thread.
         bridge: embeds and enrols for the runners.
+        report: counts failures of the workers themselves.
     """
 
-    def __init__(self, data: Path, run: Runner, bridge: Bridge) -> None:
+    def __init__(self, data: Path, run: Runner, bridge: Bridge, report: Report) -> None:
         self._scratch = Scratch(data / "jobs")
         self._table = JobTable(data / "jobs.sqlite3")
         self._memory = JobMemory(self._table)
         self._run = run
         self._bridge = bridge
+        self._report = report
         self._changed = threading.Condition(self._memory.lock)
         self._waiting: dict[str, Job] = {}
         self._workers: list[threading.Thread] = []
@@ -271,7 +275,16 @@ class JobBoard:
 
     def _work(self) -> None:
         while (context := self._next()) is not None:
-            self._carry_out(context)
+            if not guarded("jobs", partial(self._carry_out, context), self._report):
+                self._abandon(context)
+
+    def _abandon(self, context: JobContext) -> None:
+        """Free the gallery of a job whose end could not even be noted."""
+        reason = "the service failed; see its log"
+        job = replace(context.job, state="failed", error=reason, finished=time.time())
+        with self._changed:
+            self._memory.abandon(job)
+            self._changed.notify_all()
 
     def _next(self) -> JobContext | None:
         with self._changed:

@@ -116,6 +116,17 @@ class JobMemory:
             self._saved_at.pop(job.job_id, None)
             return saved
 
+    def abandon(self, job: Job) -> None:
+        """Keep in memory that a run has ended, where :meth:`end` failed.
+
+        Args:
+            job: as it stands from now on.
+        """
+        with self.lock:
+            self._unsaved[job.job_id] = job
+            self.live.pop(job.job_id, None)
+            self._saved_at.pop(job.job_id, None)
+
     def _write_errors(self, context: JobContext) -> None:
         errors = context.progress.take_errors()
         try:

@@ -81,7 +81,7 @@ class AccessControl:
         try:
             self._admit(visit, Headers(scope=scope))
             if visit.rule.audit == "change":
-                await asyncio.to_thread(self._gate.audit.require_room)
+                await self._gate.bookkeeping.run(self._gate.audit.require_room)
         except ReidError as error:
             scope["route"] = visit.matched  # a refused request is counted under its route too
             await self._log_refusal(visit, error)

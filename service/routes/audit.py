@@ -1,6 +1,5 @@
 """``GET /audit``: who searched or changed what, and when."""
 
-import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -16,7 +15,7 @@ router = APIRouter(tags=["access"])
 @router.get("/audit", responses=responses(Unavailable))
 async def read_audit(query: Annotated[AuditQuery, Query()], gate: GateOf) -> AuditAnswer:
     """The audit log, the oldest first, a page at a time."""
-    page = await asyncio.to_thread(
+    page = await gate.bookkeeping.run(
         gate.audit.page, query.since, query.until, query.limit, query.cursor
     )
     return AuditAnswer.of(page)

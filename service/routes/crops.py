@@ -1,6 +1,5 @@
 """``/galleries/{gallery}/crops``: the pictures a gallery knows."""
 
-import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Path, Query, Response
@@ -81,7 +80,7 @@ async def list_crops(
 ) -> CropPage:
     """List crops in the order of their ids, a page at a time."""
     opened = await _open(parts, gallery)
-    page = await asyncio.to_thread(opened.page, query.where, query.limit, query.cursor)
+    page = await parts.executors.reads.run(opened.page, query.where, query.limit, query.cursor)
     audit.crops = len(page.crops)
     return CropPage(crops=[CropRecord.of(crop) for crop in page.crops], cursor=page.cursor)
 
@@ -95,9 +94,9 @@ async def delete_crops(
     The receipt names the snapshots that still hold one of them, and the imports that may.
     """
     opened = await _open(parts, gallery)
-    receipt = await asyncio.to_thread(opened.delete, body.where, dry_run=body.dry_run)
+    receipt = await parts.executors.writes.run(opened.delete, body.where, dry_run=body.dry_run)
     audit.crops = 0 if body.dry_run else receipt.crops
-    jobs = await asyncio.to_thread(parts.board.keeping_files, gallery)
+    jobs = await parts.executors.bookkeeping.run(parts.board.keeping_files, gallery)
     return DeletionReceipt.of(receipt, jobs, dry_run=body.dry_run)
 
 
@@ -128,7 +127,7 @@ async def put_crop(
 async def get_crop(gallery: str, crop_id: CropIdInPath, parts: PartsOf) -> CropRecord:
     """What the gallery knows of one crop."""
     opened = await _open(parts, gallery)
-    return CropRecord.of(await asyncio.to_thread(opened.get, crop_id))
+    return CropRecord.of(await parts.executors.reads.run(opened.get, crop_id))
 
 
 @router.delete("/{crop_id:path}", responses=responses(NotFound, StorageFull, Unavailable))
@@ -136,12 +135,12 @@ async def delete_crop(gallery: str, crop_id: CropIdInPath, parts: PartsOf) -> De
     """Delete one crop, for good."""
     opened = await _open(parts, gallery)
     where = Filter(crop_ids=frozenset({crop_id}))
-    receipt = await asyncio.to_thread(opened.delete, where)
+    receipt = await parts.executors.writes.run(opened.delete, where)
     if not receipt.crops:
         raise NotFound(f"gallery {gallery!r} has no crop {crop_id!r}")
-    jobs = await asyncio.to_thread(parts.board.keeping_files, gallery)
+    jobs = await parts.executors.bookkeeping.run(parts.board.keeping_files, gallery)
     return DeletionReceipt.of(receipt, jobs, dry_run=False)
 
 
 async def _open(parts: Parts, name: str) -> Gallery:
-    return await asyncio.to_thread(parts.store.open, name)
+    return await parts.executors.reads.run(parts.store.open, name)

@@ -1,4 +1,4 @@
-"""What routes ask FastAPI for."""
+"""What routes ask FastAPI for; coroutines, since FastAPI gives each plain function a thread."""
 
 import asyncio
 import hashlib
@@ -18,30 +18,30 @@ from service.stopwatch import Stopwatch
 from service.upload import Upload
 
 
-def parts_of(request: Request) -> Parts:
+async def parts_of(request: Request) -> Parts:
     """The parts of the app that received the request."""
     parts: Parts = request.app.state.parts
     return parts
 
 
-def stopwatch_of(parts: Annotated[Parts, Depends(parts_of)]) -> Stopwatch:
+async def stopwatch_of(parts: Annotated[Parts, Depends(parts_of)]) -> Stopwatch:
     """A stopwatch that starts now and feeds the metrics."""
     return Stopwatch(parts.metrics.observe_stage)
 
 
-def gate_of(request: Request) -> Gate:
+async def gate_of(request: Request) -> Gate:
     """Keys, limits and the audit log."""
     gate: Gate = request.app.state.gate
     return gate
 
 
-def caller_of(request: Request) -> Caller:
+async def caller_of(request: Request) -> Caller:
     """Who is asking; a route whose gallery is not in its path asks them for it."""
     caller: Caller = request.state.caller
     return caller
 
 
-def audit_of(request: Request) -> AuditNote:
+async def audit_of(request: Request) -> AuditNote:
     """What this route tells the audit log."""
     note: AuditNote = request.state.audit
     return note
@@ -74,9 +74,9 @@ async def read_uploads(files: Sequence[UploadFile], parts: Parts) -> list[Upload
     return [Upload(file.filename or "", data) for file, data in zip(files, read, strict=True)]
 
 
-async def digests(uploads: Sequence[Upload]) -> list[str]:
+async def digests(uploads: Sequence[Upload], parts: Parts) -> list[str]:
     """SHA-256 of each file, in hexadecimal, for the audit log."""
-    return await asyncio.to_thread(
+    return await parts.executors.reads.run(
         lambda: [hashlib.sha256(upload.data).hexdigest() for upload in uploads]
     )
 

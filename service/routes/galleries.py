@@ -1,6 +1,5 @@
 """``/galleries``: named sets of crops."""
 
-import asyncio
 import hashlib
 from typing import Annotated
 
@@ -35,16 +34,16 @@ async def create_gallery(
     """Create an empty gallery for the embeddings of the running model, or of another one."""
     audit.gallery = body.name
     caller.require_gallery(body.name)
-    gallery = await asyncio.to_thread(_create, parts, body)
+    gallery = await parts.executors.writes.run(_create, parts, body)
     response.headers["Location"] = f"/galleries/{body.name}"
-    return GalleryRecord.of(await asyncio.to_thread(gallery.stats))
+    return GalleryRecord.of(await parts.executors.reads.run(gallery.stats))
 
 
 @router.get("/{gallery}", responses=responses(NotFound, Unavailable))
 async def get_gallery(gallery: str, parts: PartsOf) -> GalleryRecord:
     """One gallery's counts; works for galleries of other models too."""
-    opened = await asyncio.to_thread(parts.store.open, gallery)
-    return GalleryRecord.of(await asyncio.to_thread(opened.stats))
+    opened = await parts.executors.reads.run(parts.store.open, gallery)
+    return GalleryRecord.of(await parts.executors.reads.run(opened.stats))
 
 
 @router.patch("/{gallery}", responses=responses(*_CHANGE_ERRORS))
@@ -53,9 +52,9 @@ async def change_gallery(gallery: str, body: GalleryChanges, parts: PartsOf) -> 
 
     With `store_crops` false the pictures it holds are erased.
     """
-    opened = await asyncio.to_thread(parts.store.open, gallery)
-    await asyncio.to_thread(lambda: opened.configure(body.applied_to(opened.options)))
-    return GalleryRecord.of(await asyncio.to_thread(opened.stats))
+    opened = await parts.executors.reads.run(parts.store.open, gallery)
+    await parts.executors.writes.run(lambda: opened.configure(body.applied_to(opened.options)))
+    return GalleryRecord.of(await parts.executors.reads.run(opened.stats))
 
 
 @router.get(
@@ -73,8 +72,8 @@ async def get_picture(
     gallery: str, crop_id: Annotated[CropId, Path(description="may hold slashes")], parts: PartsOf
 ) -> Response:
     """The picture of a crop, as it was uploaded; only galleries that store crops have any."""
-    opened = await asyncio.to_thread(parts.store.open, gallery)
-    picture = await asyncio.to_thread(_sound_picture, opened, crop_id)
+    opened = await parts.executors.reads.run(parts.store.open, gallery)
+    picture = await parts.executors.reads.run(_sound_picture, opened, crop_id)
     # What is erased must not live on in a cache.
     return Response(picture, media_type=_media_type(picture), headers={"Cache-Control": "no-store"})
 
@@ -87,9 +86,9 @@ async def delete_gallery(
     snapshots: Annotated[bool, Query(description="delete its snapshots, too")] = False,
 ) -> GalleryDeleted:
     """Delete a gallery and every crop in it, for good; its snapshots stay unless told otherwise."""
-    audit.crops = await asyncio.to_thread(parts.store.delete, gallery)
-    await asyncio.to_thread(parts.board.cancel_all, gallery)
-    kept = await asyncio.to_thread(_snapshots_of, parts, gallery, delete=snapshots)
+    audit.crops = await parts.executors.writes.run(parts.store.delete, gallery)
+    await parts.executors.bookkeeping.run(parts.board.cancel_all, gallery)
+    kept = await parts.executors.writes.run(_snapshots_of, parts, gallery, delete=snapshots)
     return GalleryDeleted(deleted=audit.crops, snapshots=kept)
 
 
@@ -132,5 +131,5 @@ def _media_type(picture: bytes) -> str:
 
 async def gallery_records(parts: Parts, caller: Caller) -> list[GalleryRecord]:
     """Every gallery the caller may use, with its counts, by name."""
-    every = await asyncio.to_thread(parts.store.stats)
+    every = await parts.executors.reads.run(parts.store.stats)
     return [GalleryRecord.of(stats) for stats in every if caller.sees(stats.name)]

@@ -1,6 +1,5 @@
 """``/galleries/{gallery}/identities`` and ``/cluster``: who is who."""
 
-import asyncio
 from collections.abc import Callable
 from typing import Annotated
 
@@ -36,7 +35,7 @@ async def list_gallery_identities(
 ) -> IdentityPage:
     """List identities in the order of their names, a page at a time."""
     opened = await _open(parts, gallery)
-    listing = await asyncio.to_thread(
+    listing = await parts.executors.reads.run(
         list_identities, opened, query.where, query.limit, query.cursor
     )
     audit.crops = sum(identity.crops for identity in listing.identities)
@@ -53,7 +52,9 @@ async def label_crops(
     identity. To keep crops apart from their group, split them.
     """
     opened = await _open(parts, gallery)
-    return await _corrected(audit, parts.corrections.label, opened, body.crop_ids, body.identity)
+    return await _corrected(
+        parts, audit, parts.corrections.label, opened, body.crop_ids, body.identity
+    )
 
 
 @router.post("/identities/merge", responses=_CHANGE)
@@ -62,7 +63,9 @@ async def merge_identities(
 ) -> CorrectionRecord:
     """Make one person of several identities; no clustering parts them again."""
     opened = await _open(parts, gallery)
-    return await _corrected(audit, parts.corrections.merge, opened, body.identities, body.into)
+    return await _corrected(
+        parts, audit, parts.corrections.merge, opened, body.identities, body.into
+    )
 
 
 @router.post("/identities/split", responses=_CHANGE)
@@ -71,7 +74,7 @@ async def split_identity(
 ) -> CorrectionRecord:
     """Take crops out of their identity into one of their own; no clustering joins them again."""
     opened = await _open(parts, gallery)
-    return await _corrected(audit, parts.corrections.split, opened, body.crop_ids, body.into)
+    return await _corrected(parts, audit, parts.corrections.split, opened, body.crop_ids, body.into)
 
 
 @router.post(
@@ -88,18 +91,18 @@ async def cluster_gallery(
     """
     await _open(parts, gallery)
     spec = (body or ClusterBody()).model_dump()
-    job = await asyncio.to_thread(parts.board.submit, "cluster", gallery, spec)
+    job = await parts.executors.bookkeeping.run(parts.board.submit, "cluster", gallery, spec)
     response.headers["Location"] = f"/jobs/{job.job_id}"
     return JobRecord.of(job)
 
 
 async def _corrected(
-    audit: AuditNote, correct: Callable[..., Correction], *what: object
+    parts: Parts, audit: AuditNote, correct: Callable[..., Correction], *what: object
 ) -> CorrectionRecord:
-    correction = await asyncio.to_thread(correct, *what)
+    correction = await parts.executors.writes.run(correct, *what)
     audit.crops = correction.changed
     return CorrectionRecord.of(correction)
 
 
 async def _open(parts: Parts, name: str) -> Gallery:
-    return await asyncio.to_thread(parts.store.open, name)
+    return await parts.executors.reads.run(parts.store.open, name)

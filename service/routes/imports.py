@@ -1,6 +1,5 @@
 """``POST /galleries/{gallery}/imports``: many crops at once, as a job."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -96,14 +95,14 @@ async def start_import(
     The job has the progress, and the reasons of single files that could not be used. Crops that are
     there already with the same bytes and metadata are skipped, so an import may be repeated.
     """
-    await asyncio.to_thread(parts.shelf.open, parts.store, gallery)
+    await parts.executors.reads.run(parts.shelf.open, parts.store, gallery)
     content_type = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     key, owner = wish.idempotency_key, caller.key_id
     if content_type == _JSON:
         if wish.pattern is not None:
             raise InvalidInput("pattern belongs into the JSON body of a server folder")
         spec = await _folder_spec(request, parts)
-        job = await asyncio.to_thread(
+        job = await parts.executors.bookkeeping.run(
             parts.board.place, Order("import", gallery, spec, None, key, owner)
         )
     elif content_type in _UPLOADS:
@@ -126,7 +125,7 @@ async def _folder_spec(request: Request, parts: Parts) -> dict[str, Any]:
             [{**item, "loc": ("body", *item["loc"])} for item in errors]
         ) from error
     spec = {"source": "folder", **body.model_dump()}
-    await asyncio.to_thread(check_folder, parts.settings, spec)
+    await parts.executors.reads.run(check_folder, parts.settings, spec)
     return spec
 
 
@@ -144,10 +143,12 @@ async def _small_body(request: Request) -> bytes:
 async def _receive(request: Request, parts: Parts, order: Order) -> Job:
     with parts.board.receiving() as folder:
         most = parts.settings.max_import_bytes
-        received = await receive(_chunks(request), folder / RECEIVED, most)
+        received = await receive(
+            _chunks(request), folder / RECEIVED, most, parts.executors.bookkeeping
+        )
         spec = {**order.spec, "bytes": received.size, "sha256": received.sha256}
         order = Order(order.kind, order.gallery, spec, None, order.idempotency_key, order.owner)
-        return await asyncio.to_thread(parts.board.place, order, folder)
+        return await parts.executors.bookkeeping.run(parts.board.place, order, folder)
 
 
 async def _chunks(request: Request) -> AsyncIterator[bytes]:

@@ -1,6 +1,5 @@
 """``/jobs``: what runs in the background."""
 
-import asyncio
 import json
 from collections.abc import Iterable, Iterator
 from typing import Annotated
@@ -36,7 +35,7 @@ async def list_jobs(
     """
     if gallery is not None:
         caller.require_gallery(gallery)
-    found = await asyncio.to_thread(parts.board.list, gallery, state, _MOST_JOBS)
+    found = await parts.executors.bookkeeping.run(parts.board.list, gallery, state, _MOST_JOBS)
     seen = [job for job in found if caller.sees(job.order.gallery)]
     return Jobs(jobs=[JobRecord.of(job) for job in seen[:limit]])
 
@@ -60,7 +59,7 @@ async def get_job_errors(
 ) -> StreamingResponse:
     """Download the items that failed, and why; of one run, at most the first 100,000."""
     audit.gallery = (await _job(parts, caller, job_id)).order.gallery
-    errors = await asyncio.to_thread(parts.board.errors, job_id)
+    errors = await parts.executors.bookkeeping.run(parts.board.errors, job_id)
     name = f'attachment; filename="{job_id}-errors.ndjson"'
     headers = {"Content-Disposition": name}
     return StreamingResponse(_lines(errors), headers=headers, media_type=_NDJSON)
@@ -73,18 +72,18 @@ async def cancel_job(job_id: str, parts: PartsOf, caller: CallerOf, audit: Audit
     A running job ends a moment later, at its next safe point.
     """
     audit.gallery = (await _job(parts, caller, job_id)).order.gallery
-    return JobRecord.of(await asyncio.to_thread(parts.board.cancel, job_id))
+    return JobRecord.of(await parts.executors.bookkeeping.run(parts.board.cancel, job_id))
 
 
 @router.post("/{job_id}/resume", responses=responses(NotFound, Conflict, StorageFull, Unavailable))
 async def resume_job(job_id: str, parts: PartsOf, caller: CallerOf, audit: AuditOf) -> JobRecord:
     """Run a failed job again from its start; what it has done already is skipped."""
     audit.gallery = (await _job(parts, caller, job_id)).order.gallery
-    return JobRecord.of(await asyncio.to_thread(parts.board.resume, job_id))
+    return JobRecord.of(await parts.executors.bookkeeping.run(parts.board.resume, job_id))
 
 
 async def _job(parts: Parts, caller: Caller, job_id: str) -> Job:
-    job = await asyncio.to_thread(parts.board.get, job_id)
+    job = await parts.executors.bookkeeping.run(parts.board.get, job_id)
     caller.require_gallery(job.order.gallery)
     return job
 

@@ -1,7 +1,5 @@
 """``/keys`` and ``/whoami``: who may do what."""
 
-import asyncio
-
 from fastapi import APIRouter, Response
 
 from service.access.new_key import NewKey
@@ -24,7 +22,7 @@ async def whoami(caller: CallerOf, gate: GateOf) -> WhoAmI:
 @router.get("/keys", responses=responses(Unavailable))
 async def list_keys(gate: GateOf) -> Keys:
     """Every key without its secret, the revoked and the expired too."""
-    found = await asyncio.to_thread(gate.keys.every)
+    found = await gate.bookkeeping.run(gate.keys.every)
     return Keys(keys=[KeyRecord.of(key) for key in found])
 
 
@@ -34,7 +32,7 @@ async def create_key(body: NewKey, gate: GateOf, response: Response) -> CreatedK
 
     From the first key on, every request needs one.
     """
-    key, text = await asyncio.to_thread(gate.keys.create, body)
+    key, text = await gate.bookkeeping.run(gate.keys.create, body)
     response.headers["Location"] = f"/keys/{key.key_id}"
     return CreatedKey(**KeyRecord.of(key).model_dump(), key=text)
 
@@ -42,4 +40,4 @@ async def create_key(body: NewKey, gate: GateOf, response: Response) -> CreatedK
 @router.delete("/keys/{key_id}", responses=responses(NotFound, StorageFull, Unavailable))
 async def revoke_key(key_id: str, gate: GateOf) -> KeyRecord:
     """Revoke a key, for good; it ends with its next request."""
-    return KeyRecord.of(await asyncio.to_thread(gate.keys.revoke, key_id))
+    return KeyRecord.of(await gate.bookkeeping.run(gate.keys.revoke, key_id))

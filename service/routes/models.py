@@ -1,6 +1,5 @@
 """``/models`` and ``/galleries/{gallery}/model``: the networks, and which one a gallery uses."""
 
-import asyncio
 from dataclasses import asdict
 
 from fastapi import APIRouter, Response
@@ -25,7 +24,7 @@ router = APIRouter(tags=["models"])
 @router.get("/models", responses=responses())
 async def list_models(parts: PartsOf) -> KnownModels:
     """Every model the service can run."""
-    manifests = await asyncio.to_thread(parts.shelf.manifests)
+    manifests = await parts.executors.reads.run(parts.shelf.manifests)
     return KnownModels(
         models=[
             KnownModel(
@@ -42,7 +41,7 @@ async def list_models(parts: PartsOf) -> KnownModels:
 @router.get("/galleries/{gallery}/model", responses=responses(NotFound))
 async def get_versions(gallery: str, parts: PartsOf) -> Versions:
     """The versions of a gallery: the one that is searched, and those kept beside it."""
-    return await asyncio.to_thread(_versions, parts, gallery)
+    return await parts.executors.reads.run(_versions, parts, gallery)
 
 
 @router.post(
@@ -58,8 +57,10 @@ async def change_model(
     The job's result compares the two. Nothing changes for searches until the switch; asked for
     again, it embeds only what has changed since.
     """
-    await asyncio.to_thread(parts.model_change.check, gallery, body.model)
-    job = await asyncio.to_thread(parts.board.submit, "reembed", gallery, {"model": body.model})
+    await parts.executors.reads.run(parts.model_change.check, gallery, body.model)
+    job = await parts.executors.bookkeeping.run(
+        parts.board.submit, "reembed", gallery, {"model": body.model}
+    )
     response.headers["Location"] = f"/jobs/{job.job_id}"
     return JobRecord.of(job)
 
@@ -73,10 +74,10 @@ async def switch_model(gallery: str, body: SwitchBody, parts: PartsOf) -> Versio
 
     What was written since the version was made is brought over first, while writes wait a moment.
     """
-    await asyncio.to_thread(
+    await parts.executors.background.run(
         parts.model_change.switch, gallery, body.model, allow_missing=body.allow_missing
     )
-    return await asyncio.to_thread(_versions, parts, gallery)
+    return await parts.executors.reads.run(_versions, parts, gallery)
 
 
 @router.delete(
@@ -85,8 +86,8 @@ async def switch_model(gallery: str, body: SwitchBody, parts: PartsOf) -> Versio
 )
 async def drop_version(gallery: str, sha256: str, parts: PartsOf) -> Versions:
     """Delete a version that is not searched, for good; there is no way back to it."""
-    await asyncio.to_thread(parts.model_change.drop, gallery, sha256)
-    return await asyncio.to_thread(_versions, parts, gallery)
+    await parts.executors.writes.run(parts.model_change.drop, gallery, sha256)
+    return await parts.executors.reads.run(_versions, parts, gallery)
 
 
 def _versions(parts: Parts, gallery: str) -> Versions:

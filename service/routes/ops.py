@@ -1,7 +1,5 @@
 """What operators ask: is it alive, is it ready, what is it, what has it done?"""
 
-import asyncio
-
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
@@ -50,5 +48,5 @@ async def info(parts: PartsOf, request: Request, caller: CallerOf) -> Info:
 )
 async def metrics(parts: PartsOf, caller: CallerOf) -> Response:
     """Counters for Prometheus; the sizes of galleries only where the caller may see all of them."""
-    text = await asyncio.to_thread(parts.metrics.text, galleries=caller.galleries is None)
+    text = await parts.executors.reads.run(parts.metrics.text, galleries=caller.galleries is None)
     return Response(text, media_type=CONTENT_TYPE_LATEST)

@@ -1,6 +1,5 @@
 """``POST /search``: whose crops show the people on these images?"""
 
-import asyncio
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -72,10 +71,10 @@ async def search(
     audit.gallery = form.gallery
     caller.require_gallery(form.gallery)
     uploads = await read_uploads(form.images, parts)
-    audit.queries = await digests(uploads)
+    audit.queries = await digests(uploads, parts)
     if (count := len(uploads) + len(form.crop_ids)) > (most := parts.settings.max_images):
         raise TooLarge(f"{count} images and crops: at most {most} are allowed in one request")
-    audit.queries += await asyncio.to_thread(_stored_digests, parts, form)
+    audit.queries += await parts.executors.reads.run(_stored_digests, parts, form)
     options = _options(form, parts.settings.top_k)
     outcome = await parts.searcher.search(uploads, options, stopwatch)
     audit.crops = sum(len(result.matches) for result in outcome.results)

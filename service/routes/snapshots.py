@@ -1,6 +1,5 @@
 """``/galleries/{gallery}/snapshots``: galleries as they were."""
 
-import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
@@ -22,7 +21,7 @@ SnapshotId = Annotated[str, Path(description="as the listing gives it")]
 @router.get("", responses=responses(NotFound, Unavailable))
 async def list_snapshots(gallery: str, parts: PartsOf) -> Snapshots:
     """Snapshots of a gallery, oldest first; also of one that was deleted."""
-    found = await asyncio.to_thread(parts.store.snapshots, gallery)
+    found = await parts.executors.reads.run(parts.store.snapshots, gallery)
     return Snapshots(snapshots=[SnapshotEntry.of(record) for record in found])
 
 
@@ -32,7 +31,7 @@ async def take_snapshot(gallery: str, parts: PartsOf, response: Response) -> Sna
 
     It is on disk once answered, and takes as much room as the gallery.
     """
-    record = await asyncio.to_thread(parts.store.take_snapshot, gallery)
+    record = await parts.executors.background.run(parts.store.take_snapshot, gallery)
     response.headers["Location"] = f"/galleries/{gallery}/snapshots/{record.snapshot_id}"
     return SnapshotEntry.of(record)
 
@@ -47,7 +46,7 @@ async def take_snapshot(gallery: str, parts: PartsOf, response: Response) -> Sna
 )
 async def download_snapshot(gallery: str, snapshot_id: SnapshotId, parts: PartsOf) -> FileResponse:
     """A snapshot as a file, for a backup elsewhere: one SQLite database."""
-    path = await asyncio.to_thread(parts.store.snapshot_file, gallery, snapshot_id)
+    path = await parts.executors.reads.run(parts.store.snapshot_file, gallery, snapshot_id)
     return FileResponse(
         path,
         media_type=_MEDIA_TYPE,
@@ -59,7 +58,7 @@ async def download_snapshot(gallery: str, snapshot_id: SnapshotId, parts: PartsO
 @router.delete("/{snapshot_id}", status_code=204, responses=responses(*_WRITE_ERRORS))
 async def delete_snapshot(gallery: str, snapshot_id: SnapshotId, parts: PartsOf) -> None:
     """Delete a snapshot, for good."""
-    await asyncio.to_thread(parts.store.delete_snapshot, gallery, snapshot_id)
+    await parts.executors.writes.run(parts.store.delete_snapshot, gallery, snapshot_id)
 
 
 @router.post("/{snapshot_id}/restore", responses=responses(Conflict, *_WRITE_ERRORS))
@@ -72,5 +71,7 @@ async def restore_snapshot(
     gallery's versions for other models; its options stay as they are now.
     """
     caller.require_gallery(body.into or gallery)
-    restored = await asyncio.to_thread(parts.store.restore, gallery, snapshot_id, body.into)
-    return GalleryRecord.of(await asyncio.to_thread(restored.stats))
+    restored = await parts.executors.background.run(
+        parts.store.restore, gallery, snapshot_id, body.into
+    )
+    return GalleryRecord.of(await parts.executors.reads.run(restored.stats))

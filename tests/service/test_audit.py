@@ -195,12 +195,12 @@ def entry(moment: float, route: str = "/search") -> AuditEntry:
 
 def test_a_line_that_a_crash_cut_off_harms_no_other(tmp_path):
     now = time.time()
-    with closing(AuditLog(tmp_path, 90)) as log:
+    with closing(AuditLog(tmp_path, 90, print)) as log:
         log.write(entry(now, "/first"), durable=True).result()
     (file,) = tmp_path.glob("*.ndjson")
     with file.open("ab") as torn:
         torn.write(b'not json\n[1]\n{"time": 1}\n{"time": 17952')
-    with closing(AuditLog(tmp_path, 90)) as log:
+    with closing(AuditLog(tmp_path, 90, print)) as log:
         log.write(entry(now, "/second"), durable=True).result()
         page = log.page(None, None, 10, None)
     assert [found.route for found in page.entries] == ["/first", "/second"]
@@ -212,7 +212,7 @@ def test_old_days_are_removed_and_no_other_file(tmp_path):
     for days in (0, 1, 30, 31, 400):
         (tmp_path / f"{today - timedelta(days=days)}.ndjson").write_text("")
     (tmp_path / "notes.ndjson").write_text("")
-    with closing(AuditLog(tmp_path, 30)) as log:
+    with closing(AuditLog(tmp_path, 30, print)) as log:
         log.write(entry(time.time()), durable=False).result()
     kept = sorted(path.stem for path in tmp_path.iterdir())
     assert kept == [*(str(today - timedelta(days=days)) for days in (30, 1, 0)), "notes"]
@@ -226,7 +226,7 @@ def test_pages_go_from_day_to_day(tmp_path):
             for hour in (1, 2):
                 at = (moment + timedelta(hours=hour)).timestamp()
                 file.write(json.dumps({"time": at, "method": "GET", "route": f"/{days}"}) + "\n")
-    with closing(AuditLog(tmp_path, 90)) as log:
+    with closing(AuditLog(tmp_path, 90, print)) as log:
         found, cursor = [], None
         for _ in range(7):
             page = log.page(None, None, 1, cursor)

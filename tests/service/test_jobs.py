@@ -30,7 +30,7 @@ def open_board(tmp_path: Path, service) -> Callable[..., Any]:
 
     @contextmanager
     def opened(run: Runner) -> Iterator[JobBoard]:
-        board = JobBoard(tmp_path, run, bridge)
+        board = JobBoard(tmp_path, run, bridge, parts.metrics.count_failure)
         loop = asyncio.new_event_loop()
         board.start(loop)
         try:

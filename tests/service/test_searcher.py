@@ -10,6 +10,7 @@ import pytest
 
 from service.batching import Batcher
 from service.errors import InvalidInput, Unavailable
+from service.executors import Threads
 from service.gallery.base import Filter
 from service.gallery.local import LocalGalleryStore
 from service.imaging import ImageLimits
@@ -55,7 +56,8 @@ def search(store, embedder, uploads, **options):
         batcher = Batcher(embedder)
         intake = Intake(batcher, embedder.manifest, ImageLimits(), 1, Metrics())
         model = Model(embedder.manifest, "cpu", batcher, intake)
-        searcher = Searcher(store, ModelShelf(model, None, OnnxEmbedder))
+        reads = Threads("read", 2, print)
+        searcher = Searcher(store, ModelShelf(model, None, OnnxEmbedder), reads)
         asked = SearchOptions("people", 5, Filter(), **options)
         try:
             outcome = await searcher.search(uploads, asked, Stopwatch(lambda *_: None))
