@@ -10,10 +10,10 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    StringConstraints,
     WithJsonSchema,
 )
 
+from service.names import MAX_NAME, id_of, name_of
 from service.timestamps import parse_timestamp
 
 
@@ -28,14 +28,10 @@ def _names(value: object) -> object:
     return [part.strip() for item in value for part in str(item).split(",") if part.strip()]
 
 
-def _printable(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("must consist of printable characters")
-    return text
+_NAME_SCHEMA = WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MAX_NAME})
 
-
-Label = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_printable)]
-CropId = Label
+Label = Annotated[str, AfterValidator(name_of), _NAME_SCHEMA]
+CropId = Annotated[str, AfterValidator(id_of), _NAME_SCHEMA]
 Timestamp = Annotated[
     float,
     BeforeValidator(_seconds),
