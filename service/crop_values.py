@@ -1,0 +1,298 @@
+"""What the values of a manifest's row, or of a pattern's groups, say of a crop.
+
+The one reader of such values, for the service and for training: the same row means the same person
+on the same camera to both.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, tzinfo
+from decimal import Decimal
+from typing import Any
+
+from service.errors import InvalidInput
+from service.names import id_of, name_of, normal_form
+from service.timestamps import Moment, read_moment
+from service.zones import read_zone
+
+COLUMNS = frozenset(
+    {"path", "crop_id", "identity", "camera", "timestamp", "zone", "split", "embedding"}
+)
+"""Every column that means something to one of the two programs."""
+
+UNKNOWN_MARK = "-1"
+"""What data sets write for a person or a camera that nobody knows."""
+
+# What programs write for a value that is not there. As a name it would make one person of all whose
+# identity is missing.
+_NOTHING = frozenset(
+    {"nan", "NaN", "NAN", "null", "NULL", "None", "NaT", "NA", "<NA>", "N/A", "#N/A", "undefined"}
+)
+_CSV_NUMBER = re.compile(r"(?P<whole>-?(0|[1-9][0-9]*))\.0+")
+_CSV_MISSING = frozenset({"nan", "NaN"})
+_CSV_NAMES = ("identity", "camera")
+_EXACT = 2**53  # from here on a JSON number no longer says which whole number was meant
+_MOST_IGNORED = 50
+
+
+@dataclass(slots=True)
+class Remarks:
+    """What a reader had to assume or leave aside, for whoever started the import.
+
+    Attributes:
+        assumed_utc: how many times had no zone, neither of their own nor stated, and were read as
+            UTC.
+        ambiguous_times: how many times the clocks of their zone showed twice; the first was taken.
+        ignored_columns: names of columns that mean nothing here.
+        zone_cameras: cameras that used the zone stated for them.
+    """
+
+    assumed_utc: int = 0
+    ambiguous_times: int = 0
+    ignored_columns: set[str] = field(default_factory=set)
+    zone_cameras: set[str] = field(default_factory=set)
+
+    def note(self, moment: Moment | None) -> None:
+        """Count what had to be assumed for one time."""
+        if moment is not None:
+            self.assumed_utc += moment.assumed_utc
+            self.ambiguous_times += moment.ambiguous
+
+
+@dataclass(frozen=True, slots=True)
+class Zones:
+    """Which clocks a time without a zone was read from.
+
+    Attributes:
+        default: of every camera that has none of its own; None if nobody stated one.
+        cameras: zones of single cameras.
+    """
+
+    default: tzinfo | None = None
+    cameras: Mapping[str, tzinfo] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, zone: str | None = None, zones: Mapping[str, str] | None = None) -> Zones:
+        """Read the zones that somebody states.
+
+        Args:
+            zone: of every camera that ``zones`` does not name.
+            zones: of single cameras, by their names.
+
+        Raises:
+            InvalidInput: there is no such zone, or a camera's name breaks a rule.
+        """
+        try:
+            cameras = {name_of(camera): read_zone(text) for camera, text in (zones or {}).items()}
+            return cls(None if zone is None else read_zone(zone), cameras)
+        except ValueError as error:
+            raise InvalidInput(str(error)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How an import reads values, and what it notes of them.
+
+    Attributes:
+        zones: for times without a zone.
+        remarks: what had to be assumed or left aside; filled in on the way.
+    """
+
+    zones: Zones = Zones()
+    remarks: Remarks = field(default_factory=Remarks)
+
+    def moment(self, values: Mapping[str, object], camera: str | None) -> Moment | None:
+        """When a crop was taken, by its values ``timestamp`` and ``zone``. Raises ValueError."""
+        given = values.get("timestamp")
+        if is_missing(given):
+            return None
+        return read_moment(given, self._zone(values.get("zone"), camera))
+
+    def report(self) -> dict[str, Any]:
+        """What whoever started the import should know, as JSON; empty if there is nothing."""
+        remarks = self.remarks
+        found = {
+            "assumed_utc": remarks.assumed_utc,
+            "ambiguous_times": remarks.ambiguous_times,
+            "ignored_columns": sorted(remarks.ignored_columns),
+            "unused_zones": sorted(set(self.zones.cameras) - remarks.zone_cameras),
+        }
+        return {name: value for name, value in found.items() if value}
+
+    def _zone(self, given: object, camera: str | None) -> tzinfo | None:
+        if not is_missing(given):
+            if not isinstance(given, str):
+                raise ValueError(f"zone {_shown(given)} must be a text")
+            return read_zone(given)
+        if camera is not None and camera in self.zones.cameras:
+            self.remarks.zone_cameras.add(camera)
+            return self.zones.cameras[camera]
+        return self.zones.default
+
+
+def is_missing(value: object) -> bool:
+    """Whether a value says that nothing is known: absent, null, empty, or not a number."""
+    match value:
+        case None:
+            return True
+        case str():
+            return not normal_form(value)
+        case float() | datetime():
+            return value != value  # noqa: PLR0124 - NaN and NaT differ from themselves
+        case Decimal():
+            return value.is_nan()
+        case _:
+            return False
+
+
+def read_name(column: str, value: object) -> str | None:
+    """Read who is shown, or by which camera.
+
+    Args:
+        column: where the value stands, for messages.
+        value: a text, or a whole number.
+
+    Returns:
+        The name in its normal form; None if the value is missing or ``-1``.
+
+    Raises:
+        InvalidInput: it is neither, or the text can be no name.
+    """
+    text = _text(column, value)
+    if text is None or text == UNKNOWN_MARK:
+        return None
+    if text in _NOTHING:
+        raise InvalidInput(
+            f"{column}: {text!r} is what programs write for a missing value, so it is no name; "
+            "leave the value empty if it is unknown"
+        )
+    try:
+        return name_of(text)
+    except ValueError as error:
+        raise InvalidInput(f"{column}: {_shown(value)}: {error}") from error
+
+
+def read_id(column: str, value: object) -> str | None:
+    """Read a crop's id. As :func:`read_name`, but only a missing value gives None."""
+    text = _text(column, value)
+    try:
+        return None if text is None else id_of(text)
+    except ValueError as error:
+        raise InvalidInput(f"{column}: {_shown(value)}: {error}") from error
+
+
+def read_path(value: object) -> str | None:
+    """Read a file's path exactly as it stands; None if it is missing. Raises InvalidInput."""
+    if is_missing(value):
+        return None
+    if not isinstance(value, str):
+        raise InvalidInput(f"path: {_shown(value)} must be a text")
+    return value
+
+
+def match_columns(names: Iterable[str], ignored: set[str]) -> dict[str, str]:
+    """Match the columns of a manifest, blanks around them and capitals aside.
+
+    Args:
+        names: as the manifest has them.
+        ignored: receives the names that mean nothing here.
+
+    Returns:
+        Names of the manifest, each with the column it means.
+
+    Raises:
+        InvalidInput: two of them have the same name.
+    """
+    found: dict[str, str] = {}
+    seen: dict[str, str] = {}
+    for given in names:
+        name = normal_form(given).casefold()
+        if name and name in seen:
+            raise InvalidInput(f"the columns {seen[name]!r} and {given!r} have the same name")
+        seen[name] = given
+        if name in COLUMNS:
+            found[given] = name
+        elif len(ignored) < _MOST_IGNORED:
+            ignored.add(normal_form(given)[:80] or "(without a name)")
+    return found
+
+
+def known_values(row: Mapping[str, Any], ignored: set[str]) -> Mapping[str, Any]:
+    """The values of a row by the columns they mean. Args and raises as :func:`match_columns`."""
+    if row.keys() <= COLUMNS:
+        return row
+    return {column: row[given] for given, column in match_columns(row, ignored).items()}
+
+
+def csv_values(columns: Collection[str | None], cells: list[str]) -> dict[str, str]:
+    """The values of a line of CSV, which knows no types.
+
+    A column of numbers in which one is missing is written as ``12.0`` and ``nan`` by programs that
+    hold it as floats; so these are the number and nothing.
+
+    Args:
+        columns: what each cell means; None for one that means nothing.
+        cells: the texts.
+
+    Returns:
+        The values by column, without blanks around them.
+
+    Raises:
+        InvalidInput: there are more cells than columns.
+    """
+    if any(cell.strip() for cell in cells[len(columns) :]):
+        raise InvalidInput(
+            f"{len(cells)} cells for {len(columns)} columns: a value that holds a comma needs "
+            "quotes around it"
+        )
+    values = {}
+    for column, cell in zip(columns, cells, strict=False):
+        if column is None:
+            continue
+        text = cell.strip()
+        if column in _CSV_NAMES and (number := _CSV_NUMBER.fullmatch(text)):
+            text = number["whole"]
+        values[column] = "" if text in _CSV_MISSING and column != "path" else text
+    return values
+
+
+def _text(column: str, value: object) -> str | None:
+    """A value as a text; whole numbers have one spelling."""
+    if is_missing(value):
+        return None
+    match value:
+        case str():
+            return normal_form(value)
+        case int() | float() | Decimal() if not isinstance(value, bool):
+            return _whole(column, value)
+        case _:
+            raise InvalidInput(
+                f"{column}: {_shown(value)} is neither a text nor a whole number; leave it out if "
+                "it is unknown"
+            )
+
+
+def _whole(column: str, number: float | Decimal) -> str:
+    if not isinstance(number, int):
+        if not abs(float(number)) < _EXACT:
+            raise InvalidInput(f"{column}: {_shown(number)} is too large; write it as a text")
+        if number != int(number):
+            raise InvalidInput(
+                f"{column}: {_shown(number)} is not a whole number; write it as a text if it is a "
+                "name"
+            )
+    try:
+        return str(int(number))
+    except ValueError as error:  # Python prints no number of thousands of digits
+        raise InvalidInput(f"{column}: a number of thousands of digits is no name") from error
+
+
+def _shown(value: object) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # Python prints no number of thousands of digits
+        text = "an endless number"
+    return text if len(text) <= 80 else f"{text[:77]}..."
