@@ -1,4 +1,4 @@
-"""What the values of a manifest's row, or of a pattern's groups, say of a crop.
+"""Values of manifests and of patterns: who is shown, by which camera, under which id.
 
 The one reader of such values, for the service and for training: the same row means the same person
 on the same camera to both.
@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, tzinfo
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from service.errors import InvalidInput
 from service.names import id_of, name_of, normal_form
-from service.timestamps import Moment, read_moment
-from service.zones import read_zone
 
 COLUMNS = frozenset(
     {"path", "crop_id", "identity", "camera", "timestamp", "zone", "split", "embedding"}
@@ -36,101 +33,6 @@ _CSV_MISSING = frozenset({"nan", "NaN"})
 _CSV_NAMES = ("identity", "camera")
 _EXACT = 2**53  # from here on a JSON number no longer says which whole number was meant
 _MOST_IGNORED = 50
-
-
-@dataclass(slots=True)
-class Remarks:
-    """What a reader had to assume or leave aside, for whoever started the import.
-
-    Attributes:
-        assumed_utc: how many times had no zone, neither of their own nor stated, and were read as
-            UTC.
-        ambiguous_times: how many times the clocks of their zone showed twice; the first was taken.
-        ignored_columns: names of columns that mean nothing here.
-        zone_cameras: cameras that used the zone stated for them.
-    """
-
-    assumed_utc: int = 0
-    ambiguous_times: int = 0
-    ignored_columns: set[str] = field(default_factory=set)
-    zone_cameras: set[str] = field(default_factory=set)
-
-    def note(self, moment: Moment | None) -> None:
-        """Count what had to be assumed for one time."""
-        if moment is not None:
-            self.assumed_utc += moment.assumed_utc
-            self.ambiguous_times += moment.ambiguous
-
-
-@dataclass(frozen=True, slots=True)
-class Zones:
-    """Which clocks a time without a zone was read from.
-
-    Attributes:
-        default: of every camera that has none of its own; None if nobody stated one.
-        cameras: zones of single cameras.
-    """
-
-    default: tzinfo | None = None
-    cameras: Mapping[str, tzinfo] = field(default_factory=dict)
-
-    @classmethod
-    def read(cls, zone: str | None = None, zones: Mapping[str, str] | None = None) -> Zones:
-        """Read the zones that somebody states.
-
-        Args:
-            zone: of every camera that ``zones`` does not name.
-            zones: of single cameras, by their names.
-
-        Raises:
-            InvalidInput: there is no such zone, or a camera's name breaks a rule.
-        """
-        try:
-            cameras = {name_of(camera): read_zone(text) for camera, text in (zones or {}).items()}
-            return cls(None if zone is None else read_zone(zone), cameras)
-        except ValueError as error:
-            raise InvalidInput(str(error)) from error
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """How an import reads values, and what it notes of them.
-
-    Attributes:
-        zones: for times without a zone.
-        remarks: what had to be assumed or left aside; filled in on the way.
-    """
-
-    zones: Zones = Zones()
-    remarks: Remarks = field(default_factory=Remarks)
-
-    def moment(self, values: Mapping[str, object], camera: str | None) -> Moment | None:
-        """When a crop was taken, by its values ``timestamp`` and ``zone``. Raises ValueError."""
-        given = values.get("timestamp")
-        if is_missing(given):
-            return None
-        return read_moment(given, self._zone(values.get("zone"), camera))
-
-    def report(self) -> dict[str, Any]:
-        """What whoever started the import should know, as JSON; empty if there is nothing."""
-        remarks = self.remarks
-        found = {
-            "assumed_utc": remarks.assumed_utc,
-            "ambiguous_times": remarks.ambiguous_times,
-            "ignored_columns": sorted(remarks.ignored_columns),
-            "unused_zones": sorted(set(self.zones.cameras) - remarks.zone_cameras),
-        }
-        return {name: value for name, value in found.items() if value}
-
-    def _zone(self, given: object, camera: str | None) -> tzinfo | None:
-        if not is_missing(given):
-            if not isinstance(given, str):
-                raise ValueError(f"zone {_shown(given)} must be a text")
-            return read_zone(given)
-        if camera is not None and camera in self.zones.cameras:
-            self.remarks.zone_cameras.add(camera)
-            return self.zones.cameras[camera]
-        return self.zones.default
 
 
 def is_missing(value: object) -> bool:
@@ -172,7 +74,7 @@ def read_name(column: str, value: object) -> str | None:
     try:
         return name_of(text)
     except ValueError as error:
-        raise InvalidInput(f"{column}: {_shown(value)}: {error}") from error
+        raise InvalidInput(f"{column}: {shown(value)}: {error}") from error
 
 
 def read_id(column: str, value: object) -> str | None:
@@ -181,7 +83,7 @@ def read_id(column: str, value: object) -> str | None:
     try:
         return None if text is None else id_of(text)
     except ValueError as error:
-        raise InvalidInput(f"{column}: {_shown(value)}: {error}") from error
+        raise InvalidInput(f"{column}: {shown(value)}: {error}") from error
 
 
 def read_path(value: object) -> str | None:
@@ -189,7 +91,7 @@ def read_path(value: object) -> str | None:
     if is_missing(value):
         return None
     if not isinstance(value, str):
-        raise InvalidInput(f"path: {_shown(value)} must be a text")
+        raise InvalidInput(f"column path: {shown(value)} must be a text")
     return value
 
 
@@ -270,7 +172,7 @@ def _text(column: str, value: object) -> str | None:
             return _whole(column, value)
         case _:
             raise InvalidInput(
-                f"{column}: {_shown(value)} is neither a text nor a whole number; leave it out if "
+                f"{column}: {shown(value)} is neither a text nor a whole number; leave it out if "
                 "it is unknown"
             )
 
@@ -278,10 +180,10 @@ def _text(column: str, value: object) -> str | None:
 def _whole(column: str, number: float | Decimal) -> str:
     if not isinstance(number, int):
         if not abs(float(number)) < _EXACT:
-            raise InvalidInput(f"{column}: {_shown(number)} is too large; write it as a text")
+            raise InvalidInput(f"{column}: {shown(number)} is too large; write it as a text")
         if number != int(number):
             raise InvalidInput(
-                f"{column}: {_shown(number)} is not a whole number; write it as a text if it is a "
+                f"{column}: {shown(number)} is not a whole number; write it as a text if it is a "
                 "name"
             )
     try:
@@ -290,7 +192,8 @@ def _whole(column: str, number: float | Decimal) -> str:
         raise InvalidInput(f"{column}: a number of thousands of digits is no name") from error
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A value as a message shows it, never at length."""
     try:
         text = repr(value)
     except ValueError:  # Python prints no number of thousands of digits

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +12,48 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic_core import from_json
 
-from service.crop_names import CropFile, LeftOut, described
+from service.crop_names import CropFile, LeftOut, described_row
+from service.crop_values import is_missing, read_id, read_path
 from service.errors import InvalidInput, ReidError
 from service.gallery import rules
 from service.imports.items import Bounds, Item, Items, Picture, Ready, check_relative, refused
 from service.imports.roots import ImportRoots, read_image
 from service.imports.rows import Format, Row, format_of, read_rows
+from service.reading import Reading
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestSource:
+    """Where the files of a manifest are, and how its values are read.
+
+    Attributes:
+        roots: where files may be.
+        bounds: what the import may cost.
+        reading: how times without a zone are read; takes notes.
+    """
+
+    roots: ImportRoots
+    bounds: Bounds
+    reading: Reading = field(default_factory=Reading)
+
+    def rows(self, manifest: Path, format_: Format) -> Iterator[tuple[int, Row]]:
+        """The rows of a manifest with their positions, from 1. Raises ReidError."""
+        rows = read_rows(manifest, format_, self.reading.remarks.ignored_columns)
+        for number, row in enumerate(rows, start=1):
+            self.bounds.check_items(number)
+            yield number, row
 
 
 def manifest_items(
-    manifest: Path, format_: Format, roots: ImportRoots, bounds: Bounds, dimension: int
+    manifest: Path, format_: Format, source: ManifestSource, dimension: int
 ) -> Items:
     """Read a manifest whose paths are relative to an import root.
 
     Args:
         manifest: each row has ``path`` or ``embedding``, and may have ``crop_id``, ``identity``,
-            ``camera`` and ``timestamp``.
+            ``camera``, ``timestamp`` and ``zone``.
         format_: how it is written.
-        roots: where the files are.
-        bounds: what the import may cost.
+        source: where the files are.
         dimension: length of the gallery's embeddings.
 
     Yields:
@@ -38,23 +62,20 @@ def manifest_items(
     Raises:
         ReidError: the manifest as a whole cannot be used.
     """
-    for number, row in _numbered(read_rows(manifest, format_), bounds):
-        if not isinstance(row, InvalidInput) and row.get("embedding") not in (None, ""):
-            yield _ready(row, number, dimension)
+    for number, row in source.rows(manifest, format_):
+        if not isinstance(row, InvalidInput) and not is_missing(row.get("embedding")):
+            yield _ready(row, number, dimension, source.reading)
         else:
-            yield _picture(row, number, roots, bounds)
+            yield _picture(row, number, source)
 
 
-def folder_manifest_items(
-    folder: Path, manifest: Path, roots: ImportRoots, bounds: Bounds
-) -> Items:
+def folder_manifest_items(folder: Path, manifest: Path, source: ManifestSource) -> Items:
     """Read a manifest that lies on the server; its paths are relative to a folder.
 
     Args:
         folder: below a root.
         manifest: ``.csv``, ``.ndjson``, ``.jsonl`` or ``.parquet``.
-        roots: where files may be.
-        bounds: what the import may cost.
+        source: where files may be.
 
     Yields:
         An item a row.
@@ -62,63 +83,64 @@ def folder_manifest_items(
     Raises:
         ReidError: the manifest as a whole cannot be used.
     """
-    for number, row in _numbered(read_rows(manifest, format_of(manifest)), bounds):
-        entry = describe_row(row, number)
-        yield entry if isinstance(entry, LeftOut) else _read(entry, folder, roots, bounds)
+    for number, row in source.rows(manifest, format_of(manifest)):
+        entry = describe_row(row, number, source.reading)
+        yield entry if isinstance(entry, LeftOut) else _read(entry, folder, source)
 
 
-def describe_row(row: Row, number: int) -> CropFile | LeftOut:
+def describe_row(row: Row, number: int, reading: Reading | None = None) -> CropFile | LeftOut:
     """What a row says of the file it names.
 
     Args:
         row: with ``path``, which stays below the place it counts from.
         number: its position, from 1, for messages.
+        reading: how times without a zone are read; takes notes.
 
     Returns:
         The file and its crop, or what is wrong with the row.
     """
     if isinstance(row, InvalidInput):
-        return refused(f"row {number}", row)
-    name = row.get("path")
-    if not isinstance(name, str) or not name:
+        return refused(f"row {number}", f"row {number}: {row}")
+    try:
+        name = read_path(row.get("path"))
+    except InvalidInput as error:
+        return refused(f"row {number}", f"row {number}, {error}")
+    if name is None:
         return refused(f"row {number}", "it has no path")
     try:
         check_relative(name)
     except InvalidInput as error:
-        return refused(name, error)
-    return described(Path(name), Path(), row)
+        return refused(name, f"row {number}, column path: {error}")
+    return described_row(row, number, Path(name), Path(), reading or Reading())
 
 
-def _numbered(rows: Iterator[Row], bounds: Bounds) -> Iterator[tuple[int, Row]]:
-    for number, row in enumerate(rows, start=1):
-        bounds.check_items(number)
-        yield number, row
-
-
-def _picture(row: Row, number: int, roots: ImportRoots, bounds: Bounds) -> Item:
-    entry = describe_row(row, number)
+def _picture(row: Row, number: int, source: ManifestSource) -> Item:
+    entry = describe_row(row, number, source.reading)
     if isinstance(entry, LeftOut):
         return entry
     name = str(entry.path)
     try:
-        return Picture(name, entry.crop, read_image(roots.file(name), bounds))
+        return Picture(name, entry.crop, read_image(source.roots.file(name), source.bounds))
     except ReidError as error:
         return refused(name, error)
 
 
-def _read(entry: CropFile, folder: Path, roots: ImportRoots, bounds: Bounds) -> Item:
+def _read(entry: CropFile, folder: Path, source: ManifestSource) -> Item:
     try:
-        data = read_image(roots.own(folder / entry.path), bounds)
+        data = read_image(source.roots.own(folder / entry.path), source.bounds)
     except ReidError as error:
         return refused(entry.path, error)
     return Picture(str(entry.path), entry.crop, data)
 
 
-def _ready(row: dict[str, Any], number: int, dimension: int) -> Item:
-    name = str(row.get("crop_id") or row.get("path") or "")
+def _ready(row: Mapping[str, Any], number: int, dimension: int, reading: Reading) -> Item:
+    try:
+        name = read_id("column crop_id", row.get("crop_id")) or read_path(row.get("path"))
+    except InvalidInput as error:
+        return refused(f"row {number}", f"row {number}, {error}")
     if not name:
         return refused(f"row {number}", "an embedding needs a crop_id")
-    entry = described(Path(name), Path(), row)
+    entry = described_row(row, number, Path(name), Path(), reading)
     if isinstance(entry, LeftOut):
         return entry
     try:

@@ -1,9 +1,11 @@
-"""Rows of a manifest: NDJSON, CSV or Parquet, one at a time."""
+"""Rows of a manifest: NDJSON, CSV or Parquet, one at a time; for the service and for training."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+import json
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
@@ -11,10 +13,10 @@ from typing import Any, BinaryIO, Literal, TypeAlias
 
 from pydantic_core import from_json
 
+from service.crop_values import csv_values, known_values, match_columns
 from service.errors import InvalidInput
 
 Format = Literal["ndjson", "csv", "parquet"]
-FIELDS = ("path", "crop_id", "identity", "camera", "timestamp", "embedding")
 
 _SUFFIXES: dict[str, Format] = {
     ".ndjson": "ndjson",
@@ -25,8 +27,11 @@ _SUFFIXES: dict[str, Format] = {
 _MAX_LINE = 4 << 20
 _PARQUET_BATCH = 256
 _PARQUET_GROUP = 1 << 30
+_KEY = re.compile(rb'"\s*:')
 
-Row: TypeAlias = dict[str, Any] | InvalidInput
+Row: TypeAlias = Mapping[str, Any] | InvalidInput
+CheckHeader: TypeAlias = Callable[[Collection[str], Sequence[str]], None]
+"""Refuses the columns of a table: those that mean something, and all as the file has them."""
 
 
 def format_of(path: Path) -> Format:
@@ -37,29 +42,57 @@ def format_of(path: Path) -> Format:
     return found
 
 
-def read_rows(path: Path, format_: Format) -> Iterator[Row]:
+def require_source(columns: Collection[str], header: Sequence[str]) -> None:
+    """Accept a table that says where the crops come from. Raises InvalidInput."""
+    if not {"path", "embedding"} & set(columns):
+        raise InvalidInput(
+            "the first line has to name the columns, path or embedding among them; it has "
+            f"{list(header)!r:.200}"
+        )
+
+
+def read_rows(
+    path: Path,
+    format_: Format,
+    ignored: set[str] | None = None,
+    check_header: CheckHeader = require_source,
+) -> Iterator[Row]:
     """Read a manifest.
 
     Args:
         path: the file.
         format_: how it is written.
+        ignored: receives the names of columns that mean nothing to either program.
+        check_header: accepts the columns of a CSV or Parquet file.
 
     Yields:
-        A row, or what is wrong with it; the rows after it follow.
+        The values of a row by column, or what is wrong with it; the rows after it follow.
 
     Raises:
         InvalidInput: the file as a whole cannot be read.
     """
+    for _, row in lines_and_rows(path, format_, ignored, check_header):
+        yield row
+
+
+def lines_and_rows(
+    path: Path,
+    format_: Format,
+    ignored: set[str] | None = None,
+    check_header: CheckHeader = require_source,
+) -> Iterator[tuple[int, Row]]:
+    """As :func:`read_rows`, each row with the line of the file on which it ends, from 1."""
+    unknown: set[str] = set() if ignored is None else ignored
     try:
         match format_:
             case "parquet":
-                yield from _parquet(path)
+                yield from enumerate(_parquet(path, unknown, check_header), start=1)
             case "ndjson":
                 with path.open("rb") as file:
-                    yield from ndjson_rows(file)
+                    yield from _ndjson(file, unknown)
             case "csv":
                 with path.open("rb") as file:
-                    yield from _csv(file)
+                    yield from _csv(file, unknown, check_header)
     except OSError as error:
         raise InvalidInput(f"{path.name}: {error.strerror or error}") from error
 
@@ -85,11 +118,12 @@ def count_rows(path: Path, format_: Format) -> int:
             return sum(1 for _ in read_rows(path, format_))
 
 
-def ndjson_rows(file: BinaryIO) -> Iterator[Row]:
+def ndjson_rows(file: BinaryIO, ignored: set[str] | None = None) -> Iterator[Row]:
     """Read NDJSON: one JSON object a line.
 
     Args:
         file: at its start.
+        ignored: receives the names of columns that mean nothing to either program.
 
     Yields:
         A row, or what is wrong with it.
@@ -97,57 +131,110 @@ def ndjson_rows(file: BinaryIO) -> Iterator[Row]:
     Raises:
         InvalidInput: a line is longer than 4 MiB.
     """
+    for _, row in _ndjson(file, set() if ignored is None else ignored):
+        yield row
+
+
+def _ndjson(file: BinaryIO, ignored: set[str]) -> Iterator[tuple[int, Row]]:
+    number = 0
     while line := file.readline(_MAX_LINE + 1):
+        number += 1
         if len(line) > _MAX_LINE:
             raise InvalidInput(f"a line of more than {_MAX_LINE:,} bytes")
         if line.strip():
-            yield _json_row(line)
+            yield number, _json_row(line.removeprefix(b"\xef\xbb\xbf"), ignored)
 
 
-def _json_row(line: bytes) -> Row:
+def _json_row(line: bytes, ignored: set[str]) -> Row:
     try:
-        row = from_json(line.removeprefix(b"\xef\xbb\xbf"))  # reads floats faster than json does
-    except ValueError as error:
+        row = from_json(line)  # reads floats faster than json does
+        if not isinstance(row, dict):
+            return InvalidInput(f"{row!r:.80} is not an object: write {{...}}, one a line")
+        # Of a name that occurs twice only the last value would be seen.
+        if len(_KEY.findall(line)) > len(row):
+            json.loads(line, object_pairs_hook=_require_distinct)
+        return known_values(row, ignored)
+    except InvalidInput as error:
+        return error
+    except (ValueError, RecursionError) as error:
         return InvalidInput(f"not JSON: {error}")
-    return row if isinstance(row, dict) else InvalidInput("not a JSON object")
 
 
-def _csv(file: BinaryIO) -> Iterator[Row]:
-    # Bytes that are not UTF-8 cost their own row, which then names a file that is not there.
+def _require_distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InvalidInput(f"the name {twice[:80]!r} occurs twice in one object")
+    return found
+
+
+def _csv(file: BinaryIO, ignored: set[str], check_header: CheckHeader) -> Iterator[tuple[int, Row]]:
+    # Bytes that are not UTF-8 cost their own row only.
     with TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="") as text:
-        reader = csv.DictReader(text)
-        _require_header(reader)
+        reader = csv.reader(text, skipinitialspace=True)
+        try:
+            header = next(reader, [])
+        except csv.Error as error:
+            raise InvalidInput(f"the header is not CSV: {error}") from error
+        meaning = match_columns(header, ignored)
+        check_header(meaning.values(), header)
+        columns = [meaning.get(name) for name in header]
         while True:
             try:
-                yield next(reader)
+                cells = next(reader)
             except StopIteration:
                 return
             except csv.Error as error:
-                yield InvalidInput(f"not CSV: {error}")
+                yield reader.line_num, InvalidInput(f"not CSV: {error}")
+                continue
+            if cells:
+                yield reader.line_num, _csv_row(columns, cells)
 
 
-def _require_header(reader: csv.DictReader[str]) -> None:
+def _csv_row(columns: Sequence[str | None], cells: list[str]) -> Row:
     try:
-        names = reader.fieldnames or ()
-    except csv.Error as error:
-        raise InvalidInput(f"the header is not CSV: {error}") from error
-    if not {"path", "embedding"} & set(names):
-        raise InvalidInput("the first line has to name the columns, path or embedding among them")
+        "".join(cells).encode()
+        return csv_values(columns, cells)
+    except UnicodeEncodeError:
+        return InvalidInput("not UTF-8 text: save the file as UTF-8")
+    except InvalidInput as error:
+        return error
 
 
-def _parquet(path: Path) -> Iterator[Row]:
+def _parquet(path: Path, ignored: set[str], check_header: CheckHeader) -> Iterator[Row]:
     with _parquet_file(path) as file:
-        columns = [name for name in FIELDS if name in file.schema_arrow.names]
-        if not {"path", "embedding"} & set(columns):
-            raise InvalidInput("there is neither a column path nor a column embedding")
-        for batch in file.iter_batches(_PARQUET_BATCH, columns=columns):
-            yield from batch.to_pylist()
+        meaning = match_columns(file.schema_arrow.names, ignored)
+        check_header(meaning.values(), file.schema_arrow.names)
+        for batch in file.iter_batches(_PARQUET_BATCH, columns=list(meaning)):
+            for row in _plain_rows(batch):
+                yield {meaning[given]: value for given, value in row.items()}
+
+
+def _plain_rows(batch: Any) -> list[dict[str, Any]]:
+    """The rows of a record batch as Python's own values."""
+    import pyarrow as pa  # type: ignore[import-untyped]  # noqa: PLC0415 - an optional extra
+
+    def plain(column: Any) -> Any:
+        # Python's datetime has no nanoseconds, and pyarrow refuses to drop them unasked.
+        if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
+            return column.cast(pa.timestamp("us", tz=column.type.tz), safe=False)
+        return column
+
+    columns = [plain(column) for column in batch.columns]
+    try:
+        rows: list[dict[str, Any]] = pa.RecordBatch.from_arrays(
+            columns, names=batch.schema.names
+        ).to_pylist()
+    except ValueError as error:  # durations and times of day in nanoseconds
+        raise InvalidInput(f"a column has values that cannot be read: {error}") from error
+    return rows
 
 
 @contextmanager
 def _parquet_file(path: Path) -> Iterator[Any]:
     try:
-        from pyarrow import (  # type: ignore[import-untyped]  # noqa: PLC0415 - an optional extra
+        from pyarrow import (  # noqa: PLC0415 - an optional extra
             ArrowException,
             parquet,
         )
