@@ -97,6 +97,7 @@ class Dataset:
             instead of naming them, and ``Sample.identity`` is its own number.
         skipped: files that broke a rule; empty unless ``source.skip_bad``.
         left_out: how many files the data set's own convention excludes, by reason.
+        ignored_columns: columns of the manifest that mean nothing.
     """
 
     source: DataSource
@@ -108,6 +109,7 @@ class Dataset:
     identities: tuple[str, ...]
     skipped: tuple[Skipped, ...]
     left_out: dict[str, int]
+    ignored_columns: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -129,6 +131,8 @@ class Dataset:
         parts.append(f"{len(self.cameras)} cameras")
         parts += [f"left out {count}: {reason}" for reason, count in self.left_out.items()]
         parts += [f"skipped {len(self.skipped)}"] * bool(self.skipped)
+        if self.ignored_columns:
+            parts.append(f"ignored columns: {', '.join(self.ignored_columns)}")
         return f"{self.name} ({self.layout}): " + ", ".join(parts)
 
 
@@ -155,7 +159,9 @@ def read_dataset(source: DataSource) -> Dataset:
             layout and pattern do not fit, or a file breaks a rule and ``source.skip_bad`` is off.
     """
     layout = _layout_of(source)
-    records, skipped, left_out = _sort_out(_list_entries(source, layout), source.skip_bad)
+    ignored: set[str] = set()
+    entries = _list_entries(source, layout, ignored)
+    records, skipped, left_out = _sort_out(entries, source.skip_bad)
     cameras = _sorted_names(record.camera for record in records)
     identities = _sorted_names(r.identity for r in records if isinstance(r.identity, str))
     samples = _number(records, cameras, identities)
@@ -169,6 +175,7 @@ def read_dataset(source: DataSource) -> Dataset:
         identities=identities,
         skipped=skipped,
         left_out=left_out,
+        ignored_columns=tuple(sorted(ignored)),
     )
     _require_images(dataset)
     return dataset
@@ -202,14 +209,14 @@ def _number(
     return {split: tuple(members) for split, members in samples.items()}
 
 
-def _list_entries(source: DataSource, layout: Layout) -> Iterator[Entry]:
+def _list_entries(source: DataSource, layout: Layout, ignored: set[str]) -> Iterator[Entry]:
     match layout:
         case "market1501":
             return list_market1501(source.path)
         case "msmt17":
             return list_msmt17(source.path)
         case "manifest":
-            return list_manifest(source.path)
+            return list_manifest(source.path, ignored)
         case "folders":
             return list_folders(source.path, source.pattern or "")
 

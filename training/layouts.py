@@ -43,7 +43,7 @@ _MSMT17_LISTS: tuple[tuple[str, str, Split], ...] = (
     ("list_gallery.txt", "test", "gallery"),
 )
 _MSMT17_NAME = re.compile(r"\d+_\d+_(\d+)_")
-MANIFEST_NAMES = ("manifest.csv", "manifest.jsonl")
+MANIFEST_NAMES = ("manifest.csv", "manifest.jsonl", "manifest.ndjson")
 
 
 class DataError(InvalidInput):
@@ -131,8 +131,8 @@ def detect_layout(path: Path, pattern: str | None = None) -> Layout:
         return "msmt17"
     raise DataError(
         f"{path}: no known layout; expected the folders of Market-1501 (bounding_box_train, query, "
-        "bounding_box_test), the lists of MSMT17 (list_train.txt, ...), a manifest.csv or "
-        "manifest.jsonl, or a pattern such as '{camera}/{name}'"
+        "bounding_box_test), the lists of MSMT17 (list_train.txt, ...), a manifest.csv, "
+        "manifest.jsonl or manifest.ndjson, or a pattern such as '{camera}/{name}'"
     )
 
 

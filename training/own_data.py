@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 import re
-from collections.abc import Iterator
-from io import StringIO
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, get_args
 
+from service.crop_values import read_name, read_path
+from service.errors import InvalidInput
+from service.imports.rows import Format, Row, lines_and_rows
 from training.layouts import (
     IMAGE_SUFFIXES,
     MANIFEST_NAMES,
@@ -21,12 +21,12 @@ from training.layouts import (
     Skipped,
     Split,
     is_image,
-    read_text,
 )
 
 ONLY_CAMERA = "0"  # the camera of a pattern that names none
 
 _SPLITS: dict[str, Split] = {name: name for name in get_args(Split)}
+_FORMATS: dict[str, Format] = {".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson"}
 _PATTERN_FIELDS = ("identity", "camera", "split", "name")
 
 
@@ -59,7 +59,10 @@ def _folder_file(root: Path, path: Path, pattern: str, rule: re.Pattern[str]) ->
     found = rule.fullmatch(relative.with_suffix("").as_posix())
     if found is None:
         return Skipped(path, f"path does not fit the pattern {pattern!r}")
-    return _named_record(path, relative.as_posix(), found.groupdict())
+    try:
+        return _named_record(path, relative.as_posix(), found.groupdict())
+    except InvalidInput as error:
+        return Skipped(path, str(error))
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:
@@ -98,16 +101,17 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
     return re.compile(expression)
 
 
-def list_manifest(path: Path) -> Iterator[Entry]:
+def list_manifest(path: Path, ignored: set[str] | None = None) -> Iterator[Entry]:
     """List the rows of a manifest.
 
     A row has ``path`` (relative to the manifest's folder, or absolute) and ``camera``, and may have
-    ``identity`` (empty: unknown) and ``split`` (train, query or gallery; empty: train). Other
-    columns are ignored.
+    ``identity`` (empty or -1: unknown) and ``split`` (train, query or gallery; empty: train). A
+    value means what it means to the service, see :mod:`service.crop_values`.
 
     Args:
-        path: a ``.csv`` file with a header, a ``.jsonl`` file with an object a line, or a folder
-            that holds ``manifest.csv`` or ``manifest.jsonl``.
+        path: a ``.csv`` file with a header, an ``.ndjson`` or ``.jsonl`` file with an object a
+            line, or a folder that holds such a file called ``manifest``.
+        ignored: receives the names of columns that mean nothing.
 
     Yields:
         An entry a row.
@@ -116,11 +120,22 @@ def list_manifest(path: Path) -> Iterator[Entry]:
         DataError: no such file, an unknown suffix, or bytes that are not CSV or JSON lines.
     """
     file = manifest_file(path)
-    read_rows = {".csv": _csv_rows, ".jsonl": _json_rows}.get(file.suffix.lower())
-    if read_rows is None:
-        raise DataError(f"{file}: a manifest ends in .csv or .jsonl")
-    for line, row in read_rows(file):
-        yield _manifest_row(file, line, row)
+    format_ = _FORMATS.get(file.suffix.lower())
+    if format_ is None:
+        raise DataError(f"{file}: a manifest ends in .csv or .jsonl or .ndjson")
+    rows = lines_and_rows(file, format_, ignored, _require_columns)
+    try:
+        for number, (line, row) in enumerate(rows, start=1):
+            yield _manifest_row(file, f"row {number}, line {line}", row)
+    except DataError:
+        raise
+    except InvalidInput as error:
+        raise DataError(f"{file}: {error}") from error
+
+
+def _require_columns(columns: Collection[str], header: Sequence[str]) -> None:
+    if missing := [name for name in ("path", "camera") if name not in columns]:
+        raise InvalidInput(f"the header lacks {' and '.join(missing)}; it has {list(header)}")
 
 
 def manifest_file(path: Path) -> Path:
@@ -133,48 +148,28 @@ def manifest_file(path: Path) -> Path:
     raise DataError(f"{path}: holds neither of {', '.join(MANIFEST_NAMES)}")
 
 
-def _csv_rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    reader = csv.DictReader(StringIO(read_text(file), newline=""))
-    columns = reader.fieldnames or ()
-    if missing := [name for name in ("path", "camera") if name not in columns]:
-        raise DataError(f"{file}: the header lacks {' and '.join(missing)}; it has {list(columns)}")
+def _manifest_row(file: Path, where: str, row: Row) -> Entry:
+    if isinstance(row, InvalidInput):
+        raise DataError(f"{file}, {where}: {row}") from row
+    where, given = f"{file.name}, {where}", row.get("path")
+    path = file.parent / given if isinstance(given, str) else file
     try:
-        for row in reader:
-            yield reader.line_num, row
-    except csv.Error as error:
-        raise DataError(f"{file}, line {reader.line_num}: not CSV: {error}") from error
+        name = read_path(given)
+        if name is None or read_name("column camera", row.get("camera")) is None:
+            return Skipped(path, f"{where}: path and camera must not be empty")
+        record = _named_record(path, Path(name).as_posix(), row, "column ")
+    except InvalidInput as error:
+        return Skipped(path, f"{where}, {error}")
+    return record if path.is_file() else Skipped(path, f"{where}: there is no such file")
 
 
-def _json_rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(read_text(file).split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise DataError(f"{file}, line {number}: not JSON: {error}") from error
-        if not isinstance(row, dict):
-            raise DataError(f"{file}, line {number}: {row!r} is not an object")
-        yield number, row
-
-
-def _manifest_row(file: Path, line: int, row: dict[str, Any]) -> Entry:
-    values = {key: str(row[key]).strip() for key in row if key and row[key] is not None}
-    name = values.get("path", "")
-    path = file.parent / name
-    where = f"{file.name}, line {line}"
-    if not name or not values.get("camera"):
-        return Skipped(path, f"{where}: path and camera must not be empty")
-    if not path.is_file():
-        return Skipped(path, f"{where}: there is no such file")
-    return _named_record(path, Path(name).as_posix(), values)
-
-
-def _named_record(path: Path, name: str, values: dict[str, str]) -> Entry:
-    split = _SPLITS.get(values.get("split") or "train")
-    if split is None:
-        return Skipped(path, f"split {values['split']!r} is not one of {', '.join(_SPLITS)}")
-    identity = values.get("identity")
-    known = identity not in {None, "", "-1"}
-    camera = values.get("camera", ONLY_CAMERA)
-    return Record(path, name, split, identity if known else None, camera)
+def _named_record(path: Path, name: str, values: Mapping[str, Any], where: str = "") -> Record:
+    """A record by the values of a row or of a path. Raises InvalidInput."""
+    split = read_name(f"{where}split", values.get("split")) or "train"
+    if split not in _SPLITS:
+        raise InvalidInput(f"{where}split {split!r} is not one of {', '.join(_SPLITS)}")
+    camera = read_name(f"{where}camera", values.get("camera", ONLY_CAMERA))
+    if camera is None:
+        raise InvalidInput(f"{where}camera: {values['camera']!r} names no camera")
+    identity = read_name(f"{where}identity", values.get("identity"))
+    return Record(path, name, _SPLITS[split], identity, camera)
