@@ -131,9 +131,13 @@ class Dataset:
         parts.append(f"{len(self.cameras)} cameras")
         parts += [f"left out {count}: {reason}" for reason, count in self.left_out.items()]
         parts += [f"skipped {len(self.skipped)}"] * bool(self.skipped)
-        if self.ignored_columns:
-            parts.append(f"ignored columns: {', '.join(self.ignored_columns)}")
-        return f"{self.name} ({self.layout}): " + ", ".join(parts)
+        return f"{self.name} ({self.layout}): " + ", ".join([*parts, *self.remarks])
+
+    @property
+    def remarks(self) -> list[str]:
+        """What reading it had to leave aside, beside files: one text each."""
+        columns = ", ".join(self.ignored_columns)
+        return [f"ignored columns without a meaning: {columns}"] if columns else []
 
 
 def _describe(samples: Sequence[Sample]) -> str:

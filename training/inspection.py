@@ -88,6 +88,7 @@ class Inspection:
         layout: how it was read.
         splits: those that have crops.
         left_out: files that the data set's own convention excludes, by reason.
+        remarks: what reading it had to leave aside, beside files.
         skipped: files that broke a rule or cannot be read.
         files: the readable pictures, in the order of the indices of twins.
         pictures: what they show; None where none is readable.
@@ -100,6 +101,7 @@ class Inspection:
     layout: str
     splits: dict[str, SplitCounts]
     left_out: dict[str, int]
+    remarks: list[str]
     skipped: tuple[Skipped, ...]
     files: tuple[Path, ...]
     pictures: Pictures | None
@@ -145,6 +147,7 @@ def inspect_dataset(dataset: Dataset) -> Inspection:
         layout=dataset.layout,
         splits={name: _count(dataset, name, samples) for name, samples in splits.items()},
         left_out=dataset.left_out,
+        remarks=dataset.remarks,
         skipped=(*dataset.skipped, *unreadable),
         files=tuple(look.path for look in looks),
         pictures=_describe_pictures(looks) if looks else None,

@@ -42,6 +42,7 @@ def describe_inspection(found: Inspection) -> str:
     """
     lines = [f"{found.name} ({found.layout})", "", *_describe_splits(found)]
     lines += [f"left out: {count} x {reason}" for reason, count in found.left_out.items()]
+    lines += found.remarks
     if found.pictures:
         lines += ["", *_describe_pictures(found.pictures)]
     lines += ["", *_describe_all_twins(found)]
