@@ -2,23 +2,57 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from service.crop_names import LeftOut, Naming, images_in
-from service.errors import ReidError
+from service.crop_names import LeftOut, Naming
+from service.errors import InvalidInput, ReidError
 from service.imports.items import Bounds, Item, Items, Picture, refused
 from service.imports.roots import ImportRoots, read_image
+from service.manifest_files import ManifestSearch
+from service.picture_files import walk
+from service.tally import Tally
+
+FolderFile = Path | LeftOut
 
 
-def folder_files(folder: Path, bounds: Bounds) -> list[Path]:
-    """The image files of a folder, to its leaves. Raises TooLarge."""
-    files = images_in(folder)
-    bounds.check_items(len(files))
+def folder_files(folder: Path, roots: ImportRoots, bounds: Bounds) -> list[FolderFile]:
+    """Everything in a folder, to its leaves.
+
+    Args:
+        folder: below a root, without symbolic links.
+        roots: links to folders are followed as long as they stay in a root.
+        bounds: how many files there may be.
+
+    Returns:
+        Picture files, and what is left out and why.
+
+    Raises:
+        TooLarge: there are more.
+    """
+    files: list[FolderFile] = []
+    for entry in walk(folder, lambda link: _way_out(link, roots)):
+        files.append(entry)
+        bounds.check_items(len(files))
     return files
 
 
+def folder_manifest(folder: Path, files: list[FolderFile]) -> ManifestSearch:
+    """Look for a manifest among the files of a folder."""
+    search = ManifestSearch()
+    for entry in files:
+        path = entry.path if isinstance(entry, LeftOut) else entry
+        search.see(path.relative_to(folder).as_posix())
+    return search
+
+
 def folder_items(
-    folder: Path, files: list[Path], naming: Naming, roots: ImportRoots, bounds: Bounds
+    folder: Path,
+    files: list[FolderFile],
+    naming: Naming,
+    roots: ImportRoots,
+    bounds: Bounds,
+    tally: Tally,
 ) -> Items:
     """Read the image files of a folder.
 
@@ -28,6 +62,7 @@ def folder_items(
         naming: reads their names, relative to the folder.
         roots: no symbolic link may lead out of them.
         bounds: what the import may cost.
+        tally: takes the files whose names tell nothing.
 
     Yields:
         An item a file.
@@ -36,10 +71,19 @@ def folder_items(
         InvalidInput: a pattern takes too long.
     """
     for path in files:
-        yield _item(path, folder, naming, roots, bounds)
+        if isinstance(path, Path):
+            yield _item(path, folder, naming, roots, bounds, tally)
+            continue
+        entry = replace(path, path=path.path.relative_to(folder))
+        if entry.is_other:
+            tally.leave_out(entry)
+        else:
+            yield entry
 
 
-def _item(path: Path, folder: Path, naming: Naming, roots: ImportRoots, bounds: Bounds) -> Item:
+def _item(
+    path: Path, folder: Path, naming: Naming, roots: ImportRoots, bounds: Bounds, tally: Tally
+) -> Item:
     relative = path.relative_to(folder)
     entry = naming(relative, Path())
     if isinstance(entry, LeftOut):
@@ -48,4 +92,14 @@ def _item(path: Path, folder: Path, naming: Naming, roots: ImportRoots, bounds: 
         data = read_image(roots.own(path), bounds)
     except ReidError as error:
         return refused(relative, error)
+    if entry.nameless:
+        tally.miss_names(str(relative))
     return Picture(str(relative), entry.crop, data)
+
+
+def _way_out(link: Path, roots: ImportRoots) -> str | None:
+    try:
+        roots.own(link)
+    except InvalidInput as error:
+        return str(error)
+    return None

@@ -8,23 +8,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from service.crop_names import naming_of
+from service.crop_names import LeftOut, Naming, naming_of
+from service.errors import InvalidInput
 from service.gallery.base import GalleryStore
-from service.imports.folders import folder_files, folder_items
+from service.imports.folders import folder_files, folder_items, folder_manifest
 from service.imports.items import Bounds, Item, Items
 from service.imports.listing import Listing
-from service.imports.manifests import folder_manifest_items, manifest_items
+from service.imports.manifests import ManifestSource, folder_manifest_items, manifest_items
 from service.imports.roots import ImportRoots
 from service.imports.rows import count_rows, format_of
 from service.imports.storing import store_items
-from service.imports.tars import count_members, tar_items
+from service.imports.tars import survey_tar, tar_items
 from service.imports.zips import open_zip, zip_items, zip_members
 from service.jobs.context import JobContext
 from service.model_shelf import ModelShelf
+from service.reading import Reading, Zones
 from service.settings import Settings
+from service.tally import Tally, told
 
 Upload = Literal["tar", "tar.gz", "zip", "ndjson", "csv", "parquet"]
 """What can be uploaded; a job's spec names it, or ``folder``, as its ``source``."""
+
+_USED = ("created", "replaced", "unchanged", "failed")
 
 RECEIVED = "received"
 """The uploaded file's name in the job's scratch folder."""
@@ -48,47 +53,113 @@ class Importer:
         """Do one import; safe to repeat from its start.
 
         Args:
-            context: its spec holds ``source``, and ``folder``, ``pattern`` and ``manifest`` where
-                they are given.
+            context: its spec holds ``source``, and what else the import was asked with.
+
+        Raises:
+            InvalidInput: nothing of what came could be used.
         """
-        with closing(self._items(context)) as items:  # lets go of its files, however this ends
+        run = _Run(self, context, Tally(), reading_of(context.spec))
+        with closing(run.items()) as items:  # lets go of its files, however this ends
             store_items(context, self.store, self.shelf, items)
+        result = run.result()
+        context.finish(result)
+        counts = context.progress.counts()
+        if not any(counts.get(outcome) for outcome in _USED):
+            raise InvalidInput("; ".join(("nothing could be imported", *told(result))))
 
-    def _items(self, context: JobContext) -> Generator[Item, None, None]:
-        spec, received, bounds = context.spec, context.folder / RECEIVED, self._bounds()
-        match spec["source"]:
-            case "folder":
-                yield from self._folder_items(context)
-            case "tar" | "tar.gz" as source:
-                gzipped = source == "tar.gz"
-                context.expect(count_members(received, bounds, gzipped=gzipped))
-                yield from tar_items(received, _listing(spec), bounds, gzipped=gzipped)
-            case "zip":
-                with open_zip(received) as archive:
-                    context.expect(len(zip_members(archive)))
-                    yield from zip_items(archive, _listing(spec), bounds)
-            case "ndjson" | "csv" | "parquet" as source:
-                context.expect(count_rows(received, source))
-                dimension = self.store.open(context.gallery).dimension
-                yield from manifest_items(received, source, self._roots(), bounds, dimension)
-
-    def _folder_items(self, context: JobContext) -> Items:
-        spec, roots, bounds = context.spec, self._roots(), self._bounds()
-        folder = roots.folder(spec["folder"])
-        if spec.get("manifest"):
-            manifest = _manifest(roots, spec)
-            context.expect(count_rows(manifest, format_of(manifest)))
-            yield from folder_manifest_items(folder, manifest, roots, bounds)
-        else:
-            files = folder_files(folder, bounds)
-            context.expect(len(files))
-            yield from folder_items(folder, files, naming_of(spec.get("pattern")), roots, bounds)
-
-    def _roots(self) -> ImportRoots:
+    @property
+    def roots(self) -> ImportRoots:
+        """The folders that may be read."""
         return ImportRoots(self.settings.import_roots)
 
-    def _bounds(self) -> Bounds:
+    @property
+    def bounds(self) -> Bounds:
+        """What one import may cost."""
         return Bounds(self.settings.max_image_bytes, self.settings.max_import_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One run of one import, and what it takes note of."""
+
+    importer: Importer
+    context: JobContext
+    tally: Tally
+    reading: Reading
+
+    def items(self) -> Generator[Item, None, None]:
+        for item in self._read():
+            if isinstance(item, LeftOut) and not item.is_error:
+                self.tally.leave_out(item)
+            yield item
+
+    def result(self) -> dict[str, Any]:
+        found = self.tally.result() | self.reading.result()
+        return found | {"warnings": [*found["warnings"], *self.reading.warnings()]}
+
+    def _read(self) -> Items:
+        context, received = self.context, self.context.folder / RECEIVED
+        bounds, encoding = self.importer.bounds, self.context.spec.get("encoding")
+        match context.spec["source"]:
+            case "folder":
+                yield from self._folder_items()
+            case "tar" | "tar.gz" as source:
+                gzipped = source == "tar.gz"
+                survey = survey_tar(received, bounds, gzipped=gzipped, encoding=encoding)
+                context.expect(survey.count)
+                yield from tar_items(
+                    received,
+                    self._listing(),
+                    bounds,
+                    gzipped=gzipped,
+                    encoding=encoding,
+                    survey=survey,
+                )
+            case "zip":
+                with open_zip(received) as archive:
+                    context.expect(len(zip_members(archive, encoding)))
+                    yield from zip_items(archive, self._listing(), bounds, encoding)
+            case "ndjson" | "csv" | "parquet" as source:
+                context.expect(count_rows(received, source))
+                dimension = self.importer.store.open(context.gallery).dimension
+                yield from manifest_items(received, source, self._source(), dimension)
+
+    def _folder_items(self) -> Items:
+        spec, roots, bounds = self.context.spec, self.importer.roots, self.importer.bounds
+        folder = roots.folder(spec["folder"])
+        if spec.get("manifest"):
+            yield from self._by_manifest(folder, _manifest(roots, spec))
+            return
+        files = folder_files(folder, roots, bounds)
+        search = folder_manifest(folder, files)
+        manifest = self._listing().choose_manifest(search)
+        if manifest is not None:
+            own = roots.own(folder / manifest)
+            yield from self._by_manifest((folder / manifest).parent, own)
+            return
+        others = sum(isinstance(entry, LeftOut) and entry.is_other for entry in files)
+        self.context.expect(len(files) - others)
+        yield from folder_items(folder, files, self._naming(), roots, bounds, self.tally)
+
+    def _by_manifest(self, folder: Path, manifest: Path) -> Items:
+        self.context.expect(count_rows(manifest, format_of(manifest)))
+        yield from folder_manifest_items(folder, manifest, self._source())
+
+    def _source(self) -> ManifestSource:
+        return ManifestSource(self.importer.roots, self.importer.bounds, self.reading)
+
+    def _naming(self) -> Naming:
+        spec = self.context.spec
+        return naming_of(spec.get("pattern"), spec.get("layout"), self.reading)
+
+    def _listing(self) -> Listing:
+        asked = next((way for way in ("pattern", "layout") if self.context.spec.get(way)), None)
+        return Listing(self._naming(), self.tally, asked, self.reading)
+
+
+def reading_of(spec: Mapping[str, Any]) -> Reading:
+    """How an import reads times. Raises InvalidInput: a zone is none."""
+    return Reading(Zones.read(spec.get("zone"), spec.get("zones")))
 
 
 def check_folder(settings: Settings, spec: Mapping[str, Any]) -> None:
@@ -103,14 +174,11 @@ def check_folder(settings: Settings, spec: Mapping[str, Any]) -> None:
     """
     roots = ImportRoots(settings.import_roots)
     roots.folder(spec["folder"])
-    naming_of(spec.get("pattern"))
+    naming_of(spec.get("pattern"), spec.get("layout"))
+    reading_of(spec)
     if spec.get("manifest"):
         format_of(_manifest(roots, spec))
 
 
 def _manifest(roots: ImportRoots, spec: Mapping[str, Any]) -> Path:
     return roots.file(f"{spec['folder']}/{spec['manifest']}")
-
-
-def _listing(spec: Mapping[str, Any]) -> Listing:
-    return Listing(naming_of(spec.get("pattern")))

@@ -62,9 +62,9 @@ class Bounds:
             raise TooLarge(f"more than {self.items:,} items in one import")
 
 
-def refused(name: str | Path, reason: str | Exception) -> LeftOut:
-    """An item that cannot be used, and why."""
-    return LeftOut(Path(name), str(reason), is_error=True)
+def refused(name: str | Path, reason: str | Exception, *, is_error: bool = True) -> LeftOut:
+    """An item that cannot be used, and why; ``is_error`` where it should have been."""
+    return LeftOut(Path(name), str(reason), is_error)
 
 
 def check_relative(name: str) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
-from io import BytesIO
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from tempfile import NamedTemporaryFile
 
-from service.crop_names import SUFFIXES, CropFile, LeftOut, Naming
-from service.errors import InvalidInput
+from service.crop_names import CropFile, LeftOut, Naming
+from service.errors import InvalidInput, TooLarge
 from service.imports.items import Bounds, check_relative, refused
 from service.imports.manifests import describe_row
-from service.imports.rows import ndjson_rows
+from service.imports.rows import format_of, read_rows
+from service.manifest_files import ManifestSearch
+from service.picture_files import not_a_picture
+from service.reading import Reading
+from service.tally import Tally
 
-MANIFEST_NAME = "manifest.ndjson"
 MAX_MANIFEST_BYTES = 64 << 20
 
 
@@ -20,33 +24,75 @@ class Listing:
     """Says of a member which crop it is.
 
     Args:
-        naming: reads names, unless the archive starts with a manifest.
+        naming: reads names, unless the archive has a manifest.
+        tally: takes the members whose names tell nothing.
+        asked: what was asked for instead of a manifest: ``pattern`` or ``layout``.
+        reading: how the manifest's times without a zone are read; takes notes.
     """
 
-    def __init__(self, naming: Naming) -> None:
+    def __init__(
+        self,
+        naming: Naming,
+        tally: Tally | None = None,
+        asked: str | None = None,
+        reading: Reading | None = None,
+    ) -> None:
         self._naming = naming
+        self._reading = Reading() if reading is None else reading
+        self._tally = Tally() if tally is None else tally
+        self._asked = asked
         self._rows: dict[str, CropFile] | None = None
 
-    def take_manifest(self, data: bytes, bounds: Bounds) -> Iterator[LeftOut]:
+    def choose_manifest(self, search: ManifestSearch) -> str | None:
+        """Which member is the manifest to use.
+
+        Args:
+            search: has seen every member.
+
+        Returns:
+            Its name; None where there is none, or where something else says what names mean.
+
+        Raises:
+            InvalidInput: there are two, or one that cannot be used.
+        """
+        if self._asked is None:
+            return search.manifest()
+        for text in search.unused(self._asked):
+            self._tally.note(text)
+        return None
+
+    def take_manifest(
+        self, name: str, data: bytes, scratch: Path, bounds: Bounds
+    ) -> Iterator[LeftOut]:
         """Read the archive's own manifest; from here on only what it lists is a crop.
 
         Args:
-            data: NDJSON with ``path``, and crop_id, identity, camera, timestamp where known.
+            name: of the member; its paths count from its folder.
+            data: rows with ``path``, and crop_id, identity, camera, timestamp where known.
+            scratch: a folder to put it down in meanwhile.
             bounds: how many rows there may be.
 
         Yields:
             Rows that cannot be used.
         """
         self._rows = {}
-        for number, row in enumerate(ndjson_rows(BytesIO(data)), start=1):
-            bounds.check_items(number)
-            entry = describe_row(row, number)
-            if isinstance(entry, LeftOut):
-                yield entry
-            elif str(entry.path) in self._rows:
-                yield refused(entry.path, "listed twice")
-            else:
-                self._rows[str(entry.path)] = entry
+        folder = PurePosixPath(name).parent
+        with NamedTemporaryFile(dir=scratch, prefix="manifest") as file:
+            file.write(data)
+            file.flush()
+            ignored = self._reading.remarks.ignored_columns
+            rows = read_rows(Path(file.name), format_of(Path(name)), ignored)
+            for number, row in enumerate(rows, start=1):
+                bounds.check_items(number)
+                entry = describe_row(row, number, self._reading)
+                if isinstance(entry, LeftOut):
+                    yield entry
+                    continue
+                key = _key(folder / entry.path.as_posix())
+                if key in self._rows:
+                    yield refused(entry.path, "listed twice")
+                else:
+                    self._rows[key] = entry
 
     def describe(self, name: str) -> CropFile | LeftOut:
         """What a member is; each is asked for once.
@@ -63,14 +109,27 @@ class Listing:
             return refused(name, error)
         path = Path(name)
         if self._rows is not None:
-            return self._rows.pop(str(path), None) or LeftOut(path, "the manifest does not list it")
-        if path.suffix.lower() not in SUFFIXES:
-            return LeftOut(path, "not an image file")
-        if path.name.startswith("._"):
-            return LeftOut(path, "what macOS notes of a file")
-        return self._naming(path, Path())
+            listed = self._rows.pop(_key(PurePosixPath(name)), None)
+            return listed or LeftOut(path, "the manifest does not list it")
+        if (unread := not_a_picture(path.as_posix())) is not None:
+            return unread
+        entry = self._naming(path, Path())
+        if isinstance(entry, CropFile) and entry.nameless:
+            self._tally.miss_names(str(path))
+        return entry
 
     def missing(self) -> Iterator[LeftOut]:
         """What the manifest lists and the archive does not have."""
-        for name in self._rows or ():
-            yield refused(name, "the archive does not hold it")
+        for entry in (self._rows or {}).values():
+            yield refused(entry.path, "the archive does not hold it")
+
+
+def check_manifest_size(name: str, size: int) -> None:
+    """Accept the size of a manifest in an archive. Raises TooLarge."""
+    if size > MAX_MANIFEST_BYTES:
+        raise TooLarge(f"{name} has {size:,} bytes: at most {MAX_MANIFEST_BYTES:,}")
+
+
+def _key(path: PurePosixPath) -> str:
+    # One tool writes an accent as a letter of its own, another does not.
+    return unicodedata.normalize("NFC", str(path))

@@ -12,13 +12,17 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol, cast
 
 from service.crop_names import LeftOut
 from service.errors import InvalidInput, ReidError, TooLarge
 from service.imports.items import Bounds, Item, Items, Picture, refused
-from service.imports.listing import MANIFEST_NAME, MAX_MANIFEST_BYTES, Listing
+from service.imports.listing import MAX_MANIFEST_BYTES, Listing, check_manifest_size
+from service.imports.member_names import shown, tar_name
+from service.manifest_files import ManifestSearch
+from service.picture_files import no_data
 
 _MAX_HEADER = 32 << 10  # names, owners and dates of one member
 _CHUNK = 1 << 16
@@ -26,58 +30,117 @@ _RATIO = 200  # images are compressed already: what unpacks to more is a bomb
 _HARMLESS = 64 << 20
 
 
-def tar_items(archive: Path, listing: Listing, bounds: Bounds, *, gzipped: bool) -> Items:
+@dataclass(frozen=True, slots=True)
+class TarSurvey:
+    """What a tar archive holds, as far as it can be read.
+
+    Attributes:
+        count: members that are no folders, but for the manifest.
+        search: has seen their names.
+        manifest: content of the first manifest; None where there is none, or it is too large.
+        manifest_size: its bytes.
+    """
+
+    count: int
+    search: ManifestSearch
+    manifest: bytes | None
+    manifest_size: int
+
+
+def tar_items(
+    archive: Path,
+    listing: Listing,
+    bounds: Bounds,
+    *,
+    gzipped: bool,
+    encoding: str | None = None,
+    survey: TarSurvey | None = None,
+) -> Items:
     """Read a tar archive.
 
     Args:
         archive: the file.
-        listing: says which members are crops; a first member ``manifest.ndjson`` goes there.
+        listing: says which members are crops; the manifest, if there is one, goes there.
         bounds: what the import may cost.
         gzipped: whether it is compressed.
+        encoding: of names that are not UTF-8.
+        survey: of :func:`survey_tar`, where it was made already.
 
     Yields:
         An item a member that is not a folder.
 
     Raises:
-        ReidError: the archive is cut, damaged, too large or hostile.
+        ReidError: the archive is cut, damaged, too large or hostile, or its manifest unusable.
     """
+    survey = survey or survey_tar(archive, bounds, gzipped=gzipped, encoding=encoding)
+    manifest = listing.choose_manifest(survey.search)
+    if manifest is not None:
+        check_manifest_size(manifest, survey.manifest_size)
+        data = survey.manifest or b""
+        yield from listing.take_manifest(manifest, data, archive.parent, bounds)
     with _opened(archive, bounds, gzipped=gzipped) as tar:
-        for number, member in enumerate(tar.members(bounds)):
-            if number == 0 and member.name == MANIFEST_NAME and member.isreg():
-                if member.size > MAX_MANIFEST_BYTES:
-                    raise TooLarge(f"{MANIFEST_NAME} has {member.size:,} bytes")
-                yield from listing.take_manifest(tar.read(member), bounds)
-            elif not member.isdir():
-                yield _item(tar, member, listing, bounds)
+        for member in tar.members(bounds):
+            if not member.isdir() and _shown_name(member, encoding) != manifest:
+                yield _item(tar, member, listing, bounds, encoding)
     yield from listing.missing()
 
 
-def count_members(archive: Path, bounds: Bounds, *, gzipped: bool) -> int:
-    """How many members of a tar archive are files; as far as it can be read."""
-    count = 0
+def survey_tar(
+    archive: Path, bounds: Bounds, *, gzipped: bool, encoding: str | None = None
+) -> TarSurvey:
+    """Read a tar archive once to see what it holds: a manifest may be its last member.
+
+    Args:
+        archive: the file.
+        bounds: what the import may cost.
+        gzipped: whether it is compressed.
+        encoding: of names that are not UTF-8.
+
+    Returns:
+        What was found; of a damaged archive, what comes before the damage.
+    """
+    count, size, data, search = 0, 0, None, ManifestSearch()
     try:
         with _opened(archive, bounds, gzipped=gzipped) as tar:
-            for number, member in enumerate(tar.members(bounds)):
-                if number == 0 and member.name == MANIFEST_NAME:
-                    rows = tar.read(member).splitlines()
-                    return sum(1 for row in rows if row.strip())
-                count += not member.isdir()
+            for member in tar.members(bounds):
+                if member.isdir():
+                    continue
+                known = len(search.candidates)
+                search.see(_shown_name(member, encoding))
+                count += len(search.candidates) == known
+                if len(search.candidates) > known == 0 and member.isreg():
+                    size = member.size
+                    data = tar.read(member) if size <= MAX_MANIFEST_BYTES else None
     except ReidError:  # reading it in earnest says what is wrong
         pass
-    return count
+    return TarSurvey(count, search, data, size)
 
 
-def _item(tar: _Tar, member: tarfile.TarInfo, listing: Listing, bounds: Bounds) -> Item:
+def _shown_name(member: tarfile.TarInfo, encoding: str | None) -> str:
+    try:
+        return tar_name(member.name, encoding)
+    except InvalidInput:
+        return shown(member.name)
+
+
+def _item(
+    tar: _Tar, member: tarfile.TarInfo, listing: Listing, bounds: Bounds, encoding: str | None
+) -> Item:
+    try:
+        name = tar_name(member.name, encoding)
+    except InvalidInput as error:
+        return refused(shown(member.name), error)
     if not member.isreg():
-        return refused(member.name, f"{_kind(member)}: only plain files are taken")
-    entry = listing.describe(member.name)
+        hidden = any(map(no_data, Path(name).parts))
+        return refused(name, f"{_kind(member)}: only plain files are taken", is_error=not hidden)
+    entry = listing.describe(name)
     if isinstance(entry, LeftOut):
         return entry
     try:
         bounds.check_image(member.size)
     except ReidError as error:
-        return refused(member.name, error)
-    return Picture(member.name, entry.crop, tar.read(member))
+        return refused(name, error)
+    return Picture(name, entry.crop, tar.read(member))
 
 
 def _kind(member: tarfile.TarInfo) -> str:

@@ -8,12 +8,15 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from service.crop_names import LeftOut
 from service.errors import InvalidInput, ReidError, TooLarge
 from service.imports.items import Bounds, Item, Items, Picture, refused
-from service.imports.listing import MANIFEST_NAME, MAX_MANIFEST_BYTES, Listing
+from service.imports.listing import Listing, check_manifest_size
+from service.imports.member_names import shown, zip_name
+from service.manifest_files import ManifestSearch
 
 _MAX_DIRECTORY = 32 << 20  # zipfile reads it at once, and needs some ten times as much
 _RATIO = 200  # images are compressed already: what unpacks to more is a bomb
@@ -23,13 +26,31 @@ _ENCRYPTED = 0x1
 _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 
 
-def zip_items(archive: zipfile.ZipFile, listing: Listing, bounds: Bounds) -> Items:
+@dataclass(frozen=True, slots=True)
+class ZipMember:
+    """A file in a zip archive.
+
+    Attributes:
+        info: as ``zipfile`` lists it.
+        name: its path with forward slashes.
+        problem: why its name cannot be read, None where it can.
+    """
+
+    info: zipfile.ZipInfo
+    name: str
+    problem: InvalidInput | None = None
+
+
+def zip_items(
+    archive: zipfile.ZipFile, listing: Listing, bounds: Bounds, encoding: str | None = None
+) -> Items:
     """Read a zip archive.
 
     Args:
         archive: of :func:`open_zip`.
-        listing: says which members are crops; a member ``manifest.ndjson`` goes there.
+        listing: says which members are crops; the manifest, if there is one, goes there.
         bounds: what the import may cost.
+        encoding: of names that are not UTF-8.
 
     Yields:
         An item a member that is not a folder.
@@ -37,15 +58,26 @@ def zip_items(archive: zipfile.ZipFile, listing: Listing, bounds: Bounds) -> Ite
     Raises:
         ReidError: the archive is too large, or its manifest cannot be used.
     """
-    members = zip_members(archive)
+    members = zip_members(archive, encoding)
     _require_modesty(members, bounds)
+    manifest = _find_manifest(members, listing)
+    if manifest is not None:
+        check_manifest_size(manifest.name, manifest.info.file_size)
+        scratch = Path(str(archive.filename)).parent
+        data = _read(archive, manifest.info)
+        yield from listing.take_manifest(manifest.name, data, scratch, bounds)
     for member in members:
-        if member.filename == MANIFEST_NAME:
-            yield from listing.take_manifest(_manifest(archive, member), bounds)
-    for member in members:
-        if member.filename != MANIFEST_NAME:
+        if member is not manifest:
             yield _item(archive, member, listing, bounds)
     yield from listing.missing()
+
+
+def _find_manifest(members: list[ZipMember], listing: Listing) -> ZipMember | None:
+    search = ManifestSearch()
+    for member in members:
+        search.see(member.name)
+    name = listing.choose_manifest(search)
+    return next((member for member in members if member.name == name), None)
 
 
 @contextmanager
@@ -60,37 +92,47 @@ def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
             yield archive
 
 
-def zip_members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """The members of a zip archive that are not folders."""
-    return [member for member in archive.infolist() if not member.is_dir()]
+def zip_members(archive: zipfile.ZipFile, encoding: str | None = None) -> list[ZipMember]:
+    """The members of a zip archive that are not folders.
+
+    Args:
+        archive: of :func:`open_zip`.
+        encoding: of names that are not UTF-8.
+
+    Returns:
+        In the archive's order; one whose name cannot be read says why.
+    """
+    members = (_named(info, encoding) for info in archive.infolist())
+    return [member for member in members if not member.name.endswith(("/", "\\"))]
 
 
-def _require_modesty(members: list[zipfile.ZipInfo], bounds: Bounds) -> None:
+def _named(info: zipfile.ZipInfo, encoding: str | None) -> ZipMember:
+    try:
+        return ZipMember(info, zip_name(info, encoding))
+    except InvalidInput as error:
+        return ZipMember(info, shown(info.orig_filename), error)
+
+
+def _require_modesty(members: list[ZipMember], bounds: Bounds) -> None:
     bounds.check_items(len(members))
-    size = sum(member.file_size for member in members)
+    size = sum(member.info.file_size for member in members)
     if size > bounds.unpacked_bytes:
         raise TooLarge(
             f"the archive unpacks to {size:,} bytes: at most {bounds.unpacked_bytes:,} are allowed"
         )
 
 
-def _manifest(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
-    if member.file_size > MAX_MANIFEST_BYTES:
-        raise TooLarge(f"{MANIFEST_NAME} has {member.file_size:,} bytes")
-    return _read(archive, member)
-
-
-def _item(
-    archive: zipfile.ZipFile, member: zipfile.ZipInfo, listing: Listing, bounds: Bounds
-) -> Item:
-    entry = listing.describe(member.filename)
+def _item(archive: zipfile.ZipFile, member: ZipMember, listing: Listing, bounds: Bounds) -> Item:
+    if member.problem is not None:
+        return refused(member.name, member.problem)
+    entry = listing.describe(member.name)
     if isinstance(entry, LeftOut):
         return entry
     try:
-        bounds.check_image(member.file_size)
-        return Picture(member.filename, entry.crop, _read(archive, member))
+        bounds.check_image(member.info.file_size)
+        return Picture(member.name, entry.crop, _read(archive, member.info))
     except ReidError as error:
-        return refused(member.filename, error)
+        return refused(member.name, error)
 
 
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:

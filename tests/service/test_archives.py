@@ -19,7 +19,7 @@ from service.crop_names import LeftOut, naming_of
 from service.errors import InvalidInput, ReidError, TooLarge
 from service.imports.items import Bounds, Item, Picture, check_relative
 from service.imports.listing import Listing
-from service.imports.tars import count_members, tar_items
+from service.imports.tars import survey_tar, tar_items
 from service.imports.zips import open_zip, zip_items
 
 BOUNDS = Bounds(image_bytes=100_000, unpacked_bytes=5_000_000, items=1000)
@@ -287,8 +287,8 @@ def test_no_mutated_archive_does_more_than_be_refused(seed, changes, cut, tmp_pa
 def test_members_are_counted_as_far_as_they_can_be_read(tmp_path):
     path = tmp_path / "archive"
     path.write_bytes(tar_of(plain("a.png"), plain("b.png"), special("d", tarfile.DIRTYPE)))
-    assert count_members(path, BOUNDS, gzipped=False) == 2
+    assert survey_tar(path, BOUNDS, gzipped=False).count == 2
     path.write_bytes(path.read_bytes()[:3000])
-    assert count_members(path, BOUNDS, gzipped=False) == 1
+    assert survey_tar(path, BOUNDS, gzipped=False).count == 1
     path.write_bytes(zlib.compress(b"no tar"))
-    assert count_members(path, BOUNDS, gzipped=True) == 0
+    assert survey_tar(path, BOUNDS, gzipped=True).count == 0

@@ -47,8 +47,9 @@ def test_market1501_names(tmp_path):
         Crop("b/0000_c6s3_000001_01.jpg", None, "c6"),
         Crop("b/0002_c1s1_000451_03.jpg", "0002", "c1"),
     ]
-    (junk,) = [entry for entry in listing if isinstance(entry, LeftOut)]
+    thumbnails, junk = [entry for entry in listing if isinstance(entry, LeftOut)]
     assert (junk.path.name, junk.is_error) == ("-1_c1s1_000001_01.jpg", False)
+    assert (thumbnails.path.name, thumbnails.is_error) == ("Thumbs.db", False)
 
 
 def test_a_missing_folder_is_named(tmp_path):
@@ -98,10 +99,10 @@ def test_a_jsonl_manifest(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "complaint"),
     [
-        ("m.csv", "identity\n7\n", "row 1 has no path"),
+        ("m.csv", "identity\n7\n", "path or embedding among them"),
         ("m.jsonl", "{", "m.jsonl"),
         ("m.jsonl", "[]", "row 1"),
-        ("m.txt", "path\n", "is not .csv or .jsonl"),
+        ("m.txt", "path\n", "its suffix is none of .ndjson, .jsonl, .csv"),
         ("m.csv", b"path\n\xff\xfe", "m.csv"),
     ],
 )
