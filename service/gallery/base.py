@@ -13,6 +13,8 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from service.names import normal_form
+
 Origin = Literal["given", "cluster", "hand"]
 """Where a crop's identity comes from: whoever sent the crop, a clustering, or a correction."""
 
@@ -65,6 +67,14 @@ class Filter:
     crop_ids: frozenset[str] | None = None
     has_identity: bool | None = None
     expired_before: float | None = None
+
+    def __post_init__(self) -> None:
+        """Bring every name to the form in which it is stored."""
+        for field_name in ("cameras", "identities", "crop_ids"):
+            if (names := getattr(self, field_name)) is not None:
+                object.__setattr__(self, field_name, frozenset(map(normal_form, names)))
+        if self.not_camera is not None:
+            object.__setattr__(self, "not_camera", normal_form(self.not_camera))
 
 
 @dataclass(frozen=True, slots=True)

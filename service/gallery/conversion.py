@@ -13,6 +13,7 @@ import numpy as np
 from service.gallery import segments
 from service.gallery.base import GalleryOptions
 from service.gallery.database import GalleryDatabase, Header
+from service.gallery.mending import mend_within
 from service.gallery.schema import ROWS_A_SEGMENT
 from service.gallery.sqlite import answering, connect
 
@@ -44,7 +45,7 @@ def convert(old: Path, new: Path) -> str:
     """Write what a file of the first release holds into a new one.
 
     Crops count as added now, since nobody wrote down when they were. A damaged embedding stays
-    damaged: its checksum comes along.
+    damaged: its checksum comes along. Names and times are brought under today's rules.
 
     Args:
         old: a file of version 1; it is only read.
@@ -67,6 +68,7 @@ def convert(old: Path, new: Path) -> str:
         GalleryDatabase.create(new, Header(model_sha256, dimension, created, GalleryOptions()))
         with answering(new), closing(connect(new, "rw")) as writer:
             _copy(reader, writer, dimension)
+            mend_within(writer)
             writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         return str(model_sha256)
 

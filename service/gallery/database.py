@@ -463,14 +463,21 @@ def _compact(writer: sqlite3.Connection) -> None:
         writer.execute(statement)
 
 
-def require_version(path: Path, reader: sqlite3.Connection) -> None:
+def require_version(
+    path: Path, reader: sqlite3.Connection, accepted: Collection[int] = (SCHEMA_VERSION,)
+) -> None:
     """Refuse a file of another version.
 
+    Args:
+        path: the file, for the message.
+        reader: open on it.
+        accepted: the versions that will do.
+
     Raises:
-        Unavailable: it is not of this version; the message says what to do.
+        Unavailable: it is of none of them; the message says what to do.
     """
     (version,) = reader.execute("PRAGMA user_version").fetchone()
-    if version != SCHEMA_VERSION:
+    if version not in accepted:
         raise Unavailable(
             f"{path}: written in format {version}, this release reads formats 1 to "
             f"{SCHEMA_VERSION}; run the release that wrote it, or a newer one"

@@ -20,8 +20,9 @@ import shutil
 from pathlib import Path
 
 from service.disk import sync_folder
-from service.errors import Unavailable
+from service.errors import ReidError, Unavailable
 from service.gallery.conversion import convert, is_of_version_1
+from service.gallery.mending import mend
 
 _log = logging.getLogger(__name__)
 
@@ -95,11 +96,11 @@ def other_files(folder: Path) -> list[Path]:
 
 
 def bring_up_to_date(folder: Path) -> None:
-    """Remove what an interrupted change left, and convert a file of an older release.
+    """Remove what an interrupted change left, and bring files of older releases up to date.
 
     Raises:
         StorageFull: there is no room for the converted file.
-        Unavailable: the old file cannot be read.
+        Unavailable: the file that is served cannot be read.
     """
     for entry in sorted(folder.iterdir()):
         if UNFINISHED in entry.name:
@@ -107,18 +108,34 @@ def bring_up_to_date(folder: Path) -> None:
             remove(entry)
     served = served_file(folder)
     if served.name == _FIRST_NAME and is_of_version_1(served):
-        for stale in other_files(folder):  # whole, but never served
-            remove_database(stale)
-        unfinished = folder / (_FIRST_NAME + UNFINISHED)
+        _convert(served)
+    _mend_all(folder)
+
+
+def _convert(served: Path) -> None:
+    folder = served.parent
+    for stale in other_files(folder):  # whole, but never served
+        remove_database(stale)
+    unfinished = folder / (_FIRST_NAME + UNFINISHED)
+    try:
+        finished = new_file(folder, convert(served, unfinished))
+        finish(unfinished, finished)
+        serve_from(finished)
+    except BaseException:
+        remove_database(unfinished)
+        raise
+    remove_database(served)
+    _log.info("%s: converted", finished)
+
+
+def _mend_all(folder: Path) -> None:
+    """Bring names and times in every database of a gallery under today's rules."""
+    mend(served_file(folder))
+    for kept in other_files(folder):
         try:
-            finished = new_file(folder, convert(served, unfinished))
-            finish(unfinished, finished)
-            serve_from(finished)
-        except BaseException:
-            remove_database(unfinished)
-            raise
-        remove_database(served)
-        _log.info("%s: converted", finished)
+            mend(kept)
+        except ReidError as error:  # opening it fails as well, and says that it is left alone
+            _log.warning("%s: names and times were not mended: %s", kept, error)
 
 
 def finish(unfinished: Path, finished: Path) -> None:

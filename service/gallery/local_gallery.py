@@ -112,8 +112,7 @@ class LocalGallery:
         pictures: Sequence[bytes] | None = None,
     ) -> int:
         """Insert or replace crops by id, all or none, durable on return."""
-        for crop in crops:
-            rules.check_crop(crop)
+        crops = [rules.checked_crop(crop) for crop in crops]
         vectors = rules.unit_rows(
             embeddings, len(crops), self.dimension, lambda row: f"crop {crops[row].crop_id!r}"
         )
@@ -186,8 +185,7 @@ class LocalGallery:
 
     def relabel(self, labels: Mapping[str, str | None], origin: Origin) -> int:
         """Set identities, all or none, durable on return; embeddings stay as they are."""
-        for crop_id, identity in labels.items():
-            rules.check_text(crop_id, "identity", identity)
+        labels = rules.checked_labels(labels)
         with self._changing():
             rows = self._rows
             changed = rows.differing(labels, origin)

@@ -37,6 +37,7 @@ from service.gallery.base import (
     StandardisedQuery,
 )
 from service.gallery.scoring import best_first, cosines
+from service.names import is_name
 
 BYTES_OF_TEXT = 800
 """Of a text field: 200 characters in UTF-8."""
@@ -140,8 +141,7 @@ class MilvusGallery:
         pictures: Sequence[bytes] | None = None,
     ) -> int:
         """Insert or replace crops by id; pictures are not kept."""
-        for crop in crops:
-            rules.check_crop(crop)
+        crops = [rules.checked_crop(crop) for crop in crops]
         vectors = rules.unit_rows(
             embeddings, len(crops), self._dimension, lambda row: f"crop {crops[row].crop_id!r}"
         )
@@ -191,8 +191,7 @@ class MilvusGallery:
 
     def relabel(self, labels: Mapping[str, str | None], origin: Origin) -> int:
         """Set identities, batch by batch: each batch all or none."""
-        for crop_id, identity in labels.items():
-            rules.check_text(crop_id, "identity", identity)
+        labels = rules.checked_labels(labels)
         if not self._dated:
             raise Unsupported(
                 f"gallery {self.name!r}: its collection is of the first release and cannot say "
@@ -459,7 +458,7 @@ def _expired(bound: str, *, dated: bool) -> str:
 
 def _texts(texts: Iterable[str]) -> str:
     """A list in an expression, without what no crop can have and an expression cannot say."""
-    return f"[{', '.join(_text(text) for text in texts if text and text.isprintable())}]"
+    return f"[{', '.join(_text(text) for text in texts if is_name(text))}]"
 
 
 def _text(text: str) -> str:

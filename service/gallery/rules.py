@@ -7,17 +7,18 @@ import binascii
 import math
 import re
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import InvalidInput, ModelMismatch
 from service.gallery.base import Crop, GalleryOptions
+from service.names import id_of, name_of, normal_form
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_MAX_CHARACTERS = 200
 _UNIT_TOLERANCE = 1e-3
 
 
@@ -77,36 +78,59 @@ def check_count(what: str, value: int) -> None:
         raise InvalidInput(f"{what} {value}: must be at least 1")
 
 
-def check_crop(crop: Crop) -> None:
-    """Accept a crop's metadata.
+def checked_crop(crop: Crop) -> Crop:
+    """Accept a crop's metadata, and bring its names to their normal form.
 
     Args:
-        crop: texts of 1..200 printable characters, a finite timestamp.
+        crop: an addressable id, names, a finite timestamp.
+
+    Returns:
+        The crop as it is stored.
 
     Raises:
         InvalidInput: a field breaks its rule.
     """
-    for what in ("crop_id", "identity", "camera", "digest"):
-        check_text(crop.crop_id, what, getattr(crop, what))
     if crop.timestamp is not None and not math.isfinite(crop.timestamp):
         raise InvalidInput(f"crop {crop.crop_id!r}: timestamp {crop.timestamp} is not finite")
+    _read(crop.crop_id, "digest", crop.digest)
+    crop_id = _addressable(crop.crop_id)
+    identity = _read(crop.crop_id, "identity", crop.identity)
+    camera = _read(crop.crop_id, "camera", crop.camera)
+    if (crop_id, identity, camera) == (crop.crop_id, crop.identity, crop.camera):
+        return crop
+    return replace(crop, crop_id=crop_id, identity=identity, camera=camera)
 
 
-def check_text(crop_id: str, what: str, text: str | None) -> None:
-    """Accept a text of a crop.
+def checked_labels(labels: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Accept identities for crops, and bring every name to its normal form.
 
     Args:
-        crop_id: the crop's, for the message.
-        what: the field's name.
-        text: 1..200 printable characters, or None.
+        labels: the identity of each crop id, a name or None.
+
+    Returns:
+        The labels as they are stored.
 
     Raises:
-        InvalidInput: it breaks the rule.
+        InvalidInput: an identity can be no name.
     """
-    if text is not None and not (1 <= len(text) <= _MAX_CHARACTERS and text.isprintable()):
-        raise InvalidInput(
-            f"crop {crop_id[:80]!r}: {what} must be 1 to {_MAX_CHARACTERS} printable characters"
-        )
+    return {
+        normal_form(crop_id): _read(crop_id, "identity", identity)
+        for crop_id, identity in labels.items()
+    }
+
+
+def _addressable(crop_id: str) -> str:
+    try:
+        return id_of(crop_id)
+    except ValueError as error:
+        raise InvalidInput(f"crop_id {crop_id[:80]!r}: {error}") from error
+
+
+def _read(crop_id: str, what: str, text: str | None) -> str | None:
+    try:
+        return None if text is None else name_of(text)
+    except ValueError as error:
+        raise InvalidInput(f"crop {crop_id[:80]!r}: {what} {error}") from error
 
 
 def check_pictures(pictures: Sequence[bytes] | None, count: int) -> None:
@@ -131,6 +155,25 @@ def with_time(crop: Crop, now: float) -> Crop:
     return Crop(
         *(crop.crop_id, crop.identity, crop.camera, crop.timestamp, crop.digest, crop.origin, now)
     )
+
+
+def described(stored: Crop, crop: Crop) -> Crop | None:
+    """A stored crop as a description makes it.
+
+    Args:
+        stored: what the gallery holds.
+        crop: what is to be known of it. Without a digest, or the time it was added, it keeps those
+            that are stored.
+
+    Returns:
+        The crop; None where nothing changes, or where the digest tells another picture.
+    """
+    if crop.digest not in {None, stored.digest}:
+        return None
+    added = stored.added if crop.added is None else crop.added
+    new = replace(crop, digest=stored.digest, added=added)
+    same = (new, new.origin, new.added) == (stored, stored.origin, stored.added)
+    return None if same else new
 
 
 def check_options(options: GalleryOptions) -> None:

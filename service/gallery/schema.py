@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+UNMENDED_VERSION = 2
+"""The tables are those of today; names and times may still be as older releases took them."""
 ROWS_A_SEGMENT = 64
 
 # SQLite keeps up to a page of a long value among other rows, where old copies may stay behind. With
