@@ -24,7 +24,8 @@ from service.gallery import folders, rules, segments
 from service.gallery.base import SnapshotRecord
 from service.gallery.conditions import as_json
 from service.gallery.database import GalleryDatabase, Header, read_header, require_version
-from service.gallery.schema import ROWS_A_SEGMENT
+from service.gallery.mending import ids_before_mending, mend
+from service.gallery.schema import ROWS_A_SEGMENT, SCHEMA_VERSION, UNMENDED_VERSION
 from service.gallery.sqlite import answering, connect
 
 _SNAPSHOT_ID = re.compile(r"\d{8}T\d{9}-[0-9a-f]{4}")
@@ -108,8 +109,7 @@ class SnapshotShelf:
         """Ids of a gallery's snapshots that hold one of these crops, or cannot tell."""
         if not crop_ids:
             return ()
-        listed = as_json(crop_ids)
-        return tuple(path.stem for path in self._files(name) if _holds(path, listed))
+        return tuple(path.stem for path in self._files(name) if _holds(path, crop_ids))
 
     def verify(self, name: str, snapshot_id: str) -> Header:
         """Read a snapshot through, before anything is made of it.
@@ -127,7 +127,7 @@ class SnapshotShelf:
             (verdict,) = reader.execute("PRAGMA integrity_check(1)").fetchone()
             if verdict != "ok":
                 raise Conflict(f"snapshot {snapshot_id} is damaged: {verdict}")
-            require_version(path, reader)
+            require_version(path, reader, (UNMENDED_VERSION, SCHEMA_VERSION))
             header = read_header(path, reader)
             damaged = _damaged_crop(reader, header.dimension)
         if damaged is not None:
@@ -135,7 +135,7 @@ class SnapshotShelf:
         return header
 
     def copy(self, name: str, snapshot_id: str, to: Path) -> None:
-        """Make a gallery's database of a snapshot.
+        """Make a gallery's database of a snapshot; one of an older release is mended.
 
         Args:
             name: the gallery it was taken of.
@@ -150,6 +150,7 @@ class SnapshotShelf:
             shutil.copyfile(self.file(name, snapshot_id), to)
             with closing(connect(to, "rw")) as connection:
                 connection.execute("DROP TABLE snapshot")
+            mend(to)
 
     def remove_unfinished(self) -> None:
         """Remove what was being taken when the service died."""
@@ -206,10 +207,11 @@ def _mark_of(reader: sqlite3.Connection, name: str) -> tuple[int, float]:
     return int(crops), float(created)
 
 
-def _holds(path: Path, listed: str) -> bool:
+def _holds(path: Path, crop_ids: Sequence[str]) -> bool:
     statement = "SELECT 1 FROM crops WHERE crop_id IN (SELECT value FROM json_each(?)) LIMIT 1"
     try:
         with closing(connect(path, "immutable")) as reader:
+            listed = as_json([*crop_ids, *ids_before_mending(reader, crop_ids)])
             return reader.execute(statement, [listed]).fetchone() is not None
     except sqlite3.Error:
         return path.exists()  # it cannot tell, and may hold it
