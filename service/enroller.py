@@ -11,14 +11,16 @@ from typing import Literal
 import numpy as np
 
 from service.artifact import Manifest
-from service.errors import ReidError
+from service.errors import ReidError, Replaced
 from service.executors import Executors
-from service.gallery.base import Crop, GalleryStore
+from service.gallery.base import Crop, Gallery, GalleryStore
 from service.identities.joining import JoinRule, join_groups, keep_findings, stored_crops
 from service.intake import Embedding
-from service.model_shelf import ModelShelf, OpenGallery
+from service.model_shelf import Model, ModelShelf
 from service.stopwatch import Stopwatch
 from service.upload import Upload
+
+_ATTEMPTS = 2  # once more, should the gallery be switched to another model between the two steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +78,36 @@ class Enroller:
             Unavailable: the queue is full.
             StorageFull: the disk refused the write.
         """
-        opened = await self._executors.reads.run(self._shelf.open, self._store, gallery_name)
-        embeddings = await opened.model.intake.embed(uploads, stopwatch)
-        with stopwatch.stage("upsert"):
-            enrolments = await self._executors.writes.run(
-                _upsert, opened, uploads, crops, embeddings
-            )
-        return EnrolmentOutcome(opened.model.manifest, enrolments)
+        for _ in range(_ATTEMPTS):
+            opened = await self._executors.reads.run(self._shelf.open, self._store, gallery_name)
+            embeddings = await opened.model.intake.embed(uploads, stopwatch)
+            with stopwatch.stage("upsert"):
+                try:
+                    enrolments = await self._executors.writes.run(
+                        self._upsert, gallery_name, opened.model, uploads, crops, embeddings
+                    )
+                except Replaced:  # by another model, so the embeddings are worth nothing
+                    continue
+            return EnrolmentOutcome(opened.model.manifest, enrolments)
+        raise Replaced(f"gallery {gallery_name!r} changes its model again and again: ask later")
+
+    def _upsert(
+        self,
+        gallery_name: str,
+        model: Model,
+        uploads: Sequence[Upload],
+        crops: Sequence[Crop],
+        embeddings: Sequence[Embedding | ReidError],
+    ) -> list[Enrolment]:
+        with self._store.changing(gallery_name) as gallery:
+            if gallery.model_sha256 != model.manifest.sha256:
+                raise Replaced(f"gallery {gallery_name!r} was switched to another model: ask again")
+            return _upsert(gallery, model, uploads, crops, embeddings)
 
 
 def _upsert(
-    opened: OpenGallery,
+    gallery: Gallery,
+    model: Model,
     uploads: Sequence[Upload],
     crops: Sequence[Crop],
     embeddings: Sequence[Embedding | ReidError],
@@ -97,11 +118,11 @@ def _upsert(
         replace(crops[index], digest=hashlib.sha256(uploads[index].data).hexdigest(), added=now)
         for index in usable
     ]
-    before = stored_crops(opened.gallery, {crop.crop_id for crop in coming})
+    before = stored_crops(gallery, {crop.crop_id for crop in coming})
     if usable:
         rows = np.stack(list(usable.values()))
-        coming = identified(opened, coming, rows, before)
-        opened.gallery.upsert(coming, rows, [uploads[index].data for index in usable])
+        coming = identified(gallery, model, coming, rows, before)
+        gallery.upsert(coming, rows, [uploads[index].data for index in usable])
     stored = dict(zip(usable, coming, strict=True))
     known = set(before)
     outcomes: list[Enrolment] = []
@@ -116,12 +137,17 @@ def _upsert(
 
 
 def identified(
-    opened: OpenGallery, crops: Sequence[Crop], rows: Embedding, before: Mapping[str, Crop]
+    gallery: Gallery,
+    model: Model,
+    crops: Sequence[Crop],
+    rows: Embedding,
+    before: Mapping[str, Crop],
 ) -> list[Crop]:
     """Crops with what is known of their pictures, and with the groups they join.
 
     Args:
-        opened: the gallery they go to.
+        gallery: where they go; the caller holds its lock until they are stored.
+        model: what the gallery's embeddings are made by.
         crops: N crops with their digests.
         rows: (N, D) float32, unit rows; row i belongs to crop i.
         before: what the gallery holds under their ids.
@@ -130,7 +156,7 @@ def identified(
         N crops.
     """
     kept = keep_findings(crops, before)
-    calibration = opened.model.manifest.calibration
-    if not opened.gallery.options.join or calibration is None:
+    calibration = model.manifest.calibration
+    if not gallery.options.join or calibration is None:
         return kept
-    return join_groups(opened.gallery, kept, rows, JoinRule.of(calibration))
+    return join_groups(gallery, kept, rows, JoinRule.of(calibration))

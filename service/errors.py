@@ -11,11 +11,12 @@
     ├── Forbidden                403  forbidden
     ├── NotFound                 404  not_found
     ├── Conflict                 409  conflict
-    │   ├── ModelMismatch        409  model_mismatch
-    │   └── Unsupported          409  unsupported
+    │   └── ModelMismatch        409  model_mismatch
     ├── TooManyRequests          429  too_many_requests (Retry-After)
     ├── Unavailable              503  unavailable      (Retry-After)
+    │   ├── Replaced             503  unavailable      (Retry-After)
     │   └── Overloaded           503  overloaded       (Retry-After)
+    ├── Unsupported              501  unsupported
     ├── StorageFull              507  storage_full
     └── ArtifactError            500  artifact         (at start-up, never in a request)
 
@@ -107,9 +108,10 @@ class ModelMismatch(Conflict):
     title = "Gallery belongs to another model"
 
 
-class Unsupported(Conflict):
-    """This kind of gallery cannot do what was asked."""
+class Unsupported(ReidError):
+    """This kind of gallery cannot do what was asked, now or later."""
 
+    status = 501
     code = "unsupported"
     title = "Not supported here"
 
@@ -146,6 +148,10 @@ class Unavailable(ReidError):
     def __init__(self, message: str, retry_after: int = 1) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class Replaced(Unavailable):
+    """The gallery was changed as a whole meanwhile, by a switch or a restore: ask again."""
 
 
 class Overloaded(Unavailable):

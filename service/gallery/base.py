@@ -6,6 +6,7 @@ A gallery belongs to one model (its sha256): embeddings of two models never mix.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -13,7 +14,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from service.names import normal_form
+from service.names import composed, normal_form
 
 Origin = Literal["given", "cluster", "hand"]
 """Where a crop's identity comes from: whoever sent the crop, a clustering, or a correction."""
@@ -49,12 +50,17 @@ class Filter:
 
     Attributes:
         cameras: crops of these cameras only.
-        not_camera: no crop of this camera (the query's own); crops without a camera pass.
+        not_camera: no crop of this camera; crops without a camera pass.
+        own_camera: no crop of this camera either, which took the query; crops without a camera
+            pass.
         since: timestamp >= since; crops without a timestamp do not pass.
         until: timestamp < until; crops without a timestamp do not pass.
         identities: crops of these identities only.
         crop_ids: these crops only.
         has_identity: only crops with (True) or without (False) an identity.
+        id_prefix: crops whose id begins with this text.
+        added_since: added >= this; crops of which nobody knows when they were added do not pass.
+        added_until: added < this; such crops do not pass either.
         expired_before: crops whose timestamp, or where that is unknown the time they were added,
             is before this.
     """
@@ -67,14 +73,36 @@ class Filter:
     crop_ids: frozenset[str] | None = None
     has_identity: bool | None = None
     expired_before: float | None = None
+    own_camera: str | None = None
+    id_prefix: str | None = None
+    added_since: float | None = None
+    added_until: float | None = None
 
     def __post_init__(self) -> None:
         """Bring every name to the form in which it is stored."""
         for field_name in ("cameras", "identities", "crop_ids"):
             if (names := getattr(self, field_name)) is not None:
                 object.__setattr__(self, field_name, frozenset(map(normal_form, names)))
-        if self.not_camera is not None:
-            object.__setattr__(self, "not_camera", normal_form(self.not_camera))
+        for field_name in ("not_camera", "own_camera"):
+            if (name := getattr(self, field_name)) is not None:
+                object.__setattr__(self, field_name, normal_form(name))
+        if self.id_prefix is not None:
+            object.__setattr__(self, "id_prefix", composed(self.id_prefix))
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """Names in a filter that no crop of the gallery has, in their order.
+
+    Attributes:
+        cameras: of those that the filter asks for or leaves out.
+        identities: of those that the filter asks for.
+        crop_ids: of those that the filter asks for.
+    """
+
+    cameras: tuple[str, ...] = ()
+    identities: tuple[str, ...] = ()
+    crop_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +289,18 @@ class Gallery(Protocol):
         """What its owner decided."""
         ...
 
+    def changing(self) -> AbstractContextManager[None]:
+        """Hold the gallery's lock, so that nobody else writes between a read and a write.
+
+        Whoever decides by what is stored reads, decides and writes inside. One thread may enter
+        twice. Never embed, and never wait for the event loop, inside.
+
+        Raises:
+            NotFound: the gallery was deleted.
+            Replaced: this object no longer stands for the gallery; open it again.
+        """
+        ...
+
     def configure(self, options: GalleryOptions) -> None:
         """Change the options; without ``store_crops`` the stored pictures are erased.
 
@@ -281,8 +321,9 @@ class Gallery(Protocol):
         Args:
             crops: N crops; when an id occurs twice the last one wins.
             embeddings: (N, D) float32, unit rows; row i belongs to crop i.
-            pictures: N image files, kept only by a gallery that stores crops. A replaced crop's
-                old picture is erased in any case.
+            pictures: N image files, kept only by a gallery that stores crops. Without them a
+                crop keeps its stored picture where its digest stays the same; where the digest
+                changes, the old picture is of another file and is erased.
 
         Returns:
             How many ids were new.
@@ -311,6 +352,32 @@ class Gallery(Protocol):
 
     def crops(self, where: Filter) -> list[Crop]:
         """Every crop that passes the filter, in the order of their ids."""
+        ...
+
+    def count(self, where: Filter) -> int:
+        """How many crops pass the filter: those that a query with it looks at."""
+        ...
+
+    def absent(self, where: Filter) -> Absent:
+        """Which cameras, identities and crop ids of a filter no crop of the gallery has."""
+        ...
+
+    def describe(self, crops: Sequence[Crop]) -> int:
+        """Change what is known of stored crops, all or none; embeddings and pictures stay.
+
+        Identity, camera, timestamp and origin become those given, ``added`` too where it is given.
+        A crop whose digest is not the stored one is passed over: it is another picture. A crop
+        without a digest keeps the stored one.
+
+        Args:
+            crops: N crops; ids that are gone are passed over, and the last one of an id wins.
+
+        Returns:
+            How many crops changed.
+
+        Raises:
+            InvalidInput: a field breaks its rule.
+        """
         ...
 
     def relabel(self, labels: Mapping[str, str | None], origin: Origin) -> int:
@@ -411,6 +478,14 @@ class GalleryStore(Protocol):
 
     def open(self, name: str) -> Gallery:
         """An existing gallery. Raises NotFound."""
+        ...
+
+    def changing(self, name: str) -> AbstractContextManager[Gallery]:
+        """The gallery as it is served now, with its lock held; see :meth:`Gallery.changing`.
+
+        Raises:
+            NotFound: no such gallery.
+        """
         ...
 
     def stats(self) -> list[GalleryStats]:

@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from service.errors import NotFound, Unavailable
 from service.gallery import segments
-from service.gallery.base import Crop, Filter, GalleryOptions, Origin, Receipt
+from service.gallery.base import Crop, Filter, GalleryOptions, Receipt
 from service.gallery.conditions import as_json, condition
 from service.gallery.pictures import new_key, veiled
 from service.gallery.schema import CREATE_CROPS, CREATE_INDEX, SCHEMA, SCHEMA_VERSION
@@ -43,8 +42,12 @@ _UPSERT_PICTURE = """
 INSERT INTO pictures (crop, data) VALUES (?, ?)
 ON CONFLICT (crop) DO UPDATE SET data = excluded.data
 """
+_DESCRIBE_CROP = """
+UPDATE crops SET identity = ?, camera = ?, timestamp = ?, digest = ?, origin = ?, added = ?
+WHERE crop_id = ?
+"""
 _PLACES = """
-SELECT crop_id, id, picture_key IS NOT NULL FROM crops
+SELECT crop_id, id, picture_key, digest FROM crops
 WHERE crop_id IN (SELECT value FROM json_each(?))
 """
 _PICTURE = """
@@ -88,6 +91,15 @@ class Stored:
     crops: list[Crop]
     embeddings: NDArray[np.float32]
     sound: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Where a crop lies, and which picture is stored of it."""
+
+    place: int
+    picture_key: bytes | None
+    digest: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +222,8 @@ class GalleryDatabase:
         Args:
             crops: N crops with distinct ids.
             embeddings: (N, D) float32.
-            pictures: N image files; None stores none, and erases those of replaced crops.
+            pictures: N image files. Without them a replaced crop keeps its picture where its
+                digest stays the same, and loses it where the digest changes.
 
         Raises:
             StorageFull: the disk is full; nothing changed.
@@ -218,32 +231,35 @@ class GalleryDatabase:
         """
         ids = [crop.crop_id for crop in crops]
         checksums = segments.checksums_of(embeddings)
-        keys = [new_key() for _ in pictures or ()]
         with self._transaction() as writer:
-            known = {row[0]: row for row in writer.execute(_PLACES, [as_json(ids)])}
+            known = {row[0]: _Known(*row[1:]) for row in writer.execute(_PLACES, [as_json(ids)])}
             allocator = self._allocator(writer)
             free = iter(allocator.next(len(ids) - len(known)))
-            places = [known[key][1] if key in known else next(free) for key in ids]
-            fields = zip(places, crops, keys or repeat(None), checksums, strict=False)
+            places = [known[key].place if key in known else next(free) for key in ids]
+            fresh = [new_key() for _ in pictures or ()]
+            keys: Sequence[bytes | None] = fresh
+            if pictures is None:
+                keys = [_kept_key(crop, known.get(crop.crop_id)) for crop in crops]
+            fields = zip(places, crops, keys, checksums, strict=True)
             writer.executemany(
                 _UPSERT_CROP, ((at, *row_of(crop), key, crc) for at, crop, key, crc in fields)
             )
             segments.write_rows(writer, places, embeddings)
-            stale = [(place,) for _, place, had in known.values() if had]
             if pictures is not None:
-                veils = map(veiled, pictures, keys)
+                veils = map(veiled, pictures, fresh)
                 writer.executemany(_UPSERT_PICTURE, zip(places, veils, strict=True))
-            else:
-                writer.executemany("DELETE FROM pictures WHERE crop = ?", stale)
+            pictured = {at for at, key in zip(places, keys, strict=True) if key is not None}
+            had = {one.place for one in known.values() if one.picture_key is not None}
+            stale = [(place,) for place in sorted(had - pictured)]
+            writer.executemany("DELETE FROM pictures WHERE crop = ?", stale)
         allocator.take(len(ids) - len(known))
-        self.pictures += (len(ids) if pictures is not None else 0) - len(stale)
+        self.pictures += len(pictured) - len(had)
 
-    def relabel(self, labels: Mapping[str, str | None], origin: Origin) -> None:
-        """Set identities, all or none, durable on return.
+    def describe(self, crops: Sequence[Crop]) -> None:
+        """Write the metadata of stored crops anew, all or none, durable on return.
 
         Args:
-            labels: the new identity of each crop id.
-            origin: where they come from.
+            crops: N crops with the digests that are stored; ids that are gone are passed over.
 
         Raises:
             StorageFull: the disk is full; nothing changed.
@@ -251,9 +267,38 @@ class GalleryDatabase:
         """
         with self._transaction() as writer:
             writer.executemany(
-                "UPDATE crops SET identity = ?, origin = ? WHERE crop_id = ?",
-                ((identity, origin, crop_id) for crop_id, identity in labels.items()),
+                _DESCRIBE_CROP, ((*row_of(crop)[1:], crop.crop_id) for crop in crops)
             )
+
+    def add_pictures(self, pictures: Mapping[str, bytes]) -> None:
+        """Store pictures of crops that have none, all or none, durable on return.
+
+        Args:
+            pictures: image files by the ids of their crops; ids that are gone are passed over.
+
+        Raises:
+            StorageFull: the disk is full; nothing changed.
+            Unavailable: the file cannot be written; nothing changed.
+        """
+        added = 0
+        with self._transaction() as writer:
+            for crop_id, place, had, _ in writer.execute(_PLACES, [as_json(pictures)]).fetchall():
+                if had is None:
+                    key = new_key()
+                    writer.execute("UPDATE crops SET picture_key = ? WHERE id = ?", (key, place))
+                    writer.execute(_UPSERT_PICTURE, (place, veiled(pictures[crop_id], key)))
+                    added += 1
+        self.pictures += added
+
+    def pictured(self) -> set[str]:
+        """Ids of the crops whose picture is stored.
+
+        Raises:
+            Unavailable: SQLite cannot read the file.
+        """
+        with answering(self.path), closing(connect(self.path, "ro")) as reader:
+            rows = reader.execute("SELECT crop_id FROM crops WHERE picture_key IS NOT NULL")
+            return {crop_id for (crop_id,) in rows}
 
     def configure(self, options: GalleryOptions) -> None:
         """Change the options, durable on return; without ``store_crops`` pictures are erased."""
@@ -308,16 +353,19 @@ class GalleryDatabase:
         """
         with self._transaction() as writer:
             rows = writer.execute(_PLACES, [as_json(crop_ids)]).fetchall()
-            places = [place for _, place, _ in rows]
-            pictures = [(place,) for _, place, pictured in rows if pictured]
+            places = [place for _, place, *_ in rows]
+            pictures = [(place,) for _, place, key, _ in rows if key is not None]
             writer.executemany("DELETE FROM pictures WHERE crop = ?", pictures)
             writer.executemany("DELETE FROM crops WHERE id = ?", ((place,) for place in places))
             segments.erase_rows(writer, places, self.header.dimension)
             if places:
                 self._compact_or_note(writer)
         self.pictures -= len(pictures)
-        if self._places is not None:
-            self._places.give_back(places)
+        try:
+            if self._places is not None:
+                self._places.give_back(places)
+        except MemoryError:  # the crops are gone all the same; the next write looks for places anew
+            self._places = None
         self.empty_log()
 
     def page(self, where: Filter, after: str, limit: int, hidden: Sequence[str]) -> list[Crop]:
@@ -383,8 +431,10 @@ class GalleryDatabase:
         try:
             # A long reader, such as a snapshot being taken, must not hold up the writer.
             self._writer.execute(f"PRAGMA busy_timeout = {_LOG_PATIENCE_MS}")
-            busy, *_ = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            self._writer.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
+            try:
+                busy, *_ = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                self._writer.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
         except sqlite3.Error as error:
             _log.warning("%s: the write-ahead log was not emptied: %s", self.path, error)
             return
@@ -498,6 +548,13 @@ def read_header(path: Path, reader: sqlite3.Connection) -> Header:
     model_sha256, dimension, created, store_crops, keep_for, joins = row
     options = GalleryOptions(bool(store_crops), keep_for, bool(joins))
     return Header(model_sha256, dimension, created, options)
+
+
+def _kept_key(crop: Crop, before: _Known | None) -> bytes | None:
+    """The key of the stored picture, where it is the picture of this crop."""
+    if before is None or before.digest is None or before.digest != crop.digest:
+        return None
+    return before.picture_key
 
 
 def row_of(crop: Crop) -> tuple[str | float | None, ...]:

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import NotFound
-from service.gallery.base import Crop, Filter, Origin
+from service.gallery.base import Absent, Crop, Filter, Origin
+from service.gallery.beyond_columns import holds, reads_crops
+from service.gallery.rules import described
 from service.gallery.running_standards import RunningStandards
+from service.gallery.segments import room_for
 from service.gallery.standardise import Lengths, Standards
 from service.gallery.standardised_search import StandardisedRows
 
 _UNKNOWN = -1
 _GROWTH = 1.5
 _COMPACT_FROM = 1024
-_COMPACT_SHARE = 0.2
+_COMPACT_SHARE = 1 / 6  # so old and new columns together hold at most 2.2 times the living rows
 
 
 class Columns(NamedTuple):
@@ -42,9 +45,12 @@ class Columns(NamedTuple):
 
     @classmethod
     def empty(cls, slots: int, dimension: int) -> Columns:
-        """Room for so many slots."""
+        """Room for so many slots; embeddings take memory only once they are written."""
+        vectors = np.empty((slots, dimension), np.float32)
+        if vectors.size:
+            vectors = room_for(slots, dimension)
         return cls(
-            np.empty((slots, dimension), np.float32),
+            vectors,
             np.empty(slots, np.int32),
             np.empty(slots, np.int32),
             np.empty(slots, np.float64),
@@ -59,6 +65,24 @@ class Columns(NamedTuple):
             self.identities[:count],
             self.timestamps[:count],
             self.dates[:count],
+        )
+
+    def describe(
+        self,
+        start: int,
+        crops: Sequence[Crop],
+        camera_codes: dict[str, int],
+        identity_codes: dict[str, int],
+    ) -> None:
+        """Write what is known of crops, from slot ``start`` on; labels without a code get one."""
+        part = slice(start, start + len(crops))
+        self.cameras[part] = _codes((crop.camera for crop in crops), camera_codes)
+        self.identities[part] = _codes((crop.identity for crop in crops), identity_codes)
+        # An array of objects turns None into NaN by itself.
+        self.timestamps[part] = np.array([crop.timestamp for crop in crops], np.float64)
+        self.dates[part] = np.array(
+            [crop.added if crop.timestamp is None else crop.timestamp for crop in crops],
+            np.float64,
         )
 
     def fill(self, other: Columns) -> None:
@@ -85,6 +109,7 @@ class Snapshot:
         generation: counts compactions; slots of two generations have nothing in common.
         standards: statistics of the cameras, in force at this moment.
         lengths: lengths of the standardised rows of this generation.
+        masks: what the latest filter let pass: a search asks the same filter several times.
     """
 
     columns: Columns
@@ -95,6 +120,9 @@ class Snapshot:
     generation: int
     standards: Standards
     lengths: Lengths
+    masks: dict[Filter, NDArray[np.bool_]] = field(
+        init=False, default_factory=dict, repr=False, compare=False
+    )
 
     @property
     def standardised(self) -> StandardisedRows:
@@ -119,8 +147,9 @@ class Snapshot:
             mask = mask & _has_code(self.columns.cameras, where.cameras, self.camera_codes)
         if where.identities is not None:
             mask = mask & _has_code(self.columns.identities, where.identities, self.identity_codes)
-        if where.not_camera is not None and where.not_camera in self.camera_codes:
-            mask = mask & (self.columns.cameras != self.camera_codes[where.not_camera])
+        for excluded in (where.not_camera, where.own_camera):
+            if excluded is not None and excluded in self.camera_codes:
+                mask = mask & (self.columns.cameras != self.camera_codes[excluded])
         if where.since is not None:
             mask = mask & (self.columns.timestamps >= where.since)
         if where.until is not None:
@@ -133,7 +162,37 @@ class Snapshot:
             among = np.zeros(len(mask), np.bool_)
             among[np.asarray(chosen, np.int64)] = True
             mask = mask & among
-        return mask
+        return self._held_by_crops(mask, where) if reads_crops(where) else mask
+
+    def absent(self, where: Filter) -> Absent:
+        """Which cameras and identities of a filter no crop has."""
+        cameras = set(where.cameras or ()) | {where.not_camera, where.own_camera}
+        return Absent(
+            cameras=self._without_crop(self.columns.cameras, cameras, self.camera_codes),
+            identities=self._without_crop(
+                self.columns.identities, set(where.identities or ()), self.identity_codes
+            ),
+        )
+
+    def _without_crop(
+        self, column: NDArray[np.int32], names: Iterable[str | None], codes: dict[str, int]
+    ) -> tuple[str, ...]:
+        """Those names that no living crop has; codes of crops that are gone stay for a while."""
+        asked = sorted(name for name in names if name is not None)
+        known = {name: codes[name] for name in asked if name in codes}
+        used: set[int] = set()
+        if known:
+            of_living = column[self.alive]
+            used.update(np.unique(of_living[np.isin(of_living, list(known.values()))]).tolist())
+        return tuple(name for name in asked if known.get(name) not in used)
+
+    def _held_by_crops(self, mask: NDArray[np.bool_], where: Filter) -> NDArray[np.bool_]:
+        """Those slots of a mask whose crops meet the conditions that no column holds."""
+        slots = np.flatnonzero(mask)
+        kept = [slot for slot in slots.tolist() if holds(self.crops[slot], where)]
+        passing = np.zeros(len(mask), np.bool_)
+        passing[kept] = True
+        return passing
 
     def count_cameras(self) -> dict[str, int]:
         """Crops of each camera, by its name."""
@@ -155,13 +214,38 @@ class Snapshot:
         return float(least) if least < np.inf else None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Draft:
+    """The rows after a write that nobody sees yet; to make it took all the memory there is to take.
+
+    Attributes:
+        now: what queries will read.
+        room: the columns of ``now``, with room to grow.
+        running: statistics that follow the write.
+        coming: slots of the crops that come; of every crop where ``moved``.
+        going: ids of the crops that go.
+        moved: whether the living rows moved into fresh columns.
+    """
+
+    now: Snapshot
+    room: Columns
+    running: RunningStandards
+    coming: Mapping[str, int] = field(default_factory=dict)
+    going: Sequence[str] = ()
+    moved: bool = False
+
+
 class LiveRows:
     """The rows behind the snapshots. One thread changes them at a time, any number reads.
 
     Rows are only ever appended; replacing or deleting a crop marks its old slot dead. Removing a
     row from a flat index instead would shift every later row, a full pass for one deletion, and
     would change what a running query reads, so that queries and writes had to wait for each other.
-    Once dead slots make up a fifth, the living move into fresh columns and the codes start anew.
+    Once dead slots would make up a sixth, the living move into fresh columns and the codes start
+    anew.
+
+    A write is drafted first (``putting``, ``describing``, ``removing``) and shown afterwards: a
+    draft that fails, for want of memory, changes nothing.
 
     Args:
         dimension: D of the embeddings.
@@ -194,7 +278,12 @@ class LiveRows:
             snapshot, chosen = self._now, None
             if where.crop_ids is not None:
                 chosen = [self._slots[key] for key in where.crop_ids if key in self._slots]
-        return snapshot, snapshot.passing(where, chosen)
+        mask = snapshot.masks.get(where)
+        if mask is None:
+            mask = snapshot.passing(where, chosen)
+            snapshot.masks.clear()  # one at a time: a mask takes a byte a crop
+            snapshot.masks[where] = mask
+        return snapshot, mask
 
     def find(self, crop_ids: Sequence[str]) -> tuple[Snapshot, list[int]]:
         """The gallery as it is, and the slots of these crops. Raises NotFound."""
@@ -215,35 +304,22 @@ class LiveRows:
             sound: (N,) bool, which crops take part.
         """
         count, now = len(crops), self._now
-        room = Columns(
-            vectors,
-            np.empty(len(vectors), np.int32),
-            np.empty(len(vectors), np.int32),
-            np.empty(len(vectors), np.float64),
-            np.empty(len(vectors), np.float64),
+        columns = Columns.empty(0, self._dimension)._replace(
+            vectors=vectors,
+            cameras=np.empty(len(vectors), np.int32),
+            identities=np.empty(len(vectors), np.int32),
+            timestamps=np.empty(len(vectors), np.float64),
+            dates=np.empty(len(vectors), np.float64),
         )
-        room.cameras[:count] = _codes((crop.camera for crop in crops), now.camera_codes)
-        room.identities[:count] = _codes((crop.identity for crop in crops), now.identity_codes)
-        # An array of objects turns None into NaN by itself.
-        room.timestamps[:count] = np.array([crop.timestamp for crop in crops], np.float64)
-        room.dates[:count] = np.array([crop.added for crop in crops], np.float64)
-        timed = ~np.isnan(room.timestamps[:count])
-        room.dates[:count][timed] = room.timestamps[:count][timed]
-        columns, slots = room.first(count), np.flatnonzero(sound)
-        standards = self._running.follow(
+        columns.describe(0, crops, now.camera_codes, now.identity_codes)
+        room, slots = columns, np.flatnonzero(sound)
+        columns, running = room.first(count), RunningStandards()
+        standards = running.follow(
             columns.vectors, columns.cameras, sound, added=slots, removed=slots[:0]
         )
-        self._room = room
-        self._slots = {crops[slot].crop_id: slot for slot in slots.tolist()}
-        self._now = replace(now, columns=columns, alive=sound, crops=crops, standards=standards)
-
-    def reserve(self, count: int) -> None:
-        """Make room for more rows now, so that appending them cannot fail for want of memory."""
-        used = len(self._now.alive)
-        if used + count > len(self._room.cameras):
-            room = Columns.empty(max(used + count, int(used * _GROWTH)), self._dimension)
-            room.fill(self._now.columns)
-            self._room = room
+        coming = {crops[slot].crop_id: slot for slot in slots.tolist()}
+        fresh = replace(now, columns=columns, alive=sound, crops=crops, standards=standards)
+        self.show(Draft(fresh, room, running, coming, moved=True))
 
     def put(self, crops: Sequence[Crop], vectors: NDArray[np.float32]) -> None:
         """Append crops; one that is already there is replaced.
@@ -252,103 +328,187 @@ class LiveRows:
             crops: N crops with distinct ids.
             vectors: (N, D) float32, unit rows.
         """
-        self.reserve(len(crops))
-        before = self._now
-        start, total = len(before.alive), len(before.alive) + len(crops)
-        self._room.vectors[start:total] = vectors
-        for slot, crop in enumerate(crops, start):
-            self._room.cameras[slot] = _code(crop.camera, before.camera_codes)
-            self._room.identities[slot] = _code(crop.identity, before.identity_codes)
-            self._room.timestamps[slot] = _number(crop.timestamp)
-            self._room.dates[slot] = _number(
-                crop.added if crop.timestamp is None else crop.timestamp
-            )
-        alive = np.concatenate([before.alive, np.ones(len(crops), np.bool_)])
-        replaced = self._slots_of(crop.crop_id for crop in crops)
-        alive[replaced] = False
-        before.crops.extend(crops)
-        columns = self._room.first(total)
-        standards = self._running.follow(
-            columns.vectors, columns.cameras, alive, added=np.arange(start, total), removed=replaced
-        )
-        with self._lock:
-            self._slots.update((crop.crop_id, slot) for slot, crop in enumerate(crops, start))
-            self._now = replace(before, columns=columns, alive=alive, standards=standards)
-        self._compact_if_due()
-
-    def differing(self, labels: Mapping[str, str | None], origin: Origin) -> dict[str, str | None]:
-        """Those labels that would change a crop, in identity or origin."""
-        crops = self._now.crops
-        return {
-            crop_id: identity
-            for crop_id, identity in labels.items()
-            if (slot := self._slots.get(crop_id)) is not None
-            and (crops[slot].identity, crops[slot].origin) != (identity, origin)
-        }
-
-    def relabel(self, labels: Mapping[str, str | None], origin: Origin) -> None:
-        """Set identities; one whose crop is not there is passed over.
-
-        Running queries keep the crops and codes they began with: both are copied, which costs a
-        few bytes a crop, while embeddings stay where they are.
-
-        Args:
-            labels: the new identity of each crop id.
-            origin: where they come from.
-        """
-        before = self._now
-        identities, crops = self._room.identities.copy(), before.crops.copy()
-        for crop_id, identity in labels.items():
-            slot = self._slots.get(crop_id)
-            if slot is not None:
-                identities[slot] = _code(identity, before.identity_codes)
-                crops[slot] = replace(crops[slot], identity=identity, origin=origin)
-        with self._lock:
-            self._room = self._room._replace(identities=identities)
-            self._now = replace(before, columns=self._room.first(len(before.alive)), crops=crops)
+        self.show(self.putting(crops, vectors))
 
     def remove(self, crop_ids: Sequence[str]) -> None:
         """Forget these crops; one that is not there is passed over."""
-        alive, columns = self._now.alive.copy(), self._now.columns
-        removed = np.unique(self._slots_of(crop_ids))
+        self.show(self.removing(crop_ids))
+
+    def describe(self, crops: Sequence[Crop]) -> None:
+        """Change what is known of crops; one that is not there is passed over."""
+        self.show(self.describing(crops))
+
+    def putting(self, crops: Sequence[Crop], vectors: NDArray[np.float32]) -> Draft:
+        """Draft what :meth:`put` does."""
+        before, replaced = self._now, self._slots_of(crop.crop_id for crop in crops)
+        start, total = len(before.alive), len(before.alive) + len(crops)
+        alive = np.concatenate([before.alive, np.ones(len(crops), np.bool_)])
+        alive[replaced] = False
+        if self._should_move(alive):
+            return self._moved(np.flatnonzero(alive[:start]), crops, vectors)
+        room = self._grown(total)
+        room.vectors[start:total] = vectors
+        room.describe(start, crops, before.camera_codes, before.identity_codes)
+        columns, running = room.first(total), self._running.copied()
+        standards = running.follow(
+            columns.vectors, columns.cameras, alive, added=np.arange(start, total), removed=replaced
+        )
+        # From ``start`` on, not at the end: a draft that was never shown may have left more there.
+        before.crops[start:] = crops
+        now = replace(before, columns=columns, alive=alive, standards=standards)
+        coming = {crop.crop_id: slot for slot, crop in enumerate(crops, start)}
+        return Draft(now, room, running, coming)
+
+    def removing(self, crop_ids: Sequence[str]) -> Draft:
+        """Draft what :meth:`remove` does."""
+        before, removed = self._now, np.unique(self._slots_of(crop_ids))
+        alive = before.alive.copy()
         alive[removed] = False
-        standards = self._running.follow(
+        if self._should_move(alive):
+            return self._moved(np.flatnonzero(alive), (), before.columns.vectors[:0])
+        columns, running = before.columns, self._running.copied()
+        standards = running.follow(
             columns.vectors, columns.cameras, alive, added=removed[:0], removed=removed
         )
+        now = replace(before, alive=alive, standards=standards)
+        return Draft(now, self._room, running, going=tuple(crop_ids))
+
+    def describing(self, crops: Sequence[Crop]) -> Draft:
+        """Draft what :meth:`describe` does.
+
+        Running queries keep the crops and codes they began with: both are copied, which costs a
+        few bytes a crop, while embeddings stay where they are.
+        """
+        before, stored = self._now, [crop for crop in crops if crop.crop_id in self._slots]
+        slots = self._slots_of(crop.crop_id for crop in stored)
+        changed = Columns.empty(len(stored), 0)
+        changed.describe(0, stored, before.camera_codes, before.identity_codes)
+        room, listed = self._room, before.crops.copy()
+        for slot, crop in zip(slots.tolist(), stored, strict=True):
+            listed[slot] = crop
+        for name in ("cameras", "identities", "timestamps", "dates"):
+            old, new = getattr(room, name), getattr(changed, name)
+            if not np.array_equal(old[slots], new, equal_nan=True):
+                column = old.copy()
+                column[slots] = new
+                room = room._replace(**{name: column})
+        columns, running = room.first(len(before.alive)), self._running.copied()
+        standards = _follow_moves(running, before, columns, slots)
+        now = replace(before, columns=columns, crops=listed, standards=standards)
+        return Draft(now, room, running)
+
+    def show(self, draft: Draft) -> None:
+        """Let queries read a draft, the latest one; it is shown whole or not at all."""
+        stood = {key: self._slots[key] for key in draft.coming if key in self._slots}
         with self._lock:
-            for crop_id in crop_ids:
+            try:
+                if draft.moved:
+                    self._slots = dict(draft.coming)
+                else:
+                    self._slots.update(draft.coming)
+                for crop_id in draft.going:
+                    self._slots.pop(crop_id, None)
+                self._room, self._running, self._now = draft.room, draft.running, draft.now
+            except BaseException:
+                self._stand_as_before(draft, stood)
+                raise
+
+    def _stand_as_before(self, draft: Draft, stood: Mapping[str, int]) -> None:
+        """Take back the slots of a draft that could not be shown; needs no memory."""
+        for crop_id in draft.coming if not draft.moved else ():
+            if crop_id in stood:
+                self._slots[crop_id] = stood[crop_id]
+            else:
                 self._slots.pop(crop_id, None)
-            self._now = replace(self._now, alive=alive, standards=standards)
-        self._compact_if_due()
+
+    def labelled(self, labels: Mapping[str, str | None], origin: Origin) -> list[Crop]:
+        """Stored crops as these labels make them; ids that are not there are passed over."""
+        crops = self._now.crops
+        return [
+            replace(crops[slot], identity=identity, origin=origin)
+            for crop_id, identity in labels.items()
+            if (slot := self._slots.get(crop_id)) is not None
+        ]
+
+    def redescribed(self, crops: Iterable[Crop]) -> list[Crop]:
+        """Stored crops as these descriptions make them, of those that they change.
+
+        Args:
+            crops: the last one of an id wins; see :func:`service.gallery.rules.described`.
+        """
+        wanted = {crop.crop_id: crop for crop in crops}
+        found = (
+            described(self._now.crops[slot], crop)
+            for crop_id, crop in wanted.items()
+            if (slot := self._slots.get(crop_id)) is not None
+        )
+        return [crop for crop in found if crop is not None]
+
+    def _should_move(self, alive: NDArray[np.bool_]) -> bool:
+        """Whether so many slots are dead that the living ones are worth moving."""
+        dead = len(alive) - int(np.count_nonzero(alive))
+        if dead < _COMPACT_FROM:
+            return False
+        return dead >= _COMPACT_SHARE * len(alive) or len(alive) > len(self._room.cameras)
+
+    def _grown(self, slots: int) -> Columns:
+        """Columns with room for so many slots, filled as far as they are now."""
+        used = len(self._now.alive)
+        if slots <= len(self._room.cameras):
+            return self._room
+        room = Columns.empty(max(slots, int(used * _GROWTH)), self._dimension)
+        room.fill(self._now.columns)
+        return room
+
+    def _moved(
+        self, living: NDArray[np.int64], crops: Sequence[Crop], vectors: NDArray[np.float32]
+    ) -> Draft:
+        """Draft fresh columns of the living slots and the crops that come."""
+        before, count = self._now, len(living)
+        total = count + len(crops)
+        room = Columns.empty(max(int(total * _GROWTH), 1), self._dimension)
+        # Any other mode would take a copy of all rows first.
+        np.take(before.columns.vectors, living, 0, out=room.vectors[:count], mode="clip")
+        room.vectors[count:total] = vectors
+        listed = [before.crops[slot] for slot in living.tolist()]
+        listed.extend(crops)
+        cameras: dict[str, int] = {}
+        identities: dict[str, int] = {}
+        room.describe(0, listed, cameras, identities)
+        columns, running = room.first(total), RunningStandards()
+        alive, slots = np.ones(total, np.bool_), np.arange(total)
+        standards = running.follow(
+            columns.vectors, columns.cameras, alive, added=slots, removed=slots[:0]
+        )
+        generation = before.generation + 1
+        now = Snapshot(
+            columns, alive, listed, cameras, identities, generation, standards, Lengths()
+        )
+        coming = {crop.crop_id: slot for slot, crop in enumerate(listed)}
+        return Draft(now, room, running, coming, moved=True)
 
     def _slots_of(self, crop_ids: Iterable[str]) -> NDArray[np.int64]:
         slots = [self._slots[crop_id] for crop_id in crop_ids if crop_id in self._slots]
         return np.array(slots, np.int64)
 
-    def _compact_if_due(self) -> None:
-        now = self._now
-        dead = len(now.alive) - len(self._slots)
-        if dead < _COMPACT_FROM or dead < _COMPACT_SHARE * len(now.alive):
-            return
-        living = np.flatnonzero(now.alive)
-        fresh = LiveRows(self._dimension)
-        fresh.put([now.crops[slot] for slot in living], now.columns.vectors[living])
-        with self._lock:
-            self._room, self._slots, self._running = fresh._room, fresh._slots, fresh._running
-            self._now = replace(fresh.now(), generation=now.generation + 1)
 
-
-def _code(label: str | None, codes: dict[str, int]) -> int:
-    return _UNKNOWN if label is None else codes.setdefault(label, len(codes))
+def _follow_moves(
+    running: RunningStandards, before: Snapshot, columns: Columns, slots: NDArray[np.int64]
+) -> Standards:
+    """Take into account that crops changed their cameras."""
+    old, new = before.columns.cameras, columns.cameras
+    moved = slots[old[slots] != new[slots]]
+    if not len(moved):
+        return running.now
+    without = before.alive.copy()
+    without[moved] = False
+    running.follow(columns.vectors, old, without, added=moved[:0], removed=moved)
+    return running.follow(columns.vectors, new, before.alive, added=moved, removed=moved[:0])
 
 
 def _codes(labels: Iterable[str | None], codes: dict[str, int]) -> list[int]:
     code = codes.setdefault
     return [_UNKNOWN if label is None else code(label, len(codes)) for label in labels]
-
-
-def _number(value: float | None) -> float:
-    return np.nan if value is None else value
 
 
 def _has_code(

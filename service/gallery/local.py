@@ -17,7 +17,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,7 @@ from service.gallery.base import (
 )
 from service.gallery.database import GalleryDatabase, Header
 from service.gallery.local_gallery import LocalGallery
+from service.gallery.name_locks import NameLocks
 from service.gallery.nearest import Gpu, resolve_device
 from service.gallery.snapshots import SnapshotShelf
 from service.gallery.versions import Versions
@@ -76,7 +77,8 @@ class LocalGalleryStore:
         self._shelf = SnapshotShelf(root / "snapshots")
         self._galleries: dict[str, LocalGallery] = {}
         self._unusable: dict[str, _Failure] = {}
-        self._lock = threading.RLock()  # creating and deleting galleries, one at a time
+        self._locks = NameLocks()
+        self._lock = threading.Lock()  # held while the store is closed, never while one waits
         with disk_errors(root):
             self._folder.mkdir(parents=True, exist_ok=True)
             self._held: IO[str] | None = _hold(root / "lock")
@@ -104,7 +106,7 @@ class LocalGalleryStore:
         rules.check_dimension(dimension)
         rules.check_options(options)
         header = Header(model_sha256, dimension, time.time(), options)
-        with self._changing():
+        with self._alone_with(name):
             return self._make(name, model_sha256, lambda path: GalleryDatabase.create(path, header))
 
     def open(self, name: str) -> LocalGallery:
@@ -114,17 +116,26 @@ class LocalGalleryStore:
             raise self._absent(name)
         return gallery
 
+    @contextmanager
+    def changing(self, name: str) -> Iterator[LocalGallery]:
+        """The gallery as it is served now, with its lock held. Raises as :meth:`open`."""
+        with self._alone_with(name):
+            yield self.open(name)
+
     def stats(self) -> list[GalleryStats]:
         """Stats of every gallery, by name."""
-        galleries = sorted(self._galleries.copy().items())
-        return [gallery.stats() for _, gallery in galleries]
+        found: list[GalleryStats] = []
+        for _, gallery in sorted(self._galleries.copy().items()):
+            with suppress(NotFound):  # deleted meanwhile
+                found.append(gallery.stats())
+        return found
 
     def delete(self, name: str) -> int:
         """Delete a gallery and everything in it, durable on return; returns how many crops.
 
         Its snapshots stay.
         """
-        with self._changing():
+        with self._alone_with(name):
             gallery = self._galleries.get(name)
             if gallery is None and name not in self._unusable:
                 raise self._absent(name)
@@ -140,8 +151,8 @@ class LocalGalleryStore:
                 self._galleries.pop(name, None)
                 self._unusable.pop(name, None)
                 sync_folder(self._folder)
-            folders.remove(doomed)
-            return crops
+        folders.remove(doomed)
+        return crops
 
     def begin_model(self, name: str, model_sha256: str, dimension: int) -> LocalGallery:
         """A version of a gallery for another model, beside the one that is served.
@@ -161,12 +172,11 @@ class LocalGalleryStore:
         """
         rules.check_model(model_sha256)
         rules.check_dimension(dimension)
-        with self._changing():
-            served = self.open(name)
+        with self.changing(name) as served:
             if served.model_sha256 == model_sha256:
                 raise Conflict(f"gallery {name!r} is served by model {model_sha256[:12]} already")
             versions = served.versions
-            with versions.lock, disk_errors(versions.folder):
+            with disk_errors(versions.folder):
                 if model_sha256 not in versions.kept:
                     header = Header(model_sha256, dimension, time.time(), served.options)
                     path = folders.new_file(versions.folder, model_sha256)
@@ -184,7 +194,8 @@ class LocalGalleryStore:
             name: the gallery.
             model_sha256: the version's model.
             catch_up: brings the version up to date; called with the version that is served and the
-                other one, while no other thread writes to either. What it raises ends the switch.
+                other one, while no other thread writes to either, so it must not embed. What it
+                raises ends the switch.
 
         Returns:
             The gallery as it is served now. The version before is kept.
@@ -193,10 +204,9 @@ class LocalGalleryStore:
             NotFound: no such gallery or version.
             Unavailable: the folder cannot be written; nothing changed.
         """
-        with self._changing():
-            served = self.open(name)
+        with self.changing(name) as served:
             versions = served.versions
-            with versions.lock, disk_errors(versions.folder):
+            with disk_errors(versions.folder):
                 other = versions.kept.get(model_sha256)
                 if other is None:
                     raise NotFound(f"gallery {name!r} has no version of model {model_sha256[:12]}")
@@ -221,16 +231,14 @@ class LocalGalleryStore:
             NotFound: no such gallery or version.
             Conflict: it is served.
         """
-        with self._changing():
-            served = self.open(name)
+        with self.changing(name) as served:
             if served.model_sha256 == model_sha256:
                 raise Conflict(f"gallery {name!r} is served by model {model_sha256[:12]}")
-            with served.versions.lock:
-                dropped = served.versions.kept.pop(model_sha256, None)
-                if dropped is None:
-                    raise NotFound(f"gallery {name!r} has no version of model {model_sha256[:12]}")
-                dropped.end("deleted")
-                folders.remove_database(dropped.database.path)
+            dropped = served.versions.kept.pop(model_sha256, None)
+            if dropped is None:
+                raise NotFound(f"gallery {name!r} has no version of model {model_sha256[:12]}")
+            dropped.end("dropped")
+            folders.remove_database(dropped.database.path)
 
     def snapshots(self, name: str) -> list[SnapshotRecord]:
         """Snapshots of a gallery, oldest first; also of one that was deleted. Raises NotFound."""
@@ -265,7 +273,7 @@ class LocalGalleryStore:
         copy = partial(self._shelf.copy, name, snapshot_id)
         target = name if into is None else into
         rules.check_name(target)
-        with self._changing():
+        with self._alone_with(target):
             if into is None and (self._folder / name).exists():
                 return self._replace(name, header, copy)
             return self._make(target, header.model_sha256, copy)
@@ -294,12 +302,19 @@ class LocalGalleryStore:
 
     def close(self) -> None:
         """Finish writes and release files; what follows answers that the store is closed."""
-        with self._lock, ExitStack() as closing:  # a failure skips no other gallery
-            if self._held is not None:
-                closing.callback(self._held.close)
-                self._held = None
-            for gallery in self._galleries.values():
-                closing.callback(gallery.close)
+        with self._lock:
+            held, self._held = self._held, None  # from now on nothing begins
+        with ExitStack() as closing:  # a failure skips no other gallery
+            if held is not None:
+                closing.callback(held.close)
+            for name in {*self._galleries.copy(), *self._locks.names()}:
+                closing.callback(self._close_gallery, name)
+
+    def _close_gallery(self, name: str) -> None:
+        with self._locks.of(name):  # whatever makes or changes it now comes to its end first
+            gallery = self._galleries.get(name)
+            if gallery is not None:
+                gallery.close()
 
     def _load(self) -> None:
         with disk_errors(self._folder):
@@ -333,7 +348,7 @@ class LocalGalleryStore:
         failure = self._unusable.get(name)
         if failure is None or time.monotonic() < failure.until:
             return None
-        with self._changing():
+        with self._alone_with(name):
             if self._unusable.get(name) is failure:  # nobody else has tried meanwhile
                 self._load_gallery(self._folder / name)
             return self._galleries.get(name)
@@ -391,8 +406,7 @@ class LocalGalleryStore:
                 f"the snapshot is of model {header.model_sha256[:12]}, which gallery {name!r} no "
                 "longer has: restore it into a new gallery"
             )
-        lock = nullcontext() if old is None else old.versions.lock
-        with lock, disk_errors(folder):
+        with disk_errors(folder):
             path = folders.new_file(folder, header.model_sha256)
             _write(path, write)
             try:
@@ -413,7 +427,8 @@ class LocalGalleryStore:
             return fresh
 
     def _versions(self, folder: Path) -> Versions:
-        return Versions(folder, self._gpu, partial(self._shelf.holding, folder.name))
+        holding = partial(self._shelf.holding, folder.name)
+        return Versions(folder, self._gpu, holding, self._locks.of(folder.name))
 
     def _clear_away(self, name: str) -> None:
         """Remove what a creation left that failed after its rename, when the folder was synced."""
@@ -425,8 +440,9 @@ class LocalGalleryStore:
         return self._folder / f"{_UNFINISHED}{name}-{secrets.token_hex(4)}"
 
     @contextmanager
-    def _changing(self) -> Iterator[None]:
-        with self._lock:
+    def _alone_with(self, name: str) -> Iterator[None]:
+        """Keep everybody else from making, changing or deleting this gallery; others go on."""
+        with self._locks.of(name):
             if self._held is None:
                 raise Unavailable("the gallery store is closed")
             yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import NotFound, ReidError, Unavailable
+from service.errors import NotFound, ReidError, Replaced, Unavailable
 from service.gallery import rules
 from service.gallery.base import (
     Absent,
@@ -30,12 +31,12 @@ from service.gallery.base import (
     StandardisedQuery,
 )
 from service.gallery.database import Counts, GalleryDatabase
-from service.gallery.live_rows import LiveRows
+from service.gallery.live_rows import Draft, LiveRows
 from service.gallery.nearest import Mirror, nearest
 from service.gallery.standardised_search import nearest_standardised
 from service.gallery.versions import Versions
 
-_State = Literal["open", "closed", "deleted", "replaced"]
+_State = Literal["open", "closed", "deleted", "dropped", "replaced"]
 _NAMED_IN_LOG = 20
 _log = logging.getLogger(__name__)
 
@@ -58,9 +59,10 @@ class _Loaded:
 class LocalGallery:
     """One named set of crops; its methods are those of :class:`service.gallery.base.Gallery`.
 
-    A write goes to SQLite first, and once committed to the rows in memory. Queries read a snapshot
-    of those rows and wait neither for a write nor for each other. What is erased from the version
-    that is served is erased from all the others before.
+    A write is drafted in memory, committed by SQLite, and then shown to queries. Should showing it
+    fail, the rows are read anew: what SQLite holds is the truth. Queries read a snapshot of the
+    rows and wait neither for a write nor for each other. What is erased from the version that is
+    served is erased from all the others before.
 
     Args:
         database: its open file, which it closes.
@@ -101,7 +103,7 @@ class LocalGallery:
     def configure(self, options: GalleryOptions) -> None:
         """Change the options, durable on return; without ``store_crops`` pictures are erased."""
         rules.check_options(options)
-        with self._changing():
+        with self.changing():
             for version in (*self._beside(), self):
                 version.database.configure(options)
 
@@ -121,16 +123,15 @@ class LocalGallery:
         crops = [rules.with_time(crops[position], now) for position in positions]
         vectors = vectors[positions]
         ids = [crop.crop_id for crop in crops]
-        with self._changing():
+        with self.changing():
             kept = None
             if pictures is not None and self.options.store_crops:
                 kept = [pictures[position] for position in positions]
             rows, damaged = self._rows, self._in_memory().damaged
             new = sum(crop_id not in rows and crop_id not in damaged for crop_id in ids)
-            rows.reserve(len(crops))
+            draft = rows.putting(crops, vectors)
             self.database.upsert(crops, vectors, kept)
-            rows.put(crops, vectors)
-            damaged.difference_update(ids)
+            self._show(draft, ids)
         return new
 
     def get(self, crop_id: str) -> Crop:
@@ -149,7 +150,8 @@ class LocalGallery:
         self._require_open()
         rules.check_count("limit", limit)
         after = "" if cursor is None else rules.decode_cursor(cursor)
-        hidden = sorted(self._memory.damaged) if self._memory is not None else ()
+        memory = self._memory
+        hidden = () if memory is None else sorted(memory.damaged)
         try:
             found = self.database.page(where, after, limit + 1, hidden)
         except Unavailable:
@@ -186,17 +188,52 @@ class LocalGallery:
     def relabel(self, labels: Mapping[str, str | None], origin: Origin) -> int:
         """Set identities, all or none, durable on return; embeddings stay as they are."""
         labels = rules.checked_labels(labels)
-        with self._changing():
-            rows = self._rows
-            changed = rows.differing(labels, origin)
-            if changed:
-                self.database.relabel(changed, origin)
-                rows.relabel(changed, origin)
-        return len(changed)
+        with self.changing():
+            return self._describe(self._rows.labelled(labels, origin))
+
+    def describe(self, crops: Sequence[Crop]) -> int:
+        """Change what is known of stored crops, all or none, durable on return."""
+        crops = [rules.checked_crop(crop) for crop in crops]
+        with self.changing():
+            return self._describe(crops)
+
+    def pictured(self) -> set[str]:
+        """Ids of the crops whose picture is stored."""
+        self._require_open()
+        return self.database.pictured()
+
+    def damaged(self) -> frozenset[str]:
+        """Ids of the crops that are stored but not served, because their embedding is damaged."""
+        self._require_open()
+        return frozenset(self._in_memory().damaged)
+
+    def add_pictures(self, pictures: Mapping[str, bytes]) -> int:
+        """Store pictures of crops that lack theirs, all or none, durable on return.
+
+        Args:
+            pictures: image files by the ids of their crops. One is passed over where its crop is
+                gone, has another digest or has a picture, and all are where crops are not stored.
+
+        Returns:
+            How many were stored.
+        """
+        with self.changing():
+            if not self.options.store_crops:
+                return 0
+            lacking = pictures.keys() - self.database.pictured()
+            stored = self.crops(Filter(crop_ids=frozenset(lacking)))
+            fitting = {
+                crop.crop_id: pictures[crop.crop_id]
+                for crop in stored
+                if crop.digest == hashlib.sha256(pictures[crop.crop_id]).hexdigest()
+            }
+            if fitting:
+                self.database.add_pictures(fitting)
+            return len(fitting)
 
     def delete(self, where: Filter, *, dry_run: bool = False) -> Receipt:
         """Delete what passes the filter, durable on return, or only tell what that would be."""
-        with self._changing():
+        with self.changing():
             doomed = self.database.matching(where)
             if doomed.crop_ids and not dry_run:
                 # The served version last: whatever interrupts this, it can be asked for again.
@@ -241,6 +278,7 @@ class LocalGallery:
 
     def stats(self) -> GalleryStats:
         """Counts at this moment."""
+        self._require_open()
         counts = self._counts()
         return GalleryStats(
             name=self.name,
@@ -251,7 +289,7 @@ class LocalGallery:
             identities=counts.identities,
             cameras=counts.cameras,
             bytes_on_disk=_size_of(self.versions.folder),
-            damaged=0 if self._memory is None else len(self._memory.damaged),
+            damaged=0 if (memory := self._memory) is None else len(memory.damaged),
             pictures=counts.pictures,
             **asdict(self.options),
             oldest=counts.oldest,
@@ -269,7 +307,7 @@ class LocalGallery:
         Raises:
             OSError: the folder cannot be moved; the gallery goes on.
         """
-        with self._changing():
+        with self.changing():
             crops = self.database.counts().crops
             self.versions.folder.rename(into)
             for version in (*self.versions.kept.values(), self):
@@ -289,7 +327,7 @@ class LocalGallery:
         self._state = "replaced"
         return LocalGallery(self.database, self.versions, served=False)
 
-    def end(self, state: Literal["closed", "deleted", "replaced"]) -> None:
+    def end(self, state: Literal["closed", "deleted", "dropped", "replaced"]) -> None:
         """Let go of this version's file; one that is replaced may be read on, from memory.
 
         Raises:
@@ -305,13 +343,13 @@ class LocalGallery:
 
     def compact(self) -> None:
         """Remove what erasures may have left behind, in every version."""
-        with self._changing():
+        with self.changing():
             for version in (*self._beside(), self):
                 version.database.compact()
 
     def tidy(self) -> None:
         """Compact every version for which it is time."""
-        with self._changing():
+        with self.changing():
             for version in (*self._beside(), self):
                 version.database.tidy()
 
@@ -323,18 +361,47 @@ class LocalGallery:
 
     def erase(self, crop_ids: Sequence[str]) -> None:
         """Delete crops from this version only; the caller holds the lock."""
+        try:
+            draft = None if self._memory is None else self._memory.rows.removing(crop_ids)
+        except MemoryError:  # an erasure must not fail for that: the rows are read anew
+            self._memory = draft = None
         self.database.erase(crop_ids)
-        if self._memory is not None:
-            self._memory.rows.remove(crop_ids)
-            self._memory.damaged.difference_update(crop_ids)
+        if draft is not None:
+            self._show(draft, crop_ids)
+
+    def _describe(self, crops: Sequence[Crop]) -> int:
+        changed = self._rows.redescribed(crops)
+        if changed:
+            draft = self._rows.describing(changed)
+            self.database.describe(changed)
+            self._show(draft)
+        return len(changed)
+
+    def _show(self, draft: Draft, sound: Sequence[str] = ()) -> None:
+        """Let queries read what was committed; the write has succeeded, so this must not fail."""
+        if self._memory is None:
+            return
+        try:
+            self._memory.rows.show(draft)
+            self._memory.damaged.difference_update(sound)
+        except BaseException as error:
+            self._memory = None
+            _log.warning("gallery %r is read anew from its file: %r", self.name, error)
+            if not isinstance(error, Exception):
+                raise
 
     def _beside(self) -> tuple[LocalGallery, ...]:
         return tuple(self.versions.kept.values()) if self.served else ()
 
     def _counts(self) -> Counts:
-        if self._memory is None:
-            return self.database.counts()
-        snapshot = self._memory.rows.now()
+        memory = self._memory
+        if memory is None:
+            try:
+                return self.database.counts()
+            except Unavailable:
+                self._require_open()  # deleted meanwhile: say so
+                raise
+        snapshot = memory.rows.now()
         return Counts(
             crops=int(np.count_nonzero(snapshot.alive)),
             pictures=self.database.pictures,
@@ -384,15 +451,19 @@ class LocalGallery:
     def _require_open(self) -> None:
         if self._state == "deleted":
             raise NotFound(f"gallery {self.name!r} does not exist")
+        if self._state == "dropped":
+            model = self.model_sha256[:12]
+            raise NotFound(f"gallery {self.name!r} has no version of model {model} any more")
         if self._state == "closed":
             raise Unavailable(f"gallery {self.name!r} is closed")
 
     @contextmanager
-    def _changing(self) -> Iterator[None]:
+    def changing(self) -> Iterator[None]:
+        """Hold the lock of all versions; see :meth:`service.gallery.base.Gallery.changing`."""
         with self.versions.lock:
             self._require_open()
             if self._state == "replaced":
-                raise Unavailable(f"gallery {self.name!r} was changed as a whole: ask again")
+                raise Replaced(f"gallery {self.name!r} was changed as a whole: ask again")
             yield
 
 

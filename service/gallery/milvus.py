@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pymilvus import DataType, MilvusClient
@@ -70,6 +72,13 @@ class MilvusGalleryStore:
         with self._lock:
             return self._gallery(self._require(name))
 
+    @contextmanager
+    def changing(self, name: str) -> Iterator[MilvusGallery]:
+        """A gallery with its lock held, in this process. Raises NotFound."""
+        gallery = self.open(name)
+        with gallery.changing():
+            yield gallery
+
     def stats(self) -> list[GalleryStats]:
         """Stats of every gallery, by name."""
         with self._lock:
@@ -80,10 +89,12 @@ class MilvusGalleryStore:
         """Delete a gallery and everything in it; returns how many crops. Raises NotFound."""
         with self._lock:
             collection = self._require(name)
-            crops = self._gallery(collection).stats().crops
-            self._open.pop(str(collection))
-            with reachable():
+            gallery = self._gallery(collection)
+        with gallery.changing():  # counting takes a while, and keeps nobody from other galleries
+            crops = gallery.stats().crops
+            with self._lock, reachable():
                 self._client.drop_collection(str(collection))
+                self._open.pop(str(collection), None)
             return crops
 
     def snapshots(self, name: str) -> list[SnapshotRecord]:

@@ -13,9 +13,9 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from pymilvus import MilvusClient, MilvusException
 from service.errors import NotFound, Unavailable, Unsupported
 from service.gallery import rules
 from service.gallery.base import (
+    Absent,
     Crop,
     Filter,
     GalleryOptions,
@@ -36,6 +37,7 @@ from service.gallery.base import (
     StandardisedHits,
     StandardisedQuery,
 )
+from service.gallery.beyond_columns import end_of_prefix, is_storable
 from service.gallery.scoring import best_first, cosines
 from service.names import is_name
 
@@ -47,6 +49,7 @@ _MARGIN = 1e-5  # more than twice the rounding of a float32 product
 _ROWS_RELABELLED = 1024  # at once: they travel with their embeddings
 _FIELDS = ["crop_id", "identity", "camera", "timed", "timestamp", "digest"]
 _LATER_FIELDS = ["origin", "added"]  # collections of the first release lack them
+_NO_CROP = "crop_id in []"
 _OPTIONS = "reid.options"
 _COLLECTION = re.compile(r"reid_(?P<name>\w+)_(?P<model>[0-9a-f]{64})_(?P<created>\d+)")
 
@@ -92,7 +95,7 @@ class MilvusGallery:
         self._client = client
         self._header = collection
         self._collection = str(collection)
-        self._writing = threading.Lock()  # so that two upserts do not both count an id as new
+        self._writing = threading.RLock()  # so that two upserts do not both count an id as new
         with self._answering():
             client.load_collection(self._collection)
             described = client.describe_collection(self._collection)
@@ -121,6 +124,12 @@ class MilvusGallery:
     def options(self) -> GalleryOptions:
         """What its owner decided."""
         return self._options
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Hold the gallery's lock in this process; another service on Milvus is not kept out."""
+        with self._writing:
+            yield
 
     def configure(self, options: GalleryOptions) -> None:
         """Change the options, which Milvus keeps among the collection's properties."""
@@ -189,20 +198,39 @@ class MilvusGallery:
         batches = self._scan(where, self._fields, batch_size=_MOST_ROWS)
         return [_to_crop(row) for batch in batches for row in batch]
 
+    def count(self, where: Filter) -> int:
+        """How many crops pass the filter."""
+        with self._answering():
+            (row,) = self._client.query(
+                self._collection,
+                filter=_expression(where, dated=self._dated),
+                output_fields=["count(*)"],
+            )
+        return int(row["count(*)"])
+
+    def absent(self, where: Filter) -> Absent:
+        """Which cameras, identities and crop ids of a filter no crop has: a question per name."""
+        excluded = (where.not_camera, where.own_camera)
+        cameras = set(where.cameras or ()) | {name for name in excluded if name is not None}
+        return Absent(
+            cameras=self._without_crop("camera", cameras),
+            identities=self._without_crop("identity", where.identities or ()),
+            crop_ids=self._without_crop("crop_id", where.crop_ids or ()),
+        )
+
     def relabel(self, labels: Mapping[str, str | None], origin: Origin) -> int:
         """Set identities, batch by batch: each batch all or none."""
         labels = rules.checked_labels(labels)
-        if not self._dated:
-            raise Unsupported(
-                f"gallery {self.name!r}: its collection is of the first release and cannot say "
-                "where an identity comes from: create a gallery anew and import the crops again"
-            )
-        ids = list(labels)
-        with self._writing:
-            return sum(
-                self._relabel(ids[at : at + _ROWS_RELABELLED], labels, origin)
-                for at in range(0, len(ids), _ROWS_RELABELLED)
-            )
+
+        def labelled(stored: Crop) -> Crop:
+            return replace(stored, identity=labels[stored.crop_id], origin=origin)
+
+        return self._redescribe(list(labels), labelled)
+
+    def describe(self, crops: Sequence[Crop]) -> int:
+        """Change what is known of stored crops, batch by batch: each batch all or none."""
+        wanted = {crop.crop_id: crop for crop in map(rules.checked_crop, crops)}
+        return self._redescribe(list(wanted), lambda stored: wanted[stored.crop_id])
 
     def delete(self, where: Filter, *, dry_run: bool = False) -> Receipt:
         """Delete what passes the filter, or only tell what that would be."""
@@ -287,7 +315,20 @@ class MilvusGallery:
             **asdict(self._options),
         )
 
-    def _relabel(self, ids: list[str], labels: Mapping[str, str | None], origin: Origin) -> int:
+    def _redescribe(self, ids: Sequence[str], change: Callable[[Crop], Crop]) -> int:
+        if not self._dated:
+            raise Unsupported(
+                f"gallery {self.name!r}: its collection is of the first release and cannot say "
+                "where an identity comes from: create a gallery anew and import the crops again"
+            )
+        with self._writing:
+            return sum(
+                self._redescribe_batch(ids[at : at + _ROWS_RELABELLED], change)
+                for at in range(0, len(ids), _ROWS_RELABELLED)
+            )
+
+    def _redescribe_batch(self, ids: Sequence[str], change: Callable[[Crop], Crop]) -> int:
+        """Write rows again as they are, but for what is known of their crops."""
         with self._answering():
             rows = self._client.query(
                 self._collection,
@@ -295,14 +336,26 @@ class MilvusGallery:
                 output_fields=[*self._fields, "embedding"],
             )
             changed = [
-                row | {"identity": identity, "origin": origin}
+                row | self._metadata(crop)
                 for row in rows
-                if (identity := labels[row["crop_id"]] or "", origin)
-                != (row["identity"], row["origin"])
+                if (crop := rules.described(stored := _to_crop(row), change(stored))) is not None
             ]
             if changed:
                 self._client.upsert(self._collection, changed)
         return len(changed)
+
+    def _without_crop(self, field: str, names: Iterable[str]) -> tuple[str, ...]:
+        with self._answering():
+            return tuple(
+                name
+                for name in sorted(names)
+                if not self._client.query(
+                    self._collection,
+                    filter=f"{field} in {_texts([name])}",
+                    output_fields=["crop_id"],
+                    limit=1,
+                )
+            )
 
     def _search(
         self, queries: NDArray[np.float32], fetch: int, where: Filter
@@ -321,6 +374,9 @@ class MilvusGallery:
         return [list(hits) for hits in found]
 
     def _to_row(self, crop: Crop, vector: NDArray[np.float32]) -> dict[str, Any]:
+        return self._metadata(crop) | {"embedding": vector}
+
+    def _metadata(self, crop: Crop) -> dict[str, Any]:
         # Milvus before 2.5 has no null: an empty text, which no crop may have, stands for unknown.
         later = {"origin": crop.origin, "added": crop.added} if self._dated else {}
         return later | {
@@ -330,7 +386,6 @@ class MilvusGallery:
             "timed": crop.timestamp is not None,
             "timestamp": crop.timestamp or 0.0,
             "digest": crop.digest or "",
-            "embedding": vector,
         }
 
     def _rows_of(self, crop_ids: Sequence[str], fields: list[str]) -> list[dict[str, Any]]:
@@ -438,8 +493,9 @@ def _expression(where: Filter, *, dated: bool) -> str:
         )
         if chosen is not None
     ]
-    if where.not_camera is not None:
-        parts.append(f"camera not in {_texts([where.not_camera])}")
+    excluded = [name for name in (where.not_camera, where.own_camera) if name is not None]
+    if excluded:
+        parts.append(f"camera not in {_texts(excluded)}")
     if where.since is not None:
         parts.append(f"timed == true and timestamp >= {_number(where.since)}")
     if where.until is not None:
@@ -448,7 +504,20 @@ def _expression(where: Filter, *, dated: bool) -> str:
         parts.append(f'identity {"!=" if where.has_identity else "=="} ""')
     if where.expired_before is not None:
         parts.append(_expired(_number(where.expired_before), dated=dated))
+    if where.id_prefix is not None:
+        parts.append(_beginning_with(where.id_prefix))
+    for comparison, bound in ((">=", where.added_since), ("<", where.added_until)):
+        if bound is not None:
+            parts.append(f"added {comparison} {_number(bound)}" if dated else _NO_CROP)
     return " and ".join(parts)
+
+
+def _beginning_with(prefix: str) -> str:
+    """A range of ids: ``like`` would read some characters of the prefix as wildcards."""
+    if not is_storable(prefix):
+        return _NO_CROP
+    end = end_of_prefix(prefix)
+    return f"crop_id >= {_text(prefix)}" + ("" if end is None else f" and crop_id < {_text(end)}")
 
 
 def _expired(bound: str, *, dated: bool) -> str:

@@ -11,7 +11,7 @@ Letters: N rows, D dimensions, S slots of the gallery.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +56,14 @@ class RunningStandards:
     def now(self) -> Standards:
         """The statistics in force."""
         return self._standards
+
+    def copied(self) -> RunningStandards:
+        """The same statistics, to follow a write that may still fail."""
+        copy = RunningStandards()
+        copy._everyone = replace(self._everyone)
+        copy._cameras = {camera: replace(tally) for camera, tally in self._cameras.items()}
+        copy._standards, copy._serial = self._standards, self._serial
+        return copy
 
     def follow(
         self,

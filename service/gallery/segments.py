@@ -146,8 +146,14 @@ def room_for(rows: int, dimension: int) -> NDArray[np.float32]:
 
     Returns:
         (M, D) float32, zeros.
+
+    Raises:
+        MemoryError: the system has none left.
     """
-    memory = mmap.mmap(-1, 4 * rows * dimension, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    try:
+        memory = mmap.mmap(-1, 4 * rows * dimension, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError as error:
+        raise MemoryError(f"no memory for {rows} embeddings of {dimension} numbers") from error
     return np.frombuffer(memory, np.float32).reshape(rows, dimension)
 
 

@@ -22,7 +22,8 @@ class Versions:
         folder: holds the databases; named like the gallery.
         gpu: runs unfiltered queries, None for the CPU.
         holding: ids of the snapshots that hold one of these crops.
-        lock: held by whoever writes to any of them; one thread may take it twice.
+        lock: held by whoever writes to any of them; one thread may take it twice. It belongs to
+            the gallery's name, so that a switch or a restore does not let anybody in.
         kept: versions beside the one that is served, by their model.
     """
 

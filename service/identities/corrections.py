@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from service.errors import InvalidInput, NotFound
 from service.gallery.base import Crop, Filter, Gallery
 from service.identities.clustering import is_free
 from service.identities.names import fresh_names
+
+_GONE = ""  # no identity is called so
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +28,26 @@ class Correction:
     changed: int
 
 
-class Corrections:
-    """Changes identities, one change at a time: no clustering overwrites a label made meanwhile."""
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What a clustering saw of a gallery, which may have changed since.
 
-    def __init__(self) -> None:
-        self._changing = threading.Lock()
+    Attributes:
+        known: every identity there was.
+        digests: the digest of each crop it grouped.
+    """
+
+    known: frozenset[str]
+    digests: Mapping[str, str | None]
+
+    @classmethod
+    def of(cls, crops: Iterable[Crop], known: Collection[str]) -> Basis:
+        """What was read before these crops were grouped."""
+        return cls(frozenset(known), {crop.crop_id: crop.digest for crop in crops})
+
+
+class Corrections:
+    """Changes identities, with the gallery's lock held from reading to writing."""
 
     def label(
         self, gallery: Gallery, crop_ids: Collection[str], identity: str | None
@@ -49,7 +65,7 @@ class Corrections:
         Raises:
             NotFound: a crop is not in the gallery; nothing changed.
         """
-        with self._changing:
+        with gallery.changing():
             crops = _find(gallery, crop_ids)
             changed = gallery.relabel(dict.fromkeys((c.crop_id for c in crops), identity), "hand")
         return Correction(identity, len(crops), changed)
@@ -68,7 +84,7 @@ class Corrections:
         Raises:
             NotFound: an identity has no crop; nothing changed.
         """
-        with self._changing:
+        with gallery.changing():
             where = Filter(identities=frozenset({*identities, into}))
             crops = gallery.crops(where)
             if missing := set(identities) - {crop.identity for crop in crops}:
@@ -94,7 +110,7 @@ class Corrections:
             NotFound: a crop is not in the gallery; nothing changed.
             InvalidInput: a crop has no identity, or ``into`` is the one it has.
         """
-        with self._changing:
+        with gallery.changing():
             crops = _find(gallery, crop_ids)
             sources = _sources(crops, into)
             behind = gallery.crops(Filter(identities=sources))
@@ -104,23 +120,33 @@ class Corrections:
             changed = gallery.relabel(labels, "hand")
         return Correction(name, len(crops), changed)
 
-    def regroup(self, gallery: Gallery, labels: Mapping[str, str | None]) -> int:
-        """Store what a clustering says, but for crops that somebody named meanwhile.
+    def regroup(
+        self, gallery: Gallery, labels: Mapping[str, str | None], basis: Basis | None = None
+    ) -> int:
+        """Store what a clustering says, as far as it still holds.
+
+        Crops that somebody named meanwhile, or whose picture was replaced, stay as they are. So do
+        crops that would get a name which has gone since: it was merged into another, or erased. A
+        new name that somebody else has taken meanwhile is replaced by another one.
 
         Args:
             gallery: whose crops.
             labels: the identity of each crop id, None for an outlier.
+            basis: what the clustering saw; None where nothing can have changed since.
 
         Returns:
             How many crops changed.
         """
-        with self._changing:
+        with gallery.changing():
+            crops = [crop for crop in gallery.crops(Filter()) if crop.crop_id in labels]
+            names = _names_of_now(gallery, labels, basis)
             free = {
-                crop.crop_id: labels[crop.crop_id]
-                for crop in gallery.crops(Filter())
-                if crop.crop_id in labels
-                and is_free(crop)
-                and crop.identity != labels[crop.crop_id]
+                crop.crop_id: identity
+                for crop in crops
+                if is_free(crop)
+                and (basis is None or basis.digests.get(crop.crop_id) == crop.digest)
+                and (identity := names[labels[crop.crop_id]]) != _GONE
+                and crop.identity != identity
             }
             return gallery.relabel(free, "cluster") if free else 0
 
@@ -136,6 +162,24 @@ def known_identities(gallery: Gallery) -> set[str]:
     """
     crops = gallery.crops(Filter(has_identity=True))
     return {crop.identity for crop in crops if crop.identity is not None}
+
+
+def _names_of_now(
+    gallery: Gallery, labels: Mapping[str, str | None], basis: Basis | None
+) -> dict[str | None, str | None]:
+    """What each name of a clustering is called by now; ``_GONE`` where it must not come back."""
+    wanted = set(labels.values())
+    names: dict[str | None, str | None] = {name: name for name in wanted}
+    if basis is None:
+        return names
+    known = known_identities(gallery)
+    fresh: Iterator[str] = fresh_names(known | {name for name in wanted if name is not None})
+    for name in sorted(name for name in wanted if name is not None):
+        if name in basis.known and name not in known:
+            names[name] = _GONE
+        elif name not in basis.known and name in known:
+            names[name] = next(fresh)
+    return names
 
 
 def _find(gallery: Gallery, crop_ids: Collection[str]) -> list[Crop]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from service.errors import InvalidInput, NotFound, Unavailable
 from service.gallery.base import Crop, Filter, Gallery, GalleryStore
 from service.identities.clustering import group_crops
-from service.identities.corrections import Corrections, known_identities
+from service.identities.corrections import Basis, Corrections, known_identities
 from service.identities.schemas import ClusterBody
 from service.jobs.context import JobContext
 from service.model_shelf import ModelShelf
@@ -60,15 +60,15 @@ def run(
         Interrupted: the job was cancelled or the service ends.
     """
     asked = ClusterBody.model_validate(context.spec)
-    gallery = store.open(context.gallery)
-    crops, embeddings = _read(gallery, asked.where, context)
+    gallery, crops, embeddings, known = _read(context, store, asked.where)
     context.expect(len(crops))
     rule = asked.rule(threshold_of(shelf, gallery))
-    known = known_identities(gallery)
     context.raise_if_cancelled()
     grouping = group_crops(crops, embeddings, rule, known)
     context.raise_if_cancelled()
-    changed = corrections.regroup(gallery, grouping.labels)
+    basis = Basis.of(crops, known)
+    with store.changing(context.gallery) as now:  # perhaps of another model by now
+        changed = corrections.regroup(now, grouping.labels, basis)
     result = GroupingResult(
         persons=grouping.persons,
         grouped=grouping.grouped,
@@ -98,10 +98,16 @@ def threshold_of(shelf: ModelShelf, gallery: Gallery) -> float | None:
     return None
 
 
-def _read(gallery: Gallery, where: Filter, context: JobContext) -> tuple[list[Crop], Float32s]:
-    """The crops that pass and their embeddings; begins anew where one is deleted meanwhile."""
+def _read(
+    context: JobContext, store: GalleryStore, where: Filter
+) -> tuple[Gallery, list[Crop], Float32s, set[str]]:
+    """The gallery, the crops that pass, their embeddings, and every identity there is.
+
+    Crops and identities are of one moment; a crop deleted before its embedding is read begins anew.
+    """
     for _ in range(_ATTEMPTS):
-        crops = gallery.crops(where)
+        with store.changing(context.gallery) as gallery:
+            crops, known = gallery.crops(where), known_identities(gallery)
         if len(crops) > MAX_CROPS:
             raise InvalidInput(
                 f"{len(crops)} crops: at most {MAX_CROPS} are grouped at once; choose cameras or "
@@ -115,5 +121,5 @@ def _read(gallery: Gallery, where: Filter, context: JobContext) -> tuple[list[Cr
                 parts.append(gallery.embeddings(ids[start : start + _READ_AT_ONCE]))
         except NotFound:
             continue
-        return crops, np.concatenate(parts)
+        return gallery, crops, np.concatenate(parts), known
     raise Unavailable("crops are being deleted all the time; try again", retry_after=60)

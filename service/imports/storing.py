@@ -14,13 +14,13 @@ from PIL import Image
 
 from service.crop_names import LeftOut
 from service.enroller import identified
-from service.errors import ReidError, Unavailable
+from service.errors import Conflict, ReidError, Unavailable
 from service.gallery.base import Crop, GalleryStore
 from service.identities.joining import keep_findings, stored_crops
 from service.imports.items import Items, Picture, Ready, refused
 from service.jobs.bridge import BATCH
 from service.jobs.context import JobContext
-from service.model_shelf import ModelShelf, OpenGallery
+from service.model_shelf import Model, ModelShelf, OpenGallery
 from service.upload import Upload
 
 _READY = 256
@@ -43,19 +43,30 @@ def store_items(context: JobContext, store: GalleryStore, shelf: ModelShelf, ite
         ReidError: the source cannot be read further, or the service cannot store.
         Interrupted: let it pass.
     """
+    first: Model | None = None
     under_way: deque[Future[None]] = deque()
     pool = ThreadPoolExecutor(_PARALLEL, thread_name_prefix="import")
     try:
         for batch in _batches(context, items):
             context.raise_if_cancelled()
             opened = shelf.open(store, context.gallery)
-            under_way.append(pool.submit(_store, context, opened, batch))
+            first = first or opened.model
+            if opened.model is not first and any(isinstance(item, Ready) for item in batch):
+                raise Conflict(_switched(context.gallery))
+            under_way.append(pool.submit(_store, context, store, opened, batch))
             if len(under_way) > _PARALLEL:
                 under_way.popleft().result()
         while under_way:
             under_way.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _switched(gallery: str) -> str:
+    return (
+        f"gallery {gallery!r} was switched to another model while embeddings were imported, which "
+        "belong to the model before: switch back, or import pictures"
+    )
 
 
 def _batches(context: JobContext, items: Items) -> Iterator[list[Picture | Ready]]:
@@ -99,25 +110,34 @@ def _usable(
     return None
 
 
-def _store(context: JobContext, opened: OpenGallery, batch: Sequence[Picture | Ready]) -> None:
+def _store(
+    context: JobContext,
+    store: GalleryStore,
+    opened: OpenGallery,
+    batch: Sequence[Picture | Ready],
+) -> None:
     context.raise_if_cancelled()
     known = stored_crops(opened.gallery, {item.crop.crop_id for item in batch})
     new = _changed(context, batch, known)
-    _store_ready(context, opened, [item for item in new if isinstance(item, Ready)], known)
+    _store_ready(context, store, opened, [item for item in new if isinstance(item, Ready)])
     _store_pictures(context, [item for item in new if isinstance(item, Picture)])
 
 
 def _changed(
     context: JobContext, batch: Sequence[Picture | Ready], known: Mapping[str, Crop]
 ) -> list[Picture | Ready]:
-    """What the gallery does not hold yet; the rest is counted."""
+    """What the gallery does not hold yet; the rest is counted.
+
+    The items stay as they were sent: what the gallery found out of them is decided again when they
+    are stored, and may be something else by then.
+    """
     coming = [replace(item.crop, digest=_digest(item)) for item in batch]
     new: list[Picture | Ready] = []
-    for item, crop in zip(batch, keep_findings(coming, known), strict=True):
-        if crop == known.get(crop.crop_id):
+    for item, sent, kept in zip(batch, coming, keep_findings(coming, known), strict=True):
+        if kept == known.get(kept.crop_id):
             context.count("unchanged")
         else:
-            new.append(replace(item, crop=crop))
+            new.append(replace(item, crop=sent))
     return new
 
 
@@ -171,11 +191,16 @@ def _blank() -> bytes:
 
 
 def _store_ready(
-    context: JobContext, opened: OpenGallery, ready: Sequence[Ready], known: Mapping[str, Crop]
+    context: JobContext, store: GalleryStore, opened: OpenGallery, ready: Sequence[Ready]
 ) -> None:
-    if ready:
-        rows = np.stack([item.embedding for item in ready])
-        crops = identified(opened, [item.crop for item in ready], rows, known)
-        opened.gallery.upsert(crops, rows)
+    if not ready:
+        return
+    rows = np.stack([item.embedding for item in ready])
+    with store.changing(context.gallery) as gallery:
+        if gallery.model_sha256 != opened.model.manifest.sha256:
+            raise Conflict(_switched(context.gallery))
+        known = stored_crops(gallery, {item.crop.crop_id for item in ready})
+        crops = identified(gallery, opened.model, [item.crop for item in ready], rows, known)
+        gallery.upsert(crops, rows)
     for item in ready:
         context.count("replaced" if item.crop.crop_id in known else "created")

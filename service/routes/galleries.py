@@ -3,15 +3,14 @@
 import hashlib
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Query, Response
 
 from service.access.caller import Caller
 from service.errors import Conflict, NotFound, StorageFull, Unavailable, Unsupported
-from service.fields import CropId
 from service.forms import GalleryBody, GalleryChanges
-from service.gallery.base import Gallery
+from service.gallery.base import Gallery, GalleryStats
 from service.parts import Parts
-from service.routes.dependencies import AuditOf, CallerOf, PartsOf
+from service.routes.dependencies import AuditOf, CallerOf, CropIdInPath, PartsOf
 from service.routes.problems import responses
 from service.schemas import Galleries, GalleryDeleted, GalleryRecord
 
@@ -52,9 +51,7 @@ async def change_gallery(gallery: str, body: GalleryChanges, parts: PartsOf) -> 
 
     With `store_crops` false the pictures it holds are erased.
     """
-    opened = await parts.executors.reads.run(parts.store.open, gallery)
-    await parts.executors.writes.run(lambda: opened.configure(body.applied_to(opened.options)))
-    return GalleryRecord.of(await parts.executors.reads.run(opened.stats))
+    return GalleryRecord.of(await parts.executors.writes.run(_change, parts, gallery, body))
 
 
 @router.get(
@@ -68,9 +65,7 @@ async def change_gallery(gallery: str, body: GalleryChanges, parts: PartsOf) -> 
         **responses(NotFound, Unsupported, Unavailable),
     },
 )
-async def get_picture(
-    gallery: str, crop_id: Annotated[CropId, Path(description="may hold slashes")], parts: PartsOf
-) -> Response:
+async def get_picture(gallery: str, crop_id: CropIdInPath, parts: PartsOf) -> Response:
     """The picture of a crop, as it was uploaded; only galleries that store crops have any."""
     opened = await parts.executors.reads.run(parts.store.open, gallery)
     picture = await parts.executors.reads.run(_sound_picture, opened, crop_id)
@@ -100,6 +95,12 @@ def _sound_picture(gallery: Gallery, crop_id: str) -> bytes:
             "send it again"
         )
     return picture
+
+
+def _change(parts: Parts, name: str, body: GalleryChanges) -> GalleryStats:
+    with parts.store.changing(name) as gallery:  # another change waits, and builds on this one
+        gallery.configure(body.applied_to(gallery.options))
+    return gallery.stats()
 
 
 def _create(parts: Parts, body: GalleryBody) -> Gallery:
