@@ -7,43 +7,54 @@ from typing import Annotated
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
-    Field,
+    PlainValidator,
+    ValidationInfo,
     WithJsonSchema,
 )
 
 from service.names import MAX_NAME, id_of, name_of
-from service.timestamps import parse_timestamp
+from service.timestamps import EARLIEST, LATEST, Moment, parse_timestamp, read_moment
+from service.zones import read_zone
 
 
-def _seconds(value: object) -> object:
-    return parse_timestamp(value) if isinstance(value, str) else value
+def _seconds(value: object) -> float:
+    return parse_timestamp(value)
 
 
-def _names(value: object) -> object:
-    """Repeated fields and comma separated ones become one list."""
-    if not isinstance(value, list):
-        return value
-    return [part.strip() for item in value for part in str(item).split(",") if part.strip()]
+def _zoned(value: object, info: ValidationInfo) -> Moment:
+    zone = info.data.get("zone")
+    return read_moment(value, None if zone is None else read_zone(zone))
+
+
+def _zone(text: str) -> str:
+    read_zone(text)
+    return text.strip()
 
 
 _NAME_SCHEMA = WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MAX_NAME})
 
 Label = Annotated[str, AfterValidator(name_of), _NAME_SCHEMA]
 CropId = Annotated[str, AfterValidator(id_of), _NAME_SCHEMA]
-Timestamp = Annotated[
-    float,
-    BeforeValidator(_seconds),
-    Field(allow_inf_nan=False),
-    WithJsonSchema(
-        {
-            "anyOf": [{"type": "number"}, {"type": "string", "format": "date-time"}],
-            "description": "seconds since 1970-01-01 UTC or ISO 8601 (UTC where no zone is given)",
-        }
-    ),
-]
-Names = Annotated[list[Label], BeforeValidator(_names)]
+_TIME_SCHEMA = WithJsonSchema(
+    {
+        "anyOf": [
+            {"type": "number", "minimum": EARLIEST, "exclusiveMaximum": LATEST},
+            {"type": "number", "minimum": EARLIEST * 1000, "exclusiveMaximum": LATEST * 1000},
+            {"type": "string", "format": "date-time"},
+        ],
+        "description": "ISO 8601, a date such as 20261121, or seconds since 1970-01-01 UTC "
+        "(milliseconds where only they make a time between 1980 and 2100); UTC where no zone is "
+        "given or stated",
+    }
+)
+Timestamp = Annotated[float, PlainValidator(_seconds), _TIME_SCHEMA]
+"""A time whose zone is UTC where it has none."""
+ZonedTime = Annotated[Moment, PlainValidator(_zoned), _TIME_SCHEMA]
+"""A time in a model whose field ``zone``, declared before it, is of times that have none."""
+Zone = Annotated[str, AfterValidator(_zone)]
+ZONE = "whose clocks a time without a zone was read from, such as Europe/Berlin or +01:00"
+"""What the field ``zone`` is for."""
 
 
 class Body(BaseModel):

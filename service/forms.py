@@ -6,17 +6,19 @@ from typing import Annotated, Literal, Self
 from fastapi import UploadFile
 from pydantic import ConfigDict, Field, Json, model_validator
 
-from service.fields import Body, CropId, JsonBody, Label, Names, Timestamp
-from service.gallery.base import Filter, GalleryOptions
+from service.fields import ZONE, Body, CropId, JsonBody, Label, Zone, ZonedTime
+from service.filters import CropFilter, SearchFilter
+from service.gallery.base import Crop, Filter, GalleryOptions
 from service.identities.scoring import IdentityScore
+from service.timestamps import Moment
 
 MAX_TOP_K = 1000
 
 KeepFor = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class SearchForm(Body):
-    """``POST /search``."""
+class SearchForm(SearchFilter):
+    """``POST /search``; which crops can match says :class:`service.filters.SearchFilter`."""
 
     images: list[UploadFile] = Field(
         default=[],
@@ -40,11 +42,6 @@ class SearchForm(Body):
         default=False,
         description="leave out crops of the query's own camera; images need `camera`",
     )
-    cameras: Names = Field(
-        default=[], description="crops of these cameras only; repeated or separated by commas"
-    )
-    since: Timestamp | None = Field(default=None, description="crops taken at this time or later")
-    until: Timestamp | None = Field(default=None, description="crops taken before this time")
     min_score: float | None = Field(
         default=None,
         ge=-1.0,
@@ -84,13 +81,9 @@ class SearchForm(Body):
         return self
 
     @property
-    def where(self) -> Filter:
-        """Which crops take part, whatever the query's own camera."""
-        return Filter(
-            cameras=frozenset(self.cameras) or None,
-            since=self.since,
-            until=self.until,
-        )
+    def queries(self) -> int:
+        """How many results the answer has, errors among them."""
+        return 1 if self.combine else len(self.images) + len(self.crop_ids)
 
 
 class EmbedForm(Body):
@@ -109,7 +102,12 @@ class CropForm(Body):
     image: UploadFile = Field(description="JPEG, PNG or WebP")
     identity: Label | None = Field(default=None, description="who it shows, where known")
     camera: Label | None = Field(default=None, description="which camera took it, where known")
-    timestamp: Timestamp | None = Field(default=None, description="when it was taken, where known")
+    zone: Zone | None = Field(default=None, description=ZONE)
+    timestamp: ZonedTime | None = Field(default=None, description="when it was taken, where known")
+
+    def crop(self, crop_id: str) -> Crop:
+        """The crop of this id that the fields describe."""
+        return Crop(crop_id, self.identity, self.camera, _seconds(self.timestamp))
 
 
 class CropEntry(JsonBody):
@@ -118,7 +116,13 @@ class CropEntry(JsonBody):
     crop_id: CropId
     identity: Label | None = None
     camera: Label | None = None
-    timestamp: Timestamp | None = None
+    zone: Zone | None = Field(default=None, description=ZONE)
+    timestamp: ZonedTime | None = None
+
+    @property
+    def crop(self) -> Crop:
+        """The crop that the entry describes."""
+        return Crop(self.crop_id, self.identity, self.camera, _seconds(self.timestamp))
 
 
 class CropsForm(Body):
@@ -140,47 +144,22 @@ class CropsForm(Body):
         return self
 
 
-class FilterFields(Body):
-    """Which crops take part; every given field must hold."""
-
-    cameras: list[Label] | None = Field(default=None, description="crops of these cameras only")
-    not_camera: Label | None = Field(default=None, description="no crop of this camera")
-    identities: list[Label] | None = Field(
-        default=None, description="crops of these identities only"
-    )
-    since: Timestamp | None = Field(default=None, description="crops taken at this time or later")
-    until: Timestamp | None = Field(default=None, description="crops taken before this time")
-
-    @property
-    def where(self) -> Filter:
-        """The filter these fields mean."""
-        return Filter(
-            cameras=_frozen(self.cameras),
-            not_camera=self.not_camera,
-            since=self.since,
-            until=self.until,
-            identities=_frozen(self.identities),
-        )
+def _seconds(moment: Moment | None) -> float | None:
+    return None if moment is None else moment.seconds
 
 
-class ListQuery(FilterFields):
+class ListQuery(CropFilter):
     """``GET /galleries/{gallery}/crops``."""
 
-    cameras: Names | None = Field(default=None, description="repeated or separated by commas")
-    identities: Names | None = Field(default=None, description="repeated or separated by commas")
     limit: int = Field(default=100, ge=1, le=1000, description="most crops of this page")
     cursor: str | None = Field(default=None, description="the previous page's cursor")
 
 
-class DeleteBody(FilterFields):
+class DeleteBody(CropFilter):
     """``POST /galleries/{gallery}/crops/delete``."""
 
     model_config = ConfigDict(strict=True)
 
-    crop_ids: list[CropId] | None = Field(default=None, description="these crops only")
-    has_identity: bool | None = Field(
-        default=None, description="only crops with, or without, an identity"
-    )
     dry_run: bool = Field(default=False, description="only tell what would be deleted")
     all: bool = Field(default=False, description="must be true where no other field is given")
 
@@ -192,17 +171,6 @@ class DeleteBody(FilterFields):
         if self.all and not empty:
             raise ValueError("all=true and a filter contradict each other")
         return self
-
-    @property
-    def where(self) -> Filter:
-        """The filter these fields mean."""
-        return replace(
-            super().where, crop_ids=_frozen(self.crop_ids), has_identity=self.has_identity
-        )
-
-
-def _frozen(names: list[str] | None) -> frozenset[str] | None:
-    return None if names is None else frozenset(names)
 
 
 class GalleryBody(JsonBody):

@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, Field
 
 from service.artifact import Accuracy, Calibration
+from service.filter_warnings import FilterWarning, WarningCode
 from service.gallery.base import Crop, GalleryStats, Origin, Receipt, SnapshotRecord
 
 
@@ -77,6 +78,34 @@ class CropRecord(BaseModel):
         )
 
 
+class WarningRecord(BaseModel):
+    """What is odd about a filter that is allowed all the same."""
+
+    code: WarningCode = Field(description="for programs: what kind of thing")
+    field: str = Field(description="the field of the request", examples=["cameras"])
+    values: list[str] = Field(
+        description="names that the gallery does not have, the first twenty", examples=[["Cam-4"]]
+    )
+    detail: str = Field(
+        description="a sentence for people",
+        examples=["No crop of gallery 'lobby' has the camera 'Cam-4'; its cameras are 'c1', 'c3'."],
+    )
+
+    @classmethod
+    def all_of(cls, warnings: Sequence[FilterWarning]) -> list[Self]:
+        """The records of some warnings."""
+        return [
+            cls(code=one.code, field=one.field, values=list(one.values), detail=one.detail)
+            for one in warnings
+        ]
+
+
+class StoredCrop(CropRecord):
+    """A crop that was just stored."""
+
+    warnings: list[WarningRecord] = Field(description="what was assumed for its time")
+
+
 class MatchRecord(CropRecord):
     """A crop that reached ``min_score``."""
 
@@ -134,6 +163,11 @@ class SearchEntry(BaseModel):
     nearest: Nearest | None = Field(
         description="the best score, matching or not; null where no crop took part"
     )
+    considered: int | None = Field(
+        description="crops that took part after the filters, the query's own camera and the query "
+        "itself; null where the image could not be used",
+        examples=[1200],
+    )
     error: ImageProblem | None = Field(default=None, description="what is wrong with the image")
 
 
@@ -151,6 +185,7 @@ class SearchAnswer(BaseModel):
         description="one an image, then one a crop id, in order; combined: one, then those that "
         "are unusable"
     )
+    warnings: list[WarningRecord] = Field(description="what is odd about the filter")
 
 
 class EmbeddingEntry(BaseModel):
@@ -210,6 +245,7 @@ class CropPage(BaseModel):
 
     crops: list[CropRecord]
     cursor: str | None = Field(description="asks for the next page; null on the last one")
+    warnings: list[WarningRecord] = Field(description="what is odd about the filter")
 
 
 class EnrolmentEntry(BaseModel):
@@ -217,6 +253,13 @@ class EnrolmentEntry(BaseModel):
 
     crop_id: str
     status: Literal["created", "replaced", "error"]
+    identity: str | None = Field(
+        description="who it shows: as given, or the group it joined; null where nobody knows",
+        examples=["0052"],
+    )
+    origin: Origin | None = Field(
+        description="where the identity comes from; null where the image could not be used"
+    )
     error: ImageProblem | None = None
 
 
@@ -226,6 +269,7 @@ class EnrolmentAnswer(BaseModel):
     model: ModelName
     took_ms: dict[str, float]
     results: list[EnrolmentEntry] = Field(description="one a crop, in order")
+    warnings: list[WarningRecord] = Field(description="what was assumed for their times")
 
 
 class Deleted(BaseModel):
@@ -277,11 +321,20 @@ class DeletionReceipt(Deleted):
         "of them; cancel these too"
     )
     dry_run: bool = Field(description="true where nothing was deleted")
+    warnings: list[WarningRecord] = Field(description="what is odd about the filter")
 
     @classmethod
-    def of(cls, receipt: Receipt, jobs: Sequence[str], *, dry_run: bool) -> Self:
-        """The record of a receipt, with the jobs that keep files."""
+    def of(
+        cls,
+        receipt: Receipt,
+        jobs: Sequence[str],
+        *,
+        dry_run: bool,
+        warnings: Sequence[FilterWarning] = (),
+    ) -> Self:
+        """The record of a receipt, with the jobs that keep files and what its filter is odd for."""
         return cls(
+            warnings=WarningRecord.all_of(warnings),
             deleted=receipt.crops,
             pictures=receipt.pictures,
             identities=receipt.identities,

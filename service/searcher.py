@@ -5,21 +5,24 @@ decode → embed → query → re-rank → group → draw the line at ``min_scor
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import Literal
 
-from service.artifact import Calibration, Manifest
-from service.errors import InvalidInput, ReidError
+from service.artifact import Manifest
+from service.errors import InvalidInput
 from service.executors import Threads
-from service.gallery.base import Crop, Filter, Gallery, GalleryStore
+from service.filter_warnings import FilterWarning, warnings_of
+from service.gallery.base import Filter, Gallery, GalleryStore
 from service.identities.scoring import IdentityScore
 from service.model_shelf import ModelShelf, OpenGallery
-from service.ranking import Candidate, Found, Ranking, find, group, rank
+from service.ranking import Found, Ranking, find, rank
+from service.search_results import Answered, Line, Match, SearchResult, in_order, result_of
 from service.shots import Miss, Query, Shot, combined, one_each, require_one_shot, stored, uploaded
 from service.stopwatch import Stopwatch
 from service.upload import Upload
+
+__all__ = ["Match", "SearchOptions", "SearchOutcome", "SearchResult", "Searcher"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,57 +55,13 @@ class SearchOptions:
     combine: bool = False
     standardise: bool | None = None
 
+    def ranking(self, least: float) -> Ranking:
+        """How candidates are found and ordered.
 
-@dataclass(frozen=True, slots=True)
-class Match:
-    """A crop that reached ``min_score``.
-
-    Attributes:
-        rank: 1 is the best.
-        crop: what the gallery knows of it.
-        score: cosine with the query, -1..1.
-        probability: that both show the same identity, where the model is calibrated and one
-            picture makes the query.
-        standardised_score: cosine of the standardised embeddings, where it ranked the match.
-        rerank_distance: k-reciprocal distance, smaller is closer, where re-ranking was asked for
-            and the crop was among the candidates.
-        identity_score: the score of its identity, where grouping was asked for.
-        group_size: crops of this identity that made the score: the found ones for ``best``, all
-            that pass the filter for ``mean`` and ``top3``.
-    """
-
-    rank: int
-    crop: Crop
-    score: float
-    probability: float | None
-    standardised_score: float | None
-    rerank_distance: float | None
-    identity_score: float | None
-    group_size: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class SearchResult:
-    """The answer to one query.
-
-    Attributes:
-        images: indices of the uploads that made the query.
-        crop_ids: the stored crops that made it.
-        status: ``unknown`` says that no crop reached ``min_score``; ``error`` that the picture
-            could not be used.
-        matches: best first.
-        nearest: the best cosine there was, whether or not it reached ``min_score``.
-        nearest_probability: that it means the same identity, known as a match's is.
-        error: what is wrong with the picture.
-    """
-
-    images: tuple[int, ...]
-    crop_ids: tuple[str, ...]
-    status: Literal["matched", "unknown", "error"]
-    matches: tuple[Match, ...] = ()
-    nearest: float | None = None
-    nearest_probability: float | None = None
-    error: ReidError | None = None
+        Args:
+            least: least cosine of a match.
+        """
+        return Ranking(self.top_k, least, self.rerank_top, self.identity_score, self.standardise)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,32 +72,13 @@ class SearchOutcome:
         model: the gallery's model, which embedded the uploads.
         min_score: the line that was drawn, None where none was.
         results: one a query, in order.
+        warnings: what is odd about the filter.
     """
 
     model: Manifest
     min_score: float | None
     results: list[SearchResult]
-
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """What a cosine means: where matches begin, and how sure one is."""
-
-    min_score: float | None
-    calibration: Calibration | None
-
-    @classmethod
-    def of(cls, options: SearchOptions, calibration: Calibration | None) -> _Line:
-        if options.min_score is not None or calibration is None:
-            return cls(options.min_score, calibration)
-        return cls(calibration.threshold, calibration)
-
-    @property
-    def least(self) -> float:
-        return -math.inf if self.min_score is None else self.min_score
-
-    def probability(self, score: float) -> float | None:
-        return None if self.calibration is None else self.calibration.probability(score)
+    warnings: list[FilterWarning]
 
 
 class Searcher:
@@ -177,30 +117,9 @@ class Searcher:
             Unsupported: standardising was asked for, and what stores the gallery cannot.
         """
         opened = await self._reads.run(self._shelf.open, self._store, options.gallery)
-        line = _Line.of(options, opened.model.manifest.calibration)
         asked = await self._ask(opened, uploads, options, stopwatch)
-        shots = require_one_shot(asked)
-        queries = [combined(shots)] if options.combine else one_each(shots)
-        ranking = Ranking(
-            options.top_k,
-            line.least,
-            options.rerank_top,
-            options.identity_score,
-            options.standardise,
-        )
-        with stopwatch.stage("query"):
-            found = await self._reads.run(_find, opened.gallery, queries, options, ranking)
-        if options.rerank_top:
-            with stopwatch.stage("rerank"):
-                ranked = await self._reads.run(_rank, opened.gallery, queries, found, ranking)
-        else:
-            ranked = _rank(opened.gallery, queries, found, ranking)
-        answers = [
-            _result(query, one, candidates, options, line)
-            for query, one, candidates in zip(queries, found, ranked, strict=True)
-        ]
-        results = _in_order(asked, answers, combine=options.combine)
-        return SearchOutcome(opened.model.manifest, line.min_score, results)
+        # All that grows with the matches happens in a thread: the loop answers others meanwhile.
+        return await self._reads.run(_outcome, opened, asked, options, stopwatch)
 
     async def _ask(
         self,
@@ -228,33 +147,62 @@ def _with_camera(shot: Shot | Miss) -> Shot | Miss:
     return Miss(error, name, crop_id=shot.crop_id)
 
 
-def _in_order(
-    asked: Sequence[Shot | Miss], answers: Sequence[SearchResult], *, combine: bool
-) -> list[SearchResult]:
-    """Answers and errors in the order of the request; the answer of all comes first."""
-    if combine:
-        return [*answers, *(_error(entry) for entry in asked if isinstance(entry, Miss))]
-    waiting = iter(answers)
-    return [_error(entry) if isinstance(entry, Miss) else next(waiting) for entry in asked]
-
-
-def _rank(
-    gallery: Gallery, queries: Sequence[Query], found: Sequence[Found], ranking: Ranking
-) -> list[list[Candidate]]:
-    return [rank(gallery, query, one, ranking) for query, one in zip(queries, found, strict=True)]
+def _outcome(
+    opened: OpenGallery, asked: Sequence[Shot | Miss], options: SearchOptions, stopwatch: Stopwatch
+) -> SearchOutcome:
+    """Search for what was embedded."""
+    manifest = opened.model.manifest
+    line = Line.of(options.min_score, manifest.calibration)
+    shots = require_one_shot(asked)
+    queries = [combined(shots)] if options.combine else one_each(shots)
+    ranking = options.ranking(line.least)
+    with stopwatch.stage("query"):
+        found = _find(opened.gallery, queries, options, ranking)
+    with stopwatch.stage("rerank") if options.rerank_top else nullcontext():
+        answered = [
+            Answered(query, one, rank(opened.gallery, query, one, ranking), considered)
+            for query, (one, considered) in zip(queries, found, strict=True)
+        ]
+    answers = [result_of(one, line, ranking) for one in answered]
+    return SearchOutcome(
+        model=manifest,
+        min_score=line.min_score,
+        results=in_order(asked, answers, combine=options.combine),
+        warnings=_warnings(opened.gallery, queries, options),
+    )
 
 
 def _find(
     gallery: Gallery, queries: Sequence[Query], options: SearchOptions, ranking: Ranking
-) -> list[Found]:
-    """What each query finds; queries with the same filter are asked together."""
-    found: dict[int, Found] = {}
+) -> list[tuple[Found, int]]:
+    """What each query finds, and among how many; queries with the same filter are asked together.
+
+    The gallery keeps the mask of the latest filter, so counting first costs nothing more.
+    """
+    found: dict[int, tuple[Found, int]] = {}
     wheres = [_where(query, options) for query in queries]
     for where in dict.fromkeys(wheres):
         asked = [index for index, own in enumerate(wheres) if own == where]
+        passing = gallery.count(where)
         answers = find(gallery, [queries[index] for index in asked], where, ranking)
-        found.update(zip(asked, answers, strict=True))
+        for index, answer in zip(asked, answers, strict=True):
+            found[index] = answer, passing - _own_among(gallery, queries[index], where)
     return [found[index] for index in range(len(queries))]
+
+
+def _own_among(gallery: Gallery, query: Query, where: Filter) -> int:
+    """How many of the crops that a query is made of pass the filter: it cannot find those."""
+    own = query.crop_ids if where.crop_ids is None else query.crop_ids & where.crop_ids
+    return gallery.count(replace(where, crop_ids=own)) if own else 0
+
+
+def _warnings(
+    gallery: Gallery, queries: Sequence[Query], options: SearchOptions
+) -> list[FilterWarning]:
+    """What is odd about the filter, and about the cameras whose crops are to be left out."""
+    excluded = queries if options.exclude_same_camera else ()
+    own = frozenset(query.camera for query in excluded if query.camera is not None)
+    return warnings_of(gallery, options.where, ids_field="among", own_cameras=own)
 
 
 def _where(query: Query, options: SearchOptions) -> Filter:
@@ -265,46 +213,4 @@ def _where(query: Query, options: SearchOptions) -> Filter:
         raise InvalidInput(
             "combine and exclude_same_camera together need images and crops of one camera"
         )
-    return replace(options.where, not_camera=query.camera)
-
-
-def _result(
-    query: Query, found: Found, candidates: Sequence[Candidate], options: SearchOptions, line: _Line
-) -> SearchResult:
-    if len(query.shots) > 1:
-        line = replace(line, calibration=None)  # fitted on pairs of single crops: too sure here
-    matching = [candidate for candidate in candidates if candidate.hit.score >= line.least]
-    if options.identity_score is not None:
-        matching = group(matching, found, options.identity_score)
-    matches = tuple(
-        _match(rank, candidate, line)
-        for rank, candidate in enumerate(matching[: options.top_k], start=1)
-    )
-    return SearchResult(
-        images=tuple(shot.image for shot in query.shots if shot.image is not None),
-        crop_ids=tuple(shot.crop_id for shot in query.shots if shot.crop_id is not None),
-        status="matched" if matches else "unknown",
-        matches=matches,
-        nearest=found.nearest,
-        nearest_probability=None if found.nearest is None else line.probability(found.nearest),
-    )
-
-
-def _match(rank: int, candidate: Candidate, line: _Line) -> Match:
-    score = candidate.hit.score
-    return Match(
-        rank=rank,
-        crop=candidate.hit.crop,
-        score=score,
-        probability=line.probability(score),
-        standardised_score=candidate.hit.standardised,
-        rerank_distance=candidate.rerank_distance,
-        identity_score=candidate.identity_score,
-        group_size=candidate.group_size,
-    )
-
-
-def _error(miss: Miss) -> SearchResult:
-    images = () if miss.image is None else (miss.image,)
-    crop_ids = () if miss.crop_id is None else (miss.crop_id,)
-    return SearchResult(images, crop_ids, "error", error=miss.error)
+    return replace(options.where, own_camera=query.camera)

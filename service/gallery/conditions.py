@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 
 from service.gallery.base import Filter
+from service.gallery.beyond_columns import end_of_prefix, is_storable
 
 
 def condition(where: Filter) -> tuple[str, list[str | float]]:
@@ -27,12 +28,15 @@ def condition(where: Filter) -> tuple[str, list[str | float]]:
         if chosen is not None:
             parts.append(one_of)
             values.append(as_json(sorted(chosen)))
-    if where.not_camera is not None:
+    excluded = [name for name in (where.not_camera, where.own_camera) if name is not None]
+    if excluded:
         parts.append("(camera IS NULL OR camera NOT IN (SELECT value FROM json_each(?)))")
-        values.append(as_json([where.not_camera]))
+        values.append(as_json(excluded))
     for comparison, bound in (
         ("timestamp >= ?", where.since),
         ("timestamp < ?", where.until),
+        ("added >= ?", where.added_since),
+        ("added < ?", where.added_until),
         ("coalesce(timestamp, added) < ?", where.expired_before),
     ):
         if bound is not None:
@@ -40,7 +44,22 @@ def condition(where: Filter) -> tuple[str, list[str | float]]:
             values.append(float(bound))
     if where.has_identity is not None:
         parts.append(f"identity IS {'NOT ' if where.has_identity else ''}NULL")
+    if where.id_prefix is not None:
+        _add_prefix(where.id_prefix, parts, values)
     return " AND ".join(parts), values
+
+
+def _add_prefix(prefix: str, parts: list[str], values: list[str | float]) -> None:
+    """A range of ids, which the index answers; SQLite orders texts by their code points."""
+    if not is_storable(prefix):
+        parts.append("FALSE")
+        return
+    parts.append("crop_id >= ?")
+    values.append(prefix)
+    end = end_of_prefix(prefix)
+    if end is not None:
+        parts.append("crop_id < ?")
+        values.append(end)
 
 
 def as_json(texts: Iterable[str]) -> str:

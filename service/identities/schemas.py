@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from service.fields import Body, CropId, JsonBody, Label, Names, Timestamp
-from service.gallery.base import Filter
+from service.fields import CropId, JsonBody, Label
+from service.filter_warnings import FilterWarning
+from service.filters import CropFilter
 from service.identities.clustering import ClusterRule
 from service.identities.corrections import Correction
 from service.identities.listing import Identity, IdentityListing
+from service.schemas import WarningRecord
 
 MAX_CROP_IDS = 10_000
 _RULE = ClusterRule()
@@ -20,22 +23,11 @@ CropIds = Annotated[
 ]
 
 
-class IdentityQuery(Body):
-    """``GET /galleries/{gallery}/identities``."""
+class IdentityQuery(CropFilter):
+    """``GET /galleries/{gallery}/identities``; the filter says which crops count."""
 
-    cameras: Names | None = Field(
-        default=None, description="count crops of these cameras only; repeated or by commas"
-    )
-    since: Timestamp | None = Field(default=None, description="crops taken at this time or later")
-    until: Timestamp | None = Field(default=None, description="crops taken before this time")
     limit: int = Field(default=100, ge=1, le=1000, description="most identities of this page")
     cursor: str | None = Field(default=None, description="the previous page's cursor")
-
-    @property
-    def where(self) -> Filter:
-        """Which crops count."""
-        cameras = None if self.cameras is None else frozenset(self.cameras)
-        return Filter(cameras=cameras, since=self.since, until=self.until)
 
 
 class LabelBody(JsonBody):
@@ -65,12 +57,11 @@ class SplitBody(JsonBody):
     )
 
 
-class ClusterBody(JsonBody):
-    """``POST /galleries/{gallery}/cluster``."""
+class ClusterBody(CropFilter):
+    """``POST /galleries/{gallery}/cluster``; the filter says which crops take part."""
 
-    cameras: list[Label] | None = Field(default=None, description="crops of these cameras only")
-    since: Timestamp | None = Field(default=None, description="crops taken at this time or later")
-    until: Timestamp | None = Field(default=None, description="crops taken before this time")
+    model_config = ConfigDict(strict=True)
+
     eps: float = Field(
         default=_RULE.eps,
         gt=0.0,
@@ -93,12 +84,6 @@ class ClusterBody(JsonBody):
         default=_RULE.standardise,
         description="take out what a camera does to all of its crops alike",
     )
-
-    @property
-    def where(self) -> Filter:
-        """Which crops take part."""
-        cameras = None if self.cameras is None else frozenset(self.cameras)
-        return Filter(cameras=cameras, since=self.since, until=self.until)
 
     def rule(self, threshold: float | None) -> ClusterRule:
         """How near crops must be.
@@ -156,11 +141,13 @@ class IdentityPage(BaseModel):
     cursor: str | None = Field(description="asks for the next page; null on the last one")
     total: int = Field(description="identities of all pages")
     unnamed: int = Field(description="crops without an identity")
+    warnings: list[WarningRecord] = Field(description="what is odd about the filter")
 
     @classmethod
-    def of(cls, listing: IdentityListing) -> Self:
-        """The record of a listing."""
+    def of(cls, listing: IdentityListing, warnings: Sequence[FilterWarning]) -> Self:
+        """The record of a listing, with what is to be said of its filter."""
         return cls(
+            warnings=WarningRecord.all_of(warnings),
             identities=[IdentityRecord.of(identity) for identity in listing.identities],
             cursor=listing.cursor,
             total=listing.total,

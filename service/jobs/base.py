@@ -98,6 +98,29 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs are meant; every given field must hold.
+
+    Attributes:
+        galleries: jobs of these galleries only.
+        state: jobs in this state only.
+        kind: jobs of this kind only.
+    """
+
+    galleries: frozenset[str] | None = None
+    state: State | None = None
+    kind: Kind | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """Part of a listing, newest first; ``cursor`` asks for the next part, None ends it."""
+
+    jobs: tuple[Job, ...]
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class ItemError:
     """An item that failed, and why."""
 

@@ -20,7 +20,17 @@ from typing import Any
 
 from service.background import Report, guarded
 from service.errors import Conflict, Overloaded, ReidError
-from service.jobs.base import UNFINISHED, Interrupted, ItemError, Job, Kind, Order, State
+from service.jobs.base import (
+    UNFINISHED,
+    Interrupted,
+    ItemError,
+    Job,
+    JobFilter,
+    JobPage,
+    Kind,
+    Order,
+    State,
+)
 from service.jobs.bridge import Bridge
 from service.jobs.context import JobContext, Runner
 from service.jobs.memory import JobMemory
@@ -168,19 +178,33 @@ class JobBoard:
         """One job at this moment. Raises NotFound."""
         return self._memory.get(job_id)
 
-    def list(self, gallery: str | None, state: State | None, limit: int) -> list[Job]:
+    def list(self, gallery: str | None, state: State | None, limit: int | None = None) -> list[Job]:
         """Jobs, newest first.
 
         Args:
             gallery: of this gallery only.
             state: in this state only.
-            limit: at most this many.
+            limit: at most this many; None for all.
         """
-        return self._memory.newest(gallery, state, limit)
+        galleries = None if gallery is None else frozenset({gallery})
+        return self._memory.newest(JobFilter(galleries, state), limit)
+
+    def page(self, where: JobFilter, limit: int, cursor: str | None = None) -> JobPage:
+        """Part of the jobs that pass a filter, newest first, and the cursor of the next part.
+
+        Args:
+            where: the filter.
+            limit: at most this many, >= 1.
+            cursor: of the part before; None for the first.
+
+        Raises:
+            InvalidInput: a broken cursor.
+        """
+        return self._memory.page(where, limit, cursor)
 
     def keeping_files(self, gallery: str) -> tuple[str, ...]:
         """Ids of a gallery's jobs that still keep what they received; it may hold its crops."""
-        jobs = self._memory.newest(gallery, None, _MAX_WAITING + _KEPT_JOBS)
+        jobs = self.list(gallery, None)
         return tuple(job.job_id for job in jobs if self._scratch.holds_files(job.job_id))
 
     @property
@@ -230,7 +254,7 @@ class JobBoard:
         """Cancel every job of a gallery that has not ended well, and drop what it received."""
         states: tuple[State, ...] = ("queued", "running", "failed")
         for state in states:
-            for job in self._table.newest(gallery, state, _MAX_WAITING + _KEPT_JOBS):
+            for job in self.list(gallery, state):
                 self.cancel(job.job_id)
 
     def resume(self, job_id: str) -> Job:
@@ -266,7 +290,7 @@ class JobBoard:
             if job.state == "queued":
                 self._waiting[job.job_id] = job
         self._prune()
-        failed = self._table.newest(None, "failed", _KEPT_JOBS)
+        failed = self.list(None, "failed")
         self._scratch.sweep({job.job_id for job in failed} | set(self._waiting))
 
     def _prune(self) -> None:

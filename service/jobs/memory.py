@@ -8,8 +8,9 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
-from service.errors import ReidError
-from service.jobs.base import ItemError, Job, State
+from service.errors import InvalidInput, ReidError
+from service.gallery.rules import decode_cursor, encode_cursor
+from service.jobs.base import ItemError, Job, JobFilter, JobPage, State
 from service.jobs.context import JobContext
 from service.jobs.table import JobTable
 
@@ -40,9 +41,27 @@ class JobMemory:
         """One job. Raises NotFound."""
         return self.now(self._table.get(job_id))
 
-    def newest(self, gallery: str | None, state: State | None, limit: int) -> list[Job]:
-        """Jobs, newest first, as :meth:`JobTable.newest` chooses them."""
-        return [self.now(job) for job in self._table.newest(gallery, state, limit)]
+    def newest(self, where: JobFilter, limit: int | None = None) -> list[Job]:
+        """Jobs that pass a filter, newest first; at most so many."""
+        return [job for _, job in self._newest(where, limit, None)]
+
+    def page(self, where: JobFilter, limit: int, cursor: str | None) -> JobPage:
+        """Part of the jobs that pass a filter, newest first.
+
+        Args:
+            where: the filter.
+            limit: at most this many, >= 1.
+            cursor: of the part before; None for the first.
+
+        Returns:
+            The part; jobs that were accepted since the first part are in none of them.
+
+        Raises:
+            InvalidInput: a broken cursor.
+        """
+        found = self._newest(where, limit + 1, None if cursor is None else _number(cursor))
+        following = encode_cursor(str(found[limit - 1][0])) if len(found) > limit else None
+        return JobPage(tuple(job for _, job in found[:limit]), following)
 
     def errors(self, job_id: str) -> Iterator[ItemError]:
         """The items of a job that failed. Raises NotFound."""
@@ -127,6 +146,15 @@ class JobMemory:
             self.live.pop(job.job_id, None)
             self._saved_at.pop(job.job_id, None)
 
+    def _newest(
+        self, where: JobFilter, limit: int | None, before: int | None
+    ) -> list[tuple[int, Job]]:
+        with self.lock:  # what runs or ended meanwhile is in a state that the disk does not know
+            ahead: dict[str, State] = {job_id: job.state for job_id, job in self._unsaved.items()}
+            ahead |= dict.fromkeys(self.live, "running")
+            found = self._table.newest(where, limit, before=before, ahead=ahead)
+            return [(number, self.now(job)) for number, job in found]
+
     def _write_errors(self, context: JobContext) -> None:
         errors = context.progress.take_errors()
         try:
@@ -135,3 +163,10 @@ class JobMemory:
         except ReidError as error:
             context.progress.put_back(errors)
             log.warning("job %s: reasons of failed items wait: %s", context.job_id, error)
+
+
+def _number(cursor: str) -> int:
+    text = decode_cursor(cursor)
+    if not (text.isascii() and text.isdecimal()):
+        raise InvalidInput(f"cursor {cursor[:80]!r}: not one of a listing of jobs")
+    return int(text)

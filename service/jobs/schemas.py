@@ -6,7 +6,8 @@ from typing import Any, Self
 
 from pydantic import BaseModel, Field
 
-from service.jobs.base import Job, Kind, State
+from service.fields import Body
+from service.jobs.base import Job, JobFilter, JobPage, Kind, State
 
 
 class JobRecord(BaseModel):
@@ -36,7 +37,35 @@ class JobRecord(BaseModel):
         return cls(**{name: getattr(job, name) for name in cls.model_fields})
 
 
+class JobQuery(Body):
+    """``GET /jobs``."""
+
+    gallery: str | None = Field(default=None, description="jobs of this gallery only")
+    state: State | None = Field(default=None, description="jobs in this state only")
+    kind: Kind | None = Field(default=None, description="jobs of this kind only")
+    limit: int = Field(default=100, ge=1, le=1000, description="most jobs of this page")
+    cursor: str | None = Field(default=None, description="the previous page's cursor")
+
+    def within(self, galleries: frozenset[str] | None) -> JobFilter:
+        """The filter these fields mean, for a caller who may see these galleries.
+
+        Args:
+            galleries: the only ones the caller may see; None for all.
+
+        Returns:
+            The filter.
+        """
+        mine = galleries if self.gallery is None else frozenset({self.gallery})
+        return JobFilter(mine, self.state, self.kind)
+
+
 class Jobs(BaseModel):
-    """Jobs, newest first."""
+    """Part of the jobs, newest first."""
 
     jobs: list[JobRecord]
+    cursor: str | None = Field(description="asks for the next page; null on the last one")
+
+    @classmethod
+    def of(cls, page: JobPage) -> Self:
+        """The record of a page."""
+        return cls(jobs=[JobRecord.of(job) for job in page.jobs], cursor=page.cursor)

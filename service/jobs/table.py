@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from service.errors import NotFound, Unavailable
+from service.gallery.conditions import as_json
 from service.gallery.sqlite import answering, connect
-from service.jobs.base import ItemError, Job, Order, State
+from service.jobs.base import ItemError, Job, JobFilter, Order, State
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -36,6 +37,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     crashes INTEGER NOT NULL
 );
 CREATE INDEX IF NOT EXISTS jobs_by_key ON jobs (idempotency_key);
+CREATE INDEX IF NOT EXISTS jobs_by_gallery ON jobs (gallery, number);
 CREATE TABLE IF NOT EXISTS item_errors (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     job_id TEXT NOT NULL REFERENCES jobs (job_id) ON DELETE CASCADE,
@@ -102,18 +104,35 @@ class JobTable:
         """Jobs that are queued or running, oldest first."""
         return self._select("WHERE state IN ('queued', 'running') ORDER BY number", ())
 
-    def newest(self, gallery: str | None, state: State | None, limit: int) -> list[Job]:
-        """Jobs, newest first.
+    def newest(
+        self,
+        where: JobFilter,
+        limit: int | None = None,
+        *,
+        before: int | None = None,
+        ahead: Mapping[str, State] | None = None,
+    ) -> list[tuple[int, Job]]:
+        """Jobs that pass a filter, newest first, each with its number.
 
         Args:
-            gallery: of this gallery only.
-            state: in this state only.
-            limit: at most this many.
+            where: the filter.
+            limit: at most this many; None for all.
+            before: only jobs that were accepted before the one of this number.
+            ahead: states of jobs that have not reached the disk yet, by job id.
+
+        Returns:
+            Numbers, which rise with each accepted job, and jobs as the disk has them.
         """
-        conditions = {"gallery": gallery, "state": state}
-        given = {name: value for name, value in conditions.items() if value is not None}
-        where = " AND ".join(f"{name} = ?" for name in given) or "TRUE"
-        return self._select(f"WHERE {where} ORDER BY number DESC LIMIT ?", (*given.values(), limit))
+        condition, values = _condition(where, ahead or {})
+        if before is not None:
+            condition, values = f"{condition} AND number < ?", [*values, before]
+        with self._open() as connection:
+            rows = connection.execute(
+                f"SELECT number, {_COLUMNS} FROM jobs WHERE {condition} "  # noqa: S608 - fixed texts, values are bound
+                "ORDER BY number DESC LIMIT ?",
+                (*values, -1 if limit is None else limit),
+            ).fetchall()
+        return [(row[0], _job(row[1:])) for row in rows]
 
     def of_key(self, order: Order) -> Job | None:
         """The job that was started with an order's idempotency key, by the same owner."""
@@ -156,16 +175,18 @@ class JobTable:
 
         Args:
             before: those that ended before this moment, seconds since 1970-01-01 UTC.
-            keep: and all but so many of the newest.
+            keep: and all but so many of the newest of each gallery, so that a busy gallery does
+                not push out the jobs of another.
 
         Returns:
             Their ids.
         """
         with self._transaction() as connection:
             rows = connection.execute(
-                "DELETE FROM jobs WHERE finished IS NOT NULL AND (finished < ? OR number NOT IN "
-                "(SELECT number FROM jobs WHERE finished IS NOT NULL ORDER BY number DESC LIMIT ?))"
-                " RETURNING job_id",
+                "DELETE FROM jobs WHERE finished IS NOT NULL AND (finished < ? OR number IN "
+                "(SELECT number FROM (SELECT number, row_number() OVER "
+                "(PARTITION BY gallery ORDER BY number DESC) AS place FROM jobs "
+                "WHERE finished IS NOT NULL) WHERE place > ?)) RETURNING job_id",
                 (before, keep),
             )
             return [job_id for (job_id,) in rows.fetchall()]
@@ -213,6 +234,23 @@ def _open_file(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _condition(where: JobFilter, ahead: Mapping[str, State]) -> tuple[str, list[object]]:
+    """A filter as SQL, and the values of its placeholders."""
+    parts, values = ["TRUE"], list[object]()
+    if where.galleries is not None:
+        parts.append("gallery IN (SELECT value FROM json_each(?))")
+        values.append(as_json(sorted(where.galleries)))
+    if where.kind is not None:
+        parts.append("kind = ?")
+        values.append(where.kind)
+    if where.state is not None:
+        known = "(SELECT value FROM json_each(?))"
+        parts.append(f"CASE WHEN job_id IN {known} THEN job_id IN {known} ELSE state = ? END")
+        passing = [job_id for job_id, state in ahead.items() if state == where.state]
+        values += [as_json(ahead), as_json(passing), where.state]
+    return " AND ".join(parts), values
 
 
 def _row(job: Job) -> tuple[object, ...]:

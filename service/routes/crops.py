@@ -2,8 +2,9 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Path, Query, Response
+from fastapi import APIRouter, Form, Query, Response
 
+from service.enroller import Enrolment
 from service.errors import (
     ImageTooLarge,
     InvalidImage,
@@ -14,12 +15,14 @@ from service.errors import (
     TooLarge,
     Unavailable,
 )
-from service.fields import CropId
+from service.filter_warnings import warnings_of
 from service.forms import CropForm, CropsForm, DeleteBody, ListQuery
-from service.gallery.base import Crop, Filter, Gallery
+from service.gallery.base import Filter, Gallery
 from service.parts import Parts
+from service.routes.answers import json_answer
 from service.routes.dependencies import (
     AuditOf,
+    CropIdInPath,
     PartsOf,
     StopwatchOf,
     model_name,
@@ -32,7 +35,10 @@ from service.schemas import (
     DeletionReceipt,
     EnrolmentAnswer,
     EnrolmentEntry,
+    StoredCrop,
+    WarningRecord,
 )
+from service.time_warnings import crop_time_warnings, time_warnings
 
 router = APIRouter(prefix="/galleries/{gallery}/crops", tags=["crops"])
 
@@ -40,7 +46,6 @@ _UPLOAD_ERRORS = (
     *(InvalidImage, ImageTooLarge, TooLarge, NotFound),
     *(ModelMismatch, Overloaded, Unavailable, StorageFull),
 )
-CropIdInPath = Annotated[CropId, Path(description="may hold slashes")]
 
 
 @router.post("", responses=responses(*_UPLOAD_ERRORS))
@@ -56,33 +61,38 @@ async def add_crops(
     What is called `created` or `replaced` is on disk.
     """
     uploads = await read_uploads(form.images, parts)
-    crops = [
-        Crop(entry.crop_id, entry.identity, entry.camera, entry.timestamp) for entry in form.crops
-    ]
+    crops = [entry.crop for entry in form.crops]
     outcome = await parts.enroller.enrol(gallery, uploads, crops, stopwatch)
     audit.crops = sum(enrolment.error is None for enrolment in outcome.enrolments)
-    results = [
-        EnrolmentEntry(
-            crop_id=enrolment.crop.crop_id,
-            status=enrolment.status,
-            error=None if enrolment.error is None else image_problem_of(enrolment.error),
-        )
-        for enrolment in outcome.enrolments
-    ]
+    results = [_entry(enrolment) for enrolment in outcome.enrolments]
+    warnings = crop_time_warnings([(entry.crop_id, entry.timestamp) for entry in form.crops])
     return EnrolmentAnswer(
-        model=model_name(outcome.model), took_ms=stopwatch.took_ms(), results=results
+        model=model_name(outcome.model),
+        took_ms=stopwatch.took_ms(),
+        results=results,
+        warnings=WarningRecord.all_of(warnings),
     )
 
 
-@router.get("", responses=responses(NotFound))
+@router.get("", response_model=CropPage, responses=responses(NotFound))
 async def list_crops(
     gallery: str, query: Annotated[ListQuery, Query()], parts: PartsOf, audit: AuditOf
-) -> CropPage:
+) -> Response:
     """List crops in the order of their ids, a page at a time."""
     opened = await _open(parts, gallery)
-    page = await parts.executors.reads.run(opened.page, query.where, query.limit, query.cursor)
-    audit.crops = len(page.crops)
-    return CropPage(crops=[CropRecord.of(crop) for crop in page.crops], cursor=page.cursor)
+
+    def listed() -> CropPage:
+        page = opened.page(query.where, query.limit, query.cursor)
+        audit.crops = len(page.crops)
+        return CropPage(
+            crops=[CropRecord.of(crop) for crop in page.crops],
+            cursor=page.cursor,
+            warnings=WarningRecord.all_of(
+                [*warnings_of(opened, query.where), *query.time_warnings]
+            ),
+        )
+
+    return await json_answer(parts.executors.reads, listed)
 
 
 @router.post("/delete", responses=responses(NotFound, StorageFull, Unavailable))
@@ -94,15 +104,18 @@ async def delete_crops(
     The receipt names the snapshots that still hold one of them, and the imports that may.
     """
     opened = await _open(parts, gallery)
+    # First: once the crops are gone, every name of the filter is unknown.
+    warnings = await parts.executors.reads.run(warnings_of, opened, body.where)
     receipt = await parts.executors.writes.run(opened.delete, body.where, dry_run=body.dry_run)
     audit.crops = 0 if body.dry_run else receipt.crops
     jobs = await parts.executors.bookkeeping.run(parts.board.keeping_files, gallery)
-    return DeletionReceipt.of(receipt, jobs, dry_run=body.dry_run)
+    said = [*warnings, *body.time_warnings]
+    return DeletionReceipt.of(receipt, jobs, dry_run=body.dry_run, warnings=said)
 
 
 @router.put(
     "/{crop_id:path}",
-    responses={201: {"model": CropRecord, "description": "Created"}, **responses(*_UPLOAD_ERRORS)},
+    responses={201: {"model": StoredCrop, "description": "Created"}, **responses(*_UPLOAD_ERRORS)},
 )
 async def put_crop(
     gallery: str,
@@ -111,16 +124,18 @@ async def put_crop(
     parts: PartsOf,
     stopwatch: StopwatchOf,
     response: Response,
-) -> CropRecord:
+) -> StoredCrop:
     """Add or replace one crop; asking twice changes nothing more."""
-    crop = Crop(crop_id, form.identity, form.camera, form.timestamp)
+    crop = form.crop(crop_id)
     uploads = await read_uploads([form.image], parts)
     outcome = await parts.enroller.enrol(gallery, uploads, [crop], stopwatch)
     (enrolment,) = outcome.enrolments
     if enrolment.error is not None:
         raise enrolment.error
     response.status_code = 201 if enrolment.status == "created" else 200
-    return CropRecord.of(enrolment.crop)
+    warnings = time_warnings({"timestamp": form.timestamp})
+    record = CropRecord.of(enrolment.crop)
+    return StoredCrop(**record.model_dump(), warnings=WarningRecord.all_of(warnings))
 
 
 @router.get("/{crop_id:path}", responses=responses(NotFound))
@@ -140,6 +155,18 @@ async def delete_crop(gallery: str, crop_id: CropIdInPath, parts: PartsOf) -> De
         raise NotFound(f"gallery {gallery!r} has no crop {crop_id!r}")
     jobs = await parts.executors.bookkeeping.run(parts.board.keeping_files, gallery)
     return DeletionReceipt.of(receipt, jobs, dry_run=False)
+
+
+def _entry(enrolment: Enrolment) -> EnrolmentEntry:
+    """What became of one crop, with the identity that it joined."""
+    crop, error = enrolment.crop, enrolment.error
+    return EnrolmentEntry(
+        crop_id=crop.crop_id,
+        status=enrolment.status,
+        identity=None if error is not None else crop.identity,
+        origin=None if error is not None else crop.origin,
+        error=None if error is None else image_problem_of(error),
+    )
 
 
 async def _open(parts: Parts, name: str) -> Gallery:

@@ -4,11 +4,12 @@ import base64
 from typing import Annotated, Literal
 
 import numpy as np
-from fastapi import APIRouter, Form
+from fastapi import APIRouter, Form, Response
 
 from service.errors import ImageTooLarge, InvalidImage, Overloaded, ReidError, TooLarge
 from service.forms import EmbedForm
 from service.intake import Embedding, require_one_usable
+from service.routes.answers import json_answer
 from service.routes.dependencies import (
     AuditOf,
     PartsOf,
@@ -23,13 +24,17 @@ from service.schemas import EmbedAnswer, EmbeddingEntry, QueryImage
 router = APIRouter(tags=["search"])
 
 
-@router.post("/embed", responses=responses(InvalidImage, ImageTooLarge, TooLarge, Overloaded))
+@router.post(
+    "/embed",
+    response_model=EmbedAnswer,
+    responses=responses(InvalidImage, ImageTooLarge, TooLarge, Overloaded),
+)
 async def embed(
     form: Annotated[EmbedForm, Form(media_type="multipart/form-data")],
     parts: PartsOf,
     stopwatch: StopwatchOf,
     audit: AuditOf,
-) -> EmbedAnswer:
+) -> Response:
     """Embed images; nothing is stored.
 
     The cosine of two embeddings, which is their inner product, tells how alike two people look.
@@ -40,16 +45,20 @@ async def embed(
     model = parts.shelf.running
     outcome = await model.intake.embed(uploads, stopwatch)
     require_one_usable(uploads, outcome)
-    results = [
-        _entry(QueryImage(index=index, file=upload.file), entry, form.encoding)
-        for index, (upload, entry) in enumerate(zip(uploads, outcome, strict=True))
-    ]
-    return EmbedAnswer(
-        model=model_name(model.manifest),
-        dimension=model.manifest.dimension,
-        took_ms=stopwatch.took_ms(),
-        results=results,
-    )
+
+    def answer() -> EmbedAnswer:
+        results = [
+            _entry(QueryImage(index=index, file=upload.file), entry, form.encoding)
+            for index, (upload, entry) in enumerate(zip(uploads, outcome, strict=True))
+        ]
+        return EmbedAnswer(
+            model=model_name(model.manifest),
+            dimension=model.manifest.dimension,
+            took_ms=stopwatch.took_ms(),
+            results=results,
+        )
+
+    return await json_answer(parts.executors.reads, answer)
 
 
 def _entry(

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from service.errors import NotFound, Overloaded, StorageFull, Unavailable, Unsupported
+from service.filter_warnings import warnings_of
 from service.gallery.base import Gallery
 from service.identities.corrections import Correction
 from service.identities.listing import list_identities
@@ -21,6 +22,7 @@ from service.identities.schemas import (
 from service.jobs.schemas import JobRecord
 from service.parts import Parts
 from service.routes.access import AuditNote
+from service.routes.answers import json_answer
 from service.routes.dependencies import AuditOf, PartsOf
 from service.routes.problems import responses
 
@@ -29,17 +31,21 @@ router = APIRouter(prefix="/galleries/{gallery}", tags=["identities"])
 _CHANGE = responses(NotFound, Unsupported, Unavailable, StorageFull)
 
 
-@router.get("/identities", responses=responses(NotFound, Unavailable))
+@router.get("/identities", response_model=IdentityPage, responses=responses(NotFound, Unavailable))
 async def list_gallery_identities(
     gallery: str, query: Annotated[IdentityQuery, Query()], parts: PartsOf, audit: AuditOf
-) -> IdentityPage:
+) -> Response:
     """List identities in the order of their names, a page at a time."""
     opened = await _open(parts, gallery)
-    listing = await parts.executors.reads.run(
-        list_identities, opened, query.where, query.limit, query.cursor
-    )
-    audit.crops = sum(identity.crops for identity in listing.identities)
-    return IdentityPage.of(listing)
+
+    def listed() -> IdentityPage:
+        listing = list_identities(opened, query.where, query.limit, query.cursor)
+        audit.crops = sum(identity.crops for identity in listing.identities)
+        return IdentityPage.of(
+            listing, [*warnings_of(opened, query.where), *query.time_warnings]
+        )
+
+    return await json_answer(parts.executors.reads, listed)
 
 
 @router.post("/identities/label", responses=_CHANGE)

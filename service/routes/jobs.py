@@ -4,40 +4,42 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
 from service.access.caller import Caller
 from service.errors import Conflict, NotFound, StorageFull, Unavailable
-from service.jobs.base import ItemError, Job, State
-from service.jobs.schemas import JobRecord, Jobs
+from service.jobs.base import ItemError, Job
+from service.jobs.schemas import JobQuery, JobRecord, Jobs
 from service.parts import Parts
+from service.routes.answers import json_answer
 from service.routes.dependencies import AuditOf, CallerOf, PartsOf
 from service.routes.problems import responses
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
-_MOST_JOBS = 1000
 _NDJSON = "application/x-ndjson"
 
 
-@router.get("", responses=responses(Unavailable))
+@router.get("", response_model=Jobs, responses=responses(Unavailable))
 async def list_jobs(
     parts: PartsOf,
     caller: CallerOf,
-    gallery: Annotated[str | None, Query(description="jobs of this gallery only")] = None,
-    state: Annotated[State | None, Query(description="jobs in this state only")] = None,
-    limit: Annotated[int, Query(ge=1, le=_MOST_JOBS, description="most jobs of the answer")] = 100,
-) -> Jobs:
-    """Jobs of the caller's galleries, newest first.
+    query: Annotated[JobQuery, Query()],
+) -> Response:
+    """List jobs of the caller's galleries, newest first, a page at a time.
 
-    Finished ones are forgotten after a week, or beyond a thousand.
+    Jobs that were accepted after the first page are on none of the next ones. Finished jobs are
+    forgotten after a week, or when a thousand of their gallery have ended since.
     """
-    if gallery is not None:
-        caller.require_gallery(gallery)
-    found = await parts.executors.bookkeeping.run(parts.board.list, gallery, state, _MOST_JOBS)
-    seen = [job for job in found if caller.sees(job.order.gallery)]
-    return Jobs(jobs=[JobRecord.of(job) for job in seen[:limit]])
+    if query.gallery is not None:
+        caller.require_gallery(query.gallery)
+    where = query.within(caller.galleries)
+
+    def listed() -> Jobs:
+        return Jobs.of(parts.board.page(where, query.limit, query.cursor))
+
+    return await json_answer(parts.executors.bookkeeping, listed)
 
 
 @router.get("/{job_id}", responses=responses(NotFound, Unavailable))

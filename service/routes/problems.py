@@ -21,6 +21,7 @@ from service.errors import (
     TooManyRequests,
     Unauthorized,
     Unavailable,
+    Unsupported,
     disk_error,
 )
 from service.routes.access import flat
@@ -55,7 +56,7 @@ def answer_error(request: Request, error: Exception) -> Response:
         case _:
             body = _plain(500, ReidError.code, ReidError.title, "the service failed; see its log")
             headers = {}
-    if body.status >= 500 and not isinstance(error, Unavailable | StorageFull):
+    if body.status >= 500 and not isinstance(error, Unavailable | StorageFull | Unsupported):
         log.error("request %s failed", request.state.request_id, exc_info=error)
     body = body.model_copy(
         update={"instance": request.scope["path"], "request_id": request.state.request_id}

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Form
+from fastapi import APIRouter, Form, Response
 
 from service.errors import (
     ImageTooLarge,
     InvalidImage,
+    InvalidInput,
     ModelMismatch,
     NotFound,
     Overloaded,
@@ -18,6 +19,7 @@ from service.errors import (
 from service.forms import SearchForm
 from service.gallery.base import Filter
 from service.parts import Parts
+from service.routes.answers import json_answer
 from service.routes.dependencies import (
     AuditOf,
     CallerOf,
@@ -35,11 +37,15 @@ from service.schemas import (
     QueryImage,
     SearchAnswer,
     SearchEntry,
+    WarningRecord,
 )
 from service.searcher import Match, SearchOptions, SearchResult
 from service.upload import Upload
 
 router = APIRouter(tags=["search"])
+
+MAX_MATCHES = 64_000
+"""Most matches of one answer, some 25 MB: as many as 64 images with ``top_k`` 1000."""
 
 _ERRORS = responses(
     InvalidImage,
@@ -53,14 +59,14 @@ _ERRORS = responses(
 )
 
 
-@router.post("/search", responses=_ERRORS)
+@router.post("/search", response_model=SearchAnswer, responses=_ERRORS)
 async def search(
     form: Annotated[SearchForm, Form(media_type="multipart/form-data")],
     parts: PartsOf,
     stopwatch: StopwatchOf,
     caller: CallerOf,
     audit: AuditOf,
-) -> SearchAnswer:
+) -> Response:
     """Find the crops of a gallery that show the same people.
 
     Send images, or name crops of the gallery by `crop_ids`, which are left out of their own
@@ -74,17 +80,22 @@ async def search(
     audit.queries = await digests(uploads, parts)
     if (count := len(uploads) + len(form.crop_ids)) > (most := parts.settings.max_images):
         raise TooLarge(f"{count} images and crops: at most {most} are allowed in one request")
-    audit.queries += await parts.executors.reads.run(_stored_digests, parts, form)
     options = _options(form, parts.settings.top_k)
+    audit.queries += await parts.executors.reads.run(_stored_digests, parts, form)
     outcome = await parts.searcher.search(uploads, options, stopwatch)
-    audit.crops = sum(len(result.matches) for result in outcome.results)
-    return SearchAnswer(
-        model=model_name(outcome.model),
-        gallery=form.gallery,
-        min_score=outcome.min_score,
-        took_ms=stopwatch.took_ms(),
-        results=[_entry(result, uploads) for result in outcome.results],
-    )
+
+    def answer() -> SearchAnswer:
+        audit.crops = sum(len(result.matches) for result in outcome.results)
+        return SearchAnswer(
+            model=model_name(outcome.model),
+            gallery=form.gallery,
+            min_score=outcome.min_score,
+            took_ms=stopwatch.took_ms(),
+            results=[_entry(result, uploads) for result in outcome.results],
+            warnings=WarningRecord.all_of([*outcome.warnings, *form.time_warnings]),
+        )
+
+    return await json_answer(parts.executors.reads, answer)
 
 
 def _stored_digests(parts: Parts, form: SearchForm) -> list[str]:
@@ -96,9 +107,16 @@ def _stored_digests(parts: Parts, form: SearchForm) -> list[str]:
 
 
 def _options(form: SearchForm, default_top_k: int) -> SearchOptions:
+    top_k = form.top_k or default_top_k
+    if form.queries * top_k > MAX_MATCHES:
+        raise InvalidInput(
+            f"top_k {top_k} for {form.queries} queries: one answer holds at most {MAX_MATCHES} "
+            f"matches; ask for a top_k of at most {MAX_MATCHES // form.queries}, or send fewer "
+            "images and crops in one request"
+        )
     return SearchOptions(
         gallery=form.gallery,
-        top_k=form.top_k or default_top_k,
+        top_k=top_k,
         where=form.where,
         crop_ids=tuple(form.crop_ids),
         camera=form.camera,
@@ -121,6 +139,7 @@ def _entry(result: SearchResult, uploads: Sequence[Upload]) -> SearchEntry:
         nearest=None
         if nearest is None
         else Nearest(score=nearest, probability=result.nearest_probability),
+        considered=result.considered,
         error=None if result.error is None else image_problem_of(result.error),
     )
 

@@ -109,6 +109,10 @@ def passes(crop: Crop, where: Filter) -> bool:
         and (where.crop_ids is None or crop.crop_id in where.crop_ids)
         and (where.has_identity is None or (crop.identity is not None) == where.has_identity)
         and (where.expired_before is None or date_of(crop) < where.expired_before)
+        and (where.own_camera is None or crop.camera != where.own_camera)
+        and (where.id_prefix is None or crop.crop_id.startswith(where.id_prefix))
+        and (where.added_since is None or crop.added >= where.added_since)
+        and (where.added_until is None or crop.added < where.added_until)
     )
 
 

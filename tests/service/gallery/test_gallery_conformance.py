@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from service.errors import Conflict, InvalidInput, NotFound
-from service.gallery.base import Crop, Filter, GalleryOptions, Receipt
+from service.gallery.base import Absent, Crop, Filter, GalleryOptions, Receipt
 
 MODEL = "a" * 64
 ADDED = 5.5
+EARLY = 4.25
 EVERYTHING = Filter()
 FILTERS = [
     EVERYTHING,
@@ -36,6 +37,29 @@ FILTERS = [
     Filter(expired_before=3.0),
     Filter(expired_before=6.0, has_identity=True),
     Filter(expired_before=-1.0),
+    Filter(own_camera="c1"),
+    Filter(not_camera="c0", own_camera="c1"),
+    Filter(id_prefix="0"),
+    Filter(id_prefix="07", has_identity=True),
+    Filter(id_prefix="absent"),
+    Filter(id_prefix="\ud800"),
+    Filter(id_prefix="4", not_camera="c1", until=6.0),
+    Filter(added_since=ADDED),
+    Filter(added_until=ADDED),
+    Filter(added_since=EARLY + 0.25, cameras=frozenset({"c1", "c2"})),
+    Filter(added_since=EARLY, added_until=ADDED, id_prefix="1"),
+    Filter(
+        cameras=frozenset({"c0", "c1", "c2"}),
+        not_camera="c0",
+        own_camera="c2",
+        identities=frozenset({"ann", "bob"}),
+        has_identity=True,
+        crop_ids=frozenset(f"{number:02d}" for number in range(60)),
+        since=1.0,
+        until=7.0,
+        added_since=EARLY,
+        added_until=ADDED + 1.0,
+    ),
 ]
 
 
@@ -59,7 +83,7 @@ def some_crops(count: int, seed: int = 0, pool: int = 100) -> list[Crop]:
             camera=[None, "c0", "c1", "c2"][rng.integers(4)],
             timestamp=[None, *map(float, range(8))][rng.integers(9)],
             digest=[None, "d" * 64][rng.integers(2)],
-            added=ADDED,
+            added=ADDED if number % 3 else EARLY,
         )
         for number in ids
     ]
@@ -159,6 +183,63 @@ class TestQuery:
         gallery = filled(store, oracle, draw)
         with pytest.raises(InvalidInput, match="top_k 0"):
             gallery.query(draw(1), 0, EVERYTHING)
+
+
+class TestCounting:
+    @pytest.mark.parametrize("where", FILTERS, ids=repr)
+    def test_a_count_is_the_length_of_the_listing(self, store, reopen, oracle, draw, where):
+        gallery = filled(store, oracle, draw)
+        for again in (False, True):
+            gallery = reopen().open("g") if again else gallery
+            assert gallery.count(where) == len(oracle.listed(where))
+        gone = oracle.listed(EVERYTHING)[::2]
+        chosen = Filter(crop_ids=frozenset(crop.crop_id for crop in gone))
+        assert gallery.delete(chosen).crops == oracle.delete(chosen)
+        assert gallery.count(where) == len(oracle.listed(where))
+
+    def test_what_a_filter_names_and_no_crop_has(self, store, oracle, draw):
+        gallery = filled(store, oracle, draw)
+        asked = Filter(
+            cameras=frozenset({"c0", "C0", "nowhere"}),
+            not_camera="c9",
+            own_camera="c1",
+            identities=frozenset({"ann", "eve", "张伟"}),
+            crop_ids=frozenset({"00", "absent"}),
+        )
+        assert gallery.absent(asked) == Absent(("C0", "c9", "nowhere"), ("eve",), ("absent",))
+        assert gallery.absent(EVERYTHING) == Absent()
+        gallery.delete(Filter(cameras=frozenset({"c0"})))
+        gallery.relabel({crop.crop_id: None for crop in gallery.crops(EVERYTHING)}, "hand")
+        gone = gallery.absent(asked)
+        assert gone.cameras == ("C0", "c0", "c9", "nowhere")
+        assert gone.identities == ("ann", "eve", "张伟")
+
+    @pytest.mark.parametrize("prefix", ["a", "a%", "a_", "a\\", 'a"', "~", "ü", "\U0001f600", "ab"])
+    def test_a_prefix_is_taken_at_its_word(self, store, oracle, draw, prefix):
+        gallery = store.create("g", MODEL, 8)
+        names = [
+            "a",
+            "a%1",
+            "a_1",
+            "a\\1",
+            'a"1',
+            "~",
+            "~1",
+            "ü1",
+            "\U0001f600",
+            "abc",
+            "b",
+        ]
+        crops, rows = [Crop(name, added=ADDED) for name in names], draw(len(names))
+        gallery.upsert(crops, rows)
+        oracle.upsert(crops, rows)
+        where = Filter(id_prefix=prefix)
+        expected = [crop for crop in crops if crop.crop_id.startswith(prefix)]
+        assert oracle.listed(where) == sorted(expected, key=lambda crop: crop.crop_id)
+        assert listed(gallery, where, 2) == oracle.listed(where)
+        assert gallery.crops(where) == oracle.listed(where)
+        assert gallery.count(where) == len(expected)
+        oracle.assert_answers(gallery, draw(1, seed=2), 20, where)
 
 
 class TestUpsert:
@@ -362,7 +443,11 @@ class TestRelabel:
                 crop = gallery.get(crop_id)
                 assert (crop.identity, crop.origin) == (labels[crop_id], "hand")
                 assert crop.added == before[crop_id].added
-            for where in (EVERYTHING, Filter(identities=frozenset({"eve"})), FILTERS[-5]):
+            for where in (
+                EVERYTHING,
+                Filter(identities=frozenset({"eve"})),
+                Filter(has_identity=True),
+            ):
                 oracle.assert_answers(gallery, draw(2, seed=3), 9, where)
                 assert listed(gallery, where, 50) == oracle.listed(where)
         assert gallery.relabel(labels, "hand") == 0
@@ -405,7 +490,7 @@ class TestReceipt:
         old = Filter(expired_before=ADDED)
         assert gallery.delete(old).crops == oracle.delete(old)
         assert gallery.stats().oldest == min(
-            crop.timestamp if crop.timestamp is not None else ADDED
+            crop.timestamp if crop.timestamp is not None else crop.added
             for crop in oracle.listed(EVERYTHING)
         )
         gallery.delete(EVERYTHING)
