@@ -7,6 +7,7 @@ import json
 import math
 import shutil
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from training.config import TrainConfig
 from training.data import DataSource, Images, load_images, read_dataset
 from training.layouts import describe_skipped
 from training.onnx_weights import read_exported
+from training.optional import UNWRITABLE, attempt
 from training.options import (
     DataOptions,
     EvaluationOptions,
@@ -111,6 +113,8 @@ def adapt(request: Request, device: torch.device, *, resume: bool = False) -> Ad
     crops = load_images(dataset.train, *_size_of(request.model), skip_bad=request.source.skip_bad)
     for line in describe_skipped([*dataset.skipped, *crops.skipped]):
         tqdm.write(line)
+    for remark in dataset.remarks:
+        tqdm.write(remark)
     if len(crops.samples) < _FEWEST:
         raise InvalidInput(f"{len(crops.samples)} crops to train on, must be at least {_FEWEST}")
     cameras = len({sample.camera for sample in crops.samples})
@@ -146,7 +150,9 @@ class _Rounds:
         for number in range(self.plan.rounds + 1):
             ways.append(self._ways(number))
             best = int(np.argmax([each.mean() for each in ways]))
-            _tell(output, ways, self.plan.rounds)
+            _tell(ways, self.plan.rounds)
+            listing = partial(_list_rounds, output, ways)
+            attempt(f"{ROUNDS_NAME} cannot be written", listing, tqdm.write, UNWRITABLE)
             for old in range(1, number):
                 if old != best:  # the newest is where the next round starts
                     shutil.rmtree(self._folder(old), ignore_errors=True)
@@ -262,17 +268,24 @@ def _gain(new: NDArray[np.float64], old: NDArray[np.float64]) -> tuple[float, fl
     return float(difference.mean()), float(difference.std() / math.sqrt(len(difference)))
 
 
-def _tell(output: Path, ways: list[NDArray[np.float64]], rounds: int) -> None:
-    """One line for people, and all rounds so far in a file."""
-    lines = []
-    for number, each in enumerate(ways):
-        gain, error = _gain(each, ways[0])
-        lines.append(
-            {"round": number, "agreement": float(each.mean()), "gain": gain, "error": error}
-        )
-    text = "".join(json.dumps(line) + "\n" for line in lines)
+def _list_rounds(output: Path, ways: list[NDArray[np.float64]]) -> None:
+    """All rounds so far, a line each."""
+    text = "".join(json.dumps(_round(ways, number)) + "\n" for number in range(len(ways)))
     (output / ROUNDS_NAME).write_text(text, encoding="utf-8")
-    last = lines[-1]
+
+
+def _round(ways: list[NDArray[np.float64]], number: int) -> dict[str, float]:
+    gain, error = _gain(ways[number], ways[0])
+    return {
+        "round": number,
+        "agreement": float(ways[number].mean()),
+        "gain": gain,
+        "error": error,
+    }
+
+
+def _tell(ways: list[NDArray[np.float64]], rounds: int) -> None:
+    last = _round(ways, len(ways) - 1)
     told = f"agreement {last['agreement']:.3f}"
     if last["round"] == 0:
         tqdm.write(f"start        | {told} on held-out crops")

@@ -32,6 +32,7 @@ class Checkpoint:
         optimiser: state dict.
         scheduler: state dict.
         banks: by name, where the method keeps some from epoch to epoch (SCL).
+        line: of the epoch for ``metrics.jsonl``, before it was measured; empty outside a run.
     """
 
     epoch: int
@@ -40,6 +41,7 @@ class Checkpoint:
     optimiser: dict[str, Any]
     scheduler: dict[str, Any]
     banks: dict[str, Tensor] = field(default_factory=dict)
+    line: dict[str, Any] = field(default_factory=dict)
 
 
 def save_checkpoint(run: Path, checkpoint: Checkpoint, name: str = FILE_NAME) -> None:
@@ -57,6 +59,7 @@ def save_checkpoint(run: Path, checkpoint: Checkpoint, name: str = FILE_NAME) ->
         "optimiser": checkpoint.optimiser,
         "scheduler": checkpoint.scheduler,
         "banks": checkpoint.banks,
+        "line": checkpoint.line,
     }
     unfinished = run / f"{name}.unfinished"
     with unfinished.open("wb") as file:
@@ -88,6 +91,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             optimiser=state["optimiser"],
             scheduler=state["scheduler"],
             banks=state.get("banks", {}),  # older checkpoints have none
+            line=state.get("line", {}),
         )
     except InvalidInput:
         raise

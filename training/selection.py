@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +9,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from training.checkpoint import SELECTED_NAME, Checkpoint, save_checkpoint
+from training.checkpoint import (
+    FILE_NAME,
+    SELECTED_NAME,
+    Checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 from training.config import TrainConfig
-from training.report import METRICS_NAME
+from training.report import METRICS_NAME, read_lines
 
 Select = Literal["last", "validation", "test"]
 Line = Mapping[str, Any]
@@ -23,14 +28,13 @@ def read_metrics(run: Path, finished: int) -> list[Line]:
 
     Args:
         run: the run's folder.
-        finished: epochs to read; a later line is an interrupted try's, and may be torn.
+        finished: epochs to read; a later line is of an interrupted try, and may be torn.
 
     Returns:
-        One mapping an epoch.
+        One mapping per epoch.
     """
-    file = run / METRICS_NAME
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    return [json.loads(line) for line in lines[:finished]]
+    lines: list[Line] = [*read_lines(run / METRICS_NAME, finished)]
+    return lines
 
 
 def score_epoch(line: Line, select: Select) -> float | None:
@@ -42,16 +46,21 @@ def score_epoch(line: Line, select: Select) -> float | None:
             what was measured on query and gallery; ``last``: its number.
 
     Returns:
-        The score; None where the epoch was not measured.
+        The score; None if the epoch was not measured, or the data did not allow it.
     """
     match select:
         case "last":
             return float(line["epoch"])
         case "validation":
-            agreement: float | None = line["agreement"]
+            agreement: float | None = line.get("agreement")
             return agreement
         case "test":
-            return float(np.mean(list(line["map"].values()))) if line["map"] else None
+            known = list(_known_map(line).values())
+            return float(np.mean(known)) if known else None
+
+
+def _known_map(line: Line) -> dict[str, float]:
+    return {name: value for name, value in line["map"].items() if value is not None}
 
 
 def best_line(lines: Sequence[Line], select: Select) -> Line | None:
@@ -62,13 +71,17 @@ def best_line(lines: Sequence[Line], select: Select) -> Line | None:
         select: what counts.
 
     Returns:
-        Its line; None where no epoch was measured.
+        Its line; None if no epoch was measured.
     """
+    if select == "test":
+        # A mean over fewer figures is of another test: it does not compare.
+        most = max((len(_known_map(line)) for line in lines), default=0)
+        lines = [line for line in lines if len(_known_map(line)) == most]
     scored = [(score, line) for line in lines if (score := score_epoch(line, select)) is not None]
     return max(scored, key=lambda pair: pair[0])[1] if scored else None
 
 
-def keep_selected(run: Path, checkpoint: Checkpoint) -> None:
+def keep_selected(run: Path, checkpoint: Checkpoint, lines: Sequence[Line] | None = None) -> None:
     """Save the network of the epoch just finished if it is the best so far.
 
     Called after the checkpoint is safe, and again when a run resumes from it: so a kill between the
@@ -77,9 +90,12 @@ def keep_selected(run: Path, checkpoint: Checkpoint) -> None:
     Args:
         run: the run's folder.
         checkpoint: of the epoch just finished.
+        lines: of the epochs so far; those of ``metrics.jsonl`` by default.
     """
     select = checkpoint.config.evaluation.select
-    best = best_line(read_metrics(run, checkpoint.epoch), select)
+    if lines is None:
+        lines = read_metrics(run, checkpoint.epoch)
+    best = best_line(lines, select)
     if select != "last" and best is not None and best["epoch"] == checkpoint.epoch:
         selected = replace(checkpoint, optimiser={}, scheduler={}, banks={})
         save_checkpoint(run, selected, SELECTED_NAME)
@@ -94,7 +110,13 @@ def tell_selection(run: Path, config: TrainConfig, tell: Callable[[str], None]) 
         tell: takes messages for people.
     """
     select, lines = config.evaluation.select, read_metrics(run, config.schedule.epochs)
-    measured = [line for line in lines if line["agreement"] is not None or line["map"]]
+    best = best_line(lines, select)
+    if best is None and lines:
+        tell(
+            f"evaluation.select = {select!r}: no epoch was measured by it, so none was selected; "
+            f"the result is the last epoch, {run / FILE_NAME}"
+        )
+    measured = [line for line in lines if line.get("agreement") is not None or _known_map(line)]
     if not measured:
         return
     rows = {
@@ -107,13 +129,23 @@ def tell_selection(run: Path, config: TrainConfig, tell: Callable[[str], None]) 
     for name, line in rows.items():
         if line is not None:
             tell(_describe(name, line))
-    if select != "last" and (run / SELECTED_NAME).exists():
-        tell(f"selected by {select}: {run / SELECTED_NAME}")
+    if select != "last" and best is not None:
+        _tell_selected(run / SELECTED_NAME, select, best["epoch"], tell)
+
+
+def _tell_selected(file: Path, select: Select, best: int, tell: Callable[[str], None]) -> None:
+    """Name the selected network, or say that the best one could not be written."""
+    kept = load_checkpoint(file).epoch if file.exists() else None
+    if kept == best:
+        tell(f"selected by {select}: {file}")
+    else:
+        holds = "is missing" if kept is None else f"holds epoch {kept}"
+        tell(f"selected by {select}: epoch {best}, but {file} {holds}: it could not be written")
 
 
 def _describe(name: str, line: Line) -> str:
     parts = [f"{name}: epoch {line['epoch']}"]
-    if line["agreement"] is not None:
+    if line.get("agreement") is not None:
         parts.append(f"agreement {line['agreement']:.3f}")
-    parts += [f"{protocol} mAP {100 * value:.1f}" for protocol, value in line["map"].items()]
+    parts += [f"{protocol} mAP {100 * value:.1f}" for protocol, value in _known_map(line).items()]
     return " | ".join(parts)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +14,18 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from service.errors import InvalidInput
-from training.checkpoint import FILE_NAME, Checkpoint, Network, new_network, save_checkpoint
+from training.checkpoint import FILE_NAME, Checkpoint, Network, new_network
 from training.clustering import cluster
 from training.config import TrainConfig
 from training.distributed import World, open_world
 from training.engine import Batch, Learner, Memory, build_learner, embed_together, train_one_epoch
-from training.epoch_record import save_epoch
+from training.epoch_end import EpochEnd
+from training.epoch_record import RECORD_NAME, save_epoch
 from training.memory import ClusteredCrops, build_memory
-from training.report import RunLog, describe_clusters
+from training.optional import UNWRITABLE, Once, Tell, attempt
+from training.report import EpochMetrics, RunLog, describe_clusters
 from training.samplers import identity_batches
-from training.selection import keep_selected, tell_selection
+from training.selection import tell_selection
 from training.start import Crops, is_measured, read_crops, saved_checkpoint, seed_epoch
 from training.validation import Measured, measure_epoch
 from training.warmup import warm_up_together
@@ -46,12 +49,23 @@ def run(config: TrainConfig, output: Path, device: torch.device, *, resume: bool
     epochs = config.schedule.epochs
     with open_world(device) as world:
         with world.together():
-            state = _start(config, output, world, resume=resume)
+            saved = _prepare(config, output, world, resume=resume)
+            state = _start(config, saved, world)
             crops = read_crops(config, output, world)
             _tell_batches(config, crops, world)
         if state.finished == 0 and config.warmup.epochs:
             warm_up_together(state.network, crops.pixels, config, world)
-        with RunLog(output, state.finished, epochs) if world.first else nullcontext() as log:
+        tell = Once(tqdm.write)
+        with RunLog(output, state.finished, epochs, tell) if world.first else nullcontext() as log:
+            # The first process measures and writes for all.
+            end = (
+                EpochEnd(output, log, partial(_measure, state, crops, config), tell)
+                if log
+                else None
+            )
+            if end and saved:
+                end.catch_up(saved)
+            del saved  # it is as large as the network and its optimiser
             for epoch in range(state.finished, epochs):
                 rng = seed_epoch(config.seed, epoch)
                 embeddings = embed_together(state.network, crops.pixels, world)
@@ -61,15 +75,12 @@ def run(config: TrainConfig, output: Path, device: torch.device, *, resume: bool
                 loss = train_one_epoch(state.learner, memory, batches, config.augment, rng)
                 rate = state.learning_rate
                 state.scheduler.step()
-                if log is None:
-                    continue  # the first process measures and writes for all
-                measured = _measure(state, crops, epoch, config)
+                if end is None:
+                    continue
                 clusters = describe_clusters(labels, crops.images.samples)
-                log.write(measured.metrics(epoch + 1, loss, rate, clusters))
-                checkpoint = state.checkpoint(epoch + 1, config)
-                save_checkpoint(output, checkpoint)
-                keep_selected(output, checkpoint)
-                save_epoch(output, embeddings, labels, crops.images.samples, config.seed)
+                line = EpochMetrics(epoch + 1, loss, rate, clusters)
+                end.keep(state.checkpoint(line, config))
+                _record(output, embeddings, labels, crops, config, tell)
         if world.first:
             tell_selection(output, config, tqdm.write)
     return output / FILE_NAME
@@ -86,24 +97,29 @@ class _State:
     def learning_rate(self) -> float:
         return float(self.scheduler.get_last_lr()[0])
 
-    def checkpoint(self, finished: int, config: TrainConfig) -> Checkpoint:
+    def checkpoint(self, line: EpochMetrics, config: TrainConfig) -> Checkpoint:
         return Checkpoint(
-            epoch=finished,
+            epoch=line.epoch,
             config=config,
             network=self.network.state_dict(),
             optimiser=self.learner.optimiser.state_dict(),
             scheduler=self.scheduler.state_dict(),
+            line=asdict(line),
         )
 
 
-def _start(config: TrainConfig, output: Path, world: World, *, resume: bool) -> _State:
+def _prepare(config: TrainConfig, output: Path, world: World, *, resume: bool) -> Checkpoint | None:
+    """The run's folder, and what it holds already."""
     if config.batch.clusters < world.count:
         raise InvalidInput(
             f"batch.clusters = {config.batch.clusters} for {world.count} processes: "
             "each needs a cluster of every batch"
         )
     output.mkdir(parents=True, exist_ok=True)
-    saved = saved_checkpoint(config, output, resume=resume)
+    return saved_checkpoint(config, output, resume=resume)
+
+
+def _start(config: TrainConfig, saved: Checkpoint | None, world: World) -> _State:
     torch.manual_seed(config.seed)
     network = new_network(config, weights="none" if saved else None).to(world.device)
     if saved:
@@ -114,8 +130,6 @@ def _start(config: TrainConfig, output: Path, world: World, *, resume: bool) -> 
     if saved:
         learner.optimiser.load_state_dict(saved.optimiser)
         scheduler.load_state_dict(saved.scheduler)
-        if world.first:
-            keep_selected(output, saved)  # the run may have ended between the two files
     return _State(saved.epoch if saved else 0, network, learner, scheduler)
 
 
@@ -184,8 +198,21 @@ def _batches(
         yield Batch(pixels, labels[index], crops.cameras[index], config.batch.crops)
 
 
-def _measure(state: _State, crops: Crops, epoch: int, config: TrainConfig) -> Measured:
-    if not is_measured(epoch + 1, config.schedule.epochs, config.evaluation):
+def _measure(state: _State, crops: Crops, config: TrainConfig, finished: int) -> Measured:
+    if not is_measured(finished, config.schedule.epochs, config.evaluation):
         return Measured()
     device = state.learner.world.device
     return measure_epoch(state.network, crops.images, crops.sites, crops.held_out, config, device)
+
+
+def _record(
+    output: Path,
+    embeddings: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    crops: Crops,
+    config: TrainConfig,
+    tell: Tell,
+) -> None:
+    """Keep what the report shows of the last epoch."""
+    save = partial(save_epoch, output, embeddings, labels, crops.images.samples, config.seed)
+    attempt(f"{RECORD_NAME} cannot be written", save, tell, UNWRITABLE)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -14,21 +15,24 @@ from torch import Tensor
 from tqdm import tqdm
 
 from service.errors import InvalidInput
-from training.checkpoint import FILE_NAME, Checkpoint, new_network, save_checkpoint
+from training.checkpoint import FILE_NAME, Checkpoint, new_network
 from training.config import TrainConfig
 from training.distributed import World, open_world
-from training.engine import build_optimiser, extract_embeddings
-from training.evaluation import PROTOCOLS, score
+from training.engine import build_optimiser
+from training.epoch_end import EpochEnd
+from training.evaluation import PROTOCOLS, Protocol, Scores, score
+from training.optional import Once
 from training.options import SelectiveOptions
 from training.parts import Features, PartNetwork, camera_distances, part_distances
-from training.report import RunLog
-from training.selection import keep_selected, tell_selection
+from training.report import EpochMetrics, RunLog
+from training.selection import tell_selection
 from training.selective import Banks, SelectiveMemory
 from training.start import Crops, is_measured, read_crops, saved_checkpoint, seed_epoch
 from training.transforms import augment
-from training.validation import HeldOut, Measured, measure_epoch
+from training.validation import HeldOut, Measured, embed_test, measure_epoch
 
 Int64s = NDArray[np.int64]
+Float32s = NDArray[np.float32]
 
 
 def run(config: TrainConfig, output: Path, device: torch.device, *, resume: bool = False) -> Path:
@@ -51,20 +55,20 @@ def run(config: TrainConfig, output: Path, device: torch.device, *, resume: bool
         _check(config, world)
         output.mkdir(parents=True, exist_ok=True)
         saved = saved_checkpoint(config, output, resume=resume)
-        if saved:
-            keep_selected(output, saved)  # the run may have ended between the two files
         crops = read_crops(config, output, world)
         state = _start(config, crops, saved, device)
-        with RunLog(output, state.finished, epochs) as log:
+        tell = Once(tqdm.write)
+        with RunLog(output, state.finished, epochs, tell) as log:
+            measure = partial(_measure, state.network, crops, config, device)
+            end = EpochEnd(output, log, measure, tell)
+            if saved:
+                end.catch_up(saved)
             for epoch in range(state.finished + 1, epochs + 1):
                 rate = state.scheduler.get_last_lr()[0]
                 loss = train_one_epoch(state, crops, config, epoch)
-                measured = _measure(state.network, crops, config, epoch, device)
-                log.write(measured.metrics(epoch, loss, float(rate), None))
                 state.scheduler.step()
-                checkpoint = state.checkpoint(epoch, config)
-                save_checkpoint(output, checkpoint)
-                keep_selected(output, checkpoint)
+                line = EpochMetrics(epoch, loss, float(rate), clusters=None)
+                end.keep(state.checkpoint(line, config))
         tell_selection(output, config, tqdm.write)
     return output / FILE_NAME
 
@@ -77,14 +81,15 @@ class _State:
     optimiser: torch.optim.Optimizer
     scheduler: torch.optim.lr_scheduler.StepLR
 
-    def checkpoint(self, finished: int, config: TrainConfig) -> Checkpoint:
+    def checkpoint(self, line: EpochMetrics, config: TrainConfig) -> Checkpoint:
         return Checkpoint(
-            epoch=finished,
+            epoch=line.epoch,
             config=config,
             network=self.network.state_dict(),
             optimiser=self.optimiser.state_dict(),
             scheduler=self.scheduler.state_dict(),
             banks=self.memory.banks._asdict(),
+            line=asdict(line),
         )
 
 
@@ -219,7 +224,7 @@ def shuffled_batches(count: int, size: int, rng: np.random.Generator) -> list[In
 
 
 def _measure(
-    network: PartNetwork, crops: Crops, config: TrainConfig, epoch: int, device: torch.device
+    network: PartNetwork, crops: Crops, config: TrainConfig, device: torch.device, epoch: int
 ) -> Measured:
     """The embedding's inner product as every run has it, and SCL's own test distance."""
     if not is_measured(epoch, config.schedule.epochs, config.evaluation):
@@ -234,16 +239,29 @@ def _measure(
 def _measure_parts(
     measured: Measured, prefix: str, network: PartNetwork, test: HeldOut, options: SelectiveOptions
 ) -> None:
-    device = next(network.parameters()).device
+    compare = partial(_part_distances, network, test, options)
+    forms = ("parts", "parts+camera")
+    distances = measured.attempt(test, compare) or (None, None)
+    for form, distance in zip(forms, distances, strict=True):
+        for protocol in PROTOCOLS:
+            scores = None
+            if distance is not None:
+                rate = partial(_score, test, distance, protocol)
+                scores = measured.attempt(test, rate)
+            measured.put(f"{prefix}{protocol} {form}", scores)
+
+
+def _part_distances(
+    network: PartNetwork, test: HeldOut, options: SelectiveOptions
+) -> tuple[Float32s, Float32s]:
+    """(Q, G) distances between query and gallery, without and with the camera term."""
     samples = test.query.samples, test.gallery.samples
-    query, gallery = (
-        extract_embeddings(network, images.pixels, device) for images in (test.query, test.gallery)
-    )
+    query, gallery = embed_test(network, test, next(network.parameters()).device)
     of_query, of_gallery = (np.array([sample.camera for sample in each]) for each in samples)
     parts = part_distances(query, gallery, options)
     same_camera = camera_distances(of_query, of_gallery, options.camera_weight)
-    for name, distances in (("parts", parts), ("parts+camera", parts + same_camera)):
-        for protocol in PROTOCOLS:
-            scores = score(distances, *samples, protocol=protocol)
-            measured.map[f"{prefix}{protocol} {name}"] = scores.map
-            measured.rank1[f"{prefix}{protocol} {name}"] = scores.cmc(1)
+    return parts, parts + same_camera
+
+
+def _score(test: HeldOut, distance: Float32s, protocol: Protocol) -> Scores:
+    return score(distance, test.query.samples, test.gallery.samples, protocol=protocol)

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from training.agreement import cycle_agreement
 from training.checkpoint import Network
 from training.config import TrainConfig
-from training.data import Dataset, Images, load_images
+from training.data import DataError, Dataset, Images, load_images
 from training.engine import extract_embeddings
-from training.evaluation import PROTOCOLS, evaluate
-from training.report import Clusters, EpochMetrics
+from training.evaluation import PROTOCOLS, Protocol, Scores, evaluate
+from training.optional import UNMEASURABLE, Tell, attempt
+from training.report import EpochMetrics
+
+Float32s = NDArray[np.float32]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,60 +46,86 @@ class Measured:
 
     Attributes:
         agreement: cycle agreement of the cameras on the run's own crops; None if not measured.
-        map: by protocol, and by data set where there are several.
+        map: by protocol, and by data set where there are several; None where the data does not
+            allow the measurement.
         rank1: likewise.
+        reasons: why something could not be measured, one message each.
     """
 
     agreement: float | None = None
-    map: dict[str, float] = field(default_factory=dict)
-    rank1: dict[str, float] = field(default_factory=dict)
+    map: dict[str, float | None] = field(default_factory=dict)
+    rank1: dict[str, float | None] = field(default_factory=dict)
+    reasons: list[str] = field(default_factory=list)
 
-    def metrics(
-        self, epoch: int, loss: float, learning_rate: float, clusters: Clusters | None
-    ) -> EpochMetrics:
-        """The line of an epoch's log.
+    def complete(self, line: EpochMetrics) -> EpochMetrics:
+        """The line of an epoch's log with what was measured.
 
         Args:
-            epoch: from 1.
-            loss: mean of the epoch.
-            learning_rate: of the epoch.
-            clusters: the pseudo-labels; None where the method makes none.
+            line: of the epoch, not yet measured.
 
         Returns:
             The line.
         """
-        return EpochMetrics(
-            epoch=epoch,
-            loss=loss,
-            learning_rate=learning_rate,
-            clusters=clusters,
-            agreement=self.agreement,
-            map=self.map,
-            rank1=self.rank1,
-        )
+        return replace(line, agreement=self.agreement, map=self.map, rank1=self.rank1)
+
+    def attempt(self, test: HeldOut, act: Callable[[], T]) -> T | None:
+        """Do a step of measuring on a test set; keep the reason if the data does not allow it.
+
+        Args:
+            test: the test set.
+            act: the step.
+
+        Returns:
+            The step's result; None if it failed.
+        """
+        return attempt(f"{test.name} not measured", act, self.reasons.append, UNMEASURABLE)
+
+    def put(self, name: str, scores: Scores | None) -> None:
+        """Add the accuracy on query and gallery.
+
+        Args:
+            name: protocol, and data set where there are several.
+            scores: None if they could not be measured.
+        """
+        self.map[name] = None if scores is None else scores.map
+        self.rank1[name] = None if scores is None else scores.cmc(1)
 
 
-def load_held_out(datasets: Sequence[Dataset], config: TrainConfig) -> list[HeldOut]:
+def load_held_out(
+    datasets: Sequence[Dataset], config: TrainConfig, tell: Tell = tqdm.write
+) -> list[HeldOut]:
     """Decode query and gallery of every data set that has both.
 
     Args:
         datasets: of the run.
-        config: of the run; nothing is loaded where it never measures.
+        config: of the run; nothing is loaded if it never measures.
+        tell: takes messages for people: half a test set, or one without a readable crop.
 
     Returns:
         The test crops.
+
+    Raises:
+        DataError: a crop cannot be read, and the run does not skip such crops.
     """
-    wanted = [d for d in datasets if config.evaluation.every and d.query and d.gallery]
-    size = config.model.height, config.model.width
-    skip_bad = config.data.skip_bad
-    return [
-        HeldOut(
-            name=dataset.name,
-            query=load_images(dataset.query, *size, skip_bad=skip_bad),
-            gallery=load_images(dataset.gallery, *size, skip_bad=skip_bad),
-        )
-        for dataset in wanted
-    ]
+    found = []
+    for dataset in datasets if config.evaluation.every else ():
+        if dataset.query and dataset.gallery:
+            load = partial(_load, dataset, config)
+            causes = (DataError,) if config.data.skip_bad else ()
+            test = attempt(f"{dataset.name} cannot be measured", load, tell, causes)
+            found += [] if test is None else [test]
+        elif dataset.query or dataset.gallery:
+            there, missing = ("query", "gallery") if dataset.query else ("gallery", "query")
+            tell(f"{dataset.name} cannot be measured: it has {there} crops but no {missing}")
+    return found
+
+
+def _load(dataset: Dataset, config: TrainConfig) -> HeldOut:
+    query, gallery = (
+        load_images(samples, config.model.height, config.model.width, skip_bad=config.data.skip_bad)
+        for samples in (dataset.query, dataset.gallery)
+    )
+    return HeldOut(dataset.name, query, gallery)
 
 
 def measure_epoch(
@@ -114,22 +147,54 @@ def measure_epoch(
         device: where the network lives.
 
     Returns:
-        The measurements.
+        The measurements; what the data does not allow is None, with its reason.
     """
-    measured = Measured(agreement=_agree(network, crops, sites, config, device))
+    reasons: list[str] = []
+    agree = partial(_agree, network, crops, sites, config, device)
+    agreement = attempt("agreement not measured", agree, reasons.append, UNMEASURABLE)
+    measured = Measured(agreement, reasons=reasons)
     for test in held_out:
-        query, gallery = (
-            extract_embeddings(network, images.pixels, device)
-            for images in (test.query, test.gallery)
-        )
+        embed = partial(embed_test, network, test, device)
+        embeddings = measured.attempt(test, embed)
         for protocol in PROTOCOLS:
-            scores = evaluate(
-                query, test.query.samples, gallery, test.gallery.samples, protocol=protocol
-            )
             key = protocol if len(held_out) == 1 else f"{test.name} {protocol}"
-            measured.map[key] = scores.map
-            measured.rank1[key] = scores.cmc(1)
+            scores = None
+            if embeddings is not None:
+                score = partial(_score, test, *embeddings, protocol)
+                scores = measured.attempt(test, score)
+            measured.put(key, scores)
     return measured
+
+
+def _score(test: HeldOut, query: Float32s, gallery: Float32s, protocol: Protocol) -> Scores:
+    return evaluate(query, test.query.samples, gallery, test.gallery.samples, protocol=protocol)
+
+
+def embed_test(network: Network, test: HeldOut, device: torch.device) -> tuple[Float32s, Float32s]:
+    """Embed query and gallery.
+
+    Args:
+        network: as it stands.
+        test: Q query and G gallery crops.
+        device: where the network lives.
+
+    Returns:
+        (Q, D) and (G, D) float32, unit rows.
+
+    Raises:
+        DataError: an embedding is not finite.
+    """
+    query, gallery = (
+        _finite(extract_embeddings(network, images.pixels, device))
+        for images in (test.query, test.gallery)
+    )
+    return query, gallery
+
+
+def _finite(embeddings: Float32s) -> Float32s:
+    if not np.isfinite(embeddings).all():
+        raise DataError("the network's embeddings are not finite; lower the learning rate")
+    return embeddings
 
 
 def _agree(
@@ -138,11 +203,11 @@ def _agree(
     sites: NDArray[np.int64],
     config: TrainConfig,
     device: torch.device,
-) -> float | None:
+) -> float:
     rng = np.random.default_rng(config.seed)
     count = min(config.evaluation.crops, len(crops.samples))
     drawn = np.sort(rng.choice(len(crops.samples), size=count, replace=False))
-    embeddings = extract_embeddings(network, crops.pixels[drawn], device)
+    embeddings = _finite(extract_embeddings(network, crops.pixels[drawn], device))
     cameras = np.array([crops.samples[i].camera for i in drawn])
     of_site = sites[drawn]
     found = [
@@ -150,4 +215,6 @@ def _agree(
         for site in np.unique(of_site)
     ]
     known = [value for value in found if value is not None]
-    return float(np.mean(known)) if known else None
+    if not known:
+        raise DataError("no site has crops of two cameras")
+    return float(np.mean(known))

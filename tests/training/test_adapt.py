@@ -148,6 +148,14 @@ def test_an_exported_model_comes_back_equal_and_learns(exported_start, start, dr
     assert found.checkpoint.exists()
 
 
+def test_an_adaptation_does_without_its_list_of_rounds(start, drawn, tmp_path, capsys):
+    (tmp_path / "run" / ROUNDS_NAME).mkdir(parents=True)
+    request = Request(start, DataSource(drawn), tmp_path / "run", rounds=1)
+    found = adapt(request, CPU, resume=True)  # the folder is not empty
+    assert found.checkpoint.exists()
+    assert f"{ROUNDS_NAME} cannot be written: " in capsys.readouterr().out
+
+
 def test_one_camera_is_compared_between_two_halves(start, drawn, tmp_path, capsys):
     folder = tmp_path / "one"
     folder.mkdir()

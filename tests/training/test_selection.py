@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the train extra is not installed")
 
-from training.checkpoint import SELECTED_NAME, Checkpoint, load_checkpoint
+from training.checkpoint import FILE_NAME, SELECTED_NAME, Checkpoint, load_checkpoint
 from training.config import read_config
 from training.selection import best_line, keep_selected, read_metrics, tell_selection
 
@@ -64,7 +64,9 @@ def test_a_torn_line_of_an_interrupted_epoch_is_not_read(tmp_path):
 
 
 def test_the_end_shows_first_best_and_last(tmp_path):
-    write(tmp_path, LINES)
+    for epoch in (1, 2, 3, 4):
+        write(tmp_path, LINES[:epoch])
+        keep_selected(tmp_path, checkpoint(epoch, "test"))
     told = []
     tell_selection(tmp_path, checkpoint(4, "test").config, told.append)
     assert told == [
@@ -72,8 +74,35 @@ def test_the_end_shows_first_best_and_last(tmp_path):
         "best by validation: epoch 3 | agreement 0.700 | a mAP 40.0 | b mAP 40.0",
         "last: epoch 4 | agreement 0.700 | a mAP 30.0 | b mAP 40.0",
         "best by test data: epoch 2 | agreement 0.500 | a mAP 10.0 | b mAP 90.0",
+        f"selected by test: {tmp_path / SELECTED_NAME}",
     ]
     write(tmp_path, LINES[:1])
     told.clear()
     tell_selection(tmp_path, checkpoint(4, "test").config, told.append)
-    assert told == []
+    (only,) = told
+    assert "no epoch was measured by it" in only
+    assert str(tmp_path / FILE_NAME) in only
+
+
+def test_a_selected_network_that_could_not_be_written_is_not_passed_off_as_the_best(tmp_path):
+    write(tmp_path, LINES[:2])
+    keep_selected(tmp_path, checkpoint(2, "validation"))
+    write(tmp_path, LINES)  # epoch 3 was better
+    told = []
+    tell_selection(tmp_path, checkpoint(4, "validation").config, told.append)
+    assert "selected by validation: epoch 3" in told[-1]
+    assert "holds epoch 2" in told[-1]
+
+
+def test_figures_that_could_not_be_measured_have_no_say(tmp_path):
+    lines = [
+        {"epoch": 1, "agreement": None, "map": {"a": 0.1, "b": None}},
+        {"epoch": 2, "agreement": None, "map": {"a": 0.3, "b": None}},
+        {"epoch": 3, "agreement": None, "map": {"a": None, "b": None}},
+    ]
+    assert best_line(lines, "test")["epoch"] == 2
+    assert best_line(lines, "validation") is None
+    assert best_line(lines[2:], "test") is None
+    # An easier test, measured once, does not win over the whole one.
+    easier = {"epoch": 4, "agreement": None, "map": {"a": 0.2, "b": 0.2}}
+    assert best_line([*lines, easier], "test")["epoch"] == 4

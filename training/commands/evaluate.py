@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from service.artifact import Accuracy
 from service.errors import InvalidInput
 from training.commands.options import (
     Device,
@@ -59,7 +60,12 @@ def evaluate(
     skip_bad: SkipBad = False,
     device: Device = DeviceChoice.AUTO,
 ) -> None:
-    """Measure mAP (finite sum) and CMC on the query and gallery of labelled data."""
+    """Measure mAP (finite sum) and CMC on the query and gallery of labelled data.
+
+    A data set that cannot be measured, or pictures that cannot be drawn, do not cost the figures
+    of the others: the table comes first, then the error, and the exit status is 2.
+    """
+    from training.data import DataError
     from training.embedder import open_embedder, open_start
     from training.evaluation import PROTOCOLS
     from training.measure import draw_worst, embed_held_out, load_held_out, measure, read_held_out
@@ -73,11 +79,20 @@ def evaluate(
     where = torch_device(device)
     embedder = open_start(model, weights, where) if before_training else open_embedder(model, where)
     protocols = [name for name in PROTOCOLS if protocol.value in {name, "both"}]
-    lines = []
+    lines: list[Accuracy] = []
+    failures: list[str] = []
     for dataset in datasets:
-        held_out = embed_held_out(embedder, load_held_out(dataset, embedder))
-        lines += measure(held_out, protocols, rerank=rerank)
-        if pictures is not None:
-            sheet = draw_worst(pictures / dataset.name, held_out, protocols[0])
-            typer.echo(f"ranked lists: {sheet}", err=True)
-    typer.echo(format_results(lines, format_.value))
+        for remark in dataset.remarks:
+            typer.echo(f"{dataset.name}: {remark}", err=True)
+        try:
+            held_out = embed_held_out(embedder, load_held_out(dataset, embedder))
+            lines += measure(held_out, protocols, rerank=rerank)
+            if pictures is not None:
+                sheet = draw_worst(pictures / dataset.name, held_out, protocols[0])
+                typer.echo(f"ranked lists: {sheet}", err=True)
+        except DataError as error:
+            failures.append(f"{dataset.name}: {error}")
+    if lines:
+        typer.echo(format_results(lines, format_.value))
+    if failures:
+        raise DataError("; ".join(failures))

@@ -12,7 +12,7 @@ from training.page.history import Epoch
 Read = Callable[[Epoch], float | None]
 
 _NO_TRUTH = "the run's data does not say who is who"
-_NOT_MEASURED = "no epoch measured it (evaluation.every)"
+_NOT_MEASURED = "no epoch measured it: evaluation.every is 0, or the data does not allow it"
 
 
 def draw_curves(history: list[Epoch]) -> list[Figure | Missing]:
@@ -63,7 +63,9 @@ def _agreement(history: list[Epoch]) -> Figure | Missing:
     drawn = _curve("agreement", title, axis, history, lambda e: e.agreement)
     match drawn:
         case Missing():
-            return Missing(title, f"{_NOT_MEASURED}, or an earlier version trained this run")
+            return Missing(
+                title, f"{_NOT_MEASURED} (one camera), or an earlier version trained this run"
+            )
         case Figure():
             return drawn
 

@@ -61,7 +61,7 @@ def _render(name: str, history: list[Epoch], gathered: Gathered) -> str:
             origin, clusters = "", [Missing(title, reason) for title in TITLES]
         case found:
             origin, clusters = found.origin, draw_clusters(found.record, found.cameras)
-    parts = [*curves, *clusters, gathered.lists]
+    parts = [*curves, *clusters, *gathered.unlisted]
     return environment.get_template(_TEMPLATE).render(
         name=name,
         epochs=_planned(gathered.recipe, history),
@@ -69,7 +69,7 @@ def _render(name: str, history: list[Epoch], gathered: Gathered) -> str:
         curves=[f for f in curves if isinstance(f, Figure)],
         clusters=[f for f in clusters if isinstance(f, Figure)],
         origin=origin,
-        lists={} if isinstance(gathered.lists, Missing) else gathered.lists,
+        lists=gathered.lists,
         missing=[f for f in parts if isinstance(f, Missing)],
         recipe=None if gathered.recipe is None else list(_flatten(gathered.recipe)),
         plotly=get_plotlyjs(),

@@ -49,11 +49,13 @@ class Gathered:
         recipe: the run's config as plain values; None without a checkpoint.
         clusters: of the last epoch.
         lists: ranked lists by data set.
+        unlisted: data sets without ranked lists, and why.
     """
 
     recipe: dict[str, Any] | None
     clusters: Clusters | Missing
-    lists: dict[str, list[RankedList]] | Missing
+    lists: dict[str, list[RankedList]]
+    unlisted: list[Missing]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +91,15 @@ def gather(wanted: Wanted) -> Gathered:
         record = load_epoch(wanted.run)
         reason = f"the run holds no {FILE_NAME}"
         clusters = _from_record(record, []) if record else Missing("Clusters", reason)
-        return Gathered(None, clusters, Missing(_LISTS, reason))
+        return Gathered(None, clusters, {}, [Missing(_LISTS, reason)])
     checkpoint = load_checkpoint(wanted.run)
     datasets = _find_datasets(wanted, checkpoint.config)
+    lists = _lists(wanted, datasets)
     return Gathered(
         recipe=checkpoint.config.as_dict(),
         clusters=_clusters(wanted, checkpoint, datasets),
-        lists=_lists(wanted, datasets),
+        lists={name: found for name, found in lists.items() if not isinstance(found, Missing)},
+        unlisted=[found for found in lists.values() if isinstance(found, Missing)],
     )
 
 
@@ -168,20 +172,28 @@ def _open_run(wanted: Wanted) -> TorchEmbedder:
 
 def _lists(
     wanted: Wanted, datasets: list[Dataset] | Missing
-) -> dict[str, list[RankedList]] | Missing:
+) -> dict[str, list[RankedList] | Missing]:
+    """Ranked lists by data set; one entry without a name if there are none at all."""
     if isinstance(datasets, Missing):
-        return Missing(_LISTS, datasets.reason)
+        return {"": Missing(_LISTS, datasets.reason)}
     shown = [d for d in datasets if wanted.show_crops or is_drawn(d.source.path)]
     if not shown:
-        return Missing(_LISTS, "they would show people who are not drawn; --show-crops shows them")
+        reason = "they would show people who are not drawn; --show-crops shows them"
+        return {"": Missing(_LISTS, reason)}
     searchable = [dataset for dataset in shown if dataset.query and dataset.gallery]
     if not searchable:
-        return Missing(_LISTS, "the data has no query and gallery")
+        return {"": Missing(_LISTS, "the data has no query and gallery")}
     embedder = _open_run(wanted)
+    return {dataset.name: _lists_of(dataset, embedder) for dataset in searchable}
+
+
+def _lists_of(dataset: Dataset, embedder: TorchEmbedder) -> list[RankedList] | Missing:
+    title = f"{_LISTS} of {dataset.name}"
     try:
-        return {d.name: draw_lists(_embed(d, embedder)) for d in searchable}
+        found = draw_lists(_embed(dataset, embedder))
     except DataError as error:
-        return Missing(_LISTS, str(error))
+        return Missing(title, str(error))
+    return found or Missing(title, "no query has a match in the gallery by another camera")
 
 
 def _embed(dataset: Dataset, embedder: TorchEmbedder) -> HeldOut:

@@ -89,8 +89,8 @@ def _parse_line(file: Path, number: int, line: str) -> Epoch:
             nmi=_number(clusters.get("nmi")),
             ari=_number(clusters.get("ari")),
             agreement=_number(tree.get("agreement")),
-            map={str(name): float(v) for name, v in (tree.get("map") or {}).items()},
-            rank1={str(name): float(v) for name, v in (tree.get("rank1") or {}).items()},
+            map=_known(tree.get("map") or {}),
+            rank1=_known(tree.get("rank1") or {}),
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InvalidInput(f"{file}: line {number} is no epoch ({error!r})") from error
@@ -98,6 +98,11 @@ def _parse_line(file: Path, number: int, line: str) -> Epoch:
 
 def _number(value: Any) -> float | None:
     return None if value is None else float(value)
+
+
+def _known(shares: dict[str, Any]) -> dict[str, float]:
+    """Without null: that was tried, and the data did not allow it."""
+    return {str(name): float(share) for name, share in shares.items() if share is not None}
 
 
 def choose_epochs(history: list[Epoch]) -> list[Chosen]:
