@@ -122,6 +122,13 @@ def written(seconds: float) -> float | str:
         return seconds
 
 
+def restated(moment: Moment) -> float | str:
+    """As :func:`written`, and read back with the same assumption of UTC."""
+    if not moment.assumed_utc:
+        return written(moment.seconds)
+    return (_LOCAL_EPOCH + timedelta(seconds=moment.seconds)).isoformat()
+
+
 def _read_text(text: str, shown: str, zone: tzinfo | None) -> Moment:
     if found := _NUMBER.fullmatch(text):
         return _read_number(text, found, shown, zone)
