@@ -8,13 +8,14 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    PlainSerializer,
     PlainValidator,
     ValidationInfo,
     WithJsonSchema,
 )
 
 from service.names import MAX_NAME, id_of, name_of
-from service.timestamps import EARLIEST, LATEST, Moment, parse_timestamp, read_moment
+from service.timestamps import EARLIEST, LATEST, Moment, parse_timestamp, read_moment, restated
 from service.zones import read_zone
 
 
@@ -50,7 +51,7 @@ _TIME_SCHEMA = WithJsonSchema(
 )
 Timestamp = Annotated[float, PlainValidator(_seconds), _TIME_SCHEMA]
 """A time whose zone is UTC where it has none."""
-ZonedTime = Annotated[Moment, PlainValidator(_zoned), _TIME_SCHEMA]
+ZonedTime = Annotated[Moment, PlainValidator(_zoned), PlainSerializer(restated), _TIME_SCHEMA]
 """A time in a model whose field ``zone``, declared before it, is of times that have none."""
 Zone = Annotated[str, AfterValidator(_zone)]
 ZONE = "whose clocks a time without a zone was read from, such as Europe/Berlin or +01:00"

@@ -41,9 +41,7 @@ async def list_gallery_identities(
     def listed() -> IdentityPage:
         listing = list_identities(opened, query.where, query.limit, query.cursor)
         audit.crops = sum(identity.crops for identity in listing.identities)
-        return IdentityPage.of(
-            listing, [*warnings_of(opened, query.where), *query.time_warnings]
-        )
+        return IdentityPage.of(listing, [*warnings_of(opened, query.where), *query.time_warnings])
 
     return await json_answer(parts.executors.reads, listed)
 
