@@ -85,6 +85,8 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         dependencies=[Depends(confirm_rule)],
+        # Clients fold /galleries/x/crops/.. into /galleries/x/, which must not mean the gallery.
+        redirect_slashes=False,
     )
     app.state.parts = parts
     app.state.gate = Gate(

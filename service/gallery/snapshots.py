@@ -210,10 +210,10 @@ def _mark_of(reader: sqlite3.Connection, name: str) -> tuple[int, float]:
 def _holds(path: Path, crop_ids: Sequence[str]) -> bool:
     statement = "SELECT 1 FROM crops WHERE crop_id IN (SELECT value FROM json_each(?)) LIMIT 1"
     try:
+        listed = as_json([*crop_ids, *ids_before_mending(path, crop_ids)])
         with closing(connect(path, "immutable")) as reader:
-            listed = as_json([*crop_ids, *ids_before_mending(reader, crop_ids)])
             return reader.execute(statement, [listed]).fetchone() is not None
-    except sqlite3.Error:
+    except (sqlite3.Error, OSError):
         return path.exists()  # it cannot tell, and may hold it
 
 

@@ -5,12 +5,13 @@ import hashlib
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import Depends, Request, UploadFile
+from fastapi import Depends, Path, Request, UploadFile
 
 from service.access.caller import Caller
 from service.access.gate import Gate
 from service.artifact import Manifest
-from service.errors import TooLarge
+from service.errors import InvalidInput, TooLarge
+from service.fields import CropId
 from service.parts import Parts
 from service.routes.access import AuditNote
 from service.schemas import ModelName
@@ -47,11 +48,28 @@ async def audit_of(request: Request) -> AuditNote:
     return note
 
 
+async def crop_id_of(
+    request: Request, crop_id: Annotated[CropId, Path(description="may hold slashes")]
+) -> str:
+    """The crop's id in the path. A query would be the rest of an id with a bare ``?``.
+
+    Raises:
+        InvalidInput: there is a query.
+    """
+    if request.url.query:
+        raise InvalidInput(
+            f"unknown query {request.url.query[:80]!r}: a crop's address has none; write a '?' in "
+            "a crop id as %3F"
+        )
+    return crop_id
+
+
 PartsOf = Annotated[Parts, Depends(parts_of)]
 StopwatchOf = Annotated[Stopwatch, Depends(stopwatch_of)]
 GateOf = Annotated[Gate, Depends(gate_of)]
 CallerOf = Annotated[Caller, Depends(caller_of)]
 AuditOf = Annotated[AuditNote, Depends(audit_of)]
+CropIdInPath = Annotated[str, Depends(crop_id_of)]
 
 
 async def read_uploads(files: Sequence[UploadFile], parts: Parts) -> list[Upload]:
