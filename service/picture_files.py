@@ -165,20 +165,22 @@ def _resolve(leaf: _Leaf, read: set[tuple[int, int]], refuse: Follow) -> _Place 
         return LeftOut(leaf.path, leaf.failure, is_error=True)
     if reason := no_data(leaf.path.name):
         return LeftOut(leaf.path, reason)
-    judged = not_a_picture(leaf.path.name)
     try:
         is_link = leaf.path.is_symlink()
         state = leaf.path.stat()
     except OSError as error:
-        meant = judged is None or judged.is_error
-        return LeftOut(leaf.path, error.strerror or str(error), is_error=meant)
+        return LeftOut(leaf.path, error.strerror or str(error), is_error=True)
     if stat.S_ISDIR(state.st_mode):
         return _folder(leaf, _key(state), is_link, read, refuse)
-    if judged is not None:
-        return replace(judged, path=leaf.path)
+    return _file(leaf.path, state)
+
+
+def _file(path: Path, state: os.stat_result) -> Path | LeftOut:
+    if (judged := not_a_picture(path.name)) is not None:
+        return replace(judged, path=path)
     if stat.S_ISREG(state.st_mode):
-        return leaf.path
-    return LeftOut(leaf.path, "not a plain file", is_other=True)
+        return path
+    return LeftOut(path, "not a plain file", is_other=True)
 
 
 def _folder(

@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from service.crop_names import LeftOut, Naming, naming_of
 from service.errors import InvalidInput
@@ -25,9 +25,6 @@ from service.model_shelf import ModelShelf
 from service.reading import Reading, Zones
 from service.settings import Settings
 from service.tally import Tally, told
-
-Upload = Literal["tar", "tar.gz", "zip", "ndjson", "csv", "parquet"]
-"""What can be uploaded; a job's spec names it, or ``folder``, as its ``source``."""
 
 _USED = ("created", "replaced", "unchanged", "failed")
 

@@ -20,26 +20,22 @@ from service.errors import (
     TooLarge,
     Unavailable,
 )
-from service.imports.importer import RECEIVED, Upload, check_folder
+from service.imports.importer import RECEIVED, check_folder
+from service.imports.kinds import CONTENT_TYPES, OCTETS, Upload, declared_kind, is_gzip, settle
+from service.imports.member_names import known_encoding
 from service.imports.receiving import receive
-from service.imports.schemas import MAX_PATTERN, ImportBody
+from service.imports.schemas import MAX_PATTERN, MAX_ZONES, ImportBody, zones_of
 from service.jobs.base import Job, Order
 from service.jobs.schemas import JobRecord
+from service.name_layouts import LayoutName
 from service.parts import Parts
+from service.reading import Zones
 from service.routes.dependencies import CallerOf, PartsOf
 from service.routes.problems import responses
 
 router = APIRouter(prefix="/galleries/{gallery}/imports", tags=["jobs"])
 
 _JSON = "application/json"
-_UPLOADS: dict[str, Upload] = {
-    "application/x-tar": "tar",
-    "application/gzip": "tar.gz",
-    "application/zip": "zip",
-    "application/x-ndjson": "ndjson",
-    "text/csv": "csv",
-    "application/vnd.apache.parquet": "parquet",
-}
 _MAX_JSON = 1 << 16
 _ERRORS = (
     *(NotFound, TooLarge, Conflict, ModelMismatch),
@@ -50,7 +46,10 @@ _BODY: dict[str, Any] = {
         "required": True,
         "content": {
             _JSON: {"schema": ImportBody.model_json_schema()},
-            **{kind: {"schema": {"type": "string", "format": "binary"}} for kind in _UPLOADS},
+            **{
+                kind: {"schema": {"type": "string", "format": "binary"}}
+                for kind in (*CONTENT_TYPES, OCTETS)
+            },
         },
     }
 }
@@ -59,8 +58,21 @@ Pattern = Annotated[
     str | None,
     Query(
         max_length=MAX_PATTERN,
-        description="of an archive without manifest.ndjson: regular expression on the members' "
-        "paths with groups identity, camera, timestamp, crop_id; without it Market-1501 names",
+        description="of an archive: regular expression on the members' paths with groups identity, "
+        "camera, timestamp, crop_id. Without pattern and layout, the manifest.ndjson, .jsonl, .csv "
+        "or .parquet in the archive is used, or else Market-1501 names are read",
+    ),
+]
+Layout = Annotated[
+    LayoutName | None,
+    Query(description="of an archive: built-in layout of the members' names, such as mars"),
+]
+Encoding = Annotated[
+    str | None,
+    Query(
+        max_length=40,
+        description="of an archive: encoding of the members' names that are not UTF-8, such as "
+        "cp437, cp850, cp1252, shift_jis or gbk",
     ),
 ]
 IdempotencyKey = Annotated[
@@ -73,11 +85,32 @@ IdempotencyKey = Annotated[
 ]
 
 
+ZoneOfAll = Annotated[
+    str | None,
+    Query(
+        max_length=100,
+        description="whose clocks the times without a zone were read from, such as Europe/Berlin "
+        "or +01:00 (%2B01:00 in a URL); UTC is taken, and said, if it is absent",
+    ),
+]
+ZonesOfCameras = Annotated[
+    list[str] | None,
+    Query(
+        max_length=MAX_ZONES,
+        description="zone of a single camera, as CAMERA=ZONE; repeat the parameter for more",
+    ),
+]
+
+
 @dataclass(frozen=True, slots=True)
 class ImportWish:
     """What accompanies the body of an import."""
 
     pattern: Pattern = None
+    layout: Layout = None
+    encoding: Encoding = None
+    zone: ZoneOfAll = None
+    zones: ZonesOfCameras = None
     idempotency_key: IdempotencyKey = None
 
 
@@ -99,21 +132,41 @@ async def start_import(
     content_type = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     key, owner = wish.idempotency_key, caller.key_id
     if content_type == _JSON:
-        if wish.pattern is not None:
-            raise InvalidInput("pattern belongs into the JSON body of a server folder")
+        for name in ("pattern", "layout", "encoding", "zone", "zones"):
+            if getattr(wish, name) is not None:
+                raise InvalidInput(f"{name} belongs into the JSON body of a server folder")
         spec = await _folder_spec(request, parts)
         job = await parts.executors.bookkeeping.run(
             parts.board.place, Order("import", gallery, spec, None, key, owner)
         )
-    elif content_type in _UPLOADS:
-        spec = {"source": _UPLOADS[content_type], "pattern": wish.pattern}
-        naming_of(wish.pattern)
-        job = await _receive(request, parts, Order("import", gallery, spec, None, key, owner))
     else:
-        known = ", ".join((_JSON, *_UPLOADS))
-        raise InvalidInput(f"Content-Type {content_type[:80]!r} is none of {known}")
+        coming = _Coming(
+            declared_kind(content_type), is_gzip(request.headers.get("Content-Encoding", ""))
+        )
+        order = Order("import", gallery, _archive_spec(wish), None, key, owner)
+        job = await _receive(request, parts, order, coming)
     response.headers["Location"] = f"/jobs/{job.job_id}"
     return JobRecord.of(job)
+
+
+@dataclass(frozen=True, slots=True)
+class _Coming:
+    """What a sender says of the body."""
+
+    declared: Upload | None
+    encoded: bool
+
+
+def _archive_spec(wish: ImportWish) -> dict[str, Any]:
+    naming_of(wish.pattern, wish.layout)
+    more = {
+        "layout": wish.layout,
+        "encoding": known_encoding(wish.encoding),
+        "zone": wish.zone,
+        "zones": zones_of(wish.zones or ()),
+    }
+    Zones.read(wish.zone)
+    return {"pattern": wish.pattern, **{name: value for name, value in more.items() if value}}
 
 
 async def _folder_spec(request: Request, parts: Parts) -> dict[str, Any]:
@@ -140,13 +193,17 @@ async def _small_body(request: Request) -> bytes:
     return body
 
 
-async def _receive(request: Request, parts: Parts, order: Order) -> Job:
+async def _receive(request: Request, parts: Parts, order: Order, coming: _Coming) -> Job:
     with parts.board.receiving() as folder:
         most = parts.settings.max_import_bytes
         received = await receive(
             _chunks(request), folder / RECEIVED, most, parts.executors.bookkeeping
         )
-        spec = {**order.spec, "bytes": received.size, "sha256": received.sha256}
+        kind = await parts.executors.background.run(
+            settle, folder / RECEIVED, coming.declared, most, encoded=coming.encoded
+        )
+        about = {"source": kind, "bytes": received.size, "sha256": received.sha256}
+        spec = {**order.spec, **about}
         order = Order(order.kind, order.gallery, spec, None, order.idempotency_key, order.owner)
         return await parts.executors.bookkeeping.run(parts.board.place, order, folder)
 
