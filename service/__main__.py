@@ -14,6 +14,7 @@ from service.commands.errors import errors_in_one_line
 
 if TYPE_CHECKING:
     from service.crop_names import CropFile, LeftOut
+    from service.reading import Reading
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 KEY_VARIABLE = "REID_KEY"
@@ -58,13 +59,30 @@ ServerFolder = Annotated[
 Pattern = Annotated[
     str | None,
     typer.Option(
-        help="regular expression on the relative path with groups identity, camera, timestamp, "
-        "crop_id; without it Market-1501 names are read"
+        help="regular expression on the relative path with groups identity, camera, crop_id and "
+        "timestamp, or its pieces date, time, year, month, day, hour, minute, second, millisecond, "
+        "fraction, zone; without it Market-1501 names are read"
+    ),
+]
+TimeZone = Annotated[
+    str | None,
+    typer.Option(
+        help="whose clocks times without a zone were read from, such as Europe/Berlin or +01:00; "
+        "UTC if absent, and the answer says so"
+    ),
+]
+CameraZones = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--camera-zone",
+        help="zone of one camera, such as gate=Europe/Berlin; repeat for more",
     ),
 ]
 ManifestFile = Annotated[
     Path | None,
-    typer.Option(help=".csv or .jsonl: path, crop_id, identity, camera, timestamp"),
+    typer.Option(
+        help=".csv, .ndjson, .jsonl or .parquet: path, crop_id, identity, camera, timestamp, zone"
+    ),
 ]
 Images = Annotated[
     list[Path], typer.Argument(help="crops of people", exists=True, dir_okay=False, readable=True)
@@ -77,7 +95,9 @@ ExcludeSameCamera = Annotated[
 Cameras = Annotated[
     str | None, typer.Option(help="crops of these cameras only, separated by commas")
 ]
-Moment = Annotated[str | None, typer.Option(help="ISO 8601 or seconds since 1970")]
+Moment = Annotated[
+    str | None, typer.Option(help="ISO 8601, a date such as 20261121, or seconds since 1970")
+]
 MinScore = Annotated[
     float | None, typer.Option(help="least cosine; the model's calibrated threshold if absent")
 ]
@@ -139,6 +159,8 @@ def index(
     gallery: GalleryName = "default",
     pattern: Pattern = None,
     manifest: ManifestFile = None,
+    zone: TimeZone = None,
+    camera_zone: CameraZones = None,
     url: Url = DEFAULT_URL,
     key: ApiKey = None,
 ) -> None:
@@ -155,19 +177,27 @@ def index(
     with errors_in_one_line():
         from service import indexer
         from service.client import Client
+        from service.imports.schemas import zones_of
+        from service.reading import Reading, Zones
 
+        zones = zones_of(camera_zone or ())
+        reading = Reading(Zones.read(zone, zones))
         report = indexer.IndexReport()
         try:
             with Client(url, key, patient=True) as client:
                 if folder is not None:
-                    listing = _listing(folder, pattern, manifest)
+                    listing = _listing(folder, pattern, manifest, reading)
                     indexer.index(client, gallery, listing, report)
                 else:
-                    spec = {"folder": server_folder, "pattern": pattern}
+                    spec: dict[str, Any] = {"folder": server_folder, "pattern": pattern}
                     spec["manifest"] = None if manifest is None else manifest.as_posix()
+                    spec |= {"zone": zone, "zones": zones or None}
                     indexer.index_server_folder(client, gallery, _given(spec), report)
         finally:
             print(report.summary())
+            said = reading.warnings() if folder is not None else []
+            for line in (*report.notes, *(f"warning: {text}" for text in said)):
+                print(line, file=sys.stderr)
             for failed in report.failed:
                 print(f"failed: {failed.path}: {failed.reason}", file=sys.stderr)
     if report.failed:
@@ -184,6 +214,7 @@ def search(
     cameras: Cameras = None,
     since: Moment = None,
     until: Moment = None,
+    zone: TimeZone = None,
     min_score: MinScore = None,
     rerank: Rerank = False,
     rerank_top: RerankTop = None,
@@ -206,6 +237,7 @@ def search(
         "cameras": cameras,
         "since": since,
         "until": until,
+        "zone": zone,
         "min_score": min_score,
         "rerank": rerank,
         "rerank_top": rerank_top,
@@ -250,14 +282,14 @@ def _given(flags: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _listing(
-    folder: Path, pattern: str | None, manifest: Path | None
+    folder: Path, pattern: str | None, manifest: Path | None, reading: Reading
 ) -> Iterator[CropFile | LeftOut]:
     from service import crop_names
 
     if manifest is not None:
-        return crop_names.list_manifest(folder, manifest)
+        return crop_names.list_manifest(folder, manifest, reading)
     if pattern is not None:
-        return crop_names.list_pattern(folder, pattern)
+        return crop_names.list_pattern(folder, pattern, reading)
     return crop_names.list_market1501(folder)
 
 

@@ -114,7 +114,7 @@ class Client:
         ).json()
         return body
 
-    def import_folder(self, gallery: str, spec: Mapping[str, str]) -> dict[str, Any]:
+    def import_folder(self, gallery: str, spec: Mapping[str, Any]) -> dict[str, Any]:
         """Start an import of a folder the service can read; answers the job."""
         key = {"Idempotency-Key": secrets.token_hex(16)}
         return self._json("POST", f"/galleries/{gallery}/imports", json=dict(spec), headers=key)

@@ -22,6 +22,7 @@ from service.errors import ImageTooLarge
 from service.gallery.base import Crop
 from service.identities.joining import keep_findings
 from service.packing import Part, pack
+from service.tally import told
 
 _IN_THE_SERVICE = 2  # imports under way: one runs while the next one is received
 _ASK_SECONDS = (0.05, 1.0)
@@ -38,6 +39,7 @@ class IndexReport:
         unchanged: crops that were already there.
         left_out: files that are not meant to be indexed.
         failed: files that could not be indexed, and why.
+        notes: what the service says of its imports.
     """
 
     created: int = 0
@@ -45,6 +47,7 @@ class IndexReport:
     unchanged: int = 0
     left_out: int = 0
     failed: list[LeftOut] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def summary(self) -> str:
         """The counts in one line."""
@@ -88,14 +91,15 @@ def index(
 
 
 def index_server_folder(
-    client: Client, gallery: str, spec: Mapping[str, str], report: IndexReport
+    client: Client, gallery: str, spec: Mapping[str, Any], report: IndexReport
 ) -> None:
     """Index a folder the service itself can read into a gallery, created where it does not exist.
 
     Args:
         client: the service.
         gallery: the gallery's name.
-        spec: ``folder``, and ``pattern`` or ``manifest`` where names are not Market-1501's.
+        spec: ``folder``, ``pattern`` or ``manifest`` where names are not Market-1501's, and
+            ``zone`` and ``zones`` where times have none.
         report: filled in when the import has ended.
 
     Raises:
@@ -164,6 +168,7 @@ class _Imports:
         self._report.replaced += counts.get("replaced", 0)
         self._report.unchanged += counts.get("unchanged", 0)
         self._report.left_out += counts.get("left_out", 0)
+        self._report.notes += told(job["result"] or {})
         if job["errors"]:
             for item, reason in self._client.job_errors(job_id):
                 file = part.files.get(item)

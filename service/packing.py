@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from service.crop_names import CropFile
+from service.timestamps import written
 
 _MAX_CROPS = 2000
 _MAX_BYTES = 256 << 20
@@ -77,7 +78,7 @@ def _manifest(files: dict[str, CropFile]) -> bytes:
             "crop_id": file.crop.crop_id,
             "identity": file.crop.identity,
             "camera": file.crop.camera,
-            "timestamp": file.crop.timestamp,
+            "timestamp": None if file.crop.timestamp is None else written(file.crop.timestamp),
         }
         for name, file in files.items()
     ]

@@ -79,7 +79,8 @@ def run(
     )
     for outcome in ("grouped", "outliers", "kept"):
         context.count(outcome, getattr(result, outcome))
-    context.finish(asdict(result))
+    warnings = [asdict(warning) for warning in asked.time_warnings]
+    context.finish(asdict(result) | ({"warnings": warnings} if warnings else {}))
 
 
 def threshold_of(shelf: ModelShelf, gallery: Gallery) -> float | None:
