@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -16,6 +17,7 @@ from service.embedder import Embedder
 from service.errors import ReidError
 from service.gallery.base import GalleryStore
 from service.parts import Parts, open_parts
+from service.readiness import Clock
 from service.routes import (
     audit,
     crops,
@@ -34,6 +36,7 @@ from service.routes import (
 )
 from service.routes.access import confirm_rule, guard
 from service.routes.context import RequestContext
+from service.routes.head import answer_head
 from service.routes.headers import add_headers
 from service.routes.problems import answer_error
 from service.settings import Settings
@@ -61,6 +64,7 @@ def create_app(
     *,
     embedder: Embedder | None = None,
     gallery_store: GalleryStore | None = None,
+    clock: Clock = time.monotonic,
 ) -> FastAPI:
     """Build the application.
 
@@ -68,6 +72,7 @@ def create_app(
         settings: every setting.
         embedder: takes the place of the model the settings name.
         gallery_store: takes the place of the data folder the settings name.
+        clock: seconds that only rise; for tests of what holds for a while.
 
     Returns:
         An ASGI application; ``app.state.parts`` holds its parts.
@@ -76,7 +81,7 @@ def create_app(
         ArtifactError: the model breaks the contract.
         Unavailable: the device, or the data folder, cannot be used.
     """
-    parts = open_parts(settings, embedder, gallery_store)
+    parts = open_parts(settings, embedder, gallery_store, clock)
     app = FastAPI(
         title="HHCL-ReID",
         summary="Find the same person again across cameras.",
@@ -99,6 +104,7 @@ def create_app(
         app.include_router(module.router)
     docs.install(app)
     page.install(app)
+    answer_head(app)
     guard(app, app.state.gate, settings)
     app.add_middleware(RequestContext, settings=settings, parts=parts)
     add_headers(app, settings)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -28,6 +30,7 @@ from service.metrics import CountedEmbedder, Metrics
 from service.model_change.change import ModelChange
 from service.model_shelf import Model, ModelShelf
 from service.onnx_embedder import OnnxEmbedder
+from service.readiness import Clock, Readiness
 from service.retention import Retention
 from service.runners import Runners
 from service.searcher import Searcher
@@ -59,6 +62,7 @@ class Parts:
     model_change: ModelChange
     repeating: tuple[Repeating, ...]
     executors: Executors
+    readiness: Readiness
     metrics: Metrics
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
 
@@ -82,16 +86,15 @@ class Parts:
         self.lifecycle.phase = "ready"
 
     async def check_ready(self) -> None:
-        """Do what a request would do: run the network, and see whether the disk takes a write.
+        """Whether the service is at work, the network runs and the disk takes a write.
 
         Raises:
-            Unavailable: the service is starting or draining, or the disk refuses.
+            Unavailable: the service is starting or draining, which is said at once; or the network
+                or the disk refused within the last second.
         """
         if self.lifecycle.phase != "ready":
             raise Unavailable(f"the service is {self.lifecycle.phase}")
-        await self.shelf.running.intake.probe()
-        if not await self.executors.bookkeeping.run(self.store.writable):
-            raise Unavailable("the data folder accepts no writes", retry_after=10)
+        await self.readiness.check()
 
     def admit_upload(self) -> None:
         """Refuse an image that would have to wait too long for any of the opened models.
@@ -137,7 +140,10 @@ class Parts:
 
 
 def open_parts(
-    settings: Settings, embedder: Embedder | None = None, store: GalleryStore | None = None
+    settings: Settings,
+    embedder: Embedder | None = None,
+    store: GalleryStore | None = None,
+    clock: Clock = time.monotonic,
 ) -> Parts:
     """Open model and galleries and connect the parts.
 
@@ -145,6 +151,7 @@ def open_parts(
         settings: every setting.
         embedder: takes the place of the model the settings name.
         store: takes the place of the data folder the settings name.
+        clock: seconds that only rise; says for how long an answer of the readiness probe holds.
 
     Returns:
         The parts, not started.
@@ -173,6 +180,7 @@ def open_parts(
         model_change=model_change,
         repeating=_repeating(settings, store, executors, metrics),
         executors=executors,
+        readiness=Readiness(partial(_look, shelf, store, executors), clock),
         metrics=metrics,
     )
     metrics.count_galleries(store)
@@ -184,6 +192,13 @@ def open_parts(
     for part, provider in parts.providers.items():
         metrics.provider.labels(part, provider).set(1)
     return parts
+
+
+async def _look(shelf: ModelShelf, store: GalleryStore, executors: Executors) -> None:
+    """Do what a request would do: run the network, and see whether the disk takes a write."""
+    await shelf.running.intake.probe()
+    if not await executors.bookkeeping.run(store.writable):
+        raise Unavailable("the data folder accepts no writes", retry_after=10)
 
 
 def _repeating(

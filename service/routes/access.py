@@ -91,8 +91,10 @@ class AccessControl:
         await self._answer(visit, scope, receive, send)
 
     def _visit(self, scope: Scope) -> _Visit | None:
+        # HEAD is answered by the route of GET, and by its rule.
+        asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
         for route in self._routes:
-            match, found = route.matches(scope)
+            match, found = route.matches(asked)
             if match is not Match.FULL:
                 continue
             method, path = _row_of(route, scope["method"])

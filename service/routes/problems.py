@@ -111,7 +111,8 @@ def _methods_of(request: Request) -> list[str]:
         for route in flat(request.app.routes)
         if route.matches(request.scope)[0] is not Match.NONE
     )
-    return sorted(set().union(*matching))
+    methods = set().union(*matching)
+    return sorted(methods | {"HEAD"} if "GET" in methods else methods)
 
 
 def _example(error: type[ReidError]) -> dict[str, Any]:

@@ -62,10 +62,15 @@ class Service:
 
 
 @contextmanager
-def running(data: Path, embedder: FakeEmbedder | None = None, **settings: Any) -> Iterator[Service]:
+def running(
+    data: Path,
+    embedder: FakeEmbedder | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    **settings: Any,
+) -> Iterator[Service]:
     """A service in a thread, for as long as the block runs."""
     chosen = Settings(data=data, device="cpu", **settings)
-    app = create_app(chosen, embedder=embedder or FakeEmbedder())
+    app = create_app(chosen, embedder=embedder or FakeEmbedder(), clock=clock)
     with bind("127.0.0.1", 0) as listener:
         server = uvicorn.Server(server_config(app, chosen))
         thread = threading.Thread(target=server.run, args=([listener],))
