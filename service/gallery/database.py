@@ -290,15 +290,16 @@ class GalleryDatabase:
                     added += 1
         self.pictures += added
 
-    def pictured(self) -> set[str]:
-        """Ids of the crops whose picture is stored.
+    def pictured(self, where: Filter) -> set[str]:
+        """Ids of the crops that pass the filter and whose picture is stored.
 
         Raises:
             Unavailable: SQLite cannot read the file.
         """
+        expression, values = condition(where)
+        statement = f"SELECT crop_id FROM crops WHERE {expression} AND picture_key IS NOT NULL"  # noqa: S608 - fixed texts, values are bound
         with answering(self.path), closing(connect(self.path, "ro")) as reader:
-            rows = reader.execute("SELECT crop_id FROM crops WHERE picture_key IS NOT NULL")
-            return {crop_id for (crop_id,) in rows}
+            return {crop_id for (crop_id,) in reader.execute(statement, values)}
 
     def configure(self, options: GalleryOptions) -> None:
         """Change the options, durable on return; without ``store_crops`` pictures are erased."""

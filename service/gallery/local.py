@@ -150,6 +150,7 @@ class LocalGalleryStore:
                     crops = gallery.retire(doomed)
                 self._galleries.pop(name, None)
                 self._unusable.pop(name, None)
+                self._shelf.abandon(name)
                 sync_folder(self._folder)
         folders.remove(doomed)
         return crops
@@ -249,12 +250,20 @@ class LocalGalleryStore:
 
     def take_snapshot(self, name: str) -> SnapshotRecord:
         """Keep a gallery as it is now, while writes go on; durable on return."""
-        gallery = self.open(name)
-        gallery.compact()  # a copy would keep what is left of erased crops
+        with ExitStack() as lasting:
+            lasting.callback(self._compact, name)  # the log could not be emptied meanwhile
+            with self.changing(name) as gallery:
+                gallery.compact()  # a copy would keep what is left of erased crops
+                taking = lasting.enter_context(self._shelf.taking(name, gallery.database))
+            return self._shelf.keep(name, taking, self._locks.of(name))
+
+    def _compact(self, name: str) -> None:
+        gallery = self._galleries.get(name)
         try:
-            return self._shelf.take(name, gallery.database)
-        finally:
-            gallery.compact()
+            if gallery is not None:
+                gallery.compact()
+        except ReidError as error:
+            _log.warning("gallery %r: compaction is put off: %s", name, error)
 
     def snapshot_file(self, name: str, snapshot_id: str) -> Path:
         """The file of a snapshot. Raises NotFound."""

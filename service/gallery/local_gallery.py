@@ -197,10 +197,10 @@ class LocalGallery:
         with self.changing():
             return self._describe(crops)
 
-    def pictured(self) -> set[str]:
-        """Ids of the crops whose picture is stored."""
+    def pictured(self, where: Filter) -> set[str]:
+        """Ids of the crops that pass the filter and whose picture is stored."""
         self._require_open()
-        return self.database.pictured()
+        return self.database.pictured(where)
 
     def damaged(self) -> frozenset[str]:
         """Ids of the crops that are stored but not served, because their embedding is damaged."""
@@ -220,7 +220,8 @@ class LocalGallery:
         with self.changing():
             if not self.options.store_crops:
                 return 0
-            lacking = pictures.keys() - self.database.pictured()
+            given = Filter(crop_ids=frozenset(pictures))
+            lacking = pictures.keys() - self.database.pictured(given)
             stored = self.crops(Filter(crop_ids=frozenset(lacking)))
             fitting = {
                 crop.crop_id: pictures[crop.crop_id]

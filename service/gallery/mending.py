@@ -69,7 +69,8 @@ def mend(path: Path) -> None:
         Unavailable: it cannot be read or written; nothing changed.
     """
     with answering(path):
-        with closing(connect(path, "ro")) as reader:
+        # A reader without write access would leave its write-ahead log behind.
+        with closing(connect(path, "rw")) as reader:
             if version_of(reader) != UNMENDED_VERSION:
                 return
         with closing(connect(path, "rw")) as writer:

@@ -1,7 +1,8 @@
 """Galleries as they were: copies of their databases, each a file of its own.
 
 A snapshot is taken by SQLite's online backup, so it is of one moment and writes go on meanwhile. It
-holds a table ``snapshot`` beside the gallery's own, which tells it from any other file.
+holds a table ``snapshot`` beside the gallery's own, which tells it from any other file. While it is
+being taken it counts already: what was erased after its moment is in it.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import re
 import secrets
 import shutil
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from service.gallery.database import GalleryDatabase, Header, read_header, requi
 from service.gallery.mending import ids_before_mending, mend
 from service.gallery.schema import ROWS_A_SEGMENT, SCHEMA_VERSION, UNMENDED_VERSION
 from service.gallery.sqlite import answering, connect
+from service.gallery.taking import Taking
 
 _SNAPSHOT_ID = re.compile(r"\d{8}T\d{9}-[0-9a-f]{4}")
 _SUFFIX = ".sqlite3"
@@ -45,30 +48,62 @@ class SnapshotShelf:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._takings: dict[str, list[Taking]] = {}
+        self._lock = threading.Lock()  # held while the takings are looked at, never during one
 
-    def take(self, name: str, database: GalleryDatabase) -> SnapshotRecord:
-        """Copy a gallery's database, durable on return.
+    @contextmanager
+    def taking(self, name: str, database: GalleryDatabase) -> Iterator[Taking]:
+        """Begin a snapshot of this moment; until the end it is named where it holds a crop.
+
+        Args:
+            name: the gallery; the caller holds its lock when this begins, not when it ends.
+            database: its database.
+
+        Raises:
+            Unavailable: it cannot be read.
+        """
+        now = time.time()
+        with answering(database.path):
+            taking = Taking(f"{_moment(now)}-{secrets.token_hex(2)}", now, database.path)
+        with self._lock:
+            self._takings.setdefault(name, []).append(taking)
+        try:
+            yield taking
+        finally:
+            with self._lock:
+                self._takings[name].remove(taking)
+                if not self._takings[name]:
+                    del self._takings[name]
+            taking.close()
+
+    def keep(
+        self, name: str, taking: Taking, lock: AbstractContextManager[object]
+    ) -> SnapshotRecord:
+        """Copy the database of a snapshot that was begun, durable on return.
 
         Args:
             name: the gallery.
-            database: its database.
+            taking: the snapshot.
+            lock: the gallery's; taken for the last step, so that deleting the gallery either finds
+                the snapshot or ends it.
 
         Returns:
             What was kept.
 
         Raises:
+            NotFound: the gallery was deleted meanwhile; nothing was kept.
             StorageFull: there is no room for the copy.
             Unavailable: it cannot be read or written.
         """
-        now = time.time()
-        snapshot_id = f"{_moment(now)}-{secrets.token_hex(2)}"
-        path = self._path(name, snapshot_id)
+        path = self._path(name, taking.snapshot_id)
         unfinished = path.with_name(path.name + folders.UNFINISHED)
         with disk_errors(path), answering(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                _copy_of_one_moment(database.path, unfinished, (name, now))
-                folders.finish(unfinished, path)
+                _copy(taking, unfinished, name)
+                with lock:
+                    taking.require_gallery(name)
+                    folders.finish(unfinished, path)
                 for folder in (self._root, self._root.parent):
                     sync_folder(folder)
             except BaseException:
@@ -76,6 +111,11 @@ class SnapshotShelf:
                 folders.remove(path)  # it has its name, but the disk did not confirm it
                 raise
         return self._record(name, path)
+
+    def abandon(self, name: str) -> None:
+        """Have the snapshots of a gallery that are being taken come to nothing: it is deleted."""
+        for taking in self._takings_of(name):
+            taking.abandoned = True
 
     def records(self, name: str) -> list[SnapshotRecord]:
         """Snapshots of a gallery, oldest first; files that are none are passed over."""
@@ -106,10 +146,15 @@ class SnapshotShelf:
             sync_folder(path.parent)
 
     def holding(self, name: str, crop_ids: Sequence[str]) -> tuple[str, ...]:
-        """Ids of a gallery's snapshots that hold one of these crops, or cannot tell."""
+        """Ids of a gallery's snapshots that hold one of these crops, or cannot tell.
+
+        Those that are being taken count; they come first, since one may be finished meanwhile.
+        """
         if not crop_ids:
             return ()
-        return tuple(path.stem for path in self._files(name) if _holds(path, crop_ids))
+        coming = {one.snapshot_id for one in self._takings_of(name) if one.holds(crop_ids)}
+        there = {path.stem for path in self._files(name) if _holds(path, crop_ids)}
+        return tuple(sorted(coming | there))
 
     def verify(self, name: str, snapshot_id: str) -> Header:
         """Read a snapshot through, before anything is made of it.
@@ -157,6 +202,10 @@ class SnapshotShelf:
         for path in self._root.glob(f"*/*{folders.UNFINISHED}*"):
             folders.remove(path)
 
+    def _takings_of(self, name: str) -> list[Taking]:
+        with self._lock:
+            return list(self._takings.get(name, ()))
+
     def _path(self, name: str, snapshot_id: str) -> Path:
         return self._root / name / f"{snapshot_id}{_SUFFIX}"
 
@@ -182,14 +231,14 @@ class SnapshotShelf:
         )
 
 
-def _copy_of_one_moment(source: Path, target: Path, mark: tuple[str, float]) -> None:
-    name, now = mark
-    with closing(connect(source, "ro")) as reader, closing(sqlite3.connect(target)) as copy:
-        reader.backup(copy)
+def _copy(taking: Taking, target: Path, name: str) -> None:
+    with closing(sqlite3.connect(target)) as copy:
+        taking.copy_to(copy)
         # One file without a log, that is read in place without a lock.
         copy.execute("PRAGMA journal_mode = DELETE")
         copy.execute(_MARK)
-        copy.execute("INSERT INTO snapshot SELECT ?, count(*), ? FROM crops", (name, now))
+        mark = (name, taking.created)
+        copy.execute("INSERT INTO snapshot SELECT ?, count(*), ? FROM crops", mark)
         copy.commit()
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from service.upload import Upload
 
 _Answer = TypeVar("_Answer")
 _LONGEST_WAIT = 5.0
+_GIVING_WAY = 0.05  # seconds between two looks whether those who go first are done
 
 BATCH = 16
 """Images a job sends at once. Half a run of the network: so a search that comes in between waits
@@ -43,21 +45,40 @@ class Bridge:
         self._enroller = enroller
         self._observe = observe
         self._turns = threading.Semaphore(_BATCHES)
+        self._ahead = 0  # how many go first now; the others wait before they take a turn
+        self._counting = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Say which event loop the parts belong to; before anything else."""
         self._loop = loop
 
+    @contextmanager
+    def going_first(self) -> Iterator[None]:
+        """Keep jobs from beginning another batch, so that a switch can catch up with them."""
+        with self._counting:
+            self._ahead += 1
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._ahead -= 1
+
     def embed(
-        self, uploads: Sequence[Upload], pause: Pause, intake: Intake | None = None
+        self,
+        uploads: Sequence[Upload],
+        pause: Pause,
+        intake: Intake | None = None,
+        *,
+        first: bool = False,
     ) -> list[Embedding | ReidError]:
-        """Embed uploads.
+        """Embed uploads; the caller must hold no lock that a writer may wait for.
 
         Args:
             uploads: N files.
             pause: waits some seconds between two tries; raises to give up.
             intake: whose embeddings; the running model's if absent.
+            first: do not wait for those who are :meth:`going_first`: one of them asks.
 
         Returns:
             N entries: a (D,) float32 unit row, or what is wrong with that file.
@@ -69,7 +90,8 @@ class Bridge:
         embedded: list[Embedding | ReidError] = []
         for start in range(0, len(uploads), BATCH):
             part = uploads[start : start + BATCH]
-            embedded += self._patiently(partial(chosen.embed, part, self._stopwatch()), pause)
+            ask = partial(chosen.embed, part, self._stopwatch())
+            embedded += self._patiently(ask, pause, first=first)
         return embedded
 
     def enrol(
@@ -94,10 +116,14 @@ class Bridge:
         )
         return outcome.enrolments
 
-    def _patiently(self, ask: Callable[[], Coroutine[Any, Any, _Answer]], pause: Pause) -> _Answer:
+    def _patiently(
+        self, ask: Callable[[], Coroutine[Any, Any, _Answer]], pause: Pause, *, first: bool = False
+    ) -> _Answer:
         if self._loop is None:
             raise RuntimeError("the bridge is not attached to an event loop")
         while True:
+            while self._ahead and not first:
+                pause(_GIVING_WAY)
             while not self._turns.acquire(timeout=0.5):
                 pause(0.0)
             try:

@@ -6,28 +6,26 @@ begin: a copy beside the gallery → embed what the copy lacks → compare → s
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-
-import numpy as np
 
 from service.errors import Conflict, NotFound, ReidError, Unsupported
 from service.gallery.base import Crop, Filter, Gallery, GalleryStore
 from service.gallery.local import LocalGalleryStore
+from service.gallery.local_gallery import LocalGallery
 from service.intake import Embedding
 from service.jobs.bridge import Bridge
 from service.jobs.context import JobContext
 from service.model_change.comparison import compare
-from service.model_change.differences import Differences, differences
+from service.model_change.differences import differences
+from service.model_change.following import Following, apply_known
 from service.model_shelf import ModelShelf
 from service.upload import Upload
 
-_BATCH = 32
 _LATE = 256
-"""A switch embeds no more crops than this itself: writes wait meanwhile."""
-
-Embed = Callable[[Sequence[Upload]], list[Embedding | ReidError]]
-Failed = Callable[[str, str], object]
+"""A switch embeds no more crops than this itself: whoever asked for it waits meanwhile."""
+_ROUNDS = 8
+"""How often a switch catches up with those who write meanwhile before it gives up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,20 +89,26 @@ class ModelChange:
         """
         model = self._shelf.named(context.spec["model"])
         self.check(context.gallery, model.manifest.name)
-        served = self._store.open(context.gallery)
-        copy = self._local().begin_model(
-            context.gallery, model.manifest.sha256, model.manifest.dimension
-        )
-        found = differences(served, copy)
-        context.expect(len(found.to_embed))
+        store, sha256 = self._local(), model.manifest.sha256
+        store.begin_model(context.gallery, sha256, model.manifest.dimension)
 
         def embed(uploads: Sequence[Upload]) -> list[Embedding | ReidError]:
             context.raise_if_cancelled()
             return context.embed(uploads, model.intake)
 
-        for embedded in _follow(served, copy, found, embed, context.fail):
-            context.count("embedded", embedded)
+        following = Following(store, context.gallery, sha256, embed)
+        found = following.lacks()
+        context.expect(len(found.to_embed))
+        following.bring_over(found)
+        for batch in following.embed(
+            found.to_embed, lambda crop, why: context.fail(crop.crop_id, why)
+        ):
+            context.count("embedded", batch.embedded)
+            if batch.overtaken:
+                context.count("overtaken", batch.overtaken)
         context.raise_if_cancelled()
+        with following.pair() as (served, copy):
+            pass
         comparison = compare(served, copy)
         context.finish(
             {
@@ -128,7 +132,9 @@ class ModelChange:
         """Serve a gallery by another of its versions, from one moment to the next.
 
         The version is brought up to date first, so nothing written meanwhile is lost; it is the
-        way back, too.
+        way back, too. What must be embedded is embedded while writes go on; then, while they wait a
+        moment, the rest is brought over. Should something have come that must be embedded, writes
+        go on and it begins anew.
 
         Args:
             gallery: which gallery.
@@ -137,7 +143,8 @@ class ModelChange:
 
         Raises:
             NotFound: no such gallery, model or version.
-            Conflict: it is served already, or too much is missing.
+            Conflict: it is served already, too much is missing, or crops are written faster than
+                they can be embedded.
         """
         store = self._local()
         model = self._shelf.named(model_name)
@@ -149,17 +156,23 @@ class ModelChange:
             raise NotFound(f"gallery {gallery!r} has no version of model {model_name!r} yet")
 
         def embed(uploads: Sequence[Upload]) -> list[Embedding | ReidError]:
-            return self._bridge.embed(uploads, time.sleep, model.intake)
+            return self._bridge.embed(uploads, time.sleep, model.intake, first=True)
 
-        def catch_up(served: Gallery, copy: Gallery) -> None:
-            left = _catch_up(served, copy, embed)
-            if left and not allow_missing:
-                raise Conflict(
-                    f"{len(left)} crops cannot be embedded by model {model_name!r}, such as "
-                    f"{left[0]!r}: they would be left behind; say so with allow_missing=true"
-                )
-
-        store.switch_model(gallery, sha256, catch_up)
+        catching_up = _CatchingUp(
+            Following(store, gallery, sha256, embed), model_name, allow_missing=allow_missing
+        )
+        with self._bridge.going_first():
+            for _ in range(_ROUNDS):
+                catching_up.embed_late()
+                try:
+                    store.switch_model(gallery, sha256, catching_up.finish)
+                except _LateError:
+                    continue
+                return
+        raise Conflict(
+            f"crops are added to gallery {gallery!r} faster than model {model_name!r} embeds them: "
+            "wait until that is over, then switch"
+        )
 
     def drop(self, gallery: str, sha256: str) -> None:
         """Delete a version that is not served. Raises NotFound, Conflict if it is served."""
@@ -175,69 +188,79 @@ class ModelChange:
 
 
 def _version(copy: Gallery, served: Gallery, names: Mapping[str, str]) -> KeptVersion:
+    behind = 0
+    if isinstance(copy, LocalGallery) and isinstance(served, LocalGallery) and copy is not served:
+        behind = len(differences(served, copy))
     return KeptVersion(
         sha256=copy.model_sha256,
         name=names.get(copy.model_sha256),
         served=copy is served,
         crops=copy.stats().crops,
-        behind=0 if copy is served else len(differences(served, copy)),
+        behind=behind,
     )
 
 
-def _catch_up(served: Gallery, copy: Gallery, embed: Embed) -> list[str]:
-    """Bring a copy up to date while writes wait; the ids it cannot hold."""
-    found = differences(served, copy)
-    if sum(_has_picture(served, crop) for crop in found.to_embed) > _LATE:
-        raise Conflict(
-            f"{len(found.to_embed)} crops were added or changed since: start the change again, it "
-            "embeds only those, then switch"
-        )
-    left: list[str] = []
-    for _ in _follow(served, copy, found, embed, lambda crop_id, _: left.append(crop_id)):
-        pass
-    return left
+class _LateError(Exception):
+    """Crops have come that must be embedded before the switch."""
 
 
-def _follow(
-    served: Gallery, copy: Gallery, found: Differences, embed: Embed, failed: Failed
-) -> Iterator[int]:
-    """Do to the copy what it lacks; yields how many crops were embedded, batch by batch."""
-    if found.to_delete:
-        copy.delete(Filter(crop_ids=frozenset(found.to_delete)))
-    for batch in _batches(found.to_rename):
-        copy.upsert(batch, copy.embeddings([crop.crop_id for crop in batch]))
-    for batch in _batches(found.to_embed):
-        yield _embed_batch(served, copy, batch, embed, failed)
+class _CatchingUp:
+    """Brings a version up to date for a switch: embedding first, without a lock, then the rest."""
+
+    def __init__(self, following: Following, model_name: str, *, allow_missing: bool) -> None:
+        self._following = following
+        self._model_name = model_name
+        self._allow_missing = allow_missing
+        self._failed: set[tuple[str, str | None]] = set()  # crops by their digests
+
+    def embed_late(self) -> None:
+        """Embed what the version lacks, while writes go on.
+
+        Raises:
+            Conflict: that is too much for a switch.
+        """
+        found = self._following.lacks()
+        with self._following.pair() as (served, _):
+            pass
+        late = self._embeddable(served, found.to_embed)
+        if len(late) > _LATE:
+            raise Conflict(
+                f"{len(late)} crops were added or changed since: start the change again, it embeds "
+                "only those, then switch"
+            )
+        self._following.bring_over(found)
+        for _ in self._following.embed(late, lambda crop, _: self._failed.add(_key(crop))):
+            pass
+
+    def finish(self, served: Gallery, copy: Gallery) -> None:
+        """Bring over what needs no embedding, while nobody writes.
+
+        Raises:
+            Conflict: crops would be left behind, and nobody allowed it.
+            _LateError: crops have come that must be embedded first.
+        """
+        if not (isinstance(served, LocalGallery) and isinstance(copy, LocalGallery)):
+            raise TypeError("a switch needs galleries on this machine")
+        found = differences(served, copy)
+        if self._embeddable(served, found.to_embed):
+            raise _LateError
+        left = [crop.crop_id for crop in found.to_embed]
+        if left and not self._allow_missing:
+            raise Conflict(
+                f"{len(left)} crops cannot be embedded by model {self._model_name!r}, such as "
+                f"{left[0]!r}: they would be left behind; say so with allow_missing=true"
+            )
+        if left:  # what the copy may hold of them is of an older picture
+            copy.delete(Filter(crop_ids=frozenset(left)))
+        apply_known(served, copy, found)
+
+    def _embeddable(self, served: LocalGallery, crops: Sequence[Crop]) -> list[Crop]:
+        """Those crops whose picture is stored and was not tried in vain."""
+        pictured = served.pictured(Filter(crop_ids=frozenset(crop.crop_id for crop in crops)))
+        return [
+            crop for crop in crops if crop.crop_id in pictured and _key(crop) not in self._failed
+        ]
 
 
-def _embed_batch(
-    served: Gallery, copy: Gallery, batch: Sequence[Crop], embed: Embed, failed: Failed
-) -> int:
-    pictures = {crop: picture for crop in batch if (picture := _picture(served, crop, failed))}
-    uploads = [Upload(crop.crop_id, picture) for crop, picture in pictures.items()]
-    rows: dict[Crop, Embedding] = {}
-    for crop, outcome in zip(pictures, embed(uploads) if uploads else (), strict=True):
-        if isinstance(outcome, ReidError):
-            failed(crop.crop_id, str(outcome))
-        else:
-            rows[crop] = outcome
-    if rows:
-        copy.upsert(list(rows), np.stack(list(rows.values())), [pictures[crop] for crop in rows])
-    return len(rows)
-
-
-def _picture(served: Gallery, crop: Crop, failed: Failed) -> bytes | None:
-    try:
-        return served.picture(crop.crop_id)
-    except NotFound as error:
-        failed(crop.crop_id, str(error))
-        return None
-
-
-def _has_picture(served: Gallery, crop: Crop) -> bool:
-    return _picture(served, crop, lambda *_: None) is not None
-
-
-def _batches(crops: Sequence[Crop]) -> Iterator[Sequence[Crop]]:
-    for start in range(0, len(crops), _BATCH):
-        yield crops[start : start + _BATCH]
+def _key(crop: Crop) -> tuple[str, str | None]:
+    return crop.crop_id, crop.digest

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from service.gallery.base import Crop, Filter, Gallery
+from service.gallery.base import Crop, Filter
+from service.gallery.local_gallery import LocalGallery
+
+_EVERYTHING = Filter()
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,43 +16,50 @@ class Differences:
 
     Attributes:
         to_embed: crops it lacks, or whose picture has changed.
-        to_rename: crops of which something else is known by now: identity, camera, time.
+        to_describe: crops of which something else is known by now: identity, camera, time.
+        to_picture: ids of crops whose picture it lacks although the served version stores it.
         to_delete: ids of crops that are gone.
     """
 
     to_embed: list[Crop] = field(default_factory=list)
-    to_rename: list[Crop] = field(default_factory=list)
+    to_describe: list[Crop] = field(default_factory=list)
+    to_picture: list[str] = field(default_factory=list)
     to_delete: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
-        return len(self.to_embed) + len(self.to_rename) + len(self.to_delete)
+        """How many crops differ."""
+        known = {*self.to_picture, *(crop.crop_id for crop in self.to_describe)}
+        return len(self.to_embed) + len(self.to_delete) + len(known)
 
 
-def differences(served: Gallery, copy: Gallery) -> Differences:
-    """Compare two galleries crop by crop, as a merge of their listings.
+def differences(
+    served: LocalGallery, copy: LocalGallery, where: Filter = _EVERYTHING
+) -> Differences:
+    """Compare two versions of a gallery crop by crop.
+
+    A crop whose embedding is damaged in the served version is not served, but nobody deleted it: it
+    stays in the copy as it is.
 
     Args:
-        served: the gallery as it is searched.
-        copy: the same gallery under another model.
+        served: the version that is searched.
+        copy: the version of another model.
+        where: which crops to compare; its ids alone make sense here.
 
     Returns:
         What the copy lacks.
     """
     found = Differences()
-    theirs = iter(copy.crops(Filter()))
-    old = next(theirs, None)
-    for new in served.crops(Filter()):
-        while old is not None and old.crop_id < new.crop_id:
-            found.to_delete.append(old.crop_id)
-            old = next(theirs, None)
-        if old is None or old.crop_id != new.crop_id:
+    theirs = {crop.crop_id: crop for crop in copy.crops(where)}
+    lacking = served.pictured(where) - copy.pictured(where) if copy.options.store_crops else set()
+    for new in served.crops(where):
+        old = theirs.pop(new.crop_id, None)
+        if old is None or old.digest != new.digest:
             found.to_embed.append(new)
             continue
-        if old.digest != new.digest:
-            found.to_embed.append(new)
-        elif (old, old.origin) != (new, new.origin):
-            found.to_rename.append(new)
-        old = next(theirs, None)
-    if old is not None:
-        found.to_delete.extend([old.crop_id, *(crop.crop_id for crop in theirs)])
+        if (old, old.origin, old.added) != (new, new.origin, new.added):
+            found.to_describe.append(new)
+        if new.crop_id in lacking and new.digest is not None:
+            found.to_picture.append(new.crop_id)
+    found.to_delete.extend(theirs.keys() - served.damaged())
+    found.to_delete.sort()
     return found
