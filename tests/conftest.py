@@ -1,7 +1,8 @@
-"""A real model, small enough to build in every test run."""
+"""A real model, small enough to build in every test run; and the gate for every test."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))  # the module ``gate``
+
+import gate
+from gate import (
+    pytest_collection_modifyitems,
+    pytest_configure,
+    pytest_make_collect_report,
+    pytest_runtest_makereport,
+)
+
 from service.artifact import Manifest, sha256_of, write_manifest
 from service.testing import TINY_CALIBRATION
+
+__all__ = [
+    "pytest_collection_modifyitems",
+    "pytest_configure",
+    "pytest_make_collect_report",
+    "pytest_runtest_makereport",
+]
+gate.same_settings()
 
 HEIGHT, WIDTH, DIMENSION = 64, 32, 48
 IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)

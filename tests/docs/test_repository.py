@@ -83,7 +83,7 @@ def test_no_file_names_a_package_registry(files):
 
 def test_no_crop_of_a_real_person_is_in_the_repository(files):
     if not DATA.is_dir():
-        pytest.skip("the folder ../shared/data with real crops is not here to compare with")
+        pytest.skip("../shared: the folder data with real crops is not here to compare with")
     by_size: dict[int, list[Path]] = defaultdict(list)
     for path in files:
         by_size[path.stat().st_size].append(path)

@@ -708,9 +708,7 @@ def test_the_page_works_below_a_prefix_and_obeys_its_policy(chromium, tmp_path, 
         visited.check()
 
 
-@pytest.mark.skipif(
-    "PAGE_SCREENSHOTS" not in os.environ, reason="PAGE_SCREENSHOTS names no folder to draw into"
-)
+@pytest.mark.on_request("PAGE_SCREENSHOTS")  # the folder to draw into
 @pytest.mark.parametrize(
     ("name", "scheme", "width", "height"),
     [("light", "light", 1280, 980), ("dark", "dark", 1280, 980), ("phone", "dark", 390, 844)],

@@ -21,7 +21,7 @@ SHARED = Path(__file__).resolve().parents[3] / "shared"
 def trained() -> TorchEmbedder:
     weights = SHARED / "weights" / "mobilenet_v2-imagenet1k.pth"
     if not weights.exists():
-        pytest.skip("the folder ../shared with real weights is not here")
+        pytest.skip("../shared: the folder with real weights is not here")
     network = build_network("mobilenet_v2", weights=str(weights), last_stride=2).eval()
     return TorchEmbedder(network, HEIGHT, WIDTH, torch.device("cpu"))
 
@@ -30,7 +30,7 @@ def trained() -> TorchEmbedder:
 def crops() -> NDArray[np.uint8]:
     folder = SHARED / "data" / "pku-reid"
     if not folder.exists():
-        pytest.skip("the folder ../shared with real crops is not here")
+        pytest.skip("../shared: the folder with real crops is not here")
     return load_images(read_dataset(DataSource(folder)).query[:40], HEIGHT, WIDTH).pixels
 
 

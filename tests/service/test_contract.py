@@ -138,7 +138,7 @@ def test_a_truncated_network(model):
 def test_someone_elses_network_is_told_everything_it_needs():
     files = sorted(THIRD_PARTY.glob("*.onnx"))
     if not files:
-        pytest.skip("../shared/thirdparty with a network that is not ours is absent")
+        pytest.skip("../shared: thirdparty with a network that is not ours is absent")
     text = " ".join(texts(files[0]))
     for part in ["float32", "(1, 3, 256, 128): NCHW", "batch is fixed at 1", "named `data`"]:
         assert part in text

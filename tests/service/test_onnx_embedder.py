@@ -127,15 +127,15 @@ def test_auto_takes_what_is_there(tiny_model):
     assert OnnxEmbedder(tiny_model).provider in ({"cuda", "cpu"} if HAS_CUDA else {"cpu"})
 
 
-@pytest.mark.skipif(HAS_CUDA, reason="this ONNX Runtime has CUDA, so asking for it may succeed")
+@pytest.mark.skipif(HAS_CUDA, reason="GPU: this ONNX Runtime has CUDA, so asking may succeed")
 def test_insisting_on_cuda_refuses_the_cpu(tiny_model):
     with pytest.raises(ArtifactError, match="no CUDA; install the extra `gpu`"):
         OnnxEmbedder(tiny_model, device="cuda")
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not HAS_CUDA, reason="the installed ONNX Runtime has no CUDA")
-@pytest.mark.skipif(not shutil.which("nvidia-smi"), reason="no NVIDIA driver on this machine")
+@pytest.mark.skipif(not HAS_CUDA, reason="GPU: the installed ONNX Runtime has no CUDA")
+@pytest.mark.skipif(not shutil.which("nvidia-smi"), reason="GPU: no NVIDIA driver on this machine")
 def test_cuda_and_cpu_agree_for_every_batch_size(tiny_model, embedder):
     on_gpu = OnnxEmbedder(tiny_model, device="cuda")
     assert on_gpu.provider == "cuda"

@@ -12,7 +12,7 @@ def shared() -> Path:
     """The team's folder of real crops and weights, which never enters the project."""
     folder = Path(__file__).resolve().parents[3] / "shared"
     if not folder.is_dir():
-        pytest.skip("the folder ../shared with real crops and weights is not here")
+        pytest.skip("../shared: the folder with real crops and weights is not here")
     return folder
 
 

@@ -303,7 +303,7 @@ def test_needs_no_torch() -> None:
 def pku() -> Dataset:
     folder = SHARED / "data" / "pku-reid"
     if not folder.is_dir():
-        pytest.skip(f"needs real crops: {folder} is absent")
+        pytest.skip(f"../shared: needs real crops: {folder} is absent")
     return read_dataset(DataSource(folder))
 
 
@@ -313,7 +313,7 @@ def yardstick(pku: Dataset) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime to run a network")
     path = SHARED / "thirdparty" / "person-reidentification-retail-0267.ortfix.onnx"
     if not path.is_file():
-        pytest.skip(f"needs a public supervised network: {path} is absent")
+        pytest.skip(f"../shared: needs a public supervised network: {path} is absent")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # the file carries initializers it does not use
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

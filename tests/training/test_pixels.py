@@ -18,7 +18,7 @@ ON_GPU = pytest.param(
     "cuda",
     marks=[
         pytest.mark.gpu,
-        pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
+        pytest.mark.skipif(not torch.cuda.is_available(), reason="GPU: there is no CUDA device"),
     ],
 )
 

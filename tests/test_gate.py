@@ -1,0 +1,170 @@
+"""The gate itself: what is missing is a failure in continuous integration, and a skip at home."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent
+
+LACKS = """
+import pytest
+
+@pytest.fixture
+def engine():
+    pytest.skip("no engine answers")
+
+def test_by_fixture(engine): ...
+
+def test_by_call():
+    pytest.skip("no browser here")
+
+@pytest.mark.skipif(True, reason="no index answers")
+def test_by_mark(): ...
+
+def test_by_import():
+    pytest.importorskip("no_such_engine", reason="the client is not installed")
+
+@pytest.mark.skipif(True, reason="GPU: there is none")
+def test_gpu(): ...
+
+def test_shared():
+    pytest.skip("../shared: no crops here")
+
+@pytest.mark.xfail(reason="known")
+def test_known():
+    assert False
+
+@pytest.mark.on_request("SOMETHING_TO_DRAW")
+def test_on_request(): ...
+
+def test_present(): ...
+"""
+WHOLE_FILE = """
+import pytest
+pytest.importorskip("no_such_engine", reason="the whole engine is missing")
+def test_anything(): ...
+"""
+
+
+def run_tests(*arguments: str | Path, cwd: Path, **variables: str | None) -> tuple[int, str]:
+    """A run of its own: exit status and what it printed."""
+    environment = {**os.environ, **variables}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-ra", "-p", "no:cacheprovider", *arguments],
+        cwd=cwd,
+        env={name: value for name, value in environment.items() if value is not None},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    """A small suite behind the project's own gate."""
+    shutil.copy(TESTS / "gate.py", tmp_path / "gate.py")
+    shutil.copy(TESTS / "conftest.py", tmp_path / "conftest.py")
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers\n")
+    (tmp_path / "test_lacks.py").write_text(LACKS)
+    (tmp_path / "test_whole_file.py").write_text(WHOLE_FILE)
+    return tmp_path
+
+
+REASONS = [
+    "no engine answers",
+    "no browser here",
+    "no index answers",
+    "the client is not installed",
+    "the whole engine is missing",
+]
+
+
+def test_at_home_what_is_missing_is_skipped_with_its_reason(suite):
+    status, told = run_tests(cwd=suite, CI=None, SOMETHING_TO_DRAW=None)
+    assert status == 0, told
+    assert "1 passed, 7 skipped, 1 deselected, 1 xfailed" in told
+    for reason in (*REASONS, "GPU: there is none", "../shared: no crops here"):
+        assert reason in told
+
+
+@pytest.mark.parametrize("said", ["true", "1"])
+def test_in_ci_it_is_a_failure_with_its_reason(suite, said):
+    arguments = ("--continue-on-collection-errors",)
+    status, told = run_tests(*arguments, cwd=suite, CI=said, SOMETHING_TO_DRAW=None)
+    assert status == 1, told
+    assert "2 failed, 1 passed, 2 skipped, 1 deselected, 1 xfailed, 3 errors" in told
+    for reason in REASONS:
+        assert f"skipped, which is a failure if CI is set: {reason}" in told
+
+
+def test_a_whole_file_that_lacks_its_engine_stops_ci(suite):
+    status, told = run_tests("test_whole_file.py", cwd=suite, CI="true")
+    assert status != 0, told
+    assert "the whole engine is missing" in told
+
+
+def test_ci_takes_the_lack_of_a_gpu_or_of_the_crops_beside_the_project(suite):
+    chosen = ("test_lacks.py", "-k", "gpu or shared or present")
+    status, told = run_tests(*chosen, cwd=suite, CI="true")
+    assert status == 0, told
+    assert "1 passed, 2 skipped" in told
+
+
+def test_what_runs_on_request_runs_on_request(suite):
+    chosen = ("test_lacks.py", "-k", "on_request")
+    status, told = run_tests(*chosen, cwd=suite, SOMETHING_TO_DRAW="here")
+    assert status == 0, told
+    assert "1 passed" in told
+
+
+ENGINES = {
+    "chromium": ("tests/end_to_end/test_page.py", "", "no Chromium here"),
+    "docker": ("tests/end_to_end/test_docker.py", "", "Docker"),
+    "compiler": ("tests/end_to_end/test_crash.py", "file_faults or disk or write", "C compiler"),
+}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_hiding_an_engine_fails_in_ci_and_skips_at_home(engine, tmp_path):
+    """The real tests, on a machine whose PATH holds no programs."""
+    file, chosen, reason = ENGINES[engine]
+    arguments = (file, "-k", chosen, "--maxfail", "1", "-m", "not on_request")
+    at_home = run_tests(*arguments, cwd=ROOT, PATH=str(tmp_path), CI=None)
+    in_ci = run_tests(*arguments, cwd=ROOT, PATH=str(tmp_path), CI="true")
+    assert at_home[0] == 0, at_home[1]
+    assert "skipped" in at_home[1]
+    assert reason in at_home[1]
+    assert in_ci[0] == 1, in_ci[1]
+    assert "skipped, which is a failure if CI is set: " in in_ci[1]
+    assert reason in in_ci[1]
+
+
+def test_settings_of_this_machine_do_not_reach_the_tests(suite):
+    (suite / "test_lacks.py").write_text(
+        "import os\n"
+        "def test_environment():\n"
+        "    wrong = {'REID_PORT', 'reid_data', 'NO_COLOR', 'WORLD_SIZE', 'GIT_DIR'}\n"
+        "    assert not wrong & set(os.environ)\n"
+        "    assert os.environ['REID_SCHEMA_CASES'] == '7'\n"
+        "    assert '127.0.0.1' in os.environ['NO_PROXY'].split(',')\n"
+        "    assert 'intranet' in os.environ['NO_PROXY'].split(',')\n"
+    )
+    machine = {
+        "REID_PORT": "1",
+        "reid_data": "/nowhere",
+        "NO_COLOR": "1",
+        "WORLD_SIZE": "4",
+        "GIT_DIR": "elsewhere",
+        "REID_SCHEMA_CASES": "7",
+        "NO_PROXY": "intranet",
+    }
+    status, told = run_tests("test_lacks.py", cwd=suite, **machine)
+    assert status == 0, told
