@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 import uvicorn
 
 from service.app import create_app
+from service.artifact import read_manifest, sha256_of, write_manifest
 from service.parts import Parts
 from service.server import bind, server_config, url_of
 from service.settings import Settings
@@ -23,6 +26,7 @@ from service.testing import FakeEmbedder, solid
 Image = tuple[str, bytes]
 
 RED, GREEN, BLUE = (200, 20, 20), (20, 200, 20), (20, 20, 200)
+MORNING = 1_795_249_800.0  # 2026-11-21 08:30 UTC
 
 
 def shade(colour: tuple[int, int, int], step: int) -> bytes:
@@ -103,6 +107,30 @@ def start(tmp_path: Path) -> Callable[..., Any]:
     return start_one
 
 
+def other_model(folder: Path, source: Path, name: str, **changes: float) -> None:
+    """A model with other constants, and so other embeddings."""
+    onnx = pytest.importorskip("onnx", reason="onnx, which builds the test's networks, is missing")
+    shutil.copytree(source, folder)
+    model = onnx.load(folder / "model.onnx")
+    for weights in model.graph.initializer:
+        if weights.name in changes:
+            values = onnx.numpy_helper.to_array(weights) * np.float32(changes[weights.name])
+            weights.CopyFrom(onnx.numpy_helper.from_array(values, weights.name))
+    onnx.save(model, folder / "model.onnx")
+    manifest = read_manifest(source)
+    sha256 = sha256_of(folder / "model.onnx")
+    write_manifest(folder, manifest.model_copy(update={"name": name, "sha256": sha256}))
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
+    """Two models with other embeddings than the running one's: ``old`` and ``new``."""
+    folder = tmp_path_factory.mktemp("shelf")
+    other_model(folder / "old", tiny_model, "old", mean=1.1)
+    other_model(folder / "new", tiny_model, "new", mean=0.5)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One service for all tests that leave others' galleries alone."""
@@ -122,7 +150,7 @@ def people(service: Service) -> str:
                     "crop_id": f"{identity}/{camera}.png",
                     "identity": identity,
                     "camera": camera,
-                    "timestamp": 60.0 * step,
+                    "timestamp": MORNING + 60.0 * step,
                 }
             )
             images.append(shade(colour, step))

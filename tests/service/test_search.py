@@ -14,6 +14,7 @@ from service.kreciprocal import rerank
 from service.testing import TINY_CALIBRATION, solid
 
 RED, GREEN = (200, 20, 20), (20, 200, 20)
+MORNING = 1_795_249_800.0  # 2026-11-21 08:30 UTC
 QUERY = ("query.png", solid((200, 20, 30), kind="PNG"))
 GREEN_QUERY = ("green.png", solid((20, 200, 22), kind="PNG"))
 BAD = ("bad.png", b"not an image")
@@ -50,7 +51,7 @@ def test_the_same_identity_comes_first(service, people):
     )
     best = entry["matches"][0]
     assert best["camera"] in {"c1", "c2", "c3"}
-    assert best["timestamp"] in {0.0, 60.0, 120.0}
+    assert best["timestamp"] in {MORNING, MORNING + 60.0, MORNING + 120.0}
     odds = math.exp(-(TINY_CALIBRATION.slope * best["score"] + TINY_CALIBRATION.intercept))
     assert best["probability"] == pytest.approx(1 / (1 + odds))
     assert best["rerank_distance"] is None
@@ -146,27 +147,26 @@ def test_exclude_same_camera_needs_the_camera(service, people):
     assert "exclude_same_camera needs camera" in refused.json()["detail"]
 
 
-@pytest.mark.parametrize("cameras", [["c1", "c3"], "c1,c3", ["c1, c3"]])
-def test_cameras_are_repeated_or_separated_by_commas(service, people, cameras):
-    entry = result(service, people, cameras=cameras, **EVERYTHING)
+def test_cameras_are_repeated(service, people):
+    entry = result(service, people, cameras=["c1", "c3"], **EVERYTHING)
     assert {match["camera"] for match in entry["matches"]} == {"c1", "c3"}
     assert len(ids(entry)) == 6
 
 
 def test_since_includes_and_until_excludes_its_moment(service, people):
-    entry = result(service, people, since=60, until=120, **EVERYTHING)
-    assert {match["timestamp"] for match in entry["matches"]} == {60.0}
-    minute = datetime.fromtimestamp(60, UTC)
+    entry = result(service, people, since=MORNING + 60, until=MORNING + 120, **EVERYTHING)
+    assert {match["timestamp"] for match in entry["matches"]} == {MORNING + 60.0}
+    minute = datetime.fromtimestamp(MORNING + 60, UTC)
     same = result(
         service,
         people,
         since=minute.isoformat(),
-        until="1970-01-01T00:02:00Z",
+        until="2026-11-21T08:32:00Z",
         **EVERYTHING,
     )
     assert ids(same) == ids(entry)
-    local = result(service, people, since="1970-01-01T02:02:00+02:00", **EVERYTHING)
-    assert {match["timestamp"] for match in local["matches"]} == {120.0}
+    local = result(service, people, since="2026-11-21T10:32:00+02:00", **EVERYTHING)
+    assert {match["timestamp"] for match in local["matches"]} == {MORNING + 120.0}
 
 
 def test_rerank_orders_by_k_reciprocal_distance(service, people):
