@@ -92,8 +92,8 @@ def test_a_csv_manifest(tmp_path):
 
 def test_a_jsonl_manifest(tmp_path):
     manifest = tmp_path / "crops.jsonl"
-    manifest.write_text('{"path": "a.jpg", "identity": 7, "timestamp": 1.5}\n\n')
-    assert crops(list_manifest(tmp_path, manifest)) == [Crop("a.jpg", "7", None, 1.5)]
+    manifest.write_text('{"path": "a.jpg", "identity": 7, "timestamp": 1700000000.5}\n\n')
+    assert crops(list_manifest(tmp_path, manifest)) == [Crop("a.jpg", "7", None, 1_700_000_000.5)]
 
 
 @pytest.mark.parametrize(

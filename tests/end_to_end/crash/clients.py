@@ -13,6 +13,7 @@ import httpx
 from crash.ledger import Change, Ledger, Record
 from crash.pictures import Pictures
 
+MORNING = 1_795_249_800.0  # 2026-11-21T08:30:00Z; requests take no time before 1980
 IDS = 40  # a client; few, so that most uploads replace
 BATCH = 8
 CAMERAS = 3
@@ -112,7 +113,7 @@ class Writer:
         return http.delete(f"{self._path}/crops/{crop_id}")
 
     def _delete_of_camera(self, http: httpx.Client) -> httpx.Response:
-        camera, since = self._camera(), self._rng.uniform(0, 1000)
+        camera, since = self._camera(), MORNING + self._rng.uniform(0, 1000)
         return self._delete_where(
             http,
             {"cameras": [camera], "since": since},
@@ -155,7 +156,7 @@ class Writer:
             self._pictures.digests[number],
             self._rng.choice([None, self._identity()]),
             self._camera(),
-            float(self._rng.randrange(1000)),
+            MORNING + self._rng.randrange(1000),
         )
         crop_id = f"{self.name}/{self._rng.randrange(IDS):03}"
         return crop_id, record, self._pictures.files[number]

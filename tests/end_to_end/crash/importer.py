@@ -10,7 +10,7 @@ import threading
 import time
 
 import httpx
-from crash.clients import Refused, fields_of
+from crash.clients import MORNING, Refused, fields_of
 from crash.ledger import Change, Ledger, Record
 from crash.pictures import Pictures
 
@@ -86,7 +86,7 @@ class Importer:
 
     def _draw(self) -> Record:
         digest = self._rng.choice(self._pictures.digests)
-        return Record(digest, f"{self.name}-p{self._rng.randrange(5)}", f"{self.name}-c0", 7.0)
+        return Record(digest, f"{self.name}-p{self._rng.randrange(5)}", f"{self.name}-c0", MORNING)
 
     def _pack(self, records: dict[str, Record]) -> bytes:
         rows = [
