@@ -13,13 +13,17 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
+from PIL.BmpImagePlugin import BmpImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from service import deep_pixels
 from service.errors import ImageTooLarge, InvalidImage, ReidError
 from service.file_parts import check_jpeg, check_png
+from service.plain_files import check_bmp, check_tiff
 
 Resize = Literal["bilinear", "bicubic"]
 
@@ -66,12 +70,13 @@ def decode(
     resize: Resize = "bicubic",
     limits: ImageLimits = DEFAULT_LIMITS,
 ) -> NDArray[np.uint8]:
-    """Decode a JPEG, PNG or WebP file and resize it to the network's input.
+    """Decode a JPEG, PNG, WebP, BMP or TIFF file and resize it to the network's input.
 
     The format is told by content. EXIF orientation is applied once. Of several frames the first
-    counts. Grey, palette and CMYK become RGB, 16-bit grey keeps its upper byte, transparent pixels
-    are blended with ``BACKGROUND``. Colour profiles are ignored. The aspect ratio is not kept, and
-    shrinking is antialiased.
+    counts; a TIFF of several is refused. Grey, palette and CMYK become RGB, samples of more than
+    eight bits are stretched by their significant ones (:mod:`service.deep_pixels`), transparent
+    pixels are blended with ``BACKGROUND``. Colour profiles are ignored. The aspect ratio is not
+    kept, and shrinking is antialiased.
 
     Args:
         data: the file.
@@ -93,8 +98,8 @@ def decode(
         raise ValueError(f"cannot resize to {height}x{width}: both sides must be at least 1")
     picture = _open(data, limits)
     with _pillow_errors():
-        picture.load()
-        upright = _upright(_to_rgb(picture), _orientation(picture))
+        pixels = _pixels(picture, data)
+        upright = _upright(_to_rgb(pixels), _orientation(picture))
         return np.array(upright.resize((width, height), Image.Resampling[resize.upper()]))
 
 
@@ -126,7 +131,35 @@ def _read_header(data: bytes) -> ImageFile:
         return PngImageFile(BytesIO(data))
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return WebPImageFile(BytesIO(data))
-    raise InvalidImage(f"{len(data):,} bytes that are neither JPEG, PNG nor WebP")
+    if data.startswith(b"BM"):
+        check_bmp(data)
+        return BmpImageFile(BytesIO(data))
+    if data.startswith((b"II*\0", b"MM\0*")):
+        check_tiff(data)
+        return TiffImageFile(BytesIO(data))
+    raise InvalidImage(f"{len(data):,} bytes that are neither JPEG, PNG, WebP, BMP nor TIFF")
+
+
+def _pixels(picture: ImageFile, data: bytes) -> Image.Image:
+    """A picture's pixels in eight bits a channel."""
+    if deep_pixels.depth_of(picture) is not None:
+        with _silence():
+            again = _read_header(data)
+        return deep_pixels.colour(picture, again, data, _stated_bits(picture, data))
+    picture.load()
+    if picture.mode.startswith("I"):  # Pillow would clip 16 bits to 255 instead of scaling them
+        return deep_pixels.grey(picture, _stated_bits(picture, data))
+    return picture
+
+
+def _stated_bits(picture: ImageFile, data: bytes) -> int | None:
+    match picture:
+        case PngImageFile():
+            return deep_pixels.stated_by_png(data)
+        case TiffImageFile():
+            return deep_pixels.stated_by_tiff(picture)
+        case _:
+            return None
 
 
 def _orientation(picture: Image.Image) -> int:
@@ -137,9 +170,6 @@ def _orientation(picture: Image.Image) -> int:
 
 
 def _to_rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode.startswith("I"):  # Pillow would clip 16 bits to 255 instead of scaling them
-        upper_byte = np.asarray(picture).astype(np.uint32) >> 8
-        picture = Image.fromarray(upper_byte.astype(np.uint8))
     if picture.has_transparency_data:
         canvas = Image.new("RGBA", picture.size, BACKGROUND)
         canvas.alpha_composite(picture.convert("RGBA"))

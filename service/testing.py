@@ -92,7 +92,10 @@ class FakeEmbedder:
         return np.asarray(embedding / np.linalg.norm(embedding), dtype=np.float32)
 
 
-def encode(pixels: NDArray[np.uint8], kind: Literal["JPEG", "PNG", "WEBP"] = "PNG") -> bytes:
+Kind = Literal["JPEG", "PNG", "WEBP", "BMP", "TIFF"]
+
+
+def encode(pixels: NDArray[np.uint8], kind: Kind = "PNG") -> bytes:
     """Write pixels as an image file.
 
     Args:
@@ -111,7 +114,7 @@ def solid(
     colour: tuple[int, int, int],
     height: int = 64,
     width: int = 32,
-    kind: Literal["JPEG", "PNG", "WEBP"] = "JPEG",
+    kind: Kind = "JPEG",
 ) -> bytes:
     """Draw an image file of one colour.
 

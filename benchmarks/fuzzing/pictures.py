@@ -31,7 +31,7 @@ def draw(width: int = 48, height: int = 96) -> Image.Image:
 
 @cache
 def sound() -> tuple[bytes, ...]:
-    """Files that any reader of their format accepts; a few are no JPEG, PNG or WebP."""
+    """Files that any reader of their format accepts; a few are of kinds nobody reads."""
     return tuple(save(picture, kind, **options) for picture, kind, options in _variants())
 
 
