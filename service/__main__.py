@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from service.commands import keys
 from service.commands.errors import errors_in_one_line
-
-if TYPE_CHECKING:
-    from service.crop_names import CropFile, LeftOut
-    from service.reading import Reading
+from service.name_layouts import LayoutName
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 KEY_VARIABLE = "REID_KEY"
@@ -61,7 +58,8 @@ Pattern = Annotated[
     typer.Option(
         help="regular expression on the relative path with groups identity, camera, crop_id and "
         "timestamp, or its pieces date, time, year, month, day, hour, minute, second, millisecond, "
-        "fraction, zone; without it Market-1501 names are read"
+        "fraction, zone; without it a manifest.ndjson, .jsonl, .csv or .parquet in the folder is "
+        "used, or else Market-1501 names are read"
     ),
 ]
 TimeZone = Annotated[
@@ -76,6 +74,13 @@ CameraZones = Annotated[
     typer.Option(
         "--camera-zone",
         help="zone of one camera, such as gate=Europe/Berlin; repeat for more",
+    ),
+]
+Layout = Annotated[
+    LayoutName | None,
+    typer.Option(
+        help="built-in layout of file names instead of a pattern: market1501 as "
+        "0002_c1s1_000451_03.jpg, mars as 0001C1T0001F001.jpg, viper as cam_a/000_45.bmp, ..."
     ),
 ]
 ManifestFile = Annotated[
@@ -158,6 +163,7 @@ def index(
     server_folder: ServerFolder = None,
     gallery: GalleryName = "default",
     pattern: Pattern = None,
+    layout: Layout = None,
     manifest: ManifestFile = None,
     zone: TimeZone = None,
     camera_zone: CameraZones = None,
@@ -170,14 +176,17 @@ def index(
     cancels what the service has under way. Files that could not be indexed are listed at the end,
     and the exit status is 1.
     """
-    if pattern is not None and manifest is not None:
-        raise typer.BadParameter("--pattern and --manifest exclude each other")
+    ways = {"--pattern": pattern, "--layout": layout, "--manifest": manifest}
+    given = [name for name, value in ways.items() if value is not None]
+    if len(given) > 1:
+        raise typer.BadParameter(f"{' and '.join(given)} exclude each other")
     if (folder is None) == (server_folder is None):
         raise typer.BadParameter("name a folder of this machine or a --server-folder")
     with errors_in_one_line():
         from service import indexer
         from service.client import Client
         from service.imports.schemas import zones_of
+        from service.local_folder import Wish, list_folder
         from service.reading import Reading, Zones
 
         zones = zones_of(camera_zone or ())
@@ -186,21 +195,25 @@ def index(
         try:
             with Client(url, key, patient=True) as client:
                 if folder is not None:
-                    listing = _listing(folder, pattern, manifest, reading)
+                    wish = Wish(pattern, layout, manifest, reading)
+                    listing = list_folder(folder, wish, report.tally)
                     indexer.index(client, gallery, listing, report)
                 else:
                     spec: dict[str, Any] = {"folder": server_folder, "pattern": pattern}
+                    spec["layout"] = layout
                     spec["manifest"] = None if manifest is None else manifest.as_posix()
                     spec |= {"zone": zone, "zones": zones or None}
                     indexer.index_server_folder(client, gallery, _given(spec), report)
         finally:
             print(report.summary())
             said = reading.warnings() if folder is not None else []
-            for line in (*report.notes, *(f"warning: {text}" for text in said)):
+            for line in (*report.said(), *(f"warning: {text}" for text in said)):
                 print(line, file=sys.stderr)
             for failed in report.failed:
                 print(f"failed: {failed.path}: {failed.reason}", file=sys.stderr)
-    if report.failed:
+    if report.is_empty:
+        print("error: nothing could be indexed", file=sys.stderr)
+    if report.failed or report.is_empty:
         raise typer.Exit(1)
 
 
@@ -279,18 +292,6 @@ def demo(folder: People, model: ModelFolder = None, once: Once = False) -> None:
 
 def _given(flags: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in flags.items() if value is not None}
-
-
-def _listing(
-    folder: Path, pattern: str | None, manifest: Path | None, reading: Reading
-) -> Iterator[CropFile | LeftOut]:
-    from service import crop_names
-
-    if manifest is not None:
-        return crop_names.list_manifest(folder, manifest, reading)
-    if pattern is not None:
-        return crop_names.list_pattern(folder, pattern, reading)
-    return crop_names.list_market1501(folder)
 
 
 def _search(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,6 @@ from service.crop_files import CropFile, Naming, crop_id_of, described, describe
 from service.crop_values import read_path
 from service.errors import InvalidInput
 from service.imports.rows import format_of, read_rows
-from service.manifest_files import ManifestSearch
 from service.name_layouts import LAYOUTS, Junk, Named, NameLayout
 from service.name_patterns import by_pattern
 from service.picture_files import LeftOut, walk
@@ -27,9 +25,7 @@ __all__ = [
     "list_manifest",
     "list_market1501",
     "list_names",
-    "list_own_manifest",
     "list_pattern",
-    "manifest_of",
     "naming_of",
 ]
 
@@ -147,58 +143,6 @@ def list_pattern(
         InvalidInput: not a regular expression, or a group of another name.
     """
     return list_names(folder, naming_of(pattern, reading=reading))
-
-
-def manifest_of(folder: Path) -> tuple[Path | None, InvalidInput | None]:
-    """The manifest that lies in a folder.
-
-    Args:
-        folder: searched to its leaves.
-
-    Returns:
-        The file, None where there is none; and what keeps one from being used, None if nothing.
-
-    Raises:
-        InvalidInput: there is no such folder.
-    """
-    if not folder.is_dir():
-        raise InvalidInput(f"{folder}: no such folder")
-    search = ManifestSearch()
-    for entry in walk(folder):
-        path = entry.path if isinstance(entry, LeftOut) else entry
-        search.see(path.relative_to(folder).as_posix())
-    try:
-        name = search.manifest()
-    except InvalidInput as error:
-        return folder / search.candidates[0], error
-    return (None if name is None else folder / name), None
-
-
-def list_own_manifest(
-    manifest: Path, folder: Path, reading: Reading | None = None
-) -> Iterator[CropFile | LeftOut]:
-    """List a folder by the manifest that lies in it.
-
-    Args:
-        manifest: of :func:`manifest_of`; its paths count from its own folder.
-        folder: what was asked for.
-        reading: how times without a zone are read; takes notes.
-
-    Yields:
-        An entry a row, then one for every other file of the folder.
-
-    Raises:
-        InvalidInput: the manifest cannot be read, or a row has no path.
-    """
-    listed = {manifest}
-    for entry in list_manifest(manifest.parent, manifest, reading):
-        listed.add(Path(os.path.normpath(entry.path)))
-        yield entry
-    for other in walk(folder):
-        if isinstance(other, LeftOut) and other.path not in listed:
-            yield LeftOut(other.path, other.reason)
-        elif isinstance(other, Path) and other not in listed:
-            yield LeftOut(other, "the manifest does not list it")
 
 
 def list_manifest(

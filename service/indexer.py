@@ -22,7 +22,7 @@ from service.errors import ImageTooLarge
 from service.gallery.base import Crop
 from service.identities.joining import keep_findings
 from service.packing import Part, pack
-from service.tally import told
+from service.tally import Tally, told
 
 _IN_THE_SERVICE = 2  # imports under way: one runs while the next one is received
 _ASK_SECONDS = (0.05, 1.0)
@@ -40,6 +40,7 @@ class IndexReport:
         left_out: files that are not meant to be indexed.
         failed: files that could not be indexed, and why.
         notes: what the service says of its imports.
+        tally: the files that are left out, by reason, and those whose names tell nothing.
     """
 
     created: int = 0
@@ -48,6 +49,7 @@ class IndexReport:
     left_out: int = 0
     failed: list[LeftOut] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    tally: Tally = field(default_factory=Tally)
 
     def summary(self) -> str:
         """The counts in one line."""
@@ -55,6 +57,23 @@ class IndexReport:
             f"{self.created} new, {self.replaced} replaced, {self.unchanged} unchanged, "
             f"{self.left_out} left out, {len(self.failed)} failed"
         )
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there was nothing to index, nor anything that failed."""
+        return not (self.created or self.replaced or self.unchanged or self.failed)
+
+    def said(self) -> list[str]:
+        """Lines about what is left out and what has to be known."""
+        return [*told(self.tally.result()), *self.notes]
+
+    def leave_out(self, entry: LeftOut) -> None:
+        """Note a file that is not indexed."""
+        if entry.is_error:
+            self.failed.append(entry)
+            return
+        self.tally.leave_out(entry)
+        self.left_out += not entry.is_other
 
     def fail(self, path: Path, reason: str) -> None:
         """Note a file that could not be indexed."""
@@ -191,11 +210,11 @@ def _unique(listing: Iterable[CropFile | LeftOut], report: IndexReport) -> list[
     files: dict[str, CropFile] = {}
     for entry in listing:
         if isinstance(entry, LeftOut):
-            if entry.is_error:
-                report.failed.append(entry)
-            else:
-                report.left_out += 1
-        elif (first := files.setdefault(entry.crop.crop_id, entry)) is not entry:
+            report.leave_out(entry)
+            continue
+        if entry.nameless:
+            report.tally.miss_names(entry.crop.crop_id)
+        if (first := files.setdefault(entry.crop.crop_id, entry)) is not entry:
             reason = f"crop_id {entry.crop.crop_id!r} belongs to {first.path} already"
             report.fail(entry.path, reason)
     return list(files.values())
