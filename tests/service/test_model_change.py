@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 
 import numpy as np
 import pytest
 
-from service.artifact import read_manifest, sha256_of, write_manifest
+from service.artifact import read_manifest
 from service.gallery.base import Crop, Filter
 from service.gallery.local import LocalGalleryStore
 from service.model_change.comparison import compare
@@ -16,29 +15,6 @@ from service.model_change.differences import differences
 from service.testing import solid
 
 COLOURS = {"red": (200, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 200)}
-
-
-def other_model(folder, source, name, **changes):
-    """A model with other constants, and so other embeddings."""
-    onnx = pytest.importorskip("onnx", reason="onnx, which builds the test's networks, is missing")
-    shutil.copytree(source, folder)
-    model = onnx.load(folder / "model.onnx")
-    for weights in model.graph.initializer:
-        if weights.name in changes:
-            values = onnx.numpy_helper.to_array(weights) * np.float32(changes[weights.name])
-            weights.CopyFrom(onnx.numpy_helper.from_array(values, weights.name))
-    onnx.save(model, folder / "model.onnx")
-    manifest = read_manifest(source)
-    sha256 = sha256_of(folder / "model.onnx")
-    write_manifest(folder, manifest.model_copy(update={"name": name, "sha256": sha256}))
-
-
-@pytest.fixture(scope="session")
-def models(tmp_path_factory, tiny_model):
-    folder = tmp_path_factory.mktemp("shelf")
-    other_model(folder / "old", tiny_model, "old", mean=1.1)
-    other_model(folder / "new", tiny_model, "new", mean=0.5)
-    return folder
 
 
 @pytest.fixture
@@ -68,7 +44,7 @@ def begin(service, model):
 
 
 def finished(service, location):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while (job := service.http.get(location).json())["state"] in {"queued", "running"}:
         assert time.monotonic() < deadline, job
         time.sleep(0.02)
@@ -223,21 +199,22 @@ def rows(count, seed=0):
 
 def test_differences_name_every_kind_once(two):
     served, copy = two
-    served.upsert([Crop(name, digest=name) for name in "acdeg"], rows(5))
+    served.upsert([Crop(name, digest=name, added=1.0) for name in "acdefg"], rows(6))
     copy.upsert(
         [
-            Crop("b", digest="b"),
-            Crop("c", digest="another"),
-            Crop("d", identity="x", digest="d"),
-            Crop("e", digest="e"),
-            Crop("h", digest="h"),
-            Crop("i", digest="i"),
+            Crop("b", digest="b", added=1.0),
+            Crop("c", digest="another", added=1.0),
+            Crop("d", identity="x", digest="d", added=1.0),
+            Crop("e", digest="e", added=1.0),
+            Crop("f", digest="f", added=2.0),
+            Crop("h", digest="h", added=1.0),
+            Crop("i", digest="i", added=1.0),
         ],
-        rows(6),
+        rows(7),
     )
     found = differences(served, copy)
     assert [crop.crop_id for crop in found.to_embed] == ["a", "c", "g"]
-    assert [crop.crop_id for crop in found.to_rename] == ["d"]
+    assert [crop.crop_id for crop in found.to_describe] == ["d", "f"]
     assert found.to_delete == ["b", "h", "i"]
     assert len(differences(served, served)) == 0
 
