@@ -14,7 +14,7 @@ LATEST = 4_102_444_800  # 2100-01-01 UTC: nor one from here on
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LOCAL_EPOCH = _EPOCH.replace(tzinfo=None)
 
-_NUMBER = re.compile(r"(?P<whole>[0-9]{1,40})(\.(?P<fraction>[0-9]{1,40}))?")
+_NUMBER = re.compile(r"(?P<whole>0|[1-9][0-9]{0,39})(\.(?P<fraction>[0-9]{1,40}))?")
 _DIGITS = {
     8: ("%Y%m%d", "YYYYMMDD"),
     12: ("%Y%m%d%H%M", "YYYYMMDDHHMM"),
