@@ -446,6 +446,29 @@ def test_a_crop_does_not_vouch_for_itself(service):
     assert service.put(gallery, "me", other).json()["identity"] is None
 
 
+def test_a_batch_tells_which_identity_each_crop_joined_as_put_does(service):
+    gallery = joining(service, "batch-told")
+    reddish = solid((200, 20, 60), kind="PNG")
+    entries = [
+        {"crop_id": "joined"},
+        {"crop_id": "named", "identity": "anna"},
+        {"crop_id": "stranger"},
+        {"crop_id": "bad", "identity": "ben"},
+    ]
+    images = (reddish, reddish, STRANGER, b"no picture")
+    results = service.add(gallery, entries, *images).json()["results"]
+    told = {entry["crop_id"]: (entry["identity"], entry["origin"]) for entry in results}
+    assert told == {
+        "joined": ("person-0001", "cluster"),
+        "named": ("anna", "given"),
+        "stranger": (None, "given"),
+        "bad": (None, None),
+    }
+    for crop_id, picture in (("joined", reddish), ("stranger", STRANGER)):
+        put = service.put(gallery, crop_id, picture).json()
+        assert (put["identity"], put["origin"]) == told[crop_id]
+
+
 def test_each_crop_of_a_batch_joins_its_own_group(service):
     gallery = joining(service, "batch-joining")
     entries = [{"crop_id": "a"}, {"crop_id": "b"}, {"crop_id": "c", "identity": "carl"}]
