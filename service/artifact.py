@@ -47,9 +47,12 @@ class Calibration(_Record):
             score: cosine, -1..1.
 
         Returns:
-            A probability, 0..1.
+            A probability, 0..1, however steep the calibration is.
         """
-        return 1.0 / (1.0 + math.exp(-(self.slope * score + self.intercept)))
+        log_odds = self.slope * float(score) + self.intercept
+        # The exponent is never positive: a large one overflows, a very negative one becomes 0.
+        smaller = math.exp(-abs(log_odds))
+        return (1.0 if log_odds >= 0.0 else smaller) / (1.0 + smaller)
 
 
 class Accuracy(_Record):

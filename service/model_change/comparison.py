@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
+from service.errors import NotFound
 from service.gallery.base import Crop, Filter, Gallery, Hit
 
 _QUERIES = 500
 _DEPTH = 10
+_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +57,16 @@ def compare(served: Gallery, candidate: Gallery) -> Comparison | None:
         candidate: the same crops under another model.
 
     Returns:
-        The comparison, None where the gallery has not two cameras.
+        The comparison; None where the gallery has not two cameras, or crops are deleted so fast
+        that none is made.
     """
+    for _ in range(_ATTEMPTS):
+        with suppress(NotFound):  # a crop was deleted between two steps
+            return _compare(served, candidate)
+    return None
+
+
+def _compare(served: Gallery, candidate: Gallery) -> Comparison | None:
     crops = _in_both(served, candidate)
     if len({crop.camera for crop in crops}) < 2:
         return None
