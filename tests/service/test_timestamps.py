@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.timestamps import (
@@ -24,6 +24,7 @@ from service.zones import read_zone
 TIMELIKE = st.text("0123456789-:.,TZ+ tz_WeE", max_size=30)
 
 
+@settings(deadline=None)
 @given(st.one_of(st.text(), TIMELIKE, st.integers(), st.floats(), st.decimals()))
 def test_whatever_is_given_is_a_finite_moment_or_a_value_error(value):
     try:
@@ -35,6 +36,7 @@ def test_whatever_is_given_is_a_finite_moment_or_a_value_error(value):
     assert "is not a time" in said
 
 
+@settings(deadline=None)
 @given(st.datetimes(timezones=st.timezones() | st.none()), st.timezones() | st.none())
 def test_a_datetime_is_the_moment_that_python_says(moment, zone):
     placed = moment if moment.tzinfo else moment.replace(tzinfo=zone or UTC)
@@ -52,18 +54,21 @@ def test_a_datetime_is_the_moment_that_python_says(moment, zone):
     assert found.assumed_utc == (moment.tzinfo is None and zone is None)
 
 
+@settings(deadline=None)
 @given(st.floats(EARLIEST, LATEST, exclude_max=True))
 def test_seconds_between_1980_and_2100_are_seconds(seconds):
     assert parse_timestamp(seconds) == parse_timestamp(repr(seconds)) == seconds
     assert written(seconds) == mended(seconds) == seconds
 
 
+@settings(deadline=None)
 @given(st.integers(EARLIEST * 1000, LATEST * 1000 - 1))
 def test_milliseconds_between_1980_and_2100_are_milliseconds(milliseconds):
     assert parse_timestamp(milliseconds) == milliseconds / 1000
     assert parse_timestamp(str(milliseconds)) == milliseconds / 1000
 
 
+@settings(deadline=None)
 @given(st.datetimes(datetime(1000, 1, 1), datetime(3000, 1, 1)))  # noqa: DTZ001
 def test_digits_that_are_a_date_are_that_date(moment):
     for form, kept in (
@@ -77,6 +82,7 @@ def test_digits_that_are_a_date_are_that_date(moment):
     assert read_moment(moment.date()) == read_moment(moment.strftime("%Y-%m-%d"))
 
 
+@settings(deadline=None)
 @given(st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30)))  # noqa: DTZ001
 def test_what_is_written_is_read_back(moment):
     found = read_moment(moment)
