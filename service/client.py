@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote
 
 import httpx
 
+from service.errors import InvalidInput
 from service.gallery.base import Crop
+from service.gallery.rules import check_name
 from service.upload import Upload
 
 _TRIES = 10
@@ -76,7 +77,7 @@ class Client:
             options: further fields of ``POST /galleries``, for one that is created.
         """
         # Looking first: a key that may fill a gallery need not be one that may create it.
-        if self._send("GET", f"/galleries/{quote(name)}").status_code == httpx.codes.OK:
+        if self._send("GET", _address(name)).status_code == httpx.codes.OK:
             return
         answer = self._send("POST", "/galleries", json={"name": name, **options})
         if answer.status_code != httpx.codes.CONFLICT:
@@ -87,7 +88,7 @@ class Client:
         cursor: str | None = None
         while True:
             query = {"limit": 1000, **({"cursor": cursor} if cursor else {})}
-            page = self._json("GET", f"/galleries/{gallery}/crops", params=query)
+            page = self._json("GET", f"{_address(gallery)}/crops", params=query)
             yield from (Crop(**record) for record in page["crops"])
             cursor = page["cursor"]
             if cursor is None:
@@ -108,7 +109,7 @@ class Client:
             The job.
         """
         headers = {"Content-Type": content_type, "Idempotency-Key": key}
-        path = f"/galleries/{gallery}/imports"
+        path = f"{_address(gallery)}/imports"
         body: dict[str, Any] = _checked(
             self._repeat(lambda: self._http.post(path, content=chunks(), headers=headers))
         ).json()
@@ -117,7 +118,7 @@ class Client:
     def import_folder(self, gallery: str, spec: Mapping[str, Any]) -> dict[str, Any]:
         """Start an import of a folder the service can read; answers the job."""
         key = {"Idempotency-Key": secrets.token_hex(16)}
-        return self._json("POST", f"/galleries/{gallery}/imports", json=dict(spec), headers=key)
+        return self._json("POST", f"{_address(gallery)}/imports", json=dict(spec), headers=key)
 
     def job(self, job_id: str) -> dict[str, Any]:
         """Where a job stands."""
@@ -189,3 +190,12 @@ def _checked(answer: httpx.Response) -> httpx.Response:
     except (ValueError, KeyError, TypeError):
         text = f"{answer.request.url} answered {answer.status_code} {answer.reason_phrase}"
     raise ServiceError(text)
+
+
+def _address(gallery: str) -> str:
+    """Where a gallery is; a name such as ``..`` would mean something else there."""
+    try:
+        check_name(gallery)
+    except InvalidInput as error:
+        raise ServiceError(f"{error.title}: {error}") from error
+    return f"/galleries/{gallery}"

@@ -1,5 +1,8 @@
 // Files that are dropped, folders included.
 
+const MAX_ID = 200;
+const DIGITS = 16;
+
 /**
  * Takes what is dropped on an element.
  * @param {Element} target Where it may be dropped.
@@ -34,6 +37,32 @@ export function stayOnDrop() {
 /** A file's path inside the folder that was chosen, else its name. */
 export function pathOf(file) {
   return file.path || file.webkitRelativePath || file.name;
+}
+
+/**
+ * The id of a file's crop: its path, made to fit what the service takes for an id.
+ * What must not be in an id becomes "_"; so that no two files get one id, digits of the path come first then.
+ * @param {string} path
+ */
+export function idOf(path) {
+  const text = path.normalize("NFC").replace(/^[\s\u200c\u200d]+|[\s\u200c\u200d]+$/g, "");
+  const clean = text
+    .replace(/(?![\u200c\u200d])[\p{C}\p{Zl}\p{Zp}\ufffd]/gu, "_")
+    .replace(/(?<=^|[\\/])\.{1,2}(?=$|[\\/])/g, "_")
+    .replace(/^\/+|\/+$|(?<=\/)\/+/g, "");
+  const letters = [...clean];
+  if (clean === text && letters.length <= MAX_ID) return text;
+  return `${digest(path)}/${letters.slice(DIGITS + 1 - MAX_ID).join("").replace(/^\.{0,2}\//, "")}`;
+}
+
+/** Sixteen hexadecimal digits that differ where texts do; crypto.subtle is missing on plain http. */
+function digest(text) {
+  let [high, low] = [0x811c9dc5, 0x9e3779b9];
+  for (const unit of text.split("").map((letter) => letter.charCodeAt(0))) {
+    high = Math.imul(high ^ unit, 0x01000193);
+    low = Math.imul(low ^ unit, 0x85ebca6b) ^ (high >>> 13);
+  }
+  return [high, low].map((half) => (half >>> 0).toString(16).padStart(8, "0")).join("");
 }
 
 async function dropped(transfer) {

@@ -1,7 +1,7 @@
 // Choosing what to add, and saying what is known of it.
 
 import { button, field, h } from "./dom.js";
-import { receive, pathOf } from "./files.js";
+import { idOf, receive, pathOf } from "./files.js";
 import { count, size, timestampOf } from "./format.js";
 import { current, refresh } from "./galleries.js";
 import { clearNotices, guarded } from "./notices.js";
@@ -145,7 +145,7 @@ function describer({ names, identity, camera, when }) {
     const found = names.value === "market" ? MARKET.exec(path.split("/").at(-1))?.groups : null;
     const person = found && !/^(0+|-1)$/.test(found.identity) ? found.identity : null; // distractors and junk are nobody
     return {
-      crop_id: path.slice(-200),
+      crop_id: idOf(path),
       identity: person ?? (identity.value.trim() || null),
       camera: found?.camera ?? (camera.value.trim() || null),
       timestamp: timestampOf(when.value),

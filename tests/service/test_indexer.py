@@ -161,3 +161,12 @@ def test_nobody_listens():
         pytest.raises(ServiceError, match="is the service"),
     ):
         client.info()
+
+
+@pytest.mark.parametrize("name", ["..", ".", "g/..", "g?x", "g#x", " g", ""])
+def test_a_name_that_means_another_address_is_not_sent(name):
+    with Client("http://127.0.0.1:1") as client:  # where nobody listens
+        with pytest.raises(ServiceError, match="gallery name"):
+            client.provide_gallery(name)
+        with pytest.raises(ServiceError, match="gallery name"):
+            next(client.crops(name))
