@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,10 +10,9 @@ import typer
 
 from service.commands import keys
 from service.commands.errors import errors_in_one_line
+from service.commands.options import DEFAULT_URL, ApiKey, GalleryName, TimeZone, Url, only_given
+from service.commands.search import search
 from service.name_layouts import LayoutName
-
-DEFAULT_URL = "http://127.0.0.1:8000"
-KEY_VARIABLE = "REID_KEY"
 
 cli = typer.Typer(
     name="service",
@@ -37,14 +35,6 @@ Device = Annotated[
 LogLevel = Annotated[
     Literal["debug", "info", "warning", "error"] | None, typer.Option(help="least severe level")
 ]
-Url = Annotated[str, typer.Option(help="where the service listens")]
-ApiKey = Annotated[
-    str | None,
-    typer.Option(
-        envvar=KEY_VARIABLE, help="API key; as an option, other users of this machine can see it"
-    ),
-]
-GalleryName = Annotated[str, typer.Option(help="name of the gallery")]
 Crops = Annotated[Path | None, typer.Argument(help="folder of crops, searched to its leaves")]
 ServerFolder = Annotated[
     str | None,
@@ -60,13 +50,6 @@ Pattern = Annotated[
         "timestamp, or its pieces date, time, year, month, day, hour, minute, second, millisecond, "
         "fraction, zone; without it a manifest.ndjson, .jsonl, .csv or .parquet in the folder is "
         "used, or else Market-1501 names are read"
-    ),
-]
-TimeZone = Annotated[
-    str | None,
-    typer.Option(
-        help="whose clocks times without a zone were read from, such as Europe/Berlin or +01:00; "
-        "UTC if absent, and the answer says so"
     ),
 ]
 CameraZones = Annotated[
@@ -89,39 +72,6 @@ ManifestFile = Annotated[
         help=".csv, .ndjson, .jsonl or .parquet: path, crop_id, identity, camera, timestamp, zone"
     ),
 ]
-Images = Annotated[
-    list[Path], typer.Argument(help="crops of people", exists=True, dir_okay=False, readable=True)
-]
-TopK = Annotated[int | None, typer.Option(help="most matches an image")]
-Camera = Annotated[str | None, typer.Option(help="camera that took the images")]
-ExcludeSameCamera = Annotated[
-    bool, typer.Option("--exclude-same-camera", help="leave out crops of --camera")
-]
-Cameras = Annotated[
-    str | None, typer.Option(help="crops of these cameras only, separated by commas")
-]
-Moment = Annotated[
-    str | None, typer.Option(help="ISO 8601, a date such as 20261121, or seconds since 1970")
-]
-MinScore = Annotated[
-    float | None, typer.Option(help="least cosine; the model's calibrated threshold if absent")
-]
-Rerank = Annotated[bool, typer.Option("--rerank", help="order by k-reciprocal neighbours")]
-RerankTop = Annotated[int | None, typer.Option(help="how many of the nearest crops are re-ranked")]
-GroupBy = Annotated[
-    Literal["none", "identity"], typer.Option(help="identity: one match an identity")
-]
-Combine = Annotated[
-    bool, typer.Option("--combine", help="all images show one person and make one query")
-]
-Standardise = Annotated[
-    bool | None,
-    typer.Option(
-        "--standardise/--no-standardise",
-        help="rank by embeddings standardised per camera; if absent, where that is possible",
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="print the service's answer")]
 ModelPath = Annotated[Path, typer.Argument(help="model folder, or an ONNX file", exists=True)]
 People = Annotated[
     Path, typer.Argument(help="people in the Market-1501 layout", exists=True, file_okay=False)
@@ -154,7 +104,7 @@ def serve(
         from service.server import serve as run
         from service.settings import Settings
 
-        run(Settings(**_given(flags)))
+        run(Settings(**only_given(flags)))
 
 
 @cli.command()
@@ -203,7 +153,7 @@ def index(
                     spec["layout"] = layout
                     spec["manifest"] = None if manifest is None else manifest.as_posix()
                     spec |= {"zone": zone, "zones": zones or None}
-                    indexer.index_server_folder(client, gallery, _given(spec), report)
+                    indexer.index_server_folder(client, gallery, only_given(spec), report)
         finally:
             print(report.summary())
             said = reading.warnings() if folder is not None else []
@@ -217,50 +167,7 @@ def index(
         raise typer.Exit(1)
 
 
-@cli.command()
-def search(
-    images: Images,
-    gallery: GalleryName = "default",
-    top_k: TopK = None,
-    camera: Camera = None,
-    exclude_same_camera: ExcludeSameCamera = False,
-    cameras: Cameras = None,
-    since: Moment = None,
-    until: Moment = None,
-    zone: TimeZone = None,
-    min_score: MinScore = None,
-    rerank: Rerank = False,
-    rerank_top: RerankTop = None,
-    group_by: GroupBy = "none",
-    combine: Combine = False,
-    standardise: Standardise = None,
-    as_json: AsJson = False,
-    url: Url = DEFAULT_URL,
-    key: ApiKey = None,
-) -> None:
-    """Find the crops of a gallery that show the same people as some images.
-
-    The exit status is 1 where an image could not be used.
-    """
-    options = {
-        "gallery": gallery,
-        "top_k": top_k,
-        "camera": camera,
-        "exclude_same_camera": exclude_same_camera,
-        "cameras": cameras,
-        "since": since,
-        "until": until,
-        "zone": zone,
-        "min_score": min_score,
-        "rerank": rerank,
-        "rerank_top": rerank_top,
-        "group_by": group_by,
-        "combine": combine,
-        "standardise": standardise,
-    }
-    with errors_in_one_line():
-        answer = _search(images, _given(options), url, key)
-    _print_answer(answer, as_json=as_json)
+cli.command()(search)
 
 
 @cli.command()
@@ -288,31 +195,6 @@ def demo(folder: People, model: ModelFolder = None, once: Once = False) -> None:
         from service.settings import Settings
 
         run(folder, model or Settings().model, once=once)
-
-
-def _given(flags: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in flags.items() if value is not None}
-
-
-def _search(
-    images: list[Path], options: Mapping[str, Any], url: str, key: str | None
-) -> dict[str, Any]:
-    from service.client import Client
-    from service.upload import Upload
-
-    uploads = [Upload(str(path), path.read_bytes()) for path in images]
-    with Client(url, key) as client:
-        return client.search(uploads, options)
-
-
-def _print_answer(answer: Mapping[str, Any], *, as_json: bool) -> None:
-    import json
-
-    from service.tables import search_table
-
-    print(json.dumps(answer, indent=2) if as_json else search_table(answer))
-    if any(entry["status"] == "error" for entry in answer["results"]):
-        raise typer.Exit(1)
 
 
 if __name__ == "__main__":

@@ -159,6 +159,39 @@ def test_search_says_unknown_and_error_in_the_table(service, folder, indexed, tm
     assert "error: 8 bytes that are neither" in done.stdout
 
 
+def test_search_takes_a_list_as_repeated_options_and_a_comma_as_part_of_a_name(
+    service, folder, tmp_path
+):
+    query = folder / "0001_c1s1_000000_00.png"
+    service.create("cli-commas")
+    for place, name in enumerate(("Doe, Jane", "Doe", "Jane")):
+        picture = solid((200, 20, 20 + place), kind="PNG")
+        service.put("cli-commas", f"crop-{place}", picture, identity=name, camera=f"at {name}")
+
+    def found(*options: str) -> list[str]:
+        where = ("--gallery", "cli-commas", "--min-score", -1, "--json", "--url", service.url)
+        done = quick("search", query, *where, *options)
+        assert done.exit_code == 0, done.stderr
+        (entry,) = json.loads(done.stdout)["results"]
+        return sorted(match["identity"] for match in entry["matches"])
+
+    assert found("--cameras", "at Doe, Jane") == ["Doe, Jane"]
+    assert found("--cameras", "at Doe, Jane", "--cameras", "at Jane") == ["Doe, Jane", "Jane"]
+    assert found("--identities", "Doe") == ["Doe"]
+    assert found("--not-camera", "at Doe", "--has-identity") == ["Doe, Jane", "Jane"]
+    assert found("--among", "crop-1", "--among", "crop-2", "--id-prefix", "crop-2") == ["Jane"]
+    assert found("--added-since", "2026-11-01", "--no-identity") == []
+
+
+def test_search_warns_on_stderr(service, folder, indexed):
+    query = folder / "0001_c1s1_000000_00.png"
+    done = quick("search", query, "--cameras", "c1,c2", "--gallery", indexed, "--url", service.url)
+    assert done.exit_code == 0
+    assert "warning: No crop of gallery 'cli' has the camera 'c1,c2'" in done.stderr
+    assert "'c1', 'c2'" in done.stderr
+    assert "warning" not in done.stdout
+
+
 def test_errors_are_one_line(service, folder, tmp_path):
     query = folder / "0001_c1s1_000000_00.png"
     nobody = "http://127.0.0.1:1"
