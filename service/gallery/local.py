@@ -333,6 +333,9 @@ class LocalGalleryStore:
             if entry.name.startswith(_UNFINISHED):
                 _log.info("%s: removing what an interrupted change left", entry)
                 folders.remove(entry)
+            elif entry.is_dir() and not rules.is_name(entry.name):
+                # No address may hold it; ``lost+found`` of a file system, or a copy by hand.
+                _log.warning("%s: left alone: %r is no gallery's name", entry, entry.name)
             elif entry.is_dir():
                 self._load_gallery(entry)
         if sum(stats.crops for stats in self.stats()) > _WORTH_FREEZING:

@@ -31,11 +31,16 @@ def check_name(name: str) -> None:
     Raises:
         InvalidInput: the name breaks the rule.
     """
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise InvalidInput(
             f"gallery name {name[:80]!r}: must be 1 to 64 characters of a-z, 0-9, '_' and '-', "
             "starting with a letter or digit"
         )
+
+
+def is_name(name: str) -> bool:
+    """Whether a text can be a gallery's name."""
+    return _NAME.fullmatch(name) is not None
 
 
 def check_model(model_sha256: str) -> None:
