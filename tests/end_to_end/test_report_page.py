@@ -96,7 +96,7 @@ def size(page: Any, name: str) -> tuple[float, float]:
     marks = page.locator(f"#figure-{name} .cartesianlayer .trace")
     assert marks.count() > 0, f"{name}: nothing drawn"
     card = page.locator("figure", has=page.locator(f"#figure-{name}"))
-    deadline = time.monotonic() + 10  # a figure takes its card's size a moment after the load
+    deadline = time.monotonic() + 120  # a figure takes its card's size a moment after the load
     while (box := drawings.first.bounding_box())["width"] > (width := card.bounding_box()["width"]):
         assert time.monotonic() < deadline, f"{name}: {box['width']} wider than its card, {width}"
         time.sleep(0.05)

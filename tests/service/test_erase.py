@@ -26,7 +26,7 @@ def archive(**pictures):
 
 def finished(service, location):
     """The job, once it has ended."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         job = service.http.get(location).json()
         if job["state"] not in {"queued", "running"}:

@@ -6,7 +6,7 @@ import json
 import logging
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from service.routes import context
 from service.testing import FakeEmbedder, solid
 
 CROP = solid((200, 20, 20))
@@ -62,23 +63,20 @@ def assert_well(service) -> None:
 def test_a_body_that_stops_is_answered_408_and_the_connection_ends(impatient):
     with connected(impatient) as client:
         client.sendall(post(10_000) + PART)
-        started = time.monotonic()
         status, problem = problem_in(read_to_the_end(client))
     assert (status, problem["code"]) == (408, "request_timeout")
     assert f"{len(PART)} bytes of the request body came" in problem["detail"]
-    assert time.monotonic() - started < 10 * PATIENCE
     assert_well(impatient)
 
 
 def test_a_body_that_drips_is_given_up_too(impatient):
     with connected(impatient) as client:
         client.sendall(post(1_000_000))
-        started = time.monotonic()
+        # A service that waits as long as something comes would take all of them.
         with pytest.raises(OSError):  # noqa: PT012 - which of the drops meets the closed door?
-            for _ in range(100):
+            for _ in range(200):
                 client.sendall(b"x")
                 time.sleep(0.1)
-    assert time.monotonic() - started < 5
     assert_well(impatient)
 
 
@@ -175,24 +173,34 @@ def test_a_client_that_does_not_read_does_not_keep_its_place(start):
                     f"Content-Type: {body.headers['Content-Type']}\r\n\r\n"
                 )
                 client.sendall(head.encode() + content)
-            deadline = time.monotonic() + 30
-            while service.http.get("/galleries").status_code != 503:
-                assert time.monotonic() < deadline  # both answers are under way
-            while service.http.get("/galleries").status_code == 503:
-                assert time.monotonic() < deadline
+            # Both answers are under way, and then given up.
+            eventually(lambda: service.http.get("/galleries").status_code == 503)
+            eventually(lambda: service.http.get("/galleries").status_code != 503)
 
 
-def test_silent_uploads_make_room_for_others(launch, tmp_path):
+def eventually(happens: Callable[[], bool]) -> None:
+    """Wait for something that comes for certain, however busy the machine is."""
+    deadline = time.monotonic() + 120
+    while not happens():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_silent_uploads_make_room_for_others(launch, tmp_path, monkeypatch):
+    def status_of(path: str) -> int:
+        return service.http.get(path).status_code
+
+    monkeypatch.setattr(context, "_PATIENCE", 3600.0)
     with launch(tmp_path, receive_seconds=60, max_requests=3) as service, ExitStack() as stack:
         slow = [stack.enter_context(connected(service)) for _ in range(3)]
         for client in slow:
             client.sendall(post(10_000) + PART)
-        time.sleep(0.2)
+        eventually(lambda: status_of("/galleries") == 503)
         refused = service.http.get("/galleries")
         assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
         assert service.http.get("/livez").status_code == 200
-        time.sleep(1.2)
-        assert service.http.get("/galleries").status_code == 200
+        monkeypatch.setattr(context, "_PATIENCE", 0.0)
+        eventually(lambda: status_of("/galleries") == 200)
         status, _ = problem_in(read_to_the_end(slow[0]))
         assert status == 408
         slow[2].sendall(b"still here")
@@ -225,19 +233,19 @@ def test_an_upload_that_breaks_off_leaves_nothing(start, caplog):
         for head, part in ((post(9_000_000), PART), (put, PART.replace(b"images", b"image"))):
             with connected(service) as client:
                 client.sendall(head + part + bytes(3_000_000))
-                deadline = time.monotonic() + 20
-                while temporary_files() == before:
-                    assert time.monotonic() < deadline
-        deadline = time.monotonic() + 20
-        while service.http.get("/metrics").text.count('status="499"') < 2:
-            assert time.monotonic() < deadline
+                eventually(lambda: temporary_files() != before)
+        eventually(lambda: service.http.get("/metrics").text.count('status="499"') >= 2)
         assert service.crop_ids("default") == []
         assert temporary_files() == before
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def test_whoever_leaves_while_waiting_is_dropped(start):
-    with start(FakeEmbedder(delay=0.3), max_batch=1) as service, ThreadPoolExecutor(3) as callers:
+    busy = FakeEmbedder(delay=2.0)
+    with (
+        start(busy, max_batch=1, max_queue_seconds=600) as service,
+        ThreadPoolExecutor(3) as callers,
+    ):
         running = callers.submit(service.search, ("a", CROP))
         body = PART + CROP + b"\r\n--x--\r\n"
         batcher = service.parts.shelf.running.batcher
@@ -245,14 +253,10 @@ def test_whoever_leaves_while_waiting_is_dropped(start):
             for _ in range(5):
                 client = stack.enter_context(connected(service))
                 client.sendall(post(len(body)) + body)
-            deadline = time.monotonic() + 10
-            while batcher.stats().queued < 3:
-                assert time.monotonic() < deadline
-        left = time.monotonic()
-        while batcher.stats().queued:
-            time.sleep(0.01)
-        assert time.monotonic() - left < 0.5
+            eventually(lambda: batcher.stats().queued >= 3)
+        eventually(lambda: not batcher.stats().queued)
         assert running.result().status_code == 200
+        assert batcher.stats().images < 6  # one asked and five left: some were never embedded
         assert 'status="499"' in service.http.get("/metrics").text
 
 

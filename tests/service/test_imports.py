@@ -21,7 +21,7 @@ from PIL import Image
 
 from service.testing import TINY_MANIFEST, FakeEmbedder, solid
 
-PATIENCE = 20.0
+PATIENCE = 120.0
 TAR, ZIP, NDJSON = "application/x-tar", "application/zip", "application/x-ndjson"
 
 
@@ -391,7 +391,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(start):
             folder = service.parts.settings.data / "jobs"
             eventually(lambda: folder.exists() and list(folder.iterdir()))
         eventually(lambda: not list(folder.iterdir()))
-        assert service.http.get("/jobs").json() == {"jobs": []}
+        assert service.http.get("/jobs").json()["jobs"] == []
 
 
 def eventually(happens) -> None:
@@ -403,18 +403,18 @@ def eventually(happens) -> None:
 
 def test_an_import_goes_on_after_a_restart(start):
     body = tar_of(people(100))
-    with start(FakeEmbedder(delay=0.2), max_batch=8) as service:
+    with start(FakeEmbedder(delay=1.0), max_batch=8) as service:
         location = ask(service, "default", TAR, body).headers["Location"]
         eventually(lambda: service.http.get(location).json()["done"])
         assert 'reid_jobs{state="running"} 1.0' in service.http.get("/metrics").text
-        begun = time.monotonic()
-    assert time.monotonic() - begun < 5.0
-    with start() as service:
+    embedded: list[object] = []
+    with start(FakeEmbedder(fault=embedded.append)) as service:
         eventually(lambda: service.http.get(location).json()["finished"])
         job = service.http.get(location).json()
         assert (job["state"], job["done"], job["total"]) == ("done", 100, 100)
         assert job["counts"]["unchanged"] >= 32
         assert service.http.get("/galleries/default").json()["crops"] == 100
+    assert embedded, "the first service waited for the whole import before it ended"
 
 
 def test_a_poisoned_picture_costs_only_its_own(start):

@@ -19,7 +19,7 @@ from service.jobs.board import JobBoard
 from service.jobs.bridge import Bridge
 from service.jobs.context import JobContext, Runner
 
-PATIENCE = 10.0
+PATIENCE = 120.0
 
 
 @pytest.fixture
