@@ -87,14 +87,17 @@ def not_a_picture(name: str) -> LeftOut | None:
         The file with the reason, None where it is to be read.
     """
     path = Path(name)
-    for part in path.parts:
+    suffix = path.suffix.lower()
+    is_picture = suffix in SUFFIXES or suffix in UNREAD
+    for part in path.parts if is_picture else path.parts[:-1]:
         if reason := no_data(part):
             return LeftOut(path, reason)
-    suffix = path.suffix.lower()
-    if suffix in UNREAD:
-        reason = f"{suffix} files are not read: convert them to JPEG, PNG, WebP, BMP or TIFF"
-        return LeftOut(path, reason, is_error=True)
-    return None if suffix in SUFFIXES else LeftOut(path, "not an image file", is_other=True)
+    if not is_picture:
+        return LeftOut(path, "not an image file", is_other=True)
+    if suffix in SUFFIXES:
+        return None
+    reason = f"{suffix} files are not read: convert them to JPEG, PNG, WebP, BMP or TIFF"
+    return LeftOut(path, reason, is_error=True)
 
 
 def walk(root: Path, refuse: Follow = lambda _link: None) -> Iterator[Path | LeftOut]:
@@ -163,16 +166,18 @@ def _children(place: _Place) -> list[_Place | _Leaf]:
 def _resolve(leaf: _Leaf, read: set[tuple[int, int]], refuse: Follow) -> _Place | Path | LeftOut:
     if leaf.failure is not None:
         return LeftOut(leaf.path, leaf.failure, is_error=True)
-    if reason := no_data(leaf.path.name):
-        return LeftOut(leaf.path, reason)
+    reason = no_data(leaf.path.name)
     try:
         is_link = leaf.path.is_symlink()
         state = leaf.path.stat()
     except OSError as error:
-        return LeftOut(leaf.path, error.strerror or str(error), is_error=True)
-    if stat.S_ISDIR(state.st_mode):
-        return _folder(leaf, _key(state), is_link, read, refuse)
-    return _file(leaf.path, state)
+        failure = error.strerror or str(error)
+        return LeftOut(leaf.path, reason or failure, is_error=reason is None)
+    if not stat.S_ISDIR(state.st_mode):
+        return _file(leaf.path, state)
+    if reason is not None:
+        return LeftOut(leaf.path, reason)
+    return _folder(leaf, _key(state), is_link, read, refuse)
 
 
 def _file(path: Path, state: os.stat_result) -> Path | LeftOut:

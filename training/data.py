@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from service.errors import ReidError
 from service.imaging import decode
+from service.name_layouts import LAYOUTS
 from training.layouts import (
     DataError,
     Entry,
@@ -30,8 +31,10 @@ from training.layouts import (
     Skipped,
     Split,
     detect_layout,
+    has_splits,
     list_market1501,
     list_msmt17,
+    list_named,
 )
 from training.own_data import list_folders, list_manifest
 
@@ -71,7 +74,8 @@ class DataSource:
 
     Attributes:
         path: its folder, or a manifest file.
-        layout: ``auto`` recognises it by what lies in the folder.
+        layout: ``auto`` recognises it by what lies in the folder; any name of
+            :mod:`service.name_layouts` reads file names so.
         pattern: what paths look like, for the layout ``folders``: ``{camera}/{name}``.
         skip_bad: whether files that break a rule are counted and listed instead of an error.
     """
@@ -96,7 +100,8 @@ class Dataset:
         identities: name of each identity, over all splits; empty where the data set counts people
             instead of naming them, and ``Sample.identity`` is its own number.
         skipped: files that broke a rule; empty unless ``source.skip_bad``.
-        left_out: how many files the data set's own convention excludes, by reason.
+        left_out: how many files are no data, or excluded by the data set's own convention, by
+            reason.
         ignored_columns: columns of the manifest that mean nothing.
     """
 
@@ -215,14 +220,16 @@ def _number(
 
 def _list_entries(source: DataSource, layout: Layout, ignored: set[str]) -> Iterator[Entry]:
     match layout:
-        case "market1501":
-            return list_market1501(source.path)
-        case "msmt17":
-            return list_msmt17(source.path)
         case "manifest":
             return list_manifest(source.path, ignored)
         case "folders":
             return list_folders(source.path, source.pattern or "")
+        case "market1501" if has_splits(source.path, layout):
+            return list_market1501(source.path)
+        case "msmt17" if has_splits(source.path, layout):
+            return list_msmt17(source.path)
+        case name:
+            return list_named(source.path, LAYOUTS[name])
 
 
 def _sort_out(
@@ -259,7 +266,7 @@ def _natural_order(name: str) -> tuple[list[tuple[int, str]], str]:
 
 def _require_images(dataset: Dataset) -> None:
     splits = {"train": dataset.train, "query": dataset.query, "gallery": dataset.gallery}
-    if dataset.layout in {"folders", "manifest"}:
+    if not has_splits(dataset.source.path, dataset.layout):
         splits = {"any split": dataset.train + dataset.query + dataset.gallery}
     if empty := [name for name, samples in splits.items() if not samples]:
         seen = [f"{count} x {reason}" for reason, count in dataset.left_out.items()]

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from service.artifact import Accuracy
 from training.data import DataError, Dataset, DataSource, load_images, read_dataset
 from training.embedder import Embedder
 from training.evaluation import Protocol, evaluate, rank_gallery
-from training.layouts import describe_skipped
+from training.layouts import Layout, describe_skipped
 from training.pictures import write_ranked_lists
 
 Float32s = NDArray[np.float32]
@@ -53,12 +54,15 @@ class HeldOut:
     gallery: Float32s
 
 
-def read_held_out(paths: Sequence[Path], *, skip_bad: bool = False) -> list[Dataset]:
+def read_held_out(
+    paths: Sequence[Path], *, skip_bad: bool = False, layout: Literal["auto", Layout] = "auto"
+) -> list[Dataset]:
     """Find labelled data sets that have a query and a gallery.
 
     Args:
         paths: folders or manifest files.
         skip_bad: whether files that break a rule are left out instead of an error.
+        layout: how names give identity and camera.
 
     Returns:
         One data set a path.
@@ -66,7 +70,8 @@ def read_held_out(paths: Sequence[Path], *, skip_bad: bool = False) -> list[Data
     Raises:
         DataError: one cannot be read or has no query or gallery, or two have the same name.
     """
-    datasets = [read_dataset(DataSource(path, skip_bad=skip_bad)) for path in paths]
+    sources = [DataSource(path, layout=layout, skip_bad=skip_bad) for path in paths]
+    datasets = [read_dataset(source) for source in sources]
     for dataset in datasets:
         if not dataset.query or not dataset.gallery:
             raise DataError(f"{dataset.summary}: need query and gallery to measure on")

@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from training.layouts import Layout
+
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -242,7 +244,7 @@ class DataOptions:
 
     path: str = ""
     also: tuple[str, ...] = ()
-    layout: Literal["auto", "market1501", "msmt17", "folders", "manifest"] = "auto"
+    layout: Literal["auto", Layout] = "auto"
     pattern: str | None = None
     skip_bad: bool = False
     keep: Literal["auto", "device", "host", "disk"] = "auto"

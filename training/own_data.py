@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, get_args
+from typing import Any, get_args
 
 from service.crop_values import read_name, read_path
 from service.errors import InvalidInput
 from service.imports.rows import Format, Row, lines_and_rows
 from training.layouts import (
     IMAGE_SUFFIXES,
-    MANIFEST_NAMES,
-    NOT_AN_IMAGE,
+    ONLY_CAMERA,
     DataError,
     Entry,
     Record,
     Skipped,
     Split,
-    is_image,
+    files_below,
+    find_manifest,
 )
 
-ONLY_CAMERA = "0"  # the camera of a pattern that names none
-
 _SPLITS: dict[str, Split] = {name: name for name in get_args(Split)}
-_FORMATS: dict[str, Format] = {".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson"}
+_FORMATS: dict[str, Format] = {
+    ".csv": "csv",
+    ".ndjson": "ndjson",
+    ".jsonl": "ndjson",
+    ".parquet": "parquet",
+}
 _PATTERN_FIELDS = ("identity", "camera", "split", "name")
 
 
@@ -34,7 +36,7 @@ def list_folders(root: Path, pattern: str) -> Iterator[Entry]:
     """List every image below a folder whose relative path fits a pattern.
 
     Args:
-        root: the folder; links to folders are followed.
+        root: the folder; links to folders are followed, hidden and generated folders left out.
         pattern: see :func:`compile_pattern`; without ``{identity}`` the data set is unlabelled,
             without ``{camera}`` there is one camera, without ``{split}`` all is train.
 
@@ -42,16 +44,11 @@ def list_folders(root: Path, pattern: str) -> Iterator[Entry]:
         An entry a file.
 
     Raises:
-        DataError: the pattern breaks a rule, or a folder cannot be read.
+        DataError: the pattern breaks a rule.
     """
     rule = compile_pattern(pattern)
-    for folder, _, names in os.walk(root, onerror=_refuse, followlinks=True):
-        for path in (Path(folder, name) for name in names):
-            yield _folder_file(root, path, pattern, rule) if is_image(path) else NOT_AN_IMAGE
-
-
-def _refuse(error: OSError) -> NoReturn:
-    raise DataError(f"{error.filename}: {error.strerror}") from error
+    for entry in files_below(root):
+        yield _folder_file(root, entry, pattern, rule) if isinstance(entry, Path) else entry
 
 
 def _folder_file(root: Path, path: Path, pattern: str, rule: re.Pattern[str]) -> Entry:
@@ -122,7 +119,7 @@ def list_manifest(path: Path, ignored: set[str] | None = None) -> Iterator[Entry
     file = manifest_file(path)
     format_ = _FORMATS.get(file.suffix.lower())
     if format_ is None:
-        raise DataError(f"{file}: a manifest ends in .csv or .jsonl or .ndjson")
+        raise DataError(f"{file}: a manifest ends in .csv or .jsonl, .ndjson or .parquet")
     rows = lines_and_rows(file, format_, ignored, _require_columns)
     try:
         for number, (line, row) in enumerate(rows, start=1):
@@ -142,10 +139,10 @@ def manifest_file(path: Path) -> Path:
     """The manifest itself, given it or its folder. Raises DataError if the folder holds none."""
     if not path.is_dir():
         return path
-    for name in MANIFEST_NAMES:
-        if (path / name).is_file():
-            return path / name
-    raise DataError(f"{path}: holds neither of {', '.join(MANIFEST_NAMES)}")
+    found = find_manifest(path)
+    if found is None:
+        raise DataError(f"{path}: holds no manifest.csv, .jsonl, .ndjson or .parquet")
+    return found
 
 
 def _manifest_row(file: Path, where: str, row: Row) -> Entry:

@@ -49,7 +49,7 @@ def test_market1501_names(tmp_path):
     ]
     thumbnails, junk = [entry for entry in listing if isinstance(entry, LeftOut)]
     assert (junk.path.name, junk.is_error) == ("-1_c1s1_000001_01.jpg", False)
-    assert (thumbnails.path.name, thumbnails.is_error) == ("Thumbs.db", False)
+    assert (thumbnails.path.name, thumbnails.is_other) == ("Thumbs.db", True)
 
 
 def test_a_missing_folder_is_named(tmp_path):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from training.commands.options import Device, DeviceChoice, SkipBad, torch_device
+from training.commands.options import Device, DeviceChoice, LayoutName, SkipBad, torch_device
 
 
 def adapt(
@@ -32,6 +32,7 @@ def adapt(
         str | None,
         typer.Option(help="How the paths of a plain folder look, such as '{camera}/{name}'."),
     ] = None,
+    layout: LayoutName = "auto",
     rounds: Annotated[
         int | None, typer.Option(min=1, max=99, help="At most so many, instead of 10.")
     ] = None,
@@ -61,7 +62,8 @@ def adapt(
     from training.adapt import adapt as run_adaptation
     from training.data import DataSource
 
-    source = DataSource(_crops(data, gallery, key, output), pattern=pattern, skip_bad=skip_bad)
+    crops = _crops(data, gallery, key, output)
+    source = DataSource(crops, layout=layout, pattern=pattern, skip_bad=skip_bad)
     request = Request(model, source, output, rounds, learning_rate, share, seed)
     found = run_adaptation(request, torch_device(device), resume=resume)
     change = f"agreement {found.start:.3f} -> {found.agreement:.3f}"

@@ -14,6 +14,7 @@ from training.commands.options import (
     Device,
     DeviceChoice,
     HeldOutData,
+    LayoutName,
     SkipBad,
     torch_device,
 )
@@ -38,6 +39,7 @@ class FormChoice(StrEnum):
 def evaluate(
     model: Annotated[Path, typer.Option(help="Run, checkpoint file, or exported model folder.")],
     data: HeldOutData = None,
+    layout: LayoutName = "auto",
     protocol: Annotated[
         ProtocolChoice, typer.Option(help="What a query is compared with.")
     ] = ProtocolChoice.BOTH,
@@ -75,7 +77,7 @@ def evaluate(
         raise InvalidInput("--weights names start weights: it needs --before-training")
     if not data:
         raise InvalidInput("nothing to measure on: give --data FOLDER")
-    datasets = read_held_out(data, skip_bad=skip_bad)
+    datasets = read_held_out(data, skip_bad=skip_bad, layout=layout)
     where = torch_device(device)
     embedder = open_start(model, weights, where) if before_training else open_embedder(model, where)
     protocols = [name for name in PROTOCOLS if protocol.value in {name, "both"}]

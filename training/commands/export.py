@@ -9,6 +9,7 @@ import typer
 
 from training.commands.options import (
     HeldOutData,
+    LayoutName,
     SkipBad,
     read_text,
 )
@@ -18,6 +19,7 @@ def export(
     run: Annotated[Path, typer.Option(help="Folder of the run, or its checkpoint file.")],
     output: Annotated[Path, typer.Option(help="Folder of the model, such as models/NAME.")],
     data: HeldOutData = None,
+    layout: LayoutName = "auto",
     name: Annotated[str | None, typer.Option(help="Of the model; the folder's by default.")] = None,
     licence: Annotated[str | None, typer.Option(help="Terms of the weights.")] = None,
     training_data: Annotated[
@@ -56,7 +58,7 @@ def export(
         start_weights=weights,
         overwrite=overwrite,
     )
-    datasets = read_held_out(data or [], skip_bad=skip_bad)
+    datasets = read_held_out(data or [], skip_bad=skip_bad, layout=layout)
     exported = export_model(load_checkpoint(run), datasets, output, options)
     typer.echo(f"ONNX and PyTorch agree: {exported.parity}, {exported.compared_on}")
     if exported.manifest.accuracy:

@@ -9,15 +9,7 @@ from typing import Annotated
 
 import typer
 
-
-class LayoutChoice(StrEnum):
-    """How names give identity and camera."""
-
-    AUTO = "auto"
-    MARKET1501 = "market1501"
-    MSMT17 = "msmt17"
-    FOLDERS = "folders"
-    MANIFEST = "manifest"
+from training.commands.options import LayoutName
 
 
 class InspectionForm(StrEnum):
@@ -29,9 +21,7 @@ class InspectionForm(StrEnum):
 
 def inspect(
     data: Annotated[Path, typer.Argument(help="Folder of crops or a manifest file.")],
-    layout: Annotated[
-        LayoutChoice, typer.Option(help="How names give identity and camera.")
-    ] = LayoutChoice.AUTO,
+    layout: LayoutName = "auto",
     pattern: Annotated[
         str | None, typer.Option(help="For plain folders, such as '{camera}/{name}'.")
     ] = None,
@@ -44,7 +34,7 @@ def inspect(
     from training.inspection import inspect_dataset
     from training.inspection_text import describe_inspection, inspection_as_dict
 
-    source = DataSource(data, layout=layout.value, pattern=pattern, skip_bad=True)
+    source = DataSource(data, layout=layout, pattern=pattern, skip_bad=True)
     found = inspect_dataset(read_dataset(source))
     match format_:
         case InspectionForm.TEXT:

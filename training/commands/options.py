@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from service.errors import InvalidInput
+from training.layouts import Layout
 
 
 class DeviceChoice(StrEnum):
@@ -28,6 +29,14 @@ Data = Annotated[
 ]
 
 
+LayoutName = Annotated[
+    Literal["auto", Layout],
+    typer.Option(
+        "--layout",
+        help="How names give identity and camera; auto looks for the folders of Market-1501, the "
+        "lists of MSMT17 and a manifest. mars reads 0001C1T0001F001.jpg, viper cam_a/000_45.bmp.",
+    ),
+]
 HeldOutData = Annotated[
     list[Path] | None,
     typer.Option("--data", help="Labelled folder with query and gallery; repeat for more."),

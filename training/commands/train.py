@@ -13,6 +13,7 @@ from training.commands.options import (
     Data,
     Device,
     DeviceChoice,
+    LayoutName,
     parse_set,
     torch_device,
 )
@@ -28,6 +29,7 @@ class MethodChoice(StrEnum):
 def train(
     output: Annotated[Path, typer.Option(help="Folder of the run.")],
     data: Data = None,
+    layout: LayoutName = "auto",
     config: Annotated[Path | None, typer.Option(help="TOML file; see training/configs.")] = None,
     method: Annotated[
         MethodChoice | None, typer.Option(help="Instead of the config's: hhcl or scl.")
@@ -59,6 +61,7 @@ def train(
         "model.weights": weights,
         "schedule.epochs": epochs,
         "seed": seed,
+        "data.layout": None if layout == "auto" else layout,
         "data.skip_bad": skip_bad or None,
     }
     options |= {key: value for key, value in named.items() if value is not None}
