@@ -11,7 +11,7 @@ const PICTURE = /\.(jpe?g|png|webp)$/i;
 const MARKET = /^(?<identity>-1|\d+)_(?<camera>c\d+)(s\d+)?(_|\.)/; // 0002_c1s1_000451_03.jpg
 
 const PATTERN_HINT =
-  "A regular expression with the groups identity, camera, timestamp, crop_id. " +
+  "A regular expression with the groups identity, camera, crop_id, timestamp, or date and time. " +
   "Empty: names as 0002_c1s1_000451_03.jpg are understood.";
 
 let archives = [];
