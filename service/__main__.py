@@ -49,8 +49,8 @@ Pattern = Annotated[
         help="regular expression on the relative path with groups identity, camera, crop_id and "
         "timestamp, or its pieces date, time, year, month, day, hour, minute, second, millisecond, "
         "fraction, zone. Example: '(?P<camera>[^/]+)/(?P<date>[^/]+)/(?P<time>[^/]+)\\.jpg' reads "
-        "gate/2026-11-21/14-05-33.120.jpg. Without it a manifest.ndjson, .jsonl, .csv or .parquet in the folder is "
-        "used, or else Market-1501 names are read"
+        "gate/2026-11-21/14-05-33.120.jpg. Without it a manifest.ndjson, .jsonl, .csv "
+        "or .parquet in the folder is used, or else Market-1501 names are read"
     ),
 ]
 CameraZones = Annotated[
