@@ -2,13 +2,14 @@
 
 import { at, call } from "./api.js";
 import { cropCard } from "./crops.js";
-import { button, field, h } from "./dom.js";
+import { button, field, h, select } from "./dom.js";
 import { cameraChoice, timeChoice } from "./filters.js";
 import { drawAbout } from "./gallery_about.js";
 import { current, galleries } from "./galleries.js";
 import { guarded } from "./notices.js";
 import { listPeople } from "./people.js";
 import { session } from "./session.js";
+import { warningList } from "./warnings.js";
 
 const PAGE = 48;
 const place = document.getElementById("browse");
@@ -67,6 +68,8 @@ export const load = guarded(async () => {
 function build(identity) {
   shown = current().name;
   const name = h("input", { maxlength: "200", value: identity, placeholder: "any" });
+  const named = select({ "": "All crops", true: "With an identity", false: "Without an identity" });
+  const prefix = h("input", { maxlength: "200", placeholder: "any" });
   const where = cameraChoice();
   const when = timeChoice();
   const list = h("div", {});
@@ -82,7 +85,14 @@ function build(identity) {
         },
       },
     },
-    h("fieldset", {}, h("legend", {}, "Person"), field("Identity", name)),
+    h(
+      "fieldset",
+      {},
+      h("legend", {}, "Person"),
+      field("Identity", name),
+      field("Show", named),
+      field("Crop id begins with", prefix),
+    ),
     where.element,
     when.element,
     h(
@@ -106,7 +116,7 @@ function build(identity) {
     h("a", { href: "#gallery" }, "Crops"),
     h("a", { href: "#gallery?show=people" }, "People"),
   );
-  filters = { name, where, when, list, element };
+  filters = { name, named, prefix, where, when, list, element };
   place.replaceChildren(tabs, element, list);
 }
 
@@ -118,6 +128,8 @@ async function more(grid, cursor) {
     since,
     until,
     identities: filters.name.value.trim(),
+    has_identity: filters.named.value,
+    id_prefix: filters.prefix.value,
     cameras: filters.where.values(),
   };
   const { list } = filters;
@@ -137,9 +149,11 @@ async function more(grid, cursor) {
         )
       : null;
     if (next) list.append(next);
+    const odd = cursor ? null : warningList(page.warnings);
     if (cursor) grid.children[first]?.querySelector("button").focus();
     if (!grid.children.length)
       list.replaceChildren(h("p", { class: "empty" }, "No crop is meant by this filter."));
+    if (odd) list.prepend(odd);
   } finally {
     list.removeAttribute("aria-busy");
   }

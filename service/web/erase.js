@@ -8,6 +8,7 @@ import { count } from "./format.js";
 import { current, refresh } from "./galleries.js";
 import { say } from "./notices.js";
 import { clearSelection } from "./selection.js";
+import { warningList } from "./warnings.js";
 
 /** Asks what to erase; selected crops come first. `onDone` runs after erasing. */
 export function eraseCrops(crops, onDone, start = {}) {
@@ -48,8 +49,9 @@ export function eraseCrops(crops, onDone, start = {}) {
   });
 }
 
-function list({ deleted, pictures, identities, cameras = {}, snapshots = [], jobs = [] }) {
-  if (!deleted) return h("p", {}, "Nothing would go: no crop is meant by this.");
+function list({ deleted, pictures, identities, cameras = {}, snapshots = [], jobs = [], warnings = [] }) {
+  if (!deleted)
+    return h("div", {}, h("p", {}, "Nothing would go: no crop is meant by this."), warningList(warnings));
   const rows = [
     ["Crops", deleted],
     ["Stored pictures", pictures],
@@ -74,6 +76,7 @@ function list({ deleted, pictures, identities, cameras = {}, snapshots = [], job
     jobs.length
       ? h("p", { class: "verdict" }, `Imports may still hold them: ${jobs.join(", ")}. Cancel those too.`)
       : null,
+    warningList(warnings),
   ].reduce((part, child) => {
     if (child) part.append(child);
     return part;

@@ -7,6 +7,7 @@ import { current } from "./galleries.js";
 import { needsKey } from "./session.js";
 import { nameOf, pictureOf } from "./query.js";
 import { hues, timeline } from "./timeline.js";
+import { warningList } from "./warnings.js";
 
 /** Before the first search. */
 export function showNothing(place) {
@@ -55,7 +56,8 @@ export function showWaiting(place) {
 /** Shows an answer. `onPick` takes the crops to search with next, `onNearest` searches without a
  * threshold. */
 export function showResults(place, answer, items, actions) {
-  place.replaceChildren(...answer.results.map((entry) => part(entry, answer, items, actions)));
+  const parts = answer.results.map((entry) => part(entry, answer, items, actions));
+  place.replaceChildren(...[warningList(answer.warnings), ...parts].filter(Boolean));
 }
 
 function part(entry, answer, items, actions) {
@@ -67,7 +69,15 @@ function part(entry, answer, items, actions) {
       "div",
       { class: "asked" },
       asked.slice(0, 4).map(pictureOf),
-      h("div", {}, h("h2", {}, title(entry)), h("p", { class: "hint" }, asked.map(nameOf).join(", "))),
+      h(
+        "div",
+        {},
+        h("h2", {}, title(entry)),
+        h("p", { class: "hint" }, asked.map(nameOf).join(", ")),
+        entry.considered === null
+          ? null
+          : h("p", { class: "hint considered" }, `Compared with ${count(entry.considered, "crop")}`),
+      ),
     ),
     body(entry, answer, actions),
   );

@@ -75,7 +75,8 @@ function formOf(items, gallery) {
 
 function summary(answer) {
   const found = answer.results.reduce((sum, entry) => sum + entry.matches.length, 0);
-  return found ? `${count(found, "match", "matches")} found` : "Nobody reached the threshold";
+  const outcome = found ? `${count(found, "match", "matches")} found` : "Nobody reached the threshold";
+  return [outcome, ...answer.warnings.map(({ detail }) => detail)].join(". ");
 }
 
 /** Reading goes on at the results; where they lie below the form, the page moves there. */

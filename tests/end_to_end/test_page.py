@@ -668,7 +668,7 @@ def test_names_are_text_whatever_they_hold(chromium, depot, crops):
             "crop_id": f"{place}/{HOSTILE}",
             "identity": HOSTILE,
             "camera": HOSTILE,
-            "timestamp": place,
+            "timestamp": MORNING + place,
         }
         for place in range(3)
     ]
@@ -687,6 +687,77 @@ def test_names_are_text_whatever_they_hold(chromium, depot, crops):
     page.locator(".crop .open").first.click()
     page.wait_for_selector(".timeline .mark")
     assert page.locator("#results .crop").count() == 2
+    assert violations(page) == []
+    visited.check()
+
+
+def test_a_comma_is_part_of_a_name(chromium, depot, crops):
+    gallery = depot.fill("commas", [])
+    names = ["Doe, Jane", "Doe", "Jane"]
+    entries = [
+        {"crop_id": f"crop-{place}", "identity": name, "camera": f"at {name}"}
+        for place, name in enumerate(names)
+    ]
+    files = [("images", (f"{place}.jpg", crops[place].read_bytes())) for place in range(3)]
+    answer = depot.http.post(
+        f"/galleries/{gallery}/crops", files=files, data={"crops": json.dumps(entries)}
+    )
+    assert answer.status_code == 200
+    visited = visit(chromium, depot, "#gallery")
+    page = visited.page
+    visited.gallery(gallery)
+    page.locator("#browse summary").click()
+    shown = "n => document.querySelectorAll('#browse .crop').length === n"
+    for name in names:
+        page.get_by_label("Identity", exact=True).fill(name)
+        page.get_by_role("button", name="Show", exact=True).click()
+        page.wait_for_function(shown, arg=1)
+        page.wait_for_function(
+            "name => document.querySelector('#browse h3')?.textContent === name", arg=name
+        )
+    page.get_by_label("Identity", exact=True).fill("")
+    page.get_by_role("checkbox", name="at Doe, Jane").check()
+    page.get_by_role("button", name="Show", exact=True).click()
+    page.wait_for_function(
+        "name => document.querySelector('#browse h3')?.textContent === name", arg="Doe, Jane"
+    )
+    page.wait_for_function(shown, arg=1)
+
+    page.goto(f"{visited.url}/#search")
+    page.get_by_role("checkbox", name="at Doe, Jane").first.check()
+    page.get_by_label("Show the nearest, however far").check()
+    visited.search(crops[0])
+    assert visited.texts("#results .crop h3") == ["Doe, Jane"]
+    assert visited.texts("#results .considered") == ["Compared with 1 crop"]
+    visited.check()
+
+
+def test_what_is_odd_about_a_filter_is_said(chromium, depot, crops):
+    gallery = depot.fill("odd", crops[:6])
+    visited = visit(chromium, depot, "#gallery")
+    page = visited.page
+    visited.gallery(gallery)
+    page.locator("#browse summary").click()
+    page.get_by_label("Identity", exact=True).fill("Nobody, Jane")
+    page.get_by_label("Show", exact=True).select_option("true")
+    page.get_by_label("Crop id begins with").fill("no such id")
+    page.get_by_role("button", name="Show", exact=True).click()
+    page.locator("#browse .warnings").wait_for()
+    said = page.locator("#browse .warnings").inner_text()
+    assert "No crop of gallery 'odd' has the identity 'Nobody, Jane'." in said
+    assert "no crop whose id begins with 'no such id'" in said
+    assert violations(page) == []
+
+    page.goto(f"{visited.url}/#search")
+    page.get_by_text("Time and more options").click()
+    page.get_by_label("From").first.fill("2026-11-22T08:40:00")
+    page.get_by_label("Until").first.fill("2026-11-21T08:40:00")
+    visited.search(crops[0])
+    assert (
+        "since (2026-11-22T08:40:00+00:00) must be before until"
+        in page.locator("#results .warnings").inner_text()
+    )
+    assert visited.texts("#results .considered") == ["Compared with 0 crops"]
     assert violations(page) == []
     visited.check()
 
