@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Annotated, Literal, Self
 
 from fastapi import UploadFile
-from pydantic import ConfigDict, Field, Json, model_validator
+from pydantic import ConfigDict, Field, Json, RootModel, model_validator
 
 from service.fields import ZONE, Body, CropId, JsonBody, Label, Zone, ZonedTime
 from service.filters import CropFilter, SearchFilter
@@ -125,21 +125,28 @@ class CropEntry(JsonBody):
         return Crop(self.crop_id, self.identity, self.camera, _seconds(self.timestamp))
 
 
+class CropEntries(RootModel[list[CropEntry]]):
+    """What is known of the images of a batch, one after the other."""
+
+    # A model of its own: FastAPI asks a plain list for its length before anybody has read it, and
+    # fails where a file was sent in its place.
+
+
 class CropsForm(Body):
     """``POST /galleries/{gallery}/crops``."""
 
     images: list[UploadFile] = Field(min_length=1, description="crops: JPEG, PNG or WebP")
-    crops: Json[list[CropEntry]] = Field(
+    crops: Json[CropEntries] = Field(
         description="JSON list, entry i describes image i",
         examples=['[{"crop_id": "0002_c1s1_000451_03.jpg", "identity": "0002", "camera": "c1"}]'],
     )
 
     @model_validator(mode="after")
     def _one_entry_an_image(self) -> Self:
-        if len(self.crops) != len(self.images):
+        crops = len(self.crops.root)
+        if crops != len(self.images):
             raise ValueError(
-                f"{len(self.crops)} crops describe {len(self.images)} images; entry i belongs to "
-                "image i"
+                f"{crops} crops describe {len(self.images)} images; entry i belongs to image i"
             )
         return self
 

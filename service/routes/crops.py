@@ -61,11 +61,11 @@ async def add_crops(
     What is called `created` or `replaced` is on disk.
     """
     uploads = await read_uploads(form.images, parts)
-    crops = [entry.crop for entry in form.crops]
+    crops = [entry.crop for entry in form.crops.root]
     outcome = await parts.enroller.enrol(gallery, uploads, crops, stopwatch)
     audit.crops = sum(enrolment.error is None for enrolment in outcome.enrolments)
     results = [_entry(enrolment) for enrolment in outcome.enrolments]
-    warnings = crop_time_warnings([(entry.crop_id, entry.timestamp) for entry in form.crops])
+    warnings = crop_time_warnings([(entry.crop_id, entry.timestamp) for entry in form.crops.root])
     return EnrolmentAnswer(
         model=model_name(outcome.model),
         took_ms=stopwatch.took_ms(),

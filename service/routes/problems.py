@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
@@ -166,9 +167,13 @@ def _invalid_request(error: RequestValidationError) -> Problem:
 
 def _field_error(item: dict[str, Any]) -> FieldError:
     where, *names = map(str, item["loc"])
-    detail = item["msg"].removeprefix("Value error, ")
-    value = item.get("input")
-    if isinstance(value, str | int | float):
+    detail, value = item["msg"].removeprefix("Value error, "), item.get("input")
+    name = names[0] if names else where
+    if detail.startswith("Expected UploadFile"):
+        detail = f"sent as text, not as a file; with curl write -F {name}=@FILE"
+    elif isinstance(value, UploadFile):
+        detail = f"sent as a file, not as text; with curl write -F {name}=VALUE or -F {name}=<FILE"
+    elif isinstance(value, str | int | float):
         detail = f"{detail} (got {_short(repr(value))})"
     return FieldError(where=where, field=".".join(names) or where, detail=detail)
 
