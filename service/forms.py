@@ -22,7 +22,7 @@ class SearchForm(SearchFilter):
 
     images: list[UploadFile] = Field(
         default=[],
-        description="crops of people: JPEG, PNG or WebP; repeat the field for more; may be absent "
+        description="crops of people: JPEG, PNG, WebP, BMP or TIFF; repeat the field for more; may be absent "
         "where `crop_ids` are given",
     )
     crop_ids: list[CropId] = Field(
@@ -89,7 +89,7 @@ class SearchForm(SearchFilter):
 class EmbedForm(Body):
     """``POST /embed``."""
 
-    images: list[UploadFile] = Field(min_length=1, description="crops: JPEG, PNG or WebP")
+    images: list[UploadFile] = Field(min_length=1, description="crops: JPEG, PNG, WebP, BMP or TIFF")
     encoding: Literal["float", "base64"] = Field(
         default="float",
         description="float: a JSON list; base64: little-endian float32, a fifth of the size",
@@ -99,7 +99,7 @@ class EmbedForm(Body):
 class CropForm(Body):
     """``PUT /galleries/{gallery}/crops/{crop_id}``."""
 
-    image: UploadFile = Field(description="JPEG, PNG or WebP")
+    image: UploadFile = Field(description="JPEG, PNG, WebP, BMP or TIFF")
     identity: Label | None = Field(default=None, description="who it shows, where known")
     camera: Label | None = Field(default=None, description="which camera took it, where known")
     zone: Zone | None = Field(default=None, description=ZONE)
@@ -135,7 +135,7 @@ class CropEntries(RootModel[list[CropEntry]]):
 class CropsForm(Body):
     """``POST /galleries/{gallery}/crops``."""
 
-    images: list[UploadFile] = Field(min_length=1, description="crops: JPEG, PNG or WebP")
+    images: list[UploadFile] = Field(min_length=1, description="crops: JPEG, PNG, WebP, BMP or TIFF")
     crops: Json[CropEntries] = Field(
         description="JSON list, entry i describes image i",
         examples=['[{"crop_id": "0002_c1s1_000451_03.jpg", "identity": "0002", "camera": "c1"}]'],
