@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from service.errors import InvalidInput
 from service.gallery.base import Crop
 from service.gallery.rules import checked_crop
-from service.names import fitting_id
+from service.names import MAX_NAME, fitting_id
 from service.picture_files import LeftOut
 from service.reading import Reading, read_values
 
@@ -37,11 +38,17 @@ def crop_id_of(path: Path, folder: Path) -> str:
         folder: where the listing started.
 
     Returns:
-        The path's normal form where that is an id. A path that is longer, or holds what an id must
-        not, gives its end with ``_`` for that, after sixteen digits of the path's SHA-256.
+        The path in its normal form. A path that is longer than an id, or not printable, gives its
+        end with ``_`` for what does not print, after sixteen digits of the path's SHA-256.
     """
     inside = path.is_relative_to(folder)
-    return fitting_id(path.relative_to(folder).as_posix() if inside else path.as_posix())
+    relative = path.relative_to(folder).as_posix() if inside else path.as_posix()
+    if len(relative) > MAX_NAME or not relative.isprintable():
+        # In steps, as galleries of older releases were mended: importing again finds their crops.
+        digest = hashlib.sha256(relative.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+        printable = "".join(letter if letter.isprintable() else "_" for letter in relative)
+        relative = f"{digest}/{printable[-(MAX_NAME - len(digest) - 1) :]}"
+    return fitting_id(relative)
 
 
 def described_row(
@@ -97,5 +104,5 @@ def described(
         checked = checked_crop(crop)
     except InvalidInput as error:
         return LeftOut(path, str(error), is_error=True)
-    reading.remarks.note(known.moment)
+    reading.remarks.note(known)
     return CropFile(path, checked)

@@ -23,16 +23,22 @@ COLUMNS = frozenset(
 UNKNOWN_MARK = "-1"
 """What data sets write for a person or a camera that nobody knows."""
 
-# What programs write for a value that is not there. As a name it would make one person of all whose
-# identity is missing.
-_NOTHING = frozenset(
+DOUBTFUL = frozenset(
     {"nan", "NaN", "NAN", "null", "NULL", "None", "NaT", "NA", "<NA>", "N/A", "#N/A", "undefined"}
 )
+"""What programs write for a value that is not there; as a name it makes one person of many."""
+
 _CSV_NUMBER = re.compile(r"(?P<whole>-?(0|[1-9][0-9]*))\.0+")
 _CSV_MISSING = frozenset({"nan", "NaN"})
 _CSV_NAMES = ("identity", "camera")
 _EXACT = 2**53  # from here on a JSON number no longer says which whole number was meant
 _MOST_IGNORED = 50
+
+
+class Untyped(str):
+    """A text of a file that knows no types."""
+
+    __slots__ = ()
 
 
 def is_missing(value: object) -> bool:
@@ -66,10 +72,10 @@ def read_name(column: str, value: object) -> str | None:
     text = _text(column, value)
     if text is None or text == UNKNOWN_MARK:
         return None
-    if text in _NOTHING:
+    if isinstance(value, Untyped) and text in DOUBTFUL:
         raise InvalidInput(
-            f"{column}: {text!r} is what programs write for a missing value, so it is no name; "
-            "leave the value empty if it is unknown"
+            f"{column}: {text!r} is a name, or what a program wrote for a missing value, and CSV "
+            "cannot tell which: leave the value empty if it is unknown, use NDJSON if it is a name"
         )
     try:
         return name_of(text)
@@ -157,7 +163,8 @@ def csv_values(columns: Collection[str | None], cells: list[str]) -> dict[str, s
         text = cell.strip()
         if column in _CSV_NAMES and (number := _CSV_NUMBER.fullmatch(text)):
             text = number["whole"]
-        values[column] = "" if text in _CSV_MISSING and column != "path" else text
+        missing = text in _CSV_MISSING and column != "path"
+        values[column] = "" if missing else Untyped(text)
     return values
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Any
 
-from service.crop_values import COLUMNS, is_missing, read_id, read_name, shown
+from service.crop_values import COLUMNS, DOUBTFUL, is_missing, read_id, read_name, shown
 from service.errors import InvalidInput
 from service.names import name_of
 from service.timestamps import Moment, read_moment
@@ -24,18 +25,23 @@ class Remarks:
         ambiguous_times: how many times the clocks of their zone showed twice; the first was taken.
         ignored_columns: names of columns that mean nothing here.
         zone_cameras: cameras that used the zone stated for them.
+        doubtful_names: how often a name was used that programs write for a missing value.
     """
 
     assumed_utc: int = 0
     ambiguous_times: int = 0
     ignored_columns: set[str] = field(default_factory=set)
     zone_cameras: set[str] = field(default_factory=set)
+    doubtful_names: Counter[str] = field(default_factory=Counter)
 
-    def note(self, moment: Moment | None) -> None:
-        """Count what had to be assumed for one time."""
-        if moment is not None:
-            self.assumed_utc += moment.assumed_utc
-            self.ambiguous_times += moment.ambiguous
+    def note(self, values: Values) -> None:
+        """Count what had to be assumed for one crop."""
+        if values.moment is not None:
+            self.assumed_utc += values.moment.assumed_utc
+            self.ambiguous_times += values.moment.ambiguous
+        for name in (values.identity, values.camera):
+            if name in DOUBTFUL:
+                self.doubtful_names[name] += 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +113,7 @@ class Reading:
             "assumed_utc": self.remarks.assumed_utc,
             "ambiguous_times": self.remarks.ambiguous_times,
             "ignored_columns": sorted(self.remarks.ignored_columns),
+            "doubtful_names": dict(self.remarks.doubtful_names),
         }
 
     def warnings(self) -> list[str]:
@@ -117,6 +124,7 @@ class Reading:
             _of_two(remarks.ambiguous_times): remarks.ambiguous_times,
             f"columns without a meaning were ignored: {', '.join(sorted(ignored))} (known are "
             f"{', '.join(sorted(COLUMNS))})": ignored,
+            _of_doubt(remarks.doubtful_names): remarks.doubtful_names,
             f"a zone was stated for {', '.join(unused)}, but no time without a zone is from such a "
             "camera": unused,
         }
@@ -173,6 +181,11 @@ def read_values(values: Mapping[str, object], reading: Reading, where: str = "co
 def _of_utc(count: int) -> str:
     times, were = ("1 time has", "was") if count == 1 else (f"{count:,} times have", "were")
     return f"{times} no zone and {were} read as UTC; state the zone if the clocks show another one"
+
+
+def _of_doubt(names: Mapping[str, int]) -> str:
+    told = ", ".join(f"{name} ({count:,} times)" for name, count in sorted(names.items()))
+    return f"names that programs write for a missing value were taken as names: {told}"
 
 
 def _of_two(count: int) -> str:

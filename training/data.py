@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from service.crop_values import DOUBTFUL
 from service.errors import ReidError
 from service.imaging import decode
 from service.name_layouts import LAYOUTS
@@ -140,9 +141,14 @@ class Dataset:
 
     @property
     def remarks(self) -> list[str]:
-        """What reading it had to leave aside, beside files: one text each."""
+        """What reading it had to leave aside or may have misread: one text each."""
         columns = ", ".join(self.ignored_columns)
-        return [f"ignored columns without a meaning: {columns}"] if columns else []
+        doubtful = ", ".join(sorted(DOUBTFUL & {*self.identities, *self.cameras}))
+        found = {
+            f"ignored columns without a meaning: {columns}": columns,
+            f"names that programs write for a missing value: {doubtful}": doubtful,
+        }
+        return [text for text, said in found.items() if said]
 
 
 def _describe(samples: Sequence[Sample]) -> str:

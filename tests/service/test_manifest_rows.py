@@ -74,7 +74,7 @@ def test_not_a_number_and_other_gaps_make_no_person(service):
 
 def test_what_is_no_name_is_refused_by_row_and_column(service):
     name = service.create("rows-refused")
-    bad = ['["a", "b"]', "true", "12.5", '{"a": 1}', '"nan"', '"None"', "1e400"]
+    bad = ['["a", "b"]', "true", "12.5", '{"a": 1}', "1e400"]
     rows = [
         f'{{"crop_id": "{column}{number}", "embedding": {TEXT}, "{column}": {value}}}'
         for column in ("identity", "camera")
@@ -88,6 +88,28 @@ def test_what_is_no_name_is_refused_by_row_and_column(service):
             place = number + 1 + (len(bad) if column == "camera" else 0)
             assert said[f"{column}{number}"].startswith(f"row {place}, column {column}: ")
     assert service.crop_ids(name) == []
+
+
+def test_names_that_may_be_gaps_are_refused_where_nobody_can_tell_and_said_elsewhere(service):
+    name = service.create("rows-doubtful")
+    rows = [
+        {"crop_id": f"{who}{number}", "embedding": ROW, "identity": who, "camera": "c1"}
+        for who in ("nan", "None", "Nan")
+        for number in range(2)
+    ]
+    body = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    job = imported(service, name, NDJSON, body)
+    assert job["counts"] == {"created": 6}
+    assert job["result"]["doubtful_names"] == {"nan": 2, "None": 2}
+    assert any("None (2 times), nan (2 times)" in text for text in job["result"]["warnings"])
+    csv = "crop_id,identity,embedding\n" + "".join(
+        f'csv-{who},{who},"{TEXT}"\n' for who in ("nan", "NaN", "None", "null", "NA", "Nan")
+    )
+    job = imported(service, name, CSV, csv.encode())
+    assert set(reasons(service, job)) == {"csv-None", "csv-null", "csv-NA"}
+    assert "row 3, column identity" in reasons(service, job)["csv-None"]
+    found = known(service, name)
+    assert [found[f"csv-{who}"][0] for who in ("nan", "NaN", "Nan")] == [None, None, "Nan"]
 
 
 def test_a_header_with_blanks_loses_no_column(service):
