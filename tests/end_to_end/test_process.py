@@ -40,7 +40,7 @@ class Process:
         self.popen = popen
         self.port = port
         self.log = log
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120)
 
     def wait_until_ready(self) -> None:
         deadline = time.monotonic() + 120
@@ -121,7 +121,7 @@ def test_sigterm_lets_a_running_request_finish(serve):
             answer = b"".join(iter(lambda: request.recv(65536), b""))
         assert answer.startswith(b"HTTP/1.1 200 OK")
         assert json.loads(answer.partition(b"\r\n\r\n")[2])["results"][0]["status"] == "unknown"
-        assert process.popen.wait(timeout=20) == 0
+        assert process.popen.wait(timeout=120) == 0
         assert "drained" in process.log.read_text()
 
 
@@ -230,9 +230,9 @@ def test_the_demo_takes_its_service_along(drawn, tiny_model, sign):
             url = found[1] if found else url
             if line.startswith("Ctrl-C"):
                 break
-        assert httpx.get(f"{url}/livez").status_code == 200
+        assert httpx.get(f"{url}/livez", timeout=120).status_code == 200
         process.send_signal(sign)
-        assert process.wait(timeout=30) == (0 if sign == signal.SIGINT else 143)
+        assert process.wait(timeout=120) == (0 if sign == signal.SIGINT else 143)
     with pytest.raises(httpx.TransportError):
         httpx.get(url)
 

@@ -41,7 +41,7 @@ class Service:
     def __init__(self, url: str, parts: Parts) -> None:
         self.url = url
         self.parts = parts
-        self.http = httpx.Client(base_url=url, timeout=30)
+        self.http = httpx.Client(base_url=url, timeout=120)
 
     def search(self, *images: Image, **fields: Any) -> httpx.Response:
         files = [("images", image) for image in images]

@@ -37,12 +37,12 @@ class Gate:
 
     def embed(self, images):
         self.sizes.append(len(images))
-        assert self.open.wait(30), "the test never opened the gate"
+        assert self.open.wait(120), "the test never opened the gate"
         return self.inner.embed(images)
 
 
 def run(scenario: Callable[[], Coroutine[None, None, None]]) -> None:
-    asyncio.run(asyncio.wait_for(scenario(), 60), debug=True)
+    asyncio.run(asyncio.wait_for(scenario(), 300), debug=True)
 
 
 async def until(condition: Callable[[], bool]) -> None:

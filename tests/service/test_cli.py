@@ -115,14 +115,14 @@ def test_ctrl_c_cancels_the_import(start, tmp_path):
     people.mkdir()
     for number in range(100):
         (people / f"{number:03}.png").write_bytes(solid((number, 7, 7), kind="PNG"))
-    with start(FakeEmbedder(delay=0.3)) as service:
+    with start(FakeEmbedder(delay=2.0), max_batch=8) as service:
         command = [sys.executable, "-m", "service", "index", str(people), "--url", service.url]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         while not (jobs := service.http.get("/jobs").json()["jobs"]) or not jobs[0]["done"]:
             assert process.poll() is None
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
-        stdout, stderr = process.communicate(timeout=30)
+        stdout, stderr = process.communicate(timeout=120)
         assert process.returncode == 130
         assert stderr.decode().splitlines()[-1] == "interrupted"
         (job,) = service.http.get("/jobs").json()["jobs"]

@@ -33,7 +33,7 @@ def impatient(launch, tmp_path_factory):
 @contextmanager
 def connected(service) -> Iterator[socket.socket]:
     where = urlsplit(service.url)
-    with socket.create_connection((where.hostname, where.port), timeout=20) as client:
+    with socket.create_connection((where.hostname, where.port), timeout=120) as client:
         yield client
 
 
@@ -209,7 +209,7 @@ def test_silent_uploads_make_room_for_others(launch, tmp_path, monkeypatch):
 def test_a_flood_of_silent_connections_keeps_nobody_out(launch, tmp_path):
     with launch(tmp_path, max_requests=4) as service, ExitStack() as stack:
         flood = [stack.enter_context(connected(service)) for _ in range(300)]
-        with httpx.Client(base_url=service.url) as newcomer:
+        with httpx.Client(base_url=service.url, timeout=120) as newcomer:
             assert newcomer.get("/livez").status_code == 200
             assert newcomer.post("/search", files={"images": ("a", CROP)}).status_code == 200
         assert flood[0].recv(1) == b""  # the oldest made room

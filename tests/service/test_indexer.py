@@ -91,7 +91,7 @@ def test_an_interrupted_run_is_resumed(start, folder):
             Interrupting.job = Client.job  # nobody presses Ctrl-C forever
             super().cancel_job(job_id)
 
-    with start(FakeEmbedder(delay=0.15), max_batch=8) as service:
+    with start(FakeEmbedder(delay=1.0), max_batch=8) as service:
         report = IndexReport()
         with Interrupting(service.url) as client, pytest.raises(KeyboardInterrupt):
             index(client, "default", list_market1501(folder), report)
@@ -111,7 +111,7 @@ def test_an_overloaded_service_is_asked_again(start, folder):
         refused = threading.Event()
 
         def search_until_one_is_refused() -> None:
-            with httpx.Client(base_url=service.url, timeout=30) as http:
+            with httpx.Client(base_url=service.url, timeout=120) as http:
                 images = [("images", ("q.png", solid((9, 9, 9))))] * 32
                 while not refused.is_set():
                     if http.post("/search", files=images).status_code == 503:

@@ -50,7 +50,7 @@ def create(data: Path, *arguments: object, scope: str = "admin") -> str:
 def asking(service: Any, key: str) -> httpx.Client:
     """A client that sends a key."""
     headers = {"Authorization": f"Bearer {key}"}
-    return httpx.Client(base_url=service.url, headers=headers, timeout=30)
+    return httpx.Client(base_url=service.url, headers=headers, timeout=120)
 
 
 def code(answer: httpx.Response) -> tuple[int, str]:

@@ -91,7 +91,7 @@ def test_a_full_queue_answers_503_and_recovers(start):
 
     def wait(_image: object) -> None:
         busy.set()
-        assert gate.wait(20)
+        assert gate.wait(120)
 
     limits = {"max_batch": 1, "max_queue": 2, "max_images": 2, "max_queue_seconds": 30}
     with start(FakeEmbedder(fault=wait), **limits) as service:
@@ -99,12 +99,12 @@ def test_a_full_queue_answers_503_and_recovers(start):
         busy.clear()
         with ThreadPoolExecutor(2) as callers:
             first = callers.submit(service.search, ("a", CROP))
-            assert busy.wait(20)
+            assert busy.wait(120)
             second = callers.submit(service.search, ("b", CROP), ("c", CROP))
             while service.parts.shelf.running.batcher.stats().queued < 2:
                 assert not second.done()
                 time.sleep(0.01)
-            with httpx.Client(base_url=service.url) as other:
+            with httpx.Client(base_url=service.url, timeout=120) as other:
                 refused = other.post("/search", files={"images": ("d", CROP)})
                 alive = other.get("/livez")
             gate.set()
@@ -122,14 +122,17 @@ def test_too_many_requests_at_once_are_refused_but_probes_are_not(start):
 
     def wait(_image: object) -> None:
         busy.set()
-        assert gate.wait(20)
+        assert gate.wait(120)
 
     with start(FakeEmbedder(fault=wait), max_requests=1) as service:
         gate.clear()
         busy.clear()
-        with ThreadPoolExecutor(1) as callers, httpx.Client(base_url=service.url) as other:
+        with (
+            ThreadPoolExecutor(1) as callers,
+            httpx.Client(base_url=service.url, timeout=120) as other,
+        ):
             running = callers.submit(service.search, ("a", CROP))
-            assert busy.wait(20)
+            assert busy.wait(120)
             refused = other.get("/galleries")
             alive = other.get("/livez")
             gate.set()
@@ -164,7 +167,7 @@ def test_an_upload_that_would_wait_too_long_is_refused_before_its_form_is_read(s
         head = b"POST /search HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9000\r\n"
         head += b"Content-Type: multipart/form-data; boundary=x\r\n\r\n"
         where = httpx.URL(service.url)
-        with socket.create_connection((where.host, where.port), timeout=20) as client:
+        with socket.create_connection((where.host, where.port), timeout=120) as client:
             client.sendall(head)  # and none of the body
             answer = client.recv(65536)
         assert answer.startswith(b"HTTP/1.1 503")

@@ -76,7 +76,8 @@ def client(service: Any, data: Path, **wanted: Any) -> httpx.Client:
     """A client with a new key."""
     with closing(KeyStore(data / FILE)) as store:
         _, text = store.create(NewKey(**{"label": "a", "scope": "search"} | wanted))
-    return httpx.Client(base_url=service.url, headers={"Authorization": f"Bearer {text}"})
+    headers = {"Authorization": f"Bearer {text}"}
+    return httpx.Client(base_url=service.url, headers=headers, timeout=120)
 
 
 def test_a_key_is_held_to_its_limit_and_no_other_is(start, data):
@@ -127,7 +128,7 @@ def test_wrong_keys_are_held_up_by_address_and_right_ones_never(start, data):
         assert int(late.headers["Retry-After"]) >= 1
         assert key.get("/galleries").status_code == 200  # from the same address
         elsewhere = httpx.HTTPTransport(local_address="127.0.0.2")
-        with httpx.Client(base_url=service.url, transport=elsewhere) as other:
+        with httpx.Client(base_url=service.url, transport=elsewhere, timeout=120) as other:
             assert other.get("/galleries", headers=wrong).status_code == 401
         logged = (next((data / "audit").glob("*.ndjson"))).read_text().splitlines()
         assert len(logged) == statuses.count(401) + 1
