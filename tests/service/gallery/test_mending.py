@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import signal
 import sqlite3
 import subprocess
 import sys
+import tarfile
 import textwrap
+import time
 from contextlib import closing
 from urllib.parse import quote
 
@@ -21,6 +25,7 @@ from service.testing import solid
 
 COMPOSED, DECOMPOSED = "Jos\u00e9", "Jose\u0301"
 JULY = 1_784_898_000.0  # 2026
+LIVE = {"queued", "running"}
 
 
 def colour(number):
@@ -211,6 +216,44 @@ def test_an_old_snapshot_comes_back_mended_and_is_named_in_receipts(start, old, 
         service.http.post(f"/galleries/g/snapshots/{snapshot}/restore", json=into)
         assert service.crop_ids("copy", identities=[DECOMPOSED]) == [COMPOSED]
     assert copy.read_bytes() == before  # a backup stays as it was taken
+
+
+def id_of_the_release_before(path):
+    if len(path) <= 200 and path.isprintable():
+        return path
+    digest = hashlib.sha256(path.encode()).hexdigest()[:16]
+    return f"{digest}/{''.join(one if one.isprintable() else '_' for one in path)[-183:]}"
+
+
+def test_importing_a_folder_again_finds_the_mended_crops(start, old):
+    paths = [
+        *("plain.png", f"{DECOMPOSED}/1.png", f"{DECOMPOSED}/\u0645\u06cc\u200c\u062e.png"),
+        *(
+            "at 1.00\u202fPM.png",
+            " blank.png",
+            f"{'long/' * 50}1.png",
+            "e\u0301" * 60 + "/" + "x" * 70 + ".png",
+        ),
+        *(f"{'a' * 30}/{'d' * 176}/1.png", "\x07/a.png"),
+    ]
+    old(*[{"crop_id": id_of_the_release_before(path)} for path in paths])
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for number, path in enumerate(paths):
+            member = tarfile.TarInfo(path)
+            member.size = len(colour(number))
+            tar.addfile(member, io.BytesIO(colour(number)))
+    with start() as service:
+        before = service.crop_ids("g")
+        answer = service.http.post(
+            "/galleries/g/imports",
+            content=buffer.getvalue(),
+            headers={"Content-Type": "application/x-tar"},
+        )
+        while (job := service.http.get(answer.headers["Location"]).json())["state"] in LIVE:
+            time.sleep(0.02)
+        assert (job["state"], job["counts"].get("unchanged")) == ("done", len(paths)), job
+        assert service.crop_ids("g") == before
 
 
 KILLED = """
