@@ -207,8 +207,18 @@ def test_a_line_that_a_crash_cut_off_harms_no_other(tmp_path):
     assert page.cursor is None
 
 
-def test_old_days_are_removed_and_no_other_file(tmp_path):
-    today = datetime.now(UTC).date()
+def test_old_days_are_removed_and_no_other_file(tmp_path, monkeypatch):
+    noon = datetime.now(UTC).replace(hour=12)
+
+    class Noon(datetime):
+        """A clock that midnight does not reach in the middle of the test."""
+
+        @classmethod
+        def now(cls, tz=None):
+            return noon
+
+    monkeypatch.setattr("service.access.audit.datetime", Noon)
+    today = noon.date()
     for days in (0, 1, 30, 31, 400):
         (tmp_path / f"{today - timedelta(days=days)}.ndjson").write_text("")
     (tmp_path / "notes.ndjson").write_text("")
