@@ -13,7 +13,7 @@ import numpy as np
 from service.gallery import segments
 from service.gallery.base import GalleryOptions
 from service.gallery.database import GalleryDatabase, Header
-from service.gallery.mending import mend_within
+from service.gallery.mending import mend_within, version_of
 from service.gallery.schema import ROWS_A_SEGMENT
 from service.gallery.sqlite import answering, connect
 
@@ -38,7 +38,7 @@ def is_of_version_1(path: Path) -> bool:
         Unavailable: it cannot be read.
     """
     with answering(path), closing(connect(path, "ro")) as reader:
-        return bool(reader.execute("PRAGMA user_version").fetchone()[0] == 1)
+        return version_of(reader) == 1
 
 
 def convert(old: Path, new: Path) -> str:
