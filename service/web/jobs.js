@@ -82,6 +82,7 @@ function card(job) {
   const state = h("span", { class: "state" });
   const words = h("p", { class: "hint" });
   const failure = h("p", { class: "verdict", hidden: true });
+  const warnings = h("p", { class: "hint", hidden: true });
   const actions = h("div", { class: "row" });
   let last = null;
   const update = (now) => {
@@ -91,6 +92,8 @@ function card(job) {
     else if (!alive(now)) meter.value = now.state === "done" ? 1 : 0;
     meter.hidden = !alive(now);
     words.textContent = sentence(now);
+    warnings.textContent = (now.result?.warnings ?? []).join(". ");
+    warnings.hidden = !warnings.textContent;
     failure.hidden = !now.error;
     failure.textContent = typeof now.error === "string" ? now.error : (now.error?.detail ?? "");
     if (last !== now.state + now.errors) actions.replaceChildren(...buttons(now));
@@ -103,6 +106,7 @@ function card(job) {
     h("div", { class: "between" }, h("label", { for: id }, title), state),
     meter,
     words,
+    warnings,
     failure,
     actions,
   );

@@ -23,15 +23,15 @@ export function kindOf(file) {
   return Object.keys(ARCHIVES).find((suffix) => file.name.toLowerCase().endsWith(suffix));
 }
 
-/** Uploads an archive and shows its job; `place` takes the progress. */
-export async function sendArchive(gallery, file, pattern, place) {
+/** Uploads an archive and shows its job; `reading` says how its names are read, `place` takes the progress. */
+export async function sendArchive(gallery, file, reading, place) {
   const control = new AbortController();
   const shown = bar(`Uploading ${file.name}`, { onCancel: () => control.abort() });
   place.append(shown.element);
   try {
     const headers = { "Content-Type": ARCHIVES[kindOf(file)] };
     await upload(at("galleries", gallery, "imports"), file, {
-      query: { pattern },
+      query: reading,
       headers,
       progress: shown.set,
       signal: control.signal,

@@ -4,15 +4,13 @@ import { button, field, h } from "./dom.js";
 import { idOf, receive, pathOf } from "./files.js";
 import { count, size, timestampOf } from "./format.js";
 import { current, refresh } from "./galleries.js";
-import { clearNotices, guarded } from "./notices.js";
+import { isManifest, isNoData, isPicture, LAYOUTS, readMarket } from "./naming.js";
+import { clearNotices, guarded, say } from "./notices.js";
 import { ARCHIVES, kindOf, sendArchive, sendPictures } from "./sending.js";
-
-const PICTURE = /\.(jpe?g|png|webp)$/i;
-const MARKET = /^(?<identity>-1|\d+)_(?<camera>c\d+)(s\d+)?(_|\.)/; // 0002_c1s1_000451_03.jpg
 
 const PATTERN_HINT =
   "A regular expression with the groups identity, camera, crop_id, timestamp, or date and time. " +
-  "Empty: names as 0002_c1s1_000451_03.jpg are understood.";
+  "Empty: its manifest is used, or names as 0002_c1s1_000451_03.jpg are understood.";
 
 let archives = [];
 let pictures = [];
@@ -22,14 +20,14 @@ let parts = null;
 export function mountUpload(place) {
   const files = chooser({
     multiple: true,
-    accept: `image/jpeg,image/png,image/webp,${Object.keys(ARCHIVES)}`,
+    accept: `image/jpeg,image/png,image/webp,image/bmp,image/tiff,.jfif,${Object.keys(ARCHIVES)}`,
   });
   const folder = chooser({ multiple: true, webkitdirectory: true });
   const zone = h(
     "div",
     { class: "drop large" },
     h("p", {}, h("strong", {}, "Drop an archive, a folder or pictures")),
-    h("p", { class: "hint" }, "tar, tar.gz or zip; JPEG, PNG or WebP. One crop shows one person."),
+    h("p", { class: "hint" }, "tar, tar.gz or zip; JPEG, PNG, WebP, BMP or TIFF. One crop shows one person."),
     h(
       "div",
       { class: "row center" },
@@ -61,12 +59,20 @@ function chooser(attributes) {
 
 function stage(files) {
   const given = [...files];
-  archives.push(...given.filter(kindOf));
+  const data = given.filter((file) => !isNoData(pathOf(file)));
+  archives.push(...data.filter(kindOf));
   // In a folder other files are common; a file chosen by itself is meant.
-  pictures.push(
-    ...given.filter((file) => !kindOf(file) && (PICTURE.test(file.name) || !pathOf(file).includes("/"))),
-  );
+  const taken = data.filter((file) => !kindOf(file) && (isPicture(file.name) || !pathOf(file).includes("/")));
+  pictures.push(...taken);
+  tell(given.filter((file) => !kindOf(file) && !taken.includes(file)).map(pathOf));
   draw();
+}
+
+/** Says what of a folder is left out, and that a manifest in it is not read here. */
+function tell(paths) {
+  const manifest = paths.find(isManifest);
+  if (manifest) say(`${manifest} is not read here: pack the folder as tar or zip and add that`);
+  else if (paths.length) say(`${count(paths.length, "file")} left out, such as ${paths[0]}`);
 }
 
 function unstage() {
@@ -88,6 +94,14 @@ function draw() {
       { class: "card", "aria-label": "Add", autocomplete: "off", on: { submit } },
       h("h2", {}, summary()),
       archives.length ? field("Pattern of the paths in the archive", about.pattern, PATTERN_HINT) : null,
+      archives.length
+        ? h(
+            "div",
+            { class: "columns" },
+            field("Or the names of a data set", about.layout),
+            field("Encoding of its names", about.encoding, "If they are not UTF-8: cp437, gbk, ..."),
+          )
+        : null,
       pictures.length
         ? h(
             "div",
@@ -120,6 +134,12 @@ function summary() {
 function controls() {
   const market = h("option", { value: "market" }, "Identity and camera");
   return {
+    layout: h(
+      "select",
+      {},
+      ["", ...LAYOUTS].map((value) => h("option", { value }, value || "None")),
+    ),
+    encoding: h("input", { maxlength: "40", spellcheck: "false" }),
     names: h("select", {}, market, h("option", { value: "none" }, "Nothing")),
     identity: h("input", { maxlength: "200" }),
     camera: h("input", { maxlength: "200" }),
@@ -131,10 +151,12 @@ function controls() {
 async function send(about) {
   const work = { gallery: current().name, archives, pictures };
   clearNotices();
-  const pattern = about.pattern.value.trim();
+  const reading = Object.fromEntries(
+    ["pattern", "layout", "encoding"].map((name) => [name, about[name].value.trim()]),
+  );
   const entry = describer(about);
   unstage();
-  for (const file of work.archives) await sendArchive(work.gallery, file, pattern, parts.progress);
+  for (const file of work.archives) await sendArchive(work.gallery, file, reading, parts.progress);
   if (work.pictures.length) await sendPictures(work.gallery, work.pictures, entry, parts.progress);
   await refresh();
 }
@@ -142,11 +164,10 @@ async function send(about) {
 function describer({ names, identity, camera, when }) {
   return (file) => {
     const path = pathOf(file);
-    const found = names.value === "market" ? MARKET.exec(path.split("/").at(-1))?.groups : null;
-    const person = found && !/^(0+|-1)$/.test(found.identity) ? found.identity : null; // distractors and junk are nobody
+    const found = names.value === "market" ? readMarket(path.split("/").at(-1)) : null;
     return {
       crop_id: idOf(path),
-      identity: person ?? (identity.value.trim() || null),
+      identity: found?.identity ?? (identity.value.trim() || null),
       camera: found?.camera ?? (camera.value.trim() || null),
       timestamp: timestampOf(when.value),
     };

@@ -532,6 +532,59 @@ def test_single_pictures_are_added(chromium, depot, crops):
     visited.check()
 
 
+def test_a_folder_is_added_without_what_is_no_data(chromium, depot, crops, tmp_path):
+    depot.fill("folder", [])
+    for name in (
+        "0000_c1_1.jpg",
+        "0000_c1s1_000002_00.jpg",
+        "sub/0007_c2s1_000003_00.jfif",
+        ".ipynb_checkpoints/0001_c1s1_000004_00.jpg",
+        "@eaDir/0001_c1s1_000005_00.jpg",
+    ):
+        path = tmp_path / "people" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(crops[0].read_bytes())
+    visited = visit(chromium, depot, "#add")
+    page = visited.page
+    visited.gallery("folder")
+    page.set_input_files("#upload input[webkitdirectory]", tmp_path / "people")
+    assert page.locator("#upload h2").inner_text().startswith("3 pictures")
+    page.get_by_text("2 files left out, such as").wait_for()
+    page.get_by_role("button", name="Add to folder").click()
+    page.get_by_text("3 crops added").wait_for()
+    listed = depot.http.get("/galleries/folder/crops").json()["crops"]
+    assert {crop["crop_id"].partition("/")[2]: crop["identity"] for crop in listed} == {
+        "0000_c1_1.jpg": "0000",
+        "0000_c1s1_000002_00.jpg": None,
+        "sub/0007_c2s1_000003_00.jfif": "0007",
+    }
+    visited.check()
+
+
+def test_an_archive_is_read_by_a_layout_and_says_what_tells_nothing(chromium, depot, crops):
+    depot.fill("mars", [])
+    visited = visit(chromium, depot, "#add")
+    page = visited.page
+    visited.gallery("mars")
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as packed:
+        packed.writestr("0001C1T0001F001.jpg", crops[0].read_bytes())
+    given = {"name": "a.zip", "mimeType": "application/x-zip-compressed"}
+    given |= {"buffer": buffer.getvalue()}
+    chooser = "#upload input[type=file]:not([webkitdirectory])"
+    page.set_input_files(chooser, given)
+    page.get_by_role("button", name="Add to mars").click()
+    page.get_by_text("1 file tells neither identity nor camera").wait_for()
+    page.set_input_files(chooser, given)
+    page.get_by_label("Or the names of a data set").select_option("mars")
+    assert violations(page) == []
+    page.get_by_role("button", name="Add to mars").click()
+    page.locator("#jobs .job", has_text="1 replaced").wait_for()
+    crop = depot.http.get("/galleries/mars/crops/0001C1T0001F001.jpg").json()
+    assert (crop["identity"], crop["camera"]) == ("0001", "C1")
+    visited.check()
+
+
 def test_crops_are_grouped_into_people(chromium, depot, crops):
     depot.fill("people", [])
     files = [("images", (file.name, file.read_bytes())) for file in crops[:16]]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
+from service import picture_files
+from service.name_layouts import LAYOUTS
 from service.routes import page
 
 FILES = sorted(path for path in page.FOLDER.iterdir() if path.is_file())
@@ -60,3 +63,18 @@ def test_page_and_files_carry_the_policy_fresh_and_unchanged(service, address):
 @pytest.mark.parametrize("address", ["/web/nothing.js", "/web/../app.py", "/web/%2e%2e/app.py"])
 def test_nothing_else_of_the_package_is_served(service, address):
     assert service.http.get(address).status_code == 404
+
+
+def test_the_page_and_the_service_know_the_same_names():
+    text = (page.FOLDER / "naming.js").read_text(encoding="utf-8")
+    lists = {
+        name: set(json.loads(f"[{found.strip().rstrip(',')}]"))
+        for name, found in re.findall(r"const ([A-Z]+) = \[([^\]]*)\];", text)
+    }
+    assert {f".{suffix}" for suffix in lists["PICTURES"]} == picture_files.SUFFIXES
+    assert lists["LAYOUTS"] == set(LAYOUTS)
+    for name in lists["GENERATED"]:
+        assert picture_files.no_data(name) is not None
+    source = Path(picture_files.__file__).read_text(encoding="utf-8")
+    generated = source[source.index("_GENERATED = ") : source.index("@dataclass")]
+    assert lists["GENERATED"] == set(map(json.loads, re.findall(r'"[^"]+"', generated)))
