@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import InvalidInput, NotFound, Unavailable
+from service.filter_warnings import warnings_of
 from service.gallery.base import Crop, Filter, Gallery, GalleryStore
 from service.identities.clustering import group_crops
 from service.identities.corrections import Basis, Corrections, known_identities
@@ -79,7 +80,8 @@ def run(
     )
     for outcome in ("grouped", "outliers", "kept"):
         context.count(outcome, getattr(result, outcome))
-    warnings = [asdict(warning) for warning in asked.time_warnings]
+    odd = [*warnings_of(gallery, asked.where), *asked.time_warnings]
+    warnings = [asdict(warning) for warning in odd]
     context.finish(asdict(result) | ({"warnings": warnings} if warnings else {}))
 
 
