@@ -1,0 +1,158 @@
+"""The operations that meet each other: every one that changes a gallery, or keeps a copy of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from pauses.schedule import Now, operation
+from pauses.world import GALLERY, World, archive, picture
+from service.errors import ReidError
+from service.retention import Retention
+
+PATH = f"/galleries/{GALLERY}"
+
+
+@dataclass(frozen=True)
+class Client:
+    """One of the two who ask.
+
+    Attributes:
+        world: whom.
+        role: ``first`` or ``second``.
+        http: their connection.
+    """
+
+    world: World
+    role: str
+    http: httpx.Client
+
+    def ask(self, method: str, path: str, **content: Any) -> bool:
+        """Send a request; whether it was acknowledged."""
+        headers = {"x-operation": self.role, **content.pop("headers", {})}
+        return self.http.request(method, path, headers=headers, **content).is_success
+
+    def job(self, path: str, **content: Any) -> bool:
+        """Start a job and wait for its end; whether it ended well."""
+        headers = {"x-operation": self.role, **content.pop("headers", {})}
+        answer = self.http.post(path, headers=headers, **content)
+        if not answer.is_success:
+            return False
+        while True:
+            job = self.http.get(answer.headers["Location"]).json()
+            if job["state"] not in {"queued", "running"}:
+                return bool(job["state"] == "done" and not job["errors"])
+            if job["state"] == "queued" and self.world.parts.board.running:
+                Now.schedule.note_queued(self.role)
+            time.sleep(0.002)
+
+
+def upsert(client: Client) -> bool:
+    """A new picture under an old id, an old picture again, a new crop."""
+    files = {"a": picture("a", 9), "d": picture("d"), "n": picture("n", 1)}
+    entries = [{"crop_id": crop_id, "camera": "c2"} for crop_id in files]
+    return client.ask(
+        "POST",
+        f"{PATH}/crops",
+        files=[("images", (crop_id, data)) for crop_id, data in files.items()],
+        data={"crops": json.dumps(entries)},
+    )
+
+
+def delete_by_id(client: Client) -> bool:
+    """Erase one crop."""
+    return client.ask("DELETE", f"{PATH}/crops/a")
+
+
+def delete_by_filter(client: Client) -> bool:
+    """Erase a person."""
+    return client.ask("POST", f"{PATH}/crops/delete", json={"identities": ["p"]})
+
+
+def label(client: Client) -> bool:
+    """Name two crops by hand, one of which had another name."""
+    name = f"hand-{client.role}"
+    body = {"crop_ids": ["b", "d"], "identity": name}
+    return client.ask("POST", f"{PATH}/identities/label", json=body)
+
+
+def merge(client: Client) -> bool:
+    """Make one person of two."""
+    body = {"identities": ["p", "q"], "into": "pq"}
+    return client.ask("POST", f"{PATH}/identities/merge", json=body)
+
+
+def cluster(client: Client) -> bool:
+    """Group what nobody named."""
+    return client.job(f"{PATH}/cluster", json={"eps": 0.9, "standardise": False})
+
+
+def import_archive(client: Client) -> bool:
+    """A crop with other metadata, another picture of one, and a new one."""
+    content = archive(
+        ("e.png", picture("e"), {"crop_id": "e", "camera": "c3", "identity": "r"}),
+        ("b.png", picture("b", 9), {"crop_id": "b", "camera": "c3"}),
+        ("m.png", picture("m", 5), {"crop_id": "m", "camera": "c3"}),
+    )
+    headers = {"Content-Type": "application/x-tar"}
+    return client.job(f"{PATH}/imports", content=content, headers=headers)
+
+
+def reembed(client: Client) -> bool:
+    """Embed by the other model, beside."""
+    return client.job(f"{PATH}/model", json={"model": "new"})
+
+
+def switch_and_back(client: Client) -> bool:
+    """Serve by the other model, and by the first one again."""
+    there, back = ({"model": name} for name in ("new", "old"))
+    gone = client.ask("POST", f"{PATH}/model/switch", json=there)
+    return client.ask("POST", f"{PATH}/model/switch", json=back) and gone
+
+
+def snapshot(client: Client) -> bool:
+    """Keep the gallery as it is."""
+    return client.ask("POST", f"{PATH}/snapshots")
+
+
+def restore(client: Client) -> bool:
+    """Bring the beginning back."""
+    return client.ask("POST", f"{PATH}/snapshots/{client.world.snapshot}/restore", json={})
+
+
+def retention(client: Client) -> bool:
+    """Erase what is past its time."""
+    failed: list[str] = []
+    operation.set(client.role)
+    try:
+        Retention(client.world.parts.store, failed.append).erase_expired(time.time())
+    except ReidError:
+        return False
+    finally:
+        operation.set("")
+    return not failed
+
+
+def patch(client: Client) -> bool:
+    """Change one option; each of the two changes another one."""
+    changes = {"first": {"join": True}, "second": {"keep_for": 2_000_000_000.0}}
+    return client.ask("PATCH", PATH, json=changes[client.role])
+
+
+def delete_gallery(client: Client) -> bool:
+    """Erase everything."""
+    return client.ask("DELETE", PATH)
+
+
+OPERATIONS: dict[str, Callable[[Client], bool]] = {
+    one.__name__: one
+    for one in (
+        *(upsert, delete_by_id, delete_by_filter, label, merge, cluster, import_archive),
+        *(reembed, switch_and_back, snapshot, restore, retention, patch, delete_gallery),
+    )
+}

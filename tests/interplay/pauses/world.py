@@ -1,0 +1,259 @@
+"""A service with one gallery that is put back to its beginning before every run."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+import sqlite3
+import tarfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+
+from pauses.schedule import STUCK_SECONDS, Now, operation, stepped
+from service.app import create_app
+from service.errors import ReidError
+from service.gallery.base import Filter
+from service.server import bind, server_config, url_of
+from service.settings import Settings
+from service.testing import solid
+
+GALLERY = "g"
+LONG = 3600.0 * 24 * 365 * 20
+EXPIRED = "1990-01-01T00:00:00Z"
+COLOURS = {
+    "a": (200, 20, 20),
+    "b": (205, 20, 20),
+    "c": (20, 200, 20),
+    "d": (20, 205, 20),
+    "e": (20, 20, 200),
+    "f": (20, 20, 205),
+}
+PEOPLE = {"a": "p", "b": "p", "c": "q"}
+
+
+def picture(crop_id: str, step: int = 0) -> bytes:
+    """The picture of a crop; another step is another picture."""
+    red, green, blue = COLOURS.get(crop_id, (120, 120, 20))
+    return solid((red, green, min(blue + 3 * step, 255)), kind="PNG")
+
+
+class World:
+    """The service, its gallery's beginning, and what can be seen of it.
+
+    Args:
+        parts: of the running service.
+        url: where it listens.
+    """
+
+    def __init__(self, parts: Any, url: str) -> None:
+        self.parts = parts
+        self.http = httpx.Client(base_url=url, timeout=STUCK_SECONDS)
+        self.data: Path = parts.settings.data
+        self._agreed: set[str] = set()
+
+    def begin(self) -> None:
+        """Make the gallery once, with two versions and a snapshot, and remember its files."""
+        body = {"name": GALLERY, "store_crops": True, "keep_for": LONG, "model": "old"}
+        self._ok(self.http.post("/galleries", json=body))
+        entries = [
+            {"crop_id": crop_id, "camera": "c1", "timestamp": EXPIRED if crop_id == "f" else None}
+            | ({"identity": PEOPLE[crop_id]} if crop_id in PEOPLE else {})
+            for crop_id in COLOURS
+        ]
+        files = [("images", (crop_id, picture(crop_id))) for crop_id in COLOURS]
+        form = {"crops": json.dumps(entries)}
+        self._ok(self.http.post(f"/galleries/{GALLERY}/crops", files=files, data=form))
+        self.finish(self._ok(self.http.post(f"/galleries/{GALLERY}/model", json={"model": "new"})))
+        self._ok(self.http.post(f"/galleries/{GALLERY}/snapshots"))
+        self.parts.store.close()
+        for kind in ("galleries", "snapshots"):
+            shutil.copytree(self.data / kind / GALLERY, self.data / "beginning" / kind)
+
+    @property
+    def snapshot(self) -> str:
+        """The snapshot that was taken of the beginning."""
+        (path,) = (self.data / "beginning" / "snapshots").glob("*.sqlite3")
+        return path.stem
+
+    def reset(self) -> None:
+        """Put the gallery back to its beginning."""
+        store = self.parts.store
+        gallery = store._galleries.pop(GALLERY, None)
+        if gallery is not None:
+            gallery.close()
+        for kind in ("galleries", "snapshots"):
+            folder = self.data / kind / GALLERY
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.copytree(self.data / "beginning" / kind, folder)
+        store._load_gallery(self.data / "galleries" / GALLERY)
+
+    def finish(self, answer: httpx.Response) -> dict[str, Any]:
+        """Wait for a job to end."""
+        path = answer.headers["Location"]
+        while (job := self.http.get(path).json())["state"] in {"queued", "running"}:
+            time.sleep(0.002)
+        return job
+
+    def state(self) -> dict[str, Any]:
+        """What can be seen of the gallery, apart from moments and made-up ids."""
+        try:
+            gallery = self.parts.store.open(GALLERY)
+        except ReidError as error:
+            return {"gone": error.code, "snapshots": self._snapshots()}
+        crops = gallery.crops(Filter())
+        return {
+            "options": gallery.options,
+            "crops": {crop.crop_id: _told(crop) for crop in crops},
+            "pictures": sorted(c.crop_id for c in crops if _picture_of(gallery, c.crop_id)),
+            "snapshots": self._snapshots(),
+        }
+
+    def check_soundness(self, told: str) -> None:
+        """Pictures are those of the digests, memory is what is on disk, versions come to agree."""
+        try:
+            gallery = self.parts.store.open(GALLERY)
+        except ReidError:
+            return
+        told_of: list[Any] = [self.state()]
+        for version in (gallery, *gallery.versions.kept.values()):
+            crops = version.crops(Filter())
+            told_of.append([version.model_sha256, *map(_told, crops)])
+            listed = list(version.page(Filter(), 1000).crops)
+            assert crops == listed, f"{told}: memory differs from disk"
+            for crop in crops:
+                data = _picture_of(version, crop.crop_id)
+                assert data, f"{told}: {crop.crop_id} has lost its picture"
+                sound = hashlib.sha256(data).hexdigest() == crop.digest
+                assert sound, f"{told}: {crop.crop_id} has the picture of another file"
+        if repr(told_of) not in self._agreed:  # many pauses end alike
+            for copy in list(gallery.versions.kept.values()):
+                self._check_agreement(copy.model_sha256, told)
+            self._agreed.add(repr(told_of))
+
+    def _check_agreement(self, sha256: str, told: str) -> None:
+        """A switch brings everything over, pictures included."""
+        name = self.parts.shelf.of(sha256).manifest.name
+        before = self.state()
+        body = {"model": name}
+        self._ok(self.http.post(f"/galleries/{GALLERY}/model/switch", json=body))
+        assert self.state() == before, f"{told}: switching to {name} lost something"
+
+    def _snapshots(self) -> list[Any]:
+        """The crops of each snapshot, the first one left out."""
+        found = []
+        for path in sorted((self.data / "snapshots" / GALLERY).glob("*.sqlite3")):
+            if path.stem == self.snapshot:
+                continue
+            with sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True) as reader:
+                rows = reader.execute("SELECT crop_id, identity, camera, digest FROM crops")
+                found.append(sorted(map(repr, rows)))
+            reader.close()
+        return sorted(found)
+
+    @staticmethod
+    def _ok(answer: httpx.Response) -> httpx.Response:
+        assert answer.is_success, answer.text
+        return answer
+
+
+def _told(crop: Any) -> tuple[Any, ...]:
+    return (crop.identity, crop.camera, crop.timestamp, crop.digest, crop.origin)
+
+
+def _picture_of(gallery: Any, crop_id: str) -> bytes:
+    try:
+        data: bytes = gallery.picture(crop_id)
+    except ReidError:
+        return b""
+    return data
+
+
+def archive(*members: tuple[str, bytes, dict[str, Any]]) -> bytes:
+    """A tar archive with its manifest."""
+    rows = [json.dumps({"path": name, **known}).encode() for name, _, known in members]
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, data in (
+            ("manifest.ndjson", b"\n".join(rows)),
+            *((name, data) for name, data, _ in members),
+        ):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+class _Labelled:
+    """The app, with each request's operation and places at its awaits."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        for name, value in scope.get("headers", ()):
+            if name == b"x-operation":
+                operation.set(value.decode())
+        await stepped(self._app, "a request")(scope, receive, send)
+
+
+def _label_jobs(board: Any, bridge: Any) -> None:
+    """Jobs, and what they ask of the event loop, belong to the operation that placed them."""
+    owners: dict[str, str] = {}
+    place, run, patiently = board.place, board._run, bridge._patiently
+
+    def place_labelled(*args: Any, **kwargs: Any) -> Any:
+        with board._changed:  # so that no worker begins before it is known whose the job is
+            job = place(*args, **kwargs)
+            owners.setdefault(job.job_id, operation.get())
+        return job
+
+    def run_labelled(context: Any) -> None:
+        operation.set(owners.get(context.job_id, ""))
+        try:
+            run(context)
+        finally:
+            operation.set("")
+
+    def patiently_labelled(ask: Any, pause: Any, **kwargs: Any) -> Any:
+        def pause_noted(seconds: float) -> None:
+            Now.schedule.note_wait("another turn")
+            pause(seconds)
+
+        return patiently(stepped(ask, "a job"), pause_noted, **kwargs)
+
+    board.place, board._run, bridge._patiently = place_labelled, run_labelled, patiently_labelled
+
+
+@contextmanager
+def running_world(data: Path, models: Path) -> Iterator[World]:
+    """A world, for as long as the block runs."""
+    settings = Settings(data=data, device="cpu", model=models / "old", models=models)
+    settings = settings.model_copy(update={"retention_seconds": 1e6, "max_queue_seconds": 1e6})
+    app = create_app(settings)
+    parts = app.state.parts
+    _label_jobs(parts.board, parts.board._bridge)
+    with bind("127.0.0.1", 0) as listener:
+        config = server_config(app, settings)
+        config.app = _Labelled(app)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        try:
+            while not server.started:
+                assert thread.is_alive(), "the service did not start"
+                time.sleep(0.01)
+            world = World(parts, url_of(listener))
+            with world.http:
+                yield world
+        finally:
+            server.should_exit = True
+            thread.join(STUCK_SECONDS)

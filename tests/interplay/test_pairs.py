@@ -1,0 +1,216 @@
+"""Every pair of operations, one of them paused at each of its locks and awaits in turn.
+
+Whatever the pause, the gallery must end as if one operation had run after the other: everything
+that was acknowledged is there, and nothing of what was refused. The pictures are those of the
+digests, the versions come to agree, and no thread waits for ever.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import threading
+import traceback
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from pauses.operations import OPERATIONS, Client
+from pauses.schedule import STUCK_SECONDS, Now, Schedule, watched_locks
+from pauses.world import World, running_world
+
+ROLES = ("first", "second")
+State = dict[str, Any]
+EVERY_TIME = os.environ.get("REID_TEST_EVERY_PAUSE") == "1"
+"""Pause at each place as often as an operation comes there; takes some ten minutes."""
+
+
+@dataclass
+class Run:
+    """What one operation did."""
+
+    client: Client
+    name: str
+    acknowledged: bool | None = None
+    failure: BaseException | None = None
+
+    def __post_init__(self) -> None:
+        self.thread = threading.Thread(target=self._work, daemon=True)
+        self.ended = threading.Event()
+
+    def _work(self) -> None:
+        schedule = Now.schedule
+        try:
+            self.acknowledged = OPERATIONS[self.name](self.client)
+        except BaseException as error:  # noqa: BLE001 - raised by the test
+            self.failure = error
+        finally:
+            self.ended.set()
+            (schedule.reached if self.client.role == "first" else schedule.waits).set()
+
+    def finish(self) -> bool:
+        if not self.ended.wait(STUCK_SECONDS):
+            pytest.fail(f"{self.name} is stuck:\n{_stacks()}", pytrace=False)
+        if self.failure is not None:
+            raise self.failure
+        assert self.acknowledged is not None
+        return self.acknowledged
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: Any, launch_models: Path) -> Iterator[World]:
+    shared = Path("/dev/shm")
+    data = tmp_path_factory.mktemp("interplay")
+    if shared.is_dir() and os.access(shared, os.W_OK):  # syncing costs nothing there
+        data = shared / f"reid-interplay-{os.getpid()}"
+        data.mkdir()
+    patch = pytest.MonkeyPatch()
+    try:
+        with watched_locks(patch):
+            with running_world(data, launch_models) as opened:
+                opened.begin()
+            with running_world(data, launch_models) as opened:
+                yield opened
+    finally:
+        shutil.rmtree(data, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """The states in which two operations may leave the gallery.
+
+    Attributes:
+        orders: one after the other, and the other way round.
+        alone: only the one of this role, where the other one was refused.
+        neither: where both were.
+    """
+
+    orders: tuple[State, State]
+    alone: dict[str, State]
+    neither: State
+
+    @classmethod
+    def of(cls, pair: Pair, first: str, second: str) -> Allowed:
+        one, two = ("first", first), ("second", second)
+        return cls(
+            orders=(pair.in_turn(one, two), pair.in_turn(two, one)),
+            alone={"first": pair.in_turn(one), "second": pair.in_turn(two)},
+            neither=pair.in_turn(),
+        )
+
+    def check(self, state: State, done: list[bool], told: str) -> None:
+        """Make sure that the state is one of those."""
+        states = list(self.orders)
+        if len(done) == 1:
+            states, done = [self.alone["first"]], [*done, True]
+        if not done[1]:
+            states.append(self.alone["first"])
+        if not done[0]:
+            states.append(self.alone["second"])
+        if not any(done):
+            states.append(self.neither)
+        if state not in states:
+            nearest = min((_differences(state, one) for one in states), key=len)
+            pytest.fail(f"{told}, acknowledged {done}: " + "; ".join(nearest), pytrace=False)
+
+
+def _differences(found: State, wanted: State) -> list[str]:
+    """What tells two states apart."""
+    lines = []
+    for name in sorted({*found, *wanted}):
+        here, there = found.get(name), wanted.get(name)
+        if isinstance(here, dict) and isinstance(there, dict):
+            lines += [f"{name} {line}" for line in _differences(here, there)]
+        elif here != there:
+            lines.append(f"{name}: {here} instead of {there}")
+    return lines
+
+
+class Pair:
+    """Two operations and the gallery they meet in."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.clients = {role: Client(world, role, _connection(world)) for role in ROLES}
+
+    def close(self) -> None:
+        for client in self.clients.values():
+            client.http.close()
+
+    def in_turn(self, *runs: tuple[str, str]) -> State:
+        """The state that (role, operation), one after the other, leave."""
+        self.world.reset()
+        Now.schedule = Schedule()
+        for role, name in runs:
+            OPERATIONS[name](self.clients[role])
+        return self.world.state()
+
+    def places(self, first: str) -> list[tuple[str, int]]:
+        """Where an operation can pause: each place once, or each time it comes there."""
+        self.in_turn(("first", first))
+        times: Counter[str] = Counter()
+        found = []
+        for place in Now.schedule.places:
+            times[place] += 1
+            found.append((place, times[place]))
+        return found if EVERY_TIME else [place for place in found if place[1] == 1]
+
+    def paused(self, first: str, second: str, place: tuple[str, int]) -> list[bool]:
+        """Run ``first`` up to a place, ``second`` as far as it gets, then both to their ends.
+
+        Returns:
+            Whether each was acknowledged; only the first one where it did not come to the place.
+        """
+        self.world.reset()
+        schedule = Now.schedule = Schedule(pause_at=place)
+        one, two = Run(self.clients["first"], first), Run(self.clients["second"], second)
+        one.thread.start()
+        if not schedule.reached.wait(STUCK_SECONDS):
+            pytest.fail(f"{first} is stuck by itself:\n{_stacks()}", pytrace=False)
+        if one.ended.is_set():
+            return [one.finish()]
+        two.thread.start()
+        if not schedule.waits.wait(STUCK_SECONDS):
+            pytest.fail(f"{first} paused at {place}; {second} waits:\n{_stacks()}", pytrace=False)
+        schedule.resume()
+        return [one.finish(), two.finish()]
+
+
+def _stacks() -> str:
+    """Where every thread of the service is."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    told = []
+    for ident, frame in sys._current_frames().items():
+        calls = [call for call in traceback.extract_stack(frame) if "/service/" in call.filename]
+        told += [f"{names.get(ident)}: {call.name} {call.filename}:{call.lineno}" for call in calls]
+    return "\n".join(told)
+
+
+def _connection(world: World) -> httpx.Client:
+    return httpx.Client(base_url=world.http.base_url, timeout=2 * STUCK_SECONDS)
+
+
+@pytest.fixture(scope="module")
+def pair(world: World) -> Iterator[Pair]:
+    with closing(Pair(world)) as two:
+        yield two
+
+
+@pytest.mark.parametrize("second", OPERATIONS)
+@pytest.mark.parametrize("first", OPERATIONS)
+def test_two_operations_end_as_if_one_had_followed_the_other(pair, first, second):
+    allowed = Allowed.of(pair, first, second)
+    paused = 0
+    for place in pair.places(first):
+        done = pair.paused(first, second, place)
+        paused += len(done) == 2
+        told = f"{first} paused at {place}, {second} meanwhile"
+        allowed.check(pair.world.state(), done, told)
+        pair.world.check_soundness(told)
+    assert paused, f"{first} has no place at which it could pause"
