@@ -87,7 +87,8 @@ def _by_own_manifest(
     """An entry a row, then one for every other file of the folder."""
     listed = {manifest}
     for entry in list_manifest(manifest.parent, manifest, reading):
-        listed.add(Path(os.path.normpath(entry.path)))
+        path = Path(os.path.normpath(entry.path))
+        listed |= {path, *path.parents}
         yield entry
     for other in walk(folder):
         if isinstance(other, LeftOut) and other.path not in listed:

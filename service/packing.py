@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from service.crop_names import CropFile
+from service.picture_files import SUFFIXES
 from service.timestamps import written
 
 _MAX_CROPS = 2000
@@ -35,7 +36,8 @@ class Part:
     def add(self, file: CropFile, size: int) -> None:
         """Append a file of so many bytes."""
         # Names of our own: theirs may be absolute, endless, or nothing a tar can say.
-        self.files[f"{len(self.files):06}{file.path.suffix.lower()}"] = file
+        suffix = file.path.suffix.lower()
+        self.files[f"{len(self.files):06}{suffix if suffix in SUFFIXES else ''}"] = file
         self.size += size + _HEADER
 
     def chunks(self) -> Iterator[bytes]:

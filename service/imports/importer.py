@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+import os
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from service.crop_names import LeftOut, Naming, naming_of
 from service.errors import InvalidInput
 from service.gallery.base import GalleryStore
-from service.imports.folders import folder_files, folder_items, folder_manifest
+from service.imports.folders import FolderFile, folder_files, folder_items, folder_manifest
 from service.imports.items import Bounds, Item, Items
 from service.imports.listing import Listing
 from service.imports.manifests import ManifestSource, folder_manifest_items, manifest_items
@@ -19,7 +20,7 @@ from service.imports.roots import ImportRoots
 from service.imports.rows import count_rows, format_of
 from service.imports.storing import store_items
 from service.imports.tars import survey_tar, tar_items
-from service.imports.zips import open_zip, zip_items, zip_members
+from service.imports.zips import count_items, open_zip, zip_items, zip_members
 from service.jobs.context import JobContext
 from service.model_shelf import ModelShelf
 from service.reading import Reading, Zones
@@ -103,7 +104,7 @@ class _Run:
             case "tar" | "tar.gz" as source:
                 gzipped = source == "tar.gz"
                 survey = survey_tar(received, bounds, gzipped=gzipped, encoding=encoding)
-                context.expect(survey.count)
+                context.expect(survey.items(self._asked))
                 yield from tar_items(
                     received,
                     self._listing(),
@@ -114,7 +115,7 @@ class _Run:
                 )
             case "zip":
                 with open_zip(received) as archive:
-                    context.expect(len(zip_members(archive, encoding)))
+                    context.expect(count_items(zip_members(archive, encoding), self._asked))
                     yield from zip_items(archive, self._listing(), bounds, encoding)
             case "ndjson" | "csv" | "parquet" as source:
                 context.expect(count_rows(received, source))
@@ -131,8 +132,7 @@ class _Run:
         search = folder_manifest(folder, files)
         manifest = self._listing().choose_manifest(search)
         if manifest is not None:
-            own = roots.own(folder / manifest)
-            yield from self._by_manifest((folder / manifest).parent, own)
+            yield from self._by_own_manifest(folder, folder / manifest, files)
             return
         others = sum(isinstance(entry, LeftOut) and entry.is_other for entry in files)
         self.context.expect(len(files) - others)
@@ -142,6 +142,19 @@ class _Run:
         self.context.expect(count_rows(manifest, format_of(manifest)))
         yield from folder_manifest_items(folder, manifest, self._source())
 
+    def _by_own_manifest(self, folder: Path, manifest: Path, files: Sequence[FolderFile]) -> Items:
+        """What the manifest in a folder lists, then the pictures that it does not."""
+        listed: set[Path] = set()
+        base = manifest.parent
+        for item in self._by_manifest(base, self.importer.roots.own(manifest)):
+            name = item.path if isinstance(item, LeftOut) else item.name
+            listed.add(Path(os.path.normpath(base / name)))
+            yield item
+        others = [path for path in files if isinstance(path, Path) and path not in listed]
+        self.context.expect((self.context.progress.total or 0) + len(others))
+        for path in others:
+            yield LeftOut(path.relative_to(folder), "the manifest does not list it")
+
     def _source(self) -> ManifestSource:
         return ManifestSource(self.importer.roots, self.importer.bounds, self.reading)
 
@@ -150,8 +163,11 @@ class _Run:
         return naming_of(spec.get("pattern"), spec.get("layout"), self.reading)
 
     def _listing(self) -> Listing:
-        asked = next((way for way in ("pattern", "layout") if self.context.spec.get(way)), None)
-        return Listing(self._naming(), self.tally, asked, self.reading)
+        return Listing(self._naming(), self.tally, self._asked, self.reading)
+
+    @property
+    def _asked(self) -> str | None:
+        return next((way for way in ("pattern", "layout") if self.context.spec.get(way)), None)
 
 
 def reading_of(spec: Mapping[str, Any]) -> Reading:

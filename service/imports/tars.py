@@ -46,6 +46,10 @@ class TarSurvey:
     manifest: bytes | None
     manifest_size: int
 
+    def items(self, asked: str | None) -> int:
+        """How many items there are, where ``asked`` reads the names or a manifest does."""
+        return self.count + (len(self.search.candidates) if asked is not None else 0)
+
 
 def tar_items(
     archive: Path,

@@ -106,6 +106,16 @@ def zip_members(archive: zipfile.ZipFile, encoding: str | None = None) -> list[Z
     return [member for member in members if not member.name.endswith(("/", "\\"))]
 
 
+def count_items(members: list[ZipMember], asked: str | None) -> int:
+    """How many items there are, where ``asked`` reads the names or a manifest does."""
+    if asked is not None:
+        return len(members)
+    search = ManifestSearch()
+    for member in members:
+        search.see(member.name)
+    return len(members) - len(search.candidates)
+
+
 def _named(info: zipfile.ZipInfo, encoding: str | None) -> ZipMember:
     try:
         return ZipMember(info, zip_name(info, encoding))

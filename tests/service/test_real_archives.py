@@ -280,6 +280,7 @@ def test_a_manifest_is_used_wherever_it_lies(service, gallery, run, kind, member
     job = run(*packed(kind, members))
     assert job["state"] == "done", job
     assert job["counts"]["created"] == 2
+    assert job["total"] == job["done"]
     assert "failed" not in job["counts"]
     assert crops(service, gallery) == NAMED
 

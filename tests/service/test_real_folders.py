@@ -118,13 +118,12 @@ def test_a_manifest_that_cannot_be_used_is_named_and_nothing_is_stored(indexing,
     assert len(indexing.crops()) == 3
 
 
-def test_what_the_manifest_does_not_list_is_counted(start, tmp_path):
-    market(tmp_path / "people")
-    fill(tmp_path / "people", "extra.png")
+def test_what_the_manifest_does_not_list_is_counted(indexing):
+    market(indexing.root)
+    fill(indexing.root, "extra.png")
     listed = [f"{n:04}_c1s1_{n:06}_00.png" for n in (1, 2, 3)]
-    (tmp_path / "people" / "manifest.csv").write_text(table(*listed))
-    with start() as service:
-        result = Indexing(service, tmp_path / "people", own=True).run()
+    (indexing.root / "manifest.csv").write_text(table(*listed))
+    result = indexing.run()
     assert result.exit_code == 0, result.output
     assert "3 new, 0 replaced, 0 unchanged, 1 left out" in result.stdout
     assert "extra.png: the manifest does not list it" in result.output
@@ -139,6 +138,17 @@ def test_every_format_is_taken_by_the_option_too(start, tmp_path):
             result = indexing.run("--manifest", str(tmp_path / name))
             assert result.exit_code == 0, result.output
         assert indexing.crops() == {"a.png": ("ia.png", None), "b.png": ("ib.png", None)}
+
+
+def test_a_manifest_may_list_files_of_any_name(start, tmp_path):
+    names = [f"a.{'x' * 150}", "b", ".hidden/c.png"]
+    fill(tmp_path / "people", *names)
+    (tmp_path / "people" / "manifest.csv").write_text(table(*names))
+    with start() as service:
+        indexing = Indexing(service, tmp_path / "people", own=True)
+        result = indexing.run()
+        assert result.exit_code == 0, result.output
+        assert "3 new" in result.stdout
 
 
 # ---- what is no data, and what is linked
