@@ -22,8 +22,8 @@ class SearchForm(SearchFilter):
 
     images: list[UploadFile] = Field(
         default=[],
-        description="crops of people: JPEG, PNG, WebP, BMP or TIFF; repeat the field for more; may be absent "
-        "where `crop_ids` are given",
+        description="crops of people: JPEG, PNG, WebP, BMP or TIFF; repeat the field for more; may "
+        "be absent where `crop_ids` are given",
     )
     crop_ids: list[CropId] = Field(
         default=[],
@@ -89,7 +89,9 @@ class SearchForm(SearchFilter):
 class EmbedForm(Body):
     """``POST /embed``."""
 
-    images: list[UploadFile] = Field(min_length=1, description="crops: JPEG, PNG, WebP, BMP or TIFF")
+    images: list[UploadFile] = Field(
+        min_length=1, description="crops: JPEG, PNG, WebP, BMP or TIFF"
+    )
     encoding: Literal["float", "base64"] = Field(
         default="float",
         description="float: a JSON list; base64: little-endian float32, a fifth of the size",
@@ -135,7 +137,9 @@ class CropEntries(RootModel[list[CropEntry]]):
 class CropsForm(Body):
     """``POST /galleries/{gallery}/crops``."""
 
-    images: list[UploadFile] = Field(min_length=1, description="crops: JPEG, PNG, WebP, BMP or TIFF")
+    images: list[UploadFile] = Field(
+        min_length=1, description="crops: JPEG, PNG, WebP, BMP or TIFF"
+    )
     crops: Json[CropEntries] = Field(
         description="JSON list, entry i describes image i",
         examples=['[{"crop_id": "0002_c1s1_000451_03.jpg", "identity": "0002", "camera": "c1"}]'],

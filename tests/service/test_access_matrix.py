@@ -236,7 +236,9 @@ def test_unknown_routes_and_methods_tell_nothing(start, tmp_path):
         for method, path, status in [
             ("GET", "/nothing", 404),
             ("POST", "/livez", 405),
-            ("HEAD", "/galleries", 405),
+            ("HEAD", "/galleries", 401),  # as GET
+            ("HEAD", "/search", 405),
+            ("PUT", "/galleries", 405),
             ("OPTIONS", "/galleries", 405),
             ("OPTIONS", "/galleries/default/crops/a", 405),
             ("GET", "/galleries/default/nothing", 404),

@@ -69,7 +69,7 @@ def test_deleting_a_gallery_takes_its_crops_along(service):
 def test_a_gallery_of_another_model_is_listed_but_takes_no_crops(service):
     service.parts.store.create("alien", "f" * 64, 32)
     assert service.http.get("/galleries/alien").json()["model_sha256"] == "f" * 64
-    assert service.http.get("/galleries/alien/crops").json() == {"crops": [], "cursor": None}
+    assert service.http.get("/galleries/alien/crops").json()["crops"] == []
     assert service.put("alien", "a", solid((1, 2, 3))).status_code == 409
     assert service.http.delete("/galleries/alien").json() == {"deleted": 0, "snapshots": []}
 

@@ -27,7 +27,7 @@ def test_a_service_keeps_its_galleries_in_milvus(start, tmp_path: Path) -> None:
         assert entry["status"] == "matched"
         assert entry["matches"][0]["identity"] == "red"
         refused = service.search(("red.png", red), standardise=True)
-        assert (refused.status_code, refused.json()["code"]) == (409, "unsupported")
+        assert (refused.status_code, refused.json()["code"]) == (501, "unsupported")
     assert not list((tmp_path / "data").glob("**/*.sqlite3"))
 
 
