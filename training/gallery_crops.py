@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +13,11 @@ from urllib.parse import quote, urlsplit
 import httpx
 from tqdm import tqdm
 
+from service.crop_values import read_name
 from service.errors import InvalidInput, Unavailable
 
-MANIFEST = "manifest.csv"
+MANIFEST = "manifest.jsonl"
+_OLD_MANIFEST = "manifest.csv"  # of earlier releases; two would contradict each other
 _PAGE = 1000
 _NO_CAMERA = "unknown"
 
@@ -87,7 +89,7 @@ def _fetch_all(http: httpx.Client, gallery: str, folder: Path) -> tuple[list[tup
         if name is None:
             without += 1
         else:
-            rows[name] = crop["camera"] or _NO_CAMERA
+            rows[name] = read_name("camera", crop["camera"]) or _NO_CAMERA
     return sorted(rows.items()), without
 
 
@@ -155,8 +157,9 @@ def _forget_others(folder: Path, names: set[str]) -> None:
 
 def _write_manifest(path: Path, rows: list[tuple[str, str]]) -> None:
     unfinished = path.with_name(f".{path.name}")
-    with unfinished.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["path", "camera"])
-        writer.writerows((f"pictures/{name}", camera) for name, camera in rows)
+    # Not CSV, which has no types: there a camera 1.0 is camera 1.
+    with unfinished.open("w", encoding="utf-8") as file:
+        for name, camera in rows:
+            file.write(json.dumps({"path": f"pictures/{name}", "camera": camera}) + "\n")
     unfinished.replace(path)
+    path.with_name(_OLD_MANIFEST).unlink(missing_ok=True)

@@ -81,3 +81,15 @@ def test_what_the_service_says_is_passed_on(service, tmp_path):
         fetch_crops(f"{service.url}/galleries/nowhere", None, tmp_path)
     with pytest.raises(Unavailable, match=r"127\.0\.0\.1:9"):
         fetch_crops("http://127.0.0.1:9/galleries/people", None, tmp_path)
+
+
+def test_cameras_arrive_under_the_names_they_have(service, tmp_path):
+    name = service.create("camera-names")
+    service.http.patch(f"/galleries/{name}", json={"store_crops": True})
+    cameras = ["1", "1.0", "NA", "None", "Doe, Jane", '"quoted"']
+    for number, camera in enumerate(cameras):
+        service.put(name, str(number), solid((40 * number, 9, 9)), camera=camera)
+    (tmp_path / "manifest.csv").write_text("path,camera\n")  # of an earlier release
+    fetched = fetch_crops(f"{service.url}/galleries/{name}", None, tmp_path)
+    for source in (fetched.manifest, tmp_path):
+        assert set(read_dataset(DataSource(source)).cameras) == set(cameras)
