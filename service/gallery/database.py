@@ -252,8 +252,11 @@ class GalleryDatabase:
             had = {one.place for one in known.values() if one.picture_key is not None}
             stale = [(place,) for place in sorted(had - pictured)]
             writer.executemany("DELETE FROM pictures WHERE crop = ?", stale)
-        allocator.take(len(ids) - len(known))
         self.pictures += len(pictured) - len(had)
+        try:
+            allocator.take(len(ids) - len(known))
+        except MemoryError:  # the crops are stored all the same; see erase
+            self._places = None
 
     def describe(self, crops: Sequence[Crop]) -> None:
         """Write the metadata of stored crops anew, all or none, durable on return.

@@ -46,9 +46,8 @@ class Columns(NamedTuple):
     @classmethod
     def empty(cls, slots: int, dimension: int) -> Columns:
         """Room for so many slots; embeddings take memory only once they are written."""
-        vectors = np.empty((slots, dimension), np.float32)
-        if vectors.size:
-            vectors = room_for(slots, dimension)
+        some = slots and dimension
+        vectors = room_for(slots, dimension) if some else np.empty((slots, dimension), np.float32)
         return cls(
             vectors,
             np.empty(slots, np.int32),
@@ -399,27 +398,19 @@ class LiveRows:
 
     def show(self, draft: Draft) -> None:
         """Let queries read a draft, the latest one; it is shown whole or not at all."""
-        stood = {key: self._slots[key] for key in draft.coming if key in self._slots}
+        slots = dict(draft.coming) if draft.moved else self._slots
+        stood = {key: slots[key] for key in draft.coming if key in slots}
         with self._lock:
             try:
-                if draft.moved:
-                    self._slots = dict(draft.coming)
-                else:
-                    self._slots.update(draft.coming)
-                for crop_id in draft.going:
-                    self._slots.pop(crop_id, None)
-                self._room, self._running, self._now = draft.room, draft.running, draft.now
+                slots.update(draft.coming)
             except BaseException:
-                self._stand_as_before(draft, stood)
+                _take_back(slots, draft.coming, stood)
                 raise
-
-    def _stand_as_before(self, draft: Draft, stood: Mapping[str, int]) -> None:
-        """Take back the slots of a draft that could not be shown; needs no memory."""
-        for crop_id in draft.coming if not draft.moved else ():
-            if crop_id in stood:
-                self._slots[crop_id] = stood[crop_id]
-            else:
-                self._slots.pop(crop_id, None)
+            # None of this takes memory, so none of it fails.
+            for crop_id in draft.going:
+                slots.pop(crop_id, None)
+            self._slots, self._room = slots, draft.room
+            self._running, self._now = draft.running, draft.now
 
     def labelled(self, labels: Mapping[str, str | None], origin: Origin) -> list[Crop]:
         """Stored crops as these labels make them; ids that are not there are passed over."""
@@ -490,6 +481,15 @@ class LiveRows:
     def _slots_of(self, crop_ids: Iterable[str]) -> NDArray[np.int64]:
         slots = [self._slots[crop_id] for crop_id in crop_ids if crop_id in self._slots]
         return np.array(slots, np.int64)
+
+
+def _take_back(slots: dict[str, int], coming: Iterable[str], stood: Mapping[str, int]) -> None:
+    """Undo an update that was cut short; needs no memory."""
+    for crop_id in coming:
+        if crop_id in stood:
+            slots[crop_id] = stood[crop_id]
+        else:
+            slots.pop(crop_id, None)
 
 
 def _follow_moves(
