@@ -31,7 +31,17 @@ MACHINE = re.compile(r"(?<![\w.}$-])/(work|root|home/\w+|tmp/brief)(?![\w.-])(?!
 @pytest.fixture(scope="module")
 def files() -> list[Path]:
     """Every file that is committed or could be."""
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    # The checkout may belong to somebody else than who runs the tests, as in a container.
+    command = [
+        "git",
+        "-c",
+        "safe.directory=*",
+        "ls-files",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+        "-z",
+    ]
     try:
         listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
