@@ -120,7 +120,7 @@ def _cameras_of(gallery: Gallery) -> str:
 
 def _prefix(gallery: Gallery, where: Filter) -> Iterator[FilterWarning]:
     prefix = where.id_prefix
-    if prefix is not None and not gallery.count(Filter(id_prefix=prefix)):
+    if prefix is not None and not gallery.page(Filter(id_prefix=prefix), 1).crops:
         detail = f"Gallery {gallery.name!r} has no crop whose id begins with {prefix!r}."
         yield FilterWarning("unknown_prefix", "id_prefix", (prefix,), detail)
 

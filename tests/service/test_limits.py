@@ -194,7 +194,7 @@ def test_waiting_to_be_decoded_is_waiting(start):
 def test_a_path_of_several_methods_names_them_all(service):
     answer = service.http.request("OPTIONS", "/galleries/default")
     assert answer.status_code == 405
-    assert answer.headers["Allow"] == "DELETE, GET, PATCH"
+    assert answer.headers["Allow"] == "DELETE, GET, HEAD, PATCH"
 
 
 @pytest.mark.parametrize(
