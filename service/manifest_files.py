@@ -7,6 +7,7 @@ without its name.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -15,6 +16,7 @@ from service.picture_files import SUFFIXES, UNREAD, no_data
 
 MANIFEST_SUFFIXES = (".ndjson", ".jsonl", ".csv", ".parquet")
 _NAMES = frozenset(f"manifest{suffix}" for suffix in MANIFEST_SUFFIXES)
+_RESEMBLING = re.compile(r"manifests?([^a-z]|$)")
 _CURE = "or say how names are read, with a layout or a pattern"
 
 
@@ -27,7 +29,7 @@ def resembles_manifest(name: str) -> bool:
     """Whether somebody may have meant a manifest: ``manifest.json``, ``Manifest (1).csv``."""
     path = PurePosixPath(name)
     other = path.suffix.lower() in SUFFIXES | UNREAD
-    return not other and path.name.lower().startswith("manifest")
+    return not other and _RESEMBLING.match(path.name.lower()) is not None
 
 
 @dataclass(slots=True)

@@ -98,6 +98,8 @@ def test_a_manifest_in_a_folder_is_used(indexing, manifest, text, pictures):
         ["manifest.json"],
         ["manifest.txt"],
         ["manifest.csv.bak"],
+        ["manifests.csv"],
+        ["manifest"],
         ["manifest.csv", "sub/manifest.jsonl"],
         ["sub/manifest.csv"],
     ],
@@ -116,6 +118,14 @@ def test_a_manifest_that_cannot_be_used_is_named_and_nothing_is_stored(indexing,
     assert result.exit_code == 0, result.output
     assert f"{names[0]} is not used: the layout reads the names" in result.output
     assert len(indexing.crops()) == 3
+
+
+def test_a_file_that_only_begins_like_a_manifest_is_none(indexing):
+    market(indexing.root)
+    (indexing.root / "manifestation.txt").write_text("x")
+    fill(indexing.root, "manifest.png")
+    assert indexing.run().exit_code == 0
+    assert len(indexing.crops()) == 4
 
 
 def test_what_the_manifest_does_not_list_is_counted(indexing):
