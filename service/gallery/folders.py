@@ -17,6 +17,7 @@ import logging
 import os
 import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from service.disk import sync_folder
@@ -107,6 +108,7 @@ def bring_up_to_date(folder: Path) -> None:
             _log.info("%s: removing what an interrupted change left", entry)
             remove(entry)
     served = served_file(folder)
+    _remove_converted(folder / _FIRST_NAME, served)
     if served.name == _FIRST_NAME and is_of_version_1(served):
         _convert(served)
     _mend_all(folder)
@@ -136,6 +138,14 @@ def _mend_all(folder: Path) -> None:
             mend(kept)
         except ReidError as error:  # opening it fails as well, and says that it is left alone
             _log.warning("%s: names and times were not mended: %s", kept, error)
+
+
+def _remove_converted(first: Path, served: Path) -> None:
+    """Remove a file that was converted before a crash: what is erased now must not stay in it."""
+    if first != served and first.exists():
+        with suppress(Unavailable):  # it is damaged, and left to whoever looks after the folder
+            if is_of_version_1(first):
+                remove_database(first)
 
 
 def finish(unfinished: Path, finished: Path) -> None:

@@ -38,7 +38,7 @@ from service.gallery.local_gallery import LocalGallery
 from service.gallery.name_locks import NameLocks
 from service.gallery.nearest import Gpu, resolve_device
 from service.gallery.snapshots import SnapshotShelf
-from service.gallery.versions import Versions
+from service.gallery.versions import Versions, bring_back_pictures
 
 _log = logging.getLogger(__name__)
 _UNFINISHED = "."  # no gallery's name starts so: a folder half made or half removed
@@ -380,6 +380,11 @@ class LocalGalleryStore:
                 folders.remove_database(path)
             else:
                 versions.kept[kept.model_sha256] = kept
+        try:
+            if found := bring_back_pictures(served):
+                _log.info("gallery %r: %d pictures came back", folder.name, found)
+        except ReidError as error:  # the gallery can be served all the same
+            _log.warning("gallery %r: pictures are not brought back: %s", folder.name, error)
         return served
 
     def _absent(self, name: str) -> ReidError:

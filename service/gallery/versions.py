@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from service.gallery.base import Filter
 from service.gallery.nearest import Gpu
 
 if TYPE_CHECKING:
     from service.gallery.local_gallery import LocalGallery
+
+_PICTURES_AT_ONCE = 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,3 +35,28 @@ class Versions:
     holding: Callable[[Sequence[str]], tuple[str, ...]]
     lock: threading.RLock = field(default_factory=threading.RLock)
     kept: dict[str, LocalGallery] = field(default_factory=dict)
+
+
+def bring_back_pictures(served: LocalGallery) -> int:
+    """Give the served version pictures that it lost and another version still stores.
+
+    Earlier releases lost the picture of a crop that was labelled between a change of model and its
+    switch.
+
+    Args:
+        served: the version that is served; the caller keeps others from writing.
+
+    Returns:
+        How many came back.
+
+    Raises:
+        StorageFull: there is no room for them.
+        Unavailable: a version cannot be read or written.
+    """
+    found, everything = 0, Filter()
+    for version in served.versions.kept.values():
+        lost = sorted(version.pictured(everything) - served.pictured(everything))
+        for start in range(0, len(lost), _PICTURES_AT_ONCE):
+            part = lost[start : start + _PICTURES_AT_ONCE]
+            found += served.add_pictures({crop_id: version.picture(crop_id) for crop_id in part})
+    return found

@@ -72,7 +72,8 @@ async def change_model(
 async def switch_model(gallery: str, body: SwitchBody, parts: PartsOf) -> Versions:
     """Search a gallery by another of its versions from now on; also the way back.
 
-    What was written since the version was made is brought over first, while writes wait a moment.
+    What was written since the version was made is brought over first: it is embedded while writes
+    go on, and stored while they wait a moment.
     """
     await parts.executors.background.run(
         parts.model_change.switch, gallery, body.model, allow_missing=body.allow_missing

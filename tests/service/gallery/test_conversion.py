@@ -141,3 +141,12 @@ def test_without_room_the_old_file_stays_as_it_is(old, tmp_path, monkeypatch):
     store = LocalGalleryStore(tmp_path / "data", device="cpu")
     assert store.open("g").stats().crops == 150
     store.close()
+
+
+def test_the_old_file_does_not_survive_a_crash_after_the_conversion(old, reopen):
+    folder, _ = old
+    before = (folder / "gallery.sqlite3").read_bytes()
+    reopen().open("g").delete(Filter(crop_ids=frozenset({"007"})))
+    (folder / "gallery.sqlite3").write_bytes(before)  # as a kill before its removal leaves it
+    assert reopen().open("g").stats().crops == 149
+    assert names(folder) == ["current", "gallery-aaaaaaaaaaaa.sqlite3"]

@@ -81,6 +81,19 @@ def test_metadata_changes_leave_pictures_alone(gallery):
     assert assert_pictures_are_digests(gallery) == 2
 
 
+def test_pictures_an_earlier_release_lost_come_back_at_the_start(gallery, store, reopen, draw):
+    other = store.begin_model("g", OTHER, 8)
+    crops, pictures = [crop("a"), crop("b"), crop("c")], [picture(name) for name in "abc"]
+    other.upsert(crops, draw(3), pictures)
+    gallery.upsert([crop("a"), crop("b", shows="b2")], draw(2))
+    with gallery.database._transaction() as writer:  # what labelling and switching did
+        writer.execute("DELETE FROM pictures")
+        writer.execute("UPDATE crops SET picture_key = NULL")
+    again = reopen().open("g")
+    assert again.picture("a") == picture("a")
+    assert assert_pictures_are_digests(again) == 1  # of b there is only an older picture
+
+
 def test_a_missing_picture_is_added_only_where_it_belongs(gallery, draw):
     gallery.upsert([crop("c"), crop("d"), crop("e")], draw(3, seed=3))
     given = {"a": picture("x"), "c": picture("c"), "d": picture("x"), "gone": picture("gone")}
