@@ -19,6 +19,7 @@ from service.name_layouts import LAYOUTS
 from service.testing import solid
 
 PATIENCE = 60.0
+DEEP = 1200
 PATTERN = r"(?P<camera>[^/]+)/(?P<identity>[^/]+)/"
 
 
@@ -242,18 +243,26 @@ def test_a_link_out_of_the_import_roots_is_refused_and_named(start, tmp_path):
         assert len(indexing.crops()) == 3
 
 
+def enter(name: str, at: int) -> int:
+    """Opens a folder from another one, which is closed; a path that long could not be said."""
+    found = os.open(name, os.O_RDONLY, dir_fd=at)
+    os.close(at)
+    return found
+
+
 def test_a_folder_deeper_than_python_recurses(indexing):
-    folder = indexing.root
-    at = os.open(folder, os.O_RDONLY)
+    at = os.open(indexing.root, os.O_RDONLY)
+    depth = 0
     try:
-        for _ in range(1200):
+        for depth in range(1, DEEP + 1):
             os.mkdir("d", dir_fd=at)
-            deeper = os.open("d", os.O_RDONLY, dir_fd=at)
-            os.close(at)
-            at = deeper
-        market(folder, 1)
+            at = enter("d", at)
+        market(indexing.root, 1)
         result = indexing.run()
-    finally:
+    finally:  # step by step: removing a tree recurses as well
+        for _ in range(depth):
+            at = enter("..", at)
+            os.rmdir("d", dir_fd=at)
         os.close(at)
     assert "1 new" in result.stdout, result.output
 
