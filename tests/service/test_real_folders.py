@@ -254,7 +254,7 @@ def test_a_folder_deeper_than_python_recurses(indexing):
     at = os.open(indexing.root, os.O_RDONLY)
     depth = 0
     try:
-        for depth in range(1, DEEP + 1):
+        for depth in range(1, DEEP + 1):  # noqa: B007 - how many there are to remove
             os.mkdir("d", dir_fd=at)
             at = enter("d", at)
         market(indexing.root, 1)
