@@ -342,6 +342,10 @@ class Gallery(Protocol):
         """The stored picture of a crop. Raises NotFound, also where none is stored."""
         ...
 
+    def pictured(self, where: Filter) -> set[str]:
+        """Ids of the crops that pass the filter and whose picture is stored."""
+        ...
+
     def page(self, where: Filter, limit: int, cursor: str | None = None) -> Page:
         """Crops that pass the filter, in the order of their ids; ``limit`` >= 1.
 

@@ -236,10 +236,14 @@ class LocalGallery:
         """Delete what passes the filter, durable on return, or only tell what that would be."""
         with self.changing():
             doomed = self.database.matching(where)
-            if doomed.crop_ids and not dry_run:
+            ids = set(doomed.crop_ids)
+            if not dry_run:
                 # The served version last: whatever interrupts this, it can be asked for again.
-                for version in (*self._beside(), self):
-                    version.erase(doomed.crop_ids)
+                for version in self._beside():
+                    left = version.left_behind(where, self)
+                    version.erase([*ids, *left])
+                    doomed.crop_ids.extend(left - {*doomed.crop_ids})
+                self.erase([*ids])
         snapshots = self.versions.holding(doomed.crop_ids) if self.served else ()
         return replace(doomed.receipt, snapshots=snapshots)
 
@@ -360,8 +364,24 @@ class LocalGallery:
             for version in (*self.versions.kept.values(), self):
                 closing.callback(version.end, "closed")
 
+    def left_behind(self, where: Filter, served: LocalGallery) -> set[str]:
+        """Crops that pass a filter and that a switch left in this version, of which nobody decides.
+
+        Args:
+            where: the filter.
+            served: the version that is served; what it holds is decided there.
+        """
+        known = served._in_memory()
+        return {
+            crop_id
+            for crop_id in self.database.matching(where).crop_ids
+            if crop_id not in known.rows and crop_id not in known.damaged
+        }
+
     def erase(self, crop_ids: Sequence[str]) -> None:
         """Delete crops from this version only; the caller holds the lock."""
+        if not crop_ids:
+            return
         try:
             draft = None if self._memory is None else self._memory.rows.removing(crop_ids)
         except MemoryError:  # an erasure must not fail for that: the rows are read anew

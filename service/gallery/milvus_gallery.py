@@ -182,6 +182,11 @@ class MilvusGallery:
             "keep the galleries in the data folder instead, without REID_MILVUS_URI"
         )
 
+    def pictured(self, where: Filter) -> set[str]:
+        """None: Milvus keeps no pictures."""
+        del where
+        return set()
+
     def page(self, where: Filter, limit: int, cursor: str | None = None) -> Page:
         """Crops that pass the filter, in the order of their ids."""
         rules.check_count("limit", limit)

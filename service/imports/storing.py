@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from io import BytesIO
@@ -15,7 +15,7 @@ from PIL import Image
 from service.crop_names import LeftOut
 from service.enroller import identified
 from service.errors import Conflict, ReidError, Unavailable
-from service.gallery.base import Crop, GalleryStore
+from service.gallery.base import Crop, Filter, Gallery, GalleryStore
 from service.identities.joining import keep_findings, stored_crops
 from service.imports.items import Items, Picture, Ready, refused
 from service.jobs.bridge import BATCH
@@ -118,13 +118,24 @@ def _store(
 ) -> None:
     context.raise_if_cancelled()
     known = stored_crops(opened.gallery, {item.crop.crop_id for item in batch})
-    new = _changed(context, batch, known)
+    new = _changed(context, batch, known, _lacking(opened.gallery, batch))
     _store_ready(context, store, opened, [item for item in new if isinstance(item, Ready)])
     _store_pictures(context, [item for item in new if isinstance(item, Picture)])
 
 
+def _lacking(gallery: Gallery, batch: Sequence[Picture | Ready]) -> set[str]:
+    """Crops whose picture is to be stored and is not, though the crop may be."""
+    if not gallery.options.store_crops:
+        return set()
+    sent = {item.crop.crop_id for item in batch if isinstance(item, Picture)}
+    return sent - gallery.pictured(Filter(crop_ids=frozenset(sent)))
+
+
 def _changed(
-    context: JobContext, batch: Sequence[Picture | Ready], known: Mapping[str, Crop]
+    context: JobContext,
+    batch: Sequence[Picture | Ready],
+    known: Mapping[str, Crop],
+    lacking: Collection[str],
 ) -> list[Picture | Ready]:
     """What the gallery does not hold yet; the rest is counted.
 
@@ -134,7 +145,7 @@ def _changed(
     coming = [replace(item.crop, digest=_digest(item)) for item in batch]
     new: list[Picture | Ready] = []
     for item, sent, kept in zip(batch, coming, keep_findings(coming, known), strict=True):
-        if kept == known.get(kept.crop_id):
+        if kept == known.get(kept.crop_id) and kept.crop_id not in lacking:
             context.count("unchanged")
         else:
             new.append(replace(item, crop=sent))

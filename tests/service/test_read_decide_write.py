@@ -172,6 +172,13 @@ def test_an_import_does_not_bring_back_what_a_grouping_said_before(gallery, monk
     assert opened(gallery).get("c1/a.png").camera == "c1"
 
 
+def test_an_import_brings_pictures_that_are_to_be_stored_by_now(gallery):
+    assert gallery.put("g", "c1/a.png", RED, camera="c1").status_code == 201
+    gallery.http.patch("/galleries/g", json={"store_crops": True})
+    imported(gallery, {"c1/a.png": RED})
+    assert gallery.http.get("/galleries/g/pictures/c1/a.png").content == RED
+
+
 class TestAGroupingThatTookAWhile:
     """What changed since the crops were read counts more than what the grouping says of them."""
 
@@ -225,8 +232,8 @@ def test_a_clustering_does_not_revive_a_name_merged_while_it_ran(gallery, monkey
     meanwhile = Meanwhile(lambda: ask(gallery, "merge", identities=[old], into="ann"))
     monkeypatch.setattr(grouping, "group_crops", meanwhile.after(grouping.group_crops))
     gallery.http.post("/galleries/g/cluster")
-    meanwhile.ended()
     _settle(gallery)
+    meanwhile.ended()
     assert old not in {identity for identity, _ in who(gallery).values()}
 
 

@@ -141,6 +141,21 @@ def test_what_is_erased_is_erased_from_every_version(filled, reopen):
         assert {"1", "2"}.isdisjoint(hit.crop.crop_id for hit in hits)
 
 
+def test_what_a_switch_left_behind_is_erased_where_it_lies(filled, reopen, folder):
+    def all_but_some(served, other):
+        follow(served, other)
+        other.delete(Filter(crop_ids=frozenset({"1", "2"})))
+
+    filled.begin_model("g", NEW, 4)
+    served = filled.switch_model("g", NEW, all_but_some)
+    assert ids(filled.kept_models("g")[0]) == [f"{n}" for n in range(10)]
+    served.delete(Filter(crop_ids=frozenset({"1", "3"})))
+    for again in (False, True):
+        store = reopen() if again else filled
+        assert ids(store.open("g")) == ["0", *"456789"]
+        assert ids(store.kept_models("g")[0]) == ["0", "2", *"456789"]
+
+
 def test_options_are_shared(filled, reopen):
     follow(filled.open("g"), filled.begin_model("g", NEW, 4))
     filled.open("g").configure(GalleryOptions(keep_for=5.0))
