@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -105,11 +106,15 @@ class TestEveryRouteFiltersAlike:
 
     def test_clustering(self, service):
         gallery = fill(service, "filtered-cluster")
-        started = service.http.post(
-            f"/galleries/{gallery}/cluster",
-            json={"id_prefix": "hall", "has_identity": False, "added_since": EVENING},
-        )
+        wanted = {"id_prefix": "hall", "has_identity": False, "not_camera": "c9"}
+        started = service.http.post(f"/galleries/{gallery}/cluster", json=wanted)
         assert started.status_code == 202, started.text
+        deadline = time.monotonic() + 30.0
+        while (job := service.http.get(started.headers["Location"]).json())["state"] != "done":
+            assert time.monotonic() < deadline, job
+            time.sleep(0.01)
+        assert job["total"] == 2
+        assert [one["field"] for one in job["result"]["warnings"]] == ["not_camera"]
 
     def test_pages_of_a_filtered_listing_join(self, service, gallery):
         seen, cursor = [], None
