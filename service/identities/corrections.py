@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from service.errors import InvalidInput, NotFound
@@ -35,15 +36,25 @@ class Basis:
     Attributes:
         known: every identity there was.
         digests: the digest of each crop it grouped.
+        labelled: the crops of each identity that was given or set by hand.
     """
 
     known: frozenset[str]
     digests: Mapping[str, str | None]
+    labelled: Mapping[str, frozenset[str]]
 
     @classmethod
-    def of(cls, crops: Iterable[Crop], known: Collection[str]) -> Basis:
+    def of(cls, crops: Collection[Crop], known: Collection[str]) -> Basis:
         """What was read before these crops were grouped."""
-        return cls(frozenset(known), {crop.crop_id: crop.digest for crop in crops})
+        labelled: defaultdict[str, set[str]] = defaultdict(set)
+        for crop in crops:
+            if crop.identity is not None and not is_free(crop):
+                labelled[crop.identity].add(crop.crop_id)
+        return cls(
+            known=frozenset(known),
+            digests={crop.crop_id: crop.digest for crop in crops},
+            labelled={name: frozenset(ids) for name, ids in labelled.items()},
+        )
 
 
 class Corrections:
@@ -125,9 +136,10 @@ class Corrections:
     ) -> int:
         """Store what a clustering says, as far as it still holds.
 
-        Crops that somebody named meanwhile, or whose picture was replaced, stay as they are. So do
-        crops that would get a name which has gone since: it was merged into another, or erased. A
-        new name that somebody else has taken meanwhile is replaced by another one.
+        Crops that somebody named meanwhile, or whose picture was replaced, stay as they are. A
+        person who was renamed or merged meanwhile is followed to the new name; a name that was
+        erased does not come back. A new name that somebody else has taken meanwhile is replaced by
+        another one.
 
         Args:
             gallery: whose crops.
@@ -176,10 +188,18 @@ def _names_of_now(
     fresh: Iterator[str] = fresh_names(known | {name for name in wanted if name is not None})
     for name in sorted(name for name in wanted if name is not None):
         if name in basis.known and name not in known:
-            names[name] = _GONE
+            names[name] = _name_of_now(gallery, basis.labelled.get(name, frozenset()))
         elif name not in basis.known and name in known:
             names[name] = next(fresh)
     return names
+
+
+def _name_of_now(gallery: Gallery, crop_ids: frozenset[str]) -> str:
+    """What a person whose name has gone is called now, going by the labelled crops."""
+    crops = gallery.crops(Filter(crop_ids=crop_ids))
+    names = {crop.identity for crop in crops}
+    (name,) = names if len(names) == 1 else (_GONE,)
+    return name or _GONE
 
 
 def _find(gallery: Gallery, crop_ids: Collection[str]) -> list[Crop]:

@@ -126,14 +126,12 @@ def test_a_disk_that_fails_refuses_writes_and_nothing_else(bench, kind):
     assert ("Retry-After" in refusal.headers) == (status == 503)
     assert status in bench.write(15)
     assert bench.wrong() == [], "reads go on, and what was refused is not there"
-    ready = bench.http.get("/readyz")
-    assert ready.status_code == 503
-    assert "accepts no writes" in ready.json()["detail"]
+    assert "accepts no writes" in readiness(bench, 503).json()["detail"]
     created = bench.http.post("/galleries", json={"name": "another"})
     assert created.status_code == status, created.text
     assert bench.http.get("/livez").status_code == 200
     bench.repair()
-    assert bench.http.get("/readyz").status_code == 200
+    readiness(bench, 200)
     assert bench.write(20) <= {200, 201}
     assert bench.http.post("/galleries", json={"name": "another"}).status_code == 201
     assert bench.wrong() == []
@@ -149,9 +147,9 @@ def test_a_service_that_was_killed_starts_on_a_full_disk(bench):
     bench.fail()
     bench.start()
     assert bench.wrong() == []
-    assert bench.http.get("/readyz").status_code == 503
+    readiness(bench, 503)
     bench.repair()
-    assert bench.http.get("/readyz").status_code == 200
+    readiness(bench, 200)
     assert bench.write(20) <= {200, 201}
     assert bench.wrong() == []
 
@@ -169,6 +167,12 @@ def test_a_gallery_that_could_not_be_opened_is_opened_once_the_disk_is_well(benc
     wait_until(lambda: bench.http.get(f"/galleries/{GALLERY}").status_code == 200)
     assert bench.wrong() == []
     assert bench.write(20) <= {200, 201}
+
+
+def readiness(bench: Bench, status: int) -> httpx.Response:
+    """The answer of ``/readyz`` once it has this status; an answer holds for a second."""
+    wait_until(lambda: bench.http.get("/readyz").status_code == status)
+    return bench.http.get("/readyz")
 
 
 def wait_until(done: Callable[[], bool], seconds: float = 30) -> None:
