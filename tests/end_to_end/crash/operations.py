@@ -103,7 +103,8 @@ def _change_model(store: LocalGalleryStore) -> object:
 
     def catch_up(served: Gallery, other: Gallery) -> None:
         ids = [one.crop_id for one in served.page(Filter(), EVERYTHING).crops]
-        other.upsert([served.get(key) for key in ids], rows(range(len(ids)), version=2))
+        pictures = [served.picture(key) for key in ids]
+        other.upsert([served.get(key) for key in ids], rows(range(len(ids)), version=2), pictures)
 
     store.begin_model(GALLERY, OTHER_MODEL, DIMENSION)
     return store.switch_model(GALLERY, OTHER_MODEL, catch_up)
