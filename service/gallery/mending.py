@@ -30,6 +30,7 @@ _SUSPECTS = f"SELECT crop_id FROM crops WHERE {_SUSPECT} ORDER BY crop_id"  # no
 _ROWS = "SELECT id, crop_id, identity, camera, timestamp FROM crops"
 _UPDATE = "UPDATE crops SET crop_id = ?, identity = ?, camera = ?, timestamp = ? WHERE id = ?"
 
+_USER_VERSION_OFFSET = 60  # https://sqlite.org/fileformat2.html#user_version_number
 _SNAPSHOTS_REMEMBERED = 16  # each deletion asks all of them
 
 _Fields = tuple[str, str | None, str | None, float | None]
@@ -68,6 +69,8 @@ def mend(path: Path) -> None:
         StorageFull: there is no room for the changes; nothing changed.
         Unavailable: it cannot be read or written; nothing changed.
     """
+    if _says_it_is_mended(path):
+        return
     with answering(path):
         # A reader without write access would leave its write-ahead log behind.
         with closing(connect(path, "rw")) as reader:
@@ -81,6 +84,21 @@ def mend(path: Path) -> None:
         "and %d times changed",
         *(path, mended.ids, mended.identities, mended.cameras, mended.times),
     )
+
+
+def _says_it_is_mended(path: Path) -> bool:
+    """Whether the file's own header has today's version, which never goes back.
+
+    Read without SQLite: opening and closing a database folds its write-ahead log in, and a start
+    must not write where nothing is to be mended. A log that is still to be folded in may hold a
+    newer header, so another version here proves nothing.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(_USER_VERSION_OFFSET)
+            return int.from_bytes(file.read(4), "big") == SCHEMA_VERSION
+    except OSError:
+        return False  # whoever opens it says what is wrong
 
 
 def mend_within(writer: sqlite3.Connection) -> Mended:
