@@ -36,6 +36,7 @@ from service.jobs.context import JobContext, Runner
 from service.jobs.memory import JobMemory
 from service.jobs.scratch import Scratch
 from service.jobs.table import JobTable
+from service.jobs.texts import storable
 
 log = logging.getLogger(__name__)
 
@@ -352,7 +353,7 @@ class JobBoard:
         except Interrupted:
             pass
         except ReidError as error:
-            reason = str(error)
+            reason = storable(str(error))
         except Exception:
             log.exception("job %s failed", context.job_id)
             reason = "the service failed; see its log"

@@ -14,6 +14,7 @@ from service.intake import Embedding, Intake
 from service.jobs.base import Cancelled, Job, Kind, Stopped
 from service.jobs.bridge import Bridge
 from service.jobs.progress import Progress
+from service.jobs.texts import storable
 from service.upload import Upload
 
 
@@ -99,7 +100,7 @@ class JobContext:
 
     def finish(self, result: dict[str, Any]) -> None:
         """Say what came out; a JSON object for whoever asks for the job."""
-        self.result = result
+        self.result = storable(result)
 
     def embed(
         self, uploads: Sequence[Upload], intake: Intake | None = None

@@ -8,6 +8,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 
 from service.jobs.base import ItemError
+from service.jobs.texts import storable
 
 MAX_REASONS = 100_000
 _MAX_TEXT = 1000
@@ -80,6 +81,5 @@ class Progress:
 
 
 def _cut(text: str) -> str:
-    # What a file is called need not be text that SQLite takes.
-    text = text.encode("utf-8", "replace").decode()
+    text = storable(text)
     return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…"

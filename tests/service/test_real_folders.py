@@ -27,7 +27,7 @@ def fill(folder: Path, *names: str, kind: str = "PNG") -> Path:
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        number = zlib.crc32(name.encode())
+        number = zlib.crc32(os.fsencode(name))
         colour = (number & 255, number >> 8 & 255, number >> 16 & 255)
         path.write_bytes(solid(colour, kind=kind))
     return folder
@@ -138,6 +138,14 @@ def test_what_the_manifest_does_not_list_is_counted(indexing):
     assert result.exit_code == 0, result.output
     assert "3 new, 0 replaced, 0 unchanged, 1 left out" in result.stdout
     assert "extra.png: the manifest does not list it" in result.output
+
+
+def test_a_manifest_written_on_windows(indexing):
+    fill(indexing.root, "cam1/ann.png")
+    (indexing.root / "manifest.csv").write_text("path,identity\ncam1\\ann.png,ann\n")
+    result = indexing.run()
+    assert result.exit_code == 0, result.output
+    assert indexing.crops() == {"cam1/ann.png": ("ann", None)}
 
 
 def test_every_format_is_taken_by_the_option_too(start, tmp_path):
@@ -393,6 +401,39 @@ def test_the_body_of_a_server_folder_takes_a_layout(start, tmp_path):
             assert service.http.post(path, json={"folder": "v", **body}).status_code == 422
         answer = service.http.post(path, json={"folder": "v"}, params={"layout": "mars"})
         assert answer.status_code == 422
+
+
+# ---- names that are no text
+
+
+LATIN = os.fsdecode("Jürgen".encode("latin-1"))
+
+
+def test_names_that_are_not_utf8_can_be_told(indexing):
+    fill(indexing.root, f"{LATIN}.png")
+    for name in (f"{LATIN}.txt", f"{LATIN} 2.png"):
+        (indexing.root / name).write_bytes(b"no picture")
+    result = indexing.run()
+    assert isinstance(result.exception, SystemExit | None), result.exception
+    assert "neither identity nor camera" in result.output.replace("\n", " ")
+    assert [id_.partition("/")[2] for id_ in indexing.crops()] == ["J_rgen.png"]
+    answer = indexing.service.http.get("/jobs")
+    assert answer.status_code == 200
+    assert all(job["state"] == "done" for job in answer.json()["jobs"])
+
+
+def test_a_reason_to_fail_may_name_what_is_not_utf8(start, tmp_path):
+    for folder in (LATIN, "other"):
+        (tmp_path / "root" / "people" / folder).mkdir(parents=True)
+        (tmp_path / "root" / "people" / folder / "manifest.ndjson").write_text(rows("a.png"))
+    with start(import_roots=[tmp_path / "root"]) as service:
+        path = "/galleries/default/imports"
+        answer = service.http.post(path, json={"folder": "people"})
+        job = wait(service.http.get, answer.headers["Location"])
+        assert job["state"] == "failed"
+        assert "J?rgen/manifest.ndjson" in job["error"]
+    with start(import_roots=[tmp_path / "root"]) as service:
+        assert service.http.get("/jobs").json()["jobs"] == [job]
 
 
 def wait(get: Callable[[str], Any], location: str) -> dict[str, Any]:
