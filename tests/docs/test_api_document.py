@@ -17,6 +17,7 @@ from service.testing import FakeEmbedder
 
 ROOT = Path(__file__).parents[2]
 SECTION = re.compile(r"^### `([A-Z]+ /\S*)`\n(.*?)(?=^##|\Z)", re.MULTILINE | re.DOTALL)
+FILTERS = re.compile(r"^## Filters\n(.*?)(?=^## )", re.MULTILINE | re.DOTALL)
 FENCED = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 EVERYWHERE = {"invalid_input", "unauthorized", "forbidden", "too_many_requests"}
 OF_HTTP = {
@@ -60,12 +61,14 @@ def test_every_route_has_its_section(text, schema):
 
 
 def test_every_request_field_is_in_the_section_of_its_route(text, schema):
-    sections = dict(SECTION.findall(text))
+    """Or in the section on filters, if the route's section says that all filters apply."""
+    sections, (filters,) = dict(SECTION.findall(text)), FILTERS.findall(text)
+    shared = {route: filters if "(#filters)" in told else "" for route, told in sections.items()}
     missing = [
         f"{route}: {field}"
         for route, operation in operations(schema).items()
         for field in request_fields(schema, operation)
-        if field not in words_of(sections[route])
+        if field not in words_of(sections[route] + shared[route])
     ]
     assert not missing, f"docs/api.md does not name {missing}"
 
