@@ -50,6 +50,8 @@ _ROWS_RELABELLED = 1024  # at once: they travel with their embeddings
 _FIELDS = ["crop_id", "identity", "camera", "timed", "timestamp", "digest"]
 _LATER_FIELDS = ["origin", "added"]  # collections of the first release lack them
 _NO_CROP = "crop_id in []"
+# pymilvus puts the last id of a batch into its next expression as it is, without escaping these.
+_UNESCAPED = frozenset('"\\')
 _OPTIONS = "reid.options"
 _COLLECTION = re.compile(r"reid_(?P<name>\w+)_(?P<model>[0-9a-f]{64})_(?P<created>\d+)")
 
@@ -244,8 +246,9 @@ class MilvusGallery:
             for batch in list(self._scan(where, ["crop_id", "identity", "camera"])):
                 if not dry_run:
                     with self._answering():
-                        ids = [row["crop_id"] for row in batch]
-                        self._client.delete(self._collection, ids=ids)
+                        # Not by ids=: pymilvus would not escape them.
+                        ids = ", ".join(_text(row["crop_id"]) for row in batch)
+                        self._client.delete(self._collection, filter=f"crop_id in [{ids}]")
                 crops += len(batch)
                 cameras.update(row["camera"] for row in batch)
                 identities.update(row["identity"] for row in batch)
@@ -408,7 +411,21 @@ class MilvusGallery:
     def _scan(
         self, where: Filter, fields: list[str], after: str = "", batch_size: int = 4096
     ) -> Iterator[list[dict[str, Any]]]:
-        """Rows in the order of their ids, as an iterator of Milvus gives them."""
+        """Rows in the order of their ids."""
+        following: str | None = after
+        while following is not None:
+            begin, following = following, None
+            for batch in self._iterate(where, fields, begin, batch_size):
+                yield batch
+                last = str(batch[-1]["crop_id"])
+                if not _UNESCAPED.isdisjoint(last):
+                    following = last
+                    break
+
+    def _iterate(
+        self, where: Filter, fields: list[str], after: str, batch_size: int
+    ) -> Iterator[list[dict[str, Any]]]:
+        """Rows after an id, in the order of their ids, as one iterator of pymilvus gives them."""
         parts = [_expression(where, dated=self._dated), f"crop_id > {_text(after)}"]
         with self._answering():
             rows = self._client.query_iterator(
