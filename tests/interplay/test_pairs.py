@@ -21,7 +21,7 @@ from typing import Any
 
 import httpx
 import pytest
-from pauses.operations import OPERATIONS, Client
+from pauses.operations import ERASED, OPERATIONS, Client
 from pauses.schedule import STUCK_SECONDS, Now, Schedule, watched_locks
 from pauses.world import World, running_world
 
@@ -168,6 +168,8 @@ class Pair:
             Whether each was acknowledged; only the first one where it did not come to the place.
         """
         self.world.reset()
+        for client in self.clients.values():
+            client.receipts.clear()
         schedule = Now.schedule = Schedule(pause_at=place)
         one, two = Run(self.clients["first"], first), Run(self.clients["second"], second)
         one.thread.start()
@@ -212,5 +214,8 @@ def test_two_operations_end_as_if_one_had_followed_the_other(pair, first, second
         paused += len(done) == 2
         told = f"{first} paused at {place}, {second} meanwhile"
         allowed.check(pair.world.state(), done, told)
+        for client in pair.clients.values():
+            for receipt in client.receipts:
+                pair.world.check_receipt(receipt, ERASED, told)
         pair.world.check_soundness(told)
     assert paused, f"{first} has no place at which it could pause"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -16,6 +16,7 @@ from service.errors import ReidError
 from service.retention import Retention
 
 PATH = f"/galleries/{GALLERY}"
+ERASED = "a"
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,13 @@ class Client:
         world: whom.
         role: ``first`` or ``second``.
         http: their connection.
+        receipts: of their erasures of one crop.
     """
 
     world: World
     role: str
     http: httpx.Client
+    receipts: list[dict[str, Any]] = field(default_factory=list)
 
     def ask(self, method: str, path: str, **content: Any) -> bool:
         """Send a request; whether it was acknowledged."""
@@ -66,7 +69,11 @@ def upsert(client: Client) -> bool:
 
 def delete_by_id(client: Client) -> bool:
     """Erase one crop."""
-    return client.ask("DELETE", f"{PATH}/crops/a")
+    headers = {"x-operation": client.role}
+    answer = client.http.delete(f"{PATH}/crops/{ERASED}", headers=headers)
+    if answer.is_success:
+        client.receipts.append(answer.json())
+    return answer.is_success
 
 
 def delete_by_filter(client: Client) -> bool:

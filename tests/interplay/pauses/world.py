@@ -11,7 +11,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ class World:
         self._agreed: set[str] = set()
 
     def begin(self) -> None:
-        """Make the gallery once, with two versions and a snapshot, and remember its files."""
+        """Make the gallery once, with a snapshot and a version that lacks a picture."""
         body = {"name": GALLERY, "store_crops": True, "keep_for": LONG, "model": "old"}
         self._ok(self.http.post("/galleries", json=body))
         entries = [
@@ -73,6 +73,10 @@ class World:
         form = {"crops": json.dumps(entries)}
         self._ok(self.http.post(f"/galleries/{GALLERY}/crops", files=files, data=form))
         self.finish(self._ok(self.http.post(f"/galleries/{GALLERY}/model", json={"model": "new"})))
+        newer = {"image": ("a", picture("a", 2))}
+        fields = {"identity": PEOPLE["a"], "camera": "c1"}
+        path = f"/galleries/{GALLERY}/crops/a"
+        self._ok(self.http.put(path, files=newer, data=fields))
         self._ok(self.http.post(f"/galleries/{GALLERY}/snapshots"))
         self.parts.store.close()
         for kind in ("galleries", "snapshots"):
@@ -124,11 +128,14 @@ class World:
         except ReidError:
             return
         told_of: list[Any] = [self.state()]
+        ids = {crop.crop_id for crop in gallery.crops(Filter())}
         for version in (gallery, *gallery.versions.kept.values()):
             crops = version.crops(Filter())
             told_of.append([version.model_sha256, *map(_told, crops)])
             listed = list(version.page(Filter(), 1000).crops)
             assert crops == listed, f"{told}: memory differs from disk"
+            unreachable = {crop.crop_id for crop in crops} - ids
+            assert not unreachable, f"{told}: a kept version still has {unreachable}"
             for crop in crops:
                 data = _picture_of(version, crop.crop_id)
                 assert data, f"{told}: {crop.crop_id} has lost its picture"
@@ -138,6 +145,15 @@ class World:
             for copy in list(gallery.versions.kept.values()):
                 self._check_agreement(copy.model_sha256, told)
             self._agreed.add(repr(told_of))
+
+    def check_receipt(self, receipt: dict[str, Any], crop_id: str, told: str) -> None:
+        """The receipt of an erasure names every snapshot that holds the crop."""
+        for path in (self.data / "snapshots" / GALLERY).glob("*.sqlite3"):
+            with closing(sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)) as reader:
+                statement = "SELECT 1 FROM crops WHERE crop_id = ?"
+                holds = reader.execute(statement, [crop_id]).fetchone() is not None
+            named = path.stem in receipt["snapshots"]
+            assert named or not holds, f"{told}: the receipt leaves out {path.stem}"
 
     def _check_agreement(self, sha256: str, told: str) -> None:
         """A switch brings everything over, pictures included."""
@@ -153,10 +169,9 @@ class World:
         for path in sorted((self.data / "snapshots" / GALLERY).glob("*.sqlite3")):
             if path.stem == self.snapshot:
                 continue
-            with sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True) as reader:
+            with closing(sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)) as reader:
                 rows = reader.execute("SELECT crop_id, identity, camera, digest FROM crops")
                 found.append(sorted(map(repr, rows)))
-            reader.close()
         return sorted(found)
 
     @staticmethod
