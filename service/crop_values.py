@@ -93,12 +93,22 @@ def read_id(column: str, value: object) -> str | None:
 
 
 def read_path(value: object) -> str | None:
-    """Read a file's path exactly as it stands; None if it is missing. Raises InvalidInput."""
+    """Read a file's path.
+
+    Args:
+        value: a text; a backslash separates folders, as Windows writes it.
+
+    Returns:
+        The path with forward slashes, otherwise as it stands; None if it is missing.
+
+    Raises:
+        InvalidInput: it is no text.
+    """
     if is_missing(value):
         return None
     if not isinstance(value, str):
         raise InvalidInput(f"column path: {shown(value)} must be a text")
-    return value
+    return value.replace("\\", "/")
 
 
 def match_columns(names: Iterable[str], ignored: set[str]) -> dict[str, str]:

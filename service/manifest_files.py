@@ -16,7 +16,7 @@ from service.picture_files import SUFFIXES, UNREAD, no_data
 
 MANIFEST_SUFFIXES = (".ndjson", ".jsonl", ".csv", ".parquet")
 _NAMES = frozenset(f"manifest{suffix}" for suffix in MANIFEST_SUFFIXES)
-_RESEMBLING = re.compile(r"manifests?([^a-z]|$)")
+RESEMBLING = re.compile(r"(^|[^a-z])manifests?([^a-z]|$)")
 _CURE = "or say how names are read, with a layout or a pattern"
 
 
@@ -26,10 +26,10 @@ def is_manifest(name: str) -> bool:
 
 
 def resembles_manifest(name: str) -> bool:
-    """Whether somebody may have meant a manifest: ``manifest.json``, ``Manifest (1).csv``."""
+    """Whether somebody may have meant a manifest: ``manifest.json``, ``my_manifest (1).csv``."""
     path = PurePosixPath(name)
     other = path.suffix.lower() in SUFFIXES | UNREAD
-    return not other and _RESEMBLING.match(path.name.lower()) is not None
+    return not other and RESEMBLING.search(path.name.lower()) is not None
 
 
 @dataclass(slots=True)

@@ -34,7 +34,8 @@ _GENERATED = frozenset(
         *("__macosx", "desktop.ini", "thumbs.db", "ehthumbs.db", "icon\r"),
         *("@eadir", "#recycle", "#snapshot", "@recycle", "@tmp", "@recently-snapshot"),
         *("$recycle.bin", "recycler", "system volume information", "lost+found"),
-        *("thumbnails", "thumbnail", "thumbs", "_thumbs", "_thumbnails", "__thumbs"),
+        *("thumbnails", "thumbnail", "thumbs", "thumb", "_thumbs", "_thumbnails", "_thumb"),
+        *("__thumbs", "@__thumb"),
         *("__pycache__", "node_modules"),
     }
 )

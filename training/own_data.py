@@ -148,10 +148,10 @@ def manifest_file(path: Path) -> Path:
 def _manifest_row(file: Path, where: str, row: Row) -> Entry:
     if isinstance(row, InvalidInput):
         raise DataError(f"{file}, {where}: {row}") from row
-    where, given = f"{file.name}, {where}", row.get("path")
-    path = file.parent / given if isinstance(given, str) else file
+    where, path = f"{file.name}, {where}", file
     try:
-        name = read_path(given)
+        name = read_path(row.get("path"))
+        path = file if name is None else file.parent / name
         if name is None or read_name("column camera", row.get("camera")) is None:
             return Skipped(path, f"{where}: path and camera must not be empty")
         record = _named_record(path, Path(name).as_posix(), row, "column ")

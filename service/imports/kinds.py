@@ -28,11 +28,20 @@ CONTENT_TYPES: dict[str, Upload] = {
 OCTETS = "application/octet-stream"
 """Told by content."""
 
+_NAMELESS = frozenset(
+    {
+        *("", OCTETS, "application/x-octet-stream", "binary/octet-stream"),
+        *("application/download", "application/x-download", "application/force-download"),
+    }
+)
+
 _ALSO: dict[str, Upload] = {
     "application/tar": "tar",
     "application/x-gtar": "tar",
     "application/x-ustar": "tar",
     "application/x-gzip": "tar.gz",
+    "application/x-gunzip": "tar.gz",
+    "application/tgz": "tar.gz",
     "application/x-tgz": "tar.gz",
     "application/x-tar-gz": "tar.gz",
     "application/x-compressed-tar": "tar.gz",
@@ -40,13 +49,21 @@ _ALSO: dict[str, Upload] = {
     "application/tar+gzip": "tar.gz",
     "application/x-zip": "zip",
     "application/x-zip-compressed": "zip",
+    "application/x-zip-archive": "zip",
     "application/zip-compressed": "zip",
+    "multipart/x-zip": "zip",
     "application/ndjson": "ndjson",
+    "text/x-ndjson": "ndjson",
     "application/jsonl": "ndjson",
+    "application/x-jsonl": "ndjson",
+    "text/jsonl": "ndjson",
     "application/x-jsonlines": "ndjson",
     "application/jsonlines": "ndjson",
     "application/csv": "csv",
     "application/x-csv": "csv",
+    "application/vnd.ms-excel": "csv",  # of Windows, where Excel is installed
+    "text/x-csv": "csv",
+    "text/comma-separated-values": "csv",
     "application/parquet": "parquet",
     "application/x-parquet": "parquet",
 }
@@ -77,7 +94,7 @@ def declared_kind(content_type: str) -> Upload | None:
     Raises:
         InvalidInput: a type that is not read; the message says what is.
     """
-    if content_type in {"", OCTETS}:
+    if content_type in _NAMELESS:
         return None
     found = CONTENT_TYPES.get(content_type) or _ALSO.get(content_type)
     if found is None:
@@ -136,11 +153,12 @@ def settle(path: Path, declared: Upload | None, most: int, *, encoded: bool) -> 
 
 def _told(start: bytes) -> str | None:
     """What the first bytes show. Raises InvalidInput: something that is not read."""
+    if _is_tar(start):  # first: a tar begins with a name, which may be anything
+        return "tar"
     for magic, name in _UNREAD.items():
         if start.startswith(magic):
             raise InvalidInput(f"the file is {name}: only zip, tar and tar.gz are read")
-    found = next((kind for magic, kind in _STARTS.items() if start.startswith(magic)), None)
-    return found or ("tar" if _is_tar(start) else None)
+    return next((kind for magic, kind in _STARTS.items() if start.startswith(magic)), None)
 
 
 def _is_tar(start: bytes) -> bool:

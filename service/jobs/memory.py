@@ -17,6 +17,7 @@ from service.jobs.table import JobTable
 log = logging.getLogger(__name__)
 
 _SAVE_SECONDS = 1.0
+_DIGITS = 18  # SQLite counts to 19 digits, but not all of them
 
 
 class JobMemory:
@@ -167,6 +168,6 @@ class JobMemory:
 
 def _number(cursor: str) -> int:
     text = decode_cursor(cursor)
-    if not (text.isascii() and text.isdecimal()):
+    if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS):
         raise InvalidInput(f"cursor {cursor[:80]!r}: not one of a listing of jobs")
     return int(text)

@@ -39,9 +39,12 @@ const GENERATED = [
   "thumbnails",
   "thumbnail",
   "thumbs",
+  "thumb",
   "_thumbs",
   "_thumbnails",
+  "_thumb",
   "__thumbs",
+  "@__thumb",
   "__pycache__",
   "node_modules",
 ];
@@ -64,7 +67,7 @@ export function isNoData(path) {
 /** Whether a file may be a manifest, which says what the pictures beside it show. */
 export function isManifest(path) {
   const name = path.split("/").at(-1).toLowerCase();
-  return path.includes("/") && /^manifests?([^a-z]|$)/.test(name) && !isPicture(name);
+  return path.includes("/") && /(^|[^a-z])manifests?([^a-z]|$)/.test(name) && !isPicture(name);
 }
 
 /** Identity and camera of a name as Market-1501 writes it, else null. Junk and its distractors are nobody. */

@@ -12,6 +12,7 @@ import pytest
 
 from service.access.keys import FILE, KeyStore
 from service.access.new_key import NewKey
+from service.gallery.rules import encode_cursor
 from service.jobs.base import Job, Order
 from service.jobs.table import JobTable
 
@@ -133,7 +134,13 @@ class TestPages:
         assert seen == whole
 
     @pytest.mark.parametrize(
-        "query", [{"cursor": "?"}, {"cursor": "Gp3xFjE4LmpwZw"}, {"limit": 0}, {"page": 2}]
+        "query",
+        [
+            *({"cursor": "?"}, {"cursor": "Gp3xFjE4LmpwZw"}, {"limit": 0}, {"page": 2}),
+            {"cursor": encode_cursor("9" * 19)},  # more than SQLite counts to
+            {"cursor": encode_cursor("9" * 5000)},  # more than Python reads
+            {"cursor": encode_cursor("-1")},
+        ],
     )
     def test_what_means_nothing_is_refused(self, service, query):
         assert service.http.get("/jobs", params=query).status_code == 422

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from service import picture_files
+from service import manifest_files, picture_files
 from service.name_layouts import LAYOUTS
 from service.routes import page
 
@@ -73,6 +73,7 @@ def test_the_page_and_the_service_know_the_same_names():
     }
     assert {f".{suffix}" for suffix in lists["PICTURES"]} == picture_files.SUFFIXES
     assert lists["LAYOUTS"] == set(LAYOUTS)
+    assert f"/{manifest_files.RESEMBLING.pattern}/" in text
     for name in lists["GENERATED"]:
         assert picture_files.no_data(name) is not None
     source = Path(picture_files.__file__).read_text(encoding="utf-8")

@@ -151,6 +151,13 @@ def test_a_manifest_in_a_folder_is_used(tmp_path, name, text, folder):
     assert people(dataset) == {(None, "c1"), (None, "c2")}
 
 
+def test_a_manifest_written_on_windows(tmp_path):
+    draw(tmp_path, "c1/a.jpg")
+    (tmp_path / "manifest.csv").write_text("path,camera\nc1\\a.jpg,c1\n")
+    (sample,) = read(tmp_path).train
+    assert sample.path == tmp_path / "c1" / "a.jpg"
+
+
 def test_a_parquet_manifest(tmp_path):
     pyarrow = pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
     from pyarrow import parquet
