@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from gate import (
     pytest_runtest_makereport,
 )
 
-from service.artifact import Manifest, sha256_of, write_manifest
+from service.artifact import Manifest, read_manifest, sha256_of, write_manifest
 from service.testing import TINY_CALIBRATION
 
 __all__ = [
@@ -164,3 +165,27 @@ def build_model(tmp_path_factory: pytest.TempPathFactory) -> ModelBuilder:
 def tiny_model(build_model: ModelBuilder) -> Path:
     """A sound model folder with a calibration; takes 64x32 crops. Not to be changed."""
     return build_model()
+
+
+def other_model(folder: Path, source: Path, name: str, **changes: float) -> None:
+    """A model with other constants, and so other embeddings."""
+    onnx = pytest.importorskip("onnx", reason="onnx, which builds the test's networks, is missing")
+    shutil.copytree(source, folder)
+    model = onnx.load(folder / "model.onnx")
+    for weights in model.graph.initializer:
+        if weights.name in changes:
+            values = onnx.numpy_helper.to_array(weights) * np.float32(changes[weights.name])
+            weights.CopyFrom(onnx.numpy_helper.from_array(values, weights.name))
+    onnx.save(model, folder / "model.onnx")
+    manifest = read_manifest(source)
+    sha256 = sha256_of(folder / "model.onnx")
+    write_manifest(folder, manifest.model_copy(update={"name": name, "sha256": sha256}))
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
+    """Two models with other embeddings than the running one's: ``old`` and ``new``."""
+    folder = tmp_path_factory.mktemp("shelf")
+    other_model(folder / "old", tiny_model, "old", mean=1.1)
+    other_model(folder / "new", tiny_model, "new", mean=0.5)
+    return folder

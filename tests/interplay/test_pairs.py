@@ -64,7 +64,7 @@ class Run:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: Any, launch_models: Path) -> Iterator[World]:
+def world(tmp_path_factory: Any, models: Path) -> Iterator[World]:
     shared = Path("/dev/shm")
     data = tmp_path_factory.mktemp("interplay")
     if shared.is_dir() and os.access(shared, os.W_OK):  # syncing costs nothing there
@@ -73,9 +73,9 @@ def world(tmp_path_factory: Any, launch_models: Path) -> Iterator[World]:
     patch = pytest.MonkeyPatch()
     try:
         with watched_locks(patch):
-            with running_world(data, launch_models) as opened:
+            with running_world(data, models) as opened:
                 opened.begin()
-            with running_world(data, launch_models) as opened:
+            with running_world(data, models) as opened:
                 yield opened
     finally:
         shutil.rmtree(data, ignore_errors=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,12 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 import uvicorn
 
 from service.app import create_app
-from service.artifact import read_manifest, sha256_of, write_manifest
 from service.parts import Parts
 from service.server import bind, server_config, url_of
 from service.settings import Settings
@@ -105,30 +102,6 @@ def start(tmp_path: Path) -> Callable[..., Any]:
         return running(tmp_path / "data", embedder, **settings)
 
     return start_one
-
-
-def other_model(folder: Path, source: Path, name: str, **changes: float) -> None:
-    """A model with other constants, and so other embeddings."""
-    onnx = pytest.importorskip("onnx", reason="onnx, which builds the test's networks, is missing")
-    shutil.copytree(source, folder)
-    model = onnx.load(folder / "model.onnx")
-    for weights in model.graph.initializer:
-        if weights.name in changes:
-            values = onnx.numpy_helper.to_array(weights) * np.float32(changes[weights.name])
-            weights.CopyFrom(onnx.numpy_helper.from_array(values, weights.name))
-    onnx.save(model, folder / "model.onnx")
-    manifest = read_manifest(source)
-    sha256 = sha256_of(folder / "model.onnx")
-    write_manifest(folder, manifest.model_copy(update={"name": name, "sha256": sha256}))
-
-
-@pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
-    """Two models with other embeddings than the running one's: ``old`` and ``new``."""
-    folder = tmp_path_factory.mktemp("shelf")
-    other_model(folder / "old", tiny_model, "old", mean=1.1)
-    other_model(folder / "new", tiny_model, "new", mean=0.5)
-    return folder
 
 
 @pytest.fixture(scope="session")
