@@ -36,6 +36,7 @@ from service.routes import (
 )
 from service.routes.access import confirm_rule, guard
 from service.routes.context import RequestContext
+from service.routes.given_once import query_given_once
 from service.routes.head import answer_head
 from service.routes.headers import add_headers
 from service.routes.problems import answer_error
@@ -89,7 +90,7 @@ def create_app(
         lifespan=_lifespan,
         docs_url=None,
         redoc_url=None,
-        dependencies=[Depends(confirm_rule)],
+        dependencies=[Depends(confirm_rule), Depends(query_given_once)],
         # Clients fold /galleries/x/crops/.. into /galleries/x/, which must not mean the gallery.
         redirect_slashes=False,
     )

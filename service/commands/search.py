@@ -24,7 +24,8 @@ ExcludeSameCamera = Annotated[
 Cameras = Annotated[
     list[str] | None, typer.Option(help="crops of this camera only; repeat for more")
 ]
-NotCamera = Annotated[str | None, typer.Option(help="no crop of this camera")]
+# A list, so that the service sees a second one and refuses it; the last one would win here.
+NotCamera = Annotated[list[str] | None, typer.Option(help="no crop of this camera")]
 Identities = Annotated[
     list[str] | None, typer.Option(help="crops of this identity only; repeat for more")
 ]

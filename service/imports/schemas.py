@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from service.errors import InvalidInput
 from service.fields import JsonBody, Label, Zone
@@ -54,6 +55,15 @@ class ImportBody(JsonBody):
         description="zones of single cameras, by their names; zone is of the others",
         examples=[{"gate": "Europe/Berlin", "pier": "+01:00"}],
     )
+
+    @field_validator("zones", mode="before")
+    @classmethod
+    def _one_zone_a_camera(cls, given: object) -> object:
+        if isinstance(given, dict):
+            names = Counter(normal_form(camera) for camera in given if isinstance(camera, str))
+            if twice := [name for name, count in names.items() if count > 1]:
+                raise ValueError(f"camera {twice[0][:80]!r} has two zones")
+        return given
 
     @model_validator(mode="after")
     def _one_says_what_names_mean(self) -> Self:

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Query, Response
+from fastapi import APIRouter, Depends, Form, Query, Response
 
 from service.enroller import Enrolment
 from service.errors import (
@@ -28,6 +28,7 @@ from service.routes.dependencies import (
     model_name,
     read_uploads,
 )
+from service.routes.given_once import form_given_once
 from service.routes.problems import image_problem_of, responses
 from service.schemas import (
     CropPage,
@@ -48,7 +49,7 @@ _UPLOAD_ERRORS = (
 )
 
 
-@router.post("", responses=responses(*_UPLOAD_ERRORS))
+@router.post("", responses=responses(*_UPLOAD_ERRORS), dependencies=[Depends(form_given_once)])
 async def add_crops(
     gallery: str,
     form: Annotated[CropsForm, Form(media_type="multipart/form-data")],
@@ -116,6 +117,7 @@ async def delete_crops(
 @router.put(
     "/{crop_id:path}",
     responses={201: {"model": StoredCrop, "description": "Created"}, **responses(*_UPLOAD_ERRORS)},
+    dependencies=[Depends(form_given_once)],
 )
 async def put_crop(
     gallery: str,

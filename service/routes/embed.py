@@ -4,7 +4,7 @@ import base64
 from typing import Annotated, Literal
 
 import numpy as np
-from fastapi import APIRouter, Form, Response
+from fastapi import APIRouter, Depends, Form, Response
 
 from service.errors import ImageTooLarge, InvalidImage, Overloaded, ReidError, TooLarge
 from service.forms import EmbedForm
@@ -18,6 +18,7 @@ from service.routes.dependencies import (
     model_name,
     read_uploads,
 )
+from service.routes.given_once import form_given_once
 from service.routes.problems import image_problem_of, responses
 from service.schemas import EmbedAnswer, EmbeddingEntry, QueryImage
 
@@ -28,6 +29,7 @@ router = APIRouter(tags=["search"])
     "/embed",
     response_model=EmbedAnswer,
     responses=responses(InvalidImage, ImageTooLarge, TooLarge, Overloaded),
+    dependencies=[Depends(form_given_once)],
 )
 async def embed(
     form: Annotated[EmbedForm, Form(media_type="multipart/form-data")],

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Response
+from fastapi import APIRouter, Depends, Form, Response
 
 from service.errors import (
     ImageTooLarge,
@@ -29,6 +29,7 @@ from service.routes.dependencies import (
     model_name,
     read_uploads,
 )
+from service.routes.given_once import form_given_once
 from service.routes.problems import image_problem_of, responses
 from service.schemas import (
     CropRecord,
@@ -59,7 +60,12 @@ _ERRORS = responses(
 )
 
 
-@router.post("/search", response_model=SearchAnswer, responses=_ERRORS)
+@router.post(
+    "/search",
+    response_model=SearchAnswer,
+    responses=_ERRORS,
+    dependencies=[Depends(form_given_once)],
+)
 async def search(
     form: Annotated[SearchForm, Form(media_type="multipart/form-data")],
     parts: PartsOf,

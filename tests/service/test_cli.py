@@ -181,6 +181,9 @@ def test_search_takes_a_list_as_repeated_options_and_a_comma_as_part_of_a_name(
     assert found("--not-camera", "at Doe", "--has-identity") == ["Doe, Jane", "Jane"]
     assert found("--among", "crop-1", "--among", "crop-2", "--id-prefix", "crop-2") == ["Jane"]
     assert found("--added-since", "2026-11-01", "--no-identity") == []
+    two = ("--not-camera", "at Doe", "--not-camera", "at Jane")
+    refused = quick("search", query, "--gallery", "cli-commas", "--url", service.url, *two)
+    assert "not_camera has 2 values: give it once" in complaint(refused)
 
 
 def test_search_warns_on_stderr(service, folder, indexed):

@@ -359,6 +359,40 @@ class TestLargeAnswers:
             assert service.search(**asked, top_k=1000, combine=True).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("path", "field", "values"),
+    [
+        ("/galleries/twice/crops", "not_camera", ("c1", "c2")),
+        ("/galleries/twice/crops", "since", ("20261121", "20261122")),
+        ("/galleries/twice/identities", "zone", ("UTC", "Europe/Berlin")),
+        ("/galleries/twice/identities", "id_prefix", ("a", "b")),
+        ("/jobs", "gallery", ("twice", "other")),
+        ("/search", "not_camera", ("c1", "c2")),
+        ("/search", "camera", ("c1", "c2")),
+        ("/search", "gallery", ("twice", "other")),
+        ("/galleries/twice/crops/a", "identity", ("ann", "bob")),
+        ("/embed", "encoding", ("float", "base64")),
+    ],
+)
+def test_a_field_that_is_no_list_has_one_value(service, path, field, values):
+    if path.endswith(("/crops", "/identities", "/jobs")):
+        answer = service.http.get(path, params={field: values})
+    else:
+        method, part = ("PUT", "image") if path.endswith("/a") else ("POST", "images")
+        data = {"gallery": "twice"} if path == "/search" and field != "gallery" else {}
+        files = [(part, QUERY)]
+        answer = service.http.request(method, path, files=files, data={**data, field: values})
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == f"{field} has 2 values: give it once"
+
+
+def test_a_crop_has_one_picture(service):
+    service.create("pair")
+    files = [("image", QUERY), ("image", ("other.png", solid(RED, kind="PNG")))]
+    answer = service.http.put("/galleries/pair/crops/a", files=files)
+    assert (answer.status_code, "image has 2 values" in answer.text) == (422, True)
+
+
 def test_what_a_gallery_cannot_do_is_501(service, monkeypatch):
     from service.errors import Unsupported
 

@@ -366,6 +366,9 @@ def test_a_folder_of_the_server_takes_zones(start, tmp_path):
         for wrong in ({"zone": "Nowhere"}, {"zones": {"gate": "Nowhere"}}, {"zones": ["gate=Z"]}):
             answer = service.http.post("/galleries/default/imports", json=body | wrong)
             assert answer.status_code == 422
+        twice = body | {"zones": {"gate": "+05:00", "gate ": "UTC"}}
+        answer = service.http.post("/galleries/default/imports", json=twice)
+        assert (answer.status_code, "two zones" in answer.text) == (422, True)
 
 
 DATE_AND_TIME = r"(?P<camera>[^/]+)/(?P<date>.+?)/(?P<time>[^/]+)\.png"
