@@ -167,15 +167,21 @@ def _invalid_request(error: RequestValidationError) -> Problem:
 
 def _field_error(item: dict[str, Any]) -> FieldError:
     where, *names = map(str, item["loc"])
-    detail, value = item["msg"].removeprefix("Value error, "), item.get("input")
-    name = names[0] if names else where
-    if detail.startswith("Expected UploadFile"):
-        detail = f"sent as text, not as a file; with curl write -F {name}=@FILE"
-    elif isinstance(value, UploadFile):
-        detail = f"sent as a file, not as text; with curl write -F {name}=VALUE or -F {name}=<FILE"
-    elif isinstance(value, str | int | float):
-        detail = f"{detail} (got {_short(repr(value))})"
+    value, name = item.get("input"), names[0] if names else where
+    detail = _said(item["type"], item["msg"].removeprefix("Value error, "), value, name)
     return FieldError(where=where, field=".".join(names) or where, detail=detail)
+
+
+def _said(kind: str, message: str, value: object, name: str) -> str:
+    """What is wrong with a field, for people who do not know our libraries."""
+    if message.startswith("Expected UploadFile"):
+        return f"sent as text, not as a file; with curl write -F {name}=@FILE"
+    if kind == "extra_forbidden":
+        message = "there is no such field"
+    elif isinstance(value, UploadFile):
+        return f"sent as a file, not as text; with curl write -F {name}=VALUE or -F {name}=<FILE"
+    is_shown = isinstance(value, str | int | float)
+    return f"{message} (got {_short(repr(value))})" if is_shown else message
 
 
 def _short(text: str, limit: int = 80) -> str:

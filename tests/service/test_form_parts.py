@@ -66,3 +66,12 @@ def test_a_list_of_crops_sent_as_a_file(service):
         service, "POST", "/galleries/default/crops", images=solid((1, 2, 3)), crops=crops
     )
     assert "-F crops=<FILE" in body["detail"]
+
+
+@pytest.mark.parametrize("value", [b"a file", "a text"])
+def test_a_field_that_does_not_exist(service, value):
+    body = problem(service, "POST", "/search", images=solid((1, 2, 3)), image=value)
+    (error,) = body["errors"]
+    assert error["field"] == "image"
+    assert error["detail"].startswith("there is no such field")
+    assert "curl" not in error["detail"]
