@@ -42,6 +42,7 @@ class Listing:
         self._tally = Tally() if tally is None else tally
         self._asked = asked
         self._rows: dict[str, CropFile] | None = None
+        self._folder = PurePosixPath()
 
     def choose_manifest(self, search: ManifestSearch) -> str | None:
         """Which member is the manifest to use.
@@ -76,7 +77,7 @@ class Listing:
             Rows that cannot be used.
         """
         self._rows = {}
-        folder = PurePosixPath(name).parent
+        self._folder = PurePosixPath(name).parent
         with NamedTemporaryFile(dir=scratch, prefix="manifest") as file:
             file.write(data)
             file.flush()
@@ -88,7 +89,7 @@ class Listing:
                 if isinstance(entry, LeftOut):
                     yield entry
                     continue
-                key = _key(folder / entry.path.as_posix())
+                key = _key(self._folder / entry.path.as_posix())
                 if key in self._rows:
                     yield refused(entry.path, "listed twice")
                 else:
@@ -120,8 +121,10 @@ class Listing:
 
     def missing(self) -> Iterator[LeftOut]:
         """What the manifest lists and the archive does not have."""
+        counted = f": paths count from the manifest's folder, {self._folder}"
+        reason = "the archive does not hold it" + (counted if self._folder.parts else "")
         for entry in (self._rows or {}).values():
-            yield refused(entry.path, "the archive does not hold it")
+            yield refused(entry.path, reason)
 
 
 def check_manifest_size(name: str, size: int) -> None:

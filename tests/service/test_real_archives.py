@@ -306,6 +306,15 @@ def test_a_parquet_manifest_in_an_archive(service, gallery, run):
     assert crops(service, gallery) == NAMED
 
 
+def test_paths_that_do_not_count_from_the_manifests_folder_are_explained(service, gallery, run):
+    body = zip_of({"top/a.png": picture(1), "top/manifest.ndjson": lines({"path": "top/a.png"})})
+    job = run(ZIP, body)
+    assert job["counts"] == {"failed": 1, "left_out": 1}
+    assert errors(service, job) == {
+        "top/a.png": "the archive does not hold it: paths count from the manifest's folder, top"
+    }
+
+
 def test_what_our_own_document_shows(service, gallery, run, tmp_path):
     for name, data in {**PAIR, "manifest.ndjson": rows(*PAIR)}.items():
         (tmp_path / name).write_bytes(data)
