@@ -19,7 +19,7 @@ from typing import IO, Protocol, cast
 from service.crop_names import LeftOut
 from service.errors import InvalidInput, ReidError, TooLarge
 from service.imports.items import Bounds, Item, Items, Picture, refused
-from service.imports.listing import MAX_MANIFEST_BYTES, Listing, check_manifest_size
+from service.imports.listing import Listing, check_manifest_size
 from service.imports.member_names import shown, tar_name
 from service.manifest_files import ManifestSearch
 from service.picture_files import no_data
@@ -37,14 +37,14 @@ class TarSurvey:
     Attributes:
         count: members that are no folders, but for the manifest.
         search: has seen their names.
-        manifest: content of the first manifest; None where there is none, or it is too large.
-        manifest_size: its bytes.
+        manifest: content of the first manifest; None where there is none, or it cannot be read.
+        problem: why the first manifest cannot be read, None where it can.
     """
 
     count: int
     search: ManifestSearch
     manifest: bytes | None
-    manifest_size: int
+    problem: ReidError | None
 
     def items(self, asked: str | None) -> int:
         """How many items there are, where ``asked`` reads the names or a manifest does."""
@@ -79,7 +79,8 @@ def tar_items(
     survey = survey or survey_tar(archive, bounds, gzipped=gzipped, encoding=encoding)
     manifest = listing.choose_manifest(survey.search)
     if manifest is not None:
-        check_manifest_size(manifest, survey.manifest_size)
+        if survey.problem is not None:
+            raise survey.problem
         data = survey.manifest or b""
         yield from listing.take_manifest(manifest, data, archive.parent, bounds)
     with _opened(archive, bounds, gzipped=gzipped) as tar:
@@ -103,7 +104,9 @@ def survey_tar(
     Returns:
         What was found; of a damaged archive, what comes before the damage.
     """
-    count, size, data, search = 0, 0, None, ManifestSearch()
+    count, search = 0, ManifestSearch()
+    data: bytes | None = None
+    problem: ReidError | None = None
     try:
         with _opened(archive, bounds, gzipped=gzipped) as tar:
             for member in tar.members(bounds):
@@ -112,12 +115,22 @@ def survey_tar(
                 known = len(search.candidates)
                 search.see(_shown_name(member, encoding))
                 count += len(search.candidates) == known
-                if len(search.candidates) > known == 0 and member.isreg():
-                    size = member.size
-                    data = tar.read(member) if size <= MAX_MANIFEST_BYTES else None
+                if len(search.candidates) > known == 0:
+                    problem = _problem_of_manifest(member)
+                    data = tar.read(member) if problem is None else None
     except ReidError:  # reading it in earnest says what is wrong
         pass
-    return TarSurvey(count, search, data, size)
+    return TarSurvey(count, search, data, problem)
+
+
+def _problem_of_manifest(member: tarfile.TarInfo) -> ReidError | None:
+    if not member.isreg():
+        return InvalidInput(f"{member.name}: {_kind(member)}: only plain files are taken")
+    try:
+        check_manifest_size(member.name, member.size)
+    except TooLarge as error:
+        return error
+    return None
 
 
 def _shown_name(member: tarfile.TarInfo, encoding: str | None) -> str:

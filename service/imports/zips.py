@@ -64,7 +64,7 @@ def zip_items(
     if manifest is not None:
         check_manifest_size(manifest.name, manifest.info.file_size)
         scratch = Path(str(archive.filename)).parent
-        data = _read(archive, manifest.info)
+        data = _read_manifest(archive, manifest)
         yield from listing.take_manifest(manifest.name, data, scratch, bounds)
     for member in members:
         if member is not manifest:
@@ -152,6 +152,13 @@ def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
             return b"".join(iter(lambda: file.read(_CHUNK), b""))
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:
         raise InvalidInput(f"damaged in the archive: {error}") from error
+
+
+def _read_manifest(archive: zipfile.ZipFile, manifest: ZipMember) -> bytes:
+    try:
+        return _read(archive, manifest.info)
+    except InvalidInput as error:
+        raise InvalidInput(f"{manifest.name}: {error}") from error
 
 
 def _require_harmless(member: zipfile.ZipInfo) -> None:

@@ -353,6 +353,29 @@ def test_a_manifest_that_cannot_be_used_fails_the_import_and_is_named(
     assert crops(service, gallery) == {}
 
 
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE], ids=["link", "hard link"])
+def test_a_manifest_in_a_tar_that_is_a_link_is_named(service, gallery, run, kind):
+    body = io.BytesIO(tar_of(PAIR))
+    with tarfile.open(fileobj=body, mode="a") as tar:
+        member = tarfile.TarInfo("./manifest.csv")
+        member.type, member.linkname = kind, "a.png"
+        tar.addfile(member)
+    job = run(TAR, body.getvalue())
+    assert job["state"] == "failed", job
+    assert job["error"].startswith("./manifest.csv: a link")
+    assert crops(service, gallery) == {}
+
+
+def test_a_manifest_in_a_zip_that_cannot_be_unpacked_is_named(service, gallery, run):
+    body = bytearray(zip_of({**PAIR, "manifest.csv": table(*PAIR)}))
+    place = body.rindex(table(*PAIR))
+    body[place] ^= 1  # its checksum no longer fits
+    job = run(ZIP, bytes(body))
+    assert job["state"] == "failed", job
+    assert job["error"].startswith("manifest.csv: damaged")
+    assert crops(service, gallery) == {}
+
+
 def test_a_layout_or_pattern_that_is_asked_for_wins_and_says_so(service, gallery, run):
     body = zip_of({**market(), "manifest.json": b"{}"})
     job = run(ZIP, body, params={"layout": "market1501"})
