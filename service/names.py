@@ -19,7 +19,9 @@ _BLANKS = (
     " \t\n\r\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u202f\u205f\u3000"
 )
-_TRIMMED = _BLANKS + _JOINERS  # at an edge, a joiner joins nothing
+_TRIMMED = _BLANKS + _JOINERS  # at an edge, a joiner joins nothing, except after a virama
+_JOINER = "\u200d"
+_VIRAMA = 9  # a combining class; with a joiner it is the last letter of many Malayalam names
 _DECODING_FAILED = "\ufffd"
 _KINDS = {
     "Cc": "a control character",
@@ -51,7 +53,12 @@ def normal_form(text: str) -> str:
     Returns:
         The text in Unicode's form NFC, without blanks around it.
     """
-    return composed(text.strip(_TRIMMED))
+    text = composed(text)
+    name = text.strip(_TRIMMED)
+    if len(name) == len(text) or not name or unicodedata.combining(name[-1]) != _VIRAMA:
+        return name
+    cut = text.lstrip(_TRIMMED)[len(name) :]
+    return name + _JOINER if cut.startswith(_JOINER) else name
 
 
 def composed(text: str) -> str:

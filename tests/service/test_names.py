@@ -161,6 +161,7 @@ def test_a_pattern_means_the_same_people(service, gallery):
     [
         "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",  # Persian, with a non-joiner
         "\u0dc1\u0dca\u200d\u0dbb\u0dd3",  # Sinhala, with a joiner
+        "\u0d05\u0d30\u0d41\u0d23\u0d4d\u200d",  # Malayalam, whose last letter ends in a joiner
         "Jean\u00a0Luc",
         "Anne\u202fMarie",
         "\u5c71\u7530\u3000\u592a\u90ce",
