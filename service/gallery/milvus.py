@@ -24,6 +24,7 @@ from service.gallery.milvus_gallery import (
     options_property,
     reachable,
 )
+from service.gallery.milvus_mending import RULES, TODAY
 
 
 class MilvusGalleryStore:
@@ -156,8 +157,8 @@ class MilvusGalleryStore:
         self._client.create_collection(
             collection, schema=schema, index_params=index, consistency_level="Strong"
         )
-        if options != DEFAULT_OPTIONS:
-            self._client.alter_collection_properties(collection, options_property(options))
+        chosen = {} if options == DEFAULT_OPTIONS else options_property(options)
+        self._client.alter_collection_properties(collection, {RULES: TODAY, **chosen})
 
     def _collections(self) -> list[CollectionName]:
         with reachable():

@@ -38,6 +38,7 @@ from service.gallery.base import (
     StandardisedQuery,
 )
 from service.gallery.beyond_columns import end_of_prefix, is_storable
+from service.gallery.milvus_mending import RULES, TODAY, mend_collection, one_of
 from service.gallery.scoring import best_first, cosines
 from service.names import is_name
 
@@ -105,7 +106,11 @@ class MilvusGallery:
         self._dimension = int(fields["embedding"]["params"]["dim"])
         self._dated = "added" in fields
         self._fields = [*_FIELDS, *(_LATER_FIELDS if self._dated else [])]
-        self._options = _read_options(described.get("properties") or {})
+        properties = described.get("properties") or {}
+        self._options = _read_options(properties)
+        if properties.get(RULES) != TODAY:
+            stored = self._scan(Filter(), self._fields)
+            mend_collection(client, self._collection, self._fields, stored)
 
     @property
     def name(self) -> str:
@@ -247,8 +252,8 @@ class MilvusGallery:
                 if not dry_run:
                     with self._answering():
                         # Not by ids=: pymilvus would not escape them.
-                        ids = ", ".join(_text(row["crop_id"]) for row in batch)
-                        self._client.delete(self._collection, filter=f"crop_id in [{ids}]")
+                        gone = one_of(row["crop_id"] for row in batch)
+                        self._client.delete(self._collection, filter=gone)
                 crops += len(batch)
                 cameras.update(row["camera"] for row in batch)
                 identities.update(row["identity"] for row in batch)

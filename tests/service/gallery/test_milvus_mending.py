@@ -1,0 +1,121 @@
+"""Collections of older releases: when they are opened, their names and times are mended."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from service.gallery.base import Crop, Filter
+
+pytest.importorskip("pymilvus", reason="pymilvus is not installed")
+
+from pymilvus import MilvusException
+
+from service.gallery.milvus_mending import RULES, TODAY
+
+MODEL = "a" * 64
+COMPOSED, DECOMPOSED = "Jos\u00e9", "Jose\u0301"
+ADDED = 1_784_898_000.0
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def backend():
+    """Milvus alone."""
+    return "milvus"
+
+
+def as_stored(crop_id, identity="", camera="", timestamp=None):
+    return {
+        "crop_id": crop_id,
+        "identity": identity,
+        "camera": camera,
+        "timed": timestamp is not None,
+        "timestamp": timestamp or 0.0,
+        "digest": "d",
+        "origin": "given",
+        "added": ADDED,
+    }
+
+
+@pytest.fixture
+def old(store, draw):
+    """Makes a collection of the release before, of these rows; answers its embeddings."""
+
+    def make(*rows):
+        gallery = store.create("g", MODEL, 8)
+        vectors = draw(len(rows))
+        client, (collection,) = store._client, store._client.list_collections()
+        stored = [{**row, "embedding": vector} for row, vector in zip(rows, vectors, strict=True)]
+        client.upsert(collection, stored)
+        client.alter_collection_properties(collection, {RULES: "2"})
+        del gallery
+        return vectors
+
+    return make
+
+
+def properties(store):
+    (collection,) = store._client.list_collections()
+    return store._client.describe_collection(collection)["properties"]
+
+
+def test_a_person_in_two_spellings_becomes_one(old, reopen):
+    old(
+        as_stored("1", COMPOSED, DECOMPOSED),
+        as_stored("2", DECOMPOSED, COMPOSED),
+        as_stored("3", "a\u202eb", "", 20261121.0),
+        as_stored("4", "", "", 1_795_249_800_000.0),
+        as_stored("5", "Ann", "c1", ADDED),
+    )
+    gallery = reopen().open("g")
+    jose = Filter(identities=frozenset({COMPOSED}), cameras=frozenset({COMPOSED}))
+    assert [crop.crop_id for crop in gallery.crops(jose)] == ["1", "2"]
+    times = [crop.timestamp for crop in gallery.crops(Filter())]
+    assert times == [None, None, 1_795_219_200.0, 1_795_249_800.0, ADDED]
+    assert gallery.get("3").identity.endswith("-a_b")
+    assert gallery.delete(jose).crops == 2
+
+
+def test_every_crop_is_there_addressable_and_has_its_embedding(old, reopen):
+    ids = [DECOMPOSED, COMPOSED, f" {COMPOSED}", "..", "a/../b", "a//b", 'q"\\..', "plain"]
+    vectors = old(*[as_stored(crop_id, f"p{place}") for place, crop_id in enumerate(ids)])
+    gallery = reopen().open("g")
+    crops = gallery.crops(Filter())
+    assert sorted(crop.identity for crop in crops) == [f"p{place}" for place in range(len(ids))]
+    for crop in crops:
+        assert gallery.get(crop.crop_id) == crop
+        (embedding,) = gallery.embeddings([crop.crop_id])
+        np.testing.assert_allclose(embedding, vectors[int(crop.identity[1:])], atol=1e-6)
+    names = {crop.identity: crop.crop_id for crop in crops}
+    assert (names["p1"], names["p7"]) == (COMPOSED, "plain")
+    assert gallery.delete(Filter(crop_ids=frozenset(names.values()))).crops == len(ids)
+
+
+def test_it_happens_once(old, reopen, caplog):
+    old(as_stored("1", DECOMPOSED))
+    caplog.set_level("INFO")
+    for _ in range(2):
+        store = reopen()
+        assert store.open("g").get("1").identity == COMPOSED
+        assert properties(store)[RULES] == TODAY
+    assert caplog.text.count("1 crops were brought under today's rules") == 1
+
+
+def test_a_new_gallery_needs_no_mending(store, draw):
+    store.create("g", MODEL, 8).upsert([Crop("a")], draw(1))
+    assert properties(store)[RULES] == TODAY
+
+
+def test_a_refusal_is_logged_and_leaves_the_gallery_usable(old, reopen, monkeypatch, caplog):
+    old(as_stored("1", DECOMPOSED))
+    store = reopen()
+
+    def refuse(*_args, **_options):
+        raise MilvusException(message="not today")
+
+    monkeypatch.setattr(store._client, "upsert", refuse)
+    assert store.open("g").get("1").identity == DECOMPOSED
+    assert "could not be mended: not today" in caplog.text
+    assert reopen().open("g").get("1").identity == COMPOSED
