@@ -86,21 +86,27 @@ class Reading:
     zones: Zones = Zones()
     remarks: Remarks = field(default_factory=Remarks)
 
-    def moment(self, given: object, zone: object, camera: str | None) -> Moment | None:
-        """When a crop was taken.
+    def zone(self, given: object, camera: str | None) -> tzinfo | None:
+        """In which zone the time of a crop is read if it has none of its own.
 
         Args:
-            given: the value of its time.
-            zone: the value of its zone; the camera's or the default one if missing.
-            camera: which camera took it.
+            given: the value of its zone; the camera's or the default one if missing.
+            camera: which camera took the crop.
 
         Returns:
-            The moment; None if the time is missing.
+            The zone; None if nobody stated one.
 
         Raises:
-            ValueError: a value is no time, or no zone.
+            ValueError: the value is no zone.
         """
-        return None if is_missing(given) else read_moment(given, self._zone(zone, camera))
+        if not is_missing(given):
+            if not isinstance(given, str):
+                raise ValueError(f"{shown(given)} must be a text")
+            return read_zone(given)
+        if camera is not None and camera in self.zones.cameras:
+            self.remarks.zone_cameras.add(camera)
+            return self.zones.cameras[camera]
+        return self.zones.default
 
     @property
     def unused_zones(self) -> list[str]:
@@ -130,16 +136,6 @@ class Reading:
         }
         return [text for text, said in found.items() if said]
 
-    def _zone(self, given: object, camera: str | None) -> tzinfo | None:
-        if not is_missing(given):
-            if not isinstance(given, str):
-                raise ValueError(f"zone {shown(given)} must be a text")
-            return read_zone(given)
-        if camera is not None and camera in self.zones.cameras:
-            self.remarks.zone_cameras.add(camera)
-            return self.zones.cameras[camera]
-        return self.zones.default
-
 
 @dataclass(frozen=True, slots=True)
 class Values:
@@ -166,16 +162,28 @@ def read_values(values: Mapping[str, object], reading: Reading, where: str = "co
         InvalidInput: a value breaks a rule; the message names its column.
     """
     camera = read_name(f"{where} camera", values.get("camera"))
-    try:
-        moment = reading.moment(values.get("timestamp"), values.get("zone"), camera)
-    except ValueError as error:
-        raise InvalidInput(f"{where} timestamp: {error}") from error
     return Values(
         read_id(f"{where} crop_id", values.get("crop_id")),
         read_name(f"{where} identity", values.get("identity")),
         camera,
-        moment,
+        _moment(values, reading, camera, where),
     )
+
+
+def _moment(
+    values: Mapping[str, object], reading: Reading, camera: str | None, where: str
+) -> Moment | None:
+    """When a crop was taken; None if its time is missing. Raises InvalidInput."""
+    given = values.get("timestamp")
+    if is_missing(given):
+        return None
+    column = "zone"
+    try:
+        zone = reading.zone(values.get("zone"), camera)
+        column = "timestamp"
+        return read_moment(given, zone)
+    except ValueError as error:
+        raise InvalidInput(f"{where} {column}: {error}") from error
 
 
 def _of_utc(count: int) -> str:

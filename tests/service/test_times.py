@@ -308,8 +308,7 @@ def test_an_import_states_zones_and_says_what_it_assumed(service, gallery):
 
     def hours(job: dict[str, Any]) -> list[float]:
         assert job["counts"]["failed"] == 1
-        assert "row 9, column timestamp" in reasons(service, job)["i8"]
-        assert "'Nowhere/Else'" in reasons(service, job)["i8"]
+        assert "row 9, column zone: time zone 'Nowhere/Else'" in reasons(service, job)["i8"]
         found = [stored(service, gallery, f"i{number}") for number in (0, 1, 2, 3, 4, 6)]
         return [(AFTERNOON - seconds) / 3600 for seconds in found]
 
