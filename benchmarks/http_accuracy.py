@@ -282,7 +282,7 @@ def form(dataset: Dataset, way: Way, camera: int) -> dict[str, Any]:
         case "exclude_same_camera":
             fields |= {"camera": names[camera], "exclude_same_camera": True}
         case "cameras":
-            fields["cameras"] = ",".join(name for name in names if name != names[camera])
+            fields["cameras"] = [name for name in names if name != names[camera]]
     return fields
 
 
