@@ -28,7 +28,7 @@ from service.routes.dependencies import (
     model_name,
     read_uploads,
 )
-from service.routes.given_once import form_given_once
+from service.routes.given_once import form_given_once, no_query
 from service.routes.problems import image_problem_of, responses
 from service.schemas import (
     CropPage,
@@ -96,7 +96,11 @@ async def list_crops(
     return await json_answer(parts.executors.reads, listed)
 
 
-@router.post("/delete", responses=responses(NotFound, StorageFull, Unavailable))
+@router.post(
+    "/delete",
+    responses=responses(NotFound, StorageFull, Unavailable),
+    dependencies=[Depends(no_query)],
+)
 async def delete_crops(
     gallery: str, body: DeleteBody, parts: PartsOf, audit: AuditOf
 ) -> DeletionReceipt:

@@ -18,7 +18,7 @@ from service.routes.dependencies import (
     model_name,
     read_uploads,
 )
-from service.routes.given_once import form_given_once
+from service.routes.given_once import form_given_once, no_query
 from service.routes.problems import image_problem_of, responses
 from service.schemas import EmbedAnswer, EmbeddingEntry, QueryImage
 
@@ -29,7 +29,7 @@ router = APIRouter(tags=["search"])
     "/embed",
     response_model=EmbedAnswer,
     responses=responses(InvalidImage, ImageTooLarge, TooLarge, Overloaded),
-    dependencies=[Depends(form_given_once)],
+    dependencies=[Depends(no_query), Depends(form_given_once)],
 )
 async def embed(
     form: Annotated[EmbedForm, Form(media_type="multipart/form-data")],

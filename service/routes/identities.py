@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 
 from service.errors import NotFound, Overloaded, StorageFull, Unavailable, Unsupported
 from service.filter_warnings import warnings_of
@@ -24,6 +24,7 @@ from service.parts import Parts
 from service.routes.access import AuditNote
 from service.routes.answers import json_answer
 from service.routes.dependencies import AuditOf, PartsOf
+from service.routes.given_once import no_query
 from service.routes.problems import responses
 
 router = APIRouter(prefix="/galleries/{gallery}", tags=["identities"])
@@ -85,6 +86,7 @@ async def split_identity(
     "/cluster",
     status_code=202,
     responses=responses(NotFound, Overloaded, Unavailable, StorageFull),
+    dependencies=[Depends(no_query)],
 )
 async def cluster_gallery(
     gallery: str, parts: PartsOf, response: Response, body: ClusterBody | None = None

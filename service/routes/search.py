@@ -29,7 +29,7 @@ from service.routes.dependencies import (
     model_name,
     read_uploads,
 )
-from service.routes.given_once import form_given_once
+from service.routes.given_once import form_given_once, no_query
 from service.routes.problems import image_problem_of, responses
 from service.schemas import (
     CropRecord,
@@ -64,7 +64,7 @@ _ERRORS = responses(
     "/search",
     response_model=SearchAnswer,
     responses=_ERRORS,
-    dependencies=[Depends(form_given_once)],
+    dependencies=[Depends(no_query), Depends(form_given_once)],
 )
 async def search(
     form: Annotated[SearchForm, Form(media_type="multipart/form-data")],

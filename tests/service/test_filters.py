@@ -386,6 +386,21 @@ def test_a_field_that_is_no_list_has_one_value(service, path, field, values):
     assert answer.json()["detail"] == f"{field} has 2 values: give it once"
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/search", {"files": [("images", QUERY)]}),
+        ("/embed", {"files": [("images", QUERY)]}),
+        ("/galleries/default/crops/delete", {"json": {"all": True, "dry_run": True}}),
+        ("/galleries/default/cluster", {"json": {}}),
+    ],
+)
+def test_a_filter_beside_the_body_is_refused(service, path, body):
+    answer = service.http.post(path, params={"cameras": "c1"}, **body)
+    assert answer.status_code == 422
+    assert "unknown query 'cameras=c1'" in answer.json()["detail"]
+
+
 def test_a_crop_has_one_picture(service):
     service.create("pair")
     files = [("image", QUERY), ("image", ("other.png", solid(RED, kind="PNG")))]
