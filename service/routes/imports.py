@@ -1,6 +1,6 @@
 """``POST /galleries/{gallery}/imports``: many crops at once, as a job."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -37,6 +37,7 @@ router = APIRouter(prefix="/galleries/{gallery}/imports", tags=["jobs"])
 
 _JSON = "application/json"
 _MAX_JSON = 1 << 16
+_PARAMETERS = ("pattern", "layout", "encoding", "zone", "zones")
 _ERRORS = (
     *(NotFound, TooLarge, Conflict, ModelMismatch),
     *(Overloaded, Unavailable, StorageFull),
@@ -128,11 +129,12 @@ async def start_import(
     The job has the progress, and the reasons of single files that could not be used. Crops that are
     there already with the same bytes and metadata are skipped, so an import may be repeated.
     """
+    _require_known(request.query_params)
     await parts.executors.reads.run(parts.shelf.open, parts.store, gallery)
     content_type = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     key, owner = wish.idempotency_key, caller.key_id
     if content_type == _JSON:
-        for name in ("pattern", "layout", "encoding", "zone", "zones"):
+        for name in _PARAMETERS:
             if getattr(wish, name) is not None:
                 raise InvalidInput(f"{name} belongs into the JSON body of a server folder")
         spec = await _folder_spec(request, parts)
@@ -147,6 +149,15 @@ async def start_import(
         job = await _receive(request, parts, order, coming)
     response.headers["Location"] = f"/jobs/{job.job_id}"
     return JobRecord.of(job)
+
+
+def _require_known(names: Iterable[str]) -> None:
+    """Refuse a misspelt parameter: names would be read another way than meant, and stored so."""
+    for name in names:
+        if name not in _PARAMETERS:
+            raise InvalidInput(
+                f"there is no parameter {name[:80]!r}; there are {', '.join(_PARAMETERS)}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
