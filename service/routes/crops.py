@@ -49,7 +49,11 @@ _UPLOAD_ERRORS = (
 )
 
 
-@router.post("", responses=responses(*_UPLOAD_ERRORS), dependencies=[Depends(form_given_once)])
+@router.post(
+    "",
+    responses=responses(*_UPLOAD_ERRORS),
+    dependencies=[Depends(no_query), Depends(form_given_once)],
+)
 async def add_crops(
     gallery: str,
     form: Annotated[CropsForm, Form(media_type="multipart/form-data")],

@@ -391,6 +391,7 @@ def test_a_field_that_is_no_list_has_one_value(service, path, field, values):
     [
         ("/search", {"files": [("images", QUERY)]}),
         ("/embed", {"files": [("images", QUERY)]}),
+        ("/galleries/default/crops", {"files": [("images", QUERY)], "data": {"crops": "[]"}}),
         ("/galleries/default/crops/delete", {"json": {"all": True, "dry_run": True}}),
         ("/galleries/default/cluster", {"json": {}}),
     ],
