@@ -64,8 +64,8 @@ def evaluate(
 ) -> None:
     """Measure mAP (finite sum) and CMC on the query and gallery of labelled data.
 
-    A data set that cannot be measured, or pictures that cannot be drawn, do not cost the figures
-    of the others: the table comes first, then the error, and the exit status is 2.
+    If a data set cannot be measured, or pictures cannot be drawn, the table still
+    shows the other figures; the error follows, and the exit status is 2.
     """
     from training.data import DataError
     from training.embedder import open_embedder, open_start
