@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -13,6 +14,9 @@ from service.commands.errors import errors_in_one_line
 from service.commands.options import DEFAULT_URL, ApiKey, GalleryName, TimeZone, Url, only_given
 from service.commands.search import search
 from service.name_layouts import LayoutName
+
+if TYPE_CHECKING:
+    from service.indexer import IndexReport
 
 cli = typer.Typer(
     name="service",
@@ -156,16 +160,19 @@ def index(
                     spec |= {"zone": zone, "zones": zones or None}
                     indexer.index_server_folder(client, gallery, only_given(spec), report)
         finally:
-            print(report.summary())
-            said = reading.warnings() if folder is not None else []
-            for line in (*report.said(), *(f"warning: {text}" for text in said)):
-                print(line, file=sys.stderr)
-            for failed in report.failed:
-                print(f"failed: {failed.path}: {failed.reason}", file=sys.stderr)
+            _tell(report, reading.warnings() if folder is not None else [])
     if report.is_empty:
         print("error: nothing could be indexed", file=sys.stderr)
     if report.failed or report.is_empty:
         raise typer.Exit(1)
+
+
+def _tell(report: IndexReport, warnings: Sequence[str]) -> None:
+    print(report.summary())
+    for line in (*report.said(), *(f"warning: {text}" for text in warnings)):
+        print(line, file=sys.stderr)
+    for failed in report.failed:
+        print(f"failed: {failed.path}: {failed.reason}", file=sys.stderr)
 
 
 cli.command()(search)

@@ -95,12 +95,9 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.parts = parts
-    app.state.gate = Gate(
-        settings.data,
-        settings.requests_per_minute,
-        settings.audit_days,
-        parts.executors.bookkeeping,
-    )
+    threads = parts.executors.bookkeeping
+    limit, days = settings.requests_per_minute, settings.audit_days
+    app.state.gate = Gate(settings.data, limit, days, threads)
     for module in _ROUTES:
         app.include_router(module.router)
     docs.install(app)

@@ -183,15 +183,21 @@ def open_parts(
         readiness=Readiness(partial(_look, shelf, store, executors), clock),
         metrics=metrics,
     )
-    metrics.count_galleries(store)
+    _observe(parts)
+    return parts
+
+
+def _observe(parts: Parts) -> None:
+    """Let the metrics see the sizes of galleries and queues at every scrape."""
+    metrics, shelf, board = parts.metrics, parts.shelf, parts.board
+    metrics.count_galleries(parts.store)
     metrics.queue_images.set_function(
         lambda: sum(model.batcher.stats().queued for model in shelf.opened())
     )
-    metrics.jobs.labels("queued").set_function(lambda: parts.board.waiting)
-    metrics.jobs.labels("running").set_function(lambda: parts.board.running)
+    metrics.jobs.labels("queued").set_function(lambda: board.waiting)
+    metrics.jobs.labels("running").set_function(lambda: board.running)
     for part, provider in parts.providers.items():
         metrics.provider.labels(part, provider).set(1)
-    return parts
 
 
 async def _look(shelf: ModelShelf, store: GalleryStore, executors: Executors) -> None:

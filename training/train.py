@@ -58,11 +58,8 @@ def run(config: TrainConfig, output: Path, device: torch.device, *, resume: bool
         tell = Once(tqdm.write)
         with RunLog(output, state.finished, epochs, tell) if world.first else nullcontext() as log:
             # The first process measures and writes for all.
-            end = (
-                EpochEnd(output, log, partial(_measure, state, crops, config), tell)
-                if log
-                else None
-            )
+            measure = partial(_measure, state, crops, config)
+            end = EpochEnd(output, log, measure, tell) if log else None
             if end and saved:
                 end.catch_up(saved)
             del saved  # it is as large as the network and its optimiser

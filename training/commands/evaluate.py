@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +19,9 @@ from training.commands.options import (
     SkipBad,
     torch_device,
 )
+
+if TYPE_CHECKING:
+    from training.data import Dataset
 
 
 class ProtocolChoice(StrEnum):
@@ -81,20 +85,34 @@ def evaluate(
     where = torch_device(device)
     embedder = open_start(model, weights, where) if before_training else open_embedder(model, where)
     protocols = [name for name in PROTOCOLS if protocol.value in {name, "both"}]
+
+    def measured(dataset: Dataset) -> Iterator[Accuracy]:
+        held_out = embed_held_out(embedder, load_held_out(dataset, embedder))
+        yield from measure(held_out, protocols, rerank=rerank)
+        if pictures is not None:
+            sheet = draw_worst(pictures / dataset.name, held_out, protocols[0])
+            typer.echo(f"ranked lists: {sheet}", err=True)
+
+    lines, failures = _measure_each(datasets, measured)
+    if lines:
+        typer.echo(format_results(lines, format_.value))
+    if failures:
+        raise DataError("; ".join(failures))
+
+
+def _measure_each(
+    datasets: Iterable[Dataset], measured: Callable[[Dataset], Iterable[Accuracy]]
+) -> tuple[list[Accuracy], list[str]]:
+    """What can be measured of each data set, and why something cannot."""
+    from training.data import DataError
+
     lines: list[Accuracy] = []
     failures: list[str] = []
     for dataset in datasets:
         for remark in dataset.remarks:
             typer.echo(f"{dataset.name}: {remark}", err=True)
         try:
-            held_out = embed_held_out(embedder, load_held_out(dataset, embedder))
-            lines += measure(held_out, protocols, rerank=rerank)
-            if pictures is not None:
-                sheet = draw_worst(pictures / dataset.name, held_out, protocols[0])
-                typer.echo(f"ranked lists: {sheet}", err=True)
+            lines.extend(measured(dataset))
         except DataError as error:
             failures.append(f"{dataset.name}: {error}")
-    if lines:
-        typer.echo(format_results(lines, format_.value))
-    if failures:
-        raise DataError("; ".join(failures))
+    return lines, failures
