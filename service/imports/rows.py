@@ -118,23 +118,6 @@ def count_rows(path: Path, format_: Format) -> int:
             return sum(1 for _ in read_rows(path, format_))
 
 
-def ndjson_rows(file: BinaryIO, ignored: set[str] | None = None) -> Iterator[Row]:
-    """Read NDJSON: one JSON object a line.
-
-    Args:
-        file: at its start.
-        ignored: receives the names of columns that mean nothing to either program.
-
-    Yields:
-        A row, or what is wrong with it.
-
-    Raises:
-        InvalidInput: a line is longer than 4 MiB.
-    """
-    for _, row in _ndjson(file, set() if ignored is None else ignored):
-        yield row
-
-
 def _ndjson(file: BinaryIO, ignored: set[str]) -> Iterator[tuple[int, Row]]:
     number = 0
     while line := file.readline(_MAX_LINE + 1):

@@ -219,9 +219,8 @@ class _CatchingUp:
         Raises:
             Conflict: that is too much for a switch.
         """
-        found = self._following.lacks()
-        with self._following.pair() as (served, _):
-            pass
+        served, copy = self._following.now()
+        found = differences(served, copy)
         late = self._embeddable(served, found.to_embed)
         if len(late) > _LATE:
             raise Conflict(

@@ -77,11 +77,14 @@ class Following:
                 raise NotFound(f"gallery {self._gallery!r} has no version of model {model}")
             yield served, copy
 
+    def now(self) -> tuple[LocalGallery, LocalGallery]:
+        """Both versions as they are now, without the lock; raises as :meth:`pair`."""
+        with self.pair() as versions:
+            return versions
+
     def lacks(self) -> Differences:
         """What the version lacks, as far as a look without the lock can tell."""
-        with self.pair() as (served, copy):
-            pass
-        return differences(served, copy)
+        return differences(*self.now())
 
     def bring_over(self, found: Differences) -> None:
         """Do what needs no embedding, part by part; whatever changed since is looked at again."""
