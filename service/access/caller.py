@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -59,6 +60,29 @@ class Caller:
         """
         if self.galleries is not None:
             raise Forbidden("this needs a key for all galleries; this one is bound to some")
+
+
+def client_name(key_id: str | None, address: str) -> str:
+    """Who pays for a request: whatever is shared out by client is shared out by this name.
+
+    Args:
+        key_id: the key that was sent and is known; None without one.
+        address: where the request came from; may be empty.
+
+    Returns:
+        ``key 1f0e7c2d``, or ``address 192.0.2.7``. Of an IPv6 address the first 64 bits, since a
+        host has all of the others to itself.
+    """
+    if key_id is not None:
+        return f"key {key_id}"
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return "address unknown"
+    mapped = getattr(parsed, "ipv4_mapped", None)
+    if mapped is not None or parsed.version == 4:
+        return f"address {mapped or parsed}"
+    return f"address {ipaddress.ip_network((parsed, 64), strict=False)}"
 
 
 EVERYONE = Caller(key_id=None, scope="admin")  # while there are no keys

@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Match, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.access.audit import AuditEntry
-from service.access.caller import EVERYONE, NOBODY, Caller
+from service.access.caller import EVERYONE, NOBODY, Caller, client_name
 from service.access.gate import Gate
 from service.access.rules import RULES, Rule, template
 from service.errors import Forbidden, ReidError, Unauthorized, Unavailable
@@ -87,7 +87,12 @@ class AccessControl:
             await self._log_refusal(visit, error)
             await _discard(receive)
             raise
-        scope["state"] |= {"caller": visit.caller, "rule": visit.rule, "audit": visit.note}
+        scope["state"] |= {
+            "caller": visit.caller,
+            "client": client_name(visit.caller.key_id, visit.address),
+            "rule": visit.rule,
+            "audit": visit.note,
+        }
         await self._answer(visit, scope, receive, send)
 
     def _visit(self, scope: Scope) -> _Visit | None:

@@ -42,6 +42,12 @@ async def caller_of(request: Request) -> Caller:
     return caller
 
 
+async def client_of(request: Request) -> str:
+    """The name that what the request uses is charged to: a key's, or an address'."""
+    client: str = request.state.client
+    return client
+
+
 async def audit_of(request: Request) -> AuditNote:
     """What this route tells the audit log."""
     note: AuditNote = request.state.audit
@@ -68,6 +74,7 @@ PartsOf = Annotated[Parts, Depends(parts_of)]
 StopwatchOf = Annotated[Stopwatch, Depends(stopwatch_of)]
 GateOf = Annotated[Gate, Depends(gate_of)]
 CallerOf = Annotated[Caller, Depends(caller_of)]
+ClientOf = Annotated[str, Depends(client_of)]
 AuditOf = Annotated[AuditNote, Depends(audit_of)]
 CropIdInPath = Annotated[str, Depends(crop_id_of)]
 
