@@ -20,7 +20,7 @@ def rows() -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
 
 
-def tests_of(path: str) -> set[str]:
+def names_in(path: str) -> set[str]:
     """The names of the tests that a file defines."""
     tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)} | {
@@ -34,7 +34,7 @@ def test_every_attack_says_what_happened_what_holds_it_and_which_test_shows_it(r
     assert all(row), f"an empty cell: {row}"
     named = NAMED.findall(row[3])
     assert named, f"no test in the form `tests/FILE.py::NAME`: {row[3]}"
-    missing = [f"{path}::{name}" for path, name in named if name not in tests_of(path)]
+    missing = [f"{path}::{name}" for path, name in named if name not in names_in(path)]
     assert not missing, missing
 
 
