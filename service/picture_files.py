@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal, Protocol, Self
+
+from service.errors import InvalidInput
 
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff"}
@@ -58,8 +62,65 @@ class LeftOut:
     is_other: bool = False
 
 
-Follow = Callable[[Path], str | None]
-"""Says of a link to a folder why it must not be followed, None where it may be."""
+Kind = Literal["file", "folder", "link", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a folder holds under a name.
+
+    Attributes:
+        name: one component of a path.
+        kind: what it is; ``other`` is a pipe, a device or a socket.
+        key: tells it from every other file and folder of the machine.
+    """
+
+    name: str
+    kind: Kind
+    key: tuple[int, int]
+
+    @classmethod
+    def of(cls, name: str, state: os.stat_result) -> Self:
+        """The entry of a name, by what the system says of it."""
+        mode = state.st_mode
+        kind: Kind = "other"
+        if stat.S_ISREG(mode):
+            kind = "file"
+        elif stat.S_ISDIR(mode):
+            kind = "folder"
+        elif stat.S_ISLNK(mode):
+            kind = "link"
+        return cls(name, kind, (state.st_dev, state.st_ino))
+
+
+def listed(found: Iterable[os.DirEntry[str]]) -> Iterator[Entry]:
+    """The entries of a folder that is being listed, but for those that are gone since."""
+    for one in found:
+        with suppress(FileNotFoundError):
+            yield Entry.of(one.name, one.stat(follow_symlinks=False))
+
+
+class Tree(Protocol):
+    """How the folders of a walk are listed, and which links are followed."""
+
+    def entries(self, folder: Path) -> list[Entry]:
+        """What a folder holds, links as links. Raises OSError, or InvalidInput with the reason."""
+        ...
+
+    def follow(self, link: Path) -> Entry:
+        """What a link leads to. Raises OSError, or InvalidInput: it must not be followed."""
+        ...
+
+
+class _Plain:
+    """The file system as it is; every link is followed."""
+
+    def entries(self, folder: Path) -> list[Entry]:
+        with os.scandir(folder) as found:
+            return list(listed(found))
+
+    def follow(self, link: Path) -> Entry:
+        return Entry.of(link.name, link.stat())
 
 
 def no_data(name: str) -> str | None:
@@ -101,7 +162,7 @@ def not_a_picture(name: str) -> LeftOut | None:
     return LeftOut(path, reason, is_error=True)
 
 
-def walk(root: Path, refuse: Follow = lambda _link: None) -> Iterator[Path | LeftOut]:
+def walk(root: Path, tree: Tree | None = None) -> Iterator[Path | LeftOut]:
     """Find every file below a folder, in the order of the paths.
 
     Links to folders are followed, but for one that leads back to a folder above it. Behind a
@@ -110,20 +171,21 @@ def walk(root: Path, refuse: Follow = lambda _link: None) -> Iterator[Path | Lef
 
     Args:
         root: the folder; its own name is not judged.
-        refuse: says which links to folders must not be followed.
+        tree: lists folders and follows links; the file system as it is, if absent.
 
     Yields:
         A picture file, or what is left out and why. A hidden or generated folder is one entry.
     """
-    first = _Place(root, None, _key(root.stat()), behind_link=False)
+    tree = tree or _Plain()
+    first = _Place(root, None, tree.follow(root).key, behind_link=False)
     read = {first.key}
-    waiting: list[_Place | _Leaf] = list(_children(first))
+    waiting: list[_Place | _Leaf] = list(_children(first, tree))
     while waiting:
         place = waiting.pop()
-        found = _resolve(place, read, refuse) if isinstance(place, _Leaf) else place
+        found = _resolve(place, read, tree) if isinstance(place, _Leaf) else place
         if isinstance(found, _Place):
             read.add(found.key)
-            waiting += _children(found)
+            waiting += _children(found, tree)
         else:
             yield found
 
@@ -148,49 +210,50 @@ class _Place:
 
 @dataclass(frozen=True, slots=True)
 class _Leaf:
-    """What a folder holds, before anybody looked at it; or a folder that cannot be read."""
+    """What a folder holds, before anybody looked at it; or why a folder cannot be read."""
 
     path: Path
     place: _Place
-    failure: str | None = None
+    what: Entry | str
 
 
-def _children(place: _Place) -> list[_Place | _Leaf]:
+def _children(place: _Place, tree: Tree) -> list[_Place | _Leaf]:
     """In reverse order, because the last one is taken first."""
     try:
-        paths = sorted(place.path.iterdir(), reverse=True)
-    except OSError as error:
-        return [_Leaf(place.path, place, error.strerror or str(error))]
-    return [_Leaf(path, place) for path in paths]
+        found = tree.entries(place.path)
+    except (OSError, InvalidInput) as error:
+        return [_Leaf(place.path, place, _said(error))]
+    found.sort(key=lambda entry: entry.name, reverse=True)
+    return [_Leaf(place.path / entry.name, place, entry) for entry in found]
 
 
-def _resolve(leaf: _Leaf, read: set[tuple[int, int]], refuse: Follow) -> _Place | Path | LeftOut:
-    if leaf.failure is not None:
-        return LeftOut(leaf.path, leaf.failure, is_error=True)
+def _resolve(leaf: _Leaf, read: set[tuple[int, int]], tree: Tree) -> _Place | Path | LeftOut:
+    if isinstance(leaf.what, str):
+        return LeftOut(leaf.path, leaf.what, is_error=True)
     reason = no_data(leaf.path.name)
-    try:
-        is_link = leaf.path.is_symlink()
-        state = leaf.path.stat()
-    except OSError as error:
-        failure = error.strerror or str(error)
-        return LeftOut(leaf.path, reason or failure, is_error=reason is None)
-    if not stat.S_ISDIR(state.st_mode):
-        return _file(leaf.path, state)
+    found, is_link = leaf.what, leaf.what.kind == "link"
+    if is_link:
+        try:
+            found = tree.follow(leaf.path)
+        except (OSError, InvalidInput) as error:
+            return LeftOut(leaf.path, reason or _said(error), is_error=reason is None)
+    if found.kind != "folder":
+        return _file(leaf.path, found.kind)
     if reason is not None:
         return LeftOut(leaf.path, reason)
-    return _folder(leaf, _key(state), is_link, read, refuse)
+    return _folder(leaf, found.key, is_link, read)
 
 
-def _file(path: Path, state: os.stat_result) -> Path | LeftOut:
+def _file(path: Path, kind: Kind) -> Path | LeftOut:
     if (judged := not_a_picture(path.name)) is not None:
         return replace(judged, path=path)
-    if stat.S_ISREG(state.st_mode):
+    if kind == "file":
         return path
     return LeftOut(path, "not a plain file", is_other=True)
 
 
 def _folder(
-    leaf: _Leaf, key: tuple[int, int], is_link: bool, read: set[tuple[int, int]], refuse: Follow
+    leaf: _Leaf, key: tuple[int, int], is_link: bool, read: set[tuple[int, int]]
 ) -> _Place | LeftOut:
     behind_link = leaf.place.behind_link
     if is_link:
@@ -198,11 +261,9 @@ def _folder(
             return LeftOut(leaf.path, "a link back to a folder above it")
         if behind_link and key in read:
             return LeftOut(leaf.path, "a link to a folder that is read already")
-        if reason := refuse(leaf.path):
-            return LeftOut(leaf.path, reason, is_error=True)
         behind_link = True
     return _Place(leaf.path, leaf.place, key, behind_link)
 
 
-def _key(state: os.stat_result) -> tuple[int, int]:
-    return state.st_dev, state.st_ino
+def _said(error: OSError | InvalidInput) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error)

@@ -7,16 +7,20 @@ A setting ``name`` is read from the environment variable ``REID_NAME``; the flag
 from __future__ import annotations
 
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.gallery.rules import is_name
 from service.processors import available
 
 PREFIX = "REID_"
 MIB = 1 << 20
+EVERY_GALLERY = "*"
+"""Among ``import_roots``: the folders for every gallery, for callers bound to none."""
 KEY_VARIABLE = "REID_KEY"  # the key of the command line, no setting of the service
 
 
@@ -96,9 +100,11 @@ class Settings(BaseSettings):
         le=256,
         description="threads that decode images; one a processor the process may use, if absent",
     )
-    import_roots: list[Path] = Field(
+    import_roots: list[Path] | dict[str, list[Path]] = Field(
         default=[],
-        description="folders of this machine imports may read, as a JSON list; none by default",
+        description="folders of this machine that imports may read: a JSON list for callers that "
+        "are bound to no gallery, or a JSON object of lists by gallery, with * for every gallery "
+        "and the same callers; none by default",
     )
     max_import_bytes: int = Field(
         default=8 << 30,
@@ -118,6 +124,16 @@ class Settings(BaseSettings):
     audit_days: int = Field(
         default=90, ge=1, description="days the audit log is kept; older ones are removed"
     )
+    audit_required: bool = Field(
+        default=True,
+        description="refuse searches, listings and pictures while the audit log takes no entry; "
+        "false answers them, and their entries are in the process log",
+    )
+    trusted_proxies: list[str] = Field(
+        default=[],
+        description="addresses and networks of proxies whose X-Forwarded-For is believed, as a "
+        "JSON list; none by default",
+    )
     cors_origins: list[str] = Field(
         default=[],
         description="origins whose pages may call the service, as a JSON list; none by default",
@@ -128,6 +144,21 @@ class Settings(BaseSettings):
     drain_seconds: int = Field(
         default=30, ge=0, description="time running requests get to finish after SIGTERM, seconds"
     )
+
+    @field_validator("import_roots")
+    @classmethod
+    def _roots_are_of_galleries(
+        cls, roots: list[Path] | dict[str, list[Path]]
+    ) -> list[Path] | dict[str, list[Path]]:
+        for name in roots if isinstance(roots, dict) else ():
+            if name != EVERY_GALLERY and not is_name(name):
+                raise ValueError(f"{name[:80]!r} is no name of a gallery, and not {EVERY_GALLERY}")
+        return roots
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _proxies_are_networks(cls, proxies: list[str]) -> list[str]:
+        return [str(ip_network(proxy)) for proxy in proxies]
 
     @model_validator(mode="after")
     def _a_full_request_fits_the_queue(self) -> Self:

@@ -8,7 +8,7 @@ from pathlib import Path
 from service.crop_names import LeftOut, Naming
 from service.errors import InvalidInput, ReidError
 from service.imports.items import Bounds, Item, Items, Picture, refused
-from service.imports.roots import ImportRoots, read_image
+from service.imports.roots import ImportRoots, RootTree, read_image
 from service.manifest_files import ManifestSearch
 from service.picture_files import walk
 from service.tally import Tally
@@ -20,21 +20,21 @@ def folder_files(folder: Path, roots: ImportRoots, bounds: Bounds) -> list[Folde
     """Everything in a folder, to its leaves.
 
     Args:
-        folder: below a root, without symbolic links.
+        folder: below a root.
         roots: links to folders are followed as long as they stay in a root.
-        bounds: how many files there may be.
+        bounds: how many files and folders there may be.
 
     Returns:
         Picture files, and what is left out and why.
 
     Raises:
         TooLarge: there are more.
+        InvalidInput: the folder itself is gone, or leads out of the roots by now.
     """
-    files: list[FolderFile] = []
-    for entry in walk(folder, lambda link: _way_out(link, roots)):
-        files.append(entry)
-        bounds.check_items(len(files))
-    return files
+    try:
+        return list(walk(folder, RootTree(roots, bounds)))
+    except OSError as error:
+        raise InvalidInput(f"the folder cannot be read: {error.strerror or error}") from error
 
 
 def folder_manifest(folder: Path, files: list[FolderFile]) -> ManifestSearch:
@@ -57,7 +57,7 @@ def folder_items(
     """Read the image files of a folder.
 
     Args:
-        folder: below a root, without symbolic links.
+        folder: below a root.
         files: what :func:`folder_files` found.
         naming: reads their names, relative to the folder.
         roots: no symbolic link may lead out of them.
@@ -89,17 +89,9 @@ def _item(
     if isinstance(entry, LeftOut):
         return entry
     try:
-        data = read_image(roots.own(path), bounds)
+        data = read_image(path, roots, bounds)
     except ReidError as error:
         return refused(relative, error)
     if entry.nameless:
         tally.miss_names(str(relative))
     return Picture(str(relative), entry.crop, data)
-
-
-def _way_out(link: Path, roots: ImportRoots) -> str | None:
-    try:
-        roots.own(link)
-    except InvalidInput as error:
-        return str(error)
-    return None

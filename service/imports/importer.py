@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from service.access.caller import Caller
 from service.crop_names import LeftOut, Naming, naming_of
 from service.errors import InvalidInput
 from service.gallery.base import GalleryStore
@@ -16,17 +17,19 @@ from service.imports.folders import FolderFile, folder_files, folder_items, fold
 from service.imports.items import Bounds, Item, Items
 from service.imports.listing import Listing
 from service.imports.manifests import ManifestSource, folder_manifest_items, manifest_items
-from service.imports.roots import ImportRoots
+from service.imports.roots import ImportRoots, private_copy, roots_for
 from service.imports.rows import count_rows, format_of
 from service.imports.storing import store_items
 from service.imports.tars import survey_tar, tar_items
 from service.imports.zips import count_items, open_zip, zip_items, zip_members
+from service.jobs.base import Order
 from service.jobs.context import JobContext
 from service.model_shelf import ModelShelf
 from service.reading import Reading, Zones
 from service.settings import Settings
 from service.tally import Tally, told
 
+_UNBOUND = "unbound"
 _USED = ("created", "replaced", "unchanged", "failed")
 
 RECEIVED = "received"
@@ -56,19 +59,16 @@ class Importer:
         Raises:
             InvalidInput: nothing of what came could be used.
         """
-        run = _Run(self, context, Tally(), reading_of(context.spec))
-        with closing(run.items()) as items:  # lets go of its files, however this ends
-            store_items(context, self.store, self.shelf, items)
+        # Asked again: what the operator allows may have changed since the job was taken.
+        with _roots(self.settings, context.job.order) as roots:
+            run = _Run(self, context, Tally(), reading_of(context.spec), roots)
+            with closing(run.items()) as items:  # lets go of its files, however this ends
+                store_items(context, self.store, self.shelf, items)
         result = run.result()
         context.finish(result)
         counts = context.progress.counts()
         if not any(counts.get(outcome) for outcome in _USED):
             raise InvalidInput("; ".join(("nothing could be imported", *told(result))))
-
-    @property
-    def roots(self) -> ImportRoots:
-        """The folders that may be read."""
-        return ImportRoots(self.settings.import_roots)
 
     @property
     def bounds(self) -> Bounds:
@@ -84,6 +84,7 @@ class _Run:
     context: JobContext
     tally: Tally
     reading: Reading
+    roots: ImportRoots
 
     def items(self) -> Generator[Item, None, None]:
         for item in self._read():
@@ -123,7 +124,7 @@ class _Run:
                 yield from manifest_items(received, source, self._source(), dimension)
 
     def _folder_items(self) -> Items:
-        spec, roots, bounds = self.context.spec, self.importer.roots, self.importer.bounds
+        spec, roots, bounds = self.context.spec, self.roots, self.importer.bounds
         folder = roots.folder(spec["folder"])
         if spec.get("manifest"):
             yield from self._by_manifest(folder, _manifest(roots, spec))
@@ -139,14 +140,16 @@ class _Run:
         yield from folder_items(folder, files, self._naming(), roots, bounds, self.tally)
 
     def _by_manifest(self, folder: Path, manifest: Path) -> Items:
-        self.context.expect(count_rows(manifest, format_of(manifest)))
-        yield from folder_manifest_items(folder, manifest, self._source())
+        scratch = self.context.folder
+        with private_copy(manifest, self.roots, self.importer.bounds, scratch) as copy:
+            self.context.expect(count_rows(copy, format_of(copy)))
+            yield from folder_manifest_items(folder, copy, self._source())
 
     def _by_own_manifest(self, folder: Path, manifest: Path, files: Sequence[FolderFile]) -> Items:
         """What the manifest in a folder lists, then the pictures that it does not."""
         listed: set[Path] = set()
         base = manifest.parent
-        for item in self._by_manifest(base, self.importer.roots.own(manifest)):
+        for item in self._by_manifest(base, manifest):
             name = item.path if isinstance(item, LeftOut) else item.name
             listed.add(Path(os.path.normpath(base / name)))
             yield item
@@ -156,7 +159,7 @@ class _Run:
             yield LeftOut(path.relative_to(folder), "the manifest does not list it")
 
     def _source(self) -> ManifestSource:
-        return ManifestSource(self.importer.roots, self.importer.bounds, self.reading)
+        return ManifestSource(self.roots, self.importer.bounds, self.reading)
 
     def _naming(self) -> Naming:
         spec = self.context.spec
@@ -175,22 +178,38 @@ def reading_of(spec: Mapping[str, Any]) -> Reading:
     return Reading(Zones.read(spec.get("zone"), spec.get("zones")))
 
 
-def check_folder(settings: Settings, spec: Mapping[str, Any]) -> None:
+def check_folder(settings: Settings, order: Order) -> None:
     """Make sure that a server folder can be imported, before a job is made of it.
 
     Args:
         settings: every setting.
-        spec: of a job whose source is ``folder``.
+        order: of an import whose source is ``folder``.
 
     Raises:
+        Forbidden: the caller is bound to galleries, and no folder is mapped to this one.
         InvalidInput: the folder, its manifest or the pattern cannot be used.
     """
-    roots = ImportRoots(settings.import_roots)
-    roots.folder(spec["folder"])
-    naming_of(spec.get("pattern"), spec.get("layout"))
-    reading_of(spec)
-    if spec.get("manifest"):
-        format_of(_manifest(roots, spec))
+    spec = order.spec
+    with _roots(settings, order) as roots:
+        roots.folder(spec["folder"])
+        naming_of(spec.get("pattern"), spec.get("layout"))
+        reading_of(spec)
+        if spec.get("manifest"):
+            format_of(_manifest(roots, spec))
+
+
+def unbound(caller: Caller) -> dict[str, bool]:
+    """What an import's spec says of a caller who may read the folders for every gallery.
+
+    A job that does not say so counts as one of a caller who is bound, unless it has no owner:
+    without keys, everyone may do everything.
+    """
+    return {_UNBOUND: True} if caller.key_id is not None and caller.galleries is None else {}
+
+
+def _roots(settings: Settings, order: Order) -> ImportRoots:
+    bound = order.owner is not None and not order.spec.get(_UNBOUND, False)
+    return roots_for(settings.import_roots, order.gallery, bound=bound)
 
 
 def _manifest(roots: ImportRoots, spec: Mapping[str, Any]) -> Path:

@@ -120,14 +120,18 @@ def _picture(row: Row, number: int, source: ManifestSource) -> Item:
         return entry
     name = str(entry.path)
     try:
-        return Picture(name, entry.crop, read_image(source.roots.file(name), source.bounds))
+        return Picture(name, entry.crop, _image_of(name, source))
     except ReidError as error:
         return refused(name, error)
 
 
+def _image_of(name: str, source: ManifestSource) -> bytes:
+    return read_image(source.roots.file(name), source.roots, source.bounds)
+
+
 def _read(entry: CropFile, folder: Path, source: ManifestSource) -> Item:
     try:
-        data = read_image(source.roots.own(folder / entry.path), source.bounds)
+        data = read_image(folder / entry.path, source.roots, source.bounds)
     except ReidError as error:
         return refused(entry.path, error)
     return Picture(str(entry.path), entry.crop, data)

@@ -2,24 +2,93 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, Self, TypeVar
 
-from service.errors import InvalidInput
+from service.disk import disk_errors
+from service.errors import Forbidden, InvalidInput, ReidError, TooLarge
+from service.imports.beneath import Beneath, entries, is_linked, look, open_plain, require_short
 from service.imports.items import Bounds, check_relative
+from service.picture_files import Entry
+from service.settings import EVERY_GALLERY
+
+T = TypeVar("T")
+
+_CHUNK = 1 << 20
+_OUT = "a symbolic link that leads out of the import root"
+
+
+def roots_for(
+    setting: Sequence[Path] | Mapping[str, Sequence[Path]], gallery: str, *, bound: bool
+) -> ImportRoots:
+    """The folders that one caller may import into one gallery.
+
+    Args:
+        setting: ``import_roots``. A list is for callers that are bound to no gallery. A mapping
+            has the folders of each gallery, and under ``*`` those that callers who are bound to
+            no gallery may import into any.
+        gallery: the gallery that the import fills.
+        bound: whether the caller's key is bound to galleries.
+
+    Returns:
+        The folders, perhaps none. They have to be closed.
+    """
+    mapped = setting if isinstance(setting, Mapping) else {EVERY_GALLERY: setting}
+    mine = [*mapped.get(gallery, ())]
+    if bound:
+        return ImportRoots(mine, Forbidden(_unmapped(gallery)))
+    mine += mapped.get(EVERY_GALLERY, ())
+    if any(mapped.values()):
+        reason = f"no folder of REID_IMPORT_ROOTS is for gallery {gallery!r}"
+    else:
+        reason = "this service reads no folders: its operator has to name some in REID_IMPORT_ROOTS"
+    return ImportRoots(mine, InvalidInput(reason))
+
+
+def _unmapped(gallery: str) -> str:
+    return (
+        "this key is bound to galleries, and no folder is mapped to "
+        f"gallery {gallery!r}: the operator has to name it in REID_IMPORT_ROOTS, such as "
+        f'{{"{gallery}": ["/srv/{gallery}"]}}'
+    )
 
 
 class ImportRoots:
-    """Finds files below some folders; where several have one, the first counts.
+    """Finds, lists and opens what is below some folders; of several, the first that has it counts.
+
+    Every folder is opened once, when it is first needed, and held until :meth:`close`. Links inside
+    the folders are followed as long as they stay in one of them.
 
     Args:
         roots: the folders, as the operator named them.
+        lacking: why nothing can be read where there are none.
     """
 
-    def __init__(self, roots: Sequence[Path]) -> None:
-        self._roots = [root.resolve() for root in roots]
+    def __init__(self, roots: Sequence[Path], lacking: ReidError) -> None:
+        self._named = [root.resolve() for root in roots]
+        self._lacking = lacking
+        self._held: dict[Path, Beneath] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the folders."""
+        for root in self._held.values():
+            root.close()
+        self._held.clear()
+
+    def require_any(self) -> None:
+        """Make sure that there is a folder to read. Raises ReidError: why there is none."""
+        if not self._named:
+            raise self._lacking
 
     def folder(self, name: str) -> Path:
         """A folder below a root.
@@ -28,64 +97,133 @@ class ImportRoots:
             name: relative to the root; ``.`` is the root itself.
 
         Returns:
-            Where it is, without symbolic links.
+            Where it is. It may be another one when it is opened, but never one outside.
 
         Raises:
             InvalidInput: it is absolute, climbs, leads out of its root, or is not there.
+            ReidError: there is no root to look in.
         """
-        found = self._find(name)
-        if not found.is_dir():
+        path, found = self._find(name)
+        if found.kind != "folder":
             raise InvalidInput(f"folder {name[:80]!r}: not a folder")
-        return found
+        return path
 
     def file(self, name: str) -> Path:
         """A file below a root. Args, returns and raises as :meth:`folder`."""
-        found = self._find(name)
-        if not found.is_file():
+        path, found = self._find(name)
+        if found.kind != "file":
             raise InvalidInput(f"path {name[:80]!r}: not a file")
-        return found
+        return path
 
-    def own(self, path: Path) -> Path:
-        """A path found by listing, once its symbolic links are followed.
+    def open(self, path: Path) -> BinaryIO:
+        """Open a plain file.
 
         Args:
             path: below a root by its name.
 
         Returns:
-            Where it is.
+            The file, which lies below a root whatever became of the path meanwhile.
+
+        Raises:
+            InvalidInput: it leads out of every root, or is no plain file.
+            OSError: it cannot be opened.
+        """
+        return self._at(path, open_plain)
+
+    def look(self, path: Path) -> Entry:
+        """What a path is, once its links are followed. Args and raises as :meth:`open`."""
+        return self._at(path, look)
+
+    def entries(self, folder: Path, most: int) -> list[Entry]:
+        """What a folder holds, links as links.
+
+        Args:
+            folder: below a root by its name.
+            most: how many entries are listed.
+
+        Returns:
+            At most one more than ``most``, in any order.
 
         Raises:
             InvalidInput: it leads out of every root.
+            OSError: it cannot be listed.
         """
-        resolved = path.resolve()
-        if not any(resolved.is_relative_to(root) for root in self._roots):
-            raise InvalidInput("a symbolic link that leads out of the import root")
-        return resolved
+        return self._at(folder, lambda name, at: entries(name, at, most))
 
-    def _find(self, name: str) -> Path:
-        if not self._roots:
-            raise InvalidInput(
-                "this service reads no folders: its operator has to name some in REID_IMPORT_ROOTS"
-            )
+    def _find(self, name: str) -> tuple[Path, Entry]:
+        self.require_any()
         check_relative(name)
-        for root in self._roots:
-            candidate = root / name
-            if not _exists(candidate):
+        leads_out = False
+        for root in self._named:
+            try:
+                return root / name, self.look(root / name)
+            except InvalidInput:
+                leads_out = True
+            except OSError:  # not in this one
                 continue
-            resolved = candidate.resolve()
-            if not resolved.is_relative_to(root):
-                raise InvalidInput(
-                    f"path {name[:80]!r}: a symbolic link that leads out of the import root"
-                )
-            return resolved
+        if leads_out:
+            raise InvalidInput(f"path {name[:80]!r}: {_OUT}")
         raise InvalidInput(f"path {name[:80]!r}: there is no such path in an import root")
 
+    def _at(self, path: Path, act: Callable[[str, int], T]) -> T:
+        try:
+            require_short(path)
+            return self._directly(path, act)
+        except ValueError as error:  # a name that no file of this system can have
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from error
+        except OSError as error:
+            if not is_linked(error):
+                raise
+            # Only a hint where the links lead: the way there is walked as any other, without them.
+            real = Path(os.path.realpath(path))
+            if real == path:
+                raise
+        return self._directly(real, act)
 
-def read_image(path: Path, bounds: Bounds) -> bytes:
+    def _directly(self, path: Path, act: Callable[[str, int], T]) -> T:
+        """Do something at a path on which no link may lie."""
+        for root in self._named:
+            if path.is_relative_to(root):
+                return self._hold(root).at(path.relative_to(root).parts, act)
+        raise InvalidInput(_OUT)
+
+    def _hold(self, root: Path) -> Beneath:
+        if root not in self._held:
+            self._held[root] = Beneath(root)
+        return self._held[root]
+
+
+class RootTree:
+    """A folder below a root, for :func:`service.picture_files.walk`.
+
+    Args:
+        roots: where links may lead.
+        bounds: how many files and folders there may be.
+    """
+
+    def __init__(self, roots: ImportRoots, bounds: Bounds) -> None:
+        self._roots = roots
+        self._bounds = bounds
+        self._seen = 0
+
+    def entries(self, folder: Path) -> list[Entry]:
+        """What a folder holds. Raises TooLarge: with all before it, too much."""
+        found = self._roots.entries(folder, self._bounds.items - self._seen)
+        self._seen += len(found)
+        self._bounds.check_items(self._seen)
+        return found
+
+    def follow(self, link: Path) -> Entry:
+        """What a link leads to. Raises InvalidInput: out of the roots; OSError: nowhere."""
+        return self._roots.look(link)
+
+
+def read_image(path: Path, roots: ImportRoots, bounds: Bounds) -> bytes:
     """Read an image file, never more than an image may have.
 
     Args:
-        path: without symbolic links.
+        path: below a root by its name.
+        roots: open it.
         bounds: knows the size.
 
     Returns:
@@ -93,25 +231,55 @@ def read_image(path: Path, bounds: Bounds) -> bytes:
 
     Raises:
         ImageTooLarge: it is larger.
-        InvalidInput: it is not a file, or cannot be read.
+        InvalidInput: it leads out of the roots, is not a file, or cannot be read.
     """
     try:
-        # Not blocking: a pipe of that name would wait for a writer that never comes.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
-            state = os.fstat(descriptor)
-            if not stat.S_ISREG(state.st_mode):
-                raise InvalidInput("not a file")
-            bounds.check_image(state.st_size)
-            data = file.read(bounds.image_bytes + 1)
+        with roots.open(path) as file:
+            bounds.check_image(os.fstat(file.fileno()).st_size)
+            data = file.read(bounds.image_bytes + 1) or b""  # None of a file that would block
     except OSError as error:
         raise InvalidInput(error.strerror or str(error)) from error
     bounds.check_image(len(data))
     return data
 
 
-def _exists(path: Path) -> bool:
+@contextmanager
+def private_copy(path: Path, roots: ImportRoots, bounds: Bounds, scratch: Path) -> Iterator[Path]:
+    """A manifest as it is now, for as long as the block runs: it is read more than once.
+
+    Args:
+        path: below a root by its name.
+        roots: open it.
+        bounds: what an import may unpack to bounds the copy.
+        scratch: the folder to keep it in; made if it is not there.
+
+    Yields:
+        The copy, which has the same suffix.
+
+    Raises:
+        TooLarge: it is larger.
+        InvalidInput: it leads out of the roots, is not a file, or cannot be read.
+        StorageFull: the disk is full.
+    """
+    copy = scratch / f"manifest{path.suffix}"
     try:
-        return path.exists()
-    except (OSError, ValueError):  # a name longer than the system takes
-        return False
+        try:
+            file = roots.open(path)
+        except OSError as error:
+            raise InvalidInput(f"{path.name}: {error.strerror or error}") from error
+        with file, disk_errors(copy):
+            scratch.mkdir(parents=True, exist_ok=True)
+            _copy(file, copy, bounds.unpacked_bytes)
+        yield copy
+    finally:
+        copy.unlink(missing_ok=True)
+
+
+def _copy(file: BinaryIO, copy: Path, most: int) -> None:
+    size = 0
+    with copy.open("wb") as out:
+        while chunk := file.read(_CHUNK):
+            size += len(chunk)
+            if size > most:
+                raise TooLarge(f"the manifest has more than {most:,} bytes")
+            out.write(chunk)

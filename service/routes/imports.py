@@ -20,7 +20,7 @@ from service.errors import (
     TooLarge,
     Unavailable,
 )
-from service.imports.importer import RECEIVED, check_folder
+from service.imports.importer import RECEIVED, check_folder, unbound
 from service.imports.kinds import CONTENT_TYPES, OCTETS, Upload, declared_kind, is_gzip, settle
 from service.imports.member_names import known_encoding
 from service.imports.receiving import receive
@@ -137,15 +137,16 @@ async def start_import(
         for name in _PARAMETERS:
             if getattr(wish, name) is not None:
                 raise InvalidInput(f"{name} belongs into the JSON body of a server folder")
-        spec = await _folder_spec(request, parts)
-        job = await parts.executors.bookkeeping.run(
-            parts.board.place, Order("import", gallery, spec, None, key, owner)
-        )
+        spec = {**await _folder_spec(request), **unbound(caller)}
+        order = Order("import", gallery, spec, None, key, owner)
+        await parts.executors.reads.run(check_folder, parts.settings, order)
+        job = await parts.executors.bookkeeping.run(parts.board.place, order)
     else:
         coming = _Coming(
             declared_kind(content_type), is_gzip(request.headers.get("Content-Encoding", ""))
         )
-        order = Order("import", gallery, _archive_spec(wish), None, key, owner)
+        spec = {**_archive_spec(wish), **unbound(caller)}
+        order = Order("import", gallery, spec, None, key, owner)
         job = await _receive(request, parts, order, coming)
     response.headers["Location"] = f"/jobs/{job.job_id}"
     return JobRecord.of(job)
@@ -180,7 +181,7 @@ def _archive_spec(wish: ImportWish) -> dict[str, Any]:
     return {"pattern": wish.pattern, **{name: value for name, value in more.items() if value}}
 
 
-async def _folder_spec(request: Request, parts: Parts) -> dict[str, Any]:
+async def _folder_spec(request: Request) -> dict[str, Any]:
     try:
         body = ImportBody.model_validate_json(await _small_body(request))
     except ValidationError as error:
@@ -188,9 +189,7 @@ async def _folder_spec(request: Request, parts: Parts) -> dict[str, Any]:
         raise RequestValidationError(
             [{**item, "loc": ("body", *item["loc"])} for item in errors]
         ) from error
-    spec = {"source": "folder", **body.model_dump()}
-    await parts.executors.reads.run(check_folder, parts.settings, spec)
-    return spec
+    return {"source": "folder", **body.model_dump()}
 
 
 async def _small_body(request: Request) -> bytes:
