@@ -17,6 +17,7 @@ from service.picture_files import SUFFIXES, UNREAD, no_data
 MANIFEST_SUFFIXES = (".ndjson", ".jsonl", ".csv", ".parquet")
 _NAMES = frozenset(f"manifest{suffix}" for suffix in MANIFEST_SUFFIXES)
 RESEMBLING = re.compile(r"(^|[^a-z])manifests?([^a-z]|$)")
+_MOST_KEPT = 10  # names of each kind; one manifest is used, two are too many
 _CURE = "or say how names are read, with a layout or a pattern"
 
 
@@ -38,6 +39,7 @@ class ManifestSearch:
 
     _found: list[str] = field(default_factory=list)
     _resembling: list[str] = field(default_factory=list)
+    _count: int = 0
     _common: tuple[str, ...] | None = None
 
     def see(self, name: str) -> None:
@@ -51,15 +53,25 @@ class ManifestSearch:
         if any(map(no_data, parts)):
             return
         if is_manifest(name):
-            self._found.append(name)
+            self._keep(name, self._found)
         elif resembles_manifest(name):
-            self._resembling.append(name)
+            self._keep(name, self._resembling)
         elif PurePosixPath(name).suffix.lower() in SUFFIXES:
             self._common = parts[:-1] if self._common is None else _shared(self._common, parts)
 
+    def _keep(self, name: str, names: list[str]) -> None:
+        self._count += 1
+        if len(names) < _MOST_KEPT:
+            names.append(name)
+
+    @property
+    def count(self) -> int:
+        """How many files are a manifest or resemble one."""
+        return self._count
+
     @property
     def candidates(self) -> list[str]:
-        """Everything that is a manifest or resembles one."""
+        """The first files that are a manifest, then the first that resemble one."""
         return [*self._found, *self._resembling]
 
     def manifest(self) -> str | None:

@@ -11,6 +11,7 @@ from service.picture_files import LeftOut
 
 _REASONS = 50  # that are kept apart; the others share one entry
 _OTHER = "other reasons"
+_LONGEST = 1000  # letters of a reason, a path or a note
 _LOOKED_AT = 200  # nameless files that say which layout they fit
 
 
@@ -26,13 +27,13 @@ class Tally:
 
     def leave_out(self, entry: LeftOut) -> None:
         """Count a file that is not used."""
-        known = entry.reason in self._left_out or len(self._left_out) < _REASONS
+        known = entry.reason[:_LONGEST] in self._left_out or len(self._left_out) < _REASONS
         reason = entry.reason if known else _OTHER
-        self._left_out.setdefault(reason, [0, str(entry.path)])[0] += 1
+        self._left_out.setdefault(reason[:_LONGEST], [0, str(entry.path)[:_LONGEST]])[0] += 1
 
     def miss_names(self, path: str) -> None:
         """Count a file whose path tells neither identity nor camera."""
-        self._example = self._example or path
+        self._example = self._example or path[:_LONGEST]
         self._nameless += 1
         if self._nameless <= _LOOKED_AT:
             found = fitting(path) if self._layouts is None else fitting(path, self._layouts)
@@ -40,7 +41,8 @@ class Tally:
 
     def note(self, text: str) -> None:
         """Keep something that has to be said."""
-        self._notes.append(text)
+        if len(self._notes) < _REASONS:
+            self._notes.append(text[:_LONGEST])
 
     def result(self) -> dict[str, Any]:
         """What a job answers: ``left_out``, ``nameless`` and ``warnings``."""

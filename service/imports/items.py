@@ -14,6 +14,8 @@ from service.crop_names import LeftOut
 from service.errors import ImageTooLarge, InvalidInput, TooLarge
 from service.gallery.base import Crop
 
+_LONGEST_PATH = 32 << 10
+
 
 @dataclass(frozen=True, slots=True)
 class Picture:
@@ -76,9 +78,13 @@ def check_relative(name: str) -> None:
     Raises:
         InvalidInput: it is empty, absolute, or climbs with ``..``.
     """
-    parts = name.replace("\\", "/").split("/")
+    if len(name) > _LONGEST_PATH:
+        raise InvalidInput(
+            f"path {name[:80]!r}...: {len(name):,} characters: at most {_LONGEST_PATH:,}"
+        )
     if not name or "\0" in name:
         raise InvalidInput(f"path {name[:80]!r}: empty, or holds a zero byte")
+    parts = name.replace("\\", "/").split("/")
     if not parts[0] or ":" in parts[0]:
         raise InvalidInput(f"path {name[:80]!r}: absolute paths are refused")
     if ".." in parts:

@@ -6,15 +6,16 @@ import csv
 import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from io import TextIOWrapper
+from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from pydantic_core import from_json
 
 from service.crop_values import csv_values, known_values, match_columns
 from service.errors import InvalidInput
+from service.imports.lines import Lines
+from service.imports.parquet import MAX_COLUMNS, count_parquet_rows, parquet_rows
 
 Format = Literal["ndjson", "csv", "parquet"]
 
@@ -24,9 +25,6 @@ _SUFFIXES: dict[str, Format] = {
     ".csv": "csv",
     ".parquet": "parquet",
 }
-_MAX_LINE = 4 << 20
-_PARQUET_BATCH = 256
-_PARQUET_GROUP = 1 << 30
 _KEY = re.compile(rb'"\s*:')
 
 Row: TypeAlias = Mapping[str, Any] | InvalidInput
@@ -86,46 +84,50 @@ def lines_and_rows(
     try:
         match format_:
             case "parquet":
-                yield from enumerate(_parquet(path, unknown, check_header), start=1)
+                yield from enumerate(parquet_rows(path, unknown, check_header), start=1)
             case "ndjson":
                 with path.open("rb") as file:
-                    yield from _ndjson(file, unknown)
+                    yield from _ndjson(Lines(file), unknown)
             case "csv":
                 with path.open("rb") as file:
-                    yield from _csv(file, unknown, check_header)
+                    yield from _csv(Lines(file, returns=True), unknown, check_header)
     except OSError as error:
         raise InvalidInput(f"{path.name}: {error.strerror or error}") from error
 
 
-def count_rows(path: Path, format_: Format) -> int:
-    """How many rows a manifest has.
+def count_rows(path: Path, format_: Format, most: int | None = None) -> int:
+    """How many rows a manifest has; as bounded as reading them.
 
     Args:
         path: the file.
         format_: how it is written.
+        most: counting ends here; None counts all.
 
     Raises:
         InvalidInput: the file as a whole cannot be read.
     """
     match format_:
         case "parquet":
-            with _parquet_file(path) as file:
-                return int(file.metadata.num_rows)
+            count = count_parquet_rows(path)
+            return count if most is None else min(count, most)
         case "ndjson":
-            with path.open("rb") as lines:
-                return sum(1 for line in lines if line.strip())
+            with path.open("rb") as file:
+                return sum(1 for _ in islice(_filled(Lines(file)), most))
         case "csv":
-            return sum(1 for _ in read_rows(path, format_))
+            return sum(1 for _ in islice(read_rows(path, format_), most))
 
 
-def _ndjson(file: BinaryIO, ignored: set[str]) -> Iterator[tuple[int, Row]]:
-    number = 0
-    while line := file.readline(_MAX_LINE + 1):
-        number += 1
-        if len(line) > _MAX_LINE:
-            raise InvalidInput(f"a line of more than {_MAX_LINE:,} bytes")
+def _filled(lines: Lines) -> Iterator[bytes]:
+    """The lines that are not blank, each of them a row."""
+    for line in lines:
+        lines.begin_row()
         if line.strip():
-            yield number, _json_row(line.removeprefix(b"\xef\xbb\xbf"), ignored)
+            yield line
+
+
+def _ndjson(lines: Lines, ignored: set[str]) -> Iterator[tuple[int, Row]]:
+    for line in _filled(lines):
+        yield lines.number, _json_row(line.removeprefix(b"\xef\xbb\xbf"), ignored)
 
 
 def _json_row(line: bytes, ignored: set[str]) -> Row:
@@ -133,8 +135,9 @@ def _json_row(line: bytes, ignored: set[str]) -> Row:
         row = from_json(line)  # reads floats faster than json does
         if not isinstance(row, dict):
             return InvalidInput(f"{row!r:.80} is not an object: write {{...}}, one a line")
+        _require_few_columns(row)
         # Of a name that occurs twice only the last value would be seen.
-        if len(_KEY.findall(line)) > len(row):
+        if sum(1 for _ in _KEY.finditer(line)) > len(row):
             json.loads(line, object_pairs_hook=_require_distinct)
         return known_values(row, ignored)
     except InvalidInput as error:
@@ -143,36 +146,48 @@ def _json_row(line: bytes, ignored: set[str]) -> Row:
         return InvalidInput(f"not JSON: {error}")
 
 
+def _require_few_columns(names: Collection[str]) -> None:
+    if len(names) > MAX_COLUMNS:
+        raise InvalidInput(f"{len(names):,} columns: at most {MAX_COLUMNS:,}")
+
+
 def _require_distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InvalidInput(f"the name {twice[:80]!r} occurs twice in one object")
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise InvalidInput(f"the name {name[:80]!r} occurs twice in one object")
+        found[name] = value
     return found
 
 
-def _csv(file: BinaryIO, ignored: set[str], check_header: CheckHeader) -> Iterator[tuple[int, Row]]:
-    # Bytes that are not UTF-8 cost their own row only.
-    with TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="") as text:
-        reader = csv.reader(text, skipinitialspace=True)
+def _csv(lines: Lines, ignored: set[str], check_header: CheckHeader) -> Iterator[tuple[int, Row]]:
+    reader = csv.reader(_texts(lines), skipinitialspace=True)
+    try:
+        header = next(reader, [])
+    except csv.Error as error:
+        raise InvalidInput(f"the header is not CSV: {error}") from error
+    _require_few_columns(header)
+    meaning = match_columns(header, ignored)
+    check_header(meaning.values(), header)
+    columns = [meaning.get(name) for name in header]
+    while True:
+        lines.begin_row()
         try:
-            header = next(reader, [])
+            cells = next(reader)
+        except StopIteration:
+            return
         except csv.Error as error:
-            raise InvalidInput(f"the header is not CSV: {error}") from error
-        meaning = match_columns(header, ignored)
-        check_header(meaning.values(), header)
-        columns = [meaning.get(name) for name in header]
-        while True:
-            try:
-                cells = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield reader.line_num, InvalidInput(f"not CSV: {error}")
-                continue
-            if cells:
-                yield reader.line_num, _csv_row(columns, cells)
+            yield reader.line_num, InvalidInput(f"not CSV: {error}")
+            continue
+        if cells:
+            yield reader.line_num, _csv_row(columns, cells)
+
+
+def _texts(lines: Lines) -> Iterator[str]:
+    # Bytes that are not UTF-8 cost their own row only.
+    for line in lines:
+        text = line.removeprefix(b"\xef\xbb\xbf") if lines.number == 1 else line
+        yield text.decode("utf-8", "surrogateescape")
 
 
 def _csv_row(columns: Sequence[str | None], cells: list[str]) -> Row:
@@ -183,61 +198,3 @@ def _csv_row(columns: Sequence[str | None], cells: list[str]) -> Row:
         return InvalidInput("not UTF-8 text: save the file as UTF-8")
     except InvalidInput as error:
         return error
-
-
-def _parquet(path: Path, ignored: set[str], check_header: CheckHeader) -> Iterator[Row]:
-    with _parquet_file(path) as file:
-        meaning = match_columns(file.schema_arrow.names, ignored)
-        check_header(meaning.values(), file.schema_arrow.names)
-        for batch in file.iter_batches(_PARQUET_BATCH, columns=list(meaning)):
-            for row in _plain_rows(batch):
-                yield {meaning[given]: value for given, value in row.items()}
-
-
-def _plain_rows(batch: Any) -> list[dict[str, Any]]:
-    """The rows of a record batch as Python's own values."""
-    import pyarrow as pa  # type: ignore[import-untyped]  # noqa: PLC0415 - an optional extra
-
-    def plain(column: Any) -> Any:
-        # Python's datetime has no nanoseconds, and pyarrow refuses to drop them unasked.
-        if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
-            return column.cast(pa.timestamp("us", tz=column.type.tz), safe=False)
-        return column
-
-    columns = [plain(column) for column in batch.columns]
-    try:
-        rows: list[dict[str, Any]] = pa.RecordBatch.from_arrays(
-            columns, names=batch.schema.names
-        ).to_pylist()
-    except ValueError as error:  # durations and times of day in nanoseconds
-        raise InvalidInput(f"a column has values that cannot be read: {error}") from error
-    return rows
-
-
-@contextmanager
-def _parquet_file(path: Path) -> Iterator[Any]:
-    try:
-        from pyarrow import (  # noqa: PLC0415 - an optional extra
-            ArrowException,
-            parquet,
-        )
-    except ModuleNotFoundError as error:
-        raise InvalidInput(
-            "Parquet needs pyarrow, which is not installed here: pip install 'hhcl-reid[parquet]'"
-        ) from error
-    try:
-        with parquet.ParquetFile(path) as file:
-            _require_modest_groups(file.metadata)
-            yield file
-    except ArrowException as error:
-        raise InvalidInput(f"not Parquet: {error}") from error
-
-
-def _require_modest_groups(metadata: Any) -> None:
-    """A small file can claim columns that unpack to more than there is memory."""
-    for number in range(metadata.num_row_groups):
-        size = metadata.row_group(number).total_byte_size
-        if size > _PARQUET_GROUP:
-            raise InvalidInput(
-                f"row group {number} unpacks to {size:,} bytes: at most {_PARQUET_GROUP:,}"
-            )
