@@ -5,12 +5,12 @@ from __future__ import annotations
 import gzip
 import os
 import tarfile
-import zlib
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from service.disk import disk_errors
 from service.errors import InvalidInput, TooLarge
+from service.imports.gunzip import HARMLESS, RATIO, gunzip
 
 Upload = Literal["tar", "tar.gz", "zip", "ndjson", "csv", "parquet"]
 """What can be uploaded; a job's spec names it, or ``folder``, as its ``source``."""
@@ -79,7 +79,6 @@ _UNREAD = {
 }
 _BLOCK = 512
 _CHUNK = 1 << 20
-_RATIO, _HARMLESS = 200, 64 << 20
 
 
 def declared_kind(content_type: str) -> Upload | None:
@@ -178,16 +177,16 @@ def _start(path: Path) -> bytes:
 
 def _start_inside(path: Path) -> bytes:
     try:
-        with gzip.open(path) as file:
+        with gunzip(path) as file:
             return file.read(_BLOCK)
-    except (OSError, EOFError, zlib.error):
+    except (OSError, EOFError):
         return b""
 
 
 def _unpack(path: Path, most: int) -> None:
     unpacked = path.with_name(f"{path.name}-unpacked")
-    most = min(most, max(_HARMLESS, _RATIO * path.stat().st_size))
-    with disk_errors(path), gzip.open(path) as packed, unpacked.open("xb") as file:
+    most = min(most, max(HARMLESS, RATIO * path.stat().st_size))
+    with disk_errors(path), gunzip(path) as packed, unpacked.open("xb") as file:
         size = 0
         while chunk := _chunk(packed):
             size += len(chunk)
@@ -200,10 +199,10 @@ def _unpack(path: Path, most: int) -> None:
         unpacked.replace(path)
 
 
-def _chunk(packed: gzip.GzipFile) -> bytes:
+def _chunk(packed: BinaryIO) -> bytes:
     try:
         return packed.read(_CHUNK)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+    except (gzip.BadGzipFile, EOFError) as error:
         raise InvalidInput(f"the body is not whole gzip: {error}") from error
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from tempfile import NamedTemporaryFile
 
 from service.crop_names import CropFile, LeftOut, Naming
 from service.errors import InvalidInput, TooLarge
@@ -62,15 +61,13 @@ class Listing:
             self._tally.note(text)
         return None
 
-    def take_manifest(
-        self, name: str, data: bytes, scratch: Path, bounds: Bounds
-    ) -> Iterator[LeftOut]:
+    def take_manifest(self, name: str, file: Path, bounds: Bounds) -> Iterator[LeftOut]:
         """Read the archive's own manifest; from here on only what it lists is a crop.
 
         Args:
             name: of the member; its paths count from its folder.
-            data: rows with ``path``, and crop_id, identity, camera, timestamp where known.
-            scratch: a folder to put it down in meanwhile.
+            file: its rows with ``path``, and crop_id, identity, camera, timestamp where known;
+                removed once it is read.
             bounds: how many rows there may be.
 
         Yields:
@@ -78,22 +75,26 @@ class Listing:
         """
         self._rows = {}
         self._folder = PurePosixPath(name).parent
-        with NamedTemporaryFile(dir=scratch, prefix="manifest") as file:
-            file.write(data)
-            file.flush()
+        try:
             ignored = self._reading.remarks.ignored_columns
-            rows = read_rows(Path(file.name), format_of(Path(name)), ignored)
+            rows = read_rows(file, format_of(Path(name)), ignored)
             for number, row in enumerate(rows, start=1):
                 bounds.check_items(number)
-                entry = describe_row(row, number, self._reading)
-                if isinstance(entry, LeftOut):
+                entry = self._take(describe_row(row, number, self._reading), self._rows)
+                if entry is not None:
                     yield entry
-                    continue
-                key = _key(self._folder / entry.path.as_posix())
-                if key in self._rows:
-                    yield refused(entry.path, "listed twice")
-                else:
-                    self._rows[key] = entry
+        finally:
+            file.unlink(missing_ok=True)
+
+    def _take(self, entry: CropFile | LeftOut, rows: dict[str, CropFile]) -> LeftOut | None:
+        """Keep what a row lists; None, or why it cannot be."""
+        if isinstance(entry, LeftOut):
+            return entry
+        key = _key(self._folder / entry.path.as_posix())
+        if key in rows:
+            return refused(entry.path, "listed twice")
+        rows[key] = entry
+        return None
 
     def describe(self, name: str) -> CropFile | LeftOut:
         """What a member is; each is asked for once.
@@ -125,6 +126,11 @@ class Listing:
         reason = "the archive does not hold it" + (counted if self._folder.parts else "")
         for entry in (self._rows or {}).values():
             yield refused(entry.path, reason)
+
+
+def manifest_beside(archive: Path) -> Path:
+    """Where an archive's manifest is put down while it is read."""
+    return archive.with_name(f"{archive.name}-manifest")
 
 
 def check_manifest_size(name: str, size: int) -> None:

@@ -7,9 +7,7 @@ the import.
 
 from __future__ import annotations
 
-import gzip
 import tarfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,17 +15,17 @@ from pathlib import Path
 from typing import IO, Protocol, cast
 
 from service.crop_names import LeftOut
+from service.disk import disk_errors
 from service.errors import InvalidInput, ReidError, TooLarge
+from service.imports.gunzip import HARMLESS, RATIO, gunzip
 from service.imports.items import Bounds, Item, Items, Picture, refused
-from service.imports.listing import Listing, check_manifest_size
+from service.imports.listing import Listing, check_manifest_size, manifest_beside
 from service.imports.member_names import shown, tar_name
 from service.manifest_files import ManifestSearch
 from service.picture_files import no_data
 
 _MAX_HEADER = 32 << 10  # names, owners and dates of one member
 _CHUNK = 1 << 16
-_RATIO = 200  # images are compressed already: what unpacks to more is a bomb
-_HARMLESS = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +35,19 @@ class TarSurvey:
     Attributes:
         count: members that are no folders, but for the manifest.
         search: has seen their names.
-        manifest: content of the first manifest; None where there is none, or it cannot be read.
+        manifest: a copy of the first manifest, beside the archive; None where there is none, or it
+            cannot be read.
         problem: why the first manifest cannot be read, None where it can.
     """
 
     count: int
     search: ManifestSearch
-    manifest: bytes | None
+    manifest: Path | None
     problem: ReidError | None
 
     def items(self, asked: str | None) -> int:
         """How many items there are, where ``asked`` reads the names or a manifest does."""
-        return self.count + (len(self.search.candidates) if asked is not None else 0)
+        return self.count + (self.search.count if asked is not None else 0)
 
 
 def tar_items(
@@ -81,8 +80,9 @@ def tar_items(
     if manifest is not None:
         if survey.problem is not None:
             raise survey.problem
-        data = survey.manifest or b""
-        yield from listing.take_manifest(manifest, data, archive.parent, bounds)
+        if survey.manifest is None:
+            raise InvalidInput(f"{manifest[:80]}: the archive is damaged where it stands")
+        yield from listing.take_manifest(manifest, survey.manifest, bounds)
     with _opened(archive, bounds, gzipped=gzipped) as tar:
         for member in tar.members(bounds):
             if not member.isdir() and _shown_name(member, encoding) != manifest:
@@ -105,22 +105,23 @@ def survey_tar(
         What was found; of a damaged archive, what comes before the damage.
     """
     count, search = 0, ManifestSearch()
-    data: bytes | None = None
+    manifest: Path | None = None
     problem: ReidError | None = None
     try:
         with _opened(archive, bounds, gzipped=gzipped) as tar:
             for member in tar.members(bounds):
                 if member.isdir():
                     continue
-                known = len(search.candidates)
+                known = search.count
                 search.see(_shown_name(member, encoding))
-                count += len(search.candidates) == known
-                if len(search.candidates) > known == 0:
+                count += search.count == known
+                if search.count > known == 0:
                     problem = _problem_of_manifest(member)
-                    data = tar.read(member) if problem is None else None
-    except ReidError:  # reading it in earnest says what is wrong
+                    if problem is None:
+                        manifest = tar.copy(member, manifest_beside(archive))
+    except (InvalidInput, TooLarge):  # reading it in earnest says what is wrong
         pass
-    return TarSurvey(count, search, data, problem)
+    return TarSurvey(count, search, manifest, problem)
 
 
 def _problem_of_manifest(member: tarfile.TarInfo) -> ReidError | None:
@@ -170,13 +171,17 @@ def _kind(member: tarfile.TarInfo) -> str:
 def _opened(archive: Path, bounds: Bounds, *, gzipped: bool) -> Iterator[_Tar]:
     most = bounds.unpacked_bytes
     if gzipped:
-        most = min(most, max(_HARMLESS, _RATIO * archive.stat().st_size))
-    with gzip.open(archive) if gzipped else archive.open("rb") as file:
+        most = min(most, max(HARMLESS, RATIO * archive.stat().st_size))
+    with gunzip(archive) if gzipped else archive.open("rb") as file:
         tar = _Tar(_Bounded(file, most))
         try:
             yield tar
-        except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-            raise InvalidInput(f"the archive is damaged{tar.after}: {error}") from error
+        except (tarfile.TarError, EOFError, OSError) as error:
+            raise _damaged(tar.after, error) from error
+
+
+def _damaged(after: str, error: Exception) -> InvalidInput:
+    return InvalidInput(f"the archive is damaged{after}: {error}")
 
 
 class _Tar:
@@ -210,6 +215,7 @@ class _Tar:
                 yield member
                 if member.isreg() and not self._taken:
                     self._skip(member)
+                self._require_modest_globals()
                 # TarFile remembers every member otherwise.
                 self._tar.members.clear()  # type: ignore[attr-defined]  # the stubs lack it
                 self._stream.allow(_MAX_HEADER)
@@ -221,6 +227,26 @@ class _Tar:
         self._taken = True
         with self._content(member) as content:
             return content.read(member.size)
+
+    def copy(self, member: tarfile.TarInfo, target: Path) -> Path:
+        """Write the content of the member at hand, once, to a file, and return that."""
+        self._taken = True
+        with self._content(member) as content, disk_errors(target), target.open("wb") as file:
+            for piece in iter(lambda: self._piece(content), b""):
+                file.write(piece)
+        return target
+
+    def _piece(self, content: IO[bytes]) -> bytes:
+        try:
+            return content.read(_CHUNK)
+        except OSError as error:  # of the archive, not of the disk that takes the copy
+            raise _damaged(self.after, error) from error
+
+    def _require_modest_globals(self) -> None:
+        """Headers for all members that follow add up, and TarFile copies them for each."""
+        held = self._tar.pax_headers
+        if sum(len(name) + len(value) for name, value in held.items()) > _MAX_HEADER:
+            raise InvalidInput("the archive's global headers do not end")
 
     def _skip(self, member: tarfile.TarInfo) -> None:
         with self._content(member) as content:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service.crop_names import LeftOut
+from service.disk import disk_errors
 from service.errors import InvalidInput, ReidError, TooLarge
 from service.imports.items import Bounds, Item, Items, Picture, refused
-from service.imports.listing import Listing, check_manifest_size
+from service.imports.listing import Listing, check_manifest_size, manifest_beside
 from service.imports.member_names import shown, zip_name
 from service.manifest_files import ManifestSearch
 
@@ -63,9 +64,8 @@ def zip_items(
     manifest = _find_manifest(members, listing)
     if manifest is not None:
         check_manifest_size(manifest.name, manifest.info.file_size)
-        scratch = Path(str(archive.filename)).parent
-        data = _read_manifest(archive, manifest)
-        yield from listing.take_manifest(manifest.name, data, scratch, bounds)
+        copy = _copy_manifest(archive, manifest)
+        yield from listing.take_manifest(manifest.name, copy, bounds)
     for member in members:
         if member is not manifest:
             yield _item(archive, member, listing, bounds)
@@ -113,7 +113,7 @@ def count_items(members: list[ZipMember], asked: str | None) -> int:
     search = ManifestSearch()
     for member in members:
         search.see(member.name)
-    return len(members) - len(search.candidates)
+    return len(members) - search.count
 
 
 def _named(info: zipfile.ZipInfo, encoding: str | None) -> ZipMember:
@@ -146,19 +146,26 @@ def _item(archive: zipfile.ZipFile, member: ZipMember, listing: Listing, bounds:
 
 
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    return b"".join(_pieces(archive, member))
+
+
+def _pieces(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:
     _require_harmless(member)
     try:
         with archive.open(member) as file:
-            return b"".join(iter(lambda: file.read(_CHUNK), b""))
+            yield from iter(lambda: file.read(_CHUNK), b"")
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:
         raise InvalidInput(f"damaged in the archive: {error}") from error
 
 
-def _read_manifest(archive: zipfile.ZipFile, manifest: ZipMember) -> bytes:
+def _copy_manifest(archive: zipfile.ZipFile, manifest: ZipMember) -> Path:
+    copy = manifest_beside(Path(str(archive.filename)))
     try:
-        return _read(archive, manifest.info)
+        with disk_errors(copy), copy.open("wb") as file:
+            file.writelines(_pieces(archive, manifest.info))
     except InvalidInput as error:
         raise InvalidInput(f"{manifest.name}: {error}") from error
+    return copy
 
 
 def _require_harmless(member: zipfile.ZipInfo) -> None:
