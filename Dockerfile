@@ -4,8 +4,9 @@
 #   training     training, evaluation and export on an NVIDIA GPU
 # The CUDA libraries come as Python packages, so all three share one base; the host brings the driver.
 
-# To pin the base by digest: --build-arg PYTHON_IMAGE=python:3.11-slim-bookworm@sha256:...
-ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+# The base image, by digest: a tag can be moved to other contents. The digest is that of the index of
+# all architectures. docs/operations.md ("Reproducible images") says how to renew or override it.
+ARG PYTHON_IMAGE=python:3.11.16-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
 
 FROM ${PYTHON_IMAGE} AS base
 ENV PATH=/opt/venv/bin:${PATH} \
@@ -16,31 +17,40 @@ RUN groupadd --gid 10001 reid \
     && useradd --uid 10001 --gid reid --no-create-home --home-dir /tmp --shell /usr/sbin/nologin reid
 
 # ---- environments -------------------------------------------------------------------------------
-# Dependencies first, in a layer that survives a change of code: without the packages beside it,
-# pyproject.toml describes an empty distribution. (DL3013 asks for versions: they are in that file.)
+# Everything from the package index is pinned with its hash, by `make lock`. Dependencies first, in a
+# layer that survives a change of code. What builds the package has an environment of its own, which
+# enters no image.
 FROM base AS builder
 WORKDIR /src
-RUN python -m venv /opt/venv
+COPY docker/requirements-build.txt docker/
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python -m venv /opt/venv \
+    && python -m venv /opt/build \
+    && /opt/build/bin/pip install --require-hashes --requirement docker/requirements-build.txt
+COPY docker/install.sh docker/
 COPY pyproject.toml README.md LICENSE ./
 
 FROM builder AS environment-cpu
-# hadolint ignore=DL3013
-RUN --mount=type=cache,target=/root/.cache/pip pip install ".[cpu]"
+COPY docker/requirements-cpu.txt docker/
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip install --require-hashes --requirement docker/requirements-cpu.txt
 COPY service/ service/
-RUN --mount=type=cache,target=/root/.cache/pip pip install --no-deps --force-reinstall .
+RUN sh docker/install.sh
 
 FROM builder AS environment-gpu
-# hadolint ignore=DL3013
-RUN --mount=type=cache,target=/root/.cache/pip pip install ".[gpu]"
+COPY docker/requirements-gpu.txt docker/
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip install --require-hashes --requirement docker/requirements-gpu.txt
 COPY service/ service/
-RUN --mount=type=cache,target=/root/.cache/pip pip install --no-deps --force-reinstall .
+RUN sh docker/install.sh
 
 FROM builder AS environment-training
-# hadolint ignore=DL3013
-RUN --mount=type=cache,target=/root/.cache/pip pip install ".[cpu,train]"
+COPY docker/requirements-training.txt docker/
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip install --require-hashes --requirement docker/requirements-training.txt
 COPY service/ service/
 COPY training/ training/
-RUN --mount=type=cache,target=/root/.cache/pip pip install --no-deps --force-reinstall .
+RUN sh docker/install.sh
 
 # ---- training -----------------------------------------------------------------------------------
 FROM base AS training

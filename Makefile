@@ -13,7 +13,7 @@ DRAWN_TRAIN := build/drawn-people-train
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo serve test check format train-smoke model bench docker-test clean
+.PHONY: help demo serve test check format lock train-smoke model bench docker-test clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -42,6 +42,16 @@ check: $(VENV)/.installed-all ## lint, format, types, and who may import whom
 format: $(VENV)/.installed-all ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+
+# Pins stay as they are where they still fit; with UPGRADE=1 each becomes the newest.
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
+
+lock: $(VENV)/.installed-all ## pin what goes into the images, with hashes (UPGRADE=1: newest versions)
+	$(LOCK) pyproject.toml --extra cpu --output-file docker/requirements-cpu.txt
+	$(LOCK) pyproject.toml --extra gpu --output-file docker/requirements-gpu.txt
+	$(LOCK) pyproject.toml --extra cpu --extra train --output-file docker/requirements-training.txt
+	$(LOCK) --group pyproject.toml:image --output-file docker/requirements-build.txt
 
 train-smoke: $(VENV)/.installed-all ## train a few epochs on drawn people, on any machine
 	rm -rf $(DRAWN_TRAIN) runs/smoke

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from functools import cache
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +57,23 @@ def run(
 
 
 @cache
-def composed(*files: str, **variables: str) -> dict[str, Any]:
-    """What compose makes of the files: its one service."""
+def configuration(*files: str, **variables: str) -> dict[str, Any]:
+    """What compose makes of the files."""
     flags = [flag for file in files for flag in ("--file", file)]
     answer = run(tool("docker-compose"), *flags, "config", "--format", "json", variables=variables)
     assert answer.returncode == 0, answer.stderr
-    (service,) = json.loads(answer.stdout)["services"].values()
+    return dict(json.loads(answer.stdout))
+
+
+def composed(*files: str, **variables: str) -> dict[str, Any]:
+    """The one service of the files."""
+    (service,) = configuration(*files, **variables)["services"].values()
     return dict(service)
+
+
+def networks(*files: str, **variables: str) -> dict[str, Any]:
+    """The networks of the files."""
+    return dict(configuration(*files, **variables)["networks"])
 
 
 # ---- Makefile, workflow, .ci/run ----------------------------------------------------------------
@@ -149,6 +160,14 @@ def test_ci_run_is_the_test_command() -> None:
     )
 
 
+def test_actions_are_named_by_commit() -> None:
+    """A tag can be moved to other code, a commit cannot; the comment says which release it is."""
+    used = re.findall(r"\buses: (.+)$", text(".github/workflows/ci.yml"), re.MULTILINE)
+    assert used
+    wrong = [name for name in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40} +# v[\d.]+", name)]
+    assert not wrong, wrong
+
+
 # ---- Dockerfile ---------------------------------------------------------------------------------
 
 
@@ -187,6 +206,14 @@ def test_the_build_context_holds_only_what_the_dockerfile_copies() -> None:
     assert all((ROOT / name).exists() for name in allowed)
 
 
+def test_the_base_image_is_named_by_digest() -> None:
+    (base,) = re.findall(r"^ARG PYTHON_IMAGE=(.+)$", text("Dockerfile"), re.MULTILINE)
+    assert re.fullmatch(r"python:3\.11\.\d+-slim-bookworm@sha256:[0-9a-f]{64}", base)
+    sources = re.findall(r"^FROM (\S+) AS \S+$", text("Dockerfile"), re.MULTILINE)
+    assert set(sources) <= {"${PYTHON_IMAGE}", *stages()}
+    assert sources.count("${PYTHON_IMAGE}") == 1
+
+
 # ---- compose ------------------------------------------------------------------------------------
 
 
@@ -206,6 +233,39 @@ def test_container_is_confined(files: tuple[str, ...]) -> None:
     assert service["user"] == "10001:10001"
     assert service["restart"] == "unless-stopped"
     assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory", "pids"}
+
+
+@pytest.mark.parametrize("files", [COMPOSE, COMPOSE_GPU])
+@pytest.mark.parametrize("memory", [{}, {"HHCL_MEMORY": "3g"}])
+def test_memory_reaches_no_disk(files: tuple[str, ...], memory: dict[str, str]) -> None:
+    """Neither as a core dump nor as swap: it holds pictures, embeddings and keys."""
+    service = composed(*files, **memory)
+    assert service["ulimits"] == {"core": {}}  # compose leaves zeros out of its JSON
+    assert service["memswap_limit"] == service["deploy"]["resources"]["limits"]["memory"]
+
+
+@pytest.mark.parametrize("files", [COMPOSE, COMPOSE_GPU])
+def test_nothing_leads_out_of_the_container(files: tuple[str, ...]) -> None:
+    """The gateway is an address of the network that no container can get: the last one."""
+    assert composed(*files)["networks"] == {"front": None}
+    assert composed(*files)["dns"] == ["127.0.0.1"]
+    network = networks(*files)["front"]
+    assert network["driver_opts"] == {"com.docker.network.bridge.enable_ip_masquerade": "false"}
+    (pool,) = network["ipam"]["config"]
+    *_, last = ip_network(pool["subnet"]).hosts()
+    assert pool["aux_addresses"] == {"DefaultGatewayIPv4": str(last)}
+    assert pool["gateway"] != str(last)
+
+
+def test_the_network_can_be_another() -> None:
+    (pool,) = networks(*COMPOSE, HHCL_NETWORK="10.1.2")["front"]["ipam"]["config"]
+    assert pool["subnet"] == "10.1.2.0/29"
+    assert pool["aux_addresses"] == {"DefaultGatewayIPv4": "10.1.2.6"}
+
+
+def test_the_base_image_can_be_another() -> None:
+    assert composed(*COMPOSE, PYTHON_IMAGE="mine")["build"]["args"] == {"PYTHON_IMAGE": "mine"}
+    assert not composed(*COMPOSE)["build"].get("args")  # then the Dockerfile's digest holds
 
 
 def test_port_is_published_to_this_machine_alone() -> None:

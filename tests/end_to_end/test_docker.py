@@ -16,6 +16,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ENGINE_SCRIPT = ROOT.parent / "shared" / "tools" / "docker-engine.sh"
+STAND_IN = "python:3.11-slim-bookworm"
 GALLERY = "drawn"
 SECONDS_TO_RESTART = 60.0
+GATEWAY = "{{(index .IPAM.Config 0).Gateway}}"
 
 # One worker runs them all: each would otherwise build and start a deployment of its own.
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("docker"), pytest.mark.timeout(1200)]
@@ -83,19 +86,29 @@ def _start_engine() -> None:
 def _skip_unless_usable() -> None:
     if not succeeds("docker", "compose", "version"):
         pytest.skip("Docker answers, but it has no compose plugin")
-    (base,) = re.findall(
+    if _base() is None:
+        pytest.skip("the base image is neither here nor can it be pulled, and there is no stand-in")
+
+
+@cache
+def _base() -> str | None:
+    """The base image: the Dockerfile's own, or the one made here because no registry answers."""
+    (own,) = re.findall(
         r"^ARG PYTHON_IMAGE=(\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE
     )
-    if not (succeeds("docker", "image", "inspect", base) or succeeds("docker", "pull", "-q", base)):
-        pytest.skip(f"the base image {base} is neither here nor can it be pulled")
+    if succeeds("docker", "image", "inspect", own) or succeeds("docker", "pull", "-q", own):
+        return str(own)
+    return STAND_IN if succeeds("docker", "image", "inspect", STAND_IN) else None
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """One compose project of its own name and port."""
+    """One compose project of its own name, port and network."""
 
     project: str
     port: int
+    network: str
+    base: str
 
     @property
     def url(self) -> str:
@@ -105,7 +118,12 @@ class Deployment:
     def compose(self, *arguments: str) -> str:
         """Run docker compose on this project."""
         command = ("docker", "compose", "-p", self.project, *arguments)
-        return run(*command, REID_PORT=str(self.port))
+        return run(
+            *command,
+            REID_PORT=str(self.port),
+            HHCL_NETWORK=self.network,
+            PYTHON_IMAGE=self.base,
+        )
 
     def up(self) -> None:
         """Start it and wait until its health check passes."""
@@ -120,9 +138,10 @@ class Deployment:
         (record,) = json.loads(run("docker", "inspect", container))
         return dict(record)
 
-    def python(self, program: str) -> str:
+    def python(self, program: str, *arguments: str) -> str:
         """Run Python inside the container, as its user."""
-        return self.compose("exec", "-T", "service", "python", "-c", program).strip()
+        command = ("exec", "-T", "service", "python", "-c", program, *arguments)
+        return self.compose(*command).strip()
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +150,12 @@ def deployment(_engine: None) -> Iterator[Deployment]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    service = Deployment(f"hhcl-test-{uuid.uuid4().hex[:8]}", port)
+    base = _base()
+    assert base is not None
+    # Of the 65,536 networks of this range, one that a deployment beside this test does not have.
+    number = uuid.uuid4().int
+    network = f"10.{number % 256}.{number // 256 % 256}"
+    service = Deployment(f"hhcl-test-{uuid.uuid4().hex[:8]}", port, network, base)
     try:
         service.up()
         yield service
@@ -173,6 +197,69 @@ def test_only_data_and_temporary_files_can_be_written(
 def test_port_is_open_to_this_machine_alone(deployment: Deployment) -> None:
     (binding,) = deployment.inspect()["NetworkSettings"]["Ports"]["8000/tcp"]
     assert (binding["HostIp"], binding["HostPort"]) == ("127.0.0.1", str(deployment.port))
+
+
+KNOCK = """
+import json, socket, sys
+host, port = sys.argv[1], int(sys.argv[2])
+def outcome(call, *arguments):
+    try:
+        call(*arguments)
+    except OSError as error:
+        return type(error).__name__
+    return "left"
+def send(kind, address):
+    with socket.socket(socket.AF_INET, kind) as client:
+        client.settimeout(10)
+        client.connect(address)
+        for _ in range(40):  # what the kernel cannot deliver it reports with a later send
+            client.send(b"x")
+            if kind == socket.SOCK_STREAM:
+                return
+            try:
+                client.settimeout(0.25)
+                client.recv(1)
+            except TimeoutError:
+                pass
+print(json.dumps({
+    "TCP": outcome(send, socket.SOCK_STREAM, (host, port)),
+    "UDP": outcome(send, socket.SOCK_DGRAM, (host, port)),
+    "DNS": outcome(socket.getaddrinfo, "out.example", 80),
+}))
+"""
+
+
+def test_nothing_leaves_the_container(deployment: Deployment) -> None:
+    """Knock at an address of the host beyond the container's network, where somebody listens."""
+    address = run("docker", "network", "inspect", "bridge", "--format", GATEWAY).strip()
+    with socket.create_server(("0.0.0.0", 0)) as listener:
+        answer = deployment.python(KNOCK, address, str(listener.getsockname()[1]))
+        listener.settimeout(0.0)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+    assert json.loads(answer) == {"TCP": "OSError", "UDP": "OSError", "DNS": "gaierror"}
+
+
+def test_memory_reaches_no_disk(deployment: Deployment) -> None:
+    core = deployment.python("import resource; print(*resource.getrlimit(resource.RLIMIT_CORE))")
+    assert core == "0 0"
+    host = deployment.inspect()["HostConfig"]
+    assert host["MemorySwap"] == host["Memory"] > 0
+
+
+def test_the_image_lists_the_packages_it_holds(deployment: Deployment) -> None:
+    """Every package that is installed, in its version, and no other."""
+    listed = deployment.python(
+        "import json; bill = json.load(open('/opt/venv/sbom.cdx.json'))\n"
+        "assert bill['bomFormat'] == 'CycloneDX'\n"
+        "print(*sorted(f\"{part['name']}=={part['version']}\" for part in bill['components']))"
+    )
+    there = deployment.python(
+        "from importlib.metadata import distributions as all\n"
+        "print(*sorted(f'{d.name}=={d.version}' for d in all() if d.name != 'hhcl-reid'))"
+    )
+    assert listed.split() == there.split()
+    assert any(name.startswith("onnxruntime==") for name in listed.split())
 
 
 @pytest.fixture(scope="module")
