@@ -160,28 +160,83 @@ def test_two_services_do_not_share_a_folder(serve, tiny_model, tmp_path):
     assert "Traceback" not in second.stderr
 
 
-def test_ctrl_c_interrupts_an_index_that_a_second_run_completes(serve, tmp_path):
+HELD = """
+import logging, sys, time
+from pathlib import Path
+from service.app import create_app
+from service.server import bind, server_config
+from service.settings import Settings
+from service.testing import FakeEmbedder
+import uvicorn
+
+data, port, go = Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+seen = []
+
+def wait(image):
+    seen.append(1)
+    while len(seen) > 200 and not go.exists():
+        time.sleep(0.01)
+
+logging.basicConfig(level=logging.INFO)
+settings = Settings(data=data, device="cpu")
+app = create_app(settings, embedder=FakeEmbedder(fault=wait))
+with bind("127.0.0.1", port) as listener:
+    uvicorn.Server(server_config(app, settings)).run([listener])
+"""
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Iterator[tuple[Process, Path]]:
+    """A service that embeds two hundred crops, and the others once a file exists."""
+    port, log, go = free_port(), tmp_path / "log", tmp_path / "go"
+    command = [sys.executable, "-c", HELD, str(tmp_path / "data"), str(port), str(go)]
+    with log.open("w") as file:
+        popen = subprocess.Popen(command, stderr=file, env=ENVIRONMENT, text=True)
+    process = Process(popen, port, log)
+    try:
+        process.wait_until_ready()
+        yield process, go
+    finally:
+        go.touch()
+        popen.terminate()
+        popen.wait(60)
+        process.http.close()
+
+
+def wait_until(holds: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 120
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_ctrl_c_interrupts_an_index_that_a_second_run_completes(held, tmp_path):
+    process, go = held
     folder = tmp_path / "people"
     folder.mkdir()
-    for number in range(1200):
+    for number in range(400):
         image = solid((number % 256, number // 256, 9), kind="PNG")
         (folder / f"{number:04}_c1s1_{number:06}_00.png").write_bytes(image)
-    with serve() as process:
-        command = reid("index", folder, "--url", f"http://127.0.0.1:{process.port}")
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as first:
-            while not process.http.get("/galleries/default").json()["crops"]:
-                time.sleep(0.01)
-            first.send_signal(signal.SIGINT)
-            output, errors = first.communicate(timeout=120)
-        assert first.returncode == 130, errors
-        assert b"Traceback" not in errors
-        assert re.match(rb"\d+ new, ", output)
-        stored = process.http.get("/galleries/default").json()["crops"]
-        assert 0 < stored < 1200
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.startswith(f"{1200 - stored} new, 0 replaced, {stored} unchanged")
-        assert process.http.get("/galleries/default").json()["crops"] == 1200
+    command = reid("index", folder, "--url", f"http://127.0.0.1:{process.port}")
+
+    def stored() -> int:
+        return int(process.http.get("/galleries/default").json()["crops"])
+
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as first:
+        wait_until(stored)
+        first.send_signal(signal.SIGINT)
+        wait_until(lambda: "/cancel 2" in process.log.read_text())
+        go.touch()
+        output, errors = first.communicate(timeout=120)
+    assert first.returncode == 130, errors
+    assert b"Traceback" not in errors
+    assert re.match(rb"\d+ new, ", output)
+    kept = stored()
+    assert 0 < kept < 400
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{400 - kept} new, 0 replaced, {kept} unchanged")
+    assert stored() == 400
 
 
 OF_ITS_OWN: dict[str, Any] = {

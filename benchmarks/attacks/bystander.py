@@ -1,0 +1,87 @@
+"""Somebody who only wants to search, while others attack."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from types import TracebackType
+from typing import Self
+
+import httpx
+from attacks.target import Target
+
+PAUSE = 0.25  # seconds between two of its searches
+TIMEOUT = 60.0
+
+
+class Bystander:
+    """Searches for one stored crop, again and again, with a key of its own.
+
+    Attributes:
+        statuses: what its searches were answered; 0 where no answer came.
+        slowest: seconds of its slowest search.
+        livez_slowest: seconds of the slowest answer of ``/livez``.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._over = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._search, daemon=True),
+            threading.Thread(target=self._look, daemon=True),
+        ]
+        self.statuses: Counter[int] = Counter()
+        self.slowest = self.livez_slowest = 0.0
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    @property
+    def refused(self) -> int:
+        """How many of its searches were not answered with 200."""
+        return sum(self.statuses.values()) - self.statuses[200]
+
+    def report(self) -> dict[str, object]:
+        """What it went through."""
+        return {
+            "searches": sum(self.statuses.values()),
+            "refused": self.refused,
+            "slowest_s": round(self.slowest, 2),
+            "livez_slowest_s": round(self.livez_slowest, 2),
+        }
+
+    def _search(self) -> None:
+        form = {"gallery": "office", "crop_ids": "00017", "top_k": "5"}
+        while not self._over.wait(PAUSE):
+            status, seconds = self._ask("POST", "/search", data=form, key="other")
+            self.statuses[status] += 1
+            self.slowest = max(self.slowest, seconds)
+
+    def _look(self) -> None:
+        while not self._over.wait(PAUSE):
+            _, seconds = self._ask("GET", "/livez", key=None)
+            self.livez_slowest = max(self.livez_slowest, seconds)
+
+    def _ask(
+        self, method: str, path: str, *, key: str | None, data: dict[str, str] | None = None
+    ) -> tuple[int, float]:
+        start = time.perf_counter()
+        try:
+            with self._target.client(key) as client:  # a connection of its own, as a newcomer has
+                status = client.request(method, path, data=data, timeout=TIMEOUT).status_code
+        except httpx.TransportError:
+            status = 0
+        return status, time.perf_counter() - start

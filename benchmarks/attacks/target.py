@@ -1,0 +1,224 @@
+"""The service under attack, in a process of its own: as an operator starts it, with keys."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+import numpy as np
+
+MIB = 1 << 20
+DIMENSION = 1280
+CROPS = 8000  # of the gallery that is searched
+START_SECONDS = 120.0
+LOOK_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A running service and the keys that it knows.
+
+    Attributes:
+        url: where it answers.
+        pid: its process.
+        folder: holds its data folder, its import roots and its log.
+        keys: texts of keys by what they are for: admin, search, write (bound to ``lobby``), other.
+    """
+
+    url: str
+    pid: int
+    folder: Path
+    keys: dict[str, str]
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        host, _, port = self.url.removeprefix("http://").partition(":")
+        return host, int(port)
+
+    @property
+    def data(self) -> Path:
+        """The data folder."""
+        return self.folder / "data"
+
+    def client(self, key: str | None) -> httpx.Client:
+        """A client that sends one of the keys, or none."""
+        headers = {} if key is None else {"Authorization": f"Bearer {self.keys[key]}"}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=300)
+
+    def resident(self) -> float:
+        """Memory of the service and of its children now, MiB."""
+        return sum(_status(pid, "VmRSS") for pid in (self.pid, *children(self.pid)))
+
+
+class Memory:
+    """Looks how much memory a service takes while something happens to it.
+
+    Attributes:
+        most: MiB, of the service and its children together.
+        service_most: MiB, of the service alone.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self.most = self.service_most = 0.0
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        over = False
+        while not over:
+            over = self._over.wait(LOOK_SECONDS)
+            self.most = max(self.most, self._target.resident())
+            self.service_most = max(self.service_most, _status(self._target.pid, "VmRSS"))
+
+
+def children(pid: int) -> list[int]:
+    """Every process that descends from one."""
+    found: list[int] = []
+    for entry in Path("/proc").glob(f"{pid}/task/*/children"):
+        try:
+            below = [int(text) for text in entry.read_text().split()]
+        except OSError:
+            continue
+        for child in below:
+            found += [child, *children(child)]
+    return found
+
+
+def _status(pid: int, name: str) -> float:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(name)), 0.0)
+
+
+@contextmanager
+def under_attack(project: Path, address_space: int) -> Iterator[Target]:
+    """A service of a checkout, with keys, galleries ``lobby`` and ``office``, and import roots.
+
+    Args:
+        project: the checkout.
+        address_space: MiB that the service's process may map, so that it alone breaks down.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        keys = {
+            "admin": _make_key(project, folder, "admin"),
+            "search": _make_key(project, folder, "search"),
+            "write": _make_key(project, folder, "write", "lobby"),
+            "other": _make_key(project, folder, "write"),
+        }
+        _make_roots(folder)
+        process, url = _start(project, folder, address_space)
+        try:
+            target = Target(url, process.pid, folder, keys)
+            _fill(target)
+            yield target
+        finally:
+            process.terminate()
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _make_key(project: Path, folder: Path, scope: str, gallery: str | None = None) -> str:
+    command = ["-m", "service", "keys", "create", "--label", scope, "--scope", scope]
+    command += ["--data", str(folder / "data"), "--requests-per-minute", "1000000"]
+    command += ["--gallery", gallery] if gallery else []
+    made = subprocess.run(
+        [sys.executable, *command], cwd=project, capture_output=True, text=True, check=True
+    )
+    return made.stdout.split()[-1]
+
+
+def _make_roots(folder: Path) -> None:
+    for name in ("lobby", "office"):
+        (folder / "roots" / name).mkdir(parents=True)
+    (folder / "roots" / "office" / "Jane Doe.jpg").write_bytes(b"not hers to read")
+
+
+def _start(project: Path, folder: Path, address_space: int) -> tuple[subprocess.Popen[bytes], str]:
+    log = folder / "log"
+    command = [sys.executable, "-m", "service", "serve", "--data", str(folder / "data")]
+    command += ["--port", "0", "--device", "cpu"]
+    limited = ["prlimit", f"--as={address_space * MIB}", *command]
+    settings = {"REID_IMPORT_ROOTS": json.dumps([str(folder / "roots")])}
+    with log.open("wb") as file:
+        process = subprocess.Popen(limited, cwd=project, stderr=file, env=os.environ | settings)
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        _, found, rest = log.read_text().partition("listening on ")
+        if found and rest.split():
+            url = rest.split()[0]
+            try:
+                if httpx.get(f"{url}/readyz").status_code == 200:
+                    return process, url
+            except httpx.TransportError:
+                pass
+        time.sleep(LOOK_SECONDS)
+    raise RuntimeError(log.read_text()[-4000:])
+
+
+def _fill(target: Target) -> None:
+    """Galleries of ready-made embeddings: 200 people before ten cameras."""
+    random = np.random.default_rng(7)
+    with target.client("admin") as admin:
+        for gallery, count in (("office", CROPS), ("lobby", 400)):
+            admin.post("/galleries", json={"name": gallery}).raise_for_status()
+            people = random.standard_normal((count // 40, DIMENSION))
+            lines = []
+            for number in range(count):
+                row = people[number % len(people)] + 0.8 * random.standard_normal(DIMENSION)
+                entry = {
+                    "crop_id": f"{number:05d}",
+                    "identity": f"person {number % len(people)}",
+                    "camera": f"c{number % 10}",
+                    "timestamp": 1_790_000_000 + number,
+                    "embedding": (row / np.linalg.norm(row)).astype(np.float32).round(5).tolist(),
+                }
+                lines.append(json.dumps(entry))
+            answer = admin.post(
+                f"/galleries/{gallery}/imports",
+                content="\n".join(lines),
+                headers={"Content-Type": "application/x-ndjson"},
+            )
+            _wait_for_job(admin, answer.raise_for_status().json()["job_id"])
+
+
+def _wait_for_job(client: httpx.Client, job_id: str) -> dict[str, object]:
+    while True:
+        job: dict[str, object] = client.get(f"/jobs/{job_id}").raise_for_status().json()
+        if job["state"] not in {"queued", "running"}:
+            if job["state"] != "done":
+                raise RuntimeError(json.dumps(job))
+            return job
+        time.sleep(0.1)
