@@ -1,0 +1,219 @@
+"""Folders that are swapped for links, and back, while an import reads them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.errors import InvalidInput
+from service.imports.folders import folder_files
+from service.imports.items import Bounds
+from service.imports.roots import read_image, roots_for
+from service.testing import solid
+
+PATIENCE = 60.0
+INSIDE, OUTSIDE = solid((200, 20, 20), kind="PNG"), solid((20, 20, 200), kind="PNG")
+SECRET = hashlib.sha256(OUTSIDE).hexdigest()
+TRIES = 500
+SWAP = """
+import os, sys
+inside, outside = sys.argv[1:]
+while True:
+    os.rename(inside, inside + ".aside")
+    os.symlink(outside, inside)
+    os.unlink(inside)
+    os.rename(inside + ".aside", inside)
+"""
+
+
+@dataclass
+class Swap:
+    """Swaps a path for a link to its like outside, right before one opening of a job.
+
+    Attributes:
+        path: what is swapped.
+        outside: where the link leads.
+        at: before which opening, from 1.
+        back: whether the next opening finds things as they were.
+        seen: openings so far.
+    """
+
+    path: Path
+    outside: Path
+    at: int
+    back: bool
+    seen: int = 0
+    swapped: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def opening(self) -> None:
+        with self.lock:
+            self.seen += 1
+            if self.seen == self.at:
+                self.path.rename(aside(self.path))
+                self.path.symlink_to(self.outside)
+                self.swapped = True
+            elif self.swapped and self.back:
+                self.restore()
+
+    def restore(self) -> None:
+        if self.swapped:
+            self.path.unlink()
+            aside(self.path).rename(self.path)
+            self.swapped = False
+
+
+def aside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.aside")
+
+
+class _Hook:
+    """Hears of every opening of a job's thread; a hook cannot be taken away, so it is made once."""
+
+    def __init__(self) -> None:
+        self.swap: Swap | None = None
+        self.busy = False
+        sys.addaudithook(self._hear)
+
+    def _hear(self, event: str, _: tuple[Any, ...]) -> None:
+        if self.swap is None or self.busy or event not in {"open", "os.scandir", "os.listdir"}:
+            return
+        if threading.current_thread().name.startswith("job-"):
+            self.busy = True
+            try:
+                self.swap.opening()
+            finally:
+                self.busy = False
+
+
+@pytest.fixture(scope="module")
+def hook() -> _Hook:
+    return _Hook()
+
+
+@pytest.fixture
+def trees(tmp_path: Path) -> tuple[Path, Path]:
+    """An import root, and outside of it the same names with other pictures."""
+    for name, picture in (("root", INSIDE), ("outside", OUTSIDE)):
+        folder = tmp_path / name / "people" / "gate"
+        folder.mkdir(parents=True)
+        (folder / "1.png").write_bytes(picture)
+        (folder / "2.png").write_bytes(picture)
+        rows = json.dumps({"path": "gate/1.png", "identity": name}) + "\n"
+        (tmp_path / name / "people" / "list.ndjson").write_text(rows)
+    return tmp_path / "root", tmp_path / "outside"
+
+
+def ended(service: Any, answer: Any) -> dict[str, Any]:
+    assert answer.status_code == 202, answer.text
+    deadline = time.monotonic() + PATIENCE
+    while (job := service.http.get(answer.headers["Location"]).json())["finished"] is None:
+        assert time.monotonic() < deadline, job
+        time.sleep(0.002)
+    return job
+
+
+def stored(service: Any) -> list[dict[str, Any]]:
+    crops: list[dict[str, Any]] = service.http.get("/galleries/default/crops").json()["crops"]
+    return crops
+
+
+def every_opening(
+    hook: _Hook, swap: Callable[[int], Swap], ask: Callable[[], Any]
+) -> Iterator[Swap]:
+    """Ask again and again, each time with the swap before a later opening, up to the last one."""
+    for at in range(1, 200):
+        hook.swap = swap(at)
+        try:
+            ask()
+            seen = hook.swap.seen
+        finally:
+            hook.swap.restore()
+        yield hook.swap
+        hook.swap = None
+        if at > seen:
+            return
+    raise AssertionError("the job opens more and more")
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["swapped", "swapped back"])
+@pytest.mark.parametrize("name", ["people", "people/gate"])
+def test_a_folder_swapped_at_any_moment_is_not_read_outside(start, trees, hook, name, back):
+    root, outside = trees
+    with start(import_roots=[root]) as service:
+
+        def ask() -> None:
+            service.http.post("/galleries/default/crops/delete", json={"all": True})
+            body = {"folder": "people", "pattern": "gate"}
+            ended(service, service.http.post("/galleries/default/imports", json=body))
+
+        looked = 0
+        for _ in every_opening(hook, lambda at: Swap(root / name, outside / name, at, back), ask):
+            looked += 1
+            assert SECRET not in {crop["digest"] for crop in stored(service)}
+        assert looked > 3  # else nobody heard of the openings
+        ask()
+        assert len(stored(service)) == 2
+
+
+@pytest.mark.parametrize("name", ["people", "people/list.ndjson"])
+def test_a_manifest_swapped_at_any_moment_is_not_read_outside(start, trees, hook, name):
+    root, outside = trees
+    with start(import_roots=[root]) as service:
+
+        def ask() -> None:
+            service.http.post("/galleries/default/crops/delete", json={"all": True})
+            body = {"folder": "people", "manifest": "list.ndjson"}
+            ended(service, service.http.post("/galleries/default/imports", json=body))
+
+        for _ in every_opening(hook, lambda at: Swap(root / name, outside / name, at, True), ask):
+            assert "outside" not in {crop["identity"] for crop in stored(service)}
+            assert SECRET not in {crop["digest"] for crop in stored(service)}
+        ask()
+        assert [crop["identity"] for crop in stored(service)] == ["root"]
+
+
+def test_a_process_that_swaps_all_the_time_shows_nothing_from_outside(trees):
+    root, outside = trees
+    name = "people/gate"
+    swapping = subprocess.Popen(
+        [sys.executable, "-c", SWAP, str(root / name), str(outside / name)],
+        stdin=subprocess.DEVNULL,
+    )
+    found: dict[str, int] = {}
+    bounds = Bounds(1 << 20, 1 << 20)
+    try:
+        with roots_for([root], "default", bound=False) as roots:
+            for _ in range(TRIES):
+                try:
+                    for path in folder_files(root / "people", roots, bounds):
+                        data = read_image(path, roots, bounds) if isinstance(path, Path) else b""
+                        digest = hashlib.sha256(data).hexdigest()
+                        found[digest] = found.get(digest, 0) + 1
+                except InvalidInput:
+                    continue
+    finally:
+        swapping.kill()
+        swapping.wait()
+    assert SECRET not in found
+
+
+def test_folders_without_end_are_counted(tmp_path):
+    folder = tmp_path / "root"
+    for number in range(20):
+        (folder / f"empty-{number}").mkdir(parents=True)
+    with roots_for([folder], "default", bound=False) as roots:
+        assert folder_files(folder, roots, Bounds(1, 1, items=20)) == []
+        with pytest.raises(Exception, match="more than 19 items"):
+            folder_files(folder, roots, Bounds(1, 1, items=19))
