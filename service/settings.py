@@ -76,6 +76,12 @@ class Settings(BaseSettings):
         description="requests answered at the same time; beyond it the answer is 503, but for "
         "probes and metrics",
     )
+    max_requests_per_client: int | None = Field(
+        default=None,
+        ge=1,
+        description="requests of one key, or of one address without keys, answered at the same "
+        "time; beyond it 429; a quarter of max_requests, if absent",
+    )
     max_batch: int = Field(
         default=32, ge=1, le=4096, description="most images of one run of the network"
     )
@@ -110,6 +116,18 @@ class Settings(BaseSettings):
         default=8 << 30,
         ge=1,
         description="largest accepted import: an archive's own size, and what it unpacks to",
+    )
+    import_memory_bytes: int = Field(
+        default=1 << 30,
+        ge=64 * MIB,
+        description="memory that the process reading one import may take, bytes; beyond it the "
+        "import fails, and nothing else does",
+    )
+    max_kept_bytes: int = Field(
+        default=32 << 30,
+        ge=1,
+        description="bytes of received imports that wait, run or failed that one key, or one "
+        "address without keys, may keep; twice as many of one gallery; beyond it 429",
     )
     allow_anonymous: bool = Field(
         default=False,
@@ -159,6 +177,12 @@ class Settings(BaseSettings):
     @classmethod
     def _proxies_are_networks(cls, proxies: list[str]) -> list[str]:
         return [str(ip_network(proxy)) for proxy in proxies]
+
+    @property
+    def places_per_client(self) -> int:
+        """Requests of one client that may be answered at the same time."""
+        share = self.max_requests_per_client or max(1, self.max_requests // 4)
+        return min(share, self.max_requests)
 
     @model_validator(mode="after")
     def _a_full_request_fits_the_queue(self) -> Self:

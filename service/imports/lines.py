@@ -49,7 +49,9 @@ class Lines:
         if self._bytes > MAX_ROW:
             raise InvalidInput(_too_long(self.number))
         if self._values >= MAX_VALUES:
-            raise InvalidInput(f"line {self.number}: a row has more than {MAX_VALUES:,} values")
+            raise InvalidInput(
+                f"line {self.number} is part of a row of more than {MAX_VALUES:,} values"
+            )
         if not line.strip():
             self._count_blank()
         return line
@@ -79,4 +81,4 @@ def _by_any_end(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _too_long(number: int) -> str:
-    return f"line {number}: a row has more than {MAX_ROW:,} bytes"
+    return f"line {number} is part of a row of more than {MAX_ROW:,} bytes"

@@ -21,6 +21,8 @@ from service.imports.roots import ImportRoots, read_image
 from service.imports.rows import Format, Row, format_of, read_rows
 from service.reading import Reading
 
+_LONGEST_NUMBER = 64  # letters of one number as a text, with what separates it from the next one
+
 
 @dataclass(frozen=True, slots=True)
 class ManifestSource:
@@ -157,6 +159,8 @@ def _ready(row: Mapping[str, Any], number: int, dimension: int, reading: Reading
 
 def _embedding(given: object, dimension: int) -> NDArray[np.float32]:
     """A list of numbers, its JSON text, or base64 of little-endian float32."""
+    if isinstance(given, str | list) and len(given) > _LONGEST_NUMBER * dimension:
+        raise InvalidInput(f"embedding: {len(given):,} are too many for {dimension} numbers")
     try:
         if isinstance(given, str):
             if given.lstrip().startswith("["):

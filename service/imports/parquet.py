@@ -103,7 +103,10 @@ def _require_short_footer(path: Path) -> None:
         raise InvalidInput("not Parquet: the file does not end as one")
     footer = int.from_bytes(tail[:4], "little")
     if footer > _MAX_FOOTER:
-        raise InvalidInput(f"the table's description has {footer:,} bytes: at most {_MAX_FOOTER:,}")
+        raise InvalidInput(
+            f"not Parquet: its description would have {footer:,} bytes, at most {_MAX_FOOTER:,} "
+            "are read"
+        )
 
 
 def _require_modest(metadata: Any) -> None:

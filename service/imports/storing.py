@@ -17,7 +17,7 @@ from service.enroller import identified
 from service.errors import Conflict, ReidError, Unavailable
 from service.gallery.base import Crop, Filter, Gallery, GalleryStore
 from service.identities.joining import keep_findings, stored_crops
-from service.imports.items import Items, Picture, Ready, refused
+from service.imports.items import Items, Picture, Ready
 from service.jobs.bridge import BATCH
 from service.jobs.context import JobContext
 from service.model_shelf import Model, ModelShelf, OpenGallery
@@ -37,7 +37,7 @@ def store_items(context: JobContext, store: GalleryStore, shelf: ModelShelf, ite
         context: the job; every item is counted there, one that fails by itself with its reason.
         store: the galleries.
         shelf: the models.
-        items: where they come from.
+        items: where they come from; no crop_id comes twice.
 
     Raises:
         ReidError: the source cannot be read further, or the service cannot store.
@@ -71,13 +71,12 @@ def _switched(gallery: str) -> str:
 
 def _batches(context: JobContext, items: Items) -> Iterator[list[Picture | Ready]]:
     """Usable items in batches; the others are counted here."""
-    seen: set[str] = set()
     batch: list[Picture | Ready] = []
     size = 0
     failure: ReidError | None = None
     try:
         for item in items:
-            usable = _usable(context, item, seen)
+            usable = _usable(context, item)
             if usable is None:
                 context.raise_if_cancelled()
                 continue
@@ -95,13 +94,8 @@ def _batches(context: JobContext, items: Items) -> Iterator[list[Picture | Ready
         raise failure
 
 
-def _usable(
-    context: JobContext, item: Picture | Ready | LeftOut, seen: set[str]
-) -> Picture | Ready | None:
-    if not isinstance(item, LeftOut) and item.crop.crop_id in seen:
-        item = refused(item.name, f"crop_id {item.crop.crop_id!r} belongs to an earlier item")
+def _usable(context: JobContext, item: Picture | Ready | LeftOut) -> Picture | Ready | None:
     if not isinstance(item, LeftOut):
-        seen.add(item.crop.crop_id)
         return item
     if item.is_error:
         context.fail(str(item.path), item.reason)

@@ -280,7 +280,7 @@ def test_csv_and_parquet(service):
         (ZIP, b"PK nothing", "not a whole zip"),
         (TAR, b"x" * 2000, "damaged"),
         ("application/gzip", b"x" * 2000, "damaged"),
-        (NDJSON, b'{"a": "' + b"x" * (5 << 20), "a line of more than"),
+        (NDJSON, b'{"a": "' + b"x" * (5 << 20), "a row of more than"),
     ):
         job = ended(service, ask(service, "tables", kind, body))
         assert job["state"] == "failed", (kind, job)

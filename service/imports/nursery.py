@@ -1,0 +1,191 @@
+"""The process that readers of imports are forked from: ``python -m service.imports.nursery``.
+
+It has one thread and holds no data, so forking it is quick and safe; forking the service, with its
+threads and its galleries, would be neither. For each import there are two forks: one reads, under a
+limit of memory, and one watches over it. The watcher ends the reader at once when the service lets
+go of their connection, by choice or because it was killed, and tells how the reader ended.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, NoReturn
+
+from service.errors import ReidError
+from service.imports.frames import (
+    PARQUET,
+    WANTED_HEAD,
+    Broken,
+    Done,
+    Expect,
+    Frame,
+    OutOfMemory,
+    Refused,
+    packed,
+)
+from service.imports.reader import ImportReader, Wanted
+
+_BUFFER = 1 << 16
+_LESS_URGENT = 10  # steps of priority below the service's own threads
+_MAPPED = 512 << 20  # for libraries that are loaded later; no memory of the process's own
+_DEATH_SIGNAL = 1  # prctl's PR_SET_PDEATHSIG
+_FAILED = 3
+
+
+def main() -> None:
+    """Fork readers until the service ends."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # of a terminal or a supervisor: we end with
+        signal.signal(number, signal.SIG_IGN)  # the service, which may still be finishing imports
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how a watcher ended
+    gc.freeze()  # so that collecting garbage copies no pages of a fork
+    with socket.socket(fileno=os.dup(0)) as control:
+        while True:
+            message, descriptors, _, _ = socket.recv_fds(control, 1, 2)
+            if not message:
+                return
+            if message == PARQUET:
+                with suppress(ImportError):  # the reader says so
+                    importlib.import_module("pyarrow.parquet")
+            _watch_apart(control, descriptors)
+
+
+def _watch_apart(control: socket.socket, descriptors: list[int]) -> None:
+    try:
+        watcher = os.fork()
+    except OSError as error:  # the service sees its connection close
+        sys.stderr.write(f"an import cannot be read: {error}\n")
+        watcher = -1
+    if watcher == 0:
+        control.close()
+        _watch(*descriptors)
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def _watch(connection: int, report: int) -> NoReturn:
+    """Fork a reader and see how it ends."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    with suppress(BaseException):
+        _let_go_of_standard_input()
+        channel = socket.socket(fileno=connection)
+        wanted = _received(channel)
+        alive, held_by_reader = os.pipe()
+        reader = os.fork()
+        if reader == 0:
+            os.close(report)
+            os.close(alive)
+            _read(channel, wanted)
+        os.close(held_by_reader)
+        ready, _, _ = select.select([connection, alive], [], [])
+        if connection in ready:  # nothing is sent after a request, so it was closed
+            os.kill(reader, signal.SIGKILL)
+        _, status = os.waitpid(reader, 0)
+        os.write(report, str(os.waitstatus_to_exitcode(status)).encode())
+    os._exit(0)
+
+
+def _let_go_of_standard_input() -> None:
+    """It is the connection on which the service asks; a copy would hide that its end is gone."""
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+
+
+def _received(channel: socket.socket) -> Wanted:
+    with channel.makefile("rb") as stream:
+        size = int.from_bytes(stream.read(WANTED_HEAD))
+        return Wanted(**json.loads(stream.read(size)))
+
+
+def _read(channel: socket.socket, wanted: Wanted) -> NoReturn:
+    status = _FAILED
+    with suppress(BaseException):
+        _end_with_watcher()
+        _offer_first()
+        os.nice(_LESS_URGENT)
+        limit_memory(wanted.memory_bytes)
+        with os.fdopen(channel.detach(), "wb", _BUFFER) as stream:
+            status = _send_all(wanted, stream)
+    os._exit(status)
+
+
+def _send_all(wanted: Wanted, stream: BinaryIO) -> int:
+    def send(frame: Frame) -> None:
+        stream.write(packed(frame))
+
+    def expect(total: int) -> None:
+        send(Expect(total))
+        stream.flush()
+
+    last: Frame
+    try:
+        reader = ImportReader(wanted, expect)
+        for item in reader.items():
+            send(item)
+        last = Done(reader.result())
+    except ReidError as error:
+        last = Refused(error)
+    except MemoryError:
+        last = OutOfMemory()
+    except Exception:  # noqa: BLE001 - the service logs it, and fails the job
+        last = Broken(traceback.format_exc())
+    send(last)
+    return 0
+
+
+def limit_memory(size: int) -> bool:
+    """Let this process take only so much more memory than it has.
+
+    Args:
+        size: bytes.
+
+    Returns:
+        Whether the system has such a limit.
+    """
+    try:
+        import resource  # noqa: PLC0415 - not on every system
+
+        lines = Path("/proc/self/status").read_text("ascii").splitlines()
+        used = {line.partition(":")[0]: line.split()[1] for line in lines if "kB" in line}
+        for kind, name, more in (
+            (resource.RLIMIT_DATA, "VmData", size),
+            (resource.RLIMIT_AS, "VmSize", size + _MAPPED),
+        ):
+            _, hard = resource.getrlimit(kind)
+            most = int(used[name]) * 1024 + more
+            most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+            resource.setrlimit(kind, (most, most))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    except (ImportError, OSError, KeyError, ValueError):
+        return False
+    return True
+
+
+def _offer_first() -> None:
+    """Have a system that is out of memory end this process before any other."""
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", "ascii")
+
+
+def _end_with_watcher() -> None:
+    """Where nobody watches, nobody would end this process."""
+    watcher = os.getppid()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != watcher:
+        os._exit(_FAILED)
+
+
+if __name__ == "__main__":
+    main()

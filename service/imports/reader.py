@@ -1,0 +1,217 @@
+"""Reads an import, whatever it is made of; the only place that knows where its items come from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from service.crop_names import LeftOut, Naming, naming_of
+from service.imports.folders import FolderFile, folder_files, folder_items, folder_manifest
+from service.imports.items import Bounds, Item, Items, refused
+from service.imports.listing import Listing
+from service.imports.manifests import ManifestSource, folder_manifest_items, manifest_items
+from service.imports.roots import ImportRoots, private_copy, roots_for
+from service.imports.rows import Format, count_rows, format_of
+from service.imports.tars import survey_tar, tar_items
+from service.imports.zips import count_items, open_zip, zip_items, zip_members
+from service.reading import Reading, Zones
+from service.tally import Tally
+
+RECEIVED = "received"
+"""The uploaded file's name in the job's scratch folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be read; made of values that JSON holds.
+
+    Attributes:
+        spec: of the job.
+        gallery: the gallery that the import fills.
+        bound: whether its caller's key is bound to galleries.
+        folder: scratch of the job.
+        roots: folders that may be read, as the setting has them.
+        image_bytes: largest image file.
+        unpacked_bytes: what an archive may unpack to.
+        dimension: length of the gallery's embeddings.
+        memory_bytes: memory that reading may take.
+    """
+
+    spec: Mapping[str, Any]
+    gallery: str
+    bound: bool
+    folder: str
+    roots: Sequence[str] | Mapping[str, Sequence[str]]
+    image_bytes: int
+    unpacked_bytes: int
+    dimension: int
+    memory_bytes: int
+
+    @property
+    def bounds(self) -> Bounds:
+        """What the import may cost."""
+        return Bounds(self.image_bytes, self.unpacked_bytes)
+
+    def open_roots(self) -> ImportRoots:
+        """The folders that may be read; they have to be closed."""
+        if isinstance(self.roots, Mapping):
+            mapped = {name: [*map(Path, paths)] for name, paths in self.roots.items()}
+            return roots_for(mapped, self.gallery, bound=self.bound)
+        return roots_for([*map(Path, self.roots)], self.gallery, bound=self.bound)
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReader:
+    """One run of one import, and what it takes note of.
+
+    Attributes:
+        wanted: what is read.
+        expect: takes the number of items, once it is known.
+    """
+
+    wanted: Wanted
+    expect: Callable[[int], object]
+    _tally: Tally = field(default_factory=Tally)
+    _reading: list[Reading] = field(default_factory=list)
+
+    def items(self) -> Generator[Item, None, None]:
+        """Read every item.
+
+        Yields:
+            Them; a crop_id that comes again is refused.
+
+        Raises:
+            ReidError: it cannot be read, or not any further.
+        """
+        self._reading[:] = [reading_of(self.wanted.spec)]
+        seen: set[bytes] = set()
+        with self.wanted.open_roots() as roots:
+            run = _Run(self.wanted, self.expect, self._tally, self._reading[0], roots)
+            for item in run.items():
+                if isinstance(item, LeftOut):
+                    if not item.is_error:
+                        self._tally.leave_out(item)
+                    yield item
+                    continue
+                key = blake2b(
+                    item.crop.crop_id.encode("utf-8", "surrogatepass"), digest_size=16
+                ).digest()
+                if key in seen:
+                    reason = f"crop_id {item.crop.crop_id!r} belongs to an earlier item"
+                    yield refused(item.name, reason)
+                else:
+                    seen.add(key)
+                    yield item
+
+    def result(self) -> dict[str, Any]:
+        """What the job answers of it, once every item is read."""
+        (reading,) = self._reading
+        found = self._tally.result() | reading.result()
+        return found | {"warnings": [*found["warnings"], *reading.warnings()]}
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Where the items come from."""
+
+    wanted: Wanted
+    expect: Callable[[int], object]
+    tally: Tally
+    reading: Reading
+    roots: ImportRoots
+
+    def items(self) -> Items:
+        spec, received = self.wanted.spec, Path(self.wanted.folder) / RECEIVED
+        match spec["source"]:
+            case "folder":
+                yield from self._folder_items()
+            case "tar" | "tar.gz" as source:
+                yield from self._tar_items(received, gzipped=source == "tar.gz")
+            case "zip":
+                yield from self._zip_items(received)
+            case "ndjson" | "csv" | "parquet" as source:
+                self._expect_rows(received, source)
+                yield from manifest_items(received, source, self._source(), self.wanted.dimension)
+
+    def _tar_items(self, archive: Path, *, gzipped: bool) -> Items:
+        bounds, encoding = self.wanted.bounds, self.wanted.spec.get("encoding")
+        survey = survey_tar(archive, bounds, gzipped=gzipped, encoding=encoding)
+        self.expect(survey.items(self._asked))
+        yield from tar_items(
+            archive, self._listing(), bounds, gzipped=gzipped, encoding=encoding, survey=survey
+        )
+
+    def _zip_items(self, path: Path) -> Items:
+        encoding = self.wanted.spec.get("encoding")
+        with open_zip(path) as archive:
+            self.expect(count_items(zip_members(archive, encoding), self._asked))
+            yield from zip_items(archive, self._listing(), self.wanted.bounds, encoding)
+
+    def _folder_items(self) -> Items:
+        spec, roots, bounds = self.wanted.spec, self.roots, self.wanted.bounds
+        folder = roots.folder(spec["folder"])
+        if spec.get("manifest"):
+            yield from self._by_manifest(folder, named_manifest(roots, spec))
+            return
+        files = folder_files(folder, roots, bounds)
+        search = folder_manifest(folder, files)
+        manifest = self._listing().choose_manifest(search)
+        if manifest is not None:
+            yield from self._by_own_manifest(folder, folder / manifest, files)
+            return
+        others = sum(isinstance(entry, LeftOut) and entry.is_other for entry in files)
+        self.expect(len(files) - others)
+        yield from folder_items(folder, files, self._naming(), roots, bounds, self.tally)
+
+    def _by_manifest(self, folder: Path, manifest: Path) -> Items:
+        scratch = Path(self.wanted.folder)
+        with private_copy(manifest, self.roots, self.wanted.bounds, scratch) as copy:
+            self._expect_rows(copy, format_of(copy))
+            yield from folder_manifest_items(folder, copy, self._source())
+
+    def _by_own_manifest(self, folder: Path, manifest: Path, files: Sequence[FolderFile]) -> Items:
+        """What the manifest in a folder lists, then the pictures that it does not."""
+        listed: set[Path] = set()
+        base = manifest.parent
+        rows = 0
+        for item in self._by_manifest(base, manifest):
+            name = item.path if isinstance(item, LeftOut) else item.name
+            listed.add(Path(os.path.normpath(base / name)))
+            rows += 1
+            yield item
+        others = [path for path in files if isinstance(path, Path) and path not in listed]
+        self.expect(rows + len(others))
+        for path in others:
+            yield LeftOut(path.relative_to(folder), "the manifest does not list it")
+
+    def _expect_rows(self, manifest: Path, format_: Format) -> None:
+        """Count the rows, as far as an import may have them."""
+        self.expect(count_rows(manifest, format_, self.wanted.bounds.items + 1))
+
+    def _source(self) -> ManifestSource:
+        return ManifestSource(self.roots, self.wanted.bounds, self.reading)
+
+    def _naming(self) -> Naming:
+        spec = self.wanted.spec
+        return naming_of(spec.get("pattern"), spec.get("layout"), self.reading)
+
+    def _listing(self) -> Listing:
+        return Listing(self._naming(), self.tally, self._asked, self.reading)
+
+    @property
+    def _asked(self) -> str | None:
+        return next((way for way in ("pattern", "layout") if self.wanted.spec.get(way)), None)
+
+
+def reading_of(spec: Mapping[str, Any]) -> Reading:
+    """How an import reads times. Raises InvalidInput: a zone is none."""
+    return Reading(Zones.read(spec.get("zone"), spec.get("zones")))
+
+
+def named_manifest(roots: ImportRoots, spec: Mapping[str, Any]) -> Path:
+    """The manifest that a folder's spec names. Raises InvalidInput: there is none."""
+    return roots.file(f"{spec['folder']}/{spec['manifest']}")
