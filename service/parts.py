@@ -16,6 +16,7 @@ from service.background import Repeating
 from service.batching import Batcher
 from service.embedder import Embedder
 from service.enroller import Enroller
+from service.erasure import Erasure
 from service.errors import Conflict, StorageFull, Unavailable
 from service.executors import Executors
 from service.gallery.base import GalleryStore
@@ -58,6 +59,7 @@ class Parts:
     searcher: Searcher
     enroller: Enroller
     board: JobBoard
+    erasure: Erasure
     corrections: Corrections
     model_change: ModelChange
     repeating: tuple[Repeating, ...]
@@ -169,16 +171,21 @@ def open_parts(
     bridge = Bridge(shelf.running.intake, enroller, metrics.observe_stage)
     model_change = ModelChange(store, shelf, bridge)
     runners = Runners(settings, store, shelf, corrections, model_change)
+    board = JobBoard(
+        settings.data, runners.run, bridge, metrics.count_failure, settings.max_kept_bytes
+    )
+    erasure = Erasure(store, board)
     parts = Parts(
         settings=settings,
         shelf=shelf,
         store=store,
-        searcher=Searcher(store, shelf, executors.reads),
+        searcher=Searcher(store, shelf, executors.reads, executors.heavy),
         enroller=enroller,
-        board=JobBoard(settings.data, runners.run, bridge, metrics.count_failure),
+        board=board,
+        erasure=erasure,
         corrections=corrections,
         model_change=model_change,
-        repeating=_repeating(settings, store, executors, metrics),
+        repeating=_repeating(settings, erasure, executors, metrics),
         executors=executors,
         readiness=Readiness(partial(_look, shelf, store, executors), clock),
         metrics=metrics,
@@ -208,13 +215,16 @@ async def _look(shelf: ModelShelf, store: GalleryStore, executors: Executors) ->
 
 
 def _repeating(
-    settings: Settings, store: GalleryStore, executors: Executors, metrics: Metrics
+    settings: Settings, erasure: Erasure, executors: Executors, metrics: Metrics
 ) -> tuple[Repeating, ...]:
     """What the service does by itself; each failure is counted, and none ends anything."""
     pause, threads, report = settings.retention_seconds, executors.background, metrics.count_failure
     return (
-        Repeating("retention", Retention(store, report).run, pause, threads, report),
-        Repeating("tidy", store.tidy, pause, threads, report),
+        Repeating(
+            "retention", Retention(erasure.store, report, erasure).run, pause, threads, report
+        ),
+        Repeating("tidy", erasure.store.tidy, pause, threads, report),
+        Repeating("jobs", erasure.tidy_jobs, pause, threads, report),
     )
 
 

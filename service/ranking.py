@@ -19,10 +19,9 @@ from service.gallery.base import (
 )
 from service.identities.scoring import IdentityScore, Tally, identity_score, settled, tally
 from service.kreciprocal import Float32s, rerank
+from service.search_cost import GROUPED_CANDIDATES
 from service.shots import Query
 
-GROUPED_CANDIDATES = 10_000
-"""Grouping by identity looks at no more than this many crops of the gallery."""
 _ALL = 1 << 30  # hits: a query gives as many as there are
 
 
@@ -101,6 +100,21 @@ class _Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class _Depth:
+    """How deep a query has looked.
+
+    Attributes:
+        tallies: of the identities that it found before; filled.
+        last: it looks no deeper, whatever it found.
+        complete: there is no crop beyond what it found.
+    """
+
+    tallies: dict[str, Tally]
+    last: bool
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Group:
     first: Candidate
     distance: float  # the rule over its re-ranked crops; infinite where none was
@@ -108,7 +122,11 @@ class _Group:
 
 
 def find(
-    gallery: Gallery, queries: Sequence[Query], where: Filter, ranking: Ranking
+    gallery: Gallery,
+    queries: Sequence[Query],
+    where: Filter,
+    ranking: Ranking,
+    groups: int | None = None,
 ) -> list[Found]:
     """The nearest crops of each query, deep enough for what is wanted.
 
@@ -117,27 +135,34 @@ def find(
         queries: Q of them.
         where: which crops take part, the same for all.
         ranking: how many are wanted.
+        groups: how many identities, and crops without one, take part, where that was counted.
 
     Returns:
         What each found.
     """
     own = max(len(query.crop_ids) for query in queries)
     depth = max(ranking.top_k, ranking.rerank_top)
-    while True:
-        answers = _nearest(gallery, queries, where, ranking, depth + own)
-        # One person's crops may fill the first ranks, so look deeper until top_k people are found.
-        complete = [len(answer.hits) < depth + own for answer in answers]
-        found = [
-            _found(gallery, query, answer, where, ranking)
-            for query, answer in zip(queries, answers, strict=True)
-        ]
-        if (
-            ranking.identity_score is None
-            or depth >= GROUPED_CANDIDATES
-            or all(done or _enough(one, ranking) for done, one in zip(complete, found, strict=True))
-        ):
-            return _with_heads(gallery, queries, found, where, ranking)
+    if groups is not None and groups < ranking.top_k:
+        depth = GROUPED_CANDIDATES  # there are not enough, so every look would be one too short
+    found: dict[int, Found] = {}
+    known: list[dict[str, Tally]] = [{} for _ in queries]
+    pending = list(range(len(queries)))
+    while pending:
+        asked = [queries[place] for place in pending]
+        answers = _nearest(gallery, asked, where, ranking, depth + own)
+        last = ranking.identity_score is None or depth >= GROUPED_CANDIDATES
+        for place, query, answer in zip(pending, asked, answers, strict=True):
+            # One person's crops may fill the first ranks, so look deeper until top_k people are
+            # found.
+            seen = _Depth(known[place], last, complete=len(answer.hits) < depth + own)
+            one = _found(gallery, query, answer, where, ranking, seen)
+            if one is not None:
+                found[place] = one
+        pending = [place for place in pending if place not in found]
         depth = min(4 * depth, GROUPED_CANDIDATES)
+    return _with_heads(
+        gallery, queries, [found[place] for place in range(len(queries))], where, ranking
+    )
 
 
 def rank(gallery: Gallery, query: Query, found: Found, ranking: Ranking) -> list[Candidate]:
@@ -253,26 +278,57 @@ def _plain_head(gallery: Gallery, query: Query, hits: tuple[Hit, ...]) -> Head:
 
 
 def _found(
-    gallery: Gallery, query: Query, answer: _Answer, where: Filter, ranking: Ranking
-) -> Found:
-    own = query.crop_ids
+    gallery: Gallery, query: Query, answer: _Answer, where: Filter, ranking: Ranking, depth: _Depth
+) -> Found | None:
+    """What a query found; None where it has to look deeper."""
+    own, rule = query.crop_ids, ranking.identity_score
     others = tuple(hit for hit in answer.hits if hit.crop.crop_id not in own)
-    nearest = answer.nearest
-    if own:
-        nearest = _nearest_other(gallery, query, where, others)
-    rule = ranking.identity_score
-    if rule is None or rule == "best":
-        return Found(others, nearest, {})
+    enough = depth.last or depth.complete or _reach_the_line(others, ranking)
+    # Tallies cost most: none are made where too few are found to be enough.
+    if not enough and _count_groups(others) < ranking.top_k:
+        return None
+    tallies: dict[str, Tally] = {}
+    if rule is not None and rule != "best":
+        tallies = _tallies(gallery, query, others, where, ranking, depth)
+        if not enough and not settled(others, tallies, ranking.top_k):
+            return None
+    nearest = _nearest_other(gallery, query, where, others) if own else answer.nearest
+    return Found(others, nearest, tallies)
+
+
+def _reach_the_line(hits: tuple[Hit, ...], ranking: Ranking) -> bool:
+    """Whether whatever lies deeper is no match."""
+    return not hits or hits[-1].score < ranking.least
+
+
+def _count_groups(hits: tuple[Hit, ...]) -> int:
+    return len({_group_key(hit.crop) for hit in hits})
+
+
+def _tallies(
+    gallery: Gallery,
+    query: Query,
+    hits: tuple[Hit, ...],
+    where: Filter,
+    ranking: Ranking,
+    depth: _Depth,
+) -> dict[str, Tally]:
+    """Scores of the identities among the hits that reach the line, by all of their crops."""
     identities = {
         hit.crop.identity
-        for hit in others
+        for hit in hits
         if hit.crop.identity is not None and hit.score >= ranking.least
     }
-    if not identities:
-        return Found(others, nearest, {})
-    theirs = replace(where, identities=frozenset(identities))
-    (crops,) = _nearest(gallery, [query], theirs, replace(ranking, least=-1.0), _ALL)
-    return Found(others, nearest, tally(crops.hits, rule, left_out=own))
+    rule, known = ranking.identity_score, depth.tallies
+    new = frozenset(identities - known.keys())
+    if new and rule is not None:
+        if depth.complete and (hits[0].standardised is None or ranking.least <= -1.0):
+            known |= tally((hit for hit in hits if hit.crop.identity in new), rule)
+        else:
+            theirs = replace(where, identities=new)
+            (crops,) = _nearest(gallery, [query], theirs, replace(ranking, least=-1.0), _ALL)
+            known |= tally(crops.hits, rule, left_out=query.crop_ids)
+    return {name: known[name] for name in identities if name in known}
 
 
 def _nearest_other(
@@ -287,16 +343,6 @@ def _nearest_other(
 
 def _rows(queries: Sequence[Query]) -> Float32s:
     return np.stack([query.embedding for query in queries])
-
-
-def _enough(found: Found, ranking: Ranking) -> bool:
-    """Whether looking deeper cannot change which identities are the best."""
-    hits = found.hits
-    if not hits or hits[-1].score < ranking.least:
-        return True
-    if ranking.identity_score == "best":
-        return len({_group_key(hit.crop) for hit in hits}) >= ranking.top_k
-    return settled(hits, found.tallies, ranking.top_k)
 
 
 def _of_identity(

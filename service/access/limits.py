@@ -23,21 +23,22 @@ class Buckets:
         # Name to (tokens, when they were counted); the least recently asked is first.
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def take(self, name: str, per_minute: int) -> float:
-        """Take a token.
+    def take(self, name: str, per_minute: int, count: int = 1) -> float:
+        """Take tokens, all or none.
 
         Args:
             name: whose bucket.
             per_minute: how many tokens a minute brings, and a full bucket holds.
+            count: how many, at most ``per_minute``.
 
         Returns:
-            0 where there was one, else the seconds until there is one.
+            0 where there were enough, else the seconds until there are.
         """
         now, rate = self._clock(), per_minute / 60
         tokens, counted = self._buckets.pop(name, (float(per_minute), now))
         tokens = min(tokens + (now - counted) * rate, float(per_minute))
-        wait = 0.0 if tokens >= 1 else (1 - tokens) / rate
-        self._buckets[name] = (tokens if wait else tokens - 1, now)
+        wait = 0.0 if tokens >= count else (count - tokens) / rate
+        self._buckets[name] = (tokens if wait else tokens - count, now)
         if len(self._buckets) > _MOST_NAMES:  # memory is bounded, whoever asks
             self._buckets.popitem(last=False)
         return wait

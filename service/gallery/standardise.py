@@ -54,10 +54,11 @@ class Standard:
         Returns:
             (N, D) float32, unit rows; a row that equals the mean becomes zeros.
         """
-        spread = (rows - self.mean) / self.deviation
+        spread = rows - self.mean
+        spread /= self.deviation
         length = np.sqrt(np.einsum("nd,nd->n", spread, spread))
-        unit: Float32s = (spread / np.maximum(length, _NO_LENGTH)[:, None]).astype(np.float32)
-        return unit
+        spread /= np.maximum(length, _NO_LENGTH)[:, None]
+        return spread.astype(np.float32)
 
     def lengths(self, rows: Float32s) -> Float32s:
         """Lengths of standardised rows before they are made unit rows, to float32's rounding.

@@ -215,11 +215,32 @@ def _best(
     rows: StandardisedRows, slots: Slots, query: Float32s, standard: Float32s, top_k: int
 ) -> tuple[Slots, list[Hit]]:
     """The best of some slots, by exact standardised cosine; ties in the order of crop ids."""
-    scores = cosines(rows.standardised(slots), standard)
-    order = sorted(range(len(slots)), key=lambda at: (-scores[at], rows.crops[slots[at]].crop_id))
-    best = slots[order[:top_k]]
+    scores = _standardised_cosines(rows, slots, standard)
+    order = _best_first(scores, [rows.crops[slot].crop_id for slot in slots.tolist()])[:top_k]
+    best = slots[order]
     plain = cosines(rows.vectors[best], query)
     return best, [
         Hit(rows.crops[slot], plain[rank], scores[order[rank]])
         for rank, slot in enumerate(best.tolist())
     ]
+
+
+def _standardised_cosines(rows: StandardisedRows, slots: Slots, standard: Float32s) -> list[float]:
+    """Exact standardised cosines of some slots, without all of their rows at once."""
+    scores: list[float] = []
+    for start in range(0, len(slots), _ROWS_AT_ONCE):
+        scores += cosines(rows.standardised(slots[start : start + _ROWS_AT_ONCE]), standard)
+    return scores
+
+
+def _best_first(scores: list[float], crop_ids: list[str]) -> list[int]:
+    """Places by falling score, ties in the order of crop ids."""
+    falling = -np.array(scores)
+    order = np.argsort(falling, kind="stable")
+    ranked: list[int] = order.tolist()
+    tied = np.flatnonzero(np.diff(falling[order]) == 0)
+    if len(tied):
+        for run in np.split(tied, np.flatnonzero(np.diff(tied) > 1) + 1):
+            part = slice(int(run[0]), int(run[-1]) + 2)
+            ranked[part] = sorted(ranked[part], key=crop_ids.__getitem__)
+    return ranked

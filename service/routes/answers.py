@@ -11,13 +11,13 @@ from typing import ParamSpec
 from fastapi import Response
 from pydantic import BaseModel
 
-from service.executors import Threads
+from service.executors import ClientThreads, Threads
 
 _Arguments = ParamSpec("_Arguments")
 
 
 async def json_answer(
-    threads: Threads,
+    threads: Threads | ClientThreads,
     build: Callable[_Arguments, BaseModel],
     /,
     *args: _Arguments.args,

@@ -1,6 +1,7 @@
 """``POST /search``: whose crops show the people on these images?"""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Response
@@ -8,21 +9,22 @@ from fastapi import APIRouter, Depends, Form, Response
 from service.errors import (
     ImageTooLarge,
     InvalidImage,
-    InvalidInput,
     ModelMismatch,
     NotFound,
     Overloaded,
     TooLarge,
+    TooManyRequests,
     Unavailable,
     Unsupported,
 )
 from service.forms import SearchForm
 from service.gallery.base import Filter
 from service.parts import Parts
-from service.routes.answers import json_answer
 from service.routes.dependencies import (
     AuditOf,
     CallerOf,
+    ClientOf,
+    GateOf,
     PartsOf,
     StopwatchOf,
     digests,
@@ -40,13 +42,10 @@ from service.schemas import (
     SearchEntry,
     WarningRecord,
 )
-from service.searcher import Match, SearchOptions, SearchResult
+from service.searcher import Match, Payer, SearchOptions, SearchOutcome, SearchResult
 from service.upload import Upload
 
 router = APIRouter(tags=["search"])
-
-MAX_MATCHES = 64_000
-"""Most matches of one answer, some 25 MB: as many as 64 images with ``top_k`` 1000."""
 
 _ERRORS = responses(
     InvalidImage,
@@ -55,9 +54,18 @@ _ERRORS = responses(
     NotFound,
     ModelMismatch,
     Unsupported,
+    TooManyRequests,
     Overloaded,
     Unavailable,
 )
+
+
+async def payer_of(caller: CallerOf, client: ClientOf, gate: GateOf) -> Payer:
+    """Who pays for the search, and how more than one request is charged."""
+    return Payer(client, partial(gate.charge, caller.key_id))
+
+
+PayerOf = Annotated[Payer, Depends(payer_of)]
 
 
 @router.post(
@@ -71,6 +79,7 @@ async def search(
     parts: PartsOf,
     stopwatch: StopwatchOf,
     caller: CallerOf,
+    payer: PayerOf,
     audit: AuditOf,
 ) -> Response:
     """Find the crops of a gallery that show the same people.
@@ -87,12 +96,12 @@ async def search(
     if (count := len(uploads) + len(form.crop_ids)) > (most := parts.settings.max_images):
         raise TooLarge(f"{count} images and crops: at most {most} are allowed in one request")
     options = _options(form, parts.settings.top_k)
+    options.cost(len(uploads)).require_allowed()
     audit.queries += await parts.executors.reads.run(_stored_digests, parts, form)
-    outcome = await parts.searcher.search(uploads, options, stopwatch)
 
-    def answer() -> SearchAnswer:
+    def written(outcome: SearchOutcome) -> bytes:
         audit.crops = sum(len(result.matches) for result in outcome.results)
-        return SearchAnswer(
+        answer = SearchAnswer(
             model=model_name(outcome.model),
             gallery=form.gallery,
             min_score=outcome.min_score,
@@ -100,8 +109,10 @@ async def search(
             results=[_entry(result, uploads) for result in outcome.results],
             warnings=WarningRecord.all_of([*outcome.warnings, *form.time_warnings]),
         )
+        return answer.model_dump_json().encode()
 
-    return await json_answer(parts.executors.reads, answer)
+    content = await parts.searcher.search(uploads, options, payer, stopwatch, written)
+    return Response(content, media_type="application/json")
 
 
 def _stored_digests(parts: Parts, form: SearchForm) -> list[str]:
@@ -113,16 +124,9 @@ def _stored_digests(parts: Parts, form: SearchForm) -> list[str]:
 
 
 def _options(form: SearchForm, default_top_k: int) -> SearchOptions:
-    top_k = form.top_k or default_top_k
-    if form.queries * top_k > MAX_MATCHES:
-        raise InvalidInput(
-            f"top_k {top_k} for {form.queries} queries: one answer holds at most {MAX_MATCHES} "
-            f"matches; ask for a top_k of at most {MAX_MATCHES // form.queries}, or send fewer "
-            "images and crops in one request"
-        )
     return SearchOptions(
         gallery=form.gallery,
-        top_k=top_k,
+        top_k=form.top_k or default_top_k,
         where=form.where,
         crop_ids=tuple(form.crop_ids),
         camera=form.camera,

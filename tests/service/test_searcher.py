@@ -18,7 +18,7 @@ from service.intake import Intake
 from service.metrics import Metrics
 from service.model_shelf import Model, ModelShelf
 from service.onnx_embedder import OnnxEmbedder
-from service.searcher import Searcher, SearchOptions
+from service.searcher import Payer, Searcher, SearchOptions
 from service.stopwatch import Stopwatch
 from service.testing import TINY_MANIFEST, FakeEmbedder, solid
 from service.upload import Upload
@@ -51,17 +51,22 @@ class Forgetful(LocalGalleryStore):
         return gallery
 
 
+def _results(outcome):
+    return outcome.results
+
+
 def search(store, embedder, uploads, **options):
     async def run():
         batcher = Batcher(embedder)
         intake = Intake(batcher, embedder.manifest, ImageLimits(), 1, Metrics())
         model = Model(embedder.manifest, "cpu", batcher, intake)
-        reads = Threads("read", 2, print)
-        searcher = Searcher(store, ModelShelf(model, None, OnnxEmbedder), reads)
+        reads, heavy = Threads("read", 2, print), Threads("heavy", 1, print)
+        searcher = Searcher(store, ModelShelf(model, None, OnnxEmbedder), reads, heavy)
+        payer = Payer("key 1f0e7c2d", lambda _: None)
         asked = SearchOptions("people", 5, Filter(), **options)
         try:
-            outcome = await searcher.search(uploads, asked, Stopwatch(lambda *_: None))
-            return outcome.results
+            stopwatch = Stopwatch(lambda *_: None)
+            return await searcher.search(uploads, asked, payer, stopwatch, _results)
         finally:
             await batcher.close()
             intake.close()
