@@ -6,6 +6,7 @@ import logging
 import time
 
 from service.background import Report
+from service.erasure import Erasure, names_of
 from service.errors import NotFound, ReidError
 from service.gallery.base import Filter, GalleryStats, GalleryStore
 
@@ -20,11 +21,13 @@ class Retention:
     Args:
         store: the galleries.
         report: counts galleries that failed.
+        erasure: erases what jobs have noted of the crops, where there are jobs.
     """
 
-    def __init__(self, store: GalleryStore, report: Report) -> None:
+    def __init__(self, store: GalleryStore, report: Report, erasure: Erasure | None = None) -> None:
         self._store = store
         self._report = report
+        self._erasure = erasure
 
     def run(self) -> None:
         """Erase what is past its time now. Raises whatever keeps the galleries from being read."""
@@ -59,9 +62,19 @@ class Retention:
         return erased
 
     def _erase(self, stats: GalleryStats, before: float) -> int:
-        receipt = self._store.open(stats.name).delete(Filter(expired_before=before))
+        gallery = self._store.open(stats.name)
+        receipt = gallery.delete(Filter(expired_before=before))
+        if self._erasure is not None:
+            self._erasure.forget_names(stats.name, names_of(gallery, receipt))
+            self._erasure.board.notes.erase_before(stats.name, before)
         if receipt.crops:
             log.info("gallery %r: erased %d expired crops", stats.name, receipt.crops)
+            copies = self._store.holding(receipt.digests, stats.name)
+            if copies:
+                log.warning(
+                    "gallery %r: other galleries that hold expired crops: %s",
+                    *(stats.name, ", ".join(copies)),
+                )
         if receipt.snapshots:
             log.warning(
                 "gallery %r: snapshots that still hold expired crops: %s",

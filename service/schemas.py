@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from service.artifact import Accuracy, Calibration
 from service.filter_warnings import FilterWarning, WarningCode
-from service.gallery.base import Crop, GalleryStats, Origin, Receipt, SnapshotRecord
+from service.gallery.base import Crop, GalleryStats, Origin, SnapshotRecord
 
 
 class FieldError(BaseModel):
@@ -272,18 +272,6 @@ class EnrolmentAnswer(BaseModel):
     warnings: list[WarningRecord] = Field(description="what was assumed for their times")
 
 
-class Deleted(BaseModel):
-    """How many crops are gone."""
-
-    deleted: int
-
-
-class GalleryDeleted(Deleted):
-    """A gallery is gone."""
-
-    snapshots: list[str] = Field(description="snapshots of it that stay")
-
-
 class SnapshotEntry(BaseModel):
     """A gallery as it was at one moment."""
 
@@ -304,45 +292,6 @@ class Snapshots(BaseModel):
     """Snapshots of a gallery."""
 
     snapshots: list[SnapshotEntry] = Field(description="oldest first")
-
-
-class DeletionReceipt(Deleted):
-    """What a deletion took away, or with ``dry_run`` would take away."""
-
-    deleted: int = Field(description="crops; with dry_run those that would be deleted")
-    pictures: int = Field(description="how many of them had a stored picture")
-    identities: int = Field(description="distinct identities among them")
-    cameras: dict[str, int] = Field(description="crops of each camera")
-    snapshots: list[str] = Field(
-        description="snapshots that still hold one of them; delete these too"
-    )
-    jobs: list[str] = Field(
-        description="imports of the gallery that still keep what they received, which may hold one "
-        "of them; cancel these too"
-    )
-    dry_run: bool = Field(description="true where nothing was deleted")
-    warnings: list[WarningRecord] = Field(description="what is odd about the filter")
-
-    @classmethod
-    def of(
-        cls,
-        receipt: Receipt,
-        jobs: Sequence[str],
-        *,
-        dry_run: bool,
-        warnings: Sequence[FilterWarning] = (),
-    ) -> Self:
-        """The record of a receipt, with the jobs that keep files and what its filter is odd for."""
-        return cls(
-            warnings=WarningRecord.all_of(warnings),
-            deleted=receipt.crops,
-            pictures=receipt.pictures,
-            identities=receipt.identities,
-            cameras=receipt.cameras,
-            snapshots=list(receipt.snapshots),
-            jobs=list(jobs),
-            dry_run=dry_run,
-        )
 
 
 class Alive(BaseModel):

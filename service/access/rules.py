@@ -77,7 +77,9 @@ RULES: dict[tuple[str, str], Rule] = {
     ("POST", f"{_GALLERY}/imports"): _CHANGE,
     ("GET", "/jobs"): _COUNTS,
     ("GET", "/jobs/{job_id}"): _COUNTS,
-    ("GET", "/jobs/{job_id}/errors"): Rule("search", "route", "read"),
+    # Paths of files, which name people more often than not.
+    ("GET", "/jobs/{job_id}/errors"): Rule("write", "route", "read"),
+    ("DELETE", "/jobs/{job_id}/errors"): Rule("write", "route", "change"),
     ("POST", "/jobs/{job_id}/cancel"): Rule("write", "route", "change"),
     ("POST", "/jobs/{job_id}/resume"): Rule("write", "route", "change"),
     # Snapshots.

@@ -5,7 +5,7 @@ A gallery belongs to one model (its sha256): embeddings of two models never mix.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -133,6 +133,9 @@ class Receipt:
         identities: distinct identities among them.
         cameras: crops of each camera, where known.
         snapshots: ids of snapshots that still hold one of them.
+        crop_ids: of these crops.
+        names: identities among them.
+        digests: of these crops, where known.
     """
 
     crops: int
@@ -140,6 +143,9 @@ class Receipt:
     identities: int
     cameras: dict[str, int]
     snapshots: tuple[str, ...] = ()
+    crop_ids: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
+    names: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
+    digests: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -498,6 +504,10 @@ class GalleryStore(Protocol):
 
     def delete(self, name: str) -> int:
         """Delete a gallery and everything in it; returns how many crops. Raises NotFound."""
+        ...
+
+    def holding(self, digests: Collection[str], but: str) -> list[str]:
+        """Other galleries that hold a crop with one of these digests, or cannot tell, by name."""
         ...
 
     def snapshots(self, name: str) -> list[SnapshotRecord]:

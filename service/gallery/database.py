@@ -20,7 +20,13 @@ from service.gallery import segments
 from service.gallery.base import Crop, Filter, GalleryOptions, Receipt
 from service.gallery.conditions import as_json, condition
 from service.gallery.pictures import new_key, veiled
-from service.gallery.schema import CREATE_CROPS, CREATE_INDEX, SCHEMA, SCHEMA_VERSION
+from service.gallery.schema import (
+    CREATE_CROPS,
+    CREATE_DIGEST_INDEX,
+    CREATE_INDEX,
+    SCHEMA,
+    SCHEMA_VERSION,
+)
 from service.gallery.sqlite import answering, connect
 
 _log = logging.getLogger(__name__)
@@ -59,6 +65,7 @@ INSERT INTO fresh SELECT * FROM crops ORDER BY id;
 DROP TABLE crops;
 ALTER TABLE fresh RENAME TO crops;
 {CREATE_INDEX};
+{CREATE_DIGEST_INDEX};
 UPDATE gallery SET unclean = 0
 """  # noqa: S608 - fixed texts
 _COUNTS = """
@@ -141,6 +148,7 @@ class GalleryDatabase:
             try:
                 require_version(path, self._writer)
                 self.header = read_header(path, self._writer)
+                _add_digest_index(path, self._writer)
             except BaseException:
                 self._writer.close()
                 raise
@@ -332,16 +340,20 @@ class GalleryDatabase:
         """
         expression, values = condition(where)
         statement = (
-            "SELECT crop_id, identity, camera, picture_key IS NOT NULL FROM crops "  # noqa: S608 - fixed texts, values are bound
+            "SELECT crop_id, identity, camera, digest, picture_key IS NOT NULL FROM crops "  # noqa: S608 - fixed texts, values are bound
             f"WHERE {expression}"
         )
         with answering(self.path), closing(connect(self.path, "ro")) as reader:
             rows = reader.execute(statement, values).fetchall()
+        names = frozenset(row[1] for row in rows if row[1] is not None)
         receipt = Receipt(
             crops=len(rows),
             pictures=sum(pictured for *_, pictured in rows),
-            identities=len({identity for _, identity, *_ in rows if identity is not None}),
+            identities=len(names),
             cameras=dict(sorted(Counter(row[2] for row in rows if row[2] is not None).items())),
+            crop_ids=frozenset(row[0] for row in rows),
+            names=names,
+            digests=frozenset(row[3] for row in rows if row[3] is not None),
         )
         return Doomed([crop_id for crop_id, *_ in rows], receipt)
 
@@ -410,6 +422,16 @@ class GalleryDatabase:
         if row is None:
             raise NotFound(f"no picture of crop {crop_id!r} is stored")
         return veiled(*row)
+
+    def holds(self, digests: Collection[str]) -> bool:
+        """Whether a crop has one of these digests.
+
+        Raises:
+            Unavailable: SQLite cannot read the file.
+        """
+        statement = "SELECT 1 FROM crops WHERE digest IN (SELECT value FROM json_each(?)) LIMIT 1"
+        with answering(self.path), closing(connect(self.path, "ro")) as reader:
+            return reader.execute(statement, [as_json(digests)]).fetchone() is not None
 
     def counts(self) -> Counts:
         """Count without loading anything.
@@ -515,6 +537,14 @@ class GalleryDatabase:
 def _compact(writer: sqlite3.Connection) -> None:
     for statement in _COMPACT.split(";"):
         writer.execute(statement)
+
+
+def _add_digest_index(path: Path, writer: sqlite3.Connection) -> None:
+    """Add what files of earlier releases lack; without it only looking for copies takes longer."""
+    try:
+        writer.execute(CREATE_DIGEST_INDEX)
+    except sqlite3.Error as error:
+        _log.warning("%s: no index of digests: %s", path, error)
 
 
 def require_version(

@@ -16,7 +16,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -154,6 +154,14 @@ class LocalGalleryStore:
                 sync_folder(self._folder)
         folders.remove(doomed)
         return crops
+
+    def holding(self, digests: Collection[str], but: str) -> list[str]:
+        """Other galleries that hold a crop with one of these digests, or cannot tell, by name."""
+        if not digests:
+            return []
+        unread = set(self._unusable) - {but}
+        others = {name: one for name, one in self._galleries.copy().items() if name != but}
+        return sorted(unread | {name for name, one in others.items() if one.holds(digests)})
 
     def begin_model(self, name: str, model_sha256: str, dimension: int) -> LocalGallery:
         """A version of a gallery for another model, beside the one that is served.

@@ -6,7 +6,7 @@ import gc
 import hashlib
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -206,6 +206,16 @@ class LocalGallery:
         """Ids of the crops that are stored but not served, because their embedding is damaged."""
         self._require_open()
         return frozenset(self._in_memory().damaged)
+
+    def holds(self, digests: Collection[str]) -> bool:
+        """Whether a crop has one of these digests, or the gallery cannot tell."""
+        try:
+            self._require_open()
+            return self.database.holds(digests)
+        except NotFound:
+            return False
+        except ReidError:
+            return True
 
     def add_pictures(self, pictures: Mapping[str, bytes]) -> int:
         """Store pictures of crops that lack theirs, all or none, durable on return.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -98,6 +98,14 @@ class MilvusGalleryStore:
                 self._open.pop(str(collection), None)
             return crops
 
+    def holding(self, digests: Collection[str], but: str) -> list[str]:
+        """Other galleries that hold a crop with one of these digests, or cannot tell, by name."""
+        if not digests:
+            return []
+        with self._lock:
+            others = [self._gallery(one) for one in self._collections() if one.name != but]
+        return sorted(gallery.name for gallery in others if _may_hold(gallery, digests))
+
     def snapshots(self, name: str) -> list[SnapshotRecord]:
         """None: Milvus has backups of its own. Raises NotFound."""
         with self._lock:
@@ -181,6 +189,15 @@ class MilvusGalleryStore:
         if key not in self._open:
             self._open[key] = MilvusGallery(self._client, collection)
         return self._open[key]
+
+
+def _may_hold(gallery: MilvusGallery, digests: Collection[str]) -> bool:
+    try:
+        return gallery.holds(digests)
+    except NotFound:
+        return False
+    except Unavailable:
+        return True
 
 
 def _no_snapshots(name: str) -> Unsupported:

@@ -13,7 +13,7 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -47,6 +47,7 @@ BYTES_OF_TEXT = 800
 _MOST_ROWS = 16384  # of one search or one batch, a limit of Milvus
 _SPARE = 8
 _MARGIN = 1e-5  # more than twice the rounding of a float32 product
+_DIGESTS_AT_ONCE = 1024  # that are looked for in one expression
 _ROWS_RELABELLED = 1024  # at once: they travel with their embeddings
 _FIELDS = ["crop_id", "identity", "camera", "timed", "timestamp", "digest"]
 _LATER_FIELDS = ["origin", "added"]  # collections of the first release lack them
@@ -247,8 +248,9 @@ class MilvusGallery:
     def delete(self, where: Filter, *, dry_run: bool = False) -> Receipt:
         """Delete what passes the filter, or only tell what that would be."""
         cameras, identities, crops = Counter[str](), set[str](), 0
+        crop_ids, digests = set[str](), set[str]()
         with self._writing:
-            for batch in list(self._scan(where, ["crop_id", "identity", "camera"])):
+            for batch in list(self._scan(where, ["crop_id", "identity", "camera", "digest"])):
                 if not dry_run:
                     with self._answering():
                         # Not by ids=: pymilvus would not escape them.
@@ -257,8 +259,32 @@ class MilvusGallery:
                 crops += len(batch)
                 cameras.update(row["camera"] for row in batch)
                 identities.update(row["identity"] for row in batch)
+                crop_ids.update(row["crop_id"] for row in batch)
+                digests.update(row["digest"] for row in batch)
         cameras.pop("", None)
-        return Receipt(crops, 0, len(identities - {""}), dict(sorted(cameras.items())))
+        names = frozenset(identities - {""})
+        return Receipt(
+            *(crops, 0, len(names), dict(sorted(cameras.items()))),
+            crop_ids=frozenset(crop_ids),
+            names=names,
+            digests=frozenset(digests - {""}),
+        )
+
+    def holds(self, digests: Collection[str]) -> bool:
+        """Whether a crop has one of these digests; Milvus looks through all rows for it."""
+        wanted = sorted(digests)
+        for start in range(0, len(wanted), _DIGESTS_AT_ONCE):
+            some = _texts(wanted[start : start + _DIGESTS_AT_ONCE])
+            with self._answering():
+                found = self._client.query(
+                    self._collection,
+                    filter=f"digest in {some}",
+                    output_fields=["crop_id"],
+                    limit=1,
+                )
+            if found:
+                return True
+        return False
 
     def embeddings(self, crop_ids: Sequence[str]) -> NDArray[np.float32]:
         """Embeddings of these crops, in this order. Raises NotFound."""

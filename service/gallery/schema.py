@@ -26,6 +26,8 @@ CREATE TABLE {{name}} (
 ) STRICT
 """
 CREATE_INDEX = "CREATE UNIQUE INDEX crop_ids ON crops (crop_id)"
+# Receipts name other galleries that hold the same pictures.
+CREATE_DIGEST_INDEX = "CREATE INDEX IF NOT EXISTS crop_digests ON crops (digest)"
 
 SCHEMA = f"""
 BEGIN IMMEDIATE;
@@ -40,6 +42,7 @@ CREATE TABLE gallery (
 ) STRICT;
 {CREATE_CROPS.format(name="crops")};
 {CREATE_INDEX};
+{CREATE_DIGEST_INDEX};
 CREATE TABLE segments (
     id INTEGER PRIMARY KEY,
     vectors BLOB NOT NULL          -- a margin of zeros, then {ROWS_A_SEGMENT} rows of little-endian

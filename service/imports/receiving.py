@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import AsyncIterable, Sequence
+from collections.abc import AsyncIterable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -30,7 +30,11 @@ class Received:
 
 
 async def receive(
-    chunks: AsyncIterable[bytes], path: Path, most: int, threads: Threads
+    chunks: AsyncIterable[bytes],
+    path: Path,
+    most: int,
+    threads: Threads,
+    charge: Callable[[int], object] = int,
 ) -> Received:
     """Write an upload to a file, synced on return.
 
@@ -39,6 +43,7 @@ async def receive(
         path: where to; must not exist.
         most: bytes that are taken.
         threads: write to the disk.
+        charge: is told how many bytes there are so far, before they are written; raises to refuse.
 
     Returns:
         Size and digest.
@@ -50,7 +55,7 @@ async def receive(
     with disk_errors(path):
         file = await threads.run(path.open, "xb")
         with file:
-            writer = _Writer(file, most)
+            writer = _Writer(file, most, charge)
             waiting: list[bytes] = []
             size = 0
             async for chunk in chunks:
@@ -64,17 +69,19 @@ async def receive(
 
 
 class _Writer:
-    def __init__(self, file: BinaryIO, most: int) -> None:
+    def __init__(self, file: BinaryIO, most: int, charge: Callable[[int], object]) -> None:
         self._file = file
         self._most = most
+        self._charge = charge
         self.size = 0
         self.digest = hashlib.sha256()
 
     def write(self, chunks: Sequence[bytes]) -> None:
+        self.size += sum(map(len, chunks))
+        if self.size > self._most:
+            raise TooLarge(f"the import exceeds {self._most:,} bytes")
+        self._charge(self.size)
         for chunk in chunks:
-            self.size += len(chunk)
-            if self.size > self._most:
-                raise TooLarge(f"the import exceeds {self._most:,} bytes")
             self.digest.update(chunk)
             self._file.write(chunk)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -23,6 +24,9 @@ class Order:
         total: how many items there will be, where known.
         idempotency_key: asking twice with the same key starts one job.
         owner: key id of the caller, where there are keys.
+        client: who pays for it, as :func:`service.access.caller.client_name` names them; None for
+            the service itself.
+        asked: SHA-256 of the spec, where the spec itself was forgotten because the job has ended.
     """
 
     kind: Kind
@@ -31,11 +35,18 @@ class Order:
     total: int | None = None
     idempotency_key: str | None = None
     owner: str | None = None
+    client: str | None = None
+    asked: str | None = None
 
     @property
     def spec_text(self) -> str:
         """The spec as JSON; equal specs give equal texts."""
         return json.dumps(self.spec, sort_keys=True)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the spec, in hexadecimal; equal specs have equal ones."""
+        return self.asked or hashlib.sha256(self.spec_text.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +68,7 @@ class Job:
         errors: items that failed by themselves; their reasons are kept beside the job.
         cancelling: a cancel was asked for and the runner has not reached a safe point yet.
         crashes: how often the service broke down while it ran.
+        kept: bytes of what it received and still keeps.
     """
 
     job_id: str
@@ -73,6 +85,7 @@ class Job:
     errors: int = 0
     cancelling: bool = False
     crashes: int = 0
+    kept: int = 0
 
     @property
     def kind(self) -> Kind:
@@ -88,6 +101,12 @@ class Job:
     def done(self) -> int:
         """Items that are behind it, whatever became of them."""
         return sum(self.counts.values())
+
+    @property
+    def resumable(self) -> bool:
+        """Whether it failed and still has what it needs to run again."""
+        received = self.order.spec.get("source") not in {None, "folder"}
+        return self.state == "failed" and (self.kept > 0 or not received)
 
     @property
     def eta_seconds(self) -> float | None:

@@ -12,17 +12,16 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from service.background import Report, guarded
-from service.errors import Conflict, Overloaded, ReidError
+from service.errors import Conflict, ReidError
 from service.jobs.base import (
     UNFINISHED,
-    Interrupted,
     ItemError,
     Job,
     JobFilter,
@@ -34,40 +33,54 @@ from service.jobs.base import (
 from service.jobs.bridge import Bridge
 from service.jobs.context import JobContext, Runner
 from service.jobs.memory import JobMemory
+from service.jobs.notes import JobNotes
+from service.jobs.runs import after_the_end, again, outcome_of
 from service.jobs.scratch import Scratch
+from service.jobs.shares import KEPT_BYTES, Shares
 from service.jobs.table import JobTable
-from service.jobs.texts import storable
+from service.jobs.turns import WORKERS, Turns
 
 log = logging.getLogger(__name__)
 
 __all__ = ["Job", "JobBoard", "JobContext", "Runner"]
 
-_WORKERS = 2
-_MAX_WAITING = 1000
 _KEPT_SECONDS = 7 * 24 * 3600.0
 _KEPT_JOBS = 1000
-_MAX_CRASHES = 10
+_KEPT_TEXTS = 16 << 20  # characters of a gallery's ended jobs: item errors, results
+_ONCE = frozenset({"cluster", "reembed"})  # two of them that wait and are equal are one
+_MAX_CRASHES = 2
 
 
 class JobBoard:
-    """Runs jobs in the background, two at a time and one a gallery; safe to call from any thread.
+    """Runs jobs in the background, some at a time and one a gallery; safe to call from any thread.
 
     Args:
         data: the service's data folder.
         run: does a job of any kind; called in a worker thread.
         bridge: embeds and enrols for the runners.
         report: counts failures of the workers themselves.
+        kept_bytes: of received files that one client may keep; see :mod:`service.jobs.shares`.
     """
 
-    def __init__(self, data: Path, run: Runner, bridge: Bridge, report: Report) -> None:
+    def __init__(
+        self,
+        data: Path,
+        run: Runner,
+        bridge: Bridge,
+        report: Report,
+        kept_bytes: int = KEPT_BYTES,
+    ) -> None:
         self._scratch = Scratch(data / "jobs")
         self._table = JobTable(data / "jobs.sqlite3")
         self._memory = JobMemory(self._table)
+        self.notes = JobNotes(self._table, self._memory)
         self._run = run
         self._bridge = bridge
         self._report = report
         self._changed = threading.Condition(self._memory.lock)
         self._waiting: dict[str, Job] = {}
+        self._turns = Turns()
+        self._shares = Shares(data / "jobs", kept_bytes, self._give_way)
         self._workers: list[threading.Thread] = []
         self._closing = False
 
@@ -82,7 +95,7 @@ class JobBoard:
             self._recover()
         except ReidError as error:  # searching must go on; the jobs wait for the next start
             log.warning("unfinished jobs are not resumed: %s", error)
-        for number in range(_WORKERS):
+        for number in range(WORKERS):
             worker = threading.Thread(target=self._work, name=f"job-{number}", daemon=True)
             worker.start()
             self._workers.append(worker)
@@ -127,10 +140,7 @@ class JobBoard:
             The job.
 
         Raises:
-            Conflict: the key came with another spec before.
-            Overloaded: too many jobs wait.
-            StorageFull: the disk is full.
-            Unavailable: the data folder cannot be used.
+            ReidError: as :meth:`place`.
         """
         return self.place(Order(kind, gallery, spec, total, idempotency_key, owner))
 
@@ -142,38 +152,69 @@ class JobBoard:
             received: a folder of :meth:`receiving`; becomes the job's scratch.
 
         Returns:
-            The job.
+            The job; of clusterings and model changes the one that waits and is equal, if any.
 
         Raises:
-            ReidError: as :meth:`submit`.
+            Conflict: the key came with another spec before.
+            TooLarge: the spec is too long.
+            TooManyRequests: the client, or the gallery, has used up its share.
+            Overloaded: too many jobs wait.
+            StorageFull: the disk is full.
+            Unavailable: the data folder cannot be used.
         """
         with self._changed:
-            if order.idempotency_key is not None:
-                known = self._table.of_key(order)
-                if known is not None:
-                    return self._same(known, order)
-            if len(self._waiting) >= _MAX_WAITING:
-                raise Overloaded(f"{_MAX_WAITING} jobs wait already", retry_after=30)
+            known = self._known(order)
+            if known is not None:
+                return known
+            self._shares.check_waiting(order, self._waiting.values())
             job = Job(secrets.token_hex(8), order, "queued", time.time(), total=order.total)
             if received is not None:
-                self._scratch.take(received, job.job_id)
+                job = self._take(received, job)
             try:
                 self._table.insert(job)
             except ReidError:
-                self._scratch.discard(job.job_id)
+                self._drop(job.job_id)
                 raise
+            self._shares.keep(job)
             self._waiting[job.job_id] = job
             self._changed.notify()
             return job
 
-    def receiving(self) -> AbstractContextManager[Path]:
+    @contextmanager
+    def receiving(self, order: Order | None = None, announced: int = 0) -> Iterator[Path]:
         """A folder to receive files in, removed at the end unless :meth:`place` took it.
 
+        Args:
+            order: the job they are for; without one nobody pays.
+            announced: their bytes, 0 where nobody said.
+
         Raises:
+            TooManyRequests: the client, or the gallery, has used up its share.
+            Overloaded: too many jobs wait.
             StorageFull: the disk is full.
             Unavailable: the data folder cannot be used.
         """
-        return self._scratch.receiving()
+        with self._scratch.receiving() as folder:
+            if order is None:
+                yield folder
+                return
+            with self._changed:
+                self._shares.check_waiting(order, self._waiting.values())
+                self._shares.begin(folder, order.client, order.gallery, announced)
+            try:
+                yield folder
+            finally:
+                with self._changed:
+                    self._shares.end(folder)
+
+    def charge(self, folder: Path, size: int) -> None:
+        """Take note of how many bytes were received in a folder of :meth:`receiving` so far.
+
+        Raises:
+            ReidError: as :meth:`receiving`.
+        """
+        with self._changed:
+            self._shares.charge(folder, size)
 
     def get(self, job_id: str) -> Job:
         """One job at this moment. Raises NotFound."""
@@ -207,6 +248,31 @@ class JobBoard:
         """Ids of a gallery's jobs that still keep what they received; it may hold its crops."""
         jobs = self.list(gallery, None)
         return tuple(job.job_id for job in jobs if self._scratch.holds_files(job.job_id))
+
+    def forget(self, gallery: str) -> int:
+        """Forget every job of a gallery that was deleted, with all that it keeps.
+
+        Those that run leave at their next safe point, and nothing is left of them either.
+
+        Returns:
+            How many jobs.
+
+        Raises:
+            StorageFull: the disk is full.
+            Unavailable: the file cannot be written.
+        """
+        with self._changed:
+            gone = self._table.forget(gallery)
+            for job_id in gone:
+                self._waiting.pop(job_id, None)
+                context = self._memory.live.get(job_id)
+                if context is None:
+                    self._drop(job_id)
+                else:
+                    context.cancel()  # its folder goes once it no longer reads it
+            self._changed.notify_all()
+        self._table.clean_soon()
+        return len(gone)
 
     @property
     def waiting(self) -> int:
@@ -245,18 +311,11 @@ class JobBoard:
                 self._table.save(replace(job, cancelling=True))
                 context.cancel()
             elif job.state != "cancelled":
-                job = replace(job, state="cancelled", finished=time.time())
+                job = replace(job, state="cancelled", finished=time.time(), kept=0)
                 self._memory.save(job)
                 self._waiting.pop(job_id, None)
-                self._scratch.discard(job_id)
+                self._drop(job_id)
         return job
-
-    def cancel_all(self, gallery: str) -> None:
-        """Cancel every job of a gallery that has not ended well, and drop what it received."""
-        states: tuple[State, ...] = ("queued", "running", "failed")
-        for state in states:
-            for job in self.list(gallery, state):
-                self.cancel(job.job_id)
 
     def resume(self, job_id: str) -> Job:
         """Run a failed job again from its start; one that waits or runs goes on.
@@ -269,7 +328,9 @@ class JobBoard:
 
         Raises:
             NotFound: there is no such job.
-            Conflict: it is done, or was cancelled.
+            Conflict: it is done, was cancelled, or no longer has what it received.
+            TooManyRequests: its client, or its gallery, has too many jobs that wait.
+            Overloaded: too many jobs wait.
             StorageFull: the disk is full.
         """
         with self._changed:
@@ -278,25 +339,63 @@ class JobBoard:
                 return job
             if job.state != "failed":
                 raise Conflict(f"job {job_id} is {job.state}: only a failed job can be resumed")
-            job = _again(job)
+            if not job.resumable:
+                raise Conflict(f"job {job_id} no longer has what it received: send it again")
+            self._shares.check_waiting(job.order, self._waiting.values())
+            job = again(job)
             self._memory.save(job)
+            self._shares.keep(job)
             self._waiting[job_id] = job
             self._changed.notify()
             return job
 
+    def _known(self, order: Order) -> Job | None:
+        """The job that was asked for before, where an order asks for it again."""
+        if order.idempotency_key is not None:
+            known = self._table.of_key(order)
+            if known is not None:
+                return self._same(known, order)
+        if order.kind in _ONCE:
+            for job in self._waiting.values():
+                same = (job.kind, job.gallery) == (order.kind, order.gallery)
+                if same and job.order.spec_text == order.spec_text:
+                    return job
+        return None
+
+    def _take(self, received: Path, job: Job) -> Job:
+        """Make what was received a new job's; the caller has the lock."""
+        size = self._scratch.size(received)
+        self._shares.settle(received, size)
+        self._scratch.take(received, job.job_id)
+        return replace(job, kept=size)
+
+    def _drop(self, job_id: str) -> None:
+        """Remove what a job has received, and charge nobody for it any more."""
+        self._scratch.discard(job_id)
+        with self._changed:
+            self._shares.forget(job_id)
+
+    def _give_way(self, job_id: str) -> None:
+        """Remove what a failed job has received: its client needs the room."""
+        self._memory.save(replace(self.get(job_id), kept=0))
+        self._scratch.discard(job_id)
+
     def _recover(self) -> None:
         for job in self._table.unfinished():
-            job = _after_the_end(job)  # noqa: PLW2901 - the same job, a service later
+            job = after_the_end(job, _MAX_CRASHES)  # noqa: PLW2901 - the same job, a service later
             self._table.save(job)
             if job.state == "queued":
                 self._waiting[job.job_id] = job
         self._prune()
-        failed = self.list(None, "failed")
+        failed = [job for job in self.list(None, "failed") if job.resumable]
         self._scratch.sweep({job.job_id for job in failed} | set(self._waiting))
+        for job in (*failed, *self._waiting.values()):
+            self._shares.keep(replace(job, kept=self._scratch.size(self._scratch.of(job.job_id))))
 
     def _prune(self) -> None:
-        for job_id in self._table.prune(time.time() - _KEPT_SECONDS, _KEPT_JOBS):
-            self._scratch.discard(job_id)
+        before = time.time() - _KEPT_SECONDS
+        for job_id in self._table.prune(before, _KEPT_JOBS, _KEPT_TEXTS):
+            self._drop(job_id)
 
     def _work(self) -> None:
         while (context := self._next()) is not None:
@@ -314,11 +413,11 @@ class JobBoard:
     def _next(self) -> JobContext | None:
         with self._changed:
             while not self._closing:
-                busy = {context.gallery for context in self._memory.live.values()}
-                for job_id, job in self._waiting.items():
-                    if job.gallery not in busy:
-                        del self._waiting[job_id]
-                        return self._begin(job)
+                running = [context.job for context in self._memory.live.values()]
+                job = self._turns.next(self._waiting.values(), running)
+                if job is not None:
+                    del self._waiting[job.job_id]
+                    return self._begin(job)
                 self._changed.wait()
         return None
 
@@ -330,40 +429,23 @@ class JobBoard:
         return context
 
     def _carry_out(self, context: JobContext) -> None:
-        state, reason = self._outcome(context)
-        job = replace(self._memory.now(context.job), state=state, error=reason)
-        if state == "queued":
+        end = outcome_of(context, self._run, self._memory)
+        job = replace(self._memory.now(context.job), state=end.state, error=end.reason)
+        if end.state == "queued":
             job = replace(job, counts={}, errors=0, result=None)
         else:
             job = replace(job, finished=time.time(), rate=0.0, cancelling=False)
             log.info("job %s (%s): %s %s", job.job_id, job.kind, job.state, job.counts)
+        if not end.again:
+            job = replace(job, kept=0)
         saved = self._memory.end(context, job)
-        if saved and state in {"done", "cancelled"}:  # a failed one can be resumed
-            self._scratch.discard(job.job_id)
+        if saved and not end.again:
+            self._drop(job.job_id)
         with self._changed:
+            if end.again and not context.cancelled:
+                self._shares.keep(job)
             self._changed.notify_all()
         self._prune_if_possible()
-
-    def _outcome(self, context: JobContext) -> tuple[State, str | None]:
-        """Run a job, and say how it stands then: ``queued`` where it has to run again."""
-        reason = None
-        try:
-            self._memory.begin(context)
-            self._run(context)
-        except Interrupted:
-            pass
-        except ReidError as error:
-            reason = storable(str(error))
-        except Exception:
-            log.exception("job %s failed", context.job_id)
-            reason = "the service failed; see its log"
-        else:
-            return "done", None
-        if context.cancelled:  # an error then may be that its gallery is gone
-            return "cancelled", None
-        if context.stopped:  # or that the network is
-            return "queued", None
-        return "failed", reason
 
     def _prune_if_possible(self) -> None:
         try:
@@ -372,26 +454,9 @@ class JobBoard:
             log.warning("finished jobs are not forgotten: %s", error)
 
     def _same(self, known: Job, order: Order) -> Job:
-        if known.order.spec_text != order.spec_text:
+        if known.order.fingerprint != order.fingerprint:
             raise Conflict(
                 f"Idempotency-Key {order.idempotency_key!r} started job {known.job_id}, which was "
                 "asked for differently"
             )
         return self._memory.now(known)
-
-
-def _again(job: Job, crashes: int = 0) -> Job:
-    """An ended or interrupted job as it was when it was new."""
-    order = job.order
-    return Job(job.job_id, order, "queued", job.created, total=order.total, crashes=crashes)
-
-
-def _after_the_end(job: Job) -> Job:
-    """An unfinished job of a service that has ended, as the next one takes it up."""
-    if job.cancelling:
-        return replace(job, state="cancelled", finished=time.time())
-    crashes = job.crashes + (job.state == "running")  # one that was stopped in order is queued
-    if crashes < _MAX_CRASHES:
-        return _again(job, crashes)
-    reason = f"the service broke down {crashes} times while this job ran"
-    return replace(_again(job), state="failed", finished=time.time(), error=reason)

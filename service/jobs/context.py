@@ -14,7 +14,7 @@ from service.intake import Embedding, Intake
 from service.jobs.base import Cancelled, Job, Kind, Stopped
 from service.jobs.bridge import Bridge
 from service.jobs.progress import Progress
-from service.jobs.texts import storable
+from service.jobs.texts import bounded, storable
 from service.upload import Upload
 
 
@@ -99,8 +99,8 @@ class JobContext:
         self.raise_if_cancelled()
 
     def finish(self, result: dict[str, Any]) -> None:
-        """Say what came out; a JSON object for whoever asks for the job."""
-        self.result = storable(result)
+        """Say what came out; a JSON object for whoever asks for the job, cut where it is long."""
+        self.result = bounded(storable(result))
 
     def embed(
         self, uploads: Sequence[Upload], intake: Intake | None = None

@@ -69,7 +69,7 @@ class JobMemory:
         self._table.get(job_id)
         context = self.live.get(job_id)
         if context is not None:
-            self._write_errors(context)
+            self.write_errors(context)
         return self._table.errors(job_id)
 
     def now(self, job: Job) -> Job:
@@ -106,7 +106,7 @@ class JobMemory:
         if now - self._saved_at.get(context.job_id, 0.0) < _SAVE_SECONDS:
             return
         self._saved_at[context.job_id] = now
-        self._write_errors(context)
+        self.write_errors(context)
         with self.lock:
             try:
                 self._table.save(self.now(context.job))
@@ -123,7 +123,7 @@ class JobMemory:
         Returns:
             Whether the disk took it.
         """
-        self._write_errors(context)
+        self.write_errors(context)
         with self.lock:  # nobody may take it for running once its end is on disk
             try:
                 self._table.save(job)
@@ -156,7 +156,8 @@ class JobMemory:
             found = self._table.newest(where, limit, before=before, ahead=ahead)
             return [(number, self.now(job)) for number, job in found]
 
-    def _write_errors(self, context: JobContext) -> None:
+    def write_errors(self, context: JobContext) -> None:
+        """Write the reasons of a run's failed items so far; where the disk refuses, they wait."""
         errors = context.progress.take_errors()
         try:
             if errors:

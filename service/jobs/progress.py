@@ -8,9 +8,11 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 
 from service.jobs.base import ItemError
-from service.jobs.texts import storable
+from service.jobs.texts import cut, storable
 
 MAX_REASONS = 100_000
+MAX_NOTED = 8 << 20
+"""Characters of the item errors of one job, reasons included."""
 _MAX_TEXT = 1000
 _WINDOW = 30.0  # seconds the rate looks back
 
@@ -26,6 +28,7 @@ class Progress:
 
     total: int | None = None
     errors: int = 0
+    _noted: int = 0
     _counts: Counter[str] = field(default_factory=Counter)
     _unwritten: list[ItemError] = field(default_factory=list)
     _samples: deque[tuple[float, int]] = field(default_factory=deque)
@@ -41,12 +44,14 @@ class Progress:
             self._sample()
 
     def fail(self, item: str, reason: str) -> None:
-        """Count an item that failed; beyond the first 100,000 only their number is kept."""
+        """Count an item that failed; beyond the first 100,000, or 8 MiB, only their number."""
+        error = ItemError(cut(storable(item), _MAX_TEXT), cut(storable(reason), _MAX_TEXT))
         with self._lock:
             self._counts["failed"] += 1
             self.errors += 1
-            if self.errors <= MAX_REASONS:
-                self._unwritten.append(ItemError(_cut(item), _cut(reason)))
+            self._noted += len(error.item) + len(error.reason)
+            if self.errors <= MAX_REASONS and self._noted <= MAX_NOTED:
+                self._unwritten.append(error)
             self._sample()
 
     def counts(self) -> dict[str, int]:
@@ -78,8 +83,3 @@ class Progress:
         self._samples.append((now, self._counts.total()))
         while len(self._samples) > 2 and now - self._samples[1][0] > _WINDOW:
             self._samples.popleft()
-
-
-def _cut(text: str) -> str:
-    text = storable(text)
-    return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…"

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from service.fields import Body
 from service.jobs.base import Job, JobFilter, JobPage, Kind, State
+from service.jobs.erasing import numbers_only
 
 
 class JobRecord(BaseModel):
@@ -27,14 +28,28 @@ class JobRecord(BaseModel):
     created: float = Field(description="seconds since 1970-01-01 UTC")
     started: float | None = Field(description="when its latest run began")
     finished: float | None
-    result: dict[str, Any] | None = Field(description="what came out, by kind")
-    error: str | None = Field(description="why the job as a whole failed")
+    result: dict[str, Any] | None = Field(
+        description="what came out, by kind; only numbers for keys that may not write"
+    )
+    error: str | None = Field(
+        description="why the job as a whole failed; null for keys that may not write"
+    )
     errors: int = Field(description="items that failed; /jobs/{job_id}/errors has the reasons")
+    kept_bytes: int = Field(description="bytes of what it received and still keeps")
+    resumable: bool = Field(description="whether it failed and can run again")
 
     @classmethod
-    def of(cls, job: Job) -> Self:
-        """The record of a job."""
-        return cls(**{name: getattr(job, name) for name in cls.model_fields})
+    def of(cls, job: Job, *, texts: bool = True) -> Self:
+        """The record of a job.
+
+        Args:
+            job: the job.
+            texts: whether the caller may read names of files and people.
+        """
+        known = {name: getattr(job, name) for name in cls.model_fields if hasattr(job, name)}
+        if not texts:
+            known |= {"error": None, "result": numbers_only(job.result)}
+        return cls(**known, kept_bytes=job.kept)
 
 
 class JobQuery(Body):
@@ -66,6 +81,7 @@ class Jobs(BaseModel):
     cursor: str | None = Field(description="asks for the next page; null on the last one")
 
     @classmethod
-    def of(cls, page: JobPage) -> Self:
-        """The record of a page."""
-        return cls(jobs=[JobRecord.of(job) for job in page.jobs], cursor=page.cursor)
+    def of(cls, page: JobPage, *, texts: bool = True) -> Self:
+        """The record of a page; as :meth:`JobRecord.of`."""
+        jobs = [JobRecord.of(job, texts=texts) for job in page.jobs]
+        return cls(jobs=jobs, cursor=page.cursor)

@@ -63,6 +63,13 @@ class Scratch:
         except OSError:  # no folder, or removed meanwhile
             return False
 
+    def size(self, folder: Path) -> int:
+        """Bytes of the files in a folder; 0 where it is gone."""
+        try:
+            return sum(path.stat().st_size for path in folder.iterdir())
+        except OSError:
+            return 0
+
     def discard(self, job_id: str) -> None:
         """Remove a job's folder, where there is one."""
         shutil.rmtree(self.of(job_id), ignore_errors=True)

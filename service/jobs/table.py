@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,47 +11,41 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from service.errors import NotFound, Unavailable
+from service.errors import NotFound, ReidError, Unavailable
 from service.gallery.conditions import as_json
-from service.gallery.sqlite import answering, connect
+from service.gallery.sqlite import answering
 from service.jobs.base import ItemError, Job, JobFilter, Order, State
+from service.jobs.erasing import (
+    Names,
+    asked_with,
+    erase_errors,
+    erase_names,
+    forget_jobs,
+    redact,
+)
+from service.jobs.file import (
+    AT_ONCE,
+    clean,
+    hashed,
+    is_unclean,
+    mark_unclean,
+    open_file,
+    transaction,
+)
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS jobs (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    job_id TEXT NOT NULL UNIQUE,
-    kind TEXT NOT NULL,
-    gallery TEXT NOT NULL,
-    spec TEXT NOT NULL,
-    idempotency_key TEXT,
-    owner TEXT,
-    state TEXT NOT NULL,
-    created REAL NOT NULL,
-    counts TEXT NOT NULL,
-    total INTEGER,
-    started REAL,
-    finished REAL,
-    result TEXT,
-    error TEXT,
-    errors INTEGER NOT NULL,
-    cancelling INTEGER NOT NULL,
-    crashes INTEGER NOT NULL
-);
-CREATE INDEX IF NOT EXISTS jobs_by_key ON jobs (idempotency_key);
-CREATE INDEX IF NOT EXISTS jobs_by_gallery ON jobs (gallery, number);
-CREATE TABLE IF NOT EXISTS item_errors (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    job_id TEXT NOT NULL REFERENCES jobs (job_id) ON DELETE CASCADE,
-    item TEXT NOT NULL,
-    reason TEXT NOT NULL
-);
-CREATE INDEX IF NOT EXISTS item_errors_by_job ON item_errors (job_id, number);
-"""
+log = logging.getLogger(__name__)
+
 _COLUMNS = (
     "job_id, kind, gallery, spec, idempotency_key, owner, state, created, counts, total, started, "
-    "finished, result, error, errors, cancelling, crashes"
+    "finished, result, error, errors, cancelling, crashes, client, asked, kept"
 )
 _PAGE = 1000
+_ENDED = ("done", "cancelled")  # for good: what they were asked with is of no use any more
+
+
+def unknown_job(job_id: str) -> NotFound:
+    """What is answered of a job that does not exist, or that the caller may not know of."""
+    return NotFound(f"there is no job {job_id[:80]!r}")
 
 
 class JobTable:
@@ -76,20 +71,28 @@ class JobTable:
         """
         with self._transaction() as connection:
             connection.execute(
-                f"INSERT INTO jobs ({_COLUMNS}) VALUES ({', '.join('?' * 17)})",  # noqa: S608 - fixed text
-                _row(job),
+                f"INSERT INTO jobs ({_COLUMNS}, texts) VALUES ({', '.join('?' * 21)})",  # noqa: S608 - fixed text
+                (*_row(job), _size_of(job)),
             )
 
     def save(self, job: Job) -> None:
-        """Write where a job stands, durable on return. Raises as :meth:`insert`."""
+        """Write where a job stands, durable on return; one that was forgotten stays so.
+
+        What a job was asked with is forgotten when it has ended for good: it may hold names.
+
+        Raises:
+            ReidError: as :meth:`insert`.
+        """
         changing = (
             *(job.state, json.dumps(job.counts), job.total, job.started, job.finished),
-            *(_text(job.result), job.error, job.errors, job.cancelling, job.crashes, job.job_id),
+            *(_text(job.result), job.error, job.errors, job.cancelling, job.crashes, job.kept),
+            *(_spec_text(job), _size_of(job), job.job_id),
         )
         with self._transaction() as connection:
             connection.execute(
                 "UPDATE jobs SET state = ?, counts = ?, total = ?, started = ?, finished = ?, "
-                "result = ?, error = ?, errors = ?, cancelling = ?, crashes = ? WHERE job_id = ?",
+                "result = ?, error = ?, errors = ?, cancelling = ?, crashes = ?, kept = ?, "
+                "spec = ?, texts = ? WHERE job_id = ?",
                 changing,
             )
 
@@ -97,7 +100,7 @@ class JobTable:
         """One job. Raises NotFound."""
         jobs = self._select("WHERE job_id = ?", (job_id,))
         if not jobs:
-            raise NotFound(f"there is no job {job_id[:80]!r}")
+            raise unknown_job(job_id)
         return jobs[0]
 
     def unfinished(self) -> list[Job]:
@@ -138,22 +141,31 @@ class JobTable:
         """The job that was started with an order's idempotency key, by the same owner."""
         jobs = self._select(
             "WHERE idempotency_key = ? AND kind = ? AND gallery = ? AND owner IS ?",
-            (order.idempotency_key, order.kind, order.gallery, order.owner),
+            (hashed(order.idempotency_key), order.kind, order.gallery, order.owner),
         )
         return jobs[0] if jobs else None
 
     def add_errors(self, job_id: str, errors: Sequence[ItemError]) -> None:
-        """Keep the reasons of items that failed. Raises as :meth:`insert`."""
+        """Keep the reasons of items that failed, unless the job was forgotten meanwhile.
+
+        Raises:
+            ReidError: as :meth:`insert`.
+        """
+        size = sum(len(error.item) + len(error.reason) for error in errors)
+        noted = "UPDATE jobs SET noted = noted + ? WHERE job_id = ?"
         with self._transaction() as connection:
-            connection.executemany(
-                "INSERT INTO item_errors (job_id, item, reason) VALUES (?, ?, ?)",
-                [(job_id, error.item, error.reason) for error in errors],
-            )
+            if connection.execute(noted, (size, job_id)).rowcount:
+                connection.executemany(
+                    "INSERT INTO item_errors (job_id, item, reason) VALUES (?, ?, ?)",
+                    [(job_id, error.item, error.reason) for error in errors],
+                )
 
     def clear_errors(self, job_id: str) -> None:
         """Forget the reasons of an earlier run. Raises as :meth:`insert`."""
         with self._transaction() as connection:
-            connection.execute("DELETE FROM item_errors WHERE job_id = ?", (job_id,))
+            connection.execute("UPDATE jobs SET noted = 0 WHERE job_id = ?", (job_id,))
+            if connection.execute("DELETE FROM item_errors WHERE job_id = ?", (job_id,)).rowcount:
+                mark_unclean(connection)
 
     def errors(self, job_id: str) -> Iterator[ItemError]:
         """The items of a job that failed, in the order in which they did."""
@@ -170,26 +182,111 @@ class JobTable:
                 return
             after = rows[-1][0]
 
-    def prune(self, before: float, keep: int) -> list[str]:
-        """Forget finished jobs. Raises as :meth:`insert`.
+    def prune(self, before: float, keep: int, texts: int) -> list[str]:
+        """Forget finished jobs, with their errors. Raises as :meth:`insert`.
 
         Args:
             before: those that ended before this moment, seconds since 1970-01-01 UTC.
             keep: and all but so many of the newest of each gallery, so that a busy gallery does
                 not push out the jobs of another.
+            texts: and all but the newest of each gallery whose texts have so many bytes together.
 
         Returns:
             Their ids.
         """
+        chosen = (
+            "SELECT job_id FROM jobs WHERE finished IS NOT NULL AND (finished < ? OR number IN "
+            "(SELECT number FROM (SELECT number, "
+            "row_number() OVER newest AS place, sum(texts + noted) OVER newest AS upto FROM jobs "
+            "WHERE finished IS NOT NULL "
+            "WINDOW newest AS (PARTITION BY gallery ORDER BY number DESC)) "
+            "WHERE place > ? OR (upto > ? AND place > 1)))"
+        )
         with self._transaction() as connection:
-            rows = connection.execute(
-                "DELETE FROM jobs WHERE finished IS NOT NULL AND (finished < ? OR number IN "
-                "(SELECT number FROM (SELECT number, row_number() OVER "
-                "(PARTITION BY gallery ORDER BY number DESC) AS place FROM jobs "
-                "WHERE finished IS NOT NULL) WHERE place > ?)) RETURNING job_id",
-                (before, keep),
+            gone = [job_id for (job_id,) in connection.execute(chosen, (before, keep, texts))]
+            forget_jobs(connection, gone)
+            return gone
+
+    def forget(self, gallery: str) -> list[str]:
+        """Forget every job of a gallery, with its errors; those that run, too.
+
+        Returns:
+            Their ids.
+
+        Raises:
+            ReidError: as :meth:`insert`.
+        """
+        with self._transaction() as connection:
+            rows = connection.execute("SELECT job_id FROM jobs WHERE gallery = ?", (gallery,))
+            gone = [job_id for (job_id,) in rows]
+            forget_jobs(connection, gone)
+            return gone
+
+    def galleries(self) -> list[str]:
+        """Every gallery that has a job."""
+        with self._open() as connection:
+            rows = connection.execute("SELECT DISTINCT gallery FROM jobs ORDER BY gallery")
+            return [gallery for (gallery,) in rows.fetchall()]
+
+    def erase_names(self, gallery: str, names: Names) -> int:
+        """Erase what jobs of a gallery say of names that are erased.
+
+        Returns:
+            How many item errors went.
+
+        Raises:
+            ReidError: as :meth:`insert`.
+        """
+        with self._transaction() as connection:
+            return erase_names(connection, gallery, names)
+
+    def erase_errors(self, gallery: str, before: float) -> int:
+        """Erase item errors of a gallery's jobs that ended before a moment; returns how many."""
+        with self._transaction() as connection:
+            return erase_errors(
+                connection, "gallery = ? AND finished < ? AND noted > 0", (gallery, before)
             )
-            return [job_id for (job_id,) in rows.fetchall()]
+
+    def drop_errors(self, job_id: str) -> int:
+        """Erase the item errors of a job, and the names in its result; returns how many."""
+        with self._transaction() as connection:
+            redact(connection, "job_id = ?", (job_id,))
+            return erase_errors(connection, "job_id = ?", (job_id,))
+
+    def noting(self, gallery: str) -> tuple[str, ...]:
+        """Ids of a gallery's jobs that have item errors, the newest first."""
+        with self._open() as connection:
+            rows = connection.execute(
+                "SELECT job_id FROM jobs WHERE gallery = ? AND EXISTS (SELECT 1 FROM item_errors "
+                "WHERE item_errors.job_id = jobs.job_id) ORDER BY number DESC",
+                (gallery,),
+            )
+            return tuple(job_id for (job_id,) in rows.fetchall())
+
+    def asked_with(self, gallery: str, names: Names) -> tuple[str, ...]:
+        """Ids of a gallery's jobs that have not ended for good and were asked with such a name."""
+        with self._open() as connection:
+            return asked_with(connection, gallery, names)
+
+    def clean_soon(self) -> None:
+        """Remove old copies of what was erased from the file, at once if it is small.
+
+        What was erased is gone already for everybody who asks: a failure only puts this off to
+        :meth:`clean`.
+        """
+        try:
+            if self._path.stat().st_size <= AT_ONCE:
+                self.clean()
+        except (OSError, ReidError) as error:
+            log.warning("%s: old copies of what was erased stay for now: %s", self._path, error)
+
+    def clean(self) -> None:
+        """Remove old copies of what was erased from the file. Raises as :meth:`insert`."""
+        if not self._path.exists():
+            return
+        with self._open() as connection:
+            if is_unclean(connection):
+                clean(connection)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -210,30 +307,13 @@ class JobTable:
             if self._closed:
                 raise Unavailable("the job board is closed", retry_after=5)
             if self._connection is None:
-                self._connection = _open_file(self._path)
+                self._connection = open_file(self._path)
             yield self._connection
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._open() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-
-
-def _open_file(path: Path) -> sqlite3.Connection:
-    connection = connect(path, "rwc")
-    try:
-        connection.executescript(_SCHEMA)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+        with self._open() as connection, transaction(connection):
+            yield connection
 
 
 def _condition(where: JobFilter, ahead: Mapping[str, State]) -> tuple[str, list[object]]:
@@ -256,22 +336,33 @@ def _condition(where: JobFilter, ahead: Mapping[str, State]) -> tuple[str, list[
 def _row(job: Job) -> tuple[object, ...]:
     order = job.order
     return (
-        *(job.job_id, order.kind, order.gallery, order.spec_text, order.idempotency_key),
+        *(job.job_id, order.kind, order.gallery, _spec_text(job), hashed(order.idempotency_key)),
         *(order.owner, job.state, job.created, json.dumps(job.counts), job.total, job.started),
         *(job.finished, _text(job.result), job.error, job.errors, job.cancelling, job.crashes),
+        *(order.client, order.fingerprint, job.kept),
     )
 
 
+def _spec_text(job: Job) -> str:
+    return "{}" if job.state in _ENDED else job.order.spec_text
+
+
+def _size_of(job: Job) -> int:
+    """Characters of a job's texts, apart from its item errors."""
+    return len(_spec_text(job)) + len(_text(job.result) or "") + len(job.error or "")
+
+
 def _text(result: object) -> str | None:
-    return None if result is None else json.dumps(result)
+    # As they are written: what is erased is looked for in it.
+    return None if result is None else json.dumps(result, ensure_ascii=False)
 
 
 def _job(row: Sequence[Any]) -> Job:
     job_id, kind, gallery, spec, key, owner, state, created, counts, total, *rest = row
-    started, finished, result, error, errors, cancelling, crashes = rest
+    started, finished, result, error, errors, cancelling, crashes, client, asked, kept = rest
     return Job(
         job_id=job_id,
-        order=Order(kind, gallery, json.loads(spec), total, key, owner),
+        order=Order(kind, gallery, json.loads(spec), total, key, owner, client, asked),
         state=state,
         created=created,
         counts=json.loads(counts),
@@ -283,4 +374,5 @@ def _job(row: Sequence[Any]) -> Job:
         errors=errors,
         cancelling=bool(cancelling),
         crashes=crashes,
+        kept=kept,
     )

@@ -23,3 +23,33 @@ def storable(value: Any) -> Any:
             return [storable(part) for part in value]
         case _:
             return value
+
+
+def bounded(value: Any, *, text: int = 400, entries: int = 100) -> Any:
+    """Cut a JSON value to a size that many jobs may have.
+
+    Args:
+        value: texts, numbers, lists and objects, nested in any way.
+        text: characters of each text.
+        entries: of each list and object.
+
+    Returns:
+        The value; a text that was cut ends in ``…``.
+    """
+    match value:
+        case str():
+            return cut(value, text)
+        case dict():
+            some = list(value.items())[:entries]
+            return {
+                cut(name, text): bounded(part, text=text, entries=entries) for name, part in some
+            }
+        case list() | tuple():
+            return [bounded(part, text=text, entries=entries) for part in value[:entries]]
+        case _:
+            return value
+
+
+def cut(text: str, most: int) -> str:
+    """A text of at most so many characters; one that was cut ends in ``…``."""
+    return text if len(text) <= most else text[: most - 1] + "…"

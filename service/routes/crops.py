@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Form, Query, Response
+from fastapi import APIRouter, Depends, Form, Query, Request, Response
 
 from service.enroller import Enrolment
 from service.errors import (
@@ -19,9 +19,11 @@ from service.filter_warnings import warnings_of
 from service.forms import CropForm, CropsForm, DeleteBody, ListQuery
 from service.gallery.base import Filter, Gallery
 from service.parts import Parts
+from service.receipts import DeletionReceipt, Erasing
 from service.routes.answers import json_answer
 from service.routes.dependencies import (
     AuditOf,
+    CallerOf,
     CropIdInPath,
     PartsOf,
     StopwatchOf,
@@ -33,7 +35,6 @@ from service.routes.problems import image_problem_of, responses
 from service.schemas import (
     CropPage,
     CropRecord,
-    DeletionReceipt,
     EnrolmentAnswer,
     EnrolmentEntry,
     StoredCrop,
@@ -106,20 +107,28 @@ async def list_crops(
     dependencies=[Depends(no_query)],
 )
 async def delete_crops(
-    gallery: str, body: DeleteBody, parts: PartsOf, audit: AuditOf
+    gallery: str,
+    body: DeleteBody,
+    request: Request,
+    parts: PartsOf,
+    caller: CallerOf,
+    audit: AuditOf,
 ) -> DeletionReceipt:
     """Delete every crop that passes a filter, for good, or with `dry_run` only count them.
 
-    The receipt names the snapshots that still hold one of them, and the imports that may.
+    What the gallery's jobs have noted of them goes, too. The receipt names the snapshots and other
+    galleries that still hold one of them, and the jobs that may.
     """
     opened = await _open(parts, gallery)
     # First: once the crops are gone, every name of the filter is unknown.
     warnings = await parts.executors.reads.run(warnings_of, opened, body.where)
-    receipt = await parts.executors.writes.run(opened.delete, body.where, dry_run=body.dry_run)
-    audit.crops = 0 if body.dry_run else receipt.crops
-    jobs = await parts.executors.bookkeeping.run(parts.board.keeping_files, gallery)
+    erased = await parts.executors.writes.run(
+        parts.erasure.erase, gallery, body.where, dry_run=body.dry_run
+    )
+    audit.crops = 0 if body.dry_run else erased.receipt.crops
+    beside = Erasing.beside(caller, request.state.request_id, erased.copies)
     said = [*warnings, *body.time_warnings]
-    return DeletionReceipt.of(receipt, jobs, dry_run=body.dry_run, warnings=said)
+    return DeletionReceipt.of(erased, beside, dry_run=body.dry_run, warnings=said)
 
 
 @router.put(
@@ -156,15 +165,16 @@ async def get_crop(gallery: str, crop_id: CropIdInPath, parts: PartsOf) -> CropR
 
 
 @router.delete("/{crop_id:path}", responses=responses(NotFound, StorageFull, Unavailable))
-async def delete_crop(gallery: str, crop_id: CropIdInPath, parts: PartsOf) -> DeletionReceipt:
-    """Delete one crop, for good."""
-    opened = await _open(parts, gallery)
+async def delete_crop(
+    gallery: str, crop_id: CropIdInPath, request: Request, parts: PartsOf, caller: CallerOf
+) -> DeletionReceipt:
+    """Delete one crop, for good, and what the gallery's jobs have noted of it."""
     where = Filter(crop_ids=frozenset({crop_id}))
-    receipt = await parts.executors.writes.run(opened.delete, where)
-    if not receipt.crops:
+    erased = await parts.executors.writes.run(parts.erasure.erase, gallery, where)
+    if not erased.receipt.crops:
         raise NotFound(f"gallery {gallery!r} has no crop {crop_id!r}")
-    jobs = await parts.executors.bookkeeping.run(parts.board.keeping_files, gallery)
-    return DeletionReceipt.of(receipt, jobs, dry_run=False)
+    beside = Erasing.beside(caller, request.state.request_id, erased.copies)
+    return DeletionReceipt.of(erased, beside, dry_run=False)
 
 
 def _entry(enrolment: Enrolment) -> EnrolmentEntry:

@@ -3,16 +3,17 @@
 import hashlib
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from service.access.caller import Caller
 from service.errors import Conflict, NotFound, StorageFull, Unavailable, Unsupported
 from service.forms import GalleryBody, GalleryChanges
 from service.gallery.base import Gallery, GalleryStats
 from service.parts import Parts
+from service.receipts import Erasing, GalleryDeleted
 from service.routes.dependencies import AuditOf, CallerOf, CropIdInPath, PartsOf
 from service.routes.problems import responses
-from service.schemas import Galleries, GalleryDeleted, GalleryRecord
+from service.schemas import Galleries, GalleryRecord
 
 router = APIRouter(prefix="/galleries", tags=["galleries"])
 
@@ -76,15 +77,22 @@ async def get_picture(gallery: str, crop_id: CropIdInPath, parts: PartsOf) -> Re
 @router.delete("/{gallery}", responses=responses(NotFound, Unavailable))
 async def delete_gallery(
     gallery: str,
+    request: Request,
     parts: PartsOf,
+    caller: CallerOf,
     audit: AuditOf,
     snapshots: Annotated[bool, Query(description="delete its snapshots, too")] = False,
 ) -> GalleryDeleted:
-    """Delete a gallery and every crop in it, for good; its snapshots stay unless told otherwise."""
-    audit.crops = await parts.executors.writes.run(parts.store.delete, gallery)
-    await parts.executors.bookkeeping.run(parts.board.cancel_all, gallery)
+    """Delete a gallery, every crop in it, and its jobs with all they keep, for good.
+
+    Its snapshots stay unless told otherwise.
+    """
+    audit.crops, copies, jobs = await parts.executors.writes.run(
+        parts.erasure.delete_gallery, gallery
+    )
     kept = await parts.executors.writes.run(_snapshots_of, parts, gallery, delete=snapshots)
-    return GalleryDeleted(deleted=audit.crops, snapshots=kept)
+    beside = Erasing.beside(caller, request.state.request_id, copies)
+    return GalleryDeleted(deleted=audit.crops, snapshots=kept, jobs=jobs, **beside)
 
 
 def _sound_picture(gallery: Gallery, crop_id: str) -> bytes:

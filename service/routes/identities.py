@@ -5,7 +5,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from service.errors import NotFound, Overloaded, StorageFull, Unavailable, Unsupported
+from service.errors import (
+    NotFound,
+    Overloaded,
+    StorageFull,
+    TooLarge,
+    TooManyRequests,
+    Unavailable,
+    Unsupported,
+)
 from service.filter_warnings import warnings_of
 from service.gallery.base import Gallery
 from service.identities.corrections import Correction
@@ -19,11 +27,12 @@ from service.identities.schemas import (
     MergeBody,
     SplitBody,
 )
+from service.jobs.base import Order
 from service.jobs.schemas import JobRecord
 from service.parts import Parts
 from service.routes.access import AuditNote
 from service.routes.answers import json_answer
-from service.routes.dependencies import AuditOf, PartsOf
+from service.routes.dependencies import AuditOf, CallerOf, ClientOf, PartsOf
 from service.routes.given_once import no_query
 from service.routes.problems import responses
 
@@ -85,19 +94,26 @@ async def split_identity(
 @router.post(
     "/cluster",
     status_code=202,
-    responses=responses(NotFound, Overloaded, Unavailable, StorageFull),
+    responses=responses(NotFound, TooLarge, TooManyRequests, Overloaded, Unavailable, StorageFull),
     dependencies=[Depends(no_query)],
 )
 async def cluster_gallery(
-    gallery: str, parts: PartsOf, response: Response, body: ClusterBody | None = None
+    gallery: str,
+    parts: PartsOf,
+    caller: CallerOf,
+    client: ClientOf,
+    response: Response,
+    body: ClusterBody | None = None,
 ) -> JobRecord:
     """Group crops that nobody named into persons, as a job; again, and names stay.
 
-    Identities that were given or set by hand never change; crops grouped with them get theirs.
+    Identities that were given or set by hand never change; crops grouped with them get theirs. If
+    an equal job waits already, it is the answer.
     """
     await _open(parts, gallery)
     spec = (body or ClusterBody()).model_dump()
-    job = await parts.executors.bookkeeping.run(parts.board.submit, "cluster", gallery, spec)
+    order = Order("cluster", gallery, spec, owner=caller.key_id, client=client)
+    job = await parts.executors.bookkeeping.run(parts.board.place, order)
     response.headers["Location"] = f"/jobs/{job.job_id}"
     return JobRecord.of(job)
 

@@ -1,7 +1,11 @@
 """``POST /galleries/{gallery}/imports``: many crops at once, as a job."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
@@ -18,6 +22,7 @@ from service.errors import (
     Overloaded,
     StorageFull,
     TooLarge,
+    TooManyRequests,
     Unavailable,
 )
 from service.imports.importer import RECEIVED, check_folder, unbound
@@ -37,9 +42,10 @@ router = APIRouter(prefix="/galleries/{gallery}/imports", tags=["jobs"])
 
 _JSON = "application/json"
 _MAX_JSON = 1 << 16
+_READ_AWAY, _READ_AWAY_SECONDS = 1 << 20, 2.0
 _PARAMETERS = ("pattern", "layout", "encoding", "zone", "zones")
 _ERRORS = (
-    *(NotFound, TooLarge, Conflict, ModelMismatch),
+    *(NotFound, TooLarge, Conflict, ModelMismatch, TooManyRequests),
     *(Overloaded, Unavailable, StorageFull),
 )
 _BODY: dict[str, Any] = {
@@ -132,13 +138,13 @@ async def start_import(
     _require_known(request.query_params)
     await parts.executors.reads.run(parts.shelf.open, parts.store, gallery)
     content_type = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    key, owner = wish.idempotency_key, caller.key_id
+    key, owner, client = wish.idempotency_key, caller.key_id, request.state.client
     if content_type == _JSON:
         for name in _PARAMETERS:
             if getattr(wish, name) is not None:
                 raise InvalidInput(f"{name} belongs into the JSON body of a server folder")
         spec = {**await _folder_spec(request), **unbound(caller)}
-        order = Order("import", gallery, spec, None, key, owner)
+        order = Order("import", gallery, spec, None, key, owner, client)
         await parts.executors.reads.run(check_folder, parts.settings, order)
         job = await parts.executors.bookkeeping.run(parts.board.place, order)
     else:
@@ -146,7 +152,7 @@ async def start_import(
             declared_kind(content_type), is_gzip(request.headers.get("Content-Encoding", ""))
         )
         spec = {**_archive_spec(wish), **unbound(caller)}
-        order = Order("import", gallery, spec, None, key, owner)
+        order = Order("import", gallery, spec, None, key, owner, client)
         job = await _receive(request, parts, order, coming)
     response.headers["Location"] = f"/jobs/{job.job_id}"
     return JobRecord.of(job)
@@ -204,18 +210,55 @@ async def _small_body(request: Request) -> bytes:
 
 
 async def _receive(request: Request, parts: Parts, order: Order, coming: _Coming) -> Job:
-    with parts.board.receiving() as folder:
-        most = parts.settings.max_import_bytes
-        received = await receive(
-            _chunks(request), folder / RECEIVED, most, parts.executors.bookkeeping
-        )
-        kind = await parts.executors.background.run(
-            settle, folder / RECEIVED, coming.declared, most, encoded=coming.encoded
-        )
-        about = {"source": kind, "bytes": received.size, "sha256": received.sha256}
-        spec = {**order.spec, **about}
-        order = Order(order.kind, order.gallery, spec, None, order.idempotency_key, order.owner)
-        return await parts.executors.bookkeeping.run(parts.board.place, order, folder)
+    try:
+        async with _reception(request, parts, order) as folder:
+            return await _receive_in(folder, request, parts, order, coming)
+    except (TooManyRequests, Overloaded, StorageFull):
+        await _read_away(request)
+        raise
+
+
+@asynccontextmanager
+async def _reception(request: Request, parts: Parts, order: Order) -> AsyncIterator[Path]:
+    """A folder to receive in, if there is a share left for it; let go of whatever happens."""
+    announced = request.headers.get("Content-Length", "")
+    size = min(int(announced) if announced.isdecimal() else 0, parts.settings.max_import_bytes)
+    reception, threads = parts.board.receiving(order, size), parts.executors.bookkeeping
+    entering = asyncio.create_task(threads.run(reception.__enter__))
+
+    async def leave() -> None:
+        await asyncio.wait({entering})
+        if entering.exception() is None:
+            await threads.run(reception.__exit__, None, None, None)
+
+    try:
+        yield await asyncio.shield(entering)
+    finally:
+        await asyncio.shield(leave())
+
+
+async def _receive_in(
+    folder: Path, request: Request, parts: Parts, order: Order, coming: _Coming
+) -> Job:
+    board, threads, most = parts.board, parts.executors.bookkeeping, parts.settings.max_import_bytes
+    charge = partial(board.charge, folder)
+    received = await receive(_chunks(request), folder / RECEIVED, most, threads, charge)
+    kind = await parts.executors.background.run(
+        settle, folder / RECEIVED, coming.declared, most, encoded=coming.encoded
+    )
+    about = {"source": kind, "bytes": received.size, "sha256": received.sha256}
+    return await threads.run(board.place, replace(order, spec={**order.spec, **about}), folder)
+
+
+async def _read_away(request: Request) -> None:
+    """Read a little of what is under way: a client that only writes would not see our answer."""
+    read = 0
+    with suppress(InvalidInput, TimeoutError):
+        async with asyncio.timeout(_READ_AWAY_SECONDS):
+            async for chunk in _chunks(request):
+                read += len(chunk)
+                if read > _READ_AWAY:
+                    return
 
 
 async def _chunks(request: Request) -> AsyncIterator[bytes]:

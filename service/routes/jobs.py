@@ -8,9 +8,17 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
 from service.access.caller import Caller
-from service.errors import Conflict, NotFound, StorageFull, Unavailable
+from service.errors import (
+    Conflict,
+    NotFound,
+    Overloaded,
+    StorageFull,
+    TooManyRequests,
+    Unavailable,
+)
 from service.jobs.base import ItemError, Job
 from service.jobs.schemas import JobQuery, JobRecord, Jobs
+from service.jobs.table import unknown_job
 from service.parts import Parts
 from service.routes.answers import json_answer
 from service.routes.dependencies import AuditOf, CallerOf, PartsOf
@@ -37,15 +45,16 @@ async def list_jobs(
     where = query.within(caller.galleries)
 
     def listed() -> Jobs:
-        return Jobs.of(parts.board.page(where, query.limit, query.cursor))
+        page = parts.board.page(where, query.limit, query.cursor)
+        return Jobs.of(page, texts=caller.allows("write"))
 
     return await json_answer(parts.executors.bookkeeping, listed)
 
 
 @router.get("/{job_id}", responses=responses(NotFound, Unavailable))
 async def get_job(job_id: str, parts: PartsOf, caller: CallerOf) -> JobRecord:
-    """Where a job stands."""
-    return JobRecord.of(await _job(parts, caller, job_id))
+    """Where a job stands; its texts, which may name people, for keys that may write."""
+    return JobRecord.of(await _job(parts, caller, job_id), texts=caller.allows("write"))
 
 
 @router.get(
@@ -59,12 +68,23 @@ async def get_job(job_id: str, parts: PartsOf, caller: CallerOf) -> JobRecord:
 async def get_job_errors(
     job_id: str, parts: PartsOf, caller: CallerOf, audit: AuditOf
 ) -> StreamingResponse:
-    """Download the items that failed, and why; of one run, at most the first 100,000."""
+    """Download the items that failed, and why; of one run, at most the first 100,000, or 8 MB."""
     audit.gallery = (await _job(parts, caller, job_id)).order.gallery
     errors = await parts.executors.bookkeeping.run(parts.board.errors, job_id)
     name = f'attachment; filename="{job_id}-errors.ndjson"'
     headers = {"Content-Disposition": name}
     return StreamingResponse(_lines(errors), headers=headers, media_type=_NDJSON)
+
+
+@router.delete("/{job_id}/errors", responses=responses(NotFound, StorageFull, Unavailable))
+async def erase_job_errors(
+    job_id: str, parts: PartsOf, caller: CallerOf, audit: AuditOf
+) -> JobRecord:
+    """Erase the list of items that failed, and the texts of the result: they may name people."""
+    audit.gallery = (await _job(parts, caller, job_id)).order.gallery
+    return JobRecord.of(
+        await parts.executors.bookkeeping.run(parts.board.notes.drop_errors, job_id)
+    )
 
 
 @router.post("/{job_id}/cancel", responses=responses(NotFound, Conflict, StorageFull, Unavailable))
@@ -77,7 +97,10 @@ async def cancel_job(job_id: str, parts: PartsOf, caller: CallerOf, audit: Audit
     return JobRecord.of(await parts.executors.bookkeeping.run(parts.board.cancel, job_id))
 
 
-@router.post("/{job_id}/resume", responses=responses(NotFound, Conflict, StorageFull, Unavailable))
+@router.post(
+    "/{job_id}/resume",
+    responses=responses(NotFound, Conflict, TooManyRequests, Overloaded, StorageFull, Unavailable),
+)
 async def resume_job(job_id: str, parts: PartsOf, caller: CallerOf, audit: AuditOf) -> JobRecord:
     """Run a failed job again from its start; what it has done already is skipped."""
     audit.gallery = (await _job(parts, caller, job_id)).order.gallery
@@ -85,8 +108,10 @@ async def resume_job(job_id: str, parts: PartsOf, caller: CallerOf, audit: Audit
 
 
 async def _job(parts: Parts, caller: Caller, job_id: str) -> Job:
+    """A job of the caller's galleries; one of another gallery answers as one that is unknown."""
     job = await parts.executors.bookkeeping.run(parts.board.get, job_id)
-    caller.require_gallery(job.order.gallery)
+    if not caller.sees(job.gallery):
+        raise unknown_job(job_id)
     return job
 
 

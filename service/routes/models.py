@@ -4,7 +4,16 @@ from dataclasses import asdict
 
 from fastapi import APIRouter, Response
 
-from service.errors import Conflict, NotFound, StorageFull, Unavailable, Unsupported
+from service.errors import (
+    Conflict,
+    NotFound,
+    Overloaded,
+    StorageFull,
+    TooManyRequests,
+    Unavailable,
+    Unsupported,
+)
+from service.jobs.base import Order
 from service.jobs.schemas import JobRecord
 from service.model_change.schemas import (
     KnownModel,
@@ -15,7 +24,7 @@ from service.model_change.schemas import (
     Versions,
 )
 from service.parts import Parts
-from service.routes.dependencies import PartsOf
+from service.routes.dependencies import CallerOf, ClientOf, PartsOf
 from service.routes.problems import responses
 
 router = APIRouter(tags=["models"])
@@ -47,20 +56,27 @@ async def get_versions(gallery: str, parts: PartsOf) -> Versions:
 @router.post(
     "/galleries/{gallery}/model",
     status_code=202,
-    responses=responses(NotFound, Conflict, Unsupported, StorageFull, Unavailable),
+    responses=responses(
+        *(NotFound, Conflict, Unsupported, TooManyRequests, Overloaded, StorageFull, Unavailable)
+    ),
 )
 async def change_model(
-    gallery: str, body: ModelBody, parts: PartsOf, response: Response
+    gallery: str,
+    body: ModelBody,
+    parts: PartsOf,
+    caller: CallerOf,
+    client: ClientOf,
+    response: Response,
 ) -> JobRecord:
     """Embed a gallery's stored pictures by another model, beside the one that is searched.
 
     The job's result compares the two. Nothing changes for searches until the switch; asked for
-    again, it embeds only what has changed since.
+    again, it embeds only what has changed since; if an equal job waits already, it is the answer.
     """
     await parts.executors.reads.run(parts.model_change.check, gallery, body.model)
-    job = await parts.executors.bookkeeping.run(
-        parts.board.submit, "reembed", gallery, {"model": body.model}
-    )
+    spec = {"model": body.model}
+    order = Order("reembed", gallery, spec, owner=caller.key_id, client=client)
+    job = await parts.executors.bookkeeping.run(parts.board.place, order)
     response.headers["Location"] = f"/jobs/{job.job_id}"
     return JobRecord.of(job)
 

@@ -136,8 +136,9 @@ function buttons(job) {
     });
   return [
     alive(job) && may("write") && button("Cancel", act("cancel"), "quiet small"),
-    job.state === "failed" && may("write") && button("Resume", act("resume"), "small"),
+    job.resumable && may("write") && button("Resume", act("resume"), "small"),
     job.errors > 0 &&
+      may("write") &&
       button(
         `Download ${count(job.errors, "error")}`,
         guarded(() => download(job)),

@@ -89,6 +89,7 @@ ASKS: dict[Row, Ask] = {
     ("GET", "/jobs"): Ask(200),
     ("GET", "/jobs/{job_id}"): Ask(200),
     ("GET", "/jobs/{job_id}/errors"): Ask(200),
+    ("DELETE", "/jobs/{job_id}/errors"): Ask(200),
     ("GET", "/keys"): Ask(200),
     ("POST", "/keys"): Ask(422),
     ("DELETE", "/keys/{key_id}"): Ask(404),
@@ -111,7 +112,7 @@ def expected(row: Row, rule: Rule, column: Column) -> int | None:
             return 403
         named = rule.gallery == "path" or (rule.gallery == "route" and row not in LISTINGS)
         if named and column.bound_to == OTHER:
-            return 403
+            return 404 if "{job_id}" in row[1] else 403  # as of a job that is unknown
     return ASKS.get(row, Ask()).status
 
 
@@ -133,13 +134,13 @@ class Place:
         service.http.headers["Authorization"] = f"Bearer {self.keys['admin']}"
         service.http.post("/galleries", json={"name": OTHER})
         self.restore()
-        self.job = service.parts.board.submit("cluster", MINE, {}).job_id
         self._rows = count(1)
 
     def restore(self) -> None:
         """Bring back what a row destroyed."""
         self.service.http.post("/galleries", json={"name": MINE, "store_crops": True})
         assert self.service.put(MINE, "a/b", CROP).is_success
+        self.job = self.service.parts.board.submit("cluster", MINE, {}).job_id
 
     def _key(self, column: Column) -> str | None:
         if column.name == "no key":

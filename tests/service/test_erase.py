@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from service.errors import StorageFull
 from service.testing import solid
 
 RED, GREEN = solid((200, 20, 20), kind="PNG"), solid((20, 200, 20), kind="PNG")
@@ -81,15 +82,25 @@ def test_an_erased_crop_is_found_nowhere(start, tmp_path, imported):
     assert files_with(data, *traces) == []
 
 
-def test_the_receipt_names_imports_that_keep_what_they_received(start, tmp_path):
+def failing_import(service, content, monkeypatch):
+    """An import that the disk lets down: it can be resumed, and keeps its archive."""
+
+    def refuse(*_):
+        raise StorageFull("the disk is full")
+
+    monkeypatch.setattr(service.parts.board, "_run", refuse)
+    headers = {"Content-Type": "application/x-tar"}
+    return service.http.post("/galleries/lobby/imports", content=content, headers=headers)
+
+
+def test_the_receipt_names_imports_that_keep_what_they_received(start, tmp_path, monkeypatch):
     data = tmp_path / "data"
     with start() as service:
         service.http.post("/galleries", json={"name": "lobby", "store_crops": True})
-        cut = archive(first=RED, second=GREEN)[: 1024 + len(RED)]
-        headers = {"Content-Type": "application/x-tar"}
-        answer = service.http.post("/galleries/lobby/imports", content=cut, headers=headers)
+        answer = failing_import(service, archive(first=RED, second=GREEN), monkeypatch)
         job = finished(service, answer.headers["Location"])
-        assert job["state"] == "failed", job
+        assert (job["state"], job["resumable"]) == ("failed", True), job
+        assert service.put("lobby", "first.png", RED).status_code == 201
         body = {"crop_ids": ["first.png"]}
         receipt = service.http.post("/galleries/lobby/crops/delete", json=body).json()
         assert (receipt["deleted"], receipt["jobs"]) == (1, [job["job_id"]])

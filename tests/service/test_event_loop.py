@@ -55,8 +55,8 @@ def fill(app: Any) -> None:
     rows = rng.standard_normal((CROPS, gallery.dimension)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     gallery.upsert([Crop(f"{n:04d}", f"person {n:04d}", "c1") for n in range(CROPS)], rows)
-    for _ in range(MOST["jobs"]):
-        parts.board.submit("cluster", "absent", {})
+    for number in range(MOST["jobs"]):
+        parts.board.submit("cluster", "absent", {"number": number})  # equal ones would be one
 
 
 def request(kind: str, size: int) -> dict[str, Any]:

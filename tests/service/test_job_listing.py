@@ -12,6 +12,7 @@ import pytest
 
 from service.access.keys import FILE, KeyStore
 from service.access.new_key import NewKey
+from service.gallery.local import LocalGalleryStore
 from service.gallery.rules import encode_cursor
 from service.jobs.base import Job, Order
 from service.jobs.table import JobTable
@@ -49,6 +50,9 @@ def crowded(start: Any, tmp_path: Path) -> Any:
     """A service with one old job of ``mine`` and many newer ones of ``other``."""
     data = tmp_path / "data"
     data.mkdir()
+    with closing(LocalGalleryStore(data, device="cpu")) as store:  # jobs go with their galleries
+        for name in ("mine", "other"):
+            store.create(name, "0" * 64, 8)
     others = [ended(f"other-{number:04d}", "other") for number in range(OTHERS)]
     store_jobs(data, [ended("mine-1", "mine", state="failed"), *others])
     _, text = KeyStore(data / FILE).create(

@@ -301,8 +301,8 @@ def test_jobs_of_other_galleries_are_not_shown(start, data):
         with asking(service, create(data, "--gallery", "lobby")) as bound:
             assert [job["job_id"] for job in bound.get("/jobs").json()["jobs"]] == [ours]
             assert bound.get("/jobs?gallery=default").status_code == 403
-            assert bound.get(f"/jobs/{theirs}").status_code == 403
-            assert bound.post(f"/jobs/{theirs}/cancel").status_code == 403
+            assert bound.get(f"/jobs/{theirs}").status_code == 404
+            assert bound.post(f"/jobs/{theirs}/cancel").status_code == 404
             assert bound.get(f"/jobs/{ours}").status_code == 200
 
 

@@ -1,0 +1,170 @@
+"""The SQLite file of the jobs: its tables, older files brought up to date, and nothing left behind.
+
+What a job was asked with, and why items failed, may name people. SQLite overwrites what is deleted
+(``secure_delete``), but pages that are split or merged keep old copies in their unused parts, and
+the write-ahead log keeps what was written. So the file is marked unclean when something is erased,
+and written anew soon after.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from service.gallery.sqlite import connect
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS jobs (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    job_id TEXT NOT NULL UNIQUE,
+    kind TEXT NOT NULL,
+    gallery TEXT NOT NULL,
+    spec TEXT NOT NULL,
+    idempotency_key TEXT,                 -- its SHA-256
+    owner TEXT,
+    state TEXT NOT NULL,
+    created REAL NOT NULL,
+    counts TEXT NOT NULL,
+    total INTEGER,
+    started REAL,
+    finished REAL,
+    result TEXT,
+    error TEXT,
+    errors INTEGER NOT NULL,
+    cancelling INTEGER NOT NULL,
+    crashes INTEGER NOT NULL,
+    client TEXT,                          -- who pays for it
+    asked TEXT,                           -- SHA-256 of the spec, which is forgotten at the end
+    kept INTEGER NOT NULL DEFAULT 0,      -- bytes of what it received and still keeps
+    texts INTEGER NOT NULL DEFAULT 0,     -- bytes of spec, result and error
+    noted INTEGER NOT NULL DEFAULT 0      -- bytes of its item errors
+);
+CREATE INDEX IF NOT EXISTS jobs_by_key ON jobs (idempotency_key);
+CREATE INDEX IF NOT EXISTS jobs_by_gallery ON jobs (gallery, number);
+CREATE TABLE IF NOT EXISTS item_errors (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    job_id TEXT NOT NULL REFERENCES jobs (job_id) ON DELETE CASCADE,
+    item TEXT NOT NULL,
+    reason TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS item_errors_by_job ON item_errors (job_id, number);
+"""
+_LATER = {
+    "client": "TEXT",
+    "asked": "TEXT",
+    "kept": "INTEGER NOT NULL DEFAULT 0",
+    "texts": "INTEGER NOT NULL DEFAULT 0",
+    "noted": "INTEGER NOT NULL DEFAULT 0",
+}
+_OLD, _CLEAN, _UNCLEAN = 0, 1, 2  # user_version
+_PATIENCE_MS, _LOG_PATIENCE_MS = 30_000, 500
+AT_ONCE = 8 << 20
+"""Bytes of a file that is written anew before an erasure is answered; a larger one follows soon."""
+
+
+def open_file(path: Path) -> sqlite3.Connection:
+    """Open the file, made if missing; one of an older release is mended.
+
+    Raises:
+        sqlite3.Error: it cannot be opened or written.
+    """
+    connection = connect(path, "rwc")
+    try:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version == _OLD:
+            with transaction(connection):
+                _bring_up_to_date(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All of what the block changes, or nothing."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def mark_unclean(connection: sqlite3.Connection) -> None:
+    """Note, within a transaction, that old copies of what it erases may be left in the file."""
+    connection.execute(f"PRAGMA user_version = {_UNCLEAN}")
+
+
+def is_unclean(connection: sqlite3.Connection) -> bool:
+    """Whether old copies of something that was erased may be left in the file."""
+    return bool(connection.execute("PRAGMA user_version").fetchone() == (_UNCLEAN,))
+
+
+def clean(connection: sqlite3.Connection) -> None:
+    """Write the file anew and empty its log, so that nothing of what was erased is left.
+
+    Raises:
+        sqlite3.Error: there is no room, or the file cannot be written; it stays marked.
+    """
+    connection.execute("VACUUM")
+    connection.execute(f"PRAGMA busy_timeout = {_LOG_PATIENCE_MS}")
+    try:
+        busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            return
+        connection.execute(f"PRAGMA user_version = {_CLEAN}")
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
+
+
+def hashed(text: str | None) -> str | None:
+    """The SHA-256 of a text of the client's choice, which may be a name."""
+    return None if text is None else hashlib.sha256(text.encode()).hexdigest()
+
+
+def _bring_up_to_date(connection: sqlite3.Connection) -> None:
+    for statement in _SCHEMA.split(";"):
+        if statement.strip():
+            connection.execute(statement)
+    there = {row[1] for row in connection.execute("PRAGMA table_info(jobs)")}
+    for name, kind in _LATER.items():
+        if name not in there:
+            connection.execute(f"ALTER TABLE jobs ADD COLUMN {name} {kind}")
+    rows = connection.execute(
+        "SELECT job_id, spec, state, idempotency_key, owner FROM jobs"
+    ).fetchall()
+    for row in rows:
+        _mend(connection, *row)
+    # Earlier releases forgot jobs without their item errors.
+    connection.execute("DELETE FROM item_errors WHERE job_id NOT IN (SELECT job_id FROM jobs)")
+    connection.execute(f"PRAGMA user_version = {_UNCLEAN if rows else _CLEAN}")
+
+
+def _mend(
+    connection: sqlite3.Connection,
+    job_id: str,
+    spec: str,
+    state: str,
+    key: str | None,
+    owner: str | None,
+) -> None:
+    """Give a job of an older release what it lacks, and forget what it no longer needs."""
+    ended = state in {"done", "cancelled"}
+    received = 0 if ended else json.loads(spec).get("bytes", 0)
+    connection.execute(
+        "UPDATE jobs SET asked = ?, spec = ?, idempotency_key = ?, client = ?, kept = ?, "
+        "noted = (SELECT coalesce(sum(length(item) + length(reason)), 0) FROM item_errors "
+        "WHERE item_errors.job_id = jobs.job_id), "
+        "texts = length(coalesce(result, '')) WHERE job_id = ?",
+        (
+            *(hashed(spec), "{}" if ended else spec, hashed(key)),
+            *(None if owner is None else f"key {owner}", received, job_id),
+        ),
+    )
