@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
+# The suite runs in this many processes; 0 runs it in one, for a debugger.
+PYTEST_JOBS ?= 2
 # `make demo ONCE=1` ends after one search; without it the page stays up for you to try.
 ONCE ?=
 
@@ -30,8 +32,12 @@ serve: $(VENV)/.installed-cpu ## the service with the shipped model, on http://1
 
 # ---- work on it
 
+# A file stays in one process, so that what its tests share is made once. Files keep their order: the
+# long ones of end_to_end come early, and the processes end at about the same time.
+IN_PARALLEL = --numprocesses $(PYTEST_JOBS) --dist loadfile --no-loadscope-reorder
+
 test: check $(VENV)/.browser ## everything: checks, then the whole test suite (first run downloads about 5 GB of PyTorch)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(IN_PARALLEL) $(PYTEST_ARGS)
 
 check: $(VENV)/.installed-all ## lint, format, types, and who may import whom
 	$(BIN)/ruff check .

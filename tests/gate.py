@@ -30,6 +30,9 @@ FOREIGN = (
     *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"),
 )
 
+WORKERS = "PYTEST_XDIST_WORKER_COUNT"
+"""Among how many processes the suite is shared out; set by pytest-xdist in each of them."""
+
 _LOCAL = "127.0.0.1,localhost,::1"
 
 
@@ -47,6 +50,10 @@ def same_settings() -> None:
     os.environ["COLUMNS"] = "100"
     for name in ("NO_PROXY", "no_proxy"):  # every server under test is on this machine
         os.environ[name] = ",".join(filter(None, (os.environ.get(name), _LOCAL)))
+    if WORKERS in os.environ:  # more threads than processors make everybody wait
+        threads = max(1, (os.cpu_count() or 1) // int(os.environ[WORKERS]))
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            os.environ.setdefault(name, str(threads))
     # How long an example takes depends on what else the machine does. The gate tries the same ones
     # each time; at home they differ from run to run.
     settings.register_profile("any-machine", deadline=None, derandomize=in_ci())

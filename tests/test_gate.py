@@ -105,6 +105,42 @@ def test_in_ci_it_is_a_failure_with_its_reason(suite, said):
         assert f"skipped, which is a failure if CI is set: {reason}" in told
 
 
+IN_PARALLEL = ("--numprocesses", "2", "--dist", "loadfile", "--no-loadscope-reorder")
+
+
+def test_in_several_processes_it_is_the_same(suite):
+    arguments = (*IN_PARALLEL, "--continue-on-collection-errors")
+    status, told = run_tests(*arguments, cwd=suite, CI="true", SOMETHING_TO_DRAW=None)
+    assert status == 1, told
+    assert "2 failed, 1 passed, 2 skipped, 1 xfailed, 3 errors" in told
+    for reason in REASONS:
+        assert f"skipped, which is a failure if CI is set: {reason}" in told
+    status, told = run_tests(*IN_PARALLEL, cwd=suite, CI=None, SOMETHING_TO_DRAW=None)
+    assert status == 0, told
+    assert "1 passed, 7 skipped, 1 xfailed" in told
+
+
+def test_several_processes_share_the_processors(suite):
+    (suite / "test_threads.py").write_text(
+        "import os\ndef test_threads():\n    assert int(os.environ['OMP_NUM_THREADS']) >= 1\n"
+    )
+    chosen = (*IN_PARALLEL, "test_threads.py")
+    status, told = run_tests(*chosen, cwd=suite, OMP_NUM_THREADS=None)
+    assert status == 0, told
+
+
+def test_make_runs_the_suite_in_several_processes():
+    recipe = subprocess.run(
+        ["make", "--dry-run", "test", "PYTEST_ARGS=tests/test_gate.py"],
+        cwd=ROOT,
+        env={**os.environ, "MAKEFLAGS": "", "MAKELEVEL": "0"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert f"-m pytest {' '.join(IN_PARALLEL)} tests/test_gate.py" in recipe
+
+
 def test_a_whole_file_that_lacks_its_engine_stops_ci(suite):
     status, told = run_tests("test_whole_file.py", cwd=suite, CI="true")
     assert status != 0, told

@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 ENGINE_SCRIPT = ROOT.parent / "shared" / "tools" / "docker-engine.sh"
 STAND_IN = "python:3.11-slim-bookworm"
 GALLERY = "drawn"
-SECONDS_TO_RESTART = 60.0
+SECONDS_TO_RESTART = 300.0  # of a machine with much else to do
 GATEWAY = "{{(index .IPAM.Config 0).Gateway}}"
 
 # One worker runs them all: each would otherwise build and start a deployment of its own.
@@ -200,44 +200,38 @@ def test_port_is_open_to_this_machine_alone(deployment: Deployment) -> None:
 
 
 KNOCK = """
-import json, socket, sys
-host, port = sys.argv[1], int(sys.argv[2])
-def outcome(call, *arguments):
-    try:
-        call(*arguments)
-    except OSError as error:
-        return type(error).__name__
-    return "left"
-def send(kind, address):
-    with socket.socket(socket.AF_INET, kind) as client:
-        client.settimeout(10)
-        client.connect(address)
-        for _ in range(40):  # what the kernel cannot deliver it reports with a later send
-            client.send(b"x")
-            if kind == socket.SOCK_STREAM:
-                return
-            try:
-                client.settimeout(0.25)
-                client.recv(1)
-            except TimeoutError:
-                pass
-print(json.dumps({
-    "TCP": outcome(send, socket.SOCK_STREAM, (host, port)),
-    "UDP": outcome(send, socket.SOCK_DGRAM, (host, port)),
-    "DNS": outcome(socket.getaddrinfo, "out.example", 80),
-}))
+import socket, sys
+address = (sys.argv[1], int(sys.argv[2]))
+socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"UDP", address)
+try:
+    socket.create_connection(address, timeout=60)
+    print("TCP")
+except OSError as error:
+    print(type(error).__name__)
+try:
+    print(socket.getaddrinfo("out.example", 80))
+except socket.gaierror as error:
+    print(error.errno == socket.EAI_AGAIN)  # nobody was there to ask; not: there is no such name
 """
 
 
 def test_nothing_leaves_the_container(deployment: Deployment) -> None:
     """Knock at an address of the host beyond the container's network, where somebody listens."""
     address = run("docker", "network", "inspect", "bridge", "--format", GATEWAY).strip()
-    with socket.create_server(("0.0.0.0", 0)) as listener:
-        answer = deployment.python(KNOCK, address, str(listener.getsockname()[1]))
-        listener.settimeout(0.0)
+    with (
+        socket.create_server(("0.0.0.0", 0)) as listener,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as box,
+    ):
+        port = listener.getsockname()[1]
+        box.bind(("0.0.0.0", port))
+        answer = deployment.python(KNOCK, address, str(port))
+        for one in (listener, box):
+            one.setblocking(False)
         with pytest.raises(BlockingIOError):
             listener.accept()
-    assert json.loads(answer) == {"TCP": "OSError", "UDP": "OSError", "DNS": "gaierror"}
+        with pytest.raises(BlockingIOError):
+            box.recv(10)
+    assert answer.split() == ["OSError", "True"]
 
 
 def test_memory_reaches_no_disk(deployment: Deployment) -> None:
