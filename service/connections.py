@@ -1,18 +1,17 @@
 """HTTP connections that end when their client does not do its part.
 
-Uvicorn bounds how long a connection may rest between two requests. Here it is also bounded how
-long a request's head may take, how long an answer may wait to be read, and how many connections
-there are: whoever has been idle longest makes room for a newcomer, so a flood of silent
-connections keeps nobody out.
+Uvicorn bounds how long a connection may rest between two requests. This module also bounds how long
+a request's head may take and how slowly an answer may be read, and refuses doubtful heads.
 """
 
 from __future__ import annotations
 
 import asyncio
-import heapq
 import json
+import logging
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, cast
@@ -20,8 +19,20 @@ from typing import Any, cast
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-_MADE_ROOM = 16  # connections ended at once, so that a flood does not mean a search each
+from service.access.caller import client_name
+from service.crowd import Crowd
+from service.framing import HEAD_BYTES, StrictConnection
+from service.line_budget import Summary
+from service.reading_pace import ReadingPace
+
+log = logging.getLogger(__name__)
+# Uvicorn's warnings are a line for each request that a client got wrong; its errors are ours.
+_server_log = logging.getLogger("uvicorn.error.connection")
+_server_log.setLevel(logging.ERROR)
+
 _LINGER_SECONDS = 1.0  # a client that still writes gets this long to read why it was refused
+_UNREAD_SECONDS = 5.0  # and this long to finish a body that we do not need
+_GATHERED = 1 << 16  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +40,10 @@ class ConnectionLimits:
     """What a connection may cost.
 
     Attributes:
-        connections: most of them; must exceed the requests that are answered at the same time.
         head_seconds: longest a request's head may take to arrive.
         write_seconds: longest an answer may wait for its client to read on.
     """
 
-    connections: int
     head_seconds: float
     write_seconds: float
 
@@ -44,15 +53,23 @@ class Connection(H11Protocol):
 
     Args:
         limits: what it may cost.
+        crowd: all connections of this server.
+        malformed: counts what is no HTTP.
         uvicorn: Uvicorn's own arguments.
     """
 
-    def __init__(self, limits: ConnectionLimits, **uvicorn: Any) -> None:
+    def __init__(
+        self, limits: ConnectionLimits, crowd: Crowd, malformed: Summary, **uvicorn: Any
+    ) -> None:
         super().__init__(**uvicorn)
+        self.conn = StrictConnection(h11.SERVER, HEAD_BYTES)
+        self.logger = _server_log
         self._limits = limits
+        self._crowd = crowd
+        self._malformed = malformed
         self.idle_since = time.monotonic()
+        self.client_name = ""
         self._head_timer: asyncio.TimerHandle | None = None
-        self._write_timer: asyncio.TimerHandle | None = None
         self._refused = False
 
     @property
@@ -63,14 +80,21 @@ class Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in Uvicorn
         """Start to wait for a request."""
-        self._make_room()
-        super().connection_made(cast("asyncio.Transport", _Gathering(transport, self.loop)))
+        gathering = _Gathering(transport, self.loop, self._close)
+        super().connection_made(cast("asyncio.Transport", gathering))
+        self.client_name = client_name(None, self.client[0] if self.client else "")
+        if not self._crowd.admit(self):
+            transport.abort()
+            return
+        pace = ReadingPace(self._limits.write_seconds, self.loop, gathering.taken, transport.abort)
+        self._pace = pace
         self._wait_for_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the timers."""
+        self._crowd.leave(self)
         self._stop(self._head_timer)
-        self._stop(self._write_timer)
+        self._pace.close()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -94,15 +118,16 @@ class Connection(H11Protocol):
     def pause_writing(self) -> None:
         """Wait for a client that does not read."""
         super().pause_writing()
-        self._write_timer = self.loop.call_later(self._limits.write_seconds, self.transport.abort)
+        self._pace.pause()
 
     def resume_writing(self) -> None:
         """The client has read on."""
-        self._stop(self._write_timer)
+        self._pace.resume()
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP, or a head that is too large."""
+        """Refuse what is no HTTP, a doubtful head, or one that is too large."""
+        self._malformed.count()
         error = sys.exception()  # Uvicorn calls this while it handles it
         if isinstance(error, h11.RemoteProtocolError):
             self._refuse(error.error_status_hint, str(error))
@@ -132,12 +157,25 @@ class Connection(H11Protocol):
         self.transport.write_eof()
         self.loop.call_later(_LINGER_SECONDS, self.transport.close)
 
-    def _make_room(self) -> None:
-        if len(self.connections) < self._limits.connections:
+    def end(self) -> None:
+        """Make room for another connection."""
+        self.transport.abort()
+
+    def _close(self, transport: asyncio.Transport) -> None:
+        """End the connection, but first let the client finish a body that we do not need.
+
+        Closing while bytes arrive resets the connection, and the client may lose our answer.
+        """
+        if self._refused or self.conn.their_state is not h11.SEND_BODY:
+            transport.close()
             return
-        idle = [peer for peer in self.connections if isinstance(peer, Connection) and peer.idle]
-        for peer in heapq.nsmallest(_MADE_ROOM, idle, key=lambda peer: peer.idle_since):
-            peer.transport.abort()
+        self._refused = True
+        transport.write_eof()
+        self.flow.resume_reading()
+        self.loop.call_later(_UNREAD_SECONDS, transport.close)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing: the request is answered as if it had not asked."""
 
     @staticmethod
     def _stop(timer: asyncio.TimerHandle | None) -> None:
@@ -152,10 +190,18 @@ class _Gathering:
     packet of its own.
     """
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        loop: asyncio.AbstractEventLoop,
+        close: Callable[[asyncio.Transport], None],
+    ) -> None:
         self._transport = transport
         self._loop = loop
+        self._close = close
         self._written: list[bytes] = []
+        self._gathered = 0
+        self._sent = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
@@ -164,6 +210,13 @@ class _Gathering:
         if not self._written:
             self._loop.call_soon(self._flush)
         self._written.append(data)
+        self._gathered += len(data)
+        if self._gathered >= _GATHERED:  # so that the writer notices a client that does not read
+            self._flush()
+
+    def taken(self) -> int:
+        """How many bytes the client has taken so far, or the system for it."""
+        return self._sent - self._transport.get_write_buffer_size()
 
     def write_eof(self) -> None:
         self._flush()
@@ -171,10 +224,12 @@ class _Gathering:
 
     def close(self) -> None:
         self._flush()
-        self._transport.close()
+        self._close(self._transport)
 
     def _flush(self) -> None:
         written, self._written = self._written, []
+        self._sent += self._gathered
+        self._gathered = 0
         if written:
             self._transport.write(b"".join(written))
 

@@ -22,9 +22,23 @@ from prometheus_client.registry import Collector
 from service.artifact import Manifest
 from service.embedder import Embedder
 from service.gallery.base import GalleryStats, GalleryStore
+from service.metric_labels import (
+    METHODS,
+    OUTCOMES,
+    PARTS,
+    PROVIDERS,
+    ROUTES,
+    STAGES,
+    STATES,
+    STATUSES,
+    TASKS,
+    Bounded,
+)
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _IMAGES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_MOST_GALLERIES = 1000  # with series of their own; the sizes of the others are added up
+_OTHER_GALLERIES = "(others)"  # no gallery can be called so
 
 
 class Metrics:
@@ -33,52 +47,89 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._galleries = CollectorRegistry()  # apart: their names are not for everybody
-        self.requests = Counter(
-            "reid_requests",
-            "Answered requests.",
-            ["method", "route", "status"],
-            registry=self.registry,
+        self._add_requests()
+        self._add_work()
+
+    def _add_requests(self) -> None:
+        self._requests = Bounded(
+            Counter(
+                "reid_requests",
+                "Answered requests.",
+                ["method", "route", "status"],
+                registry=self.registry,
+            ),
+            *(METHODS, ROUTES, STATUSES),
         )
-        self.request_seconds = Histogram(
-            "reid_request_seconds",
-            "Time from the request's head to the end of its answer.",
-            ["method", "route"],
-            buckets=_SECONDS,
-            registry=self.registry,
+        self._request_seconds = Bounded(
+            Histogram(
+                "reid_request_seconds",
+                "Time from the request's head to the end of its answer.",
+                ["method", "route"],
+                buckets=_SECONDS,
+                registry=self.registry,
+            ),
+            *(METHODS, ROUTES),
         )
-        self._stage_seconds = Histogram(
-            "reid_stage_seconds",
-            "Time of one stage of a request; embed includes waiting for the network.",
-            ["stage"],
-            buckets=_SECONDS,
-            registry=self.registry,
+        self._stage_seconds = Bounded(
+            Histogram(
+                "reid_stage_seconds",
+                "Time of one stage of a request; embed includes waiting for the network.",
+                ["stage"],
+                buckets=_SECONDS,
+                registry=self.registry,
+            ),
+            STAGES,
         )
-        self.images = Counter(
-            "reid_images", "Uploaded images, by outcome.", ["outcome"], registry=self.registry
+
+    def _add_work(self) -> None:
+        registry = self.registry
+        self.images = Bounded(
+            Counter("reid_images", "Uploaded images, by outcome.", ["outcome"], registry=registry),
+            OUTCOMES,
         )
         self.batch_images = Histogram(
             "reid_batch_images",
             "Images of one run of the network.",
             buckets=_IMAGES,
-            registry=self.registry,
+            registry=registry,
         )
         self.queue_images = Gauge(
-            "reid_queue_images", "Images waiting for the network.", registry=self.registry
+            "reid_queue_images", "Images waiting for the network.", registry=registry
         )
-        self.jobs = Gauge("reid_jobs", "Jobs that wait or run.", ["state"], registry=self.registry)
-        self.provider = Gauge(
-            "reid_provider",
-            "1 for the provider in use: where the network runs and where galleries are searched.",
-            ["part", "provider"],
-            registry=self.registry,
+        self.jobs = Bounded(
+            Gauge("reid_jobs", "Jobs that wait or run.", ["state"], registry=registry), STATES
+        )
+        self.provider = Bounded(
+            Gauge(
+                "reid_provider",
+                "1 for the provider in use: where the network runs and where galleries are "
+                "searched.",
+                ["part", "provider"],
+                registry=registry,
+            ),
+            *(PARTS, PROVIDERS),
+        )
+        self._background_failures = Bounded(
+            Counter(
+                "reid_background_failures",
+                "Failures of background tasks; each was logged, and the task went on.",
+                ["task"],
+                registry=registry,
+            ),
+            TASKS,
         )
 
-        self._background_failures = Counter(
-            "reid_background_failures",
-            "Failures of background tasks; each was logged, and the task went on.",
-            ["task"],
-            registry=self.registry,
-        )
+    def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one answered request.
+
+        Args:
+            method: as the client wrote it.
+            route: the template of the route that answered, ``/jobs/{job_id}``.
+            status: of the answer; 499 where the client left before it.
+            seconds: from the request's head to the end of the answer.
+        """
+        self._requests.labels(method, route, status).inc()
+        self._request_seconds.labels(method, route).observe(seconds)
 
     def count_failure(self, task: str) -> None:
         """Count one failure of a background task."""
@@ -135,10 +186,13 @@ class _GallerySizes(Collector):
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         crops, identities, size = self.describe()
-        for gallery in self._stats():
-            crops.add_metric([gallery.name], gallery.crops)
-            identities.add_metric([gallery.name], gallery.identities)
-            size.add_metric([gallery.name], gallery.bytes_on_disk)
+        galleries = sorted(self._stats(), key=lambda gallery: gallery.name)
+        shown, others = galleries[:_MOST_GALLERIES], galleries[_MOST_GALLERIES:]
+        groups = [(gallery.name, [gallery]) for gallery in shown]
+        for name, group in [*groups, (_OTHER_GALLERIES, others)] if others else groups:
+            crops.add_metric([name], sum(gallery.crops for gallery in group))
+            identities.add_metric([name], sum(gallery.identities for gallery in group))
+            size.add_metric([name], sum(gallery.bytes_on_disk for gallery in group))
         return [crops, identities, size]
 
 

@@ -1,4 +1,4 @@
-"""What every request gets: an id, limits, a line in the log, a count."""
+"""What every request gets: an id, bounds for its body, a line in the log, a count."""
 
 from __future__ import annotations
 
@@ -13,8 +13,12 @@ from fastapi import Request
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.access.caller import NOBODY, client_name
+from service.access.rules import template
 from service.departure import announce
-from service.errors import Overloaded
+from service.errors import Overloaded, TooManyRequests, Unsupported
+from service.line_budget import LineBudget, Summary
+from service.metric_labels import CLIENT_LEFT, METHODS, NO_ROUTE, OTHER
 from service.parts import Parts
 from service.routes.problems import answer_error
 from service.routes.receiving import BodyLimits, Incoming
@@ -24,15 +28,14 @@ log = logging.getLogger("service.requests")
 
 HEADER = "X-Request-ID"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_ALWAYS_ADMITTED = frozenset({"/livez", "/readyz", "/metrics"})
-_NO_ROUTE = "unknown"  # one label for all paths nobody serves, however many are tried
-
-
+_PROBES = frozenset({"/livez", "/readyz", "/metrics"})
 _IMPORT = re.compile(r"/galleries/[^/]+/imports")
 _UPLOAD = "multipart/form-data"
-_SECOND = 1.0
-_PATIENCE = 1.0  # seconds a client may be silent before its place can go to another
-_CLIENT_LEFT = 499  # nginx's word for it; appears in log and metrics, and is sent to nobody
+_MAX_JSON = 1 << 20  # bytes; the longest list of ids that is taken needs less, names of use given
+_MAX_VALUES = 25_000  # of one JSON body, counted by what opens or separates them
+_REFUSED = frozenset({Overloaded.status, TooManyRequests.status})
+_PIECE = 1 << 16  # bytes of an answer handed to the connection at once
+_LONGEST_SEGMENT = 40  # characters of an unknown path's first segment in the log
 
 
 class RequestContext:
@@ -40,17 +43,23 @@ class RequestContext:
 
     Args:
         app: what answers.
-        settings: the limits. Size and number of requests together bound what uploads take of
-            memory and disk; probes and metrics are answered however many there are.
-        parts: count requests, and tell whether uploads would have to wait too long.
+        settings: the limits of a body.
+        parts: count requests.
+        clock: seconds that only rise.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings, parts: Parts) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: Settings, parts: Parts, clock: Callable[[], float]
+    ) -> None:
         self._app = app
         self._settings = settings
         self._parts = parts
-        self._running: set[Incoming] = set()
-        self._refusals = _Refusals()
+        self._clock = clock
+        self._refusals = Summary(log, "%d requests refused with 503 since the last line like this")
+        unwritten = Summary(
+            log, "%d requests got no line of their own since the last line like this"
+        )
+        self._lines = LineBudget(unwritten)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection's request."""
@@ -59,89 +68,93 @@ class RequestContext:
             return
         start = time.perf_counter()
         request_id = _request_id(Headers(scope=scope).get(HEADER))
-        scope.setdefault("state", {})["request_id"] = request_id
-        answer = _Answer(send, request_id, lambda: self._running.discard(incoming))
-        incoming = Incoming(receive, scope, self._body_limits(scope), lambda: answer.status > 0)
+        answer = _Answer(send, request_id)
+        incoming = self._incoming(scope, receive, answer)
+        scope.setdefault("state", {}).update(request_id=request_id, incoming=incoming)
         announce(incoming.departure)
         try:
-            self._admit(scope["path"])
-            if _UPLOAD in Headers(scope=scope).get("Content-Type", ""):
-                self._parts.admit_upload()  # parsing a form costs more than refusing it
-            self._running.add(incoming)
+            _require_known(scope["method"])
             await self._app(scope, incoming.receive, answer.send)
         except Exception as error:
             if answer.status:  # too late for a problem body: the connection has to break
                 raise
             await answer_error(Request(scope), error)(scope, receive, answer.send)
         finally:
-            self._running.discard(incoming)
             incoming.close()
-            status = _CLIENT_LEFT if incoming.departure.done() else answer.status
+            status = CLIENT_LEFT if incoming.departure.done() else answer.status
             self._report(scope, status, request_id, time.perf_counter() - start)
 
-    def _body_limits(self, scope: Scope) -> BodyLimits:
-        settings = self._settings
-        imports = scope["method"] == "POST" and _IMPORT.fullmatch(scope["path"])
-        size = settings.max_import_bytes if imports else settings.max_request_bytes
-        return BodyLimits(size, settings.receive_seconds)
-
-    def _admit(self, path: str) -> None:
-        most = self._settings.max_requests
-        if len(self._running) < most or path in _ALWAYS_ADMITTED:
-            return
-        slowest = max(self._running, key=lambda incoming: incoming.silent_seconds)
-        if slowest.silent_seconds < _PATIENCE:
-            raise Overloaded(f"{most} requests are being answered already")
-        slowest.give_up()
+    def _incoming(self, scope: Scope, receive: Receive, answer: _Answer) -> Incoming:
+        limits = _body_limits(scope, self._settings)
+        return Incoming(
+            receive, scope, limits, answered=lambda: answer.status > 0, clock=self._clock
+        )
 
     def _report(self, scope: Scope, status: int, request_id: str, seconds: float) -> None:
-        method, route = scope["method"], _route(scope)
-        self._parts.metrics.requests.labels(method, route, status).inc()
-        self._parts.metrics.request_seconds.labels(method, route).observe(seconds)
-        path = scope["path"]
-        probe, refused = path in _ALWAYS_ADMITTED, status == Overloaded.status
-        if refused and not probe:
+        method = scope["method"] if scope["method"] in METHODS else OTHER
+        route = _route(scope)
+        self._parts.metrics.count_request(method, route, status, seconds)
+        if self._is_logged(scope, status):
+            # The route, not the path: a crop's id may name a person, and logs outlive erasures.
+            shown = _first_segment(scope["path"]) if route == NO_ROUTE else route
+            log.info("%s %s %d %.1f ms %s", method, shown, status, seconds * 1e3, request_id)
+
+    def _is_logged(self, scope: Scope, status: int) -> bool:
+        """Whether a request is worth a line of its own."""
+        if scope["path"] in _PROBES and status < 400:  # they come every few seconds
+            return False
+        if scope["path"] not in _PROBES and status == Overloaded.status:
             self._refusals.count()
-        # Probes come every few seconds: they are worth a line only when they fail. Refusals come
-        # when there is no time to write a line each.
-        level = (
-            logging.DEBUG if (probe and status < 400) or (refused and not probe) else logging.INFO
-        )
-        # The route, not the path: a crop's id may name a person, and logs outlive erasures.
-        shown = quote(path) if route == _NO_ROUTE else route
-        log.log(level, "%s %s %d %.1f ms %s", method, shown, status, seconds * 1e3, request_id)
+            return False
+        state = scope["state"]
+        if status < 400 and state.get("caller") is not NOBODY:
+            return True
+        client = state.get("client") or client_name(None, (scope.get("client") or [""])[0])
+        return self._lines.allows(client)
 
 
-class _Refusals:
-    """Tells the log of refused requests, once a second at most."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._told = -_SECOND
-
-    def count(self) -> None:
-        """Add one."""
-        self._count += 1
-        now = time.monotonic()
-        if now - self._told >= _SECOND:
-            log.warning("%d requests refused with 503 since the last line like this", self._count)
-            self._count, self._told = 0, now
+def _body_limits(scope: Scope, settings: Settings) -> BodyLimits:
+    """What a body may cost: of an import, of a form with files, or of JSON."""
+    seconds = settings.receive_seconds
+    if scope["method"] == "POST" and _IMPORT.fullmatch(scope["path"]):
+        return BodyLimits(settings.max_import_bytes, seconds)
+    kind = Headers(scope=scope).get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind == _UPLOAD:
+        return BodyLimits(settings.max_request_bytes, seconds)
+    return BodyLimits(min(_MAX_JSON, settings.max_request_bytes), seconds, _MAX_VALUES)
 
 
 class _Answer:
-    def __init__(self, send: Send, request_id: str, ended: Callable[[], object]) -> None:
+    """Sends an answer with its id, in pieces.
+
+    The server buffers what it is given until the client reads it, and waits only between pieces. So
+    a large answer takes no second copy of its size, and its request keeps its place until the
+    client has read nearly all of it.
+    """
+
+    def __init__(self, send: Send, request_id: str) -> None:
         self._send = send
         self._request_id = request_id
-        self._ended = ended
         self.status = 0
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             MutableHeaders(scope=message)[HEADER] = self._request_id
-        await self._send(message)
-        if message["type"] == "http.response.body" and not message.get("more_body"):
-            self._ended()  # now: the client may send its next request before our task ends
+        body = message.get("body", b"")
+        if message["type"] != "http.response.body" or len(body) <= _PIECE:
+            await self._send(message)
+            return
+        more = message.get("more_body", False)
+        for begin in range(0, len(body), _PIECE):
+            last = begin + _PIECE >= len(body)
+            piece = body[begin : begin + _PIECE]
+            await self._send({**message, "body": piece, "more_body": more or not last})
+
+
+def _require_known(method: str) -> None:
+    if method not in METHODS:
+        raise Unsupported(f"no route has this method; there are {', '.join(sorted(METHODS))}")
 
 
 def _request_id(given: str | None) -> str:
@@ -149,4 +162,11 @@ def _request_id(given: str | None) -> str:
 
 
 def _route(scope: Scope) -> str:
-    return str(getattr(scope.get("route"), "path", _NO_ROUTE)).replace(":path}", "}")
+    return template(str(getattr(scope.get("route"), "path", NO_ROUTE)))
+
+
+def _first_segment(path: str) -> str:
+    """What the log shows of a path nobody serves: it may name a person further on."""
+    segment, _, rest = path.removeprefix("/").partition("/")
+    shown = quote(segment[:_LONGEST_SEGMENT])
+    return f"/{shown}{'…' if rest or len(segment) > _LONGEST_SEGMENT else ''}"

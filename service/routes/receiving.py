@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,8 +11,8 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope
 
+_OPENS_A_VALUE = b",[{"
 _SLOWEST = 500.0  # bytes a second a body has to average; slower clients hold on to a place
-_DISCARDED = 64 << 20  # most bytes read of a body that is refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +22,12 @@ class BodyLimits:
     Attributes:
         max_bytes: its size.
         idle_seconds: longest its client may send nothing.
+        max_values: how many values its JSON may hold; None for bodies of another kind.
     """
 
     max_bytes: int
     idle_seconds: float
+    max_values: int | None = None
 
 
 class Incoming:
@@ -36,31 +38,48 @@ class Incoming:
         scope: the request's.
         limits: what the body may cost.
         answered: whether the answer has begun, from when on it no longer matters who leaves.
+        clock: seconds that only rise.
     """
 
     def __init__(
-        self, receive: Receive, scope: Scope, limits: BodyLimits, answered: Callable[[], bool]
+        self,
+        receive: Receive,
+        scope: Scope,
+        limits: BodyLimits,
+        *,
+        answered: Callable[[], bool],
+        clock: Callable[[], float],
     ) -> None:
         self._receive = receive
         self._limits = limits
         self._answered = answered
+        self._clock = clock
         announced = Headers(scope=scope).get("Content-Length", "")
         self._announced = int(announced) if announced.isdecimal() else 0
         self._read = 0
+        self._values = 0
         self._waited = 0.0
         self._waiting_since: float | None = None
         self._patience: asyncio.Timeout | None = None
+        self._lost_its_place = False
         self._end: asyncio.Task[Message] | None = None
         self.departure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
-    def silent_seconds(self) -> float:
-        """How long the client has sent nothing while we wait for more; 0 where we do not."""
+    def waited_seconds(self) -> float:
+        """How long we have waited for the client so far; 0 if we do not wait for it now."""
         since = self._waiting_since
-        return 0.0 if since is None else time.monotonic() - since
+        return 0.0 if since is None else self._waited + self._clock() - since
+
+    @property
+    def rate(self) -> float:
+        """Bytes of the body per second of that wait; infinite before any wait."""
+        waited = self.waited_seconds
+        return self._read / waited if waited > 0 else math.inf
 
     def give_up(self) -> None:
-        """Answer 408 now, because somebody else needs the place."""
+        """Answer 408 from now on, because somebody else needs the place."""
+        self._lost_its_place = True
         if self._patience is not None:
             self._patience.reschedule(asyncio.get_running_loop().time())
 
@@ -80,40 +99,50 @@ class Incoming:
         message = await self._in_time()
         limit = self._limits.max_bytes
         if self._read > limit or self._announced > limit:
-            await self._discard(message)
             raise HTTPException(413, f"the request body exceeds {limit:,} bytes")
+        self._count_values(message.get("body", b""))
         if message["type"] == "http.request" and not message.get("more_body"):
             self._end = asyncio.create_task(self._await_departure())
         return message
 
+    def _count_values(self, piece: bytes) -> None:
+        """Refuse JSON that costs far more to parse, and to refuse, than its size says."""
+        most = self._limits.max_values
+        if most is None:
+            return
+        self._values += len(piece) - len(piece.translate(None, _OPENS_A_VALUE))
+        if self._values > most:
+            raise HTTPException(413, f"the request body holds more than {most:,} values")
+
     async def _in_time(self) -> Message:
         allowed = self._limits.idle_seconds
         allowed = min(allowed, allowed + self._read / _SLOWEST - self._waited)
-        self._waiting_since = time.monotonic()
+        since = self._waiting_since = self._clock()
         try:
             async with asyncio.timeout(allowed) as self._patience:
                 message = await self._receive()
         except TimeoutError:
-            raise HTTPException(
-                408,
-                f"{self._read:,} bytes of the request body came, and then nothing for "
-                f"{self.silent_seconds:.1f} s, or less than {_SLOWEST:g} bytes a second",
-                {"Connection": "close"},
-            ) from None
+            raise self._too_slow() from None
         finally:
-            self._waited += self.silent_seconds
+            self._waited += self._clock() - since
             self._waiting_since = self._patience = None
+        if self._lost_its_place:  # the last bytes came as it was taken
+            raise self._too_slow()
         self._read += len(message.get("body", b""))
         if message["type"] == "http.disconnect":
             self._note_departure()
         return message
 
-    async def _discard(self, message: Message) -> None:
-        # A client that only writes would meet a reset connection instead of our answer, so what is
-        # under way is read and thrown away, within bounds.
-        most = self._read + min(self._limits.max_bytes, _DISCARDED)
-        while message.get("more_body") and self._read <= most:
-            message = await self._in_time()
+    def _too_slow(self) -> HTTPException:
+        came = f"{self._read:,} bytes of the request body came in {self._waited:.1f} s"
+        if self._lost_its_place:
+            detail = f"{came}: too slow to keep a place that another request needs"
+        else:
+            detail = (
+                f"{came}, and then nothing for {self._limits.idle_seconds:g} s, or less than "
+                f"{_SLOWEST:g} bytes a second"
+            )
+        return HTTPException(408, detail, {"Connection": "close"})
 
     async def _await_departure(self) -> Message:
         message = await self._receive()
