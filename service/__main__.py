@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ from service.commands import keys
 from service.commands.errors import errors_in_one_line
 from service.commands.options import DEFAULT_URL, ApiKey, GalleryName, TimeZone, Url, only_given
 from service.commands.search import search
+from service.disk import keep_private
+from service.plain_lines import one_line
 from service.name_layouts import LayoutName
 
 if TYPE_CHECKING:
@@ -28,6 +31,14 @@ cli = typer.Typer(
     "failed and stderr says what, 2 the command line is wrong, 130 interrupted.",
 )
 cli.add_typer(keys.cli, name="keys")
+
+
+@cli.callback()
+def _begin(context: typer.Context) -> None:
+    # What a command writes, keys above all, is for its own user alone.
+    before = keep_private()
+    context.call_on_close(lambda: os.umask(before))
+
 
 ModelFolder = Annotated[Path | None, typer.Option(help="model folder")]
 DataFolder = Annotated[Path | None, typer.Option(help="folder of the galleries")]
@@ -170,9 +181,9 @@ def index(
 def _tell(report: IndexReport, warnings: Sequence[str]) -> None:
     print(report.summary())
     for line in (*report.said(), *(f"warning: {text}" for text in warnings)):
-        print(line, file=sys.stderr)
-    for failed in report.failed:
-        print(f"failed: {failed.path}: {failed.reason}", file=sys.stderr)
+        print(one_line(line), file=sys.stderr)
+    for failed in report.failed:  # names of files, which anybody may have chosen
+        print(one_line(f"failed: {failed.path}: {failed.reason}"), file=sys.stderr)
 
 
 cli.command()(search)

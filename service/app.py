@@ -35,11 +35,13 @@ from service.routes import (
     snapshots,
 )
 from service.routes.access import confirm_rule, guard
+from service.routes.admission import Admission
 from service.routes.context import RequestContext
 from service.routes.given_once import query_given_once
 from service.routes.head import answer_head
 from service.routes.headers import add_headers
 from service.routes.problems import answer_error
+from service.routes.proxies import ForwardedFor
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -103,9 +105,13 @@ def create_app(
     docs.install(app)
     page.install(app)
     answer_head(app)
+    # The last one added is asked first: an id, then the key, then a place, then the route.
+    app.add_middleware(Admission, settings=settings, parts=parts)
     guard(app, app.state.gate, settings)
-    app.add_middleware(RequestContext, settings=settings, parts=parts)
+    app.add_middleware(RequestContext, settings=settings, parts=parts, clock=clock)
     add_headers(app, settings)
+    if settings.trusted_proxies:
+        app.add_middleware(ForwardedFor, trusted=settings.trusted_proxies)
     for error in (ReidError, RequestValidationError, HTTPException):
         app.add_exception_handler(error, answer_error)
     return app

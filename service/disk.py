@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,31 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def keep_private() -> int:
+    """Let the files that this process makes be read by its own user alone.
+
+    Returns:
+        The mask before, for :func:`os.umask`.
+    """
+    return os.umask(0o077)
+
+
+def open_to_others(folder: Path) -> str | None:
+    """How a folder lets other users of the machine in.
+
+    Args:
+        folder: existing or not.
+
+    Returns:
+        Its mode, such as ``0755``; None where it keeps them out, or is not there.
+    """
+    try:
+        mode = stat.S_IMODE(folder.stat().st_mode)
+    except OSError:
+        return None
+    return f"{mode:04o}" if mode & 0o077 else None
 
 
 @contextmanager

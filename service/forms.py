@@ -14,7 +14,10 @@ from service.timestamps import Moment
 
 MAX_TOP_K = 1000
 
-KeepFor = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+MAX_KEEP_FOR = 100 * 366 * 86_400.0  # seconds; a hundred years
+MAX_COUNT = 2**53  # what JSON holds exactly everywhere
+
+KeepFor = Annotated[float, Field(gt=0, le=MAX_KEEP_FOR, allow_inf_nan=False)]
 
 
 class SearchForm(SearchFilter):
@@ -30,7 +33,7 @@ class SearchForm(SearchFilter):
         description="crops of the gallery to search for, beside the images or instead of them; "
         "repeat the field for more",
     )
-    gallery: str = Field(default="default", description="name of the gallery")
+    gallery: str = Field(default="default", max_length=64, description="name of the gallery")
     top_k: int | None = Field(
         default=None, ge=1, le=MAX_TOP_K, description="most matches an image; REID_TOP_K if absent"
     )
@@ -222,9 +225,17 @@ class GalleryChanges(JsonBody):
         default=None, description="new crops without identity join the nearest group"
     )
 
+    dry_run: bool = Field(default=False, description="only tell what would be erased")
+    confirm: bool | Annotated[int, Field(ge=0, le=MAX_COUNT)] | None = Field(
+        default=None,
+        description="needed where a shorter `keep_for` erases crops at once: the most crops that "
+        "may go, as `dry_run` counts them, or true for any number",
+        examples=[384],
+    )
+
     def applied_to(self, options: GalleryOptions) -> GalleryOptions:
         """The options after these changes."""
-        changes = self.model_dump(exclude_unset=True)
+        changes = self.model_dump(exclude_unset=True, exclude={"dry_run", "confirm"})
         for name in ("store_crops", "join"):
             if changes.get(name) is None:
                 changes.pop(name, None)

@@ -9,6 +9,7 @@ import socket
 import sys
 from functools import partial
 from ipaddress import ip_address
+from pathlib import Path
 from types import FrameType
 
 import uvicorn
@@ -17,8 +18,12 @@ from fastapi import FastAPI
 from service.access.keys import FILE, KeyStore
 from service.app import create_app
 from service.connections import Connection, ConnectionLimits
+from service.crowd import Crowd
+from service.disk import keep_private, open_to_others
 from service.errors import Unavailable
+from service.line_budget import Summary
 from service.memory import share_arenas
+from service.plain_lines import OneLine
 from service.settings import Settings, unknown_variables
 
 if sys.platform != "win32":
@@ -27,7 +32,6 @@ if sys.platform != "win32":
 log = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"
-_HEAD_BYTES = 16 * 1024
 _HEAD_SECONDS = 10.0
 _KEEP_ALIVE_SECONDS = 30
 _SPARE_CONNECTIONS = 64  # idle ones, and those that are being refused
@@ -43,21 +47,36 @@ def serve(settings: Settings) -> None:
         ArtifactError: the model breaks the contract.
         Unavailable: the address, the device or the data folder cannot be used.
     """
+    keep_private()
     share_arenas()
     _allow_open_files(2 * _connections(settings))
-    logging.basicConfig(
-        level=settings.log_level.upper(),
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-    )
+    _log_to_stderr(settings.log_level)
     # Its debug is a line a byte, and a warning is whatever a client got wrong.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
     for name in unknown_variables(os.environ):
         log.warning("%s is set but is no setting; it may be misspelt", name)
+    _warn_of_others(settings.data)
     with bind(_allowed_host(settings), settings.port) as listener:
         app = create_app(settings)
         log.info("listening on %s", url_of(listener))
         _Server(app, settings).run(sockets=[listener])
+
+
+def _log_to_stderr(level: str) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(level=level.upper(), handlers=[handler])
+
+
+def _warn_of_others(data: Path) -> None:
+    """Say so if other users of this machine can read what describes people."""
+    if mode := open_to_others(data):
+        log.warning(
+            "other users of this machine may look into %s (mode %s): chmod -R go= %s",
+            data.absolute(),
+            mode,
+            data.absolute(),
+        )
 
 
 def _allowed_host(settings: Settings) -> str:
@@ -133,18 +152,19 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         The configuration, with bounds on what connections cost.
     """
     limits = ConnectionLimits(
-        connections=_connections(settings),
         head_seconds=min(_HEAD_SECONDS, settings.receive_seconds),
         write_seconds=settings.receive_seconds,
     )
+    crowd = Crowd(_connections(settings))
+    malformed = Summary(log, "%d requests that are no HTTP since the last line like this")
     return uvicorn.Config(
         app,
-        http=partial(Connection, limits),  # type: ignore[arg-type]  # Uvicorn only calls it
+        http=partial(Connection, limits, crowd, malformed),  # type: ignore[arg-type]  # Uvicorn only calls it
         ws="none",
         log_config=None,
         access_log=False,
+        proxy_headers=False,  # service.routes.proxies reads them, and only from trusted proxies
         server_header=False,
-        h11_max_incomplete_event_size=_HEAD_BYTES,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=settings.drain_seconds,
     )

@@ -4,81 +4,40 @@ A folder of text files, one a day (UTC), one JSON object a line, only ever appen
 it must survive the erasure of a person without telling of that person: no picture, embedding,
 crop id, identity, path, query string or file name. The SHA-256 of a query's file stays: whoever
 holds the file can see whether it was searched for, nobody else can tell anything from it.
+
+A file beside them, ``reserve``, keeps room on the disk for entries of revocations and erasures.
 """
 
 from __future__ import annotations
 
-import json
+import errno
 import logging
 import os
-import re
 import threading
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from service.access.audit_pages import AuditPage, days, read_page
+from service.access.entry import AuditEntry, line_of
 from service.background import Report
 from service.disk import sync_folder
-from service.errors import InvalidInput, StorageFull, Unavailable, disk_error
+from service.errors import StorageFull, Unavailable, disk_error
+from service.reserve import FILE, Reserve, Share
 
 FOLDER = "audit"
 _LEAST_ROOM = 1 << 16  # bytes
-_SCANNED_A_PAGE = 1 << 26  # bytes; a page may come back short, with a cursor
-_DAY = re.compile(r"\d{4}-\d\d-\d\d")
-_CURSOR = re.compile(r"(\d{4}-\d\d-\d\d)\.(\d{1,18})")
+_RESERVE = 1 << 20  # bytes: some 3,000 entries of erasures, and 1,000 of revocations
+_STEP = 1 << 14  # bytes, given at a time
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditEntry:
-    """One request, or one command.
-
-    Attributes:
-        time: when it was answered, seconds since 1970-01-01 UTC.
-        method: of HTTP, or ``CLI``.
-        route: its template, or the command: never a path, which may name a crop.
-        request_id: as in the answer and the process log; empty for a command.
-        key_id: the key that was sent and is known; None without one.
-        gallery: which one, where it was one.
-        status: of HTTP; 200 for a command that succeeded.
-        crops: how many were returned or changed, where the route counts them.
-        queries: SHA-256 of each query's file, in hexadecimal.
-        refused: why a key was refused.
-        address: of the client whose key is none, for refused keys only.
-    """
-
-    time: float
-    method: str
-    route: str
-    request_id: str = ""
-    key_id: str | None = None
-    gallery: str | None = None
-    status: int = 200
-    crops: int | None = None
-    queries: tuple[str, ...] = ()
-    refused: str | None = None
-    address: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class AuditPage:
-    """Part of the log, the oldest first.
-
-    Attributes:
-        entries: what passed the filter.
-        cursor: asks for what follows; None at the end.
-    """
-
-    entries: list[AuditEntry]
-    cursor: str | None
 
 
 @dataclass(slots=True)
 class _Pending:
     line: bytes
     durable: bool
+    share: Share
     written: Future[None] = field(default_factory=Future)
 
 
@@ -95,83 +54,54 @@ class AuditLog:
         self._folder = folder
         self._report = report
         self._keep_days = keep_days
+        self._reserve = Reserve(folder / FILE, _RESERVE)
         self._lock = threading.Lock()
         self._pending: list[_Pending] = []
         self._writer = ThreadPoolExecutor(1, "audit")
         self._day = ""
         self._file = -1
+        self._torn = False  # whether the file may end in half a line
         self._failed = False
 
-    def write(self, entry: AuditEntry, *, durable: bool) -> Future[None]:
+    def write(self, entry: AuditEntry, *, durable: bool, share: Share = "none") -> Future[None]:
         """Append an entry.
 
         Args:
-            entry: what happened.
+            entry: what happened; what breaks the rule of its field is left out.
             durable: on the disk, not only with the system, when the future is done.
+            share: how much of the reserve it may use on a full disk.
 
         Returns:
             Done once it is written; fails with ``OSError`` where it cannot be.
         """
-        told = {name: value for name, value in asdict(entry).items() if value not in ((), None)}
-        pending = _Pending(json.dumps(told).encode() + b"\n", durable)
+        pending = _Pending(line_of(entry), durable, share)
         with self._lock:
             self._pending.append(pending)
         self._writer.submit(self._flush)
         return pending.written
 
-    def require_room(self) -> None:
-        """Make sure, before a change is made, that it can be logged.
+    def require_room(self, share: Share = "none") -> None:
+        """Make sure, before something is done, that it can be logged.
+
+        Args:
+            share: how much of the reserve its entry may use. What may use any is done on a full
+                disk, too; in the worst case its entry is in the process log alone.
 
         Raises:
             StorageFull: the disk is full.
             Unavailable: the folder takes no writes for another reason.
         """
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            disk = os.statvfs(self._folder)
-            if self._failed:
-                self._writer.submit(self._probe).result()
-        except OSError as error:
-            raise disk_error("the audit log takes no entry", error) from error
-        if disk.f_flag & os.ST_RDONLY:
-            raise Unavailable("the audit log takes no entry: the file system is read-only", 10)
-        if disk.f_bavail * disk.f_frsize < _LEAST_ROOM:
-            raise StorageFull("the audit log takes no entry: the disk is full; nothing was changed")
+            self._require_room()
+        except StorageFull:
+            if share == "none":
+                raise
 
     def page(
         self, since: float | None, until: float | None, limit: int, cursor: str | None
     ) -> AuditPage:
-        """Read entries in the order they were written.
-
-        Args:
-            since: entries of this time or later, seconds since 1970-01-01 UTC.
-            until: entries before this time.
-            limit: most entries, >= 1.
-            cursor: where an earlier page ended.
-
-        Returns:
-            A page; it may be short, and even empty, with a cursor, where few entries pass.
-
-        Raises:
-            InvalidInput: the cursor is none of ours.
-            Unavailable: a file cannot be read.
-        """
-        first, offset = _parse_cursor(cursor)
-        entries: list[AuditEntry] = []
-        scanned = 0
-        try:
-            for day in self._days(max(first, _day_before(since)), until):
-                start = offset if day == first else 0
-                for entry, end in _entries(self._folder / f"{day}.ndjson", start):
-                    if len(entries) == limit or scanned > _SCANNED_A_PAGE:
-                        return AuditPage(entries, f"{day}.{start}")
-                    scanned += end - start
-                    start = end
-                    if entry is not None and _within(entry.time, since, until):
-                        entries.append(entry)
-        except OSError as error:
-            raise Unavailable(f"the audit log cannot be read: {error.strerror}") from error
-        return AuditPage(entries, None)
+        """Read entries; see :func:`service.access.audit_pages.read_page`."""
+        return read_page(self._folder, since, until, limit, cursor)
 
     def close(self) -> None:
         """Write what is pending, then release the file."""
@@ -180,22 +110,35 @@ class AuditLog:
             os.close(self._file)
             self._file = -1
 
+    def _require_room(self) -> None:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            disk = os.statvfs(self._folder)
+            if disk.f_flag & os.ST_RDONLY:
+                raise Unavailable("the audit log takes no entry: the file system is read-only", 10)
+            if disk.f_bavail * disk.f_frsize < _LEAST_ROOM or not self._reserve.keep():
+                raise StorageFull("the audit log takes no entry: the disk is full")
+            if self._failed:
+                self._writer.submit(self._probe).result()
+        except OSError as error:
+            raise disk_error("the audit log takes no entry", error) from error
+
     def _flush(self) -> None:
         with self._lock:
             batch, self._pending = self._pending, []
         if not batch:
             return
-        try:
-            self._append(b"".join(p.line for p in batch), durable=any(p.durable for p in batch))
-        except Exception as error:  # noqa: BLE001 - every request waits for its entry
-            self._fail(error if isinstance(error, OSError) else OSError(None, repr(error)), batch)
-        else:
-            for pending in batch:
-                pending.written.set_result(None)
+        written, failure = self._append(batch)
+        for pending in batch[:written]:
+            pending.written.set_result(None)
+        if failure is not None:
+            left = [one for one in batch[written:] if not self._append_from_reserve(one)]
+            if left:
+                self._fail(failure, left)
 
     def _fail(self, error: OSError, batch: list[_Pending]) -> None:
         if not self._failed:
-            _log.error("%s: %s; changes are refused until it is mended", self._folder, error)
+            _log.error("%s: %s; nothing more is logged until it is mended", self._folder, error)
         self._failed = True
         self._report("audit")
         self._day = ""  # opened anew, in case the file has gone
@@ -204,20 +147,46 @@ class AuditLog:
             _log.error("not in the audit log: %s", pending.line.decode().rstrip())
             pending.written.set_exception(error)
 
-    def _append(self, lines: bytes, *, durable: bool) -> None:
-        self._open_today()
-        if self._failed:
-            lines = b"\n" + lines  # whatever the failed write left ends here
-        written = os.write(self._file, lines)
-        if written < len(lines):
-            raise OSError(None, "only a part was written: is the disk full?")
-        if durable:
-            os.fdatasync(self._file)
+    def _append(
+        self, batch: list[_Pending], *, reserved: bool = False
+    ) -> tuple[int, OSError | None]:
+        """Write entries; returns how many were written whole, and what kept the others out."""
+        try:
+            self._open_today()
+            if not reserved:
+                self._require_reserve()
+            prefix = b"\n" if self._torn else b""
+            lines = prefix + b"".join(one.line for one in batch)
+            written = os.write(self._file, lines)
+            if any(one.durable for one in batch):
+                os.fdatasync(self._file)
+        except Exception as error:  # noqa: BLE001 - every request waits for its entry
+            self._torn = True
+            return 0, error if isinstance(error, OSError) else OSError(None, repr(error))
+        self._torn = written < len(lines)
+        if self._torn:
+            whole = _whole(batch, written - len(prefix))
+            return whole, OSError(errno.ENOSPC, "only a part was written: is the disk full?")
         self._failed = False
+        return len(batch), None
+
+    def _require_reserve(self) -> None:
+        if not self._reserve.keep():  # what room there is was given for entries that must not fail
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _append_from_reserve(self, pending: _Pending) -> bool:
+        """Write one entry with room that was kept for it, if it may use any."""
+        while self._reserve.give(pending.share, _STEP):
+            if self._append([pending], reserved=True)[0]:
+                pending.written.set_result(None)
+                return True
+        return False
 
     def _probe(self) -> None:
         # As long as a block, so that the slack of the file's last one proves nothing.
-        self._append(b" " * 4095 + b"\n", durable=True)
+        _, failure = self._append([_Pending(b" " * 4095 + b"\n", durable=True, share="none")])
+        if failure is not None:
+            raise failure
 
     def _open_today(self) -> None:
         day = datetime.now(UTC).date().isoformat()
@@ -225,7 +194,7 @@ class AuditLog:
             return
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"{day}.ndjson"
-        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o640)
+        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if self._file >= 0:
             os.close(self._file)
         self._file, self._day = file, day
@@ -235,34 +204,20 @@ class AuditLog:
 
     def _remove_old(self) -> None:
         oldest = (datetime.now(UTC).date() - timedelta(days=self._keep_days)).isoformat()
-        for day in self._days("", None):
+        for day in days(self._folder):
             if day < oldest:
                 (self._folder / f"{day}.ndjson").unlink(missing_ok=True)
 
-    def _days(self, first: str, until: float | None) -> list[str]:
-        days = sorted(path.stem for path in self._folder.glob("*.ndjson"))
-        last = "9" if until is None else _date(until + 86_400)
-        return [day for day in days if _DAY.fullmatch(day) and first <= day <= last]
 
-
-def _entries(path: Path, offset: int) -> Iterator[tuple[AuditEntry | None, int]]:
-    """Entries of a file and where each ends; None for a line that is none."""
-    with path.open("rb") as file:
-        file.seek(offset)
-        for line in file:
-            if not line.endswith(b"\n"):
-                return  # being written, or cut off by a crash
-            offset += len(line)
-            yield _parsed(line), offset
-
-
-def _parsed(line: bytes) -> AuditEntry | None:
-    try:
-        fields = json.loads(line)
-        fields["queries"] = tuple(fields.get("queries", ()))
-        return AuditEntry(**fields)
-    except (ValueError, TypeError, AttributeError):
-        return None
+def _whole(batch: list[_Pending], written: int) -> int:
+    """How many entries of a batch lie within its first bytes."""
+    count = 0
+    for pending in batch:
+        written -= len(pending.line)
+        if written < 0:
+            break
+        count += 1
+    return count
 
 
 def _end_line(file: int) -> None:
@@ -270,27 +225,3 @@ def _end_line(file: int) -> None:
     size = os.fstat(file).st_size
     if size and os.pread(file, 1, size - 1) != b"\n":
         os.write(file, b"\n")
-
-
-def _parse_cursor(cursor: str | None) -> tuple[str, int]:
-    if cursor is None:
-        return "", 0
-    found = _CURSOR.fullmatch(cursor)
-    if found is None:
-        raise InvalidInput(f"cursor {cursor[:80]!r}: is none that this service gave")
-    return found[1], int(found[2])
-
-
-def _day_before(moment: float | None) -> str:
-    # Around midnight an entry may lie in the next day's file; a day's margin on both sides also
-    # forgives a clock that was set.
-    return "" if moment is None else _date(moment - 86_400)
-
-
-def _date(moment: float) -> str:
-    bounded = min(max(moment, 0.0), 253_402_300_799.0)  # the years datetime knows
-    return datetime.fromtimestamp(bounded, UTC).date().isoformat()
-
-
-def _within(moment: float, since: float | None, until: float | None) -> bool:
-    return (since is None or moment >= since) and (until is None or moment < until)

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from service.errors import Forbidden
+from service.gallery.rules import is_name
 
 Scope = Literal["open", "search", "write", "admin"]
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 SCOPES: tuple[Scope, ...] = ("open", "search", "write", "admin")  # each includes those before it
+_LONGEST_ADDRESS = 64  # characters; with a zone, such as fe80::1%eth0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +52,12 @@ class Caller:
         Raises:
             Forbidden: the key is bound to others.
         """
-        if not self.sees(gallery):
+        if self.sees(gallery):
+            return
+        if gallery is not None and is_name(gallery):
             raise Forbidden(f"this key is not for gallery {gallery!r}")
+        # A text of the client's choice and of any length: it is not repeated.
+        raise Forbidden("this key is for other galleries; the one named has no gallery's name")
 
     def require_every_gallery(self) -> None:
         """Make sure that the caller is bound to no gallery.
@@ -75,14 +82,30 @@ def client_name(key_id: str | None, address: str) -> str:
     """
     if key_id is not None:
         return f"key {key_id}"
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
+    parsed = plain_address(address)
+    if parsed is None:
         return "address unknown"
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    if mapped is not None or parsed.version == 4:
-        return f"address {mapped or parsed}"
+    if parsed.version == 4:
+        return f"address {parsed}"
     return f"address {ipaddress.ip_network((parsed, 64), strict=False)}"
+
+
+def plain_address(text: str) -> Address | None:
+    """Read an address that a client, a proxy or the system wrote.
+
+    Args:
+        text: ``192.0.2.7``, ``2001:db8::7``, ``fe80::1%eth0``, or anything.
+
+    Returns:
+        The address without its zone; IPv4 where it is IPv4 written as IPv6. None if it is none.
+    """
+    if len(text) > _LONGEST_ADDRESS:
+        return None
+    try:
+        parsed = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(parsed, "ipv4_mapped", None) or parsed
 
 
 EVERYONE = Caller(key_id=None, scope="admin")  # while there are no keys

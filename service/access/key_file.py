@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from service.access.caller import Caller, Scope
 from service.errors import StorageFull, Unavailable
+from service.gallery.sqlite import lacks_room
 
 SCHEMA_VERSION = 1
 
@@ -61,6 +62,11 @@ class Key:
     expires: float | None
     revoked: float | None
     last_used: float | None
+
+    @property
+    def bound(self) -> tuple[str, ...] | None:
+        """The only galleries it is for, by name; None for all."""
+        return None if self.galleries is None else tuple(sorted(self.galleries))
 
     @property
     def caller(self) -> Caller:
@@ -139,7 +145,7 @@ def answering(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+        if lacks_room(path, error):
             raise StorageFull(f"{path}: {error}") from error
         raise Unavailable(f"{path}: {error}") from error
     except OSError as error:

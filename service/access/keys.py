@@ -28,6 +28,8 @@ from service.access.key_file import (
 )
 from service.access.new_key import NewKey
 from service.errors import NotFound, StorageFull, Unauthorized, Unavailable
+from service.reserve import DATA_RESERVE, Reserve
+from service.reserve import FILE as RESERVE_FILE
 
 FILE = "access.sqlite3"
 _PREFIX = "reid"
@@ -50,7 +52,9 @@ class KeyStore:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path.absolute()
+        """Where the keys lie."""
+        self._reserve = Reserve(self.path.with_name(RESERVE_FILE), DATA_RESERVE)
         self._lock = threading.Lock()
         self._reader: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
@@ -147,17 +151,26 @@ class KeyStore:
 
         Raises:
             NotFound: there is no such key.
-            StorageFull: the disk is full.
+            StorageFull: the disk is full, and so is the room that was kept for this.
             Unavailable: the file cannot be written.
         """
         if not any(key.key_id == key_id for key in self.every()):
-            raise NotFound(f"there is no key {key_id!r}")
+            raise NotFound(f"there is no key {key_id[:80]!r} in {self.path}")
+        try:
+            self._revoke(key_id)
+        except StorageFull:
+            with self._reserve.given("whole") as given:
+                if not given:
+                    raise
+                self._revoke(key_id)
+        return next(key for key in self.every() if key.key_id == key_id)
+
+    def _revoke(self, key_id: str) -> None:
         with self._writing() as connection:
             connection.execute(
                 "UPDATE keys SET revoked = coalesce(revoked, ?) WHERE key_id = ?",
                 (time.time(), key_id),
             )
-        return next(key for key in self.every() if key.key_id == key_id)
 
     def mark_used(self, key_id: str, now: float) -> None:
         """Note that a key was used; where the file takes no write, say so and go on.
@@ -181,11 +194,11 @@ class KeyStore:
 
     def _refresh(self) -> None:
         """See what other connections changed: a revoked key ends with the next request."""
-        with answering(self._path):
-            file = _identity(self._path)
+        with answering(self.path):
+            file = _identity(self.path)
             if file is None and self._file is not None:
                 # Without this, removing the file under a running service would open everything.
-                raise Unavailable(f"{self._path} has gone: bring it back or restart the service")
+                raise Unavailable(f"{self.path} has gone: bring it back or restart the service")
             if file is None:
                 return
             if file != self._file or self._reader is None:
@@ -193,23 +206,23 @@ class KeyStore:
             assert self._reader is not None
             (version,) = self._reader.execute("PRAGMA data_version").fetchone()
             if version != self._version:
-                self._stored = read(self._reader, self._path)
+                self._stored = read(self._reader, self.path)
                 self._version = version
 
     def _reopen(self, file: tuple[int, int]) -> None:
         if self._reader is not None:
             self._reader.close()
-        self._reader = connect(self._path, "rw", _READ_SECONDS)
+        self._reader = connect(self.path, "rw", _READ_SECONDS)
         self._file = file
         self._version = -1
 
     @contextmanager
     def _writing(self, *, create: bool = False) -> Iterator[sqlite3.Connection]:
-        with answering(self._path):
+        with answering(self.path):
             mode = "rwc" if create else "rw"
             if create:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(connect(self._path, mode, _WRITE_SECONDS)) as connection:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(connect(self.path, mode, _WRITE_SECONDS)) as connection:
                 # EXTRA: a revocation survives a power cut too.
                 connection.execute("PRAGMA synchronous = EXTRA")
                 connection.execute("BEGIN IMMEDIATE")
@@ -218,6 +231,8 @@ class KeyStore:
                         connection.execute(statement)
                 yield connection
                 connection.execute("COMMIT")
+        if create:
+            self._reserve.keep()
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from service.access.caller import Scope
+from service.reserve import Share
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,19 +21,24 @@ class Rule:
             for all galleries may. ``none``: anything, it is about no gallery.
         audit: ``change`` is in the audit log, on the disk, before the answer leaves; ``read`` is
             written by then; ``none`` is not logged, because it tells of no person.
+        share: how much of the room that is kept on the disk it may use when the disk is full:
+            erasing crops and revoking keys must not fail because somebody filled it.
     """
 
     scope: Scope
     gallery: Literal["path", "route", "all", "none"]
     audit: Literal["change", "read", "none"]
+    share: Share = "none"
 
 
 _OPEN = Rule("open", "none", "none")
 _COUNTS = Rule("search", "route", "none")
 _LOOK = Rule("search", "path", "read")
 _CHANGE = Rule("write", "path", "change")
+_ERASE = Rule("write", "path", "change", "shared")
 _ADMIN_LOOK = Rule("admin", "path", "read")
 _ADMIN_CHANGE = Rule("admin", "path", "change")
+_ADMIN_ERASE = Rule("admin", "path", "change", "shared")
 _EVERYTHING = Rule("admin", "all", "change")
 
 _GALLERY = "/galleries/{gallery}"
@@ -58,14 +64,14 @@ RULES: dict[tuple[str, str], Rule] = {
     ("POST", "/galleries"): Rule("admin", "route", "change"),
     ("GET", _GALLERY): Rule("search", "path", "none"),
     ("PATCH", _GALLERY): _ADMIN_CHANGE,
-    ("DELETE", _GALLERY): _ADMIN_CHANGE,
+    ("DELETE", _GALLERY): _ADMIN_ERASE,
     # Crops.
     ("GET", f"{_GALLERY}/crops"): _LOOK,
     ("POST", f"{_GALLERY}/crops"): _CHANGE,
-    ("POST", f"{_GALLERY}/crops/delete"): _CHANGE,
+    ("POST", f"{_GALLERY}/crops/delete"): _ERASE,
     ("GET", f"{_GALLERY}/crops/{{crop_id}}"): _LOOK,
     ("PUT", f"{_GALLERY}/crops/{{crop_id}}"): _CHANGE,
-    ("DELETE", f"{_GALLERY}/crops/{{crop_id}}"): _CHANGE,
+    ("DELETE", f"{_GALLERY}/crops/{{crop_id}}"): _ERASE,
     ("GET", f"{_GALLERY}/pictures/{{crop_id}}"): _LOOK,
     # Identities.
     ("GET", f"{_GALLERY}/identities"): _LOOK,
@@ -86,18 +92,18 @@ RULES: dict[tuple[str, str], Rule] = {
     ("GET", f"{_GALLERY}/snapshots"): Rule("admin", "path", "none"),
     ("POST", f"{_GALLERY}/snapshots"): _ADMIN_CHANGE,
     ("GET", f"{_GALLERY}/snapshots/{{snapshot_id}}"): _ADMIN_LOOK,
-    ("DELETE", f"{_GALLERY}/snapshots/{{snapshot_id}}"): _ADMIN_CHANGE,
+    ("DELETE", f"{_GALLERY}/snapshots/{{snapshot_id}}"): _ADMIN_ERASE,
     # Restoring into another gallery asks for that one in the route.
     ("POST", f"{_GALLERY}/snapshots/{{snapshot_id}}/restore"): _ADMIN_CHANGE,
     # The model of a gallery.
     ("GET", f"{_GALLERY}/model"): Rule("search", "path", "none"),
     ("POST", f"{_GALLERY}/model"): _ADMIN_CHANGE,
     ("POST", f"{_GALLERY}/model/switch"): _ADMIN_CHANGE,
-    ("DELETE", f"{_GALLERY}/model/{{sha256}}"): _ADMIN_CHANGE,
+    ("DELETE", f"{_GALLERY}/model/{{sha256}}"): _ADMIN_ERASE,
     # Keys and the audit log: a key that is bound to galleries would free itself by them.
     ("GET", "/keys"): Rule("admin", "all", "read"),
     ("POST", "/keys"): _EVERYTHING,
-    ("DELETE", "/keys/{key_id}"): _EVERYTHING,
+    ("DELETE", "/keys/{key_id}"): Rule("admin", "all", "change", "whole"),
     ("GET", "/audit"): Rule("admin", "all", "read"),
 }
 

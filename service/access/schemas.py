@@ -7,8 +7,9 @@ from typing import Self
 
 from pydantic import BaseModel, Field
 
-from service.access.audit import AuditEntry, AuditPage
+from service.access.audit_pages import AuditPage
 from service.access.caller import Caller, Scope
+from service.access.entry import AuditEntry
 from service.access.key_file import Key
 from service.fields import Body, Timestamp
 
@@ -42,6 +43,7 @@ class Keys(BaseModel):
     """Every key, the oldest first."""
 
     keys: list[KeyRecord]
+    file: str = Field(description="where the service keeps them", examples=["/data/access.sqlite3"])
 
 
 class WhoAmI(BaseModel):
@@ -85,6 +87,14 @@ class AuditRecord(BaseModel):
     method: str = Field(description="of HTTP, or CLI")
     route: str = Field(description="its template, never the path", examples=["/search"])
     gallery: str | None
+    target: str | None = Field(
+        description="the key, snapshot, job or model that was acted on; of a restore, the gallery "
+        "that was written"
+    )
+    scope: Scope | None = Field(description="of a key that was made or revoked")
+    galleries: list[str] | None = Field(
+        description="the first hundred galleries that key is bound to; null for all"
+    )
     status: int
     crops: int | None = Field(description="returned or changed, where the route counts them")
     queries: list[str] = Field(description="SHA-256 of each query's file")
@@ -105,7 +115,7 @@ class AuditAnswer(BaseModel):
 
 
 def _record(entry: AuditEntry) -> AuditRecord:
-    return AuditRecord(**asdict(entry) | {"queries": list(entry.queries)})
+    return AuditRecord.model_validate(asdict(entry))
 
 
 def _sorted(galleries: frozenset[str] | None) -> list[str] | None:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 import typer
 
+from service.plain_lines import one_line
+
 
 @contextmanager
 def errors_in_one_line() -> Iterator[None]:
@@ -36,5 +38,5 @@ def errors_in_one_line() -> Iterator[None]:
 
 
 def _fail(message: str) -> None:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {one_line(' '.join(message.split()))}", file=sys.stderr)
     raise typer.Exit(1) from None

@@ -357,11 +357,12 @@ class GalleryDatabase:
         )
         return Doomed([crop_id for crop_id, *_ in rows], receipt)
 
-    def erase(self, crop_ids: Collection[str]) -> None:
+    def erase(self, crop_ids: Collection[str], *, sparing: bool = False) -> None:
         """Delete crops and overwrite what is known of them, durable on return.
 
         Args:
             crop_ids: which; ids that are gone are passed over.
+            sparing: need little room, and leave the compaction to :meth:`tidy`.
 
         Raises:
             StorageFull: the disk is full; nothing changed.
@@ -374,7 +375,9 @@ class GalleryDatabase:
             writer.executemany("DELETE FROM pictures WHERE crop = ?", pictures)
             writer.executemany("DELETE FROM crops WHERE id = ?", ((place,) for place in places))
             segments.erase_rows(writer, places, self.header.dimension)
-            if places:
+            if places and sparing:
+                writer.execute("UPDATE gallery SET unclean = 1")
+            elif places:
                 self._compact_or_note(writer)
         self.pictures -= len(pictures)
         try:

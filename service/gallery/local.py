@@ -3,6 +3,7 @@
 ::
 
     <root>/lock                              held by the one process that serves this folder
+    <root>/reserve                           room for erasing crops and revoking keys on a full disk
     <root>/galleries/<name>/                 one gallery (see service.gallery.folders)
     <root>/snapshots/<name>/<id>.sqlite3     galleries as they were
 """
@@ -39,6 +40,8 @@ from service.gallery.name_locks import NameLocks
 from service.gallery.nearest import Gpu, resolve_device
 from service.gallery.snapshots import SnapshotShelf
 from service.gallery.versions import Versions, bring_back_pictures
+from service.reserve import DATA_RESERVE, Reserve
+from service.reserve import FILE as RESERVE_FILE
 
 _log = logging.getLogger(__name__)
 _UNFINISHED = "."  # no gallery's name starts so: a folder half made or half removed
@@ -82,6 +85,9 @@ class LocalGalleryStore:
         with disk_errors(root):
             self._folder.mkdir(parents=True, exist_ok=True)
             self._held: IO[str] | None = _hold(root / "lock")
+        self._reserve = Reserve(root / RESERVE_FILE, DATA_RESERVE)
+        if not self._reserve.keep():
+            _log.warning("%s: the disk is full; no room is kept for erasing crops", root)
         try:
             self._load()
         except BaseException:
@@ -297,6 +303,7 @@ class LocalGalleryStore:
 
     def tidy(self) -> None:
         """Remove what erasures left behind, where that was put off; a failure is for the log."""
+        self._reserve.keep()
         for name, gallery in sorted(self._galleries.copy().items()):
             try:
                 gallery.tidy()
@@ -453,7 +460,7 @@ class LocalGalleryStore:
 
     def _versions(self, folder: Path) -> Versions:
         holding = partial(self._shelf.holding, folder.name)
-        return Versions(folder, self._gpu, holding, self._locks.of(folder.name))
+        return Versions(folder, self._gpu, holding, self._reserve, self._locks.of(folder.name))
 
     def _clear_away(self, name: str) -> None:
         """Remove what a creation left that failed after its rename, when the folder was synced."""

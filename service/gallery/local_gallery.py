@@ -6,7 +6,7 @@ import gc
 import hashlib
 import logging
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import NotFound, ReidError, Replaced, Unavailable
+from service.errors import NotFound, ReidError, Replaced, StorageFull, Unavailable
 from service.gallery import rules
 from service.gallery.base import (
     Absent,
@@ -127,6 +127,7 @@ class LocalGallery:
             kept = None
             if pictures is not None and self.options.store_crops:
                 kept = [pictures[position] for position in positions]
+            self._require_reserve()
             rows, damaged = self._rows, self._in_memory().damaged
             new = sum(crop_id not in rows and crop_id not in damaged for crop_id in ids)
             draft = rows.putting(crops, vectors)
@@ -230,6 +231,7 @@ class LocalGallery:
         with self.changing():
             if not self.options.store_crops:
                 return 0
+            self._require_reserve()
             given = Filter(crop_ids=frozenset(pictures))
             lacking = pictures.keys() - self.database.pictured(given)
             stored = self.crops(Filter(crop_ids=frozenset(lacking)))
@@ -389,14 +391,34 @@ class LocalGallery:
         }
 
     def erase(self, crop_ids: Sequence[str]) -> None:
-        """Delete crops from this version only; the caller holds the lock."""
+        """Delete crops from this version only; the caller holds the lock.
+
+        On a full disk this uses the room that is kept for it, for as many crops at a time as fit.
+        """
         if not crop_ids:
             return
+        try:
+            self._erase(crop_ids)
+        except StorageFull:
+            with self.versions.reserve.given("shared"):
+                self._erase_in_parts(crop_ids)
+
+    def _erase_in_parts(self, crop_ids: Sequence[str]) -> None:
+        try:
+            self._erase(crop_ids, sparing=True)
+        except StorageFull:
+            if len(crop_ids) == 1:
+                raise
+            middle = len(crop_ids) // 2
+            self._erase_in_parts(crop_ids[:middle])
+            self._erase_in_parts(crop_ids[middle:])
+
+    def _erase(self, crop_ids: Sequence[str], *, sparing: bool = False) -> None:
         try:
             draft = None if self._memory is None else self._memory.rows.removing(crop_ids)
         except MemoryError:  # an erasure must not fail for that: the rows are read anew
             self._memory = draft = None
-        self.database.erase(crop_ids)
+        self.database.erase(crop_ids, sparing=sparing)
         if draft is not None:
             self._show(draft, crop_ids)
 
@@ -478,6 +500,11 @@ class LocalGallery:
         _log.warning("gallery %r is searched on the CPU from now on: %s", self.name, error)
         if self._memory is not None:
             self._memory.mirror = None
+
+    def _require_reserve(self) -> None:
+        """Take nothing new while the room for erasures is in use: it would take that."""
+        if not self.versions.reserve.keep():
+            raise StorageFull(f"gallery {self.name!r}: the disk is full")
 
     def _require_open(self) -> None:
         if self._state == "deleted":

@@ -30,7 +30,7 @@ def answering(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        if _for_want_of_room(path, error):
+        if lacks_room(path, error):
             raise StorageFull(f"{path}: {error}") from error
         raise Unavailable(f"{path}: {error}") from error
 
@@ -82,11 +82,18 @@ def _prepare_for_writing(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
 
 
-def _for_want_of_room(path: Path, error: sqlite3.Error) -> bool:
+def lacks_room(path: Path, error: sqlite3.Error) -> bool:
+    """Whether SQLite failed because the disk, or the file's limit, is full.
+
+    Args:
+        path: the file.
+        error: the failure.
+    """
     code = getattr(error, "sqlite_errorcode", None)
     if code == sqlite3.SQLITE_FULL:
         return True
-    if code is None or code & 0xFF != sqlite3.SQLITE_IOERR:
+    # A journal that cannot be created for want of room is one that cannot be opened.
+    if code is None or code & 0xFF not in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}:
         return False
     try:
         disk = os.statvfs(path.parent)

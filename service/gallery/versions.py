@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from service.gallery.base import Filter
 from service.gallery.nearest import Gpu
+from service.reserve import Reserve
 
 if TYPE_CHECKING:
     from service.gallery.local_gallery import LocalGallery
@@ -27,12 +28,14 @@ class Versions:
         holding: ids of the snapshots that hold one of these crops.
         lock: held by whoever writes to any of them; one thread may take it twice. It belongs to
             the gallery's name, so that a switch or a restore does not let anybody in.
+        reserve: room on the disk for erasing crops when nothing else is left.
         kept: versions beside the one that is served, by their model.
     """
 
     folder: Path
     gpu: Gpu | None
     holding: Callable[[Sequence[str]], tuple[str, ...]]
+    reserve: Reserve
     lock: threading.RLock = field(default_factory=threading.RLock)
     kept: dict[str, LocalGallery] = field(default_factory=dict)
 

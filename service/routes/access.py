@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fastapi import FastAPI, Request
 from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.access.audit import AuditEntry
 from service.access.caller import EVERYONE, NOBODY, Caller, client_name
+from service.access.entry import AuditEntry
 from service.access.gate import Gate
+from service.access.key_file import Key
 from service.access.rules import RULES, Rule, template
-from service.errors import Forbidden, ReidError, Unauthorized, Unavailable
+from service.errors import Forbidden, ReidError, Unauthorized, Unavailable, disk_error
+from service.reserve import Share
 from service.routes.origins import Origins
 from service.settings import Settings
-
-_DISCARDED = 1 << 24  # bytes
-_DISCARD_SECONDS = 5.0  # whoever has no key shall not hold a place for long
 
 
 @dataclass(slots=True)
@@ -32,11 +29,15 @@ class AuditNote:
 
     Attributes:
         gallery: which one, where the path does not say.
+        target: what was acted on, where the path does not say: a key, or a restored gallery.
+        key: that was made or revoked.
         crops: how many were returned or changed.
         queries: SHA-256 of each query's file, in hexadecimal.
     """
 
     gallery: str | None = None
+    target: str | None = None
+    key: Key | None = None
     crops: int | None = None
     queries: list[str] = field(default_factory=list)
 
@@ -62,15 +63,23 @@ class AccessControl:
         gate: knows the keys.
         routes: every route of the app, in its order.
         origins: pages of which origins may call.
+        audit_required: refuse what tells of persons while the audit log takes no entry.
     """
 
     def __init__(
-        self, app: ASGIApp, gate: Gate, routes: Sequence[BaseRoute], origins: Origins
+        self,
+        app: ASGIApp,
+        gate: Gate,
+        routes: Sequence[BaseRoute],
+        origins: Origins,
+        *,
+        audit_required: bool,
     ) -> None:
         self._app = app
         self._gate = gate
         self._routes = list(flat(routes))
         self._origins = origins
+        self._logged_first = {"change", "read"} if audit_required else {"change"}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection's request, or raise why not."""
@@ -78,14 +87,13 @@ class AccessControl:
         if visit is None:  # 404 and 405 tell nothing that /openapi.json does not
             await self._app(scope, receive, send)
             return
+        scope["route"] = visit.matched  # a refused request is counted under its route too
         try:
             self._admit(visit, Headers(scope=scope))
-            if visit.rule.audit == "change":
-                await self._gate.bookkeeping.run(self._gate.audit.require_room)
+            if visit.rule.audit in self._logged_first:
+                await self._gate.bookkeeping.run(self._gate.audit.require_room, visit.rule.share)
         except ReidError as error:
-            scope["route"] = visit.matched  # a refused request is counted under its route too
             await self._log_refusal(visit, error)
-            await _discard(receive)
             raise
         scope["state"] |= {
             "caller": visit.caller,
@@ -104,6 +112,7 @@ class AccessControl:
                 continue
             method, path = _row_of(route, scope["method"])
             client = scope.get("client")
+            given = found.get("path_params", {})
             return _Visit(
                 matched=route,
                 method=method,
@@ -112,7 +121,7 @@ class AccessControl:
                 request_id=scope["state"]["request_id"],
                 address=client[0] if client else "",
                 key=_bearer(Headers(scope=scope).get("Authorization", "")),
-                note=AuditNote(found.get("path_params", {}).get("gallery")),
+                note=AuditNote(given.get("gallery"), _target(given)),
             )
         return None
 
@@ -147,20 +156,28 @@ class AccessControl:
 
     async def _answer(self, visit: _Visit, scope: Scope, receive: Receive, send: Send) -> None:
         status = 0
+        unlogged: OSError | None = None
         kind = visit.rule.audit
 
         async def send_logged(message: Message) -> None:
-            nonlocal status
+            nonlocal status, unlogged
             if message["type"] == "http.response.start":
                 status = message["status"]
                 if kind != "none":
-                    await self._log(visit, status, durable=kind == "change" and status < 400)
+                    unlogged = await self._log(visit, status)
+            if unlogged is not None and kind == "read" and kind in self._logged_first:
+                raise unlogged  # nothing has left yet: this is answered instead
             await send(message)
 
         try:
             await self._app(scope, receive, send_logged)
+        except Exception:
+            # What raises while it answers is wrapped on its way here.
+            if unlogged is None:
+                raise
+            raise disk_error("the audit log takes no entry", unlogged) from unlogged
         finally:
-            if kind != "none" and not status:
+            if kind != "none" and not status and scope["state"].get("admitted"):
                 await self._log(visit, 500)
 
     async def _log_refusal(self, visit: _Visit, error: ReidError) -> None:
@@ -175,25 +192,34 @@ class AccessControl:
         visit: _Visit,
         status: int,
         *,
-        durable: bool = False,
         refused: str | None = None,
         address: str | None = None,
-    ) -> None:
+    ) -> OSError | None:
+        """Tell the audit log; returns why it took no entry, which it has reported."""
+        note, made = visit.note, visit.rule.audit == "change" and status < 400
         entry = AuditEntry(
             time=time.time(),
             request_id=visit.request_id,
             key_id=visit.caller.key_id,
             method=visit.method,
             route=visit.route,
-            gallery=visit.note.gallery,
+            gallery=note.gallery,
+            target=note.key.key_id if note.key else note.target,
+            scope=note.key.scope if note.key else None,
+            galleries=note.key.bound if note.key else None,
             status=status,
-            crops=visit.note.crops,
-            queries=tuple(visit.note.queries),
+            crops=note.crops,
+            queries=tuple(note.queries),
             refused=refused,
             address=address,
         )
-        with suppress(OSError):  # the log has reported it; what is done is answered all the same
-            await asyncio.wrap_future(self._gate.audit.write(entry, durable=durable))
+        # Only what was really erased or revoked may use the room that is kept for it.
+        share: Share = visit.rule.share if made and note.crops != 0 else "none"
+        try:
+            await asyncio.wrap_future(self._gate.audit.write(entry, durable=made, share=share))
+        except OSError as error:
+            return error
+        return None
 
 
 def guard(app: FastAPI, gate: Gate, settings: Settings) -> None:
@@ -209,7 +235,13 @@ def guard(app: FastAPI, gate: Gate, settings: Settings) -> None:
     """
     require_rules(app.routes)
     origins = Origins(settings.cors_origins, beyond_loopback=settings.allow_anonymous)
-    app.add_middleware(AccessControl, gate=gate, routes=app.routes, origins=origins)
+    app.add_middleware(
+        AccessControl,
+        gate=gate,
+        routes=app.routes,
+        origins=origins,
+        audit_required=settings.audit_required,
+    )
 
 
 def confirm_rule(request: Request) -> None:
@@ -265,21 +297,11 @@ def _row_of(route: BaseRoute, method: str) -> tuple[str, str]:
     return "GET" if isinstance(route, Mount) or method == "HEAD" else method, path
 
 
+def _target(path_params: Mapping[str, str]) -> str | None:
+    named = (path_params.get(name) for name in ("key_id", "snapshot_id", "job_id", "sha256"))
+    return next((text for text in named if text is not None), None)
+
+
 def _bearer(header: str) -> str | None:
     scheme, _, key = header.partition(" ")
     return key.strip() if scheme.lower() == "bearer" else None
-
-
-async def _discard(receive: Receive) -> None:
-    """Read what is under way, within bounds.
-
-    A client that only writes would meet a reset connection instead of our answer.
-    """
-    discarded = 0
-    with suppress(HTTPException, ReidError, TimeoutError):
-        async with asyncio.timeout(_DISCARD_SECONDS):
-            more = True
-            while more and discarded <= _DISCARDED:
-                message = await receive()
-                discarded += len(message.get("body", b""))
-                more = message.get("more_body", False)

@@ -7,7 +7,7 @@ from fastapi.responses import FileResponse
 
 from service.errors import Conflict, NotFound, StorageFull, Unavailable, Unsupported
 from service.forms import RestoreBody
-from service.routes.dependencies import CallerOf, PartsOf
+from service.routes.dependencies import AuditOf, CallerOf, PartsOf
 from service.routes.problems import responses
 from service.schemas import GalleryRecord, SnapshotEntry, Snapshots
 
@@ -63,14 +63,20 @@ async def delete_snapshot(gallery: str, snapshot_id: SnapshotId, parts: PartsOf)
 
 @router.post("/{snapshot_id}/restore", responses=responses(Conflict, *_WRITE_ERRORS))
 async def restore_snapshot(
-    gallery: str, snapshot_id: SnapshotId, parts: PartsOf, caller: CallerOf, body: RestoreBody
+    gallery: str,
+    snapshot_id: SnapshotId,
+    parts: PartsOf,
+    caller: CallerOf,
+    audit: AuditOf,
+    body: RestoreBody,
 ) -> GalleryRecord:
     """Bring a gallery back as it was, or make a new one of it.
 
     The snapshot is read through before it replaces anything. What is replaced is lost, with the
     gallery's versions for other models; its options stay as they are now.
     """
-    caller.require_gallery(body.into or gallery)
+    audit.target = body.into or gallery
+    caller.require_gallery(audit.target)
     restored = await parts.executors.background.run(
         parts.store.restore, gallery, snapshot_id, body.into
     )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -65,12 +68,13 @@ def kind(request: pytest.FixtureRequest) -> str:
 def bench(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bench]:
     """A service whose data folder lies on a disk that can fail."""
     data, switch = tmp_path / "data", tmp_path / "switch"
-    environment, fail, repair = {}, switch.touch, switch.unlink
+    # What is read on the way shall show that nothing is lost; a log that refuses it has its own.
+    environment, fail, repair = {"REID_AUDIT_REQUIRED": "false"}, switch.touch, switch.unlink
     if kind == "mounted":
         data, filler = request.getfixturevalue("mounted"), tmp_path / "mounted" / "filler"
         fail, repair = lambda: fill(filler), filler.unlink
     else:
-        environment = {
+        environment |= {
             "LD_PRELOAD": str(request.getfixturevalue("file_faults")),
             "FILE_FAULTS_FOLDER": str(data),
             "FILE_FAULTS_KIND": str(KINDS[kind]),
@@ -167,6 +171,126 @@ def test_a_gallery_that_could_not_be_opened_is_opened_once_the_disk_is_well(benc
     wait_until(lambda: bench.http.get(f"/galleries/{GALLERY}").status_code == 200)
     assert bench.wrong() == []
     assert bench.write(20) <= {200, 201}
+
+
+@pytest.fixture
+def besieged(mounted: Path, tmp_path: Path) -> Iterator[Besieged]:
+    """A service on a small disk, with keys and some crops."""
+    besieged = Besieged(mounted / "data", tmp_path / "log", mounted / "filler")
+    try:
+        besieged.start()
+        besieged.prepare()
+        yield besieged
+    finally:
+        besieged.served.kill()
+        besieged.http.close()
+
+
+class Besieged:
+    """A service whose disk a hostile client keeps full."""
+
+    def __init__(self, data: Path, log: Path, filler: Path) -> None:
+        self.data, self.log, self.filler = data, log, filler
+        self.served = Served(data, log)
+        self.http = httpx.Client(timeout=60)
+
+    def start(self, **environment: str) -> None:
+        """Start the service, or another one after it was killed."""
+        self.served = Served(self.data, self.log, environment=environment)
+        self.http.base_url = httpx.URL(self.served.url)
+        self.served.start()
+        self.served.wait_until_alive("/livez")
+
+    def prepare(self) -> None:
+        """Make a gallery with six crops, and the first key."""
+        assert self.http.post("/galleries", json={"name": "g", "store_crops": True}).is_success
+        for number in range(6):
+            image = {"image": ("a.png", encode(np.full((64, 32, 3), 40 * number, np.uint8)))}
+            assert self.http.put(f"/galleries/g/crops/{number}", files=image).is_success
+        self.http.headers.update(self.header("admin"))
+
+    def header(self, scope: str) -> dict[str, str]:
+        """The header of a new key."""
+        made = self.http.post("/keys", json={"label": "a", "scope": scope})
+        return {"Authorization": f"Bearer {made.json()['key']}"}
+
+    def fill(self) -> None:
+        """Take whatever room there is now, as a client that never stops would."""
+        with self.filler.open("ab", buffering=0) as file:
+            for size in (1 << 16, 1 << 12, 1):
+                with suppress(OSError):
+                    while True:
+                        file.write(bytes(size))
+
+    def logged(self) -> list[tuple[str, str, int]]:
+        """What the audit log on the disk holds."""
+        files = sorted((self.data / "audit").glob("*.ndjson"))
+        lines = [line for path in files for line in path.read_text().splitlines() if line.strip()]
+        entries = map(json.loads, lines)
+        return [(entry["method"], entry["route"], entry["status"]) for entry in entries]
+
+
+def id_of(header: dict[str, str]) -> str:
+    return header["Authorization"].split("_")[1]
+
+
+def test_a_full_disk_keeps_nobody_from_revoking_and_erasing(besieged):
+    http, crops = besieged.http, "/galleries/g/crops"
+    first, second = besieged.header("search"), besieged.header("search")
+    image = encode(np.full((64, 32, 3), 7, np.uint8))
+    assert http.get(f"{crops}/0", headers=first).status_code == 200
+    besieged.fill()
+    for answer in (
+        http.post("/search", files={"images": ("a.png", image)}, data={"gallery": "g"}),
+        http.get(crops, headers=first),
+        http.get("/galleries/g/pictures/0", headers=first),
+        http.put(f"{crops}/new", files={"image": ("a.png", image)}),
+        http.post("/keys", json={"label": "a", "scope": "search"}),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (507, "storage_full")
+    assert http.delete(f"/keys/{id_of(first)}").status_code == 200
+    assert http.get("/galleries", headers=first).status_code == 401
+    besieged.fill()
+    assert http.delete(f"{crops}/0").status_code == 200
+    besieged.fill()
+    erased = http.post(f"{crops}/delete", json={"crop_ids": ["1", "2", "3"]})
+    assert (erased.status_code, erased.json()["deleted"]) == (200, 3)
+    besieged.fill()
+    revoke = [sys.executable, "-m", "service", "keys", "revoke", id_of(second)]
+    subprocess.run([*revoke, "--data", str(besieged.data)], check=True)
+    assert http.get("/galleries", headers=second).status_code == 401
+    besieged.fill()
+    assert http.delete("/galleries/g/crops/4").status_code == 200
+    told = besieged.logged()[-5:]
+    assert told == [
+        ("DELETE", "/keys/{key_id}", 200),
+        ("DELETE", "/galleries/{gallery}/crops/{crop_id}", 200),
+        ("POST", "/galleries/{gallery}/crops/delete", 200),
+        ("CLI", "keys revoke", 200),
+        ("DELETE", "/galleries/{gallery}/crops/{crop_id}", 200),
+    ]
+    besieged.served.kill()
+    besieged.filler.unlink()
+    besieged.start()
+    left = http.get(crops).json()["crops"]
+    assert [crop["crop_id"] for crop in left] == ["5"]
+    assert http.get("/galleries", headers=first).status_code == 401
+
+
+def test_reads_and_failures_do_not_use_up_what_is_kept(besieged):
+    """A log that is not required lets reads go on; a writer deletes what is not there."""
+    kept = [besieged.data / "reserve", besieged.data / "audit" / "reserve"]
+    sizes = [path.stat().st_size for path in kept]
+    assert min(sizes) > 0
+    besieged.served.kill()
+    besieged.start(REID_AUDIT_REQUIRED="false")
+    besieged.fill()
+    for _ in range(40):
+        assert besieged.http.get("/galleries/g/crops/0").status_code == 200
+        assert besieged.http.delete("/galleries/g/crops/absent").status_code == 404
+        nothing = besieged.http.post("/galleries/g/crops/delete", json={"crop_ids": ["absent"]})
+        assert nothing.status_code == 200
+    assert [path.stat().st_size for path in kept] == sizes
 
 
 def readiness(bench: Bench, status: int) -> httpx.Response:

@@ -224,7 +224,7 @@ def test_old_days_are_removed_and_no_other_file(tmp_path, monkeypatch):
     (tmp_path / "notes.ndjson").write_text("")
     with closing(AuditLog(tmp_path, 30, print)) as log:
         log.write(entry(time.time()), durable=False).result()
-    kept = sorted(path.stem for path in tmp_path.iterdir())
+    kept = sorted(path.stem for path in tmp_path.glob("*.ndjson"))
     assert kept == [*(str(today - timedelta(days=days)) for days in (30, 1, 0)), "notes"]
 
 
@@ -252,14 +252,14 @@ def test_pages_go_from_day_to_day(tmp_path):
             log.page(None, None, 1, "2026-01-01.x")
 
 
-def test_without_room_reads_go_on_and_changes_are_refused(start, data, caplog):
+def test_without_room_reads_go_on_if_told_to_and_changes_are_refused(start, data, caplog):
     """The day's file leads to /dev/full, which takes no byte."""
     with start() as service:
         service.put("default", "a", CROP)
         (file,) = (data / "audit").glob("*.ndjson")
     kept = file.rename(file.with_suffix(".kept"))
     file.symlink_to("/dev/full")
-    with start() as service, caplog.at_level(logging.ERROR):
+    with start(audit_required=False) as service, caplog.at_level(logging.ERROR):
         assert service.search(("a", CROP)).status_code == 200
         assert '"route": "/search"' in caplog.text  # the process log keeps what the log could not
         refused = service.put("default", "b", CROP)
@@ -274,11 +274,33 @@ def test_without_room_reads_go_on_and_changes_are_refused(start, data, caplog):
     assert routes == [crop, crop, "/search"]
 
 
-def test_without_a_folder_changes_are_refused(start, data):
+def test_without_room_what_tells_of_persons_is_refused(start, data):
     with start() as service:
+        service.put("default", "a", CROP)
+        (file,) = (data / "audit").glob("*.ndjson")
+    kept = file.rename(file.with_suffix(".kept"))
+    file.symlink_to("/dev/full")
+    with start() as service:
+        crops = "/galleries/default/crops"
+        for _ in range(2):  # what first meets the fault, and what knows of it
+            for answer in (service.search(("a", CROP)), service.http.get(f"{crops}/a")):
+                assert (answer.status_code, answer.json()["code"]) == (507, "storage_full")
+                assert "audit log" in answer.json()["detail"]
+        for path in ("/livez", "/metrics", "/whoami", "/info", "/galleries"):
+            assert service.http.get(path).status_code == 200
+        file.unlink()
+        kept.rename(file)
+        assert service.http.get(crops).status_code == 200  # by itself
+        assert service.search(("a", CROP)).status_code == 200
+
+
+@pytest.mark.parametrize("audit_required", [True, False])
+def test_without_a_folder_changes_are_refused(start, data, audit_required):
+    with start(audit_required=audit_required) as service:
         (data / "audit").write_text("in the way")
         refused = service.put("default", "a", CROP)
         assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
-        assert service.search(("a", CROP)).status_code == 200
+        searched = service.search(("a", CROP))
+        assert searched.status_code == (503 if audit_required else 200)
         (data / "audit").unlink()
         assert service.put("default", "a", CROP).status_code == 201

@@ -181,7 +181,7 @@ class Striker:
 
     def _open_copy(self) -> LocalGalleryStore:
         shutil.rmtree(self._copy, ignore_errors=True)
-        shutil.copytree(self._template, self._copy)
+        shutil.copytree(self._template, self._copy, ignore=shutil.ignore_patterns("reserve"))
         return LocalGalleryStore(self._copy, device="cpu")
 
     def _reopen(self) -> Seen:
