@@ -121,6 +121,11 @@ class Turns:
         self.share = share
         self._places = _Places(share)
 
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for a place."""
+        return self._places.waiting_in_all()
+
     def admit(self, client: str) -> None:
         """Refuse a request that could not even wait, before work is done for it.
 

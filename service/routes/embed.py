@@ -12,6 +12,7 @@ from service.intake import Embedding, require_one_usable
 from service.routes.answers import json_answer
 from service.routes.dependencies import (
     AuditOf,
+    ClientOf,
     PartsOf,
     StopwatchOf,
     digests,
@@ -35,6 +36,7 @@ async def embed(
     form: Annotated[EmbedForm, Form(media_type="multipart/form-data")],
     parts: PartsOf,
     stopwatch: StopwatchOf,
+    client: ClientOf,
     audit: AuditOf,
 ) -> Response:
     """Embed images; nothing is stored.
@@ -60,7 +62,7 @@ async def embed(
             results=results,
         )
 
-    return await json_answer(parts.executors.reads, answer)
+    return await json_answer(parts.executors.reads.of(client), answer)
 
 
 def _entry(

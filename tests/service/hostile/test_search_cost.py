@@ -1,0 +1,304 @@
+"""One client asks for as much as it can; whoever else asks is answered all the same."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx
+import numpy as np
+import pytest
+
+from service import ranking
+from service.access import gate
+from service.access.keys import FILE, KeyStore
+from service.access.limits import Buckets
+from service.access.new_key import NewKey
+from service.gallery.base import Crop
+from service.gallery.local_gallery import LocalGallery
+from service.routes.receiving import Incoming
+
+CROPS = 1200
+HEAVY = {"gallery": "crowd", "top_k": 10, "min_score": -1, "rerank": True, "rerank_top": 1000}
+LIGHT = {"gallery": "crowd", "top_k": 10, "min_score": -1, "crop_ids": ["0000"]}
+PATIENCE = 20.0  # seconds until a request that is stuck is called stuck
+
+
+class Door:
+    """Takes the place of re-ranking: tells who came, and lets nobody through until it is opened."""
+
+    def __init__(self) -> None:
+        self.came = threading.Semaphore(0)
+        self.open = threading.Event()
+        self.calls: list[int] = []
+
+    def __call__(self, queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        self.calls.append(len(rows))
+        self.came.release()
+        assert self.open.wait(120)
+        return np.zeros((len(queries), len(rows)), np.float32)
+
+    def wait(self) -> None:
+        """Until one more has come."""
+        assert self.came.acquire(timeout=PATIENCE)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Somebody stands at the door while the block runs; then it opens."""
+        try:
+            self.wait()
+            yield
+        finally:
+            self.open.set()
+
+
+@pytest.fixture
+def door(monkeypatch) -> Iterator[Door]:
+    door = Door()
+    monkeypatch.setattr(ranking, "rerank", door)
+    yield door
+    door.open.set()
+
+
+@pytest.fixture
+def crowd(start) -> Iterator[Any]:
+    """A service with a gallery that is large enough for searches of it to cost something."""
+    with start() as service:
+        fill(service)
+        yield service
+
+
+def fill(service: Any) -> None:
+    service.create("crowd")
+    opened = service.parts.store.open("crowd")
+    rows = np.random.default_rng(0).standard_normal((CROPS, opened.dimension)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    opened.upsert([Crop(f"{n:04d}", f"p{n % 300}") for n in range(CROPS)], rows)
+
+
+@pytest.fixture
+def keyed(tmp_path) -> Iterator[Any]:
+    """Makes clients with keys of their own."""
+    with ExitStack() as closing_all:
+
+        def client(service: Any) -> httpx.Client:
+            with closing(KeyStore(tmp_path / "data" / FILE)) as store:
+                _, text = store.create(NewKey(label="a", scope="search"))
+            headers = {"Authorization": f"Bearer {text}"}
+            http = httpx.Client(base_url=service.url, headers=headers, timeout=120)
+            return closing_all.enter_context(http)
+
+        yield client
+
+
+def ask(http: httpx.Client, *crop_ids: str, **fields: Any) -> httpx.Response:
+    asked = {**HEAVY, "crop_ids": list(crop_ids)} | fields
+    return http.post("/search", data=asked)
+
+
+@contextmanager
+def leaving(service: Any, **fields: Any) -> Iterator[socket.socket]:
+    """A search on a socket of its own, whose client leaves when the block ends."""
+    body = urlencode(fields, doseq=True).encode()
+    host, _, port = service.url.removeprefix("http://").partition(":")
+    head = (
+        f"POST /search HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n"
+        "Content-Type: application/x-www-form-urlencoded\r\n\r\n"
+    )
+    with socket.create_connection((host, int(port))) as client:
+        client.sendall(head.encode() + body)
+        yield client
+
+
+@pytest.fixture
+def departures(monkeypatch) -> threading.Semaphore:
+    """Counts clients whose departure was noticed."""
+    noticed, note = threading.Semaphore(0), Incoming._note_departure
+
+    def counted(self: Incoming) -> None:
+        note(self)
+        noticed.release()
+
+    monkeypatch.setattr(Incoming, "_note_departure", counted)
+    return noticed
+
+
+def until_nothing_runs(service: Any, departed: int) -> None:
+    """Until every request of a client that left has ended."""
+    for _ in range(3000):
+        lines = service.http.get("/metrics").text.splitlines()
+        if any(line.startswith("reid_requests_total") and _is(line, departed) for line in lines):
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError("requests of clients that left are still at work")
+
+
+def _is(line: str, departed: int) -> bool:
+    return 'route="/search"' in line and 'status="499"' in line and line.endswith(f" {departed}.0")
+
+
+class TestOthersAreAnswered:
+    def test_a_light_search_beside_twelve_heavy_ones_of_the_same_client(self, crowd, door):
+        with ThreadPoolExecutor(12) as clients:
+            heavy = [clients.submit(ask, crowd.http, f"{n:04d}", "1000") for n in range(12)]
+            with door.held():
+                for _ in range(20):
+                    light = crowd.http.post("/search", data=LIGHT, timeout=PATIENCE)
+                    assert light.status_code == 200
+            assert [one.result().status_code for one in heavy] == [200] * 12
+
+    def test_everything_else_is_answered_too(self, crowd, door):
+        with ThreadPoolExecutor(12) as clients:
+            heavy = [clients.submit(ask, crowd.http, f"{n:04d}", "1000") for n in range(12)]
+            with door.held():
+                for path in ("", "/crops", "/crops/0001", "/identities", "/snapshots"):
+                    answer = crowd.http.get(f"/galleries/crowd{path}", timeout=PATIENCE)
+                    assert answer.status_code == 200, path
+                for path in ("/livez", "/readyz", "/metrics", "/info", "/galleries", "/jobs"):
+                    assert crowd.http.get(path, timeout=PATIENCE).status_code == 200, path
+            assert [one.result().status_code for one in heavy] == [200] * 12
+
+    def test_listings_of_one_client_leave_threads_to_others(self, start, keyed, monkeypatch):
+        opened, page = threading.Event(), LocalGallery.page
+
+        def held(self: LocalGallery, where: Any, limit: int, cursor: Any = None) -> Any:
+            assert limit != 999 or opened.wait(120)
+            return page(self, where, limit, cursor)
+
+        monkeypatch.setattr(LocalGallery, "page", held)
+        with start() as service, ThreadPoolExecutor(40) as clients:
+            fill(service)
+            one, other = (keyed(service) for _ in range(2))
+            path = "/galleries/crowd/crops"
+            many = [clients.submit(one.get, path, params={"limit": 999}) for _ in range(40)]
+            try:
+                for _ in range(5):
+                    answer = other.get(path, params={"limit": 9}, timeout=PATIENCE)
+                    assert answer.status_code == 200
+                    assert other.post("/search", data=LIGHT, timeout=PATIENCE).status_code == 200
+            finally:
+                opened.set()
+            assert {one.result().status_code for one in many} == {200}
+
+
+class TestWhoLeaves:
+    def test_ends_the_search_between_two_queries(self, crowd, door, departures):
+        with leaving(crowd, **HEAVY, crop_ids=["0001", "0002", "0003", "0004"]):
+            door.wait()
+        assert departures.acquire(timeout=PATIENCE)
+        door.open.set()
+        until_nothing_runs(crowd, 1)
+        assert len(door.calls) == 1
+
+    def test_ends_the_wait_for_a_place(self, crowd, door, departures):
+        with ThreadPoolExecutor(1) as clients:
+            places = crowd.parts.executors.heavy.count
+            held = [clients.submit(ask, crowd.http, "0000") for _ in range(places)]
+            for _ in held:
+                door.wait()
+            with leaving(crowd, **HEAVY, crop_ids=["0001", "0002"]):
+                while not crowd.parts.executors.heavy.turns.waiting:
+                    threading.Event().wait(0.01)
+            assert departures.acquire(timeout=PATIENCE)
+            until_nothing_runs(crowd, 1)
+            door.open.set()
+            assert [one.result().status_code for one in held] == [200] * places
+        assert len(door.calls) == places
+
+
+class TestHowMuchIsAllowed:
+    @pytest.mark.parametrize(
+        ("queries", "fields", "allowed"),
+        [
+            (64, {"rerank_top": 1000}, "rerank_top of at most 250"),
+            (17, {"rerank_top": 1000}, "rerank_top of at most 941"),
+            (64, {"rerank_top": 251, "group_by": "identity"}, "rerank_top of at most 250"),
+        ],
+    )
+    def test_more_is_refused_with_what_is(self, crowd, queries, fields, allowed):
+        answer = ask(crowd.http, *["0001"] * queries, **fields)
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")
+        assert allowed in answer.json()["detail"]
+
+    @pytest.mark.parametrize(
+        ("queries", "fields"),
+        [
+            (64, {"rerank_top": 100}),
+            (16, {"rerank_top": 1000, "top_k": 1000}),
+            (64, {"rerank": False, "top_k": 1000}),
+            (64, {"rerank_top": 100, "group_by": "identity", "identity_score": "mean"}),
+            (64, {"rerank_top": 1000, "combine": True}),
+        ],
+    )
+    def test_whatever_is_documented_is_not_refused(self, crowd, monkeypatch, queries, fields):
+        monkeypatch.setattr(ranking, "rerank", lambda q, rows: np.zeros((len(q), len(rows))))
+        answer = ask(crowd.http, *[f"{n:04d}" for n in range(queries)], **fields)
+        assert answer.status_code == 200, answer.text
+
+    def test_more_grouped_queries_than_64_are_refused(self, start):
+        with start(max_images=100) as service:
+            fill(service)
+            asked = {"rerank": False, "group_by": "identity"}
+            refused = ask(service.http, *["0001"] * 65, **asked)
+            assert (refused.status_code, refused.json()["code"]) == (422, "invalid_input")
+            assert "at most 64 images and crops" in refused.json()["detail"]
+            assert ask(service.http, *["0001"] * 64, **asked).status_code == 200
+
+
+class TestWhatAKeyPays:
+    def test_a_heavy_search_counts_as_several(self, start, keyed, monkeypatch):
+        stopped = partial(Buckets, clock=lambda: 0.0)
+        monkeypatch.setattr(gate, "Buckets", stopped)
+        monkeypatch.setattr(ranking, "rerank", lambda q, rows: np.zeros((len(q), len(rows))))
+        with start(requests_per_minute=60) as service:
+            fill(service)
+            key = keyed(service)
+            crops = [f"{n:04d}" for n in range(16)]
+            assert key.post("/search", data=LIGHT).status_code == 200
+            answers = [ask(key, *crops) for _ in range(4)]
+            assert [answer.status_code for answer in answers][:2] == [200, 200]
+            refused = answers[-1]
+            assert (refused.status_code, refused.json()["code"]) == (429, "too_many_requests")
+            assert 1 <= int(refused.headers["Retry-After"]) <= 61
+            assert key.post("/search", data=LIGHT).status_code == 200
+
+    def test_a_key_of_few_requests_may_still_ask_for_the_most(self, start, keyed, monkeypatch):
+        monkeypatch.setattr(ranking, "rerank", lambda q, rows: np.zeros((len(q), len(rows))))
+        with start(requests_per_minute=2) as service:
+            fill(service)
+            key = keyed(service)
+            assert ask(key, *[f"{n:04d}" for n in range(16)]).status_code == 200
+
+    def test_as_many_heavy_searches_of_one_client_wait_as_may(self, crowd, door):
+        heavy = crowd.parts.executors.heavy
+        most = heavy.turns.share.waiting + heavy.turns.share.each
+        with ThreadPoolExecutor(most + 1) as clients:
+            asked = [clients.submit(ask, crowd.http, "0001") for _ in range(most)]
+            while heavy.turns.waiting < heavy.turns.share.waiting:
+                threading.Event().wait(0.01)
+            refused = ask(crowd.http, "0001")
+            assert (refused.status_code, refused.json()["code"]) == (429, "too_many_requests")
+            assert int(refused.headers["Retry-After"]) >= 1
+            assert crowd.http.post("/search", data=LIGHT).status_code == 200
+            door.open.set()
+            assert {one.result().status_code for one in asked} == {200}
+
+
+def test_the_answer_is_that_of_the_query_alone(crowd):
+    crops = [f"{n:04d}" for n in range(12)]
+    for fields in (
+        {"rerank_top": 300, "top_k": 500},
+        {"rerank": False, "group_by": "identity", "top_k": 1000},
+        {"rerank": False, "group_by": "identity", "identity_score": "mean", "top_k": 290},
+        {"rerank_top": 100, "group_by": "identity", "identity_score": "top3", "top_k": 20},
+    ):
+        together = ask(crowd.http, *crops, **fields).json()["results"]
+        alone = [ask(crowd.http, crop, **fields).json()["results"][0] for crop in crops]
+        assert json.dumps(together) == json.dumps(alone)
