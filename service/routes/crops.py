@@ -24,6 +24,7 @@ from service.routes.answers import json_answer
 from service.routes.dependencies import (
     AuditOf,
     CallerOf,
+    ClientOf,
     CropIdInPath,
     PartsOf,
     StopwatchOf,
@@ -82,7 +83,11 @@ async def add_crops(
 
 @router.get("", response_model=CropPage, responses=responses(NotFound))
 async def list_crops(
-    gallery: str, query: Annotated[ListQuery, Query()], parts: PartsOf, audit: AuditOf
+    gallery: str,
+    query: Annotated[ListQuery, Query()],
+    parts: PartsOf,
+    client: ClientOf,
+    audit: AuditOf,
 ) -> Response:
     """List crops in the order of their ids, a page at a time."""
     opened = await _open(parts, gallery)
@@ -98,7 +103,7 @@ async def list_crops(
             ),
         )
 
-    return await json_answer(parts.executors.reads, listed)
+    return await json_answer(parts.executors.reads.of(client), listed)
 
 
 @router.post(

@@ -43,7 +43,11 @@ _CHANGE = responses(NotFound, Unsupported, Unavailable, StorageFull)
 
 @router.get("/identities", response_model=IdentityPage, responses=responses(NotFound, Unavailable))
 async def list_gallery_identities(
-    gallery: str, query: Annotated[IdentityQuery, Query()], parts: PartsOf, audit: AuditOf
+    gallery: str,
+    query: Annotated[IdentityQuery, Query()],
+    parts: PartsOf,
+    client: ClientOf,
+    audit: AuditOf,
 ) -> Response:
     """List identities in the order of their names, a page at a time."""
     opened = await _open(parts, gallery)
@@ -53,7 +57,7 @@ async def list_gallery_identities(
         audit.crops = sum(identity.crops for identity in listing.identities)
         return IdentityPage.of(listing, [*warnings_of(opened, query.where), *query.time_warnings])
 
-    return await json_answer(parts.executors.reads, listed)
+    return await json_answer(parts.executors.reads.of(client), listed)
 
 
 @router.post("/identities/label", responses=_CHANGE)
