@@ -79,21 +79,18 @@ class Nursery:
         ours, theirs = socket.socketpair()
         report, said = os.pipe()
         link = _Link(ours, report)
+        kind = PARQUET if wanted.spec.get("source") == "parquet" else PLAIN
         try:
-            kind = PARQUET if wanted.spec.get("source") == "parquet" else PLAIN
-            self._hand_over(kind, [theirs.fileno(), said])
-            theirs.close()  # or the reader's end would not be noticed
-            with suppress(OSError):  # the reader is gone, which receiving from it says
-                ours.sendall(len(request).to_bytes(WANTED_HEAD) + request)
+            with theirs:  # kept open, it would hide the end of the reader
+                try:
+                    self._hand_over(kind, [theirs.fileno(), said])
+                finally:
+                    os.close(said)
         except OSError as error:
             link.close()
             raise Unavailable(f"no process to read the import can be started: {error}") from error
-        except BaseException:
-            link.close()
-            raise
-        finally:
-            theirs.close()
-            os.close(said)
+        with suppress(OSError):  # the reader is gone, which receiving from it says
+            ours.sendall(len(request).to_bytes(WANTED_HEAD) + request)
         return link
 
     def close(self) -> None:
