@@ -18,13 +18,13 @@ RUN groupadd --gid 10001 reid \
 
 # ---- environments -------------------------------------------------------------------------------
 # Everything from the package index is pinned with its hash, by `make lock`. Dependencies first, in a
-# layer that survives a change of code. What builds the package has an environment of its own, which
-# enters no image.
+# layer that survives a change of code. What installs and builds has an environment of its own, which
+# enters no image: neither pip nor setuptools is in the service's.
 FROM base AS builder
 WORKDIR /src
 COPY docker/requirements-build.txt docker/
 RUN --mount=type=cache,target=/root/.cache/pip \
-    python -m venv /opt/venv \
+    python -m venv --without-pip /opt/venv \
     && python -m venv /opt/build \
     && /opt/build/bin/pip install --require-hashes --requirement docker/requirements-build.txt
 COPY docker/install.sh docker/
@@ -33,21 +33,24 @@ COPY pyproject.toml README.md LICENSE ./
 FROM builder AS environment-cpu
 COPY docker/requirements-cpu.txt docker/
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install --require-hashes --requirement docker/requirements-cpu.txt
+    /opt/build/bin/pip --python /opt/venv install \
+    --require-hashes --requirement docker/requirements-cpu.txt
 COPY service/ service/
 RUN sh docker/install.sh
 
 FROM builder AS environment-gpu
 COPY docker/requirements-gpu.txt docker/
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install --require-hashes --requirement docker/requirements-gpu.txt
+    /opt/build/bin/pip --python /opt/venv install \
+    --require-hashes --requirement docker/requirements-gpu.txt
 COPY service/ service/
 RUN sh docker/install.sh
 
 FROM builder AS environment-training
 COPY docker/requirements-training.txt docker/
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install --require-hashes --requirement docker/requirements-training.txt
+    /opt/build/bin/pip --python /opt/venv install \
+    --require-hashes --requirement docker/requirements-training.txt
 COPY service/ service/
 COPY training/ training/
 RUN sh docker/install.sh

@@ -5,8 +5,8 @@ set -eu
 
 # With the backend that is there: isolation would fetch another one, without a hash.
 /opt/build/bin/pip wheel --no-index --no-deps --no-build-isolation --wheel-dir /tmp/wheels .
-/opt/venv/bin/pip install --no-index --no-deps /tmp/wheels/*.whl
-/opt/venv/bin/pip check
+/opt/build/bin/pip --python /opt/venv install --no-index --no-deps /tmp/wheels/*.whl
+/opt/build/bin/pip --python /opt/venv check
 
 # The list (SBOM, CycloneDX) is made from what is installed, so it cannot differ from it.
 /opt/build/bin/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml \

@@ -65,7 +65,7 @@ def test_every_package_of_an_image_is_pinned_with_its_hash(lock: str) -> None:
 def test_images_install_nothing_without_a_hash() -> None:
     build = text("Dockerfile") + text("docker/install.sh")
     joined = build.replace("\\\n", " ")
-    installs = re.findall(r"pip (?:install|wheel|download)\b([^\n&]*)", joined)
+    installs = re.findall(r"pip (?:--python \S+ )?(?:install|wheel|download)\b([^\n&]*)", joined)
     assert len(installs) == len(LOCKS) + 2
     for options in installs:
         assert "--require-hashes" in options or "--no-index" in options, options
