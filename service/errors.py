@@ -11,7 +11,8 @@
     ├── Forbidden                403  forbidden
     ├── NotFound                 404  not_found
     ├── Conflict                 409  conflict
-    │   └── ModelMismatch        409  model_mismatch
+    │   ├── ModelMismatch        409  model_mismatch
+    │   └── Unconfirmed          409  unconfirmed
     ├── TooManyRequests          429  too_many_requests (Retry-After)
     ├── Unavailable              503  unavailable      (Retry-After)
     │   ├── Replaced             503  unavailable      (Retry-After)
@@ -106,6 +107,32 @@ class ModelMismatch(Conflict):
 
     code = "model_mismatch"
     title = "Gallery belongs to another model"
+
+
+class Unconfirmed(Conflict):
+    """The change would erase crops at once; say so with `confirm`.
+
+    Args:
+        message: what would be erased, and how to confirm it.
+        crops: how many crops.
+        oldest: the least time of one, seconds since 1970-01-01 UTC.
+        newest: the greatest time of one.
+    """
+
+    code = "unconfirmed"
+    title = "Confirmation needed"
+
+    def __init__(
+        self,
+        message: str,
+        crops: int = 0,
+        oldest: float | None = None,
+        newest: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.crops = crops
+        self.oldest = oldest
+        self.newest = newest
 
 
 class Unsupported(ReidError):

@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, Field
 
 from service.artifact import Accuracy, Calibration
+from service.doomed import Doomed
 from service.filter_warnings import FilterWarning, WarningCode
 from service.gallery.base import Crop, GalleryStats, Origin, SnapshotRecord
 
@@ -35,6 +36,16 @@ class Problem(ImageProblem):
     instance: str | None = Field(default=None, description="the path that was asked")
     request_id: str | None = Field(default=None, description="the answer's X-Request-ID")
     errors: list[FieldError] | None = Field(default=None, description="one entry a broken field")
+    crops: int | None = Field(
+        default=None, description="of code unconfirmed: how many crops would be erased"
+    )
+    oldest: float | None = Field(
+        default=None,
+        description="of code unconfirmed: time of the oldest, seconds since 1970-01-01 UTC",
+    )
+    newest: float | None = Field(
+        default=None, description="of code unconfirmed: time of the newest"
+    )
 
 
 class ModelName(BaseModel):
@@ -232,6 +243,38 @@ class GalleryRecord(BaseModel):
     def of(cls, stats: GalleryStats) -> Self:
         """The record of a gallery."""
         return cls(**asdict(stats))
+
+
+class GalleryForecast(BaseModel):
+    """What a change of a gallery would erase; nothing was changed."""
+
+    dry_run: Literal[True] = True
+    deleted: int = Field(description="crops that `keep_for` would erase within a minute or so")
+    pictures: int = Field(
+        description="stored pictures that would be erased, with these crops or by `store_crops`"
+    )
+    identities: int = Field(description="distinct identities among the crops")
+    cameras: dict[str, int] = Field(description="crops of each camera")
+    oldest: float | None = Field(
+        description="least time of a crop that would be erased, seconds since 1970-01-01 UTC; "
+        "null where none would be"
+    )
+    newest: float | None = Field(description="greatest time of such a crop")
+    snapshots: list[str] = Field(description="snapshots that would still hold one of them")
+
+    @classmethod
+    def of(cls, doomed: Doomed) -> Self:
+        """The record of what is doomed."""
+        receipt = doomed.receipt
+        return cls(
+            deleted=receipt.crops,
+            pictures=receipt.pictures,
+            identities=receipt.identities,
+            cameras=receipt.cameras,
+            oldest=doomed.oldest,
+            newest=doomed.newest,
+            snapshots=list(receipt.snapshots),
+        )
 
 
 class Galleries(BaseModel):

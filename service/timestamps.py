@@ -122,6 +122,15 @@ def written(seconds: float) -> float | str:
         return seconds
 
 
+def stated(seconds: float) -> str:
+    """A moment for people: ISO 8601 in UTC, to the second; the seconds where no date has them."""
+    try:
+        moment = _EPOCH + timedelta(seconds=seconds)
+    except (OverflowError, ValueError):
+        return f"{seconds} s"
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
 def restated(moment: Moment) -> float | str:
     """As :func:`written`, and read back with the same assumption of UTC."""
     if not moment.assumed_utc:

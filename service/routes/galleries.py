@@ -1,24 +1,33 @@
 """``/galleries``: named sets of crops."""
 
 import hashlib
+import time
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
 from service.access.caller import Caller
-from service.errors import Conflict, NotFound, StorageFull, Unavailable, Unsupported
+from service.doomed import Doomed, doomed_by
+from service.errors import (
+    Conflict,
+    NotFound,
+    StorageFull,
+    Unavailable,
+    Unconfirmed,
+    Unsupported,
+)
 from service.forms import GalleryBody, GalleryChanges
 from service.gallery.base import Gallery, GalleryStats
 from service.parts import Parts
 from service.receipts import Erasing, GalleryDeleted
 from service.routes.dependencies import AuditOf, CallerOf, CropIdInPath, PartsOf
 from service.routes.problems import responses
-from service.schemas import Galleries, GalleryRecord
+from service.schemas import Galleries, GalleryForecast, GalleryRecord
 
 router = APIRouter(prefix="/galleries", tags=["galleries"])
 
 _CREATE_ERRORS = (Conflict, Unsupported, NotFound, StorageFull, Unavailable)
-_CHANGE_ERRORS = (NotFound, Unsupported, StorageFull, Unavailable)
+_CHANGE_ERRORS = (NotFound, Unconfirmed, Unsupported, StorageFull, Unavailable)
 
 
 @router.get("", responses=responses())
@@ -47,12 +56,19 @@ async def get_gallery(gallery: str, parts: PartsOf) -> GalleryRecord:
 
 
 @router.patch("/{gallery}", responses=responses(*_CHANGE_ERRORS))
-async def change_gallery(gallery: str, body: GalleryChanges, parts: PartsOf) -> GalleryRecord:
-    """Change what a gallery keeps, and for how long.
+async def change_gallery(
+    gallery: str, body: GalleryChanges, parts: PartsOf, audit: AuditOf
+) -> GalleryRecord | GalleryForecast:
+    """Change what a gallery keeps, and for how long, or with `dry_run` tell what that would erase.
 
-    With `store_crops` false the pictures it holds are erased.
+    A shorter `keep_for` that erases crops at once needs `confirm`. With `store_crops` false the
+    pictures it holds are erased.
     """
-    return GalleryRecord.of(await parts.executors.writes.run(_change, parts, gallery, body))
+    if body.dry_run:
+        audit.crops = 0
+        return GalleryForecast.of(await parts.executors.reads.run(_doomed, parts, gallery, body))
+    stats, audit.crops = await parts.executors.writes.run(_change, parts, gallery, body)
+    return GalleryRecord.of(stats)
 
 
 @router.get(
@@ -105,10 +121,19 @@ def _sound_picture(gallery: Gallery, crop_id: str) -> bytes:
     return picture
 
 
-def _change(parts: Parts, name: str, body: GalleryChanges) -> GalleryStats:
+def _change(parts: Parts, name: str, body: GalleryChanges) -> tuple[GalleryStats, int]:
+    """Change a gallery; its counts, and how many crops that dooms."""
     with parts.store.changing(name) as gallery:  # another change waits, and builds on this one
-        gallery.configure(body.applied_to(gallery.options))
-    return gallery.stats()
+        options = body.applied_to(gallery.options)
+        doomed = doomed_by(gallery, options, time.time())
+        doomed.require_confirmed(options.keep_for, body.confirm)
+        gallery.configure(options)
+    return gallery.stats(), doomed.receipt.crops
+
+
+def _doomed(parts: Parts, name: str, body: GalleryChanges) -> Doomed:
+    gallery = parts.store.open(name)
+    return doomed_by(gallery, body.applied_to(gallery.options), time.time())
 
 
 def _create(parts: Parts, body: GalleryBody) -> Gallery:

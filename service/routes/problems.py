@@ -22,6 +22,7 @@ from service.errors import (
     TooManyRequests,
     Unauthorized,
     Unavailable,
+    Unconfirmed,
     Unsupported,
     disk_error,
 )
@@ -31,6 +32,7 @@ from service.schemas import FieldError, ImageProblem, Problem
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+_MOST_FIELDS = 50  # whose faults an answer lists
 _OF_DISKS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 
 
@@ -69,7 +71,11 @@ def answer_error(request: Request, error: Exception) -> Response:
 
 def problem_of(error: ReidError) -> Problem:
     """The problem object of one of our errors."""
-    return _plain(error.status, error.code, error.title, str(error))
+    problem = _plain(error.status, error.code, error.title, str(error))
+    if isinstance(error, Unconfirmed):
+        found = {"crops": error.crops, "oldest": error.oldest, "newest": error.newest}
+        return problem.model_copy(update=found)
+    return problem
 
 
 def image_problem_of(error: ReidError) -> ImageProblem:
@@ -159,8 +165,11 @@ def _http_problem(error: HTTPException) -> Problem:
 
 
 def _invalid_request(error: RequestValidationError) -> Problem:
-    fields = [_field_error(item) for item in error.errors()]
+    found = error.errors()
+    fields = [_field_error(item) for item in found[:_MOST_FIELDS]]
     detail = "; ".join(f"{field.field}: {field.detail}" for field in fields)
+    if len(found) > _MOST_FIELDS:
+        detail += f"; and {len(found) - _MOST_FIELDS:,} more"
     problem = _plain(InvalidInput.status, InvalidInput.code, InvalidInput.title, detail)
     return problem.model_copy(update={"errors": fields})
 

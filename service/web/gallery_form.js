@@ -3,7 +3,7 @@
 import { at, call } from "./api.js";
 import { openDialog } from "./dialogs.js";
 import { checkbox, field, h } from "./dom.js";
-import { count } from "./format.js";
+import { count, time } from "./format.js";
 import { choose, refresh } from "./galleries.js";
 import { say } from "./notices.js";
 
@@ -32,30 +32,44 @@ export function newGallery() {
   });
 }
 
-/** Asks for a gallery's settings, and changes them; pictures are not erased unasked. */
+/** Asks for a gallery's settings, and changes them; nothing is erased unasked. */
 export function changeGallery(gallery) {
   const settings = optionFields(gallery);
   const warning = h("p", { class: "verdict", role: "status" });
-  let warned = false;
+  let asked = null;
   const { confirm } = openDialog({
     title: `Settings of ${gallery.name}`,
     body: [settings.elements, warning],
     submit: "Save",
     onSubmit: async () => {
       const wanted = settings.values();
-      if (gallery.pictures && !wanted.store_crops && !warned) {
-        warned = true;
-        warning.textContent = `This erases ${count(gallery.pictures, "stored picture")} for good.`;
-        confirm.textContent = "Erase pictures and save";
-        confirm.className = "danger";
-        return false;
+      const path = at("galleries", gallery.name);
+      if (asked === null || asked.wanted !== JSON.stringify(wanted)) {
+        const doomed = await call("PATCH", path, { json: { ...wanted, dry_run: true } });
+        asked = { wanted: JSON.stringify(wanted), crops: doomed.deleted };
+        warning.textContent = warned(doomed);
+        confirm.textContent = warning.textContent === "" ? "Save" : "Erase and save";
+        confirm.className = warning.textContent === "" ? "primary" : "danger";
+        if (warning.textContent !== "") return false;
       }
-      await call("PATCH", at("galleries", gallery.name), { json: wanted });
+      const { crops } = asked;
+      asked = null; // more may be past its time when it is asked again
+      await call("PATCH", path, { json: { ...wanted, confirm: crops } });
       await refresh();
       say("Saved");
       return true;
     },
   });
+}
+
+/** What a change would erase, as a sentence; empty where it erases nothing. */
+function warned(doomed) {
+  const going = [];
+  if (doomed.deleted) {
+    going.push(`${count(doomed.deleted, "crop")} from ${time(doomed.oldest)} to ${time(doomed.newest)}`);
+  }
+  if (doomed.pictures) going.push(count(doomed.pictures, "stored picture"));
+  return going.length ? `This erases ${going.join(" and ")} for good.` : "";
 }
 
 function optionFields(given) {

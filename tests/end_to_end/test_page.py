@@ -505,10 +505,35 @@ def test_a_gallery_is_made_and_its_pictures_are_not_erased_unasked(chromium, dep
     dialog.get_by_role("button", name="Save").click()
     dialog.get_by_text("This erases 1 stored picture for good.").wait_for()
     assert depot.http.get("/galleries/made-here").json()["pictures"] == 1
-    dialog.get_by_role("button", name="Erase pictures and save").click()
+    dialog.get_by_role("button", name="Erase and save").click()
     dialog.wait_for(state="detached")
     assert depot.http.get("/galleries/made-here").json()["pictures"] == 0
     visited.check(expected="status of 409")
+
+
+def test_a_shorter_time_asks_before_it_erases(chromium, depot, crops):
+    depot.fill("brief", [])
+    files = [("images", (file.name, file.read_bytes())) for file in crops[:3]]
+    form = {"crops": json.dumps([{"crop_id": f"{n}", "timestamp": 1e9} for n in range(3)])}
+    assert depot.http.post("/galleries/brief/crops", files=files, data=form).status_code == 200
+    visited = visit(chromium, depot, "#gallery")
+    page = visited.page
+    visited.gallery("brief")
+    page.get_by_role("button", name="Settings…").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Erase crops after, in days").fill("30")
+    dialog.get_by_role("button", name="Save").click()
+    dialog.get_by_text("This erases 3 crops from").wait_for()
+    assert depot.http.get("/galleries/brief").json()["keep_for"] is None
+    dialog.get_by_label("Erase crops after, in days").fill("29")
+    with page.expect_response(lambda answer: answer.request.method == "PATCH"):
+        dialog.get_by_role("button", name="Erase and save").click()
+    # Another value was asked about anew.
+    assert depot.http.get("/galleries/brief").json()["keep_for"] is None
+    dialog.get_by_role("button", name="Erase and save").click()
+    dialog.wait_for(state="detached")
+    assert depot.http.get("/galleries/brief").json()["keep_for"] == 29 * 86400
+    visited.check()
 
 
 def test_single_pictures_are_added(chromium, depot, crops):

@@ -50,7 +50,8 @@ def test_a_shorter_time_takes_effect_at_once(start):
     with start(retention_seconds=0.05) as service:
         service.create("week")
         service.put("week", "old", solid((9, 9, 9)), timestamp=time.time() - 2 * HOUR)
-        assert service.http.patch("/galleries/week", json={"keep_for": HOUR}).status_code == 200
+        changes = {"keep_for": HOUR, "confirm": 1}
+        assert service.http.patch("/galleries/week", json=changes).status_code == 200
         wait_until_empty(service, "week")
         assert service.crop_ids("week") == []
 
