@@ -13,7 +13,7 @@ from service.errors import InvalidInput
 from service.gallery.base import GalleryStore
 from service.imports.apart import ApartReader, Nursery, can_read_apart, shared_nursery
 from service.imports.reader import RECEIVED, ImportReader, Wanted, named_manifest, reading_of
-from service.imports.roots import ImportRoots, roots_for
+from service.imports.roots import ImportRoots, discard_copies, roots_for
 from service.imports.rows import format_of
 from service.imports.storing import store_items
 from service.jobs.base import Order
@@ -57,8 +57,11 @@ class Importer:
             InvalidInput: nothing of what came could be used.
         """
         reader = self._reader(context)
-        with closing(reader.items()) as items:  # lets go of its files, however this ends
-            store_items(context, self.store, self.shelf, items)
+        try:
+            with closing(reader.items()) as items:  # lets go of its files, however this ends
+                store_items(context, self.store, self.shelf, items)
+        finally:
+            discard_copies(context.folder)  # they hold names
         result = reader.result()
         context.finish(result)
         counts = context.progress.counts()

@@ -19,6 +19,7 @@ from service.settings import EVERY_GALLERY
 T = TypeVar("T")
 
 _CHUNK = 1 << 20
+_COPY = "manifest"
 _OUT = "a symbolic link that leads out of the import root"
 
 
@@ -261,7 +262,7 @@ def private_copy(path: Path, roots: ImportRoots, bounds: Bounds, scratch: Path) 
         InvalidInput: it leads out of the roots, is not a file, or cannot be read.
         StorageFull: the disk is full.
     """
-    copy = scratch / f"manifest{path.suffix}"
+    copy = scratch / f"{_COPY}{path.suffix}"
     try:
         try:
             file = roots.open(path)
@@ -272,6 +273,12 @@ def private_copy(path: Path, roots: ImportRoots, bounds: Bounds, scratch: Path) 
             _copy(file, copy, bounds.unpacked_bytes)
         yield copy
     finally:
+        copy.unlink(missing_ok=True)
+
+
+def discard_copies(scratch: Path) -> None:
+    """Remove what :func:`private_copy` left where the process that read it was killed."""
+    for copy in scratch.glob(f"{_COPY}.*"):
         copy.unlink(missing_ok=True)
 
 

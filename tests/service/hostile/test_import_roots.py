@@ -271,7 +271,8 @@ def test_links_of_the_kernel_are_never_followed(start):
         )
         at = os.open(settings, os.O_RDONLY)
         try:
-            paths = (f"self/fd/{at}", f"self/root{settings}", "self/cwd/pyproject.toml")
+            mine = os.getpid()
+            paths = (f"{mine}/fd/{at}", f"{mine}/root{settings}", f"{mine}/cwd/pyproject.toml")
             job = ended(http, rows(http, "default", *paths))
         finally:
             os.close(at)

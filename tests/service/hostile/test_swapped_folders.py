@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from service.errors import InvalidInput
+from service.imports import importer
 from service.imports.folders import folder_files
 from service.imports.items import Bounds
 from service.imports.roots import read_image, roots_for
@@ -54,19 +55,28 @@ class Swap:
     back: bool
     seen: int = 0
     swapped: bool = False
+    over: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def opening(self) -> None:
         with self.lock:
             self.seen += 1
+            if self.over:
+                return
             if self.seen == self.at:
                 self.path.rename(aside(self.path))
                 self.path.symlink_to(self.outside)
                 self.swapped = True
-            elif self.swapped and self.back:
-                self.restore()
+            elif self.back:
+                self._restore()
 
-    def restore(self) -> None:
+    def end(self) -> None:
+        """Put things back; the job may still be tidying up."""
+        with self.lock:
+            self.over = True
+            self._restore()
+
+    def _restore(self) -> None:
         if self.swapped:
             self.path.unlink()
             aside(self.path).rename(self.path)
@@ -97,8 +107,15 @@ class _Hook:
 
 
 @pytest.fixture(scope="module")
-def hook() -> _Hook:
+def _ear() -> _Hook:
     return _Hook()
+
+
+@pytest.fixture
+def hook(_ear: _Hook, monkeypatch: pytest.MonkeyPatch) -> _Hook:
+    """Hears of the openings of jobs, which read in this process: no other one can be heard."""
+    monkeypatch.setattr(importer, "can_read_apart", lambda: False, raising=False)
+    return _ear
 
 
 @pytest.fixture
@@ -133,15 +150,14 @@ def every_opening(
 ) -> Iterator[Swap]:
     """Ask again and again, each time with the swap before a later opening, up to the last one."""
     for at in range(1, 200):
-        hook.swap = swap(at)
+        tried = hook.swap = swap(at)
         try:
             ask()
-            seen = hook.swap.seen
         finally:
-            hook.swap.restore()
-        yield hook.swap
-        hook.swap = None
-        if at > seen:
+            hook.swap = None
+            tried.end()
+        yield tried
+        if at > tried.seen:
             return
     raise AssertionError("the job opens more and more")
 
