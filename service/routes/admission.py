@@ -39,6 +39,9 @@ class Admission:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection's request, or raise why there is no place for it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
         place = self._enter(scope)
         scope["state"]["admitted"] = True  # what goes wrong from here on was begun
         if place is None:
@@ -56,7 +59,7 @@ class Admission:
             place.release()
 
     def _enter(self, scope: Scope) -> Place | None:
-        state = scope.get("state", {})
+        state = scope["state"]
         if "client" not in state or scope["path"] in _WITHOUT_PLACE:
             return None  # no route answers it, so it costs next to nothing; or it is a probe
         if _UPLOAD in Headers(scope=scope).get("Content-Type", ""):
