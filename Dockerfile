@@ -80,7 +80,7 @@ WORKDIR /app
 COPY docker/healthcheck.py /opt/healthcheck.py
 COPY models/ models/
 # A named volume takes its owner from this folder when it is first mounted.
-RUN install --directory --owner=reid --group=reid /data
+RUN install --directory --mode=0700 --owner=reid --group=reid /data
 USER 10001:10001
 VOLUME /data
 EXPOSE 8000

@@ -19,7 +19,7 @@ from swagger_ui_bundle import (  # type: ignore[import-untyped]  # ships no type
 )
 
 from service.access.rules import RULES
-from service.errors import Forbidden, TooManyRequests, Unauthorized
+from service.errors import Forbidden, StorageFull, TooManyRequests, Unauthorized, Unavailable
 from service.routes.problems import MEDIA_TYPE, responses
 from service.schemas import Problem
 
@@ -107,12 +107,16 @@ def _add_access(schema: dict[str, Any]) -> None:
     """Say what needs a key, as the table of rules has it, and how it is refused."""
     schema["components"]["securitySchemes"] = {"key": _KEY}
     refusals = responses(Unauthorized, Forbidden, TooManyRequests)
+    unlogged = responses(StorageFull, Unavailable)  # while the audit log takes no entry
     for row, operation in _operations(schema):
         if RULES[row].scope == "open":
             continue
         operation["security"] = [{"key": []}]
         for status, refusal in refusals.items():
             operation["responses"].setdefault(str(status), refusal)
+        if RULES[row].audit != "none":
+            for status, refusal in unlogged.items():
+                operation["responses"].setdefault(str(status), refusal)
 
 
 def _operations(schema: dict[str, Any]) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:

@@ -261,8 +261,8 @@ def test_a_full_disk_keeps_nobody_from_revoking_and_erasing(besieged):
     assert http.get("/galleries", headers=second).status_code == 401
     besieged.fill()
     assert http.delete("/galleries/g/crops/4").status_code == 200
-    told = besieged.logged()[-5:]
-    assert told == [
+    done = [entry for entry in besieged.logged() if entry[2] == 200]
+    assert done[-5:] == [
         ("DELETE", "/keys/{key_id}", 200),
         ("DELETE", "/galleries/{gallery}/crops/{crop_id}", 200),
         ("POST", "/galleries/{gallery}/crops/delete", 200),
