@@ -169,4 +169,4 @@ def _first_segment(path: str) -> str:
     """What the log shows of a path nobody serves: it may name a person further on."""
     segment, _, rest = path.removeprefix("/").partition("/")
     shown = quote(segment[:_LONGEST_SEGMENT])
-    return f"/{shown}{'…' if rest or len(segment) > _LONGEST_SEGMENT else ''}"
+    return f"/{shown}{'…' if len(segment) > _LONGEST_SEGMENT else ''}{'/…' if rest else ''}"

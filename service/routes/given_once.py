@@ -42,10 +42,10 @@ async def no_query(request: Request) -> None:
 
 
 def _require_one_value(given: Iterable[tuple[str, Any]]) -> None:
-    values: dict[str, list[Any]] = defaultdict(list)
+    values: dict[str, set[Any]] = defaultdict(set)  # a client chooses how many: no list to search
     for name, value in given:
-        if name not in _LISTS and value not in values[name]:
-            values[name].append(value)
+        if name not in _LISTS:
+            values[name].add(value)
     for name, found in values.items():
         if len(found) > 1:
             raise InvalidInput(f"{name[:80]} has {len(found)} values: give it once")

@@ -33,7 +33,7 @@ def clock() -> Clock:
 def keyed(launch, tmp_path, key_in, clock):
     """A service with keys and few places, and the folder they lie in."""
     key_in(tmp_path, "admin")
-    with launch(tmp_path, clock=clock, max_requests=PLACES, receive_seconds=60) as service:
+    with launch(tmp_path, clock=clock, max_requests=PLACES, receive_seconds=300) as service:
         yield service, tmp_path
 
 
@@ -94,8 +94,9 @@ def test_the_refusal_says_whose_share_is_used_up(keyed, key_in, dial, upload):
     assert f"4 requests of key {dripping.split('_')[1]}" in body.decode()
 
 
-def test_an_address_holds_a_quarter_while_there_are_no_keys(launch, tmp_path, dial, upload):
-    with launch(tmp_path, max_requests=PLACES) as service, ExitStack() as stack:
+def test_an_address_holds_a_quarter_while_there_are_no_keys(launch, tmp_path, dial, upload, clock):
+    limits = {"max_requests": PLACES, "receive_seconds": 300}
+    with launch(tmp_path, clock=clock, **limits) as service, ExitStack() as stack:
         lines = [stack.enter_context(dial(service)) for _ in range(DRIPPERS)]
         assert [line.begin(upload()) for line in lines] == [100] * 4 + [429] * (DRIPPERS - 4)
         other = httpx.HTTPTransport(local_address="127.0.0.2")
@@ -109,7 +110,7 @@ def test_when_all_places_are_taken_slow_uploads_make_room(
 ):
     key_in(tmp_path, "admin")
     keys = [key_in(tmp_path) for _ in range(5)]
-    service_of_eight = launch(tmp_path, clock=clock, max_requests=8, receive_seconds=60)
+    service_of_eight = launch(tmp_path, clock=clock, max_requests=8, receive_seconds=300)
     with service_of_eight as service, ExitStack() as stack:
         lines = [stack.enter_context(dial(service)) for _ in range(8)]
         for line, key in zip(lines, keys[:4] * 2, strict=True):
