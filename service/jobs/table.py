@@ -95,6 +95,8 @@ class JobTable:
                 "spec = ?, texts = ? WHERE job_id = ?",
                 changing,
             )
+            if job.state in _ENDED:
+                mark_unclean(connection)
 
     def get(self, job_id: str) -> Job:
         """One job. Raises NotFound."""

@@ -253,7 +253,7 @@ async def _receive_in(
 async def _read_away(request: Request) -> None:
     """Read a little of what is under way: a client that only writes would not see our answer."""
     read = 0
-    with suppress(InvalidInput, TimeoutError):
+    with suppress(InvalidInput, TimeoutError, RuntimeError):  # the last: all of it was read
         async with asyncio.timeout(_READ_AWAY_SECONDS):
             async for chunk in _chunks(request):
                 read += len(chunk)

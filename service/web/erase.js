@@ -31,7 +31,7 @@ export function eraseCrops(crops, onDone, start = {}) {
         return false;
       }
       const gone = await call("POST", path, { json: choice.filter() });
-      say(`${count(gone.deleted, "crop")} erased`);
+      say(`${count(gone.deleted, "crop")} erased at ${gone.time}, request ${gone.request_id}`);
       clearSelection();
       await refresh();
       onDone();
@@ -49,7 +49,9 @@ export function eraseCrops(crops, onDone, start = {}) {
   });
 }
 
-function list({ deleted, pictures, identities, cameras = {}, snapshots = [], jobs = [], warnings = [] }) {
+function list(receipt) {
+  const { deleted, pictures, identities, cameras = {}, snapshots = [], jobs = [], warnings = [] } = receipt;
+  const { lists = [], copies = [], hidden_copies: hidden = 0 } = receipt;
   if (!deleted)
     return h("div", {}, h("p", {}, "Nothing would go: no crop is meant by this."), warningList(warnings));
   const rows = [
@@ -74,7 +76,16 @@ function list({ deleted, pictures, identities, cameras = {}, snapshots = [], job
       ? h("p", { class: "verdict" }, `Snapshots still hold them: ${snapshots.join(", ")}. Delete those too.`)
       : null,
     jobs.length
-      ? h("p", { class: "verdict" }, `Imports may still hold them: ${jobs.join(", ")}. Cancel those too.`)
+      ? h("p", { class: "verdict" }, `Jobs may still hold them: ${jobs.join(", ")}. Cancel those too.`)
+      : null,
+    lists.length
+      ? h("p", { class: "verdict" }, `Lists of failed files may name them: jobs ${lists.join(", ")}.`)
+      : null,
+    copies.length
+      ? h("p", { class: "verdict" }, `Other galleries hold the same pictures: ${copies.join(", ")}.`)
+      : null,
+    hidden
+      ? h("p", { class: "verdict" }, `${count(hidden, "more gallery", "more galleries")} that your key may not see, too.`)
       : null,
     warningList(warnings),
   ].reduce((part, child) => {

@@ -40,6 +40,13 @@ def store_jobs(data: Path, jobs: list[Job]) -> None:
         )
 
 
+def provide_galleries(data: Path, *names: str) -> None:
+    """Jobs go with their galleries: make those of the stored jobs."""
+    with closing(LocalGalleryStore(data, device="cpu")) as store:
+        for name in names:
+            store.create(name, "0" * 64, 8)
+
+
 def ended(job_id: str, gallery: str, kind: Any = "import", state: Any = "done") -> Job:
     now = time.time()
     return Job(job_id, Order(kind, gallery, {}), state, now, finished=now)
@@ -50,9 +57,7 @@ def crowded(start: Any, tmp_path: Path) -> Any:
     """A service with one old job of ``mine`` and many newer ones of ``other``."""
     data = tmp_path / "data"
     data.mkdir()
-    with closing(LocalGalleryStore(data, device="cpu")) as store:  # jobs go with their galleries
-        for name in ("mine", "other"):
-            store.create(name, "0" * 64, 8)
+    provide_galleries(data, "mine", "other")
     others = [ended(f"other-{number:04d}", "other") for number in range(OTHERS)]
     store_jobs(data, [ended("mine-1", "mine", state="failed"), *others])
     _, text = KeyStore(data / FILE).create(
@@ -112,6 +117,7 @@ class TestPages:
         jobs = [
             ended(f"job-{n:02d}", f"g{n % 2}", kinds[n % 3], states[n % 5 == 0]) for n in range(30)
         ]
+        provide_galleries(data, "g0", "g1", "absent")
         store_jobs(data, jobs)
         with start() as service:
             yield service

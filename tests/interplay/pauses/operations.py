@@ -47,7 +47,10 @@ class Client:
         if not answer.is_success:
             return False
         while True:
-            job = self.http.get(answer.headers["Location"]).json()
+            found = self.http.get(answer.headers["Location"])
+            if not found.is_success:  # it went with its gallery
+                return False
+            job = found.json()
             if job["state"] not in {"queued", "running"}:
                 return bool(job["state"] == "done" and not job["errors"])
             if job["state"] == "queued" and self.world.parts.board.running:

@@ -1,0 +1,329 @@
+"""What one key can hold of the job board: waiting jobs, received bytes, uploads, texts."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from service.access.keys import FILE, KeyStore
+from service.access.new_key import NewKey
+from service.errors import Unavailable
+from service.jobs.base import ItemError
+from service.jobs.context import JobContext
+from service.jobs.progress import Progress
+from service.testing import solid
+
+PATIENCE = 120.0
+TAR = {"Content-Type": "application/x-tar"}
+EACH = 100  # jobs of one client that may wait
+
+
+def archive(name: str = "a.png", size: int = 0) -> bytes:
+    """A tar of one picture, and of so many bytes more."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for member, data in ((name, solid((9, 9, 9), kind="PNG")), ("notes.txt", bytes(size))):
+            info = tarfile.TarInfo(member)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+class Place:
+    """A service with keys, whose jobs in ``lobby`` wait until a test lets them go on."""
+
+    def __init__(self, service: Any, keys: KeyStore, patch: pytest.MonkeyPatch) -> None:
+        self.service = service
+        self.data: Path = service.parts.settings.data
+        self.keys = keys
+        self.go = threading.Event()
+        self.failure: Exception | None = None
+        self.closing = ExitStack()
+        admin = self.key("admin")
+        for name in ("lobby", "hall"):
+            assert admin.post("/galleries", json={"name": name}).status_code == 201
+        run = service.parts.board._run
+
+        def held(context: JobContext) -> None:
+            while context.gallery == "lobby" and not self.go.is_set():
+                context.wait(0.01)
+            if self.failure is not None:
+                raise self.failure
+            run(context)
+
+        patch.setattr(service.parts.board, "_run", held)
+
+    def key(self, scope: Any, *galleries: str) -> httpx.Client:
+        """A client with a key of its own."""
+        wanted = NewKey(
+            label="k", scope=scope, galleries=list(galleries) or None, requests_per_minute=100_000
+        )
+        _, text = self.keys.create(wanted)
+        headers = {"Authorization": f"Bearer {text}"}
+        client = httpx.Client(base_url=self.service.url, timeout=PATIENCE, headers=headers)
+        return self.closing.enter_context(client)
+
+    def received(self) -> list[str]:
+        """What is kept of imports."""
+        return sorted(path.name for path in (self.data / "jobs").glob("*"))
+
+
+def send(client: httpx.Client, content: Any, gallery: str = "lobby", **params: str) -> Any:
+    return client.post(f"/galleries/{gallery}/imports", content=content, headers=TAR, params=params)
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def place(start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Opens places with settings of a test's own."""
+
+    @contextmanager
+    def opened(**settings: Any) -> Iterator[Place]:
+        with start(**settings) as service, closing(KeyStore(tmp_path / "data" / FILE)) as keys:
+            here = Place(service, keys, monkeypatch)
+            with here.closing:
+                try:
+                    yield here
+                finally:
+                    here.go.set()
+
+    return opened
+
+
+def test_one_key_cannot_fill_the_queue_of_everybody(place):
+    with place() as here:
+        bound, other = here.key("write", "lobby"), here.key("write", "hall")
+        answers = [
+            bound.post("/galleries/lobby/cluster", json={"eps": 0.001 * (1 + number)})
+            for number in range(EACH + 8)
+        ]
+        refused = [answer for answer in answers if answer.status_code != 202]
+        assert refused, "one key may have any number of waiting jobs"
+        assert {answer.status_code for answer in refused} == {429}
+        problem = refused[0].json()
+        assert problem["code"] == "too_many_requests"
+        assert f"{EACH} of your jobs wait" in problem["detail"]
+        assert int(refused[0].headers["Retry-After"]) >= 1
+        assert send(bound, archive()).status_code == 429
+        assert here.received() == []
+        # Everybody else is served meanwhile.
+        job = send(other, archive(), "hall").json()
+        until(lambda: other.get(f"/jobs/{job['job_id']}").json()["state"] == "done")
+
+
+def test_two_keys_of_one_gallery_do_not_take_each_others_share(place):
+    with place() as here:
+        one, two = here.key("write", "lobby"), here.key("write", "lobby")
+        for number in range(EACH + 2):
+            one.post("/galleries/lobby/cluster", json={"eps": 0.001 * (1 + number)})
+        answer = two.post("/galleries/lobby/cluster", json={"min_samples": 7})
+        assert answer.status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("path", "body"), [("cluster", {"min_samples": 3}), ("cluster", {}), ("cluster", None)]
+)
+def test_equal_clusterings_that_wait_are_one(place, path, body):
+    with place() as here:
+        one, two = here.key("write", "lobby"), here.key("write", "lobby")
+        first = one.post("/galleries/lobby/cluster", json={"min_samples": 9}).json()
+        until(lambda: one.get(f"/jobs/{first['job_id']}").json()["state"] == "running")
+        answers = [client.post(f"/galleries/lobby/{path}", json=body) for client in (one, two, one)]
+        assert [answer.status_code for answer in answers] == [202] * 3
+        assert len({answer.json()["job_id"] for answer in answers}) == 1
+        assert len({answer.headers["Location"] for answer in answers}) == 1
+        # The one that runs has read the gallery already: another one of its kind waits.
+        again = one.post("/galleries/lobby/cluster", json={"min_samples": 9}).json()
+        assert again["job_id"] != first["job_id"]
+
+
+class TestKeptBytes:
+    """The room that received imports take."""
+
+    @pytest.mark.parametrize("announced", [True, False], ids=["announced", "chunked"])
+    def test_a_key_keeps_so_many_and_no_more(self, place, announced):
+        content = archive(size=50_000)
+        with place(max_kept_bytes=2 * len(content) + 1000) as here:
+            bound, other = here.key("write", "lobby"), here.key("write", "lobby")
+
+            def body(pattern: str) -> Any:
+                return content if announced else iter([content[:9000], content[9000:]])
+
+            for _ in range(2):
+                assert send(bound, body("x")).status_code == 202
+            refused = send(bound, body("x"))
+            assert refused.status_code == 429, refused.text
+            assert refused.json()["code"] == "too_many_requests"
+            assert int(refused.headers["Retry-After"]) >= 1
+            assert len(here.received()) == 2
+            assert send(other, body("x")).status_code == 202
+
+    def test_an_import_that_can_never_fit_says_so(self, place):
+        with place(max_kept_bytes=1000) as here:
+            refused = send(here.key("write", "lobby"), archive(size=50_000))
+            assert refused.status_code == 413
+            assert "1,000" in refused.json()["detail"]
+
+    def test_two_that_are_under_way_do_not_race_past_the_bound(self, place):
+        content = archive(size=50_000)
+        with place(max_kept_bytes=len(content) + 1000) as here:
+            bound = here.key("write", "lobby")
+            half, go, answers = threading.Event(), threading.Event(), []
+
+            def slowly() -> Iterator[bytes]:
+                yield content[:40_000]
+                half.set()
+                go.wait(PATIENCE)
+                yield content[40_000:]
+
+            thread = threading.Thread(
+                target=lambda: answers.append(
+                    bound.post(
+                        "/galleries/lobby/imports",
+                        content=slowly(),
+                        headers=TAR | {"Content-Length": str(len(content))},
+                    )
+                )
+            )
+            thread.start()
+            assert half.wait(PATIENCE)
+            until(here.received)
+            assert send(bound, content).status_code == 429
+            go.set()
+            thread.join(PATIENCE)
+            assert [answer.status_code for answer in answers] == [202]
+
+    def test_failed_ones_give_way_the_oldest_first(self, place):
+        content = archive(size=50_000)
+        with place(max_kept_bytes=2 * len(content) + 1000) as here:
+            bound = here.key("write", "hall")
+            here.failure = Unavailable("the network is gone")
+            jobs = []
+            for _ in range(4):
+                answer = send(bound, content, "hall")
+                assert answer.status_code == 202, answer.text
+                path = answer.headers["Location"]
+                until(lambda path=path: bound.get(path).json()["state"] == "failed")
+                jobs.append(path)
+            states = [bound.get(path).json() for path in jobs]
+            assert [job["kept_bytes"] > 0 for job in states] == [False, False, True, True]
+            assert [job["resumable"] for job in states] == [False, False, True, True]
+            assert len(here.received()) == 2
+            gone = bound.post(f"{jobs[0]}/resume")
+            assert gone.status_code == 409
+            assert "send it again" in gone.json()["detail"]
+            here.failure = None
+            assert bound.post(f"{jobs[3]}/resume").status_code == 200
+            until(lambda: bound.get(jobs[3]).json()["state"] == "done")
+
+    @pytest.mark.parametrize(
+        ("kind", "content"),
+        [
+            ("application/x-tar", archive(size=60_000)[:40_000]),
+            ("application/zip", b"PK\x03\x04" + bytes(5000)),
+            ("application/x-ndjson", b"{"),
+        ],
+        ids=["cut", "no zip", "no rows"],
+    )
+    def test_what_cannot_be_read_goes_at_once(self, place, kind, content):
+        with place() as here:
+            client = here.key("write", "hall")
+            headers = {"Content-Type": kind}
+            answer = client.post("/galleries/hall/imports", content=content, headers=headers)
+            assert answer.status_code == 202, answer.text
+            path = answer.headers["Location"]
+            until(lambda: client.get(path).json()["state"] in {"failed", "done"})
+            until(lambda: here.received() == [])
+            job = client.get(path).json()
+            assert (job["kept_bytes"], job["resumable"]) == (0, False)
+
+
+def test_one_key_sends_so_many_imports_at_a_time(place):
+    content = archive(size=50_000)
+    with place() as here:
+        bound, other = here.key("write", "lobby"), here.key("write", "lobby")
+        go, statuses = threading.Event(), []
+
+        def slowly() -> Iterator[bytes]:
+            yield content[:40_000]
+            go.wait(PATIENCE)
+            yield content[40_000:]
+
+        def hold() -> None:
+            statuses.append(send(bound, slowly()).status_code)
+
+        threads = [threading.Thread(target=hold) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        until(lambda: len(here.received()) == 4)
+        refused = send(bound, content)
+        assert refused.status_code == 429
+        assert "being received" in refused.json()["detail"]
+        assert send(other, content).status_code == 202
+        go.set()
+        for thread in threads:
+            thread.join(PATIENCE)
+        assert statuses == [202] * 4
+
+
+def test_a_job_keeps_a_bounded_list_of_failures():
+    progress = Progress()
+    for number in range(20_000):
+        progress.fail(f"{number:05d}" + "x" * 5000, "y" * 5000)
+    kept = progress.take_errors()
+    assert progress.errors == 20_000
+    assert 1000 < len(kept) < 20_000
+    assert sum(len(error.item) + len(error.reason) for error in kept) <= 8 << 20
+    assert kept[0] == ItemError("00000" + "x" * 994 + "…", "y" * 999 + "…")
+
+
+def test_a_result_is_cut_to_a_size_that_many_jobs_may_have(place):
+    with place() as here:
+        client = here.key("write", "hall")
+
+        def run(context: JobContext) -> None:
+            context.finish({"warnings": ["w" * 10_000] * 5000, "more": {"k" * 9000: "v"}, "n": 1})
+
+        here.service.parts.board._run = run
+        path = client.post("/galleries/hall/cluster").headers["Location"]
+        until(lambda: client.get(path).json()["state"] == "done")
+        assert len(client.get(path).content) < 100_000
+        assert client.get(path).json()["result"]["n"] == 1
+
+
+def test_of_a_gallery_the_newest_texts_are_kept(place):
+    """A busy key cannot fill the disk with lists of failed items, job by job."""
+    with place() as here:
+        client = here.key("write", "hall")
+
+        def run(context: JobContext) -> None:
+            for number in range(4000):
+                context.progress.fail(f"{number}" + "x" * 995, "y" * 1000)
+
+        here.service.parts.board._run = run
+        paths = []
+        for number in range(4):
+            body = {"min_samples": number + 1}
+            paths.append(client.post("/galleries/hall/cluster", json=body).headers["Location"])
+            until(lambda: client.get(paths[-1]).status_code == 404 or settled(client, paths[-1]))
+        until(lambda: client.get(paths[0]).status_code == 404)
+        assert client.get(paths[-1]).json()["errors"] == 4000
+
+
+def settled(client: httpx.Client, path: str) -> bool:
+    return client.get(path).json()["state"] in {"done", "failed"}
