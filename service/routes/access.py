@@ -156,26 +156,28 @@ class AccessControl:
 
     async def _answer(self, visit: _Visit, scope: Scope, receive: Receive, send: Send) -> None:
         status = 0
-        unlogged: OSError | None = None
+        withheld: OSError | None = None  # why an answer was not sent
         kind = visit.rule.audit
 
         async def send_logged(message: Message) -> None:
-            nonlocal status, unlogged
+            nonlocal status, withheld
             if message["type"] == "http.response.start":
                 status = message["status"]
-                if kind != "none":
-                    unlogged = await self._log(visit, status)
-            if unlogged is not None and kind == "read" and kind in self._logged_first:
-                raise unlogged  # nothing has left yet: this is answered instead
+                failure = await self._log(visit, status) if kind != "none" else None
+                # A change is made by now, so it is answered all the same.
+                if failure is not None and kind == "read" and kind in self._logged_first:
+                    withheld = failure
+            if withheld is not None:
+                raise withheld
             await send(message)
 
         try:
             await self._app(scope, receive, send_logged)
         except Exception:
             # What raises while it answers is wrapped on its way here.
-            if unlogged is None:
+            if withheld is None:
                 raise
-            raise disk_error("the audit log takes no entry", unlogged) from unlogged
+            raise disk_error("the audit log takes no entry", withheld) from withheld
         finally:
             if kind != "none" and not status and scope["state"].get("admitted"):
                 await self._log(visit, 500)
