@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from service.crop_names import LeftOut
 from service.errors import (
@@ -34,7 +35,7 @@ from service.imports.apart import ApartReader, Nursery, _Link, shared_nursery
 from service.imports.frames import HEAD, Broken, Done, Expect, Refused, packed, unpacked
 from service.imports.items import Picture, Ready
 from service.imports.reader import RECEIVED, ImportReader, Wanted
-from service.testing import solid
+from service.testing import FakeEmbedder, solid
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 
@@ -368,3 +369,51 @@ def test_a_system_that_starts_no_process_fails_the_import(tmp_path, monkeypatch)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "nothing"))
     with pytest.raises(Unavailable, match="no process to read the import can be started"):
         list(apart(archive(tmp_path, {}), Nursery()).items())
+
+
+class Waiting(FakeEmbedder):
+    """Embeds nothing until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hold = False
+        self.go = threading.Event()
+
+    def embed(self, images: Any) -> Any:
+        if self.hold:
+            self.go.wait(60)
+        return super().embed(images)
+
+
+def test_a_job_whose_reader_is_killed_fails_with_the_reason_and_can_be_resumed(start, tmp_path):
+    noise = np.random.default_rng(3).integers(0, 256, (128, 64, 3), np.uint8)
+    picture = io.BytesIO()
+    Image.fromarray(noise).save(picture, "BMP")
+    members = {f"{number:04}_c1s1.bmp": picture.getvalue() for number in range(400)}
+    archive(tmp_path, members)
+    embedder = Waiting()
+    with start(embedder) as service:
+        embedder.hold = True
+        answer = service.http.post(
+            "/galleries/default/imports",
+            content=(tmp_path / RECEIVED).read_bytes(),
+            headers={"Content-Type": "application/x-tar"},
+        )
+        job = answer.headers["Location"]
+        pause = threading.Event()
+        nursery = shared_nursery()
+        while not (nursery._process and readers(nursery)):
+            pause.wait(0.02)
+        for reader in readers(nursery):
+            os.kill(reader, signal.SIGKILL)
+        embedder.go.set()
+        while (state := service.http.get(job).json())["finished"] is None:
+            pause.wait(0.02)
+        assert state["state"] == "failed"
+        assert "ended by SIGKILL" in state["error"]
+        assert service.http.get("/readyz").status_code == 200
+        assert service.http.post(f"{job}/resume").status_code in {200, 202}
+        while (state := service.http.get(job).json())["state"] in {"queued", "running"}:
+            pause.wait(0.02)
+        assert state["state"] == "done", state
+        assert sum(state["counts"].values()) == 400
