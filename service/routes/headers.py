@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.datastructures import MutableHeaders
@@ -38,9 +40,18 @@ class SecurityHeaders:
                 headers = MutableHeaders(scope=message)
                 for name, value in _EVERY_ANSWER.items():
                     headers.setdefault(name, value)
+                if "Location" in headers:
+                    headers["Location"] = _path_of(headers["Location"])
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
+
+
+def _path_of(location: str) -> str:
+    """A location without its host, which may be the one that the client named in ``Host``."""
+    parts = urlsplit(location)
+    path = "/" + parts.path.lstrip("/")
+    return f"{path}?{parts.query}" if parts.query else path
 
 
 def add_headers(app: FastAPI, settings: Settings) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import product
 
 import pytest
 
 from service.access.rules import RULES
+from service.routes.headers import SecurityHeaders
 
 HOST = b"Host: 127.0.0.1\r\n"
 CHUNKS = b"\r\n0\r\n\r\n"
@@ -162,3 +164,27 @@ def test_where_a_new_thing_lies_is_a_path(closed):
         assert answer.is_success, answer.text
         assert answer.headers["Location"].startswith("/")
         assert not answer.headers["Location"].startswith("//")
+
+
+@pytest.mark.parametrize(
+    ("location", "told"),
+    [
+        ("http://evil.example/web/?a=b", "/web/?a=b"),
+        ("//evil.example/web/", "/web/"),
+        ("https://evil.example", "/"),
+        ("/jobs/1", "/jobs/1"),
+        ("///evil.example/", "/evil.example/"),
+    ],
+)
+def test_a_redirect_leads_nowhere_else(location, told):
+    async def redirect(_scope, _receive, send) -> None:
+        headers = [(b"location", location.encode())]
+        await send({"type": "http.response.start", "status": 307, "headers": headers})
+
+    sent: list[dict] = []
+
+    async def send(message: dict) -> None:
+        sent.append(message)
+
+    asyncio.run(SecurityHeaders(redirect)({"type": "http"}, send, send))
+    assert dict(sent[0]["headers"])[b"location"] == told.encode()
