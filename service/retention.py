@@ -8,7 +8,7 @@ import time
 from service.background import Report
 from service.erasure import Erasure, names_of
 from service.errors import NotFound, ReidError
-from service.gallery.base import Filter, GalleryStats, GalleryStore
+from service.gallery.base import Filter, GalleryStats, GalleryStore, Receipt
 
 log = logging.getLogger(__name__)
 
@@ -67,14 +67,9 @@ class Retention:
         if self._erasure is not None:
             self._erasure.forget_names(stats.name, names_of(gallery, receipt))
             self._erasure.board.notes.erase_before(stats.name, before)
+            self._name_copies(stats.name, receipt)
         if receipt.crops:
             log.info("gallery %r: erased %d expired crops", stats.name, receipt.crops)
-            copies = self._store.holding(receipt.digests, stats.name)
-            if copies:
-                log.warning(
-                    "gallery %r: other galleries that hold expired crops: %s",
-                    *(stats.name, ", ".join(copies)),
-                )
         if receipt.snapshots:
             log.warning(
                 "gallery %r: snapshots that still hold expired crops: %s",
@@ -82,3 +77,10 @@ class Retention:
                 ", ".join(receipt.snapshots),
             )
         return receipt.crops
+
+    def _name_copies(self, name: str, receipt: Receipt) -> None:
+        copies = self._store.holding(receipt.digests, name)
+        if copies:
+            log.warning(
+                "gallery %r: other galleries that hold expired crops: %s", name, ", ".join(copies)
+            )

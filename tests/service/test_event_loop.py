@@ -55,8 +55,9 @@ def fill(app: Any) -> None:
     rows = rng.standard_normal((CROPS, gallery.dimension)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     gallery.upsert([Crop(f"{n:04d}", f"person {n:04d}", "c1") for n in range(CROPS)], rows)
-    for number in range(MOST["jobs"]):
-        parts.board.submit("cluster", "absent", {"number": number})  # equal ones would be one
+    parts.store.create("empty", gallery.model_sha256, gallery.dimension)
+    for number in range(MOST["jobs"]):  # equal ones would be one
+        parts.board.submit("cluster", "empty", {"min_samples": number + 1})
 
 
 def request(kind: str, size: int) -> dict[str, Any]:
