@@ -37,7 +37,7 @@ from service.imports.frames import (
 from service.imports.reader import ImportReader, Wanted
 
 _BUFFER = 1 << 16
-_LESS_URGENT = 10  # steps of priority below the service's own threads
+_LESS_URGENT = 5  # steps of priority below the service; its decoders are lower still
 _MAPPED = 512 << 20  # for libraries that are loaded later; no memory of the process's own
 _DEATH_SIGNAL = 1  # prctl's PR_SET_PDEATHSIG
 _FAILED = 3
