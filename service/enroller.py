@@ -60,6 +60,7 @@ class Enroller:
         uploads: Sequence[Upload],
         crops: Sequence[Crop],
         stopwatch: Stopwatch,
+        client: str | None = None,
     ) -> EnrolmentOutcome:
         """Insert or replace crops by id; a bad image leaves the others.
 
@@ -68,6 +69,7 @@ class Enroller:
             uploads: N image files.
             crops: what is known of them, upload i shows crop i; digests are filled in here.
             stopwatch: measures the stages decode, embed and upsert.
+            client: who pays, and has half of the writing threads at most; None for jobs.
 
         Returns:
             N enrolments in the order of the crops, durable once this returns.
@@ -78,12 +80,14 @@ class Enroller:
             Unavailable: the queue is full.
             StorageFull: the disk refused the write.
         """
+        writes = self._executors.writes
+        threads = writes if client is None else writes.of(client)
         for _ in range(_ATTEMPTS):
             opened = await self._executors.reads.run(self._shelf.open, self._store, gallery_name)
             embeddings = await opened.model.intake.embed(uploads, stopwatch)
             with stopwatch.stage("upsert"):
                 try:
-                    enrolments = await self._executors.writes.run(
+                    enrolments = await threads.run(
                         self._upsert, gallery_name, opened.model, uploads, crops, embeddings
                     )
                 except Replaced:  # by another model, so the embeddings are worth nothing

@@ -28,6 +28,7 @@ from service.routes.dependencies import (
     CropIdInPath,
     PartsOf,
     StopwatchOf,
+    client_of,
     model_name,
     read_uploads,
 )
@@ -61,6 +62,7 @@ async def add_crops(
     form: Annotated[CropsForm, Form(media_type="multipart/form-data")],
     parts: PartsOf,
     stopwatch: StopwatchOf,
+    client: ClientOf,
     audit: AuditOf,
 ) -> EnrolmentAnswer:
     """Add or replace many crops; each has its own result, one bad image leaves the others.
@@ -69,7 +71,7 @@ async def add_crops(
     """
     uploads = await read_uploads(form.images, parts)
     crops = [entry.crop for entry in form.crops.root]
-    outcome = await parts.enroller.enrol(gallery, uploads, crops, stopwatch)
+    outcome = await parts.enroller.enrol(gallery, uploads, crops, stopwatch, client)
     audit.crops = sum(enrolment.error is None for enrolment in outcome.enrolments)
     results = [_entry(enrolment) for enrolment in outcome.enrolments]
     warnings = crop_time_warnings([(entry.crop_id, entry.timestamp) for entry in form.crops.root])
@@ -124,10 +126,10 @@ async def delete_crops(
     What the gallery's jobs have noted of them goes, too. The receipt names the snapshots and other
     galleries that still hold one of them, and the jobs that may.
     """
-    opened = await _open(parts, gallery)
+    opened, client = await _open(parts, gallery), await client_of(request)
     # First: once the crops are gone, every name of the filter is unknown.
-    warnings = await parts.executors.reads.run(warnings_of, opened, body.where)
-    erased = await parts.executors.writes.run(
+    warnings = await parts.executors.reads.of(client).run(warnings_of, opened, body.where)
+    erased = await parts.executors.writes.of(client).run(
         parts.erasure.erase, gallery, body.where, dry_run=body.dry_run
     )
     audit.crops = 0 if body.dry_run else erased.receipt.crops
@@ -141,18 +143,19 @@ async def delete_crops(
     responses={201: {"model": StoredCrop, "description": "Created"}, **responses(*_UPLOAD_ERRORS)},
     dependencies=[Depends(form_given_once)],
 )
-async def put_crop(
+async def put_crop(  # noqa: PLR0913 - FastAPI hands over each
     gallery: str,
     crop_id: CropIdInPath,
     form: Annotated[CropForm, Form(media_type="multipart/form-data")],
     parts: PartsOf,
     stopwatch: StopwatchOf,
+    client: ClientOf,
     response: Response,
 ) -> StoredCrop:
     """Add or replace one crop; asking twice changes nothing more."""
     crop = form.crop(crop_id)
     uploads = await read_uploads([form.image], parts)
-    outcome = await parts.enroller.enrol(gallery, uploads, [crop], stopwatch)
+    outcome = await parts.enroller.enrol(gallery, uploads, [crop], stopwatch, client)
     (enrolment,) = outcome.enrolments
     if enrolment.error is not None:
         raise enrolment.error

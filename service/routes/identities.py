@@ -1,6 +1,7 @@
 """``/galleries/{gallery}/identities`` and ``/cluster``: who is who."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
@@ -62,7 +63,7 @@ async def list_gallery_identities(
 
 @router.post("/identities/label", responses=_CHANGE)
 async def label_crops(
-    gallery: str, body: LabelBody, parts: PartsOf, audit: AuditOf
+    gallery: str, body: LabelBody, parts: PartsOf, client: ClientOf, audit: AuditOf
 ) -> CorrectionRecord:
     """Say who crops show; no clustering changes it afterwards.
 
@@ -70,29 +71,28 @@ async def label_crops(
     identity. To keep crops apart from their group, split them.
     """
     opened = await _open(parts, gallery)
-    return await _corrected(
-        parts, audit, parts.corrections.label, opened, body.crop_ids, body.identity
-    )
+    change = partial(parts.corrections.label, opened, body.crop_ids, body.identity)
+    return await _corrected(parts, client, audit, change)
 
 
 @router.post("/identities/merge", responses=_CHANGE)
 async def merge_identities(
-    gallery: str, body: MergeBody, parts: PartsOf, audit: AuditOf
+    gallery: str, body: MergeBody, parts: PartsOf, client: ClientOf, audit: AuditOf
 ) -> CorrectionRecord:
     """Make one person of several identities; no clustering parts them again."""
     opened = await _open(parts, gallery)
-    return await _corrected(
-        parts, audit, parts.corrections.merge, opened, body.identities, body.into
-    )
+    change = partial(parts.corrections.merge, opened, body.identities, body.into)
+    return await _corrected(parts, client, audit, change)
 
 
 @router.post("/identities/split", responses=_CHANGE)
 async def split_identity(
-    gallery: str, body: SplitBody, parts: PartsOf, audit: AuditOf
+    gallery: str, body: SplitBody, parts: PartsOf, client: ClientOf, audit: AuditOf
 ) -> CorrectionRecord:
     """Take crops out of their identity into one of their own; no clustering joins them again."""
     opened = await _open(parts, gallery)
-    return await _corrected(parts, audit, parts.corrections.split, opened, body.crop_ids, body.into)
+    change = partial(parts.corrections.split, opened, body.crop_ids, body.into)
+    return await _corrected(parts, client, audit, change)
 
 
 @router.post(
@@ -123,9 +123,9 @@ async def cluster_gallery(
 
 
 async def _corrected(
-    parts: Parts, audit: AuditNote, correct: Callable[..., Correction], *what: object
+    parts: Parts, client: str, audit: AuditNote, change: Callable[[], Correction]
 ) -> CorrectionRecord:
-    correction = await parts.executors.writes.run(correct, *what)
+    correction = await parts.executors.writes.of(client).run(change)
     audit.crops = correction.changed
     return CorrectionRecord.of(correction)
 

@@ -88,9 +88,9 @@ def keyed(tmp_path) -> Iterator[Any]:
     """Makes clients with keys of their own."""
     with ExitStack() as closing_all:
 
-        def client(service: Any) -> httpx.Client:
+        def client(service: Any, scope: Any = "search") -> httpx.Client:
             with closing(KeyStore(tmp_path / "data" / FILE)) as store:
-                _, text = store.create(NewKey(label="a", scope="search"))
+                _, text = store.create(NewKey(label="a", scope=scope))
             headers = {"Authorization": f"Bearer {text}"}
             http = httpx.Client(base_url=service.url, headers=headers, timeout=120)
             return closing_all.enter_context(http)
@@ -183,6 +183,28 @@ class TestOthersAreAnswered:
                     answer = other.get(path, params={"limit": 9}, timeout=PATIENCE)
                     assert answer.status_code == 200
                     assert other.post("/search", data=LIGHT, timeout=PATIENCE).status_code == 200
+            finally:
+                opened.set()
+            assert {one.result().status_code for one in many} == {200}
+
+    def test_writes_of_one_client_leave_threads_to_others(self, start, keyed, monkeypatch):
+        opened, relabel = threading.Event(), LocalGallery.relabel
+
+        def held(self: LocalGallery, labels: Any, origin: Any) -> int:
+            assert opened.wait(120)
+            return relabel(self, labels, origin)
+
+        monkeypatch.setattr(LocalGallery, "relabel", held)
+        with start() as service, ThreadPoolExecutor(20) as clients:
+            fill(service)
+            one, other = (keyed(service, "write") for _ in range(2))
+            path, label = "/galleries/crowd/identities/label", {"identity": "ann"}
+            asked = [{"crop_ids": [f"{n:04d}"]} | label for n in range(20)]
+            many = [clients.submit(one.post, path, json=body) for body in asked]
+            try:
+                for _ in range(5):
+                    answer = other.delete("/galleries/default/crops/a", timeout=PATIENCE)
+                    assert answer.status_code == 404
             finally:
                 opened.set()
             assert {one.result().status_code for one in many} == {200}
