@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -63,6 +64,16 @@ FILTERS = [
 ]
 
 
+def told(where: Filter) -> str:
+    """A filter as the name of a test: the same in each of the processes that share the suite."""
+    given = {field.name: getattr(where, field.name) for field in fields(Filter)}
+    parts = {name: sorted(v) if isinstance(v, frozenset) else v for name, v in given.items()}
+    asked = [
+        f"{name}={parts[name]!a}" for name in given if given[name] != getattr(EVERYTHING, name)
+    ]
+    return ",".join(asked) or "all"
+
+
 @pytest.fixture(params=["local", pytest.param("milvus", marks=pytest.mark.slow)])
 def backend(request):
     return request.param
@@ -110,7 +121,7 @@ def listed(gallery, where, limit):
 
 
 class TestQuery:
-    @pytest.mark.parametrize("where", FILTERS, ids=repr)
+    @pytest.mark.parametrize("where", FILTERS, ids=told)
     def test_filters_are_exact(self, store, oracle, draw, where):
         gallery = filled(store, oracle, draw)
         for queries in (draw(1, seed=1), draw(9, seed=2)):
@@ -186,7 +197,7 @@ class TestQuery:
 
 
 class TestCounting:
-    @pytest.mark.parametrize("where", FILTERS, ids=repr)
+    @pytest.mark.parametrize("where", FILTERS, ids=told)
     def test_a_count_is_the_length_of_the_listing(self, store, reopen, oracle, draw, where):
         gallery = filled(store, oracle, draw)
         for again in (False, True):
@@ -357,7 +368,7 @@ class TestPage:
         gallery = filled(store, oracle, draw)
         assert listed(gallery, EVERYTHING, limit) == oracle.listed(EVERYTHING)
 
-    @pytest.mark.parametrize("where", FILTERS, ids=repr)
+    @pytest.mark.parametrize("where", FILTERS, ids=told)
     def test_filters_are_exact(self, store, oracle, draw, where):
         gallery = filled(store, oracle, draw)
         assert listed(gallery, where, 6) == oracle.listed(where)
@@ -392,7 +403,7 @@ class TestPage:
 
 
 class TestDelete:
-    @pytest.mark.parametrize("where", FILTERS, ids=repr)
+    @pytest.mark.parametrize("where", FILTERS, ids=told)
     def test_filters_are_exact(self, store, reopen, oracle, draw, where):
         gallery = filled(store, oracle, draw)
         assert gallery.delete(where).crops == oracle.delete(where)
