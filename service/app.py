@@ -90,6 +90,7 @@ def create_app(
         summary="Find the same person again across cameras.",
         version=version("hhcl-reid"),
         lifespan=_lifespan,
+        openapi_url=None,  # service.routes.docs answers it
         docs_url=None,
         redoc_url=None,
         dependencies=[Depends(confirm_rule), Depends(query_given_once)],

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from collections.abc import Iterator
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse
@@ -45,6 +47,18 @@ def install(app: FastAPI) -> None:
     app.mount(f"/{_ASSETS}", StaticFiles(directory=swagger_ui_path), name="docs-assets")
     app.add_api_route("/docs", _page_of(app), include_in_schema=False)
     app.openapi = lambda: _schema_of(app)  # type: ignore[method-assign]  # FastAPI's own hook
+    app.add_api_route("/openapi.json", _schema_page_of(app), include_in_schema=False)
+
+
+def _schema_page_of(app: FastAPI) -> Any:
+    @cache
+    def text() -> bytes:  # written out once: anybody may ask for it, as often as they like
+        return json.dumps(app.openapi(), ensure_ascii=False).encode()
+
+    async def schema() -> Response:
+        return Response(text(), media_type="application/json")
+
+    return schema
 
 
 def _page_of(app: FastAPI) -> Any:

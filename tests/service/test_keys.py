@@ -24,7 +24,6 @@ from service.__main__ import cli
 from service.access.keys import FILE, KeyStore
 from service.access.new_key import NewKey
 from service.errors import ReidError, Unauthorized
-from service.routes import access
 from service.server import _allowed_host
 from service.settings import Settings
 from service.testing import solid
@@ -255,8 +254,7 @@ def test_a_refused_upload_is_answered_not_reset(closed):
         assert code(answer) == (401, "unauthorized")
 
 
-def test_a_refused_upload_that_never_comes_holds_no_place(closed, monkeypatch):
-    monkeypatch.setattr(access, "_DISCARD_SECONDS", 0.2)
+def test_a_refused_upload_that_never_comes_is_answered_at_once(closed):
     service, _ = closed
     host, port = service.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as connection:
