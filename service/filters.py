@@ -18,6 +18,11 @@ IdPrefix = Annotated[
 ]
 """The beginning of a crop's id: blanks count, and it need be no id itself."""
 
+MAX_NAMES = 10_000
+"""Most cameras, and most identities, of one filter."""
+MAX_IDS = 10_000
+"""Most ids of one filter."""
+
 _SEVERAL = "repeat the parameter for more"
 
 
@@ -25,11 +30,15 @@ class FilterFields(Body):
     """Every condition but the list of ids; all that are given must hold."""
 
     cameras: list[Label] | None = Field(
-        default=None, description=f"crops of these cameras only; {_SEVERAL}"
+        default=None,
+        max_length=MAX_NAMES,
+        description=f"crops of these cameras only; {_SEVERAL}",
     )
     not_camera: Label | None = Field(default=None, description="no crop of this camera")
     identities: list[Label] | None = Field(
-        default=None, description=f"crops of these identities only; {_SEVERAL}"
+        default=None,
+        max_length=MAX_NAMES,
+        description=f"crops of these identities only; {_SEVERAL}",
     )
     has_identity: bool | None = Field(
         default=None, description="only crops with, or without, an identity"
@@ -80,7 +89,9 @@ class FilterFields(Body):
 class CropFilter(FilterFields):
     """Every condition."""
 
-    crop_ids: list[CropId] | None = Field(default=None, description=f"these crops only; {_SEVERAL}")
+    crop_ids: list[CropId] | None = Field(
+        default=None, max_length=MAX_IDS, description=f"these crops only; {_SEVERAL}"
+    )
 
     @property
     def where(self) -> Filter:
@@ -93,6 +104,7 @@ class SearchFilter(FilterFields):
 
     among: list[CropId] | None = Field(
         default=None,
+        max_length=MAX_IDS,
         description="only these crops of the gallery can match; repeat the field for more",
     )
 

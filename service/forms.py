@@ -6,13 +6,14 @@ from typing import Annotated, Literal, Self
 from fastapi import UploadFile
 from pydantic import ConfigDict, Field, Json, RootModel, model_validator
 
-from service.fields import ZONE, Body, CropId, JsonBody, Label, Zone, ZonedTime
+from service.fields import MAX_TEXT, ZONE, Body, CropId, Cursor, JsonBody, Label, Zone, ZonedTime
 from service.filters import CropFilter, SearchFilter
 from service.gallery.base import Crop, Filter, GalleryOptions
 from service.identities.scoring import IdentityScore
 from service.timestamps import Moment
 
 MAX_TOP_K = 1000
+MAX_ENTRIES = 1000  # as many as REID_MAX_IMAGES can allow
 
 MAX_KEEP_FOR = 100 * 366 * 86_400.0  # seconds; a hundred years
 MAX_COUNT = 2**53  # what JSON holds exactly everywhere
@@ -130,7 +131,7 @@ class CropEntry(JsonBody):
         return Crop(self.crop_id, self.identity, self.camera, _seconds(self.timestamp))
 
 
-class CropEntries(RootModel[list[CropEntry]]):
+class CropEntries(RootModel[Annotated[list[CropEntry], Field(max_length=MAX_ENTRIES)]]):
     """What is known of the images of a batch, one after the other."""
 
     # A model of its own: FastAPI asks a plain list for its length before anybody has read it, and
@@ -166,7 +167,7 @@ class ListQuery(CropFilter):
     """``GET /galleries/{gallery}/crops``."""
 
     limit: int = Field(default=100, ge=1, le=1000, description="most crops of this page")
-    cursor: str | None = Field(default=None, description="the previous page's cursor")
+    cursor: Cursor | None = Field(default=None, description="the previous page's cursor")
 
 
 class DeleteBody(CropFilter):
@@ -191,10 +192,14 @@ class GalleryBody(JsonBody):
     """``POST /galleries``."""
 
     name: str = Field(
-        description="1 to 64 of a-z, 0-9, _ and -; no _ or - first", examples=["lobby"]
+        max_length=MAX_TEXT,
+        description="1 to 64 of a-z, 0-9, _ and -; no _ or - first",
+        examples=["lobby"],
     )
     model: str | None = Field(
-        default=None, description="name of a model of GET /models; the running one if absent"
+        default=None,
+        max_length=MAX_TEXT,
+        description="name of a model of GET /models; the running one if absent",
     )
     store_crops: bool = Field(
         default=False, description="keep the uploaded pictures, not only their embeddings"
@@ -246,5 +251,7 @@ class RestoreBody(Body):
     """``POST /galleries/{gallery}/snapshots/{snapshot_id}/restore``."""
 
     into: str | None = Field(
-        default=None, description="name of a new gallery; the snapshot's own is replaced if absent"
+        default=None,
+        max_length=MAX_TEXT,
+        description="name of a new gallery; the snapshot's own is replaced if absent",
     )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, StringConstraints
 
 from service.errors import InvalidInput
-from service.fields import JsonBody, Label, Timestamp
+from service.fields import MAX_TEXT, JsonBody, Label, Timestamp
 from service.gallery.rules import check_name
 
 
@@ -26,7 +26,7 @@ def _in_the_future(moment: float) -> float:
     return moment
 
 
-GalleryName = Annotated[str, AfterValidator(_gallery_name)]
+GalleryName = Annotated[str, StringConstraints(max_length=MAX_TEXT), AfterValidator(_gallery_name)]
 
 
 class NewKey(JsonBody):

@@ -11,7 +11,7 @@ from service.access.audit_pages import AuditPage
 from service.access.caller import Caller, Scope
 from service.access.entry import AuditEntry
 from service.access.key_file import Key
-from service.fields import Body, Timestamp
+from service.fields import Body, Cursor, Timestamp
 
 
 class KeyRecord(BaseModel):
@@ -75,7 +75,7 @@ class AuditQuery(Body):
     since: Timestamp | None = Field(default=None, description="entries of this time or later")
     until: Timestamp | None = Field(default=None, description="entries before this time")
     limit: int = Field(default=100, ge=1, le=1000, description="most entries of this page")
-    cursor: str | None = Field(default=None, description="the previous page's cursor")
+    cursor: Cursor | None = Field(default=None, description="the previous page's cursor")
 
 
 class AuditRecord(BaseModel):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.fields import CropId, JsonBody, Label
+from service.fields import CropId, Cursor, JsonBody, Label
 from service.filter_warnings import FilterWarning
 from service.filters import CropFilter
 from service.identities.clustering import ClusterRule
@@ -27,7 +27,7 @@ class IdentityQuery(CropFilter):
     """``GET /galleries/{gallery}/identities``; the filter says which crops count."""
 
     limit: int = Field(default=100, ge=1, le=1000, description="most identities of this page")
-    cursor: str | None = Field(default=None, description="the previous page's cursor")
+    cursor: Cursor | None = Field(default=None, description="the previous page's cursor")
 
 
 class LabelBody(JsonBody):

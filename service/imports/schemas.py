@@ -9,13 +9,14 @@ from typing import Annotated, Self
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from service.errors import InvalidInput
-from service.fields import JsonBody, Label, Zone
+from service.fields import MAX_TEXT, JsonBody, Label, Zone
 from service.name_layouts import LayoutName
 from service.names import normal_form
 from service.reading import Zones
 
 MAX_PATTERN = 500
 MAX_ZONES = 1000
+MAX_ZONE = 2 * MAX_TEXT  # a camera, an equals sign, a zone
 
 Relative = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 

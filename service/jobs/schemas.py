@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, Field
 
-from service.fields import Body
+from service.fields import MAX_TEXT, Body, Cursor
 from service.jobs.base import Job, JobFilter, JobPage, Kind, State
 from service.jobs.erasing import numbers_only
 
@@ -55,11 +55,13 @@ class JobRecord(BaseModel):
 class JobQuery(Body):
     """``GET /jobs``."""
 
-    gallery: str | None = Field(default=None, description="jobs of this gallery only")
+    gallery: str | None = Field(
+        default=None, max_length=MAX_TEXT, description="jobs of this gallery only"
+    )
     state: State | None = Field(default=None, description="jobs in this state only")
     kind: Kind | None = Field(default=None, description="jobs of this kind only")
     limit: int = Field(default=100, ge=1, le=1000, description="most jobs of this page")
-    cursor: str | None = Field(default=None, description="the previous page's cursor")
+    cursor: Cursor | None = Field(default=None, description="the previous page's cursor")
 
     def within(self, galleries: frozenset[str] | None) -> JobFilter:
         """The filter these fields mean, for a caller who may see these galleries.

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
+from pydantic import StringConstraints, ValidationError
 from starlette.requests import ClientDisconnect
 
 from service.crop_names import naming_of
@@ -29,7 +29,7 @@ from service.imports.importer import RECEIVED, check_folder, unbound
 from service.imports.kinds import CONTENT_TYPES, OCTETS, Upload, declared_kind, is_gzip, settle
 from service.imports.member_names import known_encoding
 from service.imports.receiving import receive
-from service.imports.schemas import MAX_PATTERN, MAX_ZONES, ImportBody, zones_of
+from service.imports.schemas import MAX_PATTERN, MAX_ZONE, MAX_ZONES, ImportBody, zones_of
 from service.jobs.base import Job, Order
 from service.jobs.schemas import JobRecord
 from service.name_layouts import LayoutName
@@ -101,7 +101,7 @@ ZoneOfAll = Annotated[
     ),
 ]
 ZonesOfCameras = Annotated[
-    list[str] | None,
+    list[Annotated[str, StringConstraints(max_length=MAX_ZONE)]] | None,
     Query(
         max_length=MAX_ZONES,
         description="zone of a single camera, as CAMERA=ZONE; repeat the parameter for more",

@@ -175,7 +175,7 @@ def _invalid_request(error: RequestValidationError) -> Problem:
 
 
 def _field_error(item: dict[str, Any]) -> FieldError:
-    where, *names = map(str, item["loc"])
+    where, *names = (_short(str(part)) for part in item["loc"])  # also names a client made up
     value, name = item.get("input"), names[0] if names else where
     detail = _said(item["type"], item["msg"].removeprefix("Value error, "), value, name)
     return FieldError(where=where, field=".".join(names) or where, detail=detail)
