@@ -12,9 +12,10 @@ from dataclasses import dataclass, field, replace
 
 from service.errors import InvalidInput
 from service.filter_warnings import FilterWarning, warnings_of
+from service.finding import find
 from service.gallery.base import Crop, Filter, Gallery
 from service.model_shelf import OpenGallery
-from service.ranking import Ranking, find, rank
+from service.ranking import Ranking, rank
 from service.search_cost import SearchCost
 from service.search_options import SearchOptions, SearchOutcome
 from service.search_results import Answered, Line, SearchResult, in_order, result_of
