@@ -128,7 +128,7 @@ class AuditLog:
             batch, self._pending = self._pending, []
         if not batch:
             return
-        written, failure = self._append(batch)
+        written, failure = self._tried(batch)
         for pending in batch[:written]:
             pending.written.set_result(None)
         if failure is not None:
@@ -141,34 +141,37 @@ class AuditLog:
             _log.error("%s: %s; nothing more is logged until it is mended", self._folder, error)
         self._failed = True
         self._report("audit")
-        self._day = ""  # opened anew, in case the file has gone
         for pending in batch:
             # The process log is all that is left to keep it.
             _log.error("not in the audit log: %s", pending.line.decode().rstrip())
             pending.written.set_exception(error)
 
-    def _append(
+    def _tried(
         self, batch: list[_Pending], *, reserved: bool = False
     ) -> tuple[int, OSError | None]:
         """Write entries; returns how many were written whole, and what kept the others out."""
         try:
-            self._open_today()
-            if not reserved:
-                self._require_reserve()
-            prefix = b"\n" if self._torn else b""
-            lines = prefix + b"".join(one.line for one in batch)
-            written = os.write(self._file, lines)
-            if any(one.durable for one in batch):
-                os.fdatasync(self._file)
+            written = self._append(batch, reserved=reserved)
         except Exception as error:  # noqa: BLE001 - every request waits for its entry
             self._torn = True
+            self._day = ""  # opened anew, in case the file has gone
             return 0, error if isinstance(error, OSError) else OSError(None, repr(error))
-        self._torn = written < len(lines)
-        if self._torn:
-            whole = _whole(batch, written - len(prefix))
-            return whole, OSError(errno.ENOSPC, "only a part was written: is the disk full?")
+        if written < len(batch):
+            return written, OSError(errno.ENOSPC, "only a part was written: is the disk full?")
         self._failed = False
-        return len(batch), None
+        return written, None
+
+    def _append(self, batch: list[_Pending], *, reserved: bool) -> int:
+        self._open_today()
+        if not reserved:
+            self._require_reserve()
+        prefix = b"\n" if self._torn else b""
+        lines = prefix + b"".join(one.line for one in batch)
+        written = os.write(self._file, lines)
+        if any(one.durable for one in batch):
+            os.fdatasync(self._file)
+        self._torn = written < len(lines)
+        return _whole(batch, written - len(prefix))
 
     def _require_reserve(self) -> None:
         if not self._reserve.keep():  # what room there is was given for entries that must not fail
@@ -177,14 +180,14 @@ class AuditLog:
     def _append_from_reserve(self, pending: _Pending) -> bool:
         """Write one entry with room that was kept for it, if it may use any."""
         while self._reserve.give(pending.share, _STEP):
-            if self._append([pending], reserved=True)[0]:
+            if self._tried([pending], reserved=True)[0]:
                 pending.written.set_result(None)
                 return True
         return False
 
     def _probe(self) -> None:
         # As long as a block, so that the slack of the file's last one proves nothing.
-        _, failure = self._append([_Pending(b" " * 4095 + b"\n", durable=True, share="none")])
+        _, failure = self._tried([_Pending(b" " * 4095 + b"\n", durable=True, share="none")])
         if failure is not None:
             raise failure
 
