@@ -15,8 +15,8 @@ from service.commands.errors import errors_in_one_line
 from service.commands.options import DEFAULT_URL, ApiKey, GalleryName, TimeZone, Url, only_given
 from service.commands.search import search
 from service.disk import keep_private
-from service.plain_lines import one_line
 from service.name_layouts import LayoutName
+from service.plain_lines import one_line
 
 if TYPE_CHECKING:
     from service.indexer import IndexReport
