@@ -68,9 +68,9 @@ class SearchWork:
     def do(self, step: Step) -> None:
         """Answer the queries of one step."""
         gallery, queries = self.opened.gallery, [self.queries[place] for place in step.places]
-        with self.stopwatch.stage("query"):
+        with self.stopwatch.part("query"):
             found = find(gallery, queries, step.where, self.ranking, step.groups)
-        with self.stopwatch.stage("rerank") if self.ranking.rerank_top else nullcontext():
+        with self.stopwatch.part("rerank") if self.ranking.rerank_top else nullcontext():
             ranked = [
                 rank(gallery, query, one, self.ranking)
                 for query, one in zip(queries, found, strict=True)
@@ -82,6 +82,9 @@ class SearchWork:
 
     def outcome(self) -> SearchOutcome:
         """The answer, once every step is done."""
+        self.stopwatch.tell("query")
+        if self.ranking.rerank_top:
+            self.stopwatch.tell("rerank")
         answers = [self._answers[place] for place in range(len(self.queries))]
         return SearchOutcome(
             model=self.opened.model.manifest,
@@ -116,7 +119,7 @@ def work_of(
     line = Line.of(options.min_score, opened.model.manifest.calibration)
     shots = require_one_shot(asked)
     queries = [combined(shots)] if options.combine else one_each(shots)
-    with stopwatch.stage("query"):
+    with stopwatch.part("query"):
         steps = _steps(opened.gallery, queries, options, cost)
     ranking = options.ranking(line.least)
     return SearchWork(opened, options, asked, queries, line, ranking, steps, stopwatch)

@@ -11,7 +11,8 @@ class Stopwatch:
     """Measures named stages and tells an observer; a stage entered twice adds up.
 
     Args:
-        observe: called with a stage's name and its seconds each time one ends well.
+        observe: called with a stage's name and its seconds each time one ends well, or once for all
+            parts of one.
     """
 
     def __init__(self, observe: Callable[[str, float], object]) -> None:
@@ -22,11 +23,21 @@ class Stopwatch:
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Measure the block as the named stage."""
+        before = self._seconds.get(name, 0.0)
+        with self.part(name):
+            yield
+        self._observe(name, self._seconds[name] - before)
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Measure the block as a part of the named stage, which :meth:`tell` ends."""
         start = time.perf_counter()
         yield
-        seconds = time.perf_counter() - start
-        self._seconds[name] = self._seconds.get(name, 0.0) + seconds
-        self._observe(name, seconds)
+        self._seconds[name] = self._seconds.get(name, 0.0) + time.perf_counter() - start
+
+    def tell(self, name: str) -> None:
+        """Tell of a stage whose parts have all ended."""
+        self._observe(name, self._seconds.get(name, 0.0))
 
     def took_ms(self) -> dict[str, float]:
         """Milliseconds of every stage so far, and the ``total`` since construction."""
