@@ -8,6 +8,8 @@ its tests unrun for months. Only what a machine cannot help may be skipped there
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Generator
 from typing import Any
 
@@ -43,6 +45,11 @@ def in_ci() -> bool:
 
 def same_settings() -> None:
     """Take out of the environment what is this machine's or this person's own."""
+    # A shell lets what it starts in the background ignore the interrupt key, and so would every
+    # program that a test starts and then interrupts.
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if ignored and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in list(os.environ):
         ours = name.startswith(TEST_OPTIONS)
         if name in FOREIGN or (name.upper().startswith("REID_") and not ours):

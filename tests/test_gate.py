@@ -204,3 +204,27 @@ def test_settings_of_this_machine_do_not_reach_the_tests(suite):
     }
     status, told = run_tests("test_lacks.py", cwd=suite, **machine)
     assert status == 0, told
+
+
+@pytest.mark.parametrize("processes", ["0", "2"])
+def test_in_the_background_of_a_shell_programs_can_be_interrupted(suite, processes):
+    (suite / "test_programs.py").write_text(
+        "import signal, subprocess, sys\n"
+        "def test_handler():\n"
+        "    told = 'import signal; print(signal.getsignal(signal.SIGINT).__name__)'\n"
+        "    done = subprocess.run([sys.executable, '-c', told], capture_output=True)\n"
+        "    assert done.stdout.strip() == b'default_int_handler', done\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-n", processes]
+    ignoring = (
+        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN);"
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", ignoring, *command, "test_programs.py"],
+        cwd=suite,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
