@@ -11,12 +11,13 @@ from urllib.parse import quote
 
 from fastapi import Request
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.access.caller import NOBODY, client_name
 from service.access.rules import template
 from service.departure import announce
-from service.errors import Overloaded, TooManyRequests, Unsupported
+from service.errors import Overloaded, TooManyRequests
 from service.line_budget import LineBudget, Summary
 from service.metric_labels import CLIENT_LEFT, METHODS, NO_ROUTE, OTHER
 from service.parts import Parts
@@ -154,7 +155,8 @@ class _Answer:
 
 def _require_known(method: str) -> None:
     if method not in METHODS:
-        raise Unsupported(f"no route has this method; there are {', '.join(sorted(METHODS))}")
+        known = ", ".join(sorted(METHODS))
+        raise HTTPException(405, f"no route has this method; there are {known}")
 
 
 def _request_id(given: str | None) -> str:

@@ -26,7 +26,7 @@ from service.routes.problems import MEDIA_TYPE, responses
 from service.schemas import Problem
 
 _ASSETS = "docs/assets"  # relative, so that a proxy may serve the service below a prefix
-_UNREADABLE = (
+_UNREADABLE: tuple[HTTPStatus, ...] = (
     HTTPStatus.BAD_REQUEST,
     HTTPStatus.REQUEST_TIMEOUT,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -100,19 +100,20 @@ def _schema_of(app: FastAPI) -> dict[str, Any]:
         schemas |= problem.pop("$defs") | {"Problem": problem}
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
-        _add_bodies(schema)
+        _add_refusals(schema)
         _add_access(schema)
         app.openapi_schema = schema
     return app.openapi_schema
 
 
-def _add_bodies(schema: dict[str, Any]) -> None:
-    """Say how a body is refused that cannot be read at all."""
+def _add_refusals(schema: dict[str, Any]) -> None:
+    """Say how a body is refused that cannot be read at all, and an address that is too long."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     for _, operation in _operations(schema):
-        if "requestBody" not in operation:
-            continue
-        for status in _UNREADABLE:
+        statuses = _UNREADABLE if "requestBody" in operation else ()
+        if any(given["in"] == "query" for given in operation.get("parameters", ())):
+            statuses += (HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,)
+        for status in statuses:
             refusal = {"description": status.phrase, "content": content}
             operation["responses"].setdefault(str(status.value), refusal)
 

@@ -80,7 +80,8 @@ def test_schemathesis_finds_nothing(service, tmp_path):
     done = subprocess.run(
         command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False
     )
-    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2_000:]
+    told = "\n".join(line[:300] for line in done.stdout.splitlines())  # some addresses are long
+    assert done.returncode == 0, told[-20_000:] + done.stderr[-2_000:]
     generated = re.search(r"(\d+) generated", done.stdout)
     assert generated
     assert int(generated[1]) > 500
