@@ -106,7 +106,7 @@ def test_no_text_of_a_form_reaches_the_log(watched, headers, text, key):
 
 @pytest.mark.parametrize("key", ["for all galleries", "bound", "admin"])
 @pytest.mark.parametrize(
-    "text", ["a" * 8_000, "%00%01%1b%5b", "jane%0adoe", "%ed%a0%80", "Jane%20Doe", "lobby%2f..%2fx"]
+    "text", ["z" * 8_000, "%00%01%1b%5b", "jane%0adoe", "%ed%a0%80", "Jane%20Doe", "lobby%2f..%2fx"]
 )
 def test_no_text_of_an_address_reaches_the_log(watched, headers, text, key):
     for method, path in (
@@ -123,7 +123,7 @@ def test_no_text_of_an_address_reaches_the_log(watched, headers, text, key):
             assert len(line) < 1_000
             entry = json.loads(line)
             assert {entry.get("gallery"), entry.get("target")} <= {None, "lobby"}
-            assert not re.search(rb"aaaa|jane|Jane", line)
+            assert not re.search(rb"zzzz|jane|Jane", line)
 
 
 REQUEST_IDS = [
