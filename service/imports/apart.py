@@ -257,7 +257,7 @@ class _Link:
 
     def status(self) -> int | None:
         """How the reader ended: its exit status, or minus the signal; None where nobody knows."""
-        if self._said is None and select.select([self._report], [], [], _LAST_WORDS)[0]:
+        if self._said is None and _waited_for(self._report):
             said = os.read(self._report, 16)
             self._said = int(said) if said else None
         return self._said
@@ -267,8 +267,16 @@ class _Link:
         if not self._closed:
             self._closed = True
             self._channel.close()
-            select.select([self._report], [], [], _LAST_WORDS)
+            _waited_for(self._report)
             os.close(self._report)
+
+
+def _waited_for(report: int) -> bool:
+    """Whether the watcher said something, or ended, before patience did."""
+    # Not select(): it takes no descriptor beyond 1,023, and a busy service has more connections.
+    poll = select.poll()
+    poll.register(report, select.POLLIN)
+    return bool(poll.poll(_LAST_WORDS * 1000))
 
 
 def _hungry(most: int) -> str:

@@ -87,8 +87,10 @@ def _watch(connection: int, report: int) -> NoReturn:
             os.close(alive)
             _read(channel, wanted)
         os.close(held_by_reader)
-        ready, _, _ = select.select([connection, alive], [], [])
-        if connection in ready:  # nothing is sent after a request, so it was closed
+        poll = select.poll()
+        for descriptor in (connection, alive):
+            poll.register(descriptor, select.POLLIN)
+        if connection in dict(poll.poll()):  # nothing is sent after a request, so it was closed
             os.kill(reader, signal.SIGKILL)
         _, status = os.waitpid(reader, 0)
         os.write(report, str(os.waitstatus_to_exitcode(status)).encode())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -269,6 +270,31 @@ def test_a_reader_that_is_killed_says_how_and_the_next_one_works(tmp_path, nurse
 def test_a_fault_of_the_reader_itself_is_told_with_its_place(tmp_path):
     with pytest.raises(RuntimeError, match=r"Traceback(.|\n)*KeyError"):
         list(apart(replace(wanted(tmp_path, "tar"), spec={})).items())
+
+
+@pytest.fixture
+def busy() -> Iterator[None]:
+    """As many open files as a service has that answers a thousand connections."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 4096:
+        pytest.fail(f"this machine lets a process open {hard} files: raise the hard limit")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 4096), hard))
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    yield
+    for descriptor in held:
+        os.close(descriptor)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("busy")
+def test_a_service_with_a_thousand_connections_imports_and_says_how_readers_end(tmp_path, nursery):
+    assert len(list(apart(many(tmp_path), nursery).items())) == ENOUGH
+    items = apart(many(tmp_path), nursery).items()
+    next(items)
+    (reader,) = readers(nursery)
+    os.kill(reader, signal.SIGKILL)
+    with pytest.raises(Unavailable, match="SIGKILL"):
+        list(items)
 
 
 def test_leaving_ends_the_reader_at_once(tmp_path, nursery):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from select import select
+from selectors import EVENT_READ, DefaultSelector
 from urllib.parse import urlsplit
 
 import httpx
@@ -215,7 +215,10 @@ def test_silent_uploads_make_room_for_others(launch, tmp_path):
         assert service.http.get("/livez").status_code == 200
         now[0] = 2.0
         eventually(lambda: status_of("/galleries") == 200)
-        ended = select(slow, [], [], 60)[0]
+        with DefaultSelector() as selector:
+            for client in slow:
+                selector.register(client, EVENT_READ)
+            ended = [key.fileobj for key, _ in selector.select(60)]
         assert [problem_in(read_to_the_end(client))[0] for client in ended] == [408]
         for client in set(slow) - set(ended):
             client.sendall(b"still here")
