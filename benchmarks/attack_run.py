@@ -24,7 +24,7 @@ from pathlib import Path
 
 import httpx
 from attacks import rights, unlimited
-from attacks.target import Memory, Target, under_attack
+from attacks.target import Target, under_attack, watched
 
 ATTACKS: tuple[Callable[[Target], dict[str, object]], ...] = (
     rights.read_files,
@@ -83,7 +83,7 @@ def parse() -> argparse.Namespace:
 
 def run(attack: Callable[[Target], dict[str, object]], target: Target) -> dict[str, object]:
     """One attack and a line of the table; a service that breaks down has not held it."""
-    with Memory(target) as memory:
+    with watched(target) as memory:
         try:
             figures = attack(target)
         except (httpx.HTTPError, OSError, ValueError, KeyError) as error:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from types import TracebackType
-from typing import Self
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import httpx
+from attacks.meanwhile import meanwhile
 from attacks.target import Target
 
 PAUSE = 0.25  # seconds between two of its searches
@@ -26,28 +27,8 @@ class Bystander:
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._over = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._search, daemon=True),
-            threading.Thread(target=self._look, daemon=True),
-        ]
         self.statuses: Counter[int] = Counter()
         self.slowest = self.livez_slowest = 0.0
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
 
     @property
     def refused(self) -> int:
@@ -63,15 +44,17 @@ class Bystander:
             "livez_slowest_s": round(self.livez_slowest, 2),
         }
 
-    def _search(self) -> None:
+    def search(self, over: threading.Event) -> None:
+        """Search until it is over."""
         form = {"gallery": "office", "crop_ids": "00017", "top_k": "5"}
-        while not self._over.wait(PAUSE):
+        while not over.wait(PAUSE):
             status, seconds = self._ask("POST", "/search", data=form, key="other")
             self.statuses[status] += 1
             self.slowest = max(self.slowest, seconds)
 
-    def _look(self) -> None:
-        while not self._over.wait(PAUSE):
+    def look(self, over: threading.Event) -> None:
+        """Ask whether the service is alive until it is over."""
+        while not over.wait(PAUSE):
             _, seconds = self._ask("GET", "/livez", key=None)
             self.livez_slowest = max(self.livez_slowest, seconds)
 
@@ -85,3 +68,11 @@ class Bystander:
         except httpx.TransportError:
             status = 0
         return status, time.perf_counter() - start
+
+
+@contextmanager
+def searching(target: Target) -> Iterator[Bystander]:
+    """A bystander who searches while the block runs."""
+    bystander = Bystander(target)
+    with meanwhile(bystander.search, bystander.look):
+        yield bystander

@@ -12,7 +12,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
-from attacks.bystander import Bystander
+from attacks.bystander import searching
 from attacks.target import Target
 
 Figures = dict[str, object]
@@ -31,7 +31,7 @@ def block_all_imports(target: Target) -> Figures:
             body = {"cameras": [f"c{number % 10}"], "since": 1_000_000_000 + number}
             return client.post("/galleries/lobby/cluster", json=body).status_code
 
-    with Bystander(target) as bystander, ThreadPoolExecutor(8) as pool:
+    with searching(target) as bystander, ThreadPoolExecutor(8) as pool:
         statuses = Counter(pool.map(group, range(999)))
     row = {"crop_id": "mine", "embedding": [1.0] + [0.0] * 1279}
     with target.client("other") as other:

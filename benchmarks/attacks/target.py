@@ -13,11 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import httpx
 import numpy as np
+from attacks.meanwhile import meanwhile
 
 MIB = 1 << 20
 DIMENSION = 1280
@@ -68,34 +67,26 @@ class Memory:
 
     Attributes:
         most: MiB, of the service and its children together.
-        service_most: MiB, of the service alone.
     """
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-        self.most = self.service_most = 0.0
+        self.most = 0.0
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        over = False
-        while not over:
-            over = self._over.wait(LOOK_SECONDS)
+    def look(self, over: threading.Event) -> None:
+        """Look until it is over, and once more then."""
+        done = False
+        while not done:
+            done = over.wait(LOOK_SECONDS)
             self.most = max(self.most, self._target.resident())
-            self.service_most = max(self.service_most, _status(self._target.pid, "VmRSS"))
+
+
+@contextmanager
+def watched(target: Target) -> Iterator[Memory]:
+    """The memory of a service while the block runs."""
+    memory = Memory(target)
+    with meanwhile(memory.look):
+        yield memory
 
 
 def children(pid: int) -> list[int]:

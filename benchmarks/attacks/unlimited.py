@@ -6,17 +6,24 @@ import gzip
 import io
 import socket
 import tarfile
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
-from attacks.bystander import Bystander
+from attacks.bystander import searching
 from attacks.target import MIB, Target
 
 Figures = dict[str, object]
 DRIPPERS = 300
 DRIP_SECONDS = 20.0
+DEEP: dict[str, str | list[str]] = {  # a search of 64 crops that looks at every other one
+    "gallery": "office",
+    "crop_ids": [f"{number:05d}" for number in range(64)],
+    "top_k": "1000",
+    "group_by": "identity",
+    "identity_score": "mean",
+    "min_score": "-1",
+}
 
 
 def fill_the_audit_log(target: Target) -> Figures:
@@ -56,7 +63,7 @@ def _drip(target: Target, key: str | None) -> Figures:
         + '\r\n--x\r\nContent-Disposition: form-data; name="images"; filename="a"\r\n\r\n'
     )
     drippers = [_Dripper(target.address, head.encode()) for _ in range(DRIPPERS)]
-    with Bystander(target) as bystander:
+    with searching(target) as bystander:
         until = time.monotonic() + DRIP_SECONDS
         while time.monotonic() < until:
             for dripper in drippers:
@@ -131,7 +138,7 @@ def send_a_repeated_string(target: Target) -> Figures:
 def send_brackets(target: Target) -> Figures:
     """30 MB of ``[],`` as the JSON of a label."""
     body = b'{"crop_ids": [' + b"[]," * 10_000_000 + b"[]]}"
-    with Bystander(target) as bystander, target.client("write") as client:
+    with searching(target) as bystander, target.client("write") as client:
         time.sleep(1)
         answer = client.post(
             "/galleries/lobby/identities/label",
@@ -146,7 +153,7 @@ def send_brackets(target: Target) -> Figures:
 def _import(
     target: Target, body: bytes, kind: str, headers: dict[str, str] | None = None
 ) -> Figures:
-    with Bystander(target) as bystander, target.client("write") as client:
+    with searching(target) as bystander, target.client("write") as client:
         answer = client.post(
             "/galleries/lobby/imports",
             content=body,
@@ -175,18 +182,8 @@ def _ended(client: httpx.Client, job_id: str) -> str:
 
 def search_heavily(target: Target) -> Figures:
     """Twelve searches of one key: 64 crops, top_k 1000, all re-ranked, by the mean."""
-    form = {
-        "gallery": "office",
-        "crop_ids": [f"{number:05d}" for number in range(64)],
-        "top_k": "1000",
-        "rerank": "true",
-        "rerank_top": "1000",
-        "group_by": "identity",
-        "identity_score": "mean",
-        "min_score": "-1",
-    }
+    form = DEEP | {"rerank": "true", "rerank_top": "1000"}
     statuses: list[int] = []
-    over = threading.Event()
 
     def one(_: int) -> None:
         with target.client("search") as client:
@@ -196,9 +193,8 @@ def search_heavily(target: Target) -> Figures:
                 statuses.append(0)
 
     start = time.monotonic()
-    with ThreadPoolExecutor(12) as pool, Bystander(target) as bystander:
+    with ThreadPoolExecutor(12) as pool, searching(target) as bystander:
         list(pool.map(one, range(12)))
-        over.set()
         time.sleep(1)
     return {
         "statuses": sorted(set(statuses)),
@@ -210,18 +206,10 @@ def search_heavily(target: Target) -> Figures:
 
 def search_as_heavily_as_allowed(target: Target) -> Figures:
     """Twelve searches of one key, again and again, each as large as the limits let through."""
-    form = {
-        "gallery": "office",
-        "crop_ids": [f"{number:05d}" for number in range(64)],
-        "top_k": "1000",
-        "group_by": "identity",
-        "identity_score": "mean",
-        "min_score": "-1",
-    }
     until = time.monotonic() + 20
 
     def many(number: int) -> set[int]:
-        asked = form | ({"rerank": "true", "rerank_top": "100"} if number % 2 else {})
+        asked = DEEP | ({"rerank": "true", "rerank_top": "100"} if number % 2 else {})
         statuses = set()
         with target.client("search") as client:
             while time.monotonic() < until:
@@ -231,7 +219,7 @@ def search_as_heavily_as_allowed(target: Target) -> Figures:
                     statuses.add(0)
         return statuses
 
-    with ThreadPoolExecutor(12) as pool, Bystander(target) as bystander:
+    with ThreadPoolExecutor(12) as pool, searching(target) as bystander:
         statuses = set().union(*pool.map(many, range(12)))
     held = not bystander.refused and bystander.slowest < 1.5
     return {"statuses": sorted(statuses), **bystander.report(), "held": held}
