@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -142,10 +142,7 @@ def index(
     cancels what the service has under way. Files that could not be indexed are listed at the end,
     and the exit status is 1.
     """
-    ways = {"--pattern": pattern, "--layout": layout, "--manifest": manifest}
-    given = [name for name, value in ways.items() if value is not None]
-    if len(given) > 1:
-        raise typer.BadParameter(f"{' and '.join(given)} exclude each other")
+    _require_one({"--pattern": pattern, "--layout": layout, "--manifest": manifest})
     if (folder is None) == (server_folder is None):
         raise typer.BadParameter("name a folder of this machine or a --server-folder")
     with errors_in_one_line():
@@ -176,6 +173,13 @@ def index(
         print("error: nothing could be indexed", file=sys.stderr)
     if report.failed or report.is_empty:
         raise typer.Exit(1)
+
+
+def _require_one(ways: Mapping[str, object]) -> None:
+    """Accept at most one of some options."""
+    given = [name for name, value in ways.items() if value is not None]
+    if len(given) > 1:
+        raise typer.BadParameter(f"{' and '.join(given)} exclude each other")
 
 
 def _tell(report: IndexReport, warnings: Sequence[str]) -> None:

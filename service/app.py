@@ -106,6 +106,15 @@ def create_app(
     docs.install(app)
     page.install(app)
     answer_head(app)
+    _surround(app, settings, clock)
+    for error in (ReidError, RequestValidationError, HTTPException):
+        app.add_exception_handler(error, answer_error)
+    return app
+
+
+def _surround(app: FastAPI, settings: Settings, clock: Clock) -> None:
+    """Put around the routes what a request passes first."""
+    parts: Parts = app.state.parts
     # The last one added is asked first: an id, then the key, then a place, then the route.
     app.add_middleware(Admission, settings=settings, parts=parts)
     guard(app, app.state.gate, settings)
@@ -113,9 +122,6 @@ def create_app(
     add_headers(app, settings)
     if settings.trusted_proxies:
         app.add_middleware(ForwardedFor, trusted=settings.trusted_proxies)
-    for error in (ReidError, RequestValidationError, HTTPException):
-        app.add_exception_handler(error, answer_error)
-    return app
 
 
 @asynccontextmanager

@@ -53,8 +53,7 @@ class Threads:
         self.name = name
         self.count = count
         self.report = report
-        share = Share(count, max(1, count // 2), _MOST_WAITING, _MOST_WAITING)
-        self.turns = turns or Turns(name, share)
+        self.turns = turns or Turns(name, _halves(count, _MOST_WAITING, _MOST_WAITING))
         self._pool = pool or ThreadPoolExecutor(count, name)
 
     async def run(
@@ -180,5 +179,10 @@ class Executors:
 
 
 def _heavy(count: int, report: Report) -> Threads:
-    share = Share(count, max(1, count // 2), _HEAVY_WAITING, _HEAVY_WAITING_IN_ALL)
+    share = _halves(count, _HEAVY_WAITING, _HEAVY_WAITING_IN_ALL)
     return Threads("heavy", count, report, turns=Turns("heavy searches", share))
+
+
+def _halves(count: int, waiting: int, waiting_in_all: int) -> Share:
+    """One client has half of the threads at most, and at least one."""
+    return Share(count, max(1, count // 2), waiting, waiting_in_all)

@@ -19,7 +19,6 @@ OTHER = "other"
 NO_ROUTE = "unknown"  # one label for all paths nobody serves, however many are tried
 CLIENT_LEFT = 499  # nginx's word for it; appears in log and metrics, and is sent to nobody
 
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 ROUTES = frozenset({route for _, route in RULES} | {NO_ROUTE})
 STATUSES = frozenset({str(status.value) for status in HTTPStatus} | {str(CLIENT_LEFT)})
 STAGES = frozenset({"decode", "embed", "query", "rerank", "upsert"})

@@ -19,11 +19,11 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from service.access.rules import METHODS
 from service.artifact import Manifest
 from service.embedder import Embedder
 from service.gallery.base import GalleryStats, GalleryStore
 from service.metric_labels import (
-    METHODS,
     OUTCOMES,
     PARTS,
     PROVIDERS,

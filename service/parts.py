@@ -171,9 +171,7 @@ def open_parts(
     bridge = Bridge(shelf.running.intake, enroller, metrics.observe_stage)
     model_change = ModelChange(store, shelf, bridge)
     runners = Runners(settings, store, shelf, corrections, model_change)
-    board = JobBoard(
-        settings.data, runners.run, bridge, metrics.count_failure, settings.max_kept_bytes
-    )
+    board = _open_board(settings, runners, bridge, metrics)
     erasure = Erasure(store, board)
     parts = Parts(
         settings=settings,
@@ -192,6 +190,11 @@ def open_parts(
     )
     _observe(parts)
     return parts
+
+
+def _open_board(settings: Settings, runners: Runners, bridge: Bridge, metrics: Metrics) -> JobBoard:
+    report, most = metrics.count_failure, settings.max_kept_bytes
+    return JobBoard(settings.data, runners.run, bridge, report, most)
 
 
 def _observe(parts: Parts) -> None:

@@ -18,6 +18,11 @@ SLOW = 64 * 1024.0  # bytes a second; a request that arrives faster keeps its pl
 GRACE_SECONDS = 1.0  # how long we wait for a client, in all, before its rate is judged
 
 
+def share_of(places: int) -> int:
+    """How many of some places one client may hold, unless a setting says otherwise: a quarter."""
+    return max(1, places // 4)
+
+
 class Arriving(Protocol):
     """A request whose body may still be under way."""
 

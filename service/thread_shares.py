@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from service.departure import expected_departure
+from service.departure import expected_departure, has_left
 from service.errors import Overloaded, TooManyRequests, Unavailable
 
 _RETRY_SECONDS = 5
@@ -178,7 +178,6 @@ class Turn:
     def __init__(self, places: _Places, client: str) -> None:
         self._places = places
         self._client = client
-        self._departure = expected_departure()
         self._holds = False
 
     async def take(self, *, first: bool) -> None:
@@ -190,7 +189,7 @@ class Turn:
         Raises:
             Unavailable: the client has left.
         """
-        self._require_presence()
+        _require_presence()
         places, client = self._places, self._client
         if places.is_free_for(client):
             places.hold(client)
@@ -204,7 +203,7 @@ class Turn:
         Raises:
             Unavailable: the client has left.
         """
-        self._require_presence()
+        _require_presence()
         if self._places.is_wanted_by_others(self._client):
             self._holds = False
             # In the queue before the place is free: the client's next request must not overtake.
@@ -220,15 +219,16 @@ class Turn:
             self._places.release(self._client)
 
     async def _wait(self, waiter: asyncio.Future[None]) -> None:
-        departure = self._departure
+        departure = expected_departure()
         try:
             ends = [waiter] if departure is None else [waiter, departure]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            self._require_presence()
+            _require_presence()
         except BaseException:
             self._places.give_up(self._client, waiter)
             raise
 
-    def _require_presence(self) -> None:
-        if self._departure is not None and self._departure.done():
-            raise Unavailable("the client has left")
+
+def _require_presence() -> None:
+    if has_left():
+        raise Unavailable("the client has left")

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 
 from service.access.caller import plain_address
+from service.access.rules import METHODS
 from service.gallery.rules import is_name
 
 MAX_LINE = 96 * 1024
@@ -22,7 +23,7 @@ MAX_LINE = 96 * 1024
 _MAX_QUERIES = 1000
 _MAX_GALLERIES = 100
 _OTHER = "other"
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CLI"})
+_METHODS = METHODS | {"CLI"}
 _SCOPES = frozenset({"search", "write", "admin"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _ROUTE = re.compile(r"[A-Za-z0-9 /{}._-]{1,128}")

@@ -31,6 +31,9 @@ class Rule:
     share: Share = "none"
 
 
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""The methods that some route, or CORS, answers."""
+
 _OPEN = Rule("open", "none", "none")
 _COUNTS = Rule("search", "route", "none")
 _LOOK = Rule("search", "path", "read")

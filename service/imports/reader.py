@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -64,19 +64,22 @@ class Wanted:
         return roots_for([*map(Path, self.roots)], self.gallery, bound=self.bound)
 
 
-@dataclass(frozen=True, slots=True)
 class ImportReader:
     """One run of one import, and what it takes note of.
 
-    Attributes:
+    Args:
         wanted: what is read.
         expect: takes the number of items, once it is known.
+
+    Raises:
+        InvalidInput: a zone is none.
     """
 
-    wanted: Wanted
-    expect: Callable[[int], object]
-    _tally: Tally = field(default_factory=Tally)
-    _reading: list[Reading] = field(default_factory=list)
+    def __init__(self, wanted: Wanted, expect: Callable[[int], object]) -> None:
+        self._wanted = wanted
+        self._expect = expect
+        self._tally = Tally()
+        self._reading = reading_of(wanted.spec)
 
     def items(self) -> Generator[Item, None, None]:
         """Read every item.
@@ -87,10 +90,9 @@ class ImportReader:
         Raises:
             ReidError: it cannot be read, or not any further.
         """
-        self._reading[:] = [reading_of(self.wanted.spec)]
         seen: set[bytes] = set()
-        with self.wanted.open_roots() as roots:
-            run = _Run(self.wanted, self.expect, self._tally, self._reading[0], roots)
+        with self._wanted.open_roots() as roots:
+            run = _Run(self._wanted, self._expect, self._tally, self._reading, roots)
             for item in run.items():
                 if isinstance(item, LeftOut):
                     if not item.is_error:
@@ -109,9 +111,8 @@ class ImportReader:
 
     def result(self) -> dict[str, Any]:
         """What the job answers of it, once every item is read."""
-        (reading,) = self._reading
-        found = self._tally.result() | reading.result()
-        return found | {"warnings": [*found["warnings"], *reading.warnings()]}
+        found = self._tally.result() | self._reading.result()
+        return found | {"warnings": [*found["warnings"], *self._reading.warnings()]}
 
 
 @dataclass(frozen=True, slots=True)

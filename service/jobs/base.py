@@ -26,7 +26,8 @@ class Order:
         owner: key id of the caller, where there are keys.
         client: who pays for it, as :func:`service.access.caller.client_name` names them; None for
             the service itself.
-        asked: SHA-256 of the spec, where the spec itself was forgotten because the job has ended.
+        asked: SHA-256 of the spec, where it was computed before; it stays when the spec is
+            forgotten because the job has ended.
     """
 
     kind: Kind

@@ -162,6 +162,7 @@ class JobBoard:
             StorageFull: the disk is full.
             Unavailable: the data folder cannot be used.
         """
+        order = replace(order, asked=order.fingerprint)  # once: a spec may be long
         with self._changed:
             known = self._known(order)
             if known is not None:
@@ -358,7 +359,7 @@ class JobBoard:
         if order.kind in _ONCE:
             for job in self._waiting.values():
                 same = (job.kind, job.gallery) == (order.kind, order.gallery)
-                if same and job.order.spec_text == order.spec_text:
+                if same and job.order.fingerprint == order.fingerprint:
                     return job
         return None
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.access.caller import NOBODY
 from service.parts import Parts
-from service.places import Place, Places
+from service.places import Place, Places, share_of
+from service.routes.receiving import is_form
 from service.settings import Settings
 
-_UPLOAD = "multipart/form-data"
 _WITHOUT_PLACE = frozenset({"/livez", "/readyz"})  # whoever asks too often asks nothing of them
 _METRICS = "/metrics"
 _SCRAPERS = 32
@@ -34,8 +33,8 @@ class Admission:
         self._parts = parts
         share = settings.places_per_client
         self._known = Places(settings.max_requests, share)
-        self._strangers = Places(share, _share_of(share))
-        self._scrapers = Places(_SCRAPERS, _share_of(_SCRAPERS))
+        self._strangers = Places(share, share_of(share))
+        self._scrapers = Places(_SCRAPERS, share_of(_SCRAPERS))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection's request, or raise why there is no place for it."""
@@ -62,7 +61,7 @@ class Admission:
         state = scope["state"]
         if "client" not in state or scope["path"] in _WITHOUT_PLACE:
             return None  # no route answers it, so it costs next to nothing; or it is a probe
-        if _UPLOAD in Headers(scope=scope).get("Content-Type", ""):
+        if is_form(scope):
             self._parts.admit_upload()  # parsing a form costs more than refusing it
         return self._places_for(scope).take(state["client"], state["incoming"])
 
@@ -70,7 +69,3 @@ class Admission:
         if scope["path"] == _METRICS:
             return self._scrapers
         return self._strangers if scope["state"]["caller"] is NOBODY else self._known
-
-
-def _share_of(places: int) -> int:
-    return max(1, places // 4)

@@ -15,23 +15,22 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.access.caller import NOBODY, client_name
-from service.access.rules import template
+from service.access.entry import is_request_id
+from service.access.rules import METHODS, template
 from service.departure import announce
 from service.errors import Overloaded, TooManyRequests
 from service.line_budget import LineBudget, Summary
-from service.metric_labels import CLIENT_LEFT, METHODS, NO_ROUTE, OTHER
+from service.metric_labels import CLIENT_LEFT, NO_ROUTE, OTHER
 from service.parts import Parts
 from service.routes.problems import answer_error
-from service.routes.receiving import BodyLimits, Incoming
+from service.routes.receiving import BodyLimits, Incoming, is_form
 from service.settings import Settings
 
 log = logging.getLogger("service.requests")
 
 HEADER = "X-Request-ID"
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _PROBES = frozenset({"/livez", "/readyz", "/metrics"})
 _IMPORT = re.compile(r"/galleries/[^/]+/imports")
-_UPLOAD = "multipart/form-data"
 _MAX_JSON = 1 << 20  # bytes; the longest list of ids that is taken needs less, names of use given
 _MAX_VALUES = 25_000  # of one JSON body, counted by what opens or separates them
 _REFUSED = frozenset({Overloaded.status, TooManyRequests.status})
@@ -119,8 +118,7 @@ def _body_limits(scope: Scope, settings: Settings) -> BodyLimits:
     seconds = settings.receive_seconds
     if scope["method"] == "POST" and _IMPORT.fullmatch(scope["path"]):
         return BodyLimits(settings.max_import_bytes, seconds)
-    kind = Headers(scope=scope).get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind == _UPLOAD:
+    if is_form(scope):
         return BodyLimits(settings.max_request_bytes, seconds)
     return BodyLimits(min(_MAX_JSON, settings.max_request_bytes), seconds, _MAX_VALUES)
 
@@ -160,7 +158,7 @@ def _require_known(method: str) -> None:
 
 
 def _request_id(given: str | None) -> str:
-    return given if given and _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    return given if given and is_request_id(given) else uuid.uuid4().hex
 
 
 def _route(scope: Scope) -> str:

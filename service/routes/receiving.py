@@ -30,6 +30,12 @@ class BodyLimits:
     max_values: int | None = None
 
 
+def is_form(scope: Scope) -> bool:
+    """Whether the body of a request says that it is a form, which may carry files."""
+    kind = Headers(scope=scope).get("Content-Type", "").partition(";")[0]
+    return kind.strip().lower() == "multipart/form-data"
+
+
 class Incoming:
     """The body of one request; :meth:`receive` takes the place of the server's own.
 
