@@ -35,10 +35,10 @@ from typing import Any
 import torch
 
 from service.errors import InvalidInput
-from training.config import TrainConfig, read_config
-from training.data import UNKNOWN, DataSource, Sample, read_dataset
+from training.core.config import TrainConfig, read_config
+from training.data.samples import UNKNOWN, DataSource, Sample, read_dataset
+from training.hhcl.loop import run
 from training.synthetic import SyntheticOptions, synthesize
-from training.train import run
 
 RECIPE = Path(__file__).resolve().parents[1] / "training/configs/hhcl-mobilenetv2.toml"
 BASE = "recipe"

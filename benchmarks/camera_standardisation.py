@@ -30,17 +30,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from service.cli.tables import table
 from service.gallery.base import Crop, Filter, StandardisedQuery
-from service.gallery.live_rows import LiveRows
-from service.gallery.nearest import nearest
-from service.gallery.running_standards import RunningStandards
-from service.gallery.standardise import Lengths, Standard, Standards
-from service.gallery.standardised_search import StandardisedRows, nearest_standardised
-from service.kreciprocal import rerank
-from service.tables import table
-from training.embedder import open_embedder
-from training.evaluation import PROTOCOLS, Protocol, score
-from training.measure import HeldOut, embed_held_out, load_held_out, read_held_out
+from service.gallery.rows.live_rows import LiveRows
+from service.gallery.rows.nearest import nearest
+from service.gallery.standardising.cameras import Lengths, Standard, Standards
+from service.gallery.standardising.running import RunningStandards
+from service.gallery.standardising.search import StandardisedRows, nearest_standardised
+from service.search.kreciprocal import rerank
+from training.core.embedder import open_embedder
+from training.measure.evaluation import PROTOCOLS, Protocol, score
+from training.measure.held_out import HeldOut, embed_held_out, load_held_out, read_held_out
 from training.synthetic import SyntheticOptions, synthesize
 
 Float32s = NDArray[np.float32]

@@ -26,11 +26,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from service.onnx_embedder import OnnxEmbedder
-from training.data import Dataset, DataSource, load_images, read_dataset
-from training.engine import extract_embeddings
-from training.evaluation import evaluate
-from training.network import build_network
+from service.embedding.onnx_embedder import OnnxEmbedder
+from training.core.engine import extract_embeddings
+from training.core.network import build_network
+from training.data.samples import Dataset, DataSource, load_images, read_dataset
+from training.measure.evaluation import evaluate
 from training.synthetic import SyntheticOptions, contact_sheet, synthesize
 
 Float32s = NDArray[np.float32]

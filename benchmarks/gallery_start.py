@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from service.gallery.base import Crop, Filter
-from service.gallery.local import LocalGalleryStore
+from service.gallery.disk.store import LocalGalleryStore
 
 MODEL = "0" * 64
 NAME = "benchmark"

@@ -34,14 +34,14 @@ import torch
 from numpy.typing import NDArray
 from sklearn.metrics import adjusted_rand_score
 
-from service.artifact import read_manifest
+from service.cli.tables import table
 from service.gallery.base import Crop
-from service.gallery.local import LocalGalleryStore
+from service.gallery.disk.store import LocalGalleryStore
 from service.identities.clustering import ClusterRule, group_crops
-from service.identities.joining import JoinRule, join_groups
-from service.tables import table
-from training.embedder import open_embedder
-from training.measure import embed_held_out, load_held_out, read_held_out
+from service.ingest.joining import JoinRule, join_groups
+from service.model.manifest import read_manifest
+from training.core.embedder import open_embedder
+from training.measure.held_out import embed_held_out, load_held_out, read_held_out
 from training.synthetic import SyntheticOptions, synthesize
 
 Float32s = NDArray[np.float32]

@@ -35,10 +35,10 @@ import uvicorn
 
 from service.access.keys import FILE, KeyStore
 from service.access.new_key import NewKey
-from service.app import create_app
 from service.gallery.base import Crop
-from service.memory import share_arenas
-from service.server import bind, server_config, url_of
+from service.http.app import create_app
+from service.http.server import bind, server_config, url_of
+from service.machine.malloc import share_arenas
 from service.settings import Settings
 from service.testing import TINY_MANIFEST, FakeEmbedder
 

@@ -35,19 +35,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from service.artifact import read_manifest
-from service.client import Client
-from service.crop_names import crop_id_of, list_market1501
-from service.forms import MAX_TOP_K
-from service.indexer import IndexReport, index
-from service.kreciprocal import rerank
-from service.server import bind, url_of
-from service.tables import table
-from service.upload import Upload
-from training.data import Dataset, Sample
-from training.embedder import open_embedder
-from training.evaluation import Protocol, Scores, evaluate, score
-from training.measure import HeldOut, embed_held_out, load_held_out, read_held_out
+from service.cli.indexer import IndexReport, index
+from service.cli.service_client import Client
+from service.cli.tables import table
+from service.embedding.upload import Upload
+from service.http.forms import MAX_TOP_K
+from service.http.server import bind, url_of
+from service.ingest.crop_names import crop_id_of, list_market1501
+from service.model.manifest import read_manifest
+from service.search.kreciprocal import rerank
+from training.core.embedder import open_embedder
+from training.data.samples import Dataset, Sample
+from training.measure.evaluation import Protocol, Scores, evaluate, score
+from training.measure.held_out import HeldOut, embed_held_out, load_held_out, read_held_out
 from training.synthetic import SyntheticOptions, synthesize
 
 Float32s = NDArray[np.float32]

@@ -32,10 +32,10 @@ from typing import Any
 import httpx
 import numpy as np
 
-from service.client import Client
-from service.crop_names import list_market1501
-from service.indexer import IndexReport, index
-from service.server import bind, url_of
+from service.cli.indexer import IndexReport, index
+from service.cli.service_client import Client
+from service.http.server import bind, url_of
+from service.ingest.crop_names import list_market1501
 from service.settings import Settings
 
 PAUSE = 0.2  # seconds between two searches

@@ -32,14 +32,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from service.artifact import read_manifest
+from service.cli.tables import table
 from service.gallery.base import Crop, Filter, Gallery, Hit, StandardisedQuery
-from service.gallery.local import LocalGalleryStore
-from service.identities.scoring import IdentityScore, tally
-from service.shots import Shot, combined
-from service.tables import table
-from training.embedder import open_embedder
-from training.measure import embed_held_out, load_held_out, read_held_out
+from service.gallery.disk.store import LocalGalleryStore
+from service.model.manifest import read_manifest
+from service.search.multi_shot import IdentityScore, tally
+from service.search.shots import Shot, combined
+from training.core.embedder import open_embedder
+from training.measure.held_out import embed_held_out, load_held_out, read_held_out
 from training.synthetic import SyntheticOptions, synthesize
 
 Float32s = NDArray[np.float32]

@@ -34,9 +34,9 @@ import numpy as np
 import uvicorn
 from fuzzing.pictures import draw, save
 
-from service.app import create_app
-from service.memory import share_arenas
-from service.server import bind, server_config, url_of
+from service.http.app import create_app
+from service.http.server import bind, server_config, url_of
+from service.machine.malloc import share_arenas
 from service.settings import Settings
 from service.testing import FakeEmbedder
 

@@ -26,13 +26,15 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 
-from training.distributed import World
-from training.engine import Batch, Memory, build_learner, embed_together, train_one_epoch
-from training.memory import ClusteredCrops, build_memory
-from training.network import build_network
-from training.options import AugmentOptions, MemoryOptions, ScheduleOptions
-from training.pixels import Pixels
-from training.transforms import IMAGENET_MEAN, IMAGENET_STD
+from training.core.distributed import World
+from training.core.engine import Batch, build_learner, embed_together
+from training.core.network import build_network
+from training.core.options import AugmentOptions, MemoryOptions, ScheduleOptions
+from training.core.pixels import Pixels
+from training.core.transforms import IMAGENET_MEAN, IMAGENET_STD
+from training.hhcl.loop import train_one_epoch
+from training.hhcl.memories.building import ClusteredCrops, build_memory
+from training.hhcl.memories.memory import Memory
 
 CROPS_PER_CLUSTER = 4
 ON_CUDA = {"backbone": "resnet50", "height": 256, "width": 128, "batch": 256, "batches": 20}

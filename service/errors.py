@@ -21,7 +21,7 @@
     ├── StorageFull              507  storage_full
     └── ArtifactError            500  artifact         (at start-up, never in a request)
 
-A class carries its HTTP status; one handler in :mod:`service.app` turns every one of them into the
+A class carries its HTTP status; one handler in :mod:`service.http.problems` turns each into the
 same ``application/problem+json`` body (RFC 9457). A message says which value broke which rule.
 Programming errors stay ``ValueError`` and ``TypeError``.
 """

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-import numpy as np
-from numpy.typing import NDArray
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -20,8 +18,6 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from service.access.rules import METHODS
-from service.artifact import Manifest
-from service.embedder import Embedder
 from service.gallery.base import GalleryStats, GalleryStore
 from service.metric_labels import (
     OUTCOMES,
@@ -147,34 +143,6 @@ class Metrics:
         """Every metric in Prometheus' text format, the sizes of the galleries where asked for."""
         sizes = generate_latest(self._galleries) if galleries else b""
         return generate_latest(self.registry) + sizes
-
-
-class CountedEmbedder:
-    """An embedder that reports the size of every batch it runs.
-
-    Args:
-        embedder: does the work.
-        observe: called with the number of images before each run.
-    """
-
-    def __init__(self, embedder: Embedder, observe: Callable[[int], object]) -> None:
-        self._embedder = embedder
-        self._observe = observe
-
-    @property
-    def manifest(self) -> Manifest:
-        """The model's manifest."""
-        return self._embedder.manifest
-
-    @property
-    def provider(self) -> str:
-        """Where the network runs."""
-        return self._embedder.provider
-
-    def embed(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Embed a batch, as the wrapped embedder does."""
-        self._observe(len(images))
-        return self._embedder.embed(images)
 
 
 class _GallerySizes(Collector):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from service.embedding.shelf import ModelShelf
 from service.gallery.base import GalleryStore
 from service.identities import grouping
 from service.identities.corrections import Corrections
 from service.imports.importer import Importer
 from service.jobs.context import JobContext
 from service.model_change.change import ModelChange
-from service.model_shelf import ModelShelf
 from service.settings import Settings
 
 

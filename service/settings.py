@@ -15,8 +15,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.gallery.rules import is_name
-from service.places import share_of
-from service.processors import available
+from service.machine.processors import available
 
 PREFIX = "REID_"
 MIB = 1 << 20
@@ -182,7 +181,7 @@ class Settings(BaseSettings):
     @property
     def places_per_client(self) -> int:
         """Requests of one client that may be answered at the same time."""
-        share = self.max_requests_per_client or share_of(self.max_requests)
+        share = self.max_requests_per_client or max(1, self.max_requests // 4)
         return min(share, self.max_requests)
 
     @model_validator(mode="after")

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.artifact import Calibration, Manifest
-from service.embedder import check_batch
+from service.embedding.embedder import check_batch
+from service.model.manifest import Calibration, Manifest
 
 TINY_CALIBRATION = Calibration(
     slope=12.0,

@@ -21,7 +21,7 @@ from gate import (
     pytest_runtest_makereport,
 )
 
-from service.artifact import Manifest, read_manifest, sha256_of, write_manifest
+from service.model.manifest import Manifest, read_manifest, sha256_of, write_manifest
 from service.testing import TINY_CALIBRATION
 
 __all__ = [

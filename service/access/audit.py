@@ -21,10 +21,10 @@ from pathlib import Path
 
 from service.access.audit_pages import AuditPage, days, read_page
 from service.access.entry import AuditEntry, line_of
-from service.background import Report
-from service.disk import sync_folder
 from service.errors import StorageFull, Unavailable, disk_error
-from service.reserve import FILE, Reserve, Share
+from service.machine.background import Report
+from service.machine.durable import sync_folder
+from service.machine.reserve import FILE, Reserve, Share
 
 FOLDER = "audit"
 _LEAST_ROOM = 1 << 16  # bytes

@@ -12,7 +12,7 @@ from service.access.key_file import Key
 from service.access.keys import FILE, KeyStore
 from service.access.limits import Buckets
 from service.errors import TooManyRequests, Unauthorized
-from service.executors import Threads
+from service.machine.executors import Threads
 
 _USED_EVERY = 3600.0  # seconds: last_used is coarse, a search shall not cost a write
 # Per client address, or per 64 bits of an IPv6 address, which one host has to itself. It never

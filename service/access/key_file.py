@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from service.access.caller import Caller, Scope
 from service.errors import StorageFull, Unavailable
-from service.gallery.sqlite import lacks_room
+from service.machine.sqlite import lacks_room
 
 SCHEMA_VERSION = 1
 

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, StringConstraints
 
 from service.errors import InvalidInput
-from service.fields import MAX_TEXT, JsonBody, Label, Timestamp
 from service.gallery.rules import check_name
+from service.values.fields import MAX_TEXT, JsonBody, Label, Timestamp
 
 
 def _gallery_name(name: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from service.access.caller import Scope
-from service.reserve import Share
+from service.machine.reserve import Share
 
 
 @dataclass(frozen=True, slots=True)

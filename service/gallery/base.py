@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from service.names import composed, normal_form
+from service.values.names import composed, normal_form
 
 Origin = Literal["given", "cluster", "hand"]
 """Where a crop's identity comes from: whoever sent the crop, a clustering, or a correction."""

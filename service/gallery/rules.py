@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from service.errors import InvalidInput, ModelMismatch
 from service.gallery.base import Crop, GalleryOptions
-from service.names import id_of, name_of, normal_form
+from service.values.names import id_of, name_of, normal_form
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from service.dbscan import OUTLIER, find_dense
 from service.gallery.base import Crop
-from service.gallery.running_standards import RunningStandards
+from service.gallery.standardising.running import RunningStandards
+from service.identities.dbscan import OUTLIER, find_dense
 from service.identities.names import name_groups
-from service.kreciprocal import jaccard_distance
+from service.search.kreciprocal import jaccard_distance
 
 Float32s = NDArray[np.float32]
 Int64s = NDArray[np.int64]

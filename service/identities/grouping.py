@@ -7,14 +7,14 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from service.api.identities import ClusterBody
+from service.embedding.shelf import ModelShelf
 from service.errors import InvalidInput, NotFound, Unavailable
-from service.filter_warnings import warnings_of
 from service.gallery.base import Crop, Filter, Gallery, GalleryStore
+from service.gallery.filter_warnings import warnings_of
 from service.identities.clustering import group_crops
 from service.identities.corrections import Basis, Corrections, known_identities
-from service.identities.schemas import ClusterBody
 from service.jobs.context import JobContext
-from service.model_shelf import ModelShelf
 
 Float32s = NDArray[np.float32]
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, Self, TypeVar
 
 from service.errors import InvalidInput
-from service.picture_files import Entry, listed
+from service.ingest.picture_files import Entry, listed
 
 T = TypeVar("T")
 

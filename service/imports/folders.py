@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from service.crop_names import LeftOut, Naming
 from service.errors import InvalidInput, ReidError
 from service.imports.items import Bounds, Item, Items, Picture, refused
 from service.imports.roots import ImportRoots, RootTree, read_image
-from service.manifest_files import ManifestSearch
-from service.picture_files import walk
-from service.tally import Tally
+from service.ingest.crop_names import LeftOut, Naming
+from service.ingest.manifest_files import ManifestSearch
+from service.ingest.picture_files import walk
+from service.ingest.tally import Tally
 
 FolderFile = Path | LeftOut
 

@@ -14,7 +14,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from service.crop_names import LeftOut
 from service.errors import (
     Conflict,
     Forbidden,
@@ -29,6 +28,7 @@ from service.errors import (
 )
 from service.gallery.base import Crop
 from service.imports.items import Item, Picture, Ready
+from service.ingest.crop_names import LeftOut
 
 HEAD = struct.Struct(">II")
 """Before each frame: how many bytes its JSON has, and how many its content."""

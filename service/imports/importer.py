@@ -8,19 +8,19 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from service.access.caller import Caller
-from service.crop_names import naming_of
+from service.embedding.shelf import ModelShelf
 from service.errors import InvalidInput
 from service.gallery.base import GalleryStore
 from service.imports.apart import ApartReader, Nursery, can_read_apart, shared_nursery
 from service.imports.reader import RECEIVED, ImportReader, Wanted, named_manifest, reading_of
 from service.imports.roots import ImportRoots, discard_copies, roots_for
-from service.imports.rows import format_of
 from service.imports.storing import store_items
+from service.ingest.crop_names import naming_of
+from service.ingest.rows import format_of
+from service.ingest.tally import told
 from service.jobs.base import Order
 from service.jobs.context import JobContext
-from service.model_shelf import ModelShelf
 from service.settings import Settings
-from service.tally import told
 
 log = logging.getLogger(__name__)
 

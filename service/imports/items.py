@@ -10,9 +10,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from service.crop_names import LeftOut
 from service.errors import ImageTooLarge, InvalidInput, TooLarge
 from service.gallery.base import Crop
+from service.ingest.crop_names import LeftOut
 
 _LONGEST_PATH = 32 << 10
 

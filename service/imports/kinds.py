@@ -8,9 +8,9 @@ import tarfile
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from service.disk import disk_errors
 from service.errors import InvalidInput, TooLarge
 from service.imports.gunzip import HARMLESS, RATIO, gunzip
+from service.machine.durable import disk_errors
 
 Upload = Literal["tar", "tar.gz", "zip", "ndjson", "csv", "parquet"]
 """What can be uploaded; a job's spec names it, or ``folder``, as its ``source``."""

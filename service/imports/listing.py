@@ -6,15 +6,15 @@ import unicodedata
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from service.crop_names import CropFile, LeftOut, Naming
 from service.errors import InvalidInput, TooLarge
 from service.imports.items import Bounds, check_relative, refused
 from service.imports.manifests import describe_row
-from service.imports.rows import format_of, read_rows
-from service.manifest_files import ManifestSearch
-from service.picture_files import not_a_picture
-from service.reading import Reading
-from service.tally import Tally
+from service.ingest.crop_names import CropFile, LeftOut, Naming
+from service.ingest.manifest_files import ManifestSearch
+from service.ingest.picture_files import not_a_picture
+from service.ingest.reading import Reading
+from service.ingest.rows import format_of, read_rows
+from service.ingest.tally import Tally
 
 MAX_MANIFEST_BYTES = 64 << 20
 

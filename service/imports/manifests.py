@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic_core import from_json
 
-from service.crop_names import CropFile, LeftOut, described_row
-from service.crop_values import is_missing, read_id, read_path
 from service.errors import InvalidInput, ReidError
 from service.gallery import rules
 from service.imports.items import Bounds, Item, Items, Picture, Ready, check_relative, refused
 from service.imports.roots import ImportRoots, read_image
-from service.imports.rows import Format, Row, format_of, read_rows
-from service.reading import Reading
+from service.ingest.crop_names import CropFile, LeftOut, described_row
+from service.ingest.crop_values import is_missing, read_id, read_path
+from service.ingest.reading import Reading
+from service.ingest.rows import Format, Row, format_of, read_rows
 
 _LONGEST_NUMBER = 64  # letters of one number as a text, with what separates it from the next one
 

@@ -9,17 +9,17 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from service.crop_names import LeftOut, Naming, naming_of
 from service.imports.folders import FolderFile, folder_files, folder_items, folder_manifest
 from service.imports.items import Bounds, Item, Items, refused
 from service.imports.listing import Listing
 from service.imports.manifests import ManifestSource, folder_manifest_items, manifest_items
 from service.imports.roots import ImportRoots, private_copy, roots_for
-from service.imports.rows import Format, count_rows, format_of
 from service.imports.tars import survey_tar, tar_items
 from service.imports.zips import count_items, open_zip, zip_items, zip_members
-from service.reading import Reading, Zones
-from service.tally import Tally
+from service.ingest.crop_names import LeftOut, Naming, naming_of
+from service.ingest.reading import Reading, Zones
+from service.ingest.rows import Format, count_rows, format_of
+from service.ingest.tally import Tally
 
 RECEIVED = "received"
 """The uploaded file's name in the job's scratch folder."""

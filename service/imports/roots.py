@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Self, TypeVar
 
-from service.disk import disk_errors
 from service.errors import Forbidden, InvalidInput, ReidError, TooLarge
 from service.imports.beneath import Beneath, entries, is_linked, look, open_plain, require_short
 from service.imports.items import Bounds, check_relative
-from service.picture_files import Entry
+from service.ingest.picture_files import Entry
+from service.machine.durable import disk_errors
 from service.settings import EVERY_GALLERY
 
 T = TypeVar("T")
@@ -195,7 +195,7 @@ class ImportRoots:
 
 
 class RootTree:
-    """A folder below a root, for :func:`service.picture_files.walk`.
+    """A folder below a root, for :func:`service.ingest.picture_files.walk`.
 
     Args:
         roots: where links may lead.

@@ -12,16 +12,16 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from service.crop_names import LeftOut
-from service.enroller import identified
+from service.embedding.shelf import Model, ModelShelf, OpenGallery
+from service.embedding.upload import Upload
 from service.errors import Conflict, ReidError, Unavailable
 from service.gallery.base import Crop, Filter, Gallery, GalleryStore
-from service.identities.joining import keep_findings, stored_crops
 from service.imports.items import Items, Picture, Ready
+from service.ingest.crop_names import LeftOut
+from service.ingest.enroller import identified
+from service.ingest.joining import keep_findings, stored_crops
 from service.jobs.bridge import BATCH
 from service.jobs.context import JobContext
-from service.model_shelf import Model, ModelShelf, OpenGallery
-from service.upload import Upload
 
 _READY = 256
 _BYTES = 32 << 20

@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol, cast
 
-from service.crop_names import LeftOut
-from service.disk import disk_errors
 from service.errors import InvalidInput, ReidError, TooLarge
 from service.imports.gunzip import HARMLESS, RATIO, gunzip
 from service.imports.items import Bounds, Item, Items, Picture, refused
 from service.imports.listing import Listing, check_manifest_size, manifest_beside
 from service.imports.member_names import shown, tar_name
-from service.manifest_files import ManifestSearch
-from service.picture_files import no_data
+from service.ingest.crop_names import LeftOut
+from service.ingest.manifest_files import ManifestSearch
+from service.ingest.picture_files import no_data
+from service.machine.durable import disk_errors
 
 _MAX_HEADER = 32 << 10  # names, owners and dates of one member
 _CHUNK = 1 << 16

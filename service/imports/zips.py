@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.crop_names import LeftOut
-from service.disk import disk_errors
 from service.errors import InvalidInput, ReidError, TooLarge
 from service.imports.items import Bounds, Item, Items, Picture, refused
 from service.imports.listing import Listing, check_manifest_size, manifest_beside
 from service.imports.member_names import shown, zip_name
-from service.manifest_files import ManifestSearch
+from service.ingest.crop_names import LeftOut
+from service.ingest.manifest_files import ManifestSearch
+from service.machine.durable import disk_errors
 
 _MAX_DIRECTORY = 32 << 20  # zipfile reads it at once, and needs some ten times as much
 _RATIO = 200  # images are compressed already: what unpacks to more is a bomb

@@ -18,7 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from service.background import Report, guarded
 from service.errors import Conflict, ReidError
 from service.jobs.base import (
     UNFINISHED,
@@ -39,6 +38,7 @@ from service.jobs.scratch import Scratch
 from service.jobs.shares import KEPT_BYTES, Shares
 from service.jobs.table import JobTable
 from service.jobs.turns import WORKERS, Turns
+from service.machine.background import Report, guarded
 
 log = logging.getLogger(__name__)
 

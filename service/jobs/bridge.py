@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
-from service.enroller import Enroller, Enrolment
+from service.embedding.intake import Embedding, Intake
+from service.embedding.upload import Upload
 from service.errors import Overloaded, ReidError
 from service.gallery.base import Crop
-from service.intake import Embedding, Intake
-from service.stopwatch import Stopwatch
-from service.upload import Upload
+from service.ingest.enroller import Enroller, Enrolment
+from service.machine.stopwatch import Stopwatch
 
 _Answer = TypeVar("_Answer")
 _LONGEST_WAIT = 5.0

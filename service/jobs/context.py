@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from service.enroller import Enrolment
+from service.embedding.intake import Embedding, Intake
+from service.embedding.upload import Upload
 from service.errors import ReidError
 from service.gallery.base import Crop
-from service.intake import Embedding, Intake
+from service.ingest.enroller import Enrolment
 from service.jobs.base import Cancelled, Job, Kind, Stopped
 from service.jobs.bridge import Bridge
 from service.jobs.progress import Progress
 from service.jobs.texts import bounded, storable
-from service.upload import Upload
 
 
 class JobContext:
@@ -134,7 +134,7 @@ class JobContext:
             N outcomes in the order of the crops, durable once this returns.
 
         Raises:
-            ReidError: what :meth:`service.enroller.Enroller.enrol` raises, but for Overloaded.
+            ReidError: what ``Enroller.enrol`` raises, except Overloaded.
             Interrupted: let it pass.
         """
         return self._bridge.enrol(gallery, uploads, crops, self.wait)

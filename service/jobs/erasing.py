@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from service.gallery.conditions import as_json
+from service.gallery.disk.conditions import as_json
 from service.jobs.file import mark_unclean
 
 _FEW = 4

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from service.gallery.sqlite import connect
+from service.machine.sqlite import connect
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from service.disk import disk_errors, sync_folder
+from service.machine.durable import disk_errors, sync_folder
 
 _INCOMING = ".incoming-"
 

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from service.errors import NotFound, ReidError, Unavailable
-from service.gallery.conditions import as_json
-from service.gallery.sqlite import answering
+from service.gallery.disk.conditions import as_json
 from service.jobs.base import ItemError, Job, JobFilter, Order, State
 from service.jobs.erasing import (
     Names,
@@ -32,6 +31,7 @@ from service.jobs.file import (
     open_file,
     transaction,
 )
+from service.machine.sqlite import answering
 
 log = logging.getLogger(__name__)
 

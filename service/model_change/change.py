@@ -9,18 +9,18 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from service.embedding.intake import Embedding
+from service.embedding.shelf import ModelShelf
+from service.embedding.upload import Upload
 from service.errors import Conflict, NotFound, ReidError, Unsupported
 from service.gallery.base import Crop, Filter, Gallery, GalleryStore
-from service.gallery.local import LocalGalleryStore
-from service.gallery.local_gallery import LocalGallery
-from service.intake import Embedding
+from service.gallery.disk.gallery import LocalGallery
+from service.gallery.disk.store import LocalGalleryStore
 from service.jobs.bridge import Bridge
 from service.jobs.context import JobContext
 from service.model_change.comparison import compare
 from service.model_change.differences import differences
 from service.model_change.following import Following, apply_known
-from service.model_shelf import ModelShelf
-from service.upload import Upload
 
 _LATE = 256
 """A switch embeds no more crops than this itself: whoever asked for it waits meanwhile."""

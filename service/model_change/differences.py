@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from service.gallery.base import Crop, Filter
-from service.gallery.local_gallery import LocalGallery
+from service.gallery.disk.gallery import LocalGallery
 
 _EVERYTHING = Filter()
 

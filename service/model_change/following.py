@@ -15,13 +15,13 @@ from typing import TypeVar
 
 import numpy as np
 
+from service.embedding.intake import Embedding
+from service.embedding.upload import Upload
 from service.errors import Conflict, NotFound, ReidError
 from service.gallery.base import Crop, Filter
-from service.gallery.local import LocalGalleryStore
-from service.gallery.local_gallery import LocalGallery
-from service.intake import Embedding
+from service.gallery.disk.gallery import LocalGallery
+from service.gallery.disk.store import LocalGalleryStore
 from service.model_change.differences import Differences, differences
-from service.upload import Upload
 
 _BATCH = 32
 _DESCRIBED = 4096  # at once: they travel without embeddings and pictures

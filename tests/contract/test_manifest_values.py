@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from service.crop_names import CropFile, LeftOut, list_manifest
 from service.errors import InvalidInput
-from training.data import DataSource, read_dataset
-from training.layouts import DataError
+from service.ingest.crop_names import CropFile, LeftOut, list_manifest
+from training.data.layouts import DataError
+from training.data.samples import DataSource, read_dataset
 
 REFUSED = "refused"
 

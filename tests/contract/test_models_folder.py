@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from service.artifact import MANIFEST_NAME, read_manifest
-from service.contract import check_model
+from service.model.contract import check_model
+from service.model.manifest import MANIFEST_NAME, read_manifest
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 FOLDERS = sorted(folder for folder in MODELS.glob("[!.]*") if folder.is_dir())

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.server import bind, url_of
+from service.http.server import bind, url_of
 from training.synthetic import SyntheticOptions, synthesize
 
 ROOT = Path(__file__).parents[2]

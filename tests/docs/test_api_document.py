@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from service import errors
-from service.app import create_app
-from service.schemas import Limits
+from service.api.answers import Limits
+from service.http.app import create_app
 from service.settings import Settings
 from service.testing import FakeEmbedder
 

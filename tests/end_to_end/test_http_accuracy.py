@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training.data import Dataset, DataSource, Sample
-from training.evaluation import Scores
+from training.data.samples import Dataset, DataSource, Sample
+from training.measure.evaluation import Scores
 from training.synthetic import SyntheticOptions, synthesize
 
 ROOT = Path(__file__).parents[2]

@@ -67,8 +67,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the model `first`: random weights."""
     import torch
 
-    from training.checkpoint import Checkpoint, new_network, save_checkpoint
-    from training.config import read_config
+    from training.core.checkpoint import Checkpoint, new_network, save_checkpoint
+    from training.core.config import read_config
 
     root = tmp_path_factory.mktemp("first")
     config = read_config(Path("training/configs/smoke.toml"), {})
@@ -149,7 +149,7 @@ def check_outcome(said: str, output: Path) -> None:
     """Better by the adaptation's own measure, or unchanged to the bit."""
     import torch
 
-    from training.checkpoint import load_checkpoint
+    from training.core.checkpoint import load_checkpoint
 
     rounds = [json.loads(line) for line in (output / "adaptation.jsonl").read_text().splitlines()]
     assert [line["round"] for line in rounds] == [0, 1]

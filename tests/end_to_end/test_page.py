@@ -23,9 +23,9 @@ import pytest
 import uvicorn
 from PIL import Image
 
-from service.app import create_app
-from service.onnx_embedder import OnnxEmbedder
-from service.server import bind, url_of
+from service.embedding.onnx_embedder import OnnxEmbedder
+from service.http.app import create_app
+from service.http.server import bind, url_of
 from service.settings import Settings
 from service.testing import FakeEmbedder
 from training.synthetic.dataset import synthesize

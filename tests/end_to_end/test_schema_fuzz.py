@@ -21,8 +21,8 @@ import pytest
 import uvicorn
 
 from service.access.new_key import NewKey
-from service.app import create_app
-from service.server import bind, server_config, url_of
+from service.http.app import create_app
+from service.http.server import bind, server_config, url_of
 from service.settings import Settings
 from service.testing import FakeEmbedder, solid
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from service.artifact import Manifest, sha256_of
-from training.data import DataSource, load_images, read_dataset
-from training.embedder import OnnxEmbedder, TorchEmbedder, open_onnx
-from training.network import build_network
-from training.onnx_file import BATCHES, MIN_COSINE, check_parity, write_onnx
+from service.model.manifest import Manifest, sha256_of
+from training.core.embedder import OnnxEmbedder, TorchEmbedder, open_onnx
+from training.core.network import build_network
+from training.data.samples import DataSource, load_images, read_dataset
+from training.export.onnx_file import BATCHES, MIN_COSINE, check_parity, write_onnx
 
 HEIGHT, WIDTH = 160, 80
 SHARED = Path(__file__).resolve().parents[3] / "shared"

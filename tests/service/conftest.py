@@ -14,11 +14,11 @@ import httpx
 import pytest
 import uvicorn
 
-from service.app import create_app
-from service.parts import Parts
-from service.server import bind, server_config, url_of
+from service.http.app import create_app
+from service.http.server import bind, server_config, url_of
 from service.settings import Settings
 from service.testing import FakeEmbedder, solid
+from service.wiring import Parts
 
 Image = tuple[str, bytes]
 

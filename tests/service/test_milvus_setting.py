@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from service.app import create_app
 from service.errors import Unavailable
+from service.http.app import create_app
 from service.settings import Settings
 from service.testing import FakeEmbedder, solid
 

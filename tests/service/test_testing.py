@@ -9,9 +9,9 @@ import time
 import numpy as np
 import pytest
 
-from service.embedder import Embedder
+from service.embedding.embedder import Embedder
+from service.embedding.imaging import decode
 from service.errors import InvalidImage
-from service.imaging import decode
 from service.testing import TINY_MANIFEST, FakeEmbedder, encode, solid
 
 FINGERPRINT = """

@@ -33,11 +33,11 @@ def run_folder(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose network has seen the drawn crops but learned nothing; it takes 64x32."""
     import torch
 
-    from training.checkpoint import Checkpoint, new_network, save_checkpoint
-    from training.config import read_config
-    from training.data import DataSource, load_images, read_dataset
-    from training.network import GhostBatchNorm2d
-    from training.transforms import normalise
+    from training.core.checkpoint import Checkpoint, new_network, save_checkpoint
+    from training.core.config import read_config
+    from training.core.network import GhostBatchNorm2d
+    from training.core.transforms import normalise
+    from training.data.samples import DataSource, load_images, read_dataset
 
     options = {"backbone": "resnet18", "weights": "none", "height": 64, "width": 32}
     tree = {f"model.{name}": value for name, value in options.items()}
@@ -58,9 +58,9 @@ def run_folder(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def exported(run_folder: Path, drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """That run as a model folder, measured on the drawn people. Not to be changed."""
-    from training.checkpoint import load_checkpoint
-    from training.export import ExportOptions, export_model
-    from training.measure import read_held_out
+    from training.core.checkpoint import load_checkpoint
+    from training.export.folder import ExportOptions, export_model
+    from training.measure.held_out import read_held_out
 
     folder = tmp_path_factory.mktemp("models") / "drawn-people"
     options = ExportOptions(

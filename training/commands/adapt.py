@@ -58,9 +58,9 @@ def adapt(
 
     Export the result with: python -m training export --run OUTPUT --output models/NAME
     """
-    from training.adapt import Request
-    from training.adapt import adapt as run_adaptation
-    from training.data import DataSource
+    from training.adapt.rounds import Request
+    from training.adapt.rounds import adapt as run_adaptation
+    from training.data.samples import DataSource
 
     crops = _crops(data, gallery, key, output)
     source = DataSource(crops, layout=layout, pattern=pattern, skip_bad=skip_bad)
@@ -74,7 +74,7 @@ def adapt(
 
 
 def _crops(data: Path | None, gallery: str | None, key: str | None, output: Path) -> Path:
-    from training.gallery_crops import fetch_crops
+    from training.data.gallery_crops import fetch_crops
 
     match data, gallery:
         case Path(), None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.artifact import Accuracy
 from service.errors import InvalidInput
+from service.model.manifest import Accuracy
 from training.commands.options import (
     Device,
     DeviceChoice,
@@ -21,11 +21,11 @@ from training.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from training.data import Dataset
+    from training.data.samples import Dataset
 
 
 class ProtocolChoice(StrEnum):
-    """What a query is compared with; see ``training.evaluation``."""
+    """What a query is compared with; see ``training.measure.evaluation``."""
 
     MARKET1501 = "market1501"
     CROSS_CAMERA = "cross-camera"
@@ -71,11 +71,17 @@ def evaluate(
     If a data set cannot be measured, or pictures cannot be drawn, the table still
     shows the other figures; the error follows, and the exit status is 2.
     """
-    from training.data import DataError
-    from training.embedder import open_embedder, open_start
-    from training.evaluation import PROTOCOLS
-    from training.measure import draw_worst, embed_held_out, load_held_out, measure, read_held_out
-    from training.results import format_results
+    from training.core.embedder import open_embedder, open_start
+    from training.data.samples import DataError
+    from training.measure.evaluation import PROTOCOLS
+    from training.measure.held_out import (
+        draw_worst,
+        embed_held_out,
+        load_held_out,
+        measure,
+        read_held_out,
+    )
+    from training.measure.tables import format_results
 
     if weights is not None and not before_training:
         raise InvalidInput("--weights names start weights: it needs --before-training")
@@ -104,7 +110,7 @@ def _measure_each(
     datasets: Iterable[Dataset], measured: Callable[[Dataset], Iterable[Accuracy]]
 ) -> tuple[list[Accuracy], list[str]]:
     """What can be measured of each data set, and why something cannot."""
-    from training.data import DataError
+    from training.data.samples import DataError
 
     lines: list[Accuracy] = []
     failures: list[str] = []

@@ -43,10 +43,10 @@ def export(
     skip_bad: SkipBad = False,
 ) -> None:
     """Write a model folder for the service: ONNX network, manifest, card."""
-    from training.checkpoint import load_checkpoint
-    from training.export import ExportOptions, export_model
-    from training.measure import read_held_out
-    from training.results import format_results
+    from training.core.checkpoint import load_checkpoint
+    from training.export.folder import ExportOptions, export_model
+    from training.measure.held_out import read_held_out
+    from training.measure.tables import format_results
 
     options = ExportOptions(
         name=name or output.resolve().name,

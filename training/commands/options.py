@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from service.errors import InvalidInput
-from training.layouts import Layout
+from training.data.layouts import Layout
 
 
 class DeviceChoice(StrEnum):

@@ -50,8 +50,8 @@ def train(
     device: Device = DeviceChoice.AUTO,
 ) -> None:
     """Train on unlabelled crops. The defaults are HHCL's Market-1501 recipe."""
-    from training.config import read_config
-    from training.distributed import speaks
+    from training.core.config import read_config
+    from training.core.distributed import speaks
 
     options: dict[str, Any] = dict(parse_set(text) for text in set_ or [])
     named = {
@@ -70,9 +70,9 @@ def train(
         raise InvalidInput("no crops to train on: give --data FOLDER")
     match settings.method:
         case "hhcl":
-            from training.train import run
+            from training.hhcl.loop import run
         case "scl":
-            from training.train_selective import run
+            from training.scl.loop import run
     checkpoint = run(settings, output, torch_device(device), resume=resume)
     if speaks():
         typer.echo(f"trained: {checkpoint}")

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
-from training.epoch_record import EpochRecord
 from training.page.figure import COLOURS, GREY, Figure, Missing, new_plot
+from training.run.epoch_record import EpochRecord
 
 TITLES = (
     "Cluster sizes",

@@ -11,16 +11,16 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from training.checkpoint import FILE_NAME, Checkpoint, load_checkpoint
-from training.clustering import cluster
-from training.config import TrainConfig
-from training.data import DataError, Dataset, DataSource, load_images, read_dataset
-from training.embedder import TorchEmbedder, open_embedder
-from training.epoch_record import EpochRecord, load_epoch, make_record
-from training.measure import HeldOut, embed_held_out, load_held_out
+from training.core.checkpoint import FILE_NAME, Checkpoint, load_checkpoint
+from training.core.config import TrainConfig
+from training.core.embedder import TorchEmbedder, open_embedder
+from training.data.samples import DataError, Dataset, DataSource, load_images, read_dataset
+from training.data.sites import join_sites
+from training.hhcl.clustering import cluster
+from training.measure.held_out import HeldOut, embed_held_out, load_held_out
 from training.page.figure import Missing
 from training.page.lists import RankedList, draw_lists
-from training.sites import join_sites
+from training.run.epoch_record import EpochRecord, load_epoch, make_record
 from training.synthetic.dataset import NOTE
 
 _LISTS = "Ranked lists"

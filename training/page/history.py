@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from service.errors import InvalidInput
-from training.report import METRICS_NAME
+from training.run.log import METRICS_NAME
 
 
 @dataclass(frozen=True, slots=True)

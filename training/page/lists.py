@@ -11,9 +11,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from training.evaluation import Ranking, rank_gallery
-from training.measure import HeldOut
-from training.pictures import write_ranked_lists
+from training.measure.evaluation import Ranking, rank_gallery
+from training.measure.held_out import HeldOut
+from training.measure.pictures import write_ranked_lists
 
 _EACH = 3
 _TOP = 10

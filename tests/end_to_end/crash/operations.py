@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from service.errors import NotFound
 from service.gallery.base import Crop, Filter, Gallery, GalleryOptions
-from service.gallery.local import LocalGalleryStore
+from service.gallery.disk.store import LocalGalleryStore
 
 MODEL, OTHER_MODEL, DIMENSION = "a" * 64, "b" * 64, 64
 GALLERY = "g"

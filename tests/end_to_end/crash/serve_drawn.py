@@ -8,8 +8,8 @@ from pathlib import Path
 
 import uvicorn
 
-from service.app import create_app
-from service.server import bind, server_config
+from service.http.app import create_app
+from service.http.server import bind, server_config
 from service.settings import Settings
 from service.testing import FakeEmbedder
 

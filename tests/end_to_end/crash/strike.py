@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from crash.operations import OPERATIONS, Operation, Seen, observe, prepare
 
 from service.errors import ReidError
-from service.gallery.local import LocalGalleryStore
+from service.gallery.disk.store import LocalGalleryStore
 
 # As numbered in file_faults.c.
 KINDS = {

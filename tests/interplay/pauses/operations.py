@@ -12,8 +12,8 @@ import httpx
 
 from pauses.schedule import Now, operation
 from pauses.world import GALLERY, World, archive, picture
+from service.erasure.retention import Retention
 from service.errors import ReidError
-from service.retention import Retention
 
 PATH = f"/galleries/{GALLERY}"
 ERASED = "a"

@@ -19,10 +19,10 @@ import httpx
 import uvicorn
 
 from pauses.schedule import STUCK_SECONDS, Now, operation, stepped
-from service.app import create_app
 from service.errors import ReidError
 from service.gallery.base import Filter
-from service.server import bind, server_config, url_of
+from service.http.app import create_app
+from service.http.server import bind, server_config, url_of
 from service.settings import Settings
 from service.testing import solid
 

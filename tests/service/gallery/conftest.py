@@ -13,10 +13,10 @@ import pytest
 from numpy.typing import NDArray
 
 from service.gallery.base import Crop, Filter, Gallery, GalleryStore, Hit
-from service.gallery.local import LocalGalleryStore
+from service.gallery.disk.store import LocalGalleryStore
 
 try:
-    from service.gallery.milvus import MilvusGalleryStore
+    from service.gallery.milvus.store import MilvusGalleryStore
 except ImportError:
     MilvusGalleryStore = None
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from service.errors import StorageFull, Unavailable
-from service.gallery import conversion, folders
 from service.gallery.base import Crop, Filter, GalleryOptions
-from service.gallery.local import LocalGalleryStore
+from service.gallery.disk import conversion, folders
+from service.gallery.disk.store import LocalGalleryStore
 
 MODEL = "a" * 64
 EVERYTHING = Filter()

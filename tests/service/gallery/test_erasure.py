@@ -7,9 +7,9 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from service.gallery import database
 from service.gallery.base import Crop, Filter, GalleryOptions
-from service.gallery.sqlite import connect
+from service.gallery.disk import database
+from service.machine.sqlite import connect
 
 MODEL, OTHER = "a" * 64, "b" * 64
 EVERYTHING = Filter()

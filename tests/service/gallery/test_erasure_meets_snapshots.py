@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from service.errors import NotFound
-from service.gallery import folders, snapshots
 from service.gallery.base import Crop, Filter
+from service.gallery.disk import folders, snapshots
 
 MODEL = "a" * 64
 EVERYTHING = Filter()

@@ -19,8 +19,8 @@ import pytest
 
 from service.errors import Conflict, NotFound, StorageFull, Unavailable
 from service.gallery.base import Crop, Filter
-from service.gallery.folders import served_file
-from service.gallery.local import LocalGalleryStore
+from service.gallery.disk.folders import served_file
+from service.gallery.disk.store import LocalGalleryStore
 
 MODEL = "a" * 64
 EVERYTHING = Filter()
@@ -300,7 +300,7 @@ class TestLock:
     def test_a_second_process_is_refused_and_told_which(self, store, root):
         code = (
             "import sys; from pathlib import Path\n"
-            "from service.gallery.local import LocalGalleryStore\n"
+            "from service.gallery.disk.store import LocalGalleryStore\n"
             "LocalGalleryStore(Path(sys.argv[1]), device='cpu')\n"
         )
         answer = subprocess.run(

@@ -18,10 +18,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.gallery.local import LocalGalleryStore
-from service.gallery.mending import mend, mend_within
-from service.names import fitting_id, fitting_name, id_of, marked_id, name_of, normal_form
+from service.gallery.disk.mending import mend, mend_within
+from service.gallery.disk.store import LocalGalleryStore
 from service.testing import solid
+from service.values.names import fitting_id, fitting_name, id_of, marked_id, name_of, normal_form
 
 COMPOSED, DECOMPOSED = "Jos\u00e9", "Jose\u0301"
 JULY = 1_784_898_000.0  # 2026

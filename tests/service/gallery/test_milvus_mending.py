@@ -11,7 +11,7 @@ pytest.importorskip("pymilvus", reason="pymilvus is not installed")
 
 from pymilvus import MilvusException
 
-from service.gallery.milvus_mending import RULES, TODAY
+from service.gallery.milvus.mending import RULES, TODAY
 
 MODEL = "a" * 64
 COMPOSED, DECOMPOSED = "Jos\u00e9", "Jose\u0301"

@@ -9,10 +9,10 @@ import faiss
 import numpy as np
 import pytest
 
-from service.gallery import nearest as module
 from service.gallery.base import Crop, Filter
-from service.gallery.live_rows import LiveRows
-from service.gallery.nearest import Mirror, nearest
+from service.gallery.rows import nearest as module
+from service.gallery.rows.live_rows import LiveRows
+from service.gallery.rows.nearest import Mirror, nearest
 
 EVERYTHING = Filter()
 

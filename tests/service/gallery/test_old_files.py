@@ -9,8 +9,8 @@ from contextlib import closing
 import pytest
 
 from service.gallery.base import Filter
-from service.gallery.local import LocalGalleryStore
-from service.names import fitting_id
+from service.gallery.disk.store import LocalGalleryStore
+from service.values.names import fitting_id
 
 MODEL = "a" * 64
 COMPOSED, DECOMPOSED = "Jos\u00e9", "Jose\u0301"

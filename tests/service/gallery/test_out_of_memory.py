@@ -11,16 +11,18 @@ from contextlib import contextmanager, suppress
 import numpy as np
 import pytest
 
-from service.gallery import live_rows, running_standards, segments
 from service.gallery.base import Crop, Filter, GalleryOptions
-from service.gallery.live_rows import LiveRows
+from service.gallery.disk import segments
+from service.gallery.rows import live_rows
+from service.gallery.rows.live_rows import LiveRows
+from service.gallery.standardising import running
 
 MODEL, OTHER = "a" * 64, "b" * 64
 EVERYTHING = Filter()
 # Statements that take no memory: locks, and the swap at the end.
 _FREE = ("with ", "try:", "for crop_id in draft.going", "slots.pop(", "self._slots, self._room")
 _FREE += ("self._running, self._now = draft",)
-_MODULES = {live_rows.__file__, running_standards.__file__, segments.__file__}
+_MODULES = {live_rows.__file__, running.__file__, segments.__file__}
 
 
 def _line(frame):
@@ -223,7 +225,7 @@ class Rooms:
 def test_moving_takes_at_most_2_2_times_the_living_rows(monkeypatch, write):
     """Old rows, new rows and everything in between, counted to the byte."""
     # Statistics are taken from so many rows at most, in float64; that does not grow with a gallery.
-    monkeypatch.setattr(running_standards, "SAMPLE", 64)
+    monkeypatch.setattr(running, "SAMPLE", 64)
     dimension, count = 512, 9_000
     names = [f"{number:05d}" for number in range(count)]
     vectors = np.full((count, dimension), 0.5, np.float32)

@@ -11,16 +11,16 @@ import pytest
 
 from service.errors import Unsupported
 from service.gallery.base import Crop, Filter, StandardisedQuery
-from service.gallery.running_standards import (
+from service.gallery.standardising.cameras import Lengths, Standards
+from service.gallery.standardising.running import (
     MIN_CROPS,
     RENEW_SHARE,
     SAMPLE,
     RunningStandards,
     directions,
 )
-from service.gallery.standardise import Lengths, Standards
-from service.gallery.standardised_search import StandardisedRows, nearest_standardised
-from training.linking import standardise_cameras
+from service.gallery.standardising.search import StandardisedRows, nearest_standardised
+from training.hhcl.linking import standardise_cameras
 
 DIMENSION = 12
 
@@ -400,7 +400,7 @@ FILTERS = [
 
 
 def test_a_gallery_answers_exactly_through_writes_and_compaction(store, monkeypatch):
-    monkeypatch.setattr("service.gallery.live_rows._COMPACT_FROM", 64)
+    monkeypatch.setattr("service.gallery.rows.live_rows._COMPACT_FROM", 64)
     stored = Stored(store)
     while not stored.gallery._rows.now().standards.in_force:
         stored.upsert()

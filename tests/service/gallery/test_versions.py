@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from service.errors import Conflict, NotFound, Unavailable
-from service.gallery import folders
 from service.gallery.base import Crop, Filter, GalleryOptions
+from service.gallery.disk import folders
 
 OLD, NEW = "a" * 64, "b" * 64
 EVERYTHING = Filter()

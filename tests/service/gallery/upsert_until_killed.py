@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from service.gallery.base import Crop, Filter
-from service.gallery.local import LocalGalleryStore
+from service.gallery.disk.store import LocalGalleryStore
 
 DIMENSION = 16
 

@@ -18,8 +18,8 @@ import pytest
 
 from service.access.keys import FILE, KeyStore
 from service.access.new_key import NewKey
+from service.erasure.retention import Retention
 from service.errors import StorageFull
-from service.retention import Retention
 from service.testing import solid
 
 PATIENCE = 120.0

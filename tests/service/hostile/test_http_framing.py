@@ -8,7 +8,7 @@ from itertools import product
 import pytest
 
 from service.access.rules import RULES
-from service.routes.headers import SecurityHeaders
+from service.http.middleware.headers import SecurityHeaders
 
 HOST = b"Host: 127.0.0.1\r\n"
 CHUNKS = b"\r\n0\r\n\r\n"

@@ -16,14 +16,14 @@ import httpx
 import numpy as np
 import pytest
 
-from service import ranking
 from service.access import gate
 from service.access.keys import FILE, KeyStore
 from service.access.limits import Buckets
 from service.access.new_key import NewKey
 from service.gallery.base import Crop
-from service.gallery.local_gallery import LocalGallery
-from service.routes.receiving import Incoming
+from service.gallery.disk.gallery import LocalGallery
+from service.http.middleware.body import Incoming
+from service.search import ranking
 
 CROPS = 1200
 HEAVY = {"gallery": "crowd", "top_k": 10, "min_score": -1, "rerank": True, "rerank_top": 1000}

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from service.access.limits import Buckets
-from service.line_budget import LINES_PER_MINUTE, LineBudget, Summary
-from service.routes.context import _Answer
+from service.http.line_budget import LINES_PER_MINUTE, LineBudget, Summary
+from service.http.middleware.every_request import _Answer
 from service.testing import solid
 
 CROP = solid((200, 20, 20))
@@ -106,7 +106,7 @@ class Reader:
 
 
 def pace_of(reader: Reader):
-    reading_pace = pytest.importorskip("service.reading_pace")
+    reading_pace = pytest.importorskip("service.http.connections.reading_pace")
     return reading_pace.ReadingPace(30.0, reader.loop, lambda: reader.taken, reader.end)
 
 
@@ -183,7 +183,7 @@ def test_a_flood_of_refused_requests_is_no_flood_of_lines(start, caplog, dial):
 
 
 def test_a_flood_of_what_is_no_http_is_no_flood_of_lines(start, caplog, dial, monkeypatch):
-    monkeypatch.setattr("service.line_budget._SECOND", 3600.0)
+    monkeypatch.setattr("service.http.line_budget._SECOND", 3600.0)
     with start() as service:
         for _ in range(50):
             with dial(service) as line:
@@ -232,7 +232,7 @@ def test_a_query_of_many_values_costs_no_square_of_them(service):
 
 
 def test_a_newcomer_is_refused_only_if_every_connection_is_at_work():
-    crowd_module = pytest.importorskip("service.crowd")
+    crowd_module = pytest.importorskip("service.http.connections.crowd")
 
     @dataclass(eq=False)
     class Guest:

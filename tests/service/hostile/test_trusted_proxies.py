@@ -17,7 +17,7 @@ from service.access.keys import FILE, KeyStore
 from service.access.limits import Buckets
 from service.access.new_key import NewKey
 from service.errors import TooManyRequests, Unauthorized
-from service.executors import Threads
+from service.machine.executors import Threads
 from service.settings import Settings
 
 WRONG = {"Authorization": "Bearer reid_00000000_guess"}

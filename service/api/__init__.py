@@ -1,0 +1,1 @@
+"""What requests and answers carry: the models that OpenAPI is made from."""

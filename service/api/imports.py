@@ -1,0 +1,102 @@
+"""What ``/galleries/{gallery}/imports`` takes as JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Annotated, Self
+
+from pydantic import Field, StringConstraints, field_validator, model_validator
+
+from service.errors import InvalidInput
+from service.ingest.name_layouts import LayoutName
+from service.ingest.reading import Zones
+from service.values.fields import MAX_TEXT, JsonBody, Label, Zone
+from service.values.names import normal_form
+
+MAX_PATTERN = 500
+MAX_ZONES = 1000
+MAX_ZONE = 2 * MAX_TEXT  # a camera, an equals sign, a zone
+
+Relative = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
+
+
+class ImportBody(JsonBody):
+    """A folder the service can read itself."""
+
+    folder: Relative = Field(
+        description="relative to a folder of REID_IMPORT_ROOTS; . is that folder itself",
+        examples=["lobby/2026-11"],
+    )
+    pattern: str | None = Field(
+        default=None,
+        max_length=MAX_PATTERN,
+        description="regular expression on the path relative to the folder, with groups identity, "
+        "camera, timestamp, crop_id. Without pattern, layout and manifest, a manifest.ndjson, "
+        ".jsonl, .csv or .parquet in the folder is used, or else Market-1501 names are read",
+    )
+    layout: LayoutName | None = Field(
+        default=None,
+        description="built-in layout of file names instead of a pattern, such as mars or viper",
+    )
+    manifest: Relative | None = Field(
+        default=None,
+        description="file in that folder (.csv, .ndjson, .jsonl, .parquet) with path, and "
+        "crop_id, identity, camera, timestamp where known",
+    )
+
+    zone: Zone | None = Field(
+        default=None,
+        description="whose clocks the times without a zone were read from, such as Europe/Berlin "
+        "or +01:00; UTC is taken, and said, if it is absent",
+    )
+    zones: dict[Label, Zone] | None = Field(
+        default=None,
+        max_length=MAX_ZONES,
+        description="zones of single cameras, by their names; zone is of the others",
+        examples=[{"gate": "Europe/Berlin", "pier": "+01:00"}],
+    )
+
+    @field_validator("zones", mode="before")
+    @classmethod
+    def _one_zone_a_camera(cls, given: object) -> object:
+        if isinstance(given, dict):
+            names = Counter(normal_form(camera) for camera in given if isinstance(camera, str))
+            if twice := [name for name, count in names.items() if count > 1]:
+                raise ValueError(f"camera {twice[0][:80]!r} has two zones")
+        return given
+
+    @model_validator(mode="after")
+    def _one_says_what_names_mean(self) -> Self:
+        ways = {"pattern": self.pattern, "layout": self.layout, "manifest": self.manifest}
+        given = [name for name, value in ways.items() if value is not None]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} exclude each other")
+        return self
+
+
+def zones_of(given: Sequence[str]) -> dict[str, str]:
+    """Read the zones of cameras where they are a list of texts.
+
+    Args:
+        given: each ``CAMERA=ZONE``, such as ``gate=Europe/Berlin``.
+
+    Returns:
+        The zones by camera.
+
+    Raises:
+        InvalidInput: a text is none, a camera is named twice, or there is no such zone.
+    """
+    found: dict[str, str] = {}
+    for text in given:
+        camera, equals, zone = text.rpartition("=")
+        if not equals or not camera.strip():
+            raise InvalidInput(
+                f"zone of a camera {text[:80]!r}: write CAMERA=ZONE, such as gate=Europe/Berlin"
+            )
+        name = normal_form(camera)
+        if name in found:
+            raise InvalidInput(f"camera {name[:80]!r} has two zones: {found[name]} and {zone}")
+        found[name] = zone
+    Zones.read(zones=found)
+    return found

@@ -1,0 +1,53 @@
+"""Bodies and answers of changing a gallery's model."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+from service.values.fields import JsonBody
+
+
+class ModelBody(JsonBody):
+    """``POST /galleries/{gallery}/model``."""
+
+    model: str = Field(min_length=1, max_length=200, description="name of a model of `GET /models`")
+
+
+class SwitchBody(ModelBody):
+    """``POST /galleries/{gallery}/model/switch``."""
+
+    allow_missing: bool = Field(
+        default=False,
+        description="leave crops behind that the model cannot embed, for want of a picture",
+    )
+
+
+class KnownModel(BaseModel):
+    """A model the service can run."""
+
+    name: str
+    sha256: str
+    dimension: int
+    running: bool = Field(description="the model the service was started with")
+
+
+class KnownModels(BaseModel):
+    """Every model, the running one first."""
+
+    models: list[KnownModel]
+
+
+class VersionRecord(BaseModel):
+    """A gallery's crops under one model."""
+
+    sha256: str
+    name: str | None = Field(description="null where the service does not have the model")
+    served: bool = Field(description="the version that is searched")
+    crops: int
+    behind: int = Field(description="crops that differ from the served version")
+
+
+class Versions(BaseModel):
+    """Every version of a gallery, the served one first."""
+
+    versions: list[VersionRecord]

@@ -1,0 +1,63 @@
+"""What a caller should know of the times of a request: what was assumed where it says no zone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from service.gallery.filter_warnings import FilterWarning
+from service.values.timestamps import Moment
+
+_SHOWN = 20
+
+
+def time_warnings(moments: Mapping[str, Moment | None]) -> list[FilterWarning]:
+    """Say what was assumed for the times of some fields.
+
+    Args:
+        moments: by field.
+
+    Returns:
+        A warning for each field whose time was written without a zone or was shown twice.
+    """
+    found = []
+    for field, moment in moments.items():
+        if moment is not None and moment.assumed_utc:
+            found.append(FilterWarning("assumed_utc", field, (), f"{field} {_UTC}"))
+        if moment is not None and moment.ambiguous:
+            found.append(FilterWarning("ambiguous_time", field, (), f"{field} {_TWICE}"))
+    return found
+
+
+def crop_time_warnings(moments: Sequence[tuple[str, Moment | None]]) -> list[FilterWarning]:
+    """Say what was assumed for the times of some crops.
+
+    Args:
+        moments: with the ids of their crops.
+
+    Returns:
+        At most one warning of each kind; its values are crop ids, the first twenty.
+    """
+    assumed = tuple(crop_id for crop_id, moment in moments if moment and moment.assumed_utc)
+    ambiguous = tuple(crop_id for crop_id, moment in moments if moment and moment.ambiguous)
+    found = []
+    if assumed:
+        detail = f"The timestamp of {_crops(assumed)} {_UTC}"
+        found.append(FilterWarning("assumed_utc", "timestamp", assumed[:_SHOWN], detail))
+    if ambiguous:
+        detail = f"The timestamp of {_crops(ambiguous)} {_TWICE}"
+        found.append(FilterWarning("ambiguous_time", "timestamp", ambiguous[:_SHOWN], detail))
+    return found
+
+
+def _crops(crop_ids: Sequence[str]) -> str:
+    return "1 crop" if len(crop_ids) == 1 else f"{len(crop_ids):,} crops"
+
+
+_UTC = (
+    "says no zone and was read as UTC; state the zone of the clocks, or write an offset such as "
+    "+01:00."
+)
+_TWICE = (
+    "lies in an hour that the clocks of its zone showed twice; the first one was taken. Write an "
+    "offset to mean the second."
+)

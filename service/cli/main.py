@@ -1,0 +1,220 @@
+"""The command line: ``python -m service serve | index | search | keys | check | demo``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from service.cli import keys
+from service.cli.errors import errors_in_one_line
+from service.cli.options import DEFAULT_URL, ApiKey, GalleryName, TimeZone, Url, only_given
+from service.cli.search import search
+from service.http.plain_lines import one_line
+from service.ingest.name_layouts import LayoutName
+from service.machine.durable import keep_private
+
+if TYPE_CHECKING:
+    from service.cli.indexer import IndexReport
+
+cli = typer.Typer(
+    name="service",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Find the same person again across cameras.\n\nExit status: 0 all went well, 1 something "
+    "failed and stderr says what, 2 the command line is wrong, 130 interrupted.",
+)
+cli.add_typer(keys.cli, name="keys")
+
+
+@cli.callback()
+def _begin(context: typer.Context) -> None:
+    # What a command writes, keys above all, is for its own user alone.
+    before = keep_private()
+    context.call_on_close(lambda: os.umask(before))
+
+
+ModelFolder = Annotated[Path | None, typer.Option(help="model folder")]
+DataFolder = Annotated[Path | None, typer.Option(help="folder of the galleries")]
+Host = Annotated[str | None, typer.Option(help="address to listen on")]
+Port = Annotated[int | None, typer.Option(help="port to listen on; 0 picks one")]
+Device = Annotated[
+    Literal["auto", "cuda", "cpu"] | None, typer.Option(help="cuda refuses to fall back")
+]
+LogLevel = Annotated[
+    Literal["debug", "info", "warning", "error"] | None, typer.Option(help="least severe level")
+]
+Crops = Annotated[Path | None, typer.Argument(help="folder of crops, searched to its leaves")]
+ServerFolder = Annotated[
+    str | None,
+    typer.Option(
+        help="instead of a folder of this machine: one the service can read, relative to a folder "
+        "of its REID_IMPORT_ROOTS; --manifest is then a file in it"
+    ),
+]
+Pattern = Annotated[
+    str | None,
+    typer.Option(
+        help="regular expression on the relative path with groups identity, camera, crop_id and "
+        "timestamp, or its pieces date, time, year, month, day, hour, minute, second, millisecond, "
+        "fraction, zone. Example: '(?P<camera>[^/]+)/(?P<date>[^/]+)/(?P<time>[^/]+)\\.jpg' reads "
+        "gate/2026-11-21/14-05-33.120.jpg. Without it a manifest.ndjson, .jsonl, .csv "
+        "or .parquet in the folder is used, or else Market-1501 names are read"
+    ),
+]
+CameraZones = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--camera-zone",
+        help="zone of one camera, such as gate=Europe/Berlin; repeat for more",
+    ),
+]
+Layout = Annotated[
+    LayoutName | None,
+    typer.Option(
+        help="built-in layout of file names instead of a pattern: market1501 as "
+        "0002_c1s1_000451_03.jpg, mars as 0001C1T0001F001.jpg, viper as cam_a/000_45.bmp, ..."
+    ),
+]
+ManifestFile = Annotated[
+    Path | None,
+    typer.Option(
+        help=".csv, .ndjson, .jsonl or .parquet: path, crop_id, identity, camera, timestamp, zone"
+    ),
+]
+ModelPath = Annotated[Path, typer.Argument(help="model folder, or an ONNX file", exists=True)]
+People = Annotated[
+    Path, typer.Argument(help="people in the Market-1501 layout", exists=True, file_okay=False)
+]
+Once = Annotated[bool, typer.Option("--once", help="end after the table")]
+
+
+@cli.command()
+def serve(
+    model: ModelFolder = None,
+    data: DataFolder = None,
+    host: Host = None,
+    port: Port = None,
+    device: Device = None,
+    log_level: LogLevel = None,
+) -> None:
+    """Start the HTTP service; Ctrl-C or SIGTERM ends it.
+
+    Every setting is an environment variable REID_NAME; a flag wins over its variable.
+    """
+    flags: dict[str, Any] = {
+        "model": model,
+        "data": data,
+        "host": host,
+        "port": port,
+        "device": device,
+        "log_level": log_level,
+    }
+    with errors_in_one_line():
+        from service.http.server import serve as run
+        from service.settings import Settings
+
+        run(Settings(**only_given(flags)))
+
+
+@cli.command()
+def index(
+    folder: Crops = None,
+    server_folder: ServerFolder = None,
+    gallery: GalleryName = "default",
+    pattern: Pattern = None,
+    layout: Layout = None,
+    manifest: ManifestFile = None,
+    zone: TimeZone = None,
+    camera_zone: CameraZones = None,
+    url: Url = DEFAULT_URL,
+    key: ApiKey = None,
+) -> None:
+    """Add a folder of crops to a gallery of a running service.
+
+    What is there already is skipped, so an interrupted run is resumed by repeating it; Ctrl-C
+    cancels what the service has under way. Files that could not be indexed are listed at the end,
+    and the exit status is 1.
+    """
+    _require_one({"--pattern": pattern, "--layout": layout, "--manifest": manifest})
+    if (folder is None) == (server_folder is None):
+        raise typer.BadParameter("name a folder of this machine or a --server-folder")
+    with errors_in_one_line():
+        from service.api.imports import zones_of
+        from service.cli import indexer
+        from service.cli.local_folder import Wish, list_folder
+        from service.cli.service_client import Client
+        from service.ingest.reading import Reading, Zones
+
+        zones = zones_of(camera_zone or ())
+        reading = Reading(Zones.read(zone, zones))
+        report = indexer.IndexReport()
+        try:
+            with Client(url, key, patient=True) as client:
+                if folder is not None:
+                    wish = Wish(pattern, layout, manifest, reading)
+                    listing = list_folder(folder, wish, report.tally)
+                    indexer.index(client, gallery, listing, report)
+                else:
+                    spec: dict[str, Any] = {"folder": server_folder, "pattern": pattern}
+                    spec["layout"] = layout
+                    spec["manifest"] = None if manifest is None else manifest.as_posix()
+                    spec |= {"zone": zone, "zones": zones or None}
+                    indexer.index_server_folder(client, gallery, only_given(spec), report)
+        finally:
+            _tell(report, reading.warnings() if folder is not None else [])
+    if report.is_empty:
+        print("error: nothing could be indexed", file=sys.stderr)
+    if report.failed or report.is_empty:
+        raise typer.Exit(1)
+
+
+def _require_one(ways: Mapping[str, object]) -> None:
+    """Accept at most one of some options."""
+    given = [name for name, value in ways.items() if value is not None]
+    if len(given) > 1:
+        raise typer.BadParameter(f"{' and '.join(given)} exclude each other")
+
+
+def _tell(report: IndexReport, warnings: Sequence[str]) -> None:
+    print(report.summary())
+    for line in (*report.said(), *(f"warning: {text}" for text in warnings)):
+        print(one_line(line), file=sys.stderr)
+    for failed in report.failed:  # names of files, which anybody may have chosen
+        print(one_line(f"failed: {failed.path}: {failed.reason}"), file=sys.stderr)
+
+
+cli.command()(search)
+
+
+@cli.command()
+def check(model: ModelPath) -> None:
+    """Say whether a model keeps the contract, and name every rule it breaks.
+
+    The exit status is 1 where it breaks one.
+    """
+    with errors_in_one_line():
+        from service.model.contract import check_model
+
+        findings = check_model(model)
+    for finding in findings:
+        print(f"broken: {finding}")
+    if findings:
+        raise typer.Exit(1)
+    print(f"{model} keeps the contract")
+
+
+@cli.command()
+def demo(folder: People, model: ModelFolder = None, once: Once = False) -> None:
+    """Serve, index the folder, search its queries, print how well that went; then serve on."""
+    with errors_in_one_line():
+        from service.cli.demo import demo as run
+        from service.settings import Settings
+
+        run(folder, model or Settings().model, once=once)

@@ -1,0 +1,1 @@
+"""From uploaded pictures to embeddings: decode, batch, run the network."""

@@ -1,0 +1,104 @@
+"""The embedder of a real model, run by ONNX Runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.embedding.embedder import check_batch
+from service.errors import InvalidImage
+from service.model.contract import load_model, refuse, session_findings
+from service.model.manifest import Manifest
+from service.model.session import Device, Provider, infer, open_network
+
+LARGEST_RUN = 64
+"""Images in one run of the network; a larger batch takes several runs."""
+
+
+class OnnxEmbedder:
+    """A network run by ONNX Runtime. Safe to call from several threads.
+
+    Construction verifies the hash and checks every rule of the contract, and so runs the network
+    before the first request does.
+
+    Args:
+        path: ``models/<name>``, or a bare ONNX file that keeps the contract.
+        device: ``cuda`` insists on the GPU, ``auto`` takes the CPU where none answers.
+        threads: cores for one run on the CPU; None leaves the choice to ONNX Runtime.
+
+    Raises:
+        ArtifactError: the model breaks the contract, or ``cuda`` was asked for and does not answer.
+    """
+
+    def __init__(self, path: Path, *, device: Device = "auto", threads: int | None = None) -> None:
+        self._manifest, file = load_model(path)
+        self._session, self._provider = open_network(file, device, threads, self._blank(1))
+        refuse(path, session_findings(self._session, self._run, self._manifest))
+        if self._provider == "cuda":
+            self._warm_up()
+
+    @property
+    def manifest(self) -> Manifest:
+        """The model's manifest."""
+        return self._manifest
+
+    @property
+    def provider(self) -> Provider:
+        """``cuda`` or ``cpu``: where the network runs."""
+        return self._provider
+
+    def embed(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embed a batch.
+
+        Args:
+            images: (N, H, W, 3) uint8 RGB at the manifest's input size, N >= 1.
+
+        Returns:
+            (N, D) float32, rows of unit length.
+
+        Raises:
+            InvalidImage: the network answered an image with zeros or with non-finite numbers.
+            Unavailable: the run failed, for example for want of memory.
+        """
+        check_batch(images, self._manifest)
+        runs = range(0, len(images), LARGEST_RUN)
+        rows = np.concatenate([self._run(images[start : start + LARGEST_RUN]) for start in runs])
+        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+        broken = int(np.count_nonzero(~(np.isfinite(lengths) & (lengths > 0.0))))
+        if broken:
+            raise InvalidImage(
+                f"the network answered {broken} of {len(images)} images with an embedding that is "
+                "zero or not finite"
+            )
+        return np.asarray(rows / lengths, dtype=np.float32)
+
+    def _run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        if self._provider == "cpu":
+            return infer(self._session, images)
+        return infer(self._session, pad(images))[: len(images)]
+
+    def _warm_up(self) -> None:
+        """Let cuDNN plan every batch size now: the first run of a shape is the slow one."""
+        for exponent in range(LARGEST_RUN.bit_length()):
+            self._run(self._blank(1 << exponent))
+
+    def _blank(self, count: int) -> NDArray[np.uint8]:
+        height, width = self._manifest.input_height, self._manifest.input_width
+        return np.zeros((count, height, width, 3), dtype=np.uint8)
+
+
+def pad(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Fill a batch with black images up to the next power of two.
+
+    On CUDA every new batch size has to be planned anew; seven sizes can be planned at the start.
+
+    Args:
+        images: (N, H, W, 3), N >= 1.
+
+    Returns:
+        (M, H, W, 3), M the smallest power of two >= N; the first N are ``images``.
+    """
+    missing = (1 << (len(images) - 1).bit_length()) - len(images)
+    return np.concatenate([images, np.zeros((missing, *images.shape[1:]), dtype=np.uint8)])

@@ -1,0 +1,1 @@
+"""Erasing crops: on request, by age, and everything jobs have noted about them."""

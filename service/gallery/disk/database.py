@@ -1,0 +1,602 @@
+"""One gallery's SQLite file: the truth that everything else is rebuilt from."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import NotFound, Unavailable
+from service.gallery.base import Crop, Filter, GalleryOptions, Receipt
+from service.gallery.disk import segments
+from service.gallery.disk.conditions import as_json, condition
+from service.gallery.disk.pictures import new_key, veiled
+from service.gallery.disk.schema import (
+    CREATE_CROPS,
+    CREATE_DIGEST_INDEX,
+    CREATE_INDEX,
+    SCHEMA,
+    SCHEMA_VERSION,
+)
+from service.machine.sqlite import answering, connect
+
+_log = logging.getLogger(__name__)
+_LOG_PATIENCE_MS = 500
+_SPARE_ROWS = 1024
+_ROWS_A_PART = 16_384
+_FEW = 10_000  # crops whose metadata is written anew in a moment
+_REST = 50.0  # times what a compaction took, until the next one
+_PATIENCE_MS = 30_000
+FIELDS = "crop_id, identity, camera, timestamp, digest, origin, added"
+
+_UPSERT_CROP = f"""
+INSERT INTO crops (id, {FIELDS}, picture_key, crc32) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (crop_id) DO UPDATE SET identity = excluded.identity, camera = excluded.camera,
+    timestamp = excluded.timestamp, digest = excluded.digest, origin = excluded.origin,
+    added = excluded.added, picture_key = excluded.picture_key, crc32 = excluded.crc32
+"""  # noqa: S608 - fixed texts
+_UPSERT_PICTURE = """
+INSERT INTO pictures (crop, data) VALUES (?, ?)
+ON CONFLICT (crop) DO UPDATE SET data = excluded.data
+"""
+_DESCRIBE_CROP = """
+UPDATE crops SET identity = ?, camera = ?, timestamp = ?, digest = ?, origin = ?, added = ?
+WHERE crop_id = ?
+"""
+_PLACES = """
+SELECT crop_id, id, picture_key, digest FROM crops
+WHERE crop_id IN (SELECT value FROM json_each(?))
+"""
+_PICTURE = """
+SELECT data, picture_key FROM crops JOIN pictures ON pictures.crop = crops.id WHERE crop_id = ?
+"""
+_COMPACT = f"""
+{CREATE_CROPS.format(name="fresh")};
+INSERT INTO fresh SELECT * FROM crops ORDER BY id;
+DROP TABLE crops;
+ALTER TABLE fresh RENAME TO crops;
+{CREATE_INDEX};
+{CREATE_DIGEST_INDEX};
+UPDATE gallery SET unclean = 0
+"""  # noqa: S608 - fixed texts
+_COUNTS = """
+SELECT count(*), count(picture_key), count(DISTINCT identity),
+    min(coalesce(timestamp, added)) FROM crops
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a gallery is, apart from its crops."""
+
+    model_sha256: str
+    dimension: int
+    created: float
+    options: GalleryOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A gallery as read back from disk.
+
+    Attributes:
+        crops: every crop, in the order of their places.
+        embeddings: (M, D) float32, M >= N, row i of crop i; what follows is room to grow, which
+            costs nothing before it is used.
+        sound: (N,) bool, False where the embedding is missing, cut or altered.
+    """
+
+    crops: list[Crop]
+    embeddings: NDArray[np.float32]
+    sound: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Where a crop lies, and which picture is stored of it."""
+
+    place: int
+    picture_key: bytes | None
+    digest: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Doomed:
+    """Crops a filter would delete."""
+
+    crop_ids: list[str]
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What SQL counts of a gallery that is not in memory."""
+
+    crops: int
+    pictures: int
+    identities: int
+    oldest: float | None
+    cameras: dict[str, int]
+
+
+class GalleryDatabase:
+    """An open SQLite file. One thread writes at a time (the caller sees to it), any may read.
+
+    Args:
+        path: an existing gallery file of this version.
+
+    Raises:
+        Unavailable: the file is missing, damaged, or of another version.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._places: segments.Places | None = None
+        self._log_unclean = False  # whether the log may still hold what was deleted
+        self._rested = 0.0  # when the next compaction may begin, monotonic seconds
+        with answering(path):
+            self._writer = connect(path, "rw")
+            try:
+                require_version(path, self._writer)
+                self.header = read_header(path, self._writer)
+                _add_digest_index(path, self._writer)
+            except BaseException:
+                self._writer.close()
+                raise
+        self.pictures = 0
+        """How many crops have a stored picture; known once the gallery was loaded."""
+
+    @staticmethod
+    def create(path: Path, header: Header) -> None:
+        """Write an empty gallery and close it again.
+
+        Args:
+            path: where; must not exist.
+            header: what the gallery is.
+
+        Raises:
+            StorageFull: the disk is full.
+            Unavailable: the file cannot be written.
+        """
+        options = header.options
+        with answering(path), closing(connect(path, "rwc")) as connection:
+            connection.executescript(SCHEMA)
+            connection.execute(
+                "INSERT INTO gallery VALUES (?, ?, ?, ?, ?, ?, 0)",
+                (
+                    *(header.model_sha256, header.dimension, header.created),
+                    *(options.store_crops, options.keep_for, options.join),
+                ),
+            )
+
+    def load(self) -> Stored:
+        """Read everything back, verifying each embedding.
+
+        Three things at a time, part by part: the system hands out memory, the file is read, and
+        what was read is checked. Any of them can be the slowest.
+
+        Raises:
+            Unavailable: SQLite cannot read the file.
+        """
+        with (
+            answering(self.path),
+            closing(connect(self.path, "ro")) as reader,
+            ThreadPoolExecutor(1) as memory,
+            ThreadPoolExecutor(1) as disk,
+        ):
+            reader.execute("BEGIN")  # crops and embeddings of one moment
+            (count,) = reader.execute("SELECT count(*) FROM crops").fetchone()
+            room = segments.room_for(count + count // 4 + _SPARE_ROWS, self.header.dimension)
+            embeddings, sound = room[:count], np.empty(count, np.bool_)
+            parts = [slice(at, at + _ROWS_A_PART) for at in range(0, count, _ROWS_A_PART)]
+            taken = [memory.submit(segments.take_memory, embeddings[part]) for part in parts]
+            rows = reader.execute(
+                f"SELECT id, crc32, picture_key IS NOT NULL, {FIELDS} FROM crops ORDER BY id"  # noqa: S608 - fixed texts
+            ).fetchall()
+            places = np.fromiter((row[0] for row in rows), np.int64, count)
+
+            def read(part: slice, memory_taken: Future[None]) -> None:
+                memory_taken.result()
+                segments.read_rows(reader, places[part], embeddings[part])
+
+            reading = [disk.submit(read, *both) for both in zip(parts, taken, strict=True)]
+            crops = [Crop(*row[3:]) for row in rows]
+            for part, ready in zip(parts, reading, strict=True):
+                ready.result()
+                checksums = [row[1] for row in rows[part]]
+                sound[part] = segments.sound_rows(embeddings[part], checksums)
+        embeddings[~sound] = 0.0
+        self._places = segments.Places.beside(places)
+        self.pictures = sum(row[2] for row in rows)
+        return Stored(crops, room, sound)
+
+    def upsert(
+        self,
+        crops: Sequence[Crop],
+        embeddings: NDArray[np.float32],
+        pictures: Sequence[bytes] | None,
+    ) -> None:
+        """Insert or replace crops, all or none, durable on return.
+
+        Args:
+            crops: N crops with distinct ids.
+            embeddings: (N, D) float32.
+            pictures: N image files. Without them a replaced crop keeps its picture where its
+                digest stays the same, and loses it where the digest changes.
+
+        Raises:
+            StorageFull: the disk is full; nothing changed.
+            Unavailable: the file cannot be written; nothing changed.
+        """
+        ids = [crop.crop_id for crop in crops]
+        checksums = segments.checksums_of(embeddings)
+        with self._transaction() as writer:
+            known = {row[0]: _Known(*row[1:]) for row in writer.execute(_PLACES, [as_json(ids)])}
+            allocator = self._allocator(writer)
+            free = iter(allocator.next(len(ids) - len(known)))
+            places = [known[key].place if key in known else next(free) for key in ids]
+            fresh = [new_key() for _ in pictures or ()]
+            keys: Sequence[bytes | None] = fresh
+            if pictures is None:
+                keys = [_kept_key(crop, known.get(crop.crop_id)) for crop in crops]
+            fields = zip(places, crops, keys, checksums, strict=True)
+            writer.executemany(
+                _UPSERT_CROP, ((at, *row_of(crop), key, crc) for at, crop, key, crc in fields)
+            )
+            segments.write_rows(writer, places, embeddings)
+            if pictures is not None:
+                veils = map(veiled, pictures, fresh)
+                writer.executemany(_UPSERT_PICTURE, zip(places, veils, strict=True))
+            pictured = {at for at, key in zip(places, keys, strict=True) if key is not None}
+            had = {one.place for one in known.values() if one.picture_key is not None}
+            stale = [(place,) for place in sorted(had - pictured)]
+            writer.executemany("DELETE FROM pictures WHERE crop = ?", stale)
+        self.pictures += len(pictured) - len(had)
+        try:
+            allocator.take(len(ids) - len(known))
+        except MemoryError:  # the crops are stored all the same; see erase
+            self._places = None
+
+    def describe(self, crops: Sequence[Crop]) -> None:
+        """Write the metadata of stored crops anew, all or none, durable on return.
+
+        Args:
+            crops: N crops with the digests that are stored; ids that are gone are passed over.
+
+        Raises:
+            StorageFull: the disk is full; nothing changed.
+            Unavailable: the file cannot be written; nothing changed.
+        """
+        with self._transaction() as writer:
+            writer.executemany(
+                _DESCRIBE_CROP, ((*row_of(crop)[1:], crop.crop_id) for crop in crops)
+            )
+
+    def add_pictures(self, pictures: Mapping[str, bytes]) -> None:
+        """Store pictures of crops that have none, all or none, durable on return.
+
+        Args:
+            pictures: image files by the ids of their crops; ids that are gone are passed over.
+
+        Raises:
+            StorageFull: the disk is full; nothing changed.
+            Unavailable: the file cannot be written; nothing changed.
+        """
+        added = 0
+        with self._transaction() as writer:
+            for crop_id, place, had, _ in writer.execute(_PLACES, [as_json(pictures)]).fetchall():
+                if had is None:
+                    key = new_key()
+                    writer.execute("UPDATE crops SET picture_key = ? WHERE id = ?", (key, place))
+                    writer.execute(_UPSERT_PICTURE, (place, veiled(pictures[crop_id], key)))
+                    added += 1
+        self.pictures += added
+
+    def pictured(self, where: Filter) -> set[str]:
+        """Ids of the crops that pass the filter and whose picture is stored.
+
+        Raises:
+            Unavailable: SQLite cannot read the file.
+        """
+        expression, values = condition(where)
+        statement = f"SELECT crop_id FROM crops WHERE {expression} AND picture_key IS NOT NULL"  # noqa: S608 - fixed texts, values are bound
+        with answering(self.path), closing(connect(self.path, "ro")) as reader:
+            return {crop_id for (crop_id,) in reader.execute(statement, values)}
+
+    def configure(self, options: GalleryOptions) -> None:
+        """Change the options, durable on return; without ``store_crops`` pictures are erased."""
+        with self._transaction() as writer:
+            writer.execute(
+                "UPDATE gallery SET store_crops = ?, keep_for = ?, joins = ?",
+                (options.store_crops, options.keep_for, options.join),
+            )
+            if not options.store_crops:
+                writer.execute("DELETE FROM pictures")
+                erased = writer.execute(
+                    "UPDATE crops SET picture_key = NULL WHERE picture_key IS NOT NULL"
+                ).rowcount
+                if erased:
+                    self._compact_or_note(writer)
+            header = read_header(self.path, writer)
+        self.header = header
+        if not options.store_crops:
+            self.pictures = 0
+            self.empty_log()
+
+    def matching(self, where: Filter) -> Doomed:
+        """What passes the filter, and what deleting it would take away.
+
+        Raises:
+            Unavailable: SQLite cannot read the file.
+        """
+        expression, values = condition(where)
+        statement = (
+            "SELECT crop_id, identity, camera, digest, picture_key IS NOT NULL FROM crops "  # noqa: S608 - fixed texts, values are bound
+            f"WHERE {expression}"
+        )
+        with answering(self.path), closing(connect(self.path, "ro")) as reader:
+            rows = reader.execute(statement, values).fetchall()
+        names = frozenset(row[1] for row in rows if row[1] is not None)
+        receipt = Receipt(
+            crops=len(rows),
+            pictures=sum(pictured for *_, pictured in rows),
+            identities=len(names),
+            cameras=dict(sorted(Counter(row[2] for row in rows if row[2] is not None).items())),
+            crop_ids=frozenset(row[0] for row in rows),
+            names=names,
+            digests=frozenset(row[3] for row in rows if row[3] is not None),
+        )
+        return Doomed([crop_id for crop_id, *_ in rows], receipt)
+
+    def erase(self, crop_ids: Collection[str], *, sparing: bool = False) -> None:
+        """Delete crops and overwrite what is known of them, durable on return.
+
+        Args:
+            crop_ids: which; ids that are gone are passed over.
+            sparing: need little room, and leave the compaction to :meth:`tidy`.
+
+        Raises:
+            StorageFull: the disk is full; nothing changed.
+            Unavailable: the file cannot be written; nothing changed.
+        """
+        with self._transaction() as writer:
+            rows = writer.execute(_PLACES, [as_json(crop_ids)]).fetchall()
+            places = [place for _, place, *_ in rows]
+            pictures = [(place,) for _, place, key, _ in rows if key is not None]
+            writer.executemany("DELETE FROM pictures WHERE crop = ?", pictures)
+            writer.executemany("DELETE FROM crops WHERE id = ?", ((place,) for place in places))
+            segments.erase_rows(writer, places, self.header.dimension)
+            if places and sparing:
+                writer.execute("UPDATE gallery SET unclean = 1")
+            elif places:
+                self._compact_or_note(writer)
+        self.pictures -= len(pictures)
+        try:
+            if self._places is not None:
+                self._places.give_back(places)
+        except MemoryError:  # the crops are gone all the same; the next write looks for places anew
+            self._places = None
+        self.empty_log()
+
+    def page(self, where: Filter, after: str, limit: int, hidden: Sequence[str]) -> list[Crop]:
+        """List crops in the order of their ids.
+
+        Args:
+            where: which crops to list.
+            after: only ids greater than this one; empty for the first page.
+            limit: at most this many.
+            hidden: ids to leave out.
+
+        Returns:
+            The crops.
+
+        Raises:
+            Unavailable: SQLite cannot read the file.
+        """
+        expression, values = condition(where)
+        statement = (
+            f"SELECT {FIELDS} FROM crops "  # noqa: S608 - fixed texts, values are bound
+            f"WHERE {expression} AND crop_id > ? "
+            "AND crop_id NOT IN (SELECT value FROM json_each(?)) ORDER BY crop_id LIMIT ?"
+        )
+        # A connection of its own: listing neither waits for a write nor for another listing.
+        with answering(self.path), closing(connect(self.path, "ro")) as reader:
+            rows = reader.execute(statement, (*values, after, as_json(hidden), limit))
+            return [Crop(*row) for row in rows]
+
+    def picture(self, crop_id: str) -> bytes:
+        """The stored picture of a crop.
+
+        Raises:
+            NotFound: none is stored.
+            Unavailable: SQLite cannot read the file.
+        """
+        with answering(self.path), closing(connect(self.path, "ro")) as reader:
+            row = reader.execute(_PICTURE, [crop_id]).fetchone()
+        if row is None:
+            raise NotFound(f"no picture of crop {crop_id!r} is stored")
+        return veiled(*row)
+
+    def holds(self, digests: Collection[str]) -> bool:
+        """Whether a crop has one of these digests.
+
+        Raises:
+            Unavailable: SQLite cannot read the file.
+        """
+        statement = "SELECT 1 FROM crops WHERE digest IN (SELECT value FROM json_each(?)) LIMIT 1"
+        with answering(self.path), closing(connect(self.path, "ro")) as reader:
+            return reader.execute(statement, [as_json(digests)]).fetchone() is not None
+
+    def counts(self) -> Counts:
+        """Count without loading anything.
+
+        Raises:
+            Unavailable: SQLite cannot read the file.
+        """
+        with answering(self.path), closing(connect(self.path, "ro")) as reader:
+            crops, pictures, identities, oldest = reader.execute(_COUNTS).fetchone()
+            cameras = reader.execute(
+                "SELECT camera, count(*) FROM crops WHERE camera IS NOT NULL GROUP BY camera "
+                "ORDER BY camera"
+            ).fetchall()
+        return Counts(crops, pictures, identities, oldest, dict(cameras))
+
+    def empty_log(self) -> None:
+        """Empty the write-ahead log, which still holds what was deleted or replaced.
+
+        The deletion is durable already: a failure here only puts the erasure off to the next call,
+        and must not look like a failed deletion.
+        """
+        self._log_unclean = True
+        try:
+            # A long reader, such as a snapshot being taken, must not hold up the writer.
+            self._writer.execute(f"PRAGMA busy_timeout = {_LOG_PATIENCE_MS}")
+            try:
+                busy, *_ = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                self._writer.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
+        except sqlite3.Error as error:
+            _log.warning("%s: the write-ahead log was not emptied: %s", self.path, error)
+            return
+        self._log_unclean = bool(busy)
+
+    def compact(self) -> None:
+        """Remove what erasures may have left behind, in a gallery too large to do so every time.
+
+        SQLite overwrites what is deleted, but splitting and merging pages leaves old copies of rows
+        in their unused parts. The metadata is written anew, in fresh pages, and the old ones are
+        overwritten; embeddings and pictures stay where they are. Searches go on meanwhile.
+
+        Raises:
+            StorageFull: there is no room for the metadata twice.
+            Unavailable: the file cannot be written.
+        """
+        with answering(self.path):
+            (unclean,) = self._writer.execute("SELECT unclean FROM gallery").fetchone()
+        if unclean:
+            start = time.monotonic()
+            with self._transaction() as writer:
+                _compact(writer)
+            self._rested = time.monotonic() + _REST * (time.monotonic() - start)
+            self._log_unclean = True
+        if self._log_unclean:
+            self.empty_log()
+
+    def tidy(self) -> None:
+        """Compact, unless that was done a short time ago for what it costs."""
+        if time.monotonic() >= self._rested:
+            self.compact()
+
+    def close(self) -> None:
+        """Fold the write-ahead log into the file and let go of it."""
+        with answering(self.path):
+            self._writer.close()
+
+    def _compact_or_note(self, writer: sqlite3.Connection) -> None:
+        few = writer.execute("SELECT 1 FROM crops LIMIT 1 OFFSET ?", [_FEW]).fetchone() is None
+        if few:
+            _compact(writer)
+        else:
+            writer.execute("UPDATE gallery SET unclean = 1")
+
+    def _allocator(self, reader: sqlite3.Connection) -> segments.Places:
+        if self._places is None:
+            taken = reader.execute("SELECT id FROM crops ORDER BY id")
+            self._places = segments.Places.beside(np.fromiter((row[0] for row in taken), np.int64))
+        return self._places
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with answering(self.path):
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._writer
+                self._writer.execute("COMMIT")
+            except BaseException:
+                self._roll_back()
+                raise
+
+    def _roll_back(self) -> None:
+        try:
+            # A full disk may have made SQLite roll back by itself.
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            # What a connection cannot undo ends with it.
+            _log.warning("%s: opened again after: %s", self.path, error)
+            self._writer.close()
+            self._writer = connect(self.path, "rw")
+
+
+def _compact(writer: sqlite3.Connection) -> None:
+    for statement in _COMPACT.split(";"):
+        writer.execute(statement)
+
+
+def _add_digest_index(path: Path, writer: sqlite3.Connection) -> None:
+    """Add what files of earlier releases lack; without it only looking for copies takes longer."""
+    try:
+        writer.execute(CREATE_DIGEST_INDEX)
+    except sqlite3.Error as error:
+        _log.warning("%s: no index of digests: %s", path, error)
+
+
+def require_version(
+    path: Path, reader: sqlite3.Connection, accepted: Collection[int] = (SCHEMA_VERSION,)
+) -> None:
+    """Refuse a file of another version.
+
+    Args:
+        path: the file, for the message.
+        reader: open on it.
+        accepted: the versions that will do.
+
+    Raises:
+        Unavailable: it is of none of them; the message says what to do.
+    """
+    (version,) = reader.execute("PRAGMA user_version").fetchone()
+    if version not in accepted:
+        raise Unavailable(
+            f"{path}: written in format {version}, this release reads formats 1 to "
+            f"{SCHEMA_VERSION}; run the release that wrote it, or a newer one"
+        )
+
+
+def read_header(path: Path, reader: sqlite3.Connection) -> Header:
+    """What the gallery is.
+
+    Raises:
+        Unavailable: the file does not say.
+    """
+    row = reader.execute(
+        "SELECT model_sha256, dimension, created, store_crops, keep_for, joins FROM gallery"
+    ).fetchone()
+    if row is None:
+        raise Unavailable(f"{path}: the gallery's header is missing")
+    model_sha256, dimension, created, store_crops, keep_for, joins = row
+    options = GalleryOptions(bool(store_crops), keep_for, bool(joins))
+    return Header(model_sha256, dimension, created, options)
+
+
+def _kept_key(crop: Crop, before: _Known | None) -> bytes | None:
+    """The key of the stored picture, where it is the picture of this crop."""
+    if before is None or before.digest is None or before.digest != crop.digest:
+        return None
+    return before.picture_key
+
+
+def row_of(crop: Crop) -> tuple[str | float | None, ...]:
+    """A crop as the columns ``FIELDS``."""
+    return (
+        *(crop.crop_id, crop.identity, crop.camera, crop.timestamp),
+        *(crop.digest, crop.origin, crop.added),
+    )

@@ -1,0 +1,183 @@
+"""The folder of one gallery: a database for each model, and which one is served.
+
+::
+
+    <gallery>/gallery-<sha256[:12]>.sqlite3   crops and embeddings of one model
+    <gallery>/current                         the name of the file that is served
+    <gallery>/gallery.sqlite3                 what the first release wrote, without ``current``
+
+``current`` is replaced atomically: before, the one database is served, after, the other. A file
+that ends in ``.new`` is unfinished and removed at the next start.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import re
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from service.errors import ReidError, Unavailable
+from service.gallery.disk.conversion import convert, is_of_version_1
+from service.gallery.disk.mending import mend
+from service.machine.durable import sync_folder
+
+_log = logging.getLogger(__name__)
+
+CURRENT = "current"
+UNFINISHED = ".new"
+_FIRST_NAME = "gallery.sqlite3"
+_NAME = re.compile(r"gallery(-[0-9a-f]{1,12}(-\d+)?)?\.sqlite3")
+_BESIDE = ("-wal", "-shm", "-journal")
+
+
+def served_file(folder: Path) -> Path:
+    """The database a gallery is served from.
+
+    Raises:
+        Unavailable: the folder does not say.
+    """
+    try:
+        name = (folder / CURRENT).read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        name = _FIRST_NAME
+    except (OSError, ValueError) as error:
+        raise Unavailable(f"{folder / CURRENT}: {error}") from error
+    if not _NAME.fullmatch(name):
+        raise Unavailable(f"{folder / CURRENT}: {name[:80]!r} is no database's name")
+    return folder / name
+
+
+def serve_from(database: Path) -> None:
+    """Serve a gallery from this database from now on, durable on return.
+
+    Raises:
+        OSError: the folder cannot be written; what was served before is served still.
+    """
+    current = database.with_name(CURRENT)
+    before = current.read_bytes() if current.exists() else None
+    _replace(current, f"{database.name}\n".encode())
+    try:
+        sync_folder(database.parent)
+    except OSError:
+        # The disk did not confirm the new name, and what was refused must not come to be served.
+        if before is not None:
+            _replace(current, before)
+        raise
+
+
+def _replace(file: Path, content: bytes) -> None:
+    unfinished = file.with_name(file.name + UNFINISHED)
+    with unfinished.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    unfinished.replace(file)
+
+
+def new_file(folder: Path, model_sha256: str) -> Path:
+    """A path for another database of a model, taken by none."""
+    stem, number = f"gallery-{model_sha256[:12]}", 1
+    path = folder / f"{stem}.sqlite3"
+    while path.exists():
+        number += 1
+        path = folder / f"{stem}-{number}.sqlite3"
+    return path
+
+
+def other_files(folder: Path) -> list[Path]:
+    """Databases that are kept beside the one that is served."""
+    served = served_file(folder)
+    return sorted(
+        path for path in folder.iterdir() if _NAME.fullmatch(path.name) and path != served
+    )
+
+
+def bring_up_to_date(folder: Path) -> None:
+    """Remove what an interrupted change left, and bring files of older releases up to date.
+
+    Raises:
+        StorageFull: there is no room for the converted file.
+        Unavailable: the file that is served cannot be read.
+    """
+    for entry in sorted(folder.iterdir()):
+        if UNFINISHED in entry.name:
+            _log.info("%s: removing what an interrupted change left", entry)
+            remove(entry)
+    served = served_file(folder)
+    _remove_converted(folder / _FIRST_NAME, served)
+    if served.name == _FIRST_NAME and is_of_version_1(served):
+        _convert(served)
+    _mend_all(folder)
+
+
+def _convert(served: Path) -> None:
+    folder = served.parent
+    for stale in other_files(folder):  # whole, but never served
+        remove_database(stale)
+    unfinished = folder / (_FIRST_NAME + UNFINISHED)
+    try:
+        finished = new_file(folder, convert(served, unfinished))
+        finish(unfinished, finished)
+        serve_from(finished)
+    except BaseException:
+        remove_database(unfinished)
+        raise
+    remove_database(served)
+    _log.info("%s: converted", finished)
+
+
+def _mend_all(folder: Path) -> None:
+    """Bring names and times in every database of a gallery under today's rules."""
+    mend(served_file(folder))
+    for kept in other_files(folder):
+        try:
+            mend(kept)
+        except ReidError as error:  # opening it fails as well, and says that it is left alone
+            _log.warning("%s: names and times were not mended: %s", kept, error)
+
+
+def _remove_converted(first: Path, served: Path) -> None:
+    """Remove a file that was converted before a crash: what is erased now must not stay in it."""
+    if first != served and first.exists():
+        with suppress(Unavailable):  # it is damaged, and left to whoever looks after the folder
+            if is_of_version_1(first):
+                remove_database(first)
+
+
+def finish(unfinished: Path, finished: Path) -> None:
+    """Give a whole, closed database its name, durable on return.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    log = unfinished.with_name(unfinished.name + "-wal")
+    if log.exists():  # closing does not say so where SQLite fails to fold it in
+        raise OSError(errno.EIO, "its write-ahead log could not be folded in", str(unfinished))
+    descriptor = os.open(unfinished, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    unfinished.rename(finished)
+    sync_folder(finished.parent)
+
+
+def remove_database(path: Path) -> None:
+    """Remove a database and its write-ahead log, as :func:`remove` does."""
+    for suffix in ("", *_BESIDE):
+        remove(path.with_name(path.name + suffix))
+
+
+def remove(entry: Path) -> None:
+    """Remove a file or a folder; what cannot be removed now is left, with a line in the log."""
+    try:
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink(missing_ok=True)
+    except OSError as error:
+        _log.warning("%s: left for the next start: %s", entry, error)

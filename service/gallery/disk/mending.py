@@ -1,0 +1,211 @@
+"""Names and times that older releases stored, brought under today's rules: once for each database.
+
+The version in the file says whether that was done. It changes in the same transaction as the rows,
+so a database is mended as a whole or not at all, whatever interrupts it.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Collection, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from service.gallery.disk.schema import SCHEMA_VERSION, UNMENDED_VERSION
+from service.machine.sqlite import answering, connect
+from service.values.names import fitting_id, fitting_name, marked_id
+from service.values.timestamps import mended as mended_time
+
+_log = logging.getLogger(__name__)
+
+# Every id that is not in its normal form or cannot be addressed, and some that need nothing.
+_SUSPECT = r"""
+crop_id GLOB '*[^!-~]*' OR crop_id GLOB '[./]*' OR crop_id GLOB '*/' OR length(crop_id) > 200
+    OR instr(crop_id, '//') OR instr(crop_id, '/.') OR instr(crop_id, '\.')
+"""
+_SUSPECTS = f"SELECT crop_id FROM crops WHERE {_SUSPECT} ORDER BY crop_id"  # noqa: S608 - fixed texts
+_ROWS = "SELECT id, crop_id, identity, camera, timestamp FROM crops"
+_UPDATE = "UPDATE crops SET crop_id = ?, identity = ?, camera = ?, timestamp = ? WHERE id = ?"
+
+_USER_VERSION_OFFSET = 60  # https://sqlite.org/fileformat2.html#user_version_number
+_SNAPSHOTS_REMEMBERED = 16  # each deletion asks all of them
+
+_Fields = tuple[str, str | None, str | None, float | None]
+
+
+@dataclass(slots=True)
+class Mended:
+    """How many crops got another id, identity, camera or time."""
+
+    ids: int = 0
+    identities: int = 0
+    cameras: int = 0
+    times: int = 0
+
+    def count(self, before: _Fields, after: _Fields) -> None:
+        """Count one crop."""
+        changed = [old != new for old, new in zip(before, after, strict=True)]
+        self.ids += changed[0]
+        self.identities += changed[1]
+        self.cameras += changed[2]
+        self.times += changed[3]
+
+
+def mend(path: Path) -> None:
+    """Bring a database's names and times under today's rules, unless that was done.
+
+    No crop is lost, and none loses its picture or its embedding. Names of one normal form become
+    one. An id that no URL can hold is replaced by one that can, and so is an id whose normal form
+    belongs to another crop.
+
+    Args:
+        path: a database of a gallery, in use by nobody else; of another version than the one
+            before it is left as it is.
+
+    Raises:
+        StorageFull: there is no room for the changes; nothing changed.
+        Unavailable: it cannot be read or written; nothing changed.
+    """
+    if _says_it_is_mended(path):
+        return
+    with answering(path):
+        # A reader without write access would leave its write-ahead log behind.
+        with closing(connect(path, "rw")) as reader:
+            if version_of(reader) != UNMENDED_VERSION:
+                return
+        with closing(connect(path, "rw")) as writer:
+            mended = mend_within(writer)
+            writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    _log.info(
+        "%s: names and times were brought under today's rules: %d ids, %d identities, %d cameras "
+        "and %d times changed",
+        *(path, mended.ids, mended.identities, mended.cameras, mended.times),
+    )
+
+
+def _says_it_is_mended(path: Path) -> bool:
+    """Whether the file's own header has today's version, which never goes back.
+
+    Read without SQLite: opening and closing a database folds its write-ahead log in, and a start
+    must not write where nothing is to be mended. A log that is still to be folded in may hold a
+    newer header, so another version here proves nothing.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(_USER_VERSION_OFFSET)
+            return int.from_bytes(file.read(4), "big") == SCHEMA_VERSION
+    except OSError:
+        return False  # whoever opens it says what is wrong
+
+
+def mend_within(writer: sqlite3.Connection) -> Mended:
+    """Do what :func:`mend` does in one transaction on an open database.
+
+    Args:
+        writer: not in a transaction.
+
+    Returns:
+        What changed.
+
+    Raises:
+        sqlite3.Error: the file cannot be written; nothing changed.
+    """
+    with _transaction(writer):
+        mended, changes = Mended(), []
+        for place, before, after in _changes(writer):
+            mended.count(before, after)
+            changes.append((*after, place))
+        writer.executemany(_UPDATE, changes)
+        if changes:  # pages may keep old copies of the rows
+            writer.execute("UPDATE gallery SET unclean = 1")
+        writer.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    return mended
+
+
+def ids_before_mending(snapshot: Path, crop_ids: Collection[str]) -> list[str]:
+    """What crops are called in a snapshot that an older release may have taken.
+
+    Args:
+        snapshot: the file; nobody writes to it.
+        crop_ids: ids as they are today.
+
+    Returns:
+        The ids under which the snapshot may hold some of them, where they are others.
+
+    Raises:
+        sqlite3.Error: it cannot be read.
+    """
+    wanted = frozenset(crop_ids)
+    return [
+        before
+        for before, after in _new_ids_of(snapshot, snapshot.stat().st_mtime_ns).items()
+        # In the gallery, more crops than here may have been of one normal form.
+        if after in wanted or marked_id(before) in wanted
+    ]
+
+
+def version_of(reader: sqlite3.Connection) -> int:
+    """The version of a database's tables and rules.
+
+    Raises:
+        sqlite3.Error: it cannot be read.
+    """
+    return int(reader.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _changes(reader: sqlite3.Connection) -> Iterator[tuple[int, _Fields, _Fields]]:
+    """Each crop that changes: its place, what is known of it, and what will be."""
+    new_ids = _new_ids(reader)
+    name = lru_cache(maxsize=100_000)(fitting_name)
+    for place, crop_id, identity, camera, timestamp in reader.execute(_ROWS):
+        before = (crop_id, identity, camera, timestamp)
+        after = (
+            new_ids.get(crop_id, crop_id),
+            None if identity is None else name(identity),
+            None if camera is None else name(camera),
+            None if timestamp is None else mended_time(timestamp),
+        )
+        if after != before:
+            yield place, before, after
+
+
+@lru_cache(maxsize=_SNAPSHOTS_REMEMBERED)
+def _new_ids_of(snapshot: Path, _changed: int) -> dict[str, str]:
+    with closing(connect(snapshot, "immutable")) as reader:
+        return _new_ids(reader) if version_of(reader) == UNMENDED_VERSION else {}
+
+
+def _new_ids(reader: sqlite3.Connection) -> dict[str, str]:
+    """The new ids of those crops that need one, by their old ids."""
+    new: dict[str, str] = {}
+    taken: set[str] = set()
+    for (crop_id,) in reader.execute(_SUSPECTS).fetchall():
+        if (fitting := fitting_id(crop_id)) == crop_id:
+            continue
+        if fitting in taken or _is_there(reader, fitting):
+            fitting = marked_id(crop_id)
+        while fitting in taken or _is_there(reader, fitting):
+            fitting = marked_id(fitting)
+        taken.add(fitting)
+        new[crop_id] = fitting
+    return new
+
+
+def _is_there(reader: sqlite3.Connection, crop_id: str) -> bool:
+    statement = "SELECT 1 FROM crops WHERE crop_id = ?"
+    return reader.execute(statement, [crop_id]).fetchone() is not None
+
+
+@contextmanager
+def _transaction(writer: sqlite3.Connection) -> Iterator[None]:
+    writer.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        writer.execute("COMMIT")
+    except BaseException:
+        if writer.in_transaction:
+            writer.execute("ROLLBACK")
+        raise

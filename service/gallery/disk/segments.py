@@ -1,0 +1,218 @@
+"""Embeddings on disk: segments of rows that are read whole and written row by row.
+
+Place p is row p % R of segment p // R, with R rows a segment. A segment exists while one of its
+places is taken; a free place holds zeros.
+"""
+
+from __future__ import annotations
+
+import mmap
+import sqlite3
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.gallery.disk.schema import ROWS_A_SEGMENT, SEGMENT_MARGIN
+
+_INSERT = "INSERT OR REPLACE INTO segments (id, vectors) VALUES (?, ?)"
+_READ = "SELECT vectors FROM segments WHERE id = ?"
+
+
+@dataclass(slots=True)
+class Places:
+    """Which places are free.
+
+    Attributes:
+        free: free places below ``end``, descending.
+        end: first place after all that were ever taken.
+    """
+
+    free: list[int] = field(default_factory=list)
+    end: int = 0
+
+    @classmethod
+    def beside(cls, taken: NDArray[np.int64]) -> Places:
+        """All places but these, which ascend."""
+        if not len(taken):
+            return cls()
+        end = int(taken[-1]) + 1
+        free = np.setdiff1d(np.arange(end), taken, assume_unique=True)
+        return cls(free[::-1].tolist(), end)
+
+    def next(self, count: int) -> list[int]:
+        """The next so many places, ascending; they stay free until :meth:`take`."""
+        reused = self.free[len(self.free) - min(count, len(self.free)) :][::-1]
+        return [*reused, *range(self.end, self.end + count - len(reused))]
+
+    def take(self, count: int) -> None:
+        """Take what :meth:`next` gave."""
+        reused = min(count, len(self.free))
+        del self.free[len(self.free) - reused :]
+        self.end += count - reused
+
+    def give_back(self, places: Sequence[int]) -> None:
+        """Make places free again."""
+        self.free = sorted([*self.free, *places], reverse=True)
+
+
+def write_rows(
+    writer: sqlite3.Connection, places: Sequence[int], rows: NDArray[np.float32]
+) -> None:
+    """Write embeddings, inside a transaction of the caller's.
+
+    Args:
+        writer: the connection.
+        places: N distinct places.
+        rows: (N, D) float32.
+    """
+    order = np.argsort(places, kind="stable")
+    ascending = np.asarray(places, np.int64)[order]
+    data, width = rows[order].astype("<f4", copy=False), 4 * rows.shape[1]
+    for segment, start, stop in _by_segment(ascending):
+        inside = ascending[start:stop] - segment * ROWS_A_SEGMENT
+        if not _is_whole(writer, segment, width):
+            whole = np.zeros((ROWS_A_SEGMENT, rows.shape[1]), "<f4")
+            whole[inside] = data[start:stop]
+            writer.execute(_INSERT, (segment, bytes(SEGMENT_MARGIN) + whole.tobytes()))
+            continue
+        with writer.blobopen("segments", "vectors", segment) as blob:
+            for first, count in _runs(inside):
+                blob.seek(SEGMENT_MARGIN + first * width)
+                at = start + int(np.searchsorted(inside, first))
+                blob.write(data[at : at + count].tobytes())
+
+
+def erase_rows(writer: sqlite3.Connection, places: Sequence[int], dimension: int) -> None:
+    """Overwrite embeddings with zeros, inside a transaction of the caller's.
+
+    The crops at these places are gone already: a segment without any other is removed.
+
+    Args:
+        writer: the connection.
+        places: distinct places.
+        dimension: D of the embeddings.
+    """
+    ascending = np.sort(np.asarray(places, np.int64))
+    for segment, start, stop in _by_segment(ascending):
+        first = segment * ROWS_A_SEGMENT
+        others = writer.execute(
+            "SELECT 1 FROM crops WHERE id BETWEEN ? AND ? LIMIT 1",
+            (first, first + ROWS_A_SEGMENT - 1),
+        ).fetchone()
+        if others is None or not _is_whole(writer, segment, 4 * dimension):
+            writer.execute("DELETE FROM segments WHERE id = ?", [segment])
+            continue
+        with writer.blobopen("segments", "vectors", segment) as blob:
+            for row, count in _runs(ascending[start:stop] - first):
+                blob.seek(SEGMENT_MARGIN + row * 4 * dimension)
+                blob.write(bytes(count * 4 * dimension))
+
+
+def read_rows(
+    reader: sqlite3.Connection, places: NDArray[np.int64], out: NDArray[np.float32]
+) -> None:
+    """Read embeddings straight to where they are wanted.
+
+    Args:
+        reader: the connection.
+        places: N ascending places.
+        out: (N, D) float32, contiguous; row i gets place i, or zeros where its segment cannot be
+            read.
+    """
+    dimension = out.shape[1]
+    for segment, start, stop in _by_segment(places):
+        vectors = _segment(reader, segment, dimension)
+        if vectors is None:
+            out[start:stop] = 0.0
+        else:
+            inside = places[start:stop] - segment * ROWS_A_SEGMENT
+            whole = inside[-1] - inside[0] + 1 == len(inside)  # a slice spares a copy
+            out[start:stop] = vectors[inside[0] : inside[-1] + 1] if whole else vectors[inside]
+
+
+def room_for(rows: int, dimension: int) -> NDArray[np.float32]:
+    """Memory for embeddings, which costs nothing before it is used.
+
+    NumPy's own asks for huge pages, and where memory is in pieces the system spends more time on
+    making those than reading takes.
+
+    Args:
+        rows: M, at least one.
+        dimension: D.
+
+    Returns:
+        (M, D) float32, zeros.
+
+    Raises:
+        MemoryError: the system has none left.
+    """
+    try:
+        memory = mmap.mmap(-1, 4 * rows * dimension, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError as error:
+        raise MemoryError(f"no memory for {rows} embeddings of {dimension} numbers") from error
+    return np.frombuffer(memory, np.float32).reshape(rows, dimension)
+
+
+def take_memory(rows: NDArray[np.float32]) -> None:
+    """Have the system hand out memory now, from a thread that has nothing else to do.
+
+    Under a virtual machine a page's first touch may cost more than reading what goes there.
+
+    Args:
+        rows: part of what :func:`room_for` gave; set to zeros.
+    """
+    rows.reshape(-1)[:: mmap.PAGESIZE // rows.itemsize] = 0.0
+
+
+def sound_rows(rows: NDArray[np.float32], checksums: Sequence[int]) -> NDArray[np.bool_]:
+    """Which rows are as they were written.
+
+    Args:
+        rows: (N, D) float32, contiguous.
+        checksums: N CRC-32 of their bytes.
+
+    Returns:
+        (N,) bool.
+    """
+    found = np.array(checksums_of(rows), np.int64)
+    return np.equal(found, np.asarray(checksums, np.int64))
+
+
+def checksums_of(rows: NDArray[np.float32]) -> list[int]:
+    """CRC-32 of each row's bytes."""
+    return [zlib.crc32(row) for row in rows.astype("<f4", copy=False)]
+
+
+def _is_whole(reader: sqlite3.Connection, segment: int, width: int) -> bool:
+    found = reader.execute("SELECT length(vectors) FROM segments WHERE id = ?", [segment])
+    return bool(found.fetchone() == (SEGMENT_MARGIN + width * ROWS_A_SEGMENT,))
+
+
+def _segment(
+    reader: sqlite3.Connection, segment: int, dimension: int
+) -> NDArray[np.float32] | None:
+    try:
+        found = reader.execute(_READ, [segment]).fetchone()
+    except sqlite3.DatabaseError:  # damage in between its pages: the others are sound
+        return None
+    if found is None or len(found[0]) != SEGMENT_MARGIN + 4 * dimension * ROWS_A_SEGMENT:
+        return None
+    return np.frombuffer(found[0], "<f4", offset=SEGMENT_MARGIN).reshape(ROWS_A_SEGMENT, dimension)
+
+
+def _by_segment(ascending: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
+    """Each segment with the first and the last but one index of its places."""
+    segments, starts = np.unique(ascending // ROWS_A_SEGMENT, return_index=True)
+    bounds = [*starts.tolist(), len(ascending)]
+    yield from zip(segments.tolist(), bounds[:-1], bounds[1:], strict=True)
+
+
+def _runs(ascending: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """First and length of each run of consecutive numbers."""
+    for _, run in groupby(enumerate(ascending.tolist()), lambda pair: pair[1] - pair[0]):
+        members = [number for _, number in run]
+        yield members[0], len(members)

@@ -1,0 +1,72 @@
+"""A snapshot while it is being taken: of the moment at which it was begun, whatever comes after."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Collection
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+from service.errors import NotFound
+from service.gallery.disk.conditions import as_json
+from service.machine.sqlite import connect
+
+_HOLDS = "SELECT 1 FROM crops WHERE crop_id IN (SELECT value FROM json_each(?)) LIMIT 1"
+
+
+class Taking:
+    """Two readers of one database, both of the same moment: one is copied, the other is asked.
+
+    Args:
+        snapshot_id: the id the snapshot will have.
+        created: the moment, seconds since 1970-01-01 UTC.
+        source: the database; the caller keeps others from writing until this returns.
+
+    Attributes:
+        snapshot_id: the id the snapshot will have.
+        created: the moment.
+        abandoned: whether the gallery was deleted meanwhile, so that nobody wants it any more.
+
+    Raises:
+        sqlite3.Error: the database cannot be read.
+    """
+
+    def __init__(self, snapshot_id: str, created: float, source: Path) -> None:
+        self.snapshot_id = snapshot_id
+        self.created = created
+        self.abandoned = False
+        self._asking = threading.Lock()
+        with ExitStack() as opened:
+            self._copied = _reader_of_now(opened, source)
+            self._asked = _reader_of_now(opened, source)
+            self._readers = opened.pop_all()
+
+    def copy_to(self, target: sqlite3.Connection) -> None:
+        """Copy the database as it was at the moment."""
+        self._copied.backup(target)
+
+    def holds(self, crop_ids: Collection[str]) -> bool:
+        """Whether it will hold one of these crops; true also where it cannot tell."""
+        with self._asking:
+            try:
+                return self._asked.execute(_HOLDS, [as_json(crop_ids)]).fetchone() is not None
+            except sqlite3.Error:
+                return True
+
+    def require_gallery(self, name: str) -> None:
+        """Go no further where the gallery was deleted meanwhile. Raises NotFound."""
+        if self.abandoned:
+            raise NotFound(f"gallery {name!r} was deleted while it was copied")
+
+    def close(self) -> None:
+        """Let go of the database, so that its write-ahead log can be emptied."""
+        with self._asking:
+            self._readers.close()
+
+
+def _reader_of_now(opened: ExitStack, source: Path) -> sqlite3.Connection:
+    reader = opened.enter_context(closing(connect(source, "ro")))
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM gallery").fetchone()  # only a read fixes the moment
+    return reader

@@ -1,0 +1,1 @@
+"""Galleries in Milvus, for more crops than one machine should hold."""

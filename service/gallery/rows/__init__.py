@@ -1,0 +1,1 @@
+"""Searchable rows in memory, and exact nearest-neighbour search over them."""

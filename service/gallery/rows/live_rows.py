@@ -1,0 +1,517 @@
+"""A gallery in memory: rows that never change, and a moment of it that a query can hold on to."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import NotFound
+from service.gallery.base import Absent, Crop, Filter, Origin
+from service.gallery.beyond_columns import holds, reads_crops
+from service.gallery.disk.segments import room_for
+from service.gallery.rules import described
+from service.gallery.standardising.cameras import Lengths, Standards
+from service.gallery.standardising.running import RunningStandards
+from service.gallery.standardising.search import StandardisedRows
+
+_UNKNOWN = -1
+_GROWTH = 1.5
+_COMPACT_FROM = 1024
+_COMPACT_SHARE = 1 / 6  # so old and new columns together hold at most 2.2 times the living rows
+
+
+class Columns(NamedTuple):
+    """What a query reads of each slot, one array a field.
+
+    Attributes:
+        vectors: (S, D) float32, unit rows.
+        cameras: (S,) int32, a code for each camera, -1 where unknown.
+        identities: (S,) int32, a code for each identity, -1 where unknown.
+        timestamps: (S,) float64 seconds, NaN where unknown.
+        dates: (S,) float64 seconds, the timestamp or where it is unknown the time the crop was
+            added; NaN where neither is known.
+    """
+
+    vectors: NDArray[np.float32]
+    cameras: NDArray[np.int32]
+    identities: NDArray[np.int32]
+    timestamps: NDArray[np.float64]
+    dates: NDArray[np.float64]
+
+    @classmethod
+    def empty(cls, slots: int, dimension: int) -> Columns:
+        """Room for so many slots; embeddings take memory only once they are written."""
+        some = slots and dimension
+        vectors = room_for(slots, dimension) if some else np.empty((slots, dimension), np.float32)
+        return cls(
+            vectors,
+            np.empty(slots, np.int32),
+            np.empty(slots, np.int32),
+            np.empty(slots, np.float64),
+            np.empty(slots, np.float64),
+        )
+
+    def first(self, count: int) -> Columns:
+        """The first slots, without a copy."""
+        return Columns(
+            self.vectors[:count],
+            self.cameras[:count],
+            self.identities[:count],
+            self.timestamps[:count],
+            self.dates[:count],
+        )
+
+    def describe(
+        self,
+        start: int,
+        crops: Sequence[Crop],
+        camera_codes: dict[str, int],
+        identity_codes: dict[str, int],
+    ) -> None:
+        """Write what is known of crops, from slot ``start`` on; labels without a code get one."""
+        part = slice(start, start + len(crops))
+        self.cameras[part] = _codes((crop.camera for crop in crops), camera_codes)
+        self.identities[part] = _codes((crop.identity for crop in crops), identity_codes)
+        # An array of objects turns None into NaN by itself.
+        self.timestamps[part] = np.array([crop.timestamp for crop in crops], np.float64)
+        self.dates[part] = np.array(
+            [crop.added if crop.timestamp is None else crop.timestamp for crop in crops],
+            np.float64,
+        )
+
+    def fill(self, other: Columns) -> None:
+        """Copy shorter columns to the start of these."""
+        count = len(other.cameras)
+        self.vectors[:count] = other.vectors
+        self.cameras[:count] = other.cameras
+        self.identities[:count] = other.identities
+        self.timestamps[:count] = other.timestamps
+        self.dates[:count] = other.dates
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A gallery at one moment, safe to read without a lock.
+
+    Attributes:
+        columns: S slots; a slot once written never changes, but for identities, of which a
+            relabelling makes a new column.
+        alive: (S,) bool, False where the crop was replaced or deleted since.
+        crops: the crop of each slot; longer than S once the gallery has grown.
+        camera_codes: code of each camera.
+        identity_codes: code of each identity.
+        generation: counts compactions; slots of two generations have nothing in common.
+        standards: statistics of the cameras, in force at this moment.
+        lengths: lengths of the standardised rows of this generation.
+        masks: what the latest filter let pass: a search asks the same filter several times.
+    """
+
+    columns: Columns
+    alive: NDArray[np.bool_]
+    crops: list[Crop]
+    camera_codes: dict[str, int]
+    identity_codes: dict[str, int]
+    generation: int
+    standards: Standards
+    lengths: Lengths
+    masks: dict[Filter, NDArray[np.bool_]] = field(
+        init=False, default_factory=dict, repr=False, compare=False
+    )
+
+    @property
+    def standardised(self) -> StandardisedRows:
+        """What a query by standardised embeddings reads."""
+        vectors, cameras = self.columns.vectors, self.columns.cameras
+        return StandardisedRows(
+            vectors, cameras, self.crops, self.camera_codes, self.standards, self.lengths
+        )
+
+    def passing(self, where: Filter, chosen: Sequence[int] | None) -> NDArray[np.bool_]:
+        """Which slots a query may find.
+
+        Args:
+            where: the filter; ``crop_ids`` is answered by ``chosen``.
+            chosen: slots of ``where.crop_ids``, None where it is not given.
+
+        Returns:
+            (S,) bool.
+        """
+        mask = self.alive
+        if where.cameras is not None:
+            mask = mask & _has_code(self.columns.cameras, where.cameras, self.camera_codes)
+        if where.identities is not None:
+            mask = mask & _has_code(self.columns.identities, where.identities, self.identity_codes)
+        for excluded in (where.not_camera, where.own_camera):
+            if excluded is not None and excluded in self.camera_codes:
+                mask = mask & (self.columns.cameras != self.camera_codes[excluded])
+        if where.since is not None:
+            mask = mask & (self.columns.timestamps >= where.since)
+        if where.until is not None:
+            mask = mask & (self.columns.timestamps < where.until)
+        if where.has_identity is not None:
+            mask = mask & ((self.columns.identities != _UNKNOWN) == where.has_identity)
+        if where.expired_before is not None:
+            mask = mask & (self.columns.dates < where.expired_before)
+        if chosen is not None:
+            among = np.zeros(len(mask), np.bool_)
+            among[np.asarray(chosen, np.int64)] = True
+            mask = mask & among
+        return self._held_by_crops(mask, where) if reads_crops(where) else mask
+
+    def absent(self, where: Filter) -> Absent:
+        """Which cameras and identities of a filter no crop has."""
+        cameras = set(where.cameras or ()) | {where.not_camera, where.own_camera}
+        return Absent(
+            cameras=self._without_crop(self.columns.cameras, cameras, self.camera_codes),
+            identities=self._without_crop(
+                self.columns.identities, set(where.identities or ()), self.identity_codes
+            ),
+        )
+
+    def _without_crop(
+        self, column: NDArray[np.int32], names: Iterable[str | None], codes: dict[str, int]
+    ) -> tuple[str, ...]:
+        """Those names that no living crop has; codes of crops that are gone stay for a while."""
+        asked = sorted(name for name in names if name is not None)
+        known = {name: codes[name] for name in asked if name in codes}
+        used: set[int] = set()
+        if known:
+            of_living = column[self.alive]
+            used.update(np.unique(of_living[np.isin(of_living, list(known.values()))]).tolist())
+        return tuple(name for name in asked if known.get(name) not in used)
+
+    def _held_by_crops(self, mask: NDArray[np.bool_], where: Filter) -> NDArray[np.bool_]:
+        """Those slots of a mask whose crops meet the conditions that no column holds."""
+        slots = np.flatnonzero(mask)
+        kept = [slot for slot in slots.tolist() if holds(self.crops[slot], where)]
+        passing = np.zeros(len(mask), np.bool_)
+        passing[kept] = True
+        return passing
+
+    def count_cameras(self) -> dict[str, int]:
+        """Crops of each camera, by its name."""
+        counts = np.bincount(self.columns.cameras[self.alive] + 1, minlength=1)[1:]
+        names = sorted((name, code) for name, code in tuple(self.camera_codes.items()))
+        return {
+            name: int(counts[code]) for name, code in names if code < len(counts) and counts[code]
+        }
+
+    def count_identities(self) -> int:
+        """Distinct identities."""
+        codes = self.columns.identities[self.alive]
+        return len(np.unique(codes[codes != _UNKNOWN]))
+
+    def oldest(self) -> float | None:
+        """Least date of a crop, None where none has any."""
+        dates = self.columns.dates[self.alive]
+        least = np.fmin.reduce(dates, initial=np.inf)
+        return float(least) if least < np.inf else None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Draft:
+    """The rows after a write that nobody sees yet; to make it took all the memory there is to take.
+
+    Attributes:
+        now: what queries will read.
+        room: the columns of ``now``, with room to grow.
+        running: statistics that follow the write.
+        coming: slots of the crops that come; of every crop where ``moved``.
+        going: ids of the crops that go.
+        moved: whether the living rows moved into fresh columns.
+    """
+
+    now: Snapshot
+    room: Columns
+    running: RunningStandards
+    coming: Mapping[str, int] = field(default_factory=dict)
+    going: Sequence[str] = ()
+    moved: bool = False
+
+
+class LiveRows:
+    """The rows behind the snapshots. One thread changes them at a time, any number reads.
+
+    Rows are only ever appended; replacing or deleting a crop marks its old slot dead. Removing a
+    row from a flat index instead would shift every later row, a full pass for one deletion, and
+    would change what a running query reads, so that queries and writes had to wait for each other.
+    Once dead slots would make up a sixth, the living move into fresh columns and the codes start
+    anew.
+
+    A write is drafted first (``putting``, ``describing``, ``removing``) and shown afterwards: a
+    draft that fails, for want of memory, changes nothing.
+
+    Args:
+        dimension: D of the embeddings.
+    """
+
+    def __init__(self, dimension: int) -> None:
+        self._dimension = dimension
+        self._room = Columns.empty(0, dimension)
+        self._slots: dict[str, int] = {}
+        self._lock = threading.Lock()  # held while a snapshot is swapped, never during a search
+        self._running = RunningStandards()
+        nothing = np.empty(0, np.bool_)
+        self._now = Snapshot(
+            self._room, nothing, [], {}, {}, generation=0, standards=Standards(), lengths=Lengths()
+        )
+
+    def __contains__(self, crop_id: str) -> bool:
+        return crop_id in self._slots
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def now(self) -> Snapshot:
+        """The gallery as it is."""
+        return self._now
+
+    def select(self, where: Filter) -> tuple[Snapshot, NDArray[np.bool_]]:
+        """The gallery as it is, and which of its slots pass the filter."""
+        with self._lock:
+            snapshot, chosen = self._now, None
+            if where.crop_ids is not None:
+                chosen = [self._slots[key] for key in where.crop_ids if key in self._slots]
+        mask = snapshot.masks.get(where)
+        if mask is None:
+            mask = snapshot.passing(where, chosen)
+            snapshot.masks.clear()  # one at a time: a mask takes a byte a crop
+            snapshot.masks[where] = mask
+        return snapshot, mask
+
+    def find(self, crop_ids: Sequence[str]) -> tuple[Snapshot, list[int]]:
+        """The gallery as it is, and the slots of these crops. Raises NotFound."""
+        with self._lock:
+            try:
+                return self._now, [self._slots[crop_id] for crop_id in crop_ids]
+            except KeyError as error:
+                raise NotFound(f"crop {error.args[0]!r} is not in the gallery") from None
+
+    def load(
+        self, crops: list[Crop], vectors: NDArray[np.float32], sound: NDArray[np.bool_]
+    ) -> None:
+        """Fill an empty gallery at once.
+
+        Args:
+            crops: N crops with distinct ids.
+            vectors: (M, D) float32, unit rows in the first N; the others are room to grow.
+            sound: (N,) bool, which crops take part.
+        """
+        count, now = len(crops), self._now
+        columns = Columns.empty(0, self._dimension)._replace(
+            vectors=vectors,
+            cameras=np.empty(len(vectors), np.int32),
+            identities=np.empty(len(vectors), np.int32),
+            timestamps=np.empty(len(vectors), np.float64),
+            dates=np.empty(len(vectors), np.float64),
+        )
+        columns.describe(0, crops, now.camera_codes, now.identity_codes)
+        room, slots = columns, np.flatnonzero(sound)
+        columns, running = room.first(count), RunningStandards()
+        standards = running.follow(
+            columns.vectors, columns.cameras, sound, added=slots, removed=slots[:0]
+        )
+        coming = {crops[slot].crop_id: slot for slot in slots.tolist()}
+        fresh = replace(now, columns=columns, alive=sound, crops=crops, standards=standards)
+        self.show(Draft(fresh, room, running, coming, moved=True))
+
+    def put(self, crops: Sequence[Crop], vectors: NDArray[np.float32]) -> None:
+        """Append crops; one that is already there is replaced.
+
+        Args:
+            crops: N crops with distinct ids.
+            vectors: (N, D) float32, unit rows.
+        """
+        self.show(self.putting(crops, vectors))
+
+    def remove(self, crop_ids: Sequence[str]) -> None:
+        """Forget these crops; one that is not there is passed over."""
+        self.show(self.removing(crop_ids))
+
+    def describe(self, crops: Sequence[Crop]) -> None:
+        """Change what is known of crops; one that is not there is passed over."""
+        self.show(self.describing(crops))
+
+    def putting(self, crops: Sequence[Crop], vectors: NDArray[np.float32]) -> Draft:
+        """Draft what :meth:`put` does."""
+        before, replaced = self._now, self._slots_of(crop.crop_id for crop in crops)
+        start, total = len(before.alive), len(before.alive) + len(crops)
+        alive = np.concatenate([before.alive, np.ones(len(crops), np.bool_)])
+        alive[replaced] = False
+        if self._should_move(alive):
+            return self._moved(np.flatnonzero(alive[:start]), crops, vectors)
+        room = self._grown(total)
+        room.vectors[start:total] = vectors
+        room.describe(start, crops, before.camera_codes, before.identity_codes)
+        columns, running = room.first(total), self._running.copied()
+        standards = running.follow(
+            columns.vectors, columns.cameras, alive, added=np.arange(start, total), removed=replaced
+        )
+        # From ``start`` on, not at the end: a draft that was never shown may have left more there.
+        before.crops[start:] = crops
+        now = replace(before, columns=columns, alive=alive, standards=standards)
+        coming = {crop.crop_id: slot for slot, crop in enumerate(crops, start)}
+        return Draft(now, room, running, coming)
+
+    def removing(self, crop_ids: Sequence[str]) -> Draft:
+        """Draft what :meth:`remove` does."""
+        before, removed = self._now, np.unique(self._slots_of(crop_ids))
+        alive = before.alive.copy()
+        alive[removed] = False
+        if self._should_move(alive):
+            return self._moved(np.flatnonzero(alive), (), before.columns.vectors[:0])
+        columns, running = before.columns, self._running.copied()
+        standards = running.follow(
+            columns.vectors, columns.cameras, alive, added=removed[:0], removed=removed
+        )
+        now = replace(before, alive=alive, standards=standards)
+        return Draft(now, self._room, running, going=tuple(crop_ids))
+
+    def describing(self, crops: Sequence[Crop]) -> Draft:
+        """Draft what :meth:`describe` does.
+
+        Running queries keep the crops and codes they began with: both are copied, which costs a
+        few bytes a crop, while embeddings stay where they are.
+        """
+        before, stored = self._now, [crop for crop in crops if crop.crop_id in self._slots]
+        slots = self._slots_of(crop.crop_id for crop in stored)
+        changed = Columns.empty(len(stored), 0)
+        changed.describe(0, stored, before.camera_codes, before.identity_codes)
+        room, listed = self._room, before.crops.copy()
+        for slot, crop in zip(slots.tolist(), stored, strict=True):
+            listed[slot] = crop
+        for name in ("cameras", "identities", "timestamps", "dates"):
+            old, new = getattr(room, name), getattr(changed, name)
+            if not np.array_equal(old[slots], new, equal_nan=True):
+                column = old.copy()
+                column[slots] = new
+                room = room._replace(**{name: column})
+        columns, running = room.first(len(before.alive)), self._running.copied()
+        standards = _follow_moves(running, before, columns, slots)
+        now = replace(before, columns=columns, crops=listed, standards=standards)
+        return Draft(now, room, running)
+
+    def show(self, draft: Draft) -> None:
+        """Let queries read a draft, the latest one; it is shown whole or not at all."""
+        slots = dict(draft.coming) if draft.moved else self._slots
+        stood = {key: slots[key] for key in draft.coming if key in slots}
+        with self._lock:
+            try:
+                slots.update(draft.coming)
+            except BaseException:
+                _take_back(slots, draft.coming, stood)
+                raise
+            # None of this takes memory, so none of it fails.
+            for crop_id in draft.going:
+                slots.pop(crop_id, None)
+            self._slots, self._room = slots, draft.room
+            self._running, self._now = draft.running, draft.now
+
+    def labelled(self, labels: Mapping[str, str | None], origin: Origin) -> list[Crop]:
+        """Stored crops as these labels make them; ids that are not there are passed over."""
+        crops = self._now.crops
+        return [
+            replace(crops[slot], identity=identity, origin=origin)
+            for crop_id, identity in labels.items()
+            if (slot := self._slots.get(crop_id)) is not None
+        ]
+
+    def redescribed(self, crops: Iterable[Crop]) -> list[Crop]:
+        """Stored crops as these descriptions make them, of those that they change.
+
+        Args:
+            crops: the last one of an id wins; see :func:`service.gallery.rules.described`.
+        """
+        wanted = {crop.crop_id: crop for crop in crops}
+        found = (
+            described(self._now.crops[slot], crop)
+            for crop_id, crop in wanted.items()
+            if (slot := self._slots.get(crop_id)) is not None
+        )
+        return [crop for crop in found if crop is not None]
+
+    def _should_move(self, alive: NDArray[np.bool_]) -> bool:
+        """Whether so many slots are dead that the living ones are worth moving."""
+        dead = len(alive) - int(np.count_nonzero(alive))
+        if dead < _COMPACT_FROM:
+            return False
+        return dead >= _COMPACT_SHARE * len(alive) or len(alive) > len(self._room.cameras)
+
+    def _grown(self, slots: int) -> Columns:
+        """Columns with room for so many slots, filled as far as they are now."""
+        used = len(self._now.alive)
+        if slots <= len(self._room.cameras):
+            return self._room
+        room = Columns.empty(max(slots, int(used * _GROWTH)), self._dimension)
+        room.fill(self._now.columns)
+        return room
+
+    def _moved(
+        self, living: NDArray[np.int64], crops: Sequence[Crop], vectors: NDArray[np.float32]
+    ) -> Draft:
+        """Draft fresh columns of the living slots and the crops that come."""
+        before, count = self._now, len(living)
+        total = count + len(crops)
+        room = Columns.empty(max(int(total * _GROWTH), 1), self._dimension)
+        # Any other mode would take a copy of all rows first.
+        np.take(before.columns.vectors, living, 0, out=room.vectors[:count], mode="clip")
+        room.vectors[count:total] = vectors
+        listed = [before.crops[slot] for slot in living.tolist()]
+        listed.extend(crops)
+        cameras: dict[str, int] = {}
+        identities: dict[str, int] = {}
+        room.describe(0, listed, cameras, identities)
+        columns, running = room.first(total), RunningStandards()
+        alive, slots = np.ones(total, np.bool_), np.arange(total)
+        standards = running.follow(
+            columns.vectors, columns.cameras, alive, added=slots, removed=slots[:0]
+        )
+        generation = before.generation + 1
+        now = Snapshot(
+            columns, alive, listed, cameras, identities, generation, standards, Lengths()
+        )
+        coming = {crop.crop_id: slot for slot, crop in enumerate(listed)}
+        return Draft(now, room, running, coming, moved=True)
+
+    def _slots_of(self, crop_ids: Iterable[str]) -> NDArray[np.int64]:
+        slots = [self._slots[crop_id] for crop_id in crop_ids if crop_id in self._slots]
+        return np.array(slots, np.int64)
+
+
+def _take_back(slots: dict[str, int], coming: Iterable[str], stood: Mapping[str, int]) -> None:
+    """Undo an update that was cut short; needs no memory."""
+    for crop_id in coming:
+        if crop_id in stood:
+            slots[crop_id] = stood[crop_id]
+        else:
+            slots.pop(crop_id, None)
+
+
+def _follow_moves(
+    running: RunningStandards, before: Snapshot, columns: Columns, slots: NDArray[np.int64]
+) -> Standards:
+    """Take into account that crops changed their cameras."""
+    old, new = before.columns.cameras, columns.cameras
+    moved = slots[old[slots] != new[slots]]
+    if not len(moved):
+        return running.now
+    without = before.alive.copy()
+    without[moved] = False
+    running.follow(columns.vectors, old, without, added=moved[:0], removed=moved)
+    return running.follow(columns.vectors, new, before.alive, added=moved, removed=moved[:0])
+
+
+def _codes(labels: Iterable[str | None], codes: dict[str, int]) -> list[int]:
+    code = codes.setdefault
+    return [_UNKNOWN if label is None else code(label, len(codes)) for label in labels]
+
+
+def _has_code(
+    column: NDArray[np.int32], labels: frozenset[str], codes: dict[str, int]
+) -> NDArray[np.bool_]:
+    return np.isin(column, [codes[label] for label in labels if label in codes])

@@ -1,0 +1,1 @@
+"""Camera standardisation: remove from embeddings what a camera does to every crop."""

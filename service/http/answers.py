@@ -1,0 +1,41 @@
+"""Answers that grow with what was found: built and written out in a thread, not on the event loop.
+
+While the loop turns 64,000 matches into JSON it answers nobody else, not even a probe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ParamSpec
+
+from fastapi import Response
+from pydantic import BaseModel
+
+from service.machine.executors import ClientThreads, Threads
+
+_Arguments = ParamSpec("_Arguments")
+
+
+async def json_answer(
+    threads: Threads | ClientThreads,
+    build: Callable[_Arguments, BaseModel],
+    /,
+    *args: _Arguments.args,
+    **kwargs: _Arguments.kwargs,
+) -> Response:
+    """Build an answer and its JSON in a thread.
+
+    Args:
+        threads: where.
+        build: makes the answer.
+        args: its arguments.
+        kwargs: its keyword arguments.
+
+    Returns:
+        The answer, 200; a route declares its ``response_model`` for the documentation.
+    """
+
+    def text() -> bytes:
+        return build(*args, **kwargs).model_dump_json().encode()
+
+    return Response(await threads.run(text), media_type="application/json")

@@ -1,0 +1,145 @@
+"""The HTTP application: wiring, start and end, the one error handler."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import Depends, FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from service.access.gate import Gate
+from service.embedding.embedder import Embedder
+from service.errors import ReidError
+from service.gallery.base import GalleryStore
+from service.http.given_once import query_given_once
+from service.http.middleware.access import confirm_rule, guard
+from service.http.middleware.admission import Admission
+from service.http.middleware.every_request import RequestContext
+from service.http.middleware.head import answer_head
+from service.http.middleware.headers import add_headers
+from service.http.middleware.proxies import ForwardedFor
+from service.http.problems import answer_error
+from service.http.routes import (
+    audit,
+    crops,
+    docs,
+    embed,
+    galleries,
+    identities,
+    imports,
+    jobs,
+    keys,
+    models,
+    ops,
+    page,
+    search,
+    snapshots,
+)
+from service.readiness import Clock
+from service.settings import Settings
+from service.wiring import Parts, open_parts
+
+log = logging.getLogger(__name__)
+
+_ROUTES = (
+    search,
+    embed,
+    galleries,
+    crops,
+    identities,
+    imports,
+    jobs,
+    keys,
+    audit,
+    models,
+    ops,
+    snapshots,
+)
+
+
+def create_app(
+    settings: Settings,
+    *,
+    embedder: Embedder | None = None,
+    gallery_store: GalleryStore | None = None,
+    clock: Clock = time.monotonic,
+) -> FastAPI:
+    """Build the application.
+
+    Args:
+        settings: every setting.
+        embedder: takes the place of the model the settings name.
+        gallery_store: takes the place of the data folder the settings name.
+        clock: seconds that only rise; for tests of what holds for a while.
+
+    Returns:
+        An ASGI application; ``app.state.parts`` holds its parts.
+
+    Raises:
+        ArtifactError: the model breaks the contract.
+        Unavailable: the device, or the data folder, cannot be used.
+    """
+    parts = open_parts(settings, embedder, gallery_store, clock)
+    app = FastAPI(
+        title="HHCL-ReID",
+        summary="Find the same person again across cameras.",
+        version=version("hhcl-reid"),
+        lifespan=_lifespan,
+        openapi_url=None,  # service.http.routes.docs answers it
+        docs_url=None,
+        redoc_url=None,
+        dependencies=[Depends(confirm_rule), Depends(query_given_once)],
+        # Clients fold /galleries/x/crops/.. into /galleries/x/, which must not mean the gallery.
+        redirect_slashes=False,
+    )
+    app.state.parts = parts
+    threads = parts.executors.bookkeeping
+    limit, days = settings.requests_per_minute, settings.audit_days
+    app.state.gate = Gate(settings.data, limit, days, threads)
+    for module in _ROUTES:
+        app.include_router(module.router)
+    docs.install(app)
+    page.install(app)
+    answer_head(app)
+    _surround(app, settings, clock)
+    for error in (ReidError, RequestValidationError, HTTPException):
+        app.add_exception_handler(error, answer_error)
+    return app
+
+
+def _surround(app: FastAPI, settings: Settings, clock: Clock) -> None:
+    """Put around the routes what a request passes first."""
+    parts: Parts = app.state.parts
+    # The last one added is asked first: an id, then the key, then a place, then the route.
+    app.add_middleware(Admission, settings=settings, parts=parts)
+    guard(app, app.state.gate, settings)
+    app.add_middleware(RequestContext, settings=settings, parts=parts, clock=clock)
+    add_headers(app, settings)
+    if settings.trusted_proxies:
+        app.add_middleware(ForwardedFor, trusted=settings.trusted_proxies)
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    parts: Parts = app.state.parts
+    log.info(
+        "model %s (%s): network on %s, search on %s",
+        parts.manifest.name,
+        parts.manifest.sha256[:12],
+        parts.providers["network"],
+        parts.providers["search"],
+    )
+    try:
+        await parts.start()
+        yield
+    finally:
+        try:
+            await parts.close()
+        finally:
+            app.state.gate.close()
+        log.info("drained")

@@ -1,0 +1,111 @@
+"""What routes ask FastAPI for; coroutines, since FastAPI gives each plain function a thread."""
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from typing import Annotated
+
+from fastapi import Depends, Path, Request, UploadFile
+
+from service.access.caller import Caller
+from service.access.gate import Gate
+from service.api.answers import ModelName
+from service.embedding.upload import Upload
+from service.errors import InvalidInput, TooLarge
+from service.http.middleware.access import AuditNote
+from service.machine.stopwatch import Stopwatch
+from service.model.manifest import Manifest
+from service.values.fields import CropId
+from service.wiring import Parts
+
+
+async def parts_of(request: Request) -> Parts:
+    """The parts of the app that received the request."""
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+async def stopwatch_of(parts: Annotated[Parts, Depends(parts_of)]) -> Stopwatch:
+    """A stopwatch that starts now and feeds the metrics."""
+    return Stopwatch(parts.metrics.observe_stage)
+
+
+async def gate_of(request: Request) -> Gate:
+    """Keys, limits and the audit log."""
+    gate: Gate = request.app.state.gate
+    return gate
+
+
+async def caller_of(request: Request) -> Caller:
+    """Who is asking; a route whose gallery is not in its path asks them for it."""
+    caller: Caller = request.state.caller
+    return caller
+
+
+async def client_of(request: Request) -> str:
+    """The name that what the request uses is charged to: a key's, or an address'."""
+    client: str = request.state.client
+    return client
+
+
+async def audit_of(request: Request) -> AuditNote:
+    """What this route tells the audit log."""
+    note: AuditNote = request.state.audit
+    return note
+
+
+async def crop_id_of(
+    request: Request, crop_id: Annotated[CropId, Path(description="may hold slashes")]
+) -> str:
+    """The crop's id in the path. A query would be the rest of an id with a bare ``?``.
+
+    Raises:
+        InvalidInput: there is a query.
+    """
+    if request.url.query:
+        raise InvalidInput(
+            f"unknown query {request.url.query[:80]!r}: a crop's address has none; write a '?' in "
+            "a crop id as %3F"
+        )
+    return crop_id
+
+
+PartsOf = Annotated[Parts, Depends(parts_of)]
+StopwatchOf = Annotated[Stopwatch, Depends(stopwatch_of)]
+GateOf = Annotated[Gate, Depends(gate_of)]
+CallerOf = Annotated[Caller, Depends(caller_of)]
+ClientOf = Annotated[str, Depends(client_of)]
+AuditOf = Annotated[AuditNote, Depends(audit_of)]
+CropIdInPath = Annotated[str, Depends(crop_id_of)]
+
+
+async def read_uploads(files: Sequence[UploadFile], parts: Parts) -> list[Upload]:
+    """Read uploaded files.
+
+    Args:
+        files: what the form carried.
+        parts: knows the limit.
+
+    Returns:
+        Name and bytes of each.
+
+    Raises:
+        TooLarge: more images than one request may carry.
+    """
+    limit = parts.settings.max_images
+    if len(files) > limit:
+        raise TooLarge(f"{len(files)} images: at most {limit} are allowed in one request")
+    read = await asyncio.gather(*(file.read() for file in files))
+    return [Upload(file.filename or "", data) for file, data in zip(files, read, strict=True)]
+
+
+async def digests(uploads: Sequence[Upload], parts: Parts) -> list[str]:
+    """SHA-256 of each file, in hexadecimal, for the audit log."""
+    return await parts.executors.reads.run(
+        lambda: [hashlib.sha256(upload.data).hexdigest() for upload in uploads]
+    )
+
+
+def model_name(manifest: Manifest) -> ModelName:
+    """Which network made the embeddings."""
+    return ModelName(name=manifest.name, sha256=manifest.sha256)

@@ -1,0 +1,51 @@
+"""Refuses what would be dropped without a word: one of two values, and fields beside the body."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from fastapi import Request
+
+from service.api.filters import CropFilter, SearchFilter
+from service.errors import InvalidInput
+from service.http.forms import CropsForm, EmbedForm, SearchForm
+
+_LISTS = frozenset(
+    {
+        name
+        for model in (CropFilter, SearchFilter, SearchForm, EmbedForm, CropsForm)
+        for name, field in model.model_fields.items()
+        if "list[" in str(field.annotation)
+    }
+    | {"zones"}  # of imports
+)
+
+
+async def query_given_once(request: Request) -> None:
+    """Refuse a query that gives one parameter two values. Raises InvalidInput."""
+    _require_one_value(request.query_params.multi_items())
+
+
+async def form_given_once(request: Request) -> None:
+    """Refuse a form that gives one field two values. Raises InvalidInput."""
+    _require_one_value((await request.form()).multi_items())  # FastAPI has read it already
+
+
+async def no_query(request: Request) -> None:
+    """Refuse a query beside a body that holds every field. Raises InvalidInput."""
+    if request.url.query:
+        raise InvalidInput(
+            f"unknown query {request.url.query[:80]!r}: write its fields into the request's body"
+        )
+
+
+def _require_one_value(given: Iterable[tuple[str, Any]]) -> None:
+    values: dict[str, set[Any]] = defaultdict(set)  # a client chooses how many: no list to search
+    for name, value in given:
+        if name not in _LISTS:
+            values[name].add(value)
+    for name, found in values.items():
+        if len(found) > 1:
+            raise InvalidInput(f"{name[:80]} has {len(found)} values: give it once")

@@ -1,0 +1,197 @@
+"""Every failure as the same ``application/problem+json`` body (RFC 9457)."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+
+from service.api.answers import FieldError, ImageProblem, Problem
+from service.errors import (
+    InvalidInput,
+    ReidError,
+    StorageFull,
+    TooLarge,
+    TooManyRequests,
+    Unauthorized,
+    Unavailable,
+    Unconfirmed,
+    Unsupported,
+    disk_error,
+)
+from service.http.middleware.access import flat
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+_MOST_FIELDS = 50  # whose faults an answer lists
+_OF_DISKS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
+
+
+def answer_error(request: Request, error: Exception) -> Response:
+    """Turn any exception into its answer: the one error handler.
+
+    Args:
+        request: what was asked.
+        error: what went wrong.
+
+    Returns:
+        A response with the error's status and a problem body.
+    """
+    error = _disk_problem(error) or error
+    match error:
+        case ReidError():
+            body, headers = problem_of(error), _headers_of(error)
+        case RequestValidationError():
+            body, headers = _invalid_request(error), {}
+        case HTTPException():
+            body, headers = _http_problem(error), dict(error.headers or {})
+            if body.status == HTTPStatus.METHOD_NOT_ALLOWED:
+                headers["Allow"] = ", ".join(_methods_of(request))
+        case _:
+            body = _plain(500, ReidError.code, ReidError.title, "the service failed; see its log")
+            headers = {}
+    if body.status >= 500 and not isinstance(error, Unavailable | StorageFull | Unsupported):
+        log.error("request %s failed", request.state.request_id, exc_info=error)
+    body = body.model_copy(
+        update={"instance": request.scope["path"], "request_id": request.state.request_id}
+    )
+    # ASCII only: what the caller sent and we quote may hold surrogates that UTF-8 refuses.
+    text = json.dumps(body.model_dump(mode="json", exclude_none=True))
+    return Response(text, body.status, headers, MEDIA_TYPE)
+
+
+def problem_of(error: ReidError) -> Problem:
+    """The problem object of one of our errors."""
+    problem = _plain(error.status, error.code, error.title, str(error))
+    if isinstance(error, Unconfirmed):
+        found = {"crops": error.crops, "oldest": error.oldest, "newest": error.newest}
+        return problem.model_copy(update=found)
+    return problem
+
+
+def image_problem_of(error: ReidError) -> ImageProblem:
+    """What is wrong with one image of an answer about many."""
+    return ImageProblem(**problem_of(error).model_dump(include=set(ImageProblem.model_fields)))
+
+
+def responses(*errors: type[ReidError]) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI entries for the errors a route can answer.
+
+    Args:
+        errors: classes of the error tree; those that share a status share an entry.
+
+    Returns:
+        The ``responses`` argument of a route.
+    """
+    entries: dict[int | str, dict[str, Any]] = {}
+    documented: list[type[ReidError]] = [*errors, InvalidInput]
+    for error in documented:
+        entry = entries.setdefault(
+            error.status,
+            {
+                "description": HTTPStatus(error.status).phrase,
+                "content": {
+                    MEDIA_TYPE: {
+                        "schema": {"$ref": "#/components/schemas/Problem"},
+                        "examples": {},
+                    }
+                },
+            },
+        )
+        entry["content"][MEDIA_TYPE]["examples"][error.code] = {"value": _example(error)}
+    return entries
+
+
+def _methods_of(request: Request) -> list[str]:
+    # The router names those of the first route of this path alone, and a path may have several.
+    matching = (
+        getattr(route, "methods", None) or ()
+        for route in flat(request.app.routes)
+        if route.matches(request.scope)[0] is not Match.NONE
+    )
+    methods = set().union(*matching)
+    return sorted(methods | {"HEAD"} if "GET" in methods else methods)
+
+
+def _example(error: type[ReidError]) -> dict[str, Any]:
+    body = _plain(error.status, error.code, error.title, (error.__doc__ or "").split("\n")[0])
+    return body.model_dump(mode="json", exclude_none=True) | {
+        "instance": "/search",
+        "request_id": "6f1c2a9d0b7e4c55",
+    }
+
+
+def _plain(status: int, code: str, title: str, detail: str) -> Problem:
+    return Problem(
+        type=f"urn:hhcl-reid:problem:{code}", title=title, status=status, detail=detail, code=code
+    )
+
+
+def _disk_problem(error: Exception) -> ReidError | None:
+    """What a disk that takes no writes means to the caller, None for any other failure.
+
+    Large uploads are parked in the temporary folder while their form is parsed. FastAPI calls every
+    failure of the parser a bad request; a disk's is ours.
+    """
+    cause = error.__cause__ if isinstance(error, HTTPException) else error
+    if isinstance(cause, OSError) and cause.errno in _OF_DISKS:
+        return disk_error("the service cannot keep the upload", cause)
+    return None
+
+
+def _headers_of(error: ReidError) -> dict[str, str]:
+    match error:
+        case Unavailable() | TooManyRequests():
+            return {"Retry-After": str(error.retry_after)}
+        case Unauthorized():
+            return {"WWW-Authenticate": "Bearer"}
+        case _:
+            return {}
+
+
+def _http_problem(error: HTTPException) -> Problem:
+    phrase = HTTPStatus(error.status_code).phrase
+    code = TooLarge.code if error.status_code == TooLarge.status else phrase.lower()
+    return _plain(error.status_code, code.replace(" ", "_"), phrase, str(error.detail))
+
+
+def _invalid_request(error: RequestValidationError) -> Problem:
+    found = error.errors()
+    fields = [_field_error(item) for item in found[:_MOST_FIELDS]]
+    detail = "; ".join(f"{field.field}: {field.detail}" for field in fields)
+    if len(found) > _MOST_FIELDS:
+        detail += f"; and {len(found) - _MOST_FIELDS:,} more"
+    problem = _plain(InvalidInput.status, InvalidInput.code, InvalidInput.title, detail)
+    return problem.model_copy(update={"errors": fields})
+
+
+def _field_error(item: dict[str, Any]) -> FieldError:
+    where, *names = (_short(str(part)) for part in item["loc"])  # also names a client made up
+    value, name = item.get("input"), names[0] if names else where
+    detail = _said(item["type"], item["msg"].removeprefix("Value error, "), value, name)
+    return FieldError(where=where, field=".".join(names) or where, detail=detail)
+
+
+def _said(kind: str, message: str, value: object, name: str) -> str:
+    """What is wrong with a field, for people who do not know our libraries."""
+    if message.startswith("Expected UploadFile"):
+        return f"sent as text, not as a file; with curl write -F {name}=@FILE"
+    if kind == "extra_forbidden":
+        message = "there is no such field"
+    elif isinstance(value, UploadFile):
+        return f"sent as a file, not as text; with curl write -F {name}=VALUE or -F {name}=<FILE"
+    is_shown = isinstance(value, str | int | float)
+    return f"{message} (got {_short(repr(value))})" if is_shown else message
+
+
+def _short(text: str, limit: int = 80) -> str:
+    return text if len(text) <= limit else text[:limit] + "…"

@@ -1,0 +1,21 @@
+"""``GET /audit``: who searched or changed what, and when."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from service.api.keys import AuditAnswer, AuditQuery
+from service.errors import Unavailable
+from service.http.dependencies import GateOf
+from service.http.problems import responses
+
+router = APIRouter(tags=["access"])
+
+
+@router.get("/audit", responses=responses(Unavailable))
+async def read_audit(query: Annotated[AuditQuery, Query()], gate: GateOf) -> AuditAnswer:
+    """The audit log, the oldest first, a page at a time."""
+    page = await gate.bookkeeping.run(
+        gate.audit.page, query.since, query.until, query.limit, query.cursor
+    )
+    return AuditAnswer.of(page)

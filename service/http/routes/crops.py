@@ -1,0 +1,201 @@
+"""``/galleries/{gallery}/crops``: the pictures a gallery knows."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Form, Query, Request, Response
+
+from service.api.answers import (
+    CropPage,
+    CropRecord,
+    EnrolmentAnswer,
+    EnrolmentEntry,
+    StoredCrop,
+    WarningRecord,
+)
+from service.api.time_warnings import crop_time_warnings, time_warnings
+from service.errors import (
+    ImageTooLarge,
+    InvalidImage,
+    ModelMismatch,
+    NotFound,
+    Overloaded,
+    StorageFull,
+    TooLarge,
+    Unavailable,
+)
+from service.gallery.base import Filter, Gallery
+from service.gallery.filter_warnings import warnings_of
+from service.http.answers import json_answer
+from service.http.dependencies import (
+    AuditOf,
+    CallerOf,
+    ClientOf,
+    CropIdInPath,
+    PartsOf,
+    StopwatchOf,
+    client_of,
+    model_name,
+    read_uploads,
+)
+from service.http.forms import CropForm, CropsForm, DeleteBody, ListQuery
+from service.http.given_once import form_given_once, no_query
+from service.http.problems import image_problem_of, responses
+from service.http.receipts import DeletionReceipt, Erasing
+from service.ingest.enroller import Enrolment
+from service.wiring import Parts
+
+router = APIRouter(prefix="/galleries/{gallery}/crops", tags=["crops"])
+
+_UPLOAD_ERRORS = (
+    *(InvalidImage, ImageTooLarge, TooLarge, NotFound),
+    *(ModelMismatch, Overloaded, Unavailable, StorageFull),
+)
+
+
+@router.post(
+    "",
+    responses=responses(*_UPLOAD_ERRORS),
+    dependencies=[Depends(no_query), Depends(form_given_once)],
+)
+async def add_crops(
+    gallery: str,
+    form: Annotated[CropsForm, Form(media_type="multipart/form-data")],
+    parts: PartsOf,
+    stopwatch: StopwatchOf,
+    client: ClientOf,
+    audit: AuditOf,
+) -> EnrolmentAnswer:
+    """Add or replace many crops; each has its own result, one bad image leaves the others.
+
+    What is called `created` or `replaced` is on disk.
+    """
+    uploads = await read_uploads(form.images, parts)
+    crops = [entry.crop for entry in form.crops.root]
+    outcome = await parts.enroller.enrol(gallery, uploads, crops, stopwatch, client)
+    audit.crops = sum(enrolment.error is None for enrolment in outcome.enrolments)
+    results = [_entry(enrolment) for enrolment in outcome.enrolments]
+    warnings = crop_time_warnings([(entry.crop_id, entry.timestamp) for entry in form.crops.root])
+    return EnrolmentAnswer(
+        model=model_name(outcome.model),
+        took_ms=stopwatch.took_ms(),
+        results=results,
+        warnings=WarningRecord.all_of(warnings),
+    )
+
+
+@router.get("", response_model=CropPage, responses=responses(NotFound))
+async def list_crops(
+    gallery: str,
+    query: Annotated[ListQuery, Query()],
+    parts: PartsOf,
+    client: ClientOf,
+    audit: AuditOf,
+) -> Response:
+    """List crops in the order of their ids, a page at a time."""
+    opened = await _open(parts, gallery)
+
+    def listed() -> CropPage:
+        page = opened.page(query.where, query.limit, query.cursor)
+        audit.crops = len(page.crops)
+        return CropPage(
+            crops=[CropRecord.of(crop) for crop in page.crops],
+            cursor=page.cursor,
+            warnings=WarningRecord.all_of(
+                [*warnings_of(opened, query.where), *query.time_warnings]
+            ),
+        )
+
+    return await json_answer(parts.executors.reads.of(client), listed)
+
+
+@router.post(
+    "/delete",
+    responses=responses(NotFound, StorageFull, Unavailable),
+    dependencies=[Depends(no_query)],
+)
+async def delete_crops(
+    gallery: str,
+    body: DeleteBody,
+    request: Request,
+    parts: PartsOf,
+    caller: CallerOf,
+    audit: AuditOf,
+) -> DeletionReceipt:
+    """Delete every crop that passes a filter, for good, or with `dry_run` only count them.
+
+    What the gallery's jobs have noted of them goes, too. The receipt names the snapshots and other
+    galleries that still hold one of them, and the jobs that may.
+    """
+    opened, client = await _open(parts, gallery), await client_of(request)
+    # First: once the crops are gone, every name of the filter is unknown.
+    warnings = await parts.executors.reads.of(client).run(warnings_of, opened, body.where)
+    erased = await parts.executors.writes.of(client).run(
+        parts.erasure.erase, gallery, body.where, dry_run=body.dry_run
+    )
+    audit.crops = 0 if body.dry_run else erased.receipt.crops
+    beside = Erasing.beside(caller, request.state.request_id, erased.copies)
+    said = [*warnings, *body.time_warnings]
+    return DeletionReceipt.of(erased, beside, dry_run=body.dry_run, warnings=said)
+
+
+@router.put(
+    "/{crop_id:path}",
+    responses={201: {"model": StoredCrop, "description": "Created"}, **responses(*_UPLOAD_ERRORS)},
+    dependencies=[Depends(form_given_once)],
+)
+async def put_crop(  # noqa: PLR0913 - FastAPI hands over each
+    gallery: str,
+    crop_id: CropIdInPath,
+    form: Annotated[CropForm, Form(media_type="multipart/form-data")],
+    parts: PartsOf,
+    stopwatch: StopwatchOf,
+    client: ClientOf,
+    response: Response,
+) -> StoredCrop:
+    """Add or replace one crop; asking twice changes nothing more."""
+    crop = form.crop(crop_id)
+    uploads = await read_uploads([form.image], parts)
+    outcome = await parts.enroller.enrol(gallery, uploads, [crop], stopwatch, client)
+    (enrolment,) = outcome.enrolments
+    if enrolment.error is not None:
+        raise enrolment.error
+    response.status_code = 201 if enrolment.status == "created" else 200
+    warnings = time_warnings({"timestamp": form.timestamp})
+    record = CropRecord.of(enrolment.crop)
+    return StoredCrop(**record.model_dump(), warnings=WarningRecord.all_of(warnings))
+
+
+@router.get("/{crop_id:path}", responses=responses(NotFound))
+async def get_crop(gallery: str, crop_id: CropIdInPath, parts: PartsOf) -> CropRecord:
+    """What the gallery knows of one crop."""
+    opened = await _open(parts, gallery)
+    return CropRecord.of(await parts.executors.reads.run(opened.get, crop_id))
+
+
+@router.delete("/{crop_id:path}", responses=responses(NotFound, StorageFull, Unavailable))
+async def delete_crop(
+    gallery: str, crop_id: CropIdInPath, request: Request, parts: PartsOf, caller: CallerOf
+) -> DeletionReceipt:
+    """Delete one crop, for good, and what the gallery's jobs have noted of it."""
+    where = Filter(crop_ids=frozenset({crop_id}))
+    erased = await parts.executors.writes.run(parts.erasure.erase, gallery, where)
+    if not erased.receipt.crops:
+        raise NotFound(f"gallery {gallery!r} has no crop {crop_id!r}")
+    beside = Erasing.beside(caller, request.state.request_id, erased.copies)
+    return DeletionReceipt.of(erased, beside, dry_run=False)
+
+
+def _entry(enrolment: Enrolment) -> EnrolmentEntry:
+    """What became of one crop, with the identity that it joined."""
+    crop, error = enrolment.crop, enrolment.error
+    return EnrolmentEntry(
+        crop_id=crop.crop_id,
+        status=enrolment.status,
+        identity=None if error is not None else crop.identity,
+        origin=None if error is not None else crop.origin,
+        error=None if error is None else image_problem_of(error),
+    )
+
+
+async def _open(parts: Parts, name: str) -> Gallery:
+    return await parts.executors.reads.run(parts.store.open, name)

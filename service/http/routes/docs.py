@@ -1,0 +1,140 @@
+"""``/docs`` and ``/openapi.json``; the page's assets come from a package, so it works offline."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Response
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import HTMLResponse
+from fastapi.staticfiles import StaticFiles
+from swagger_ui_bundle import (  # type: ignore[import-untyped]  # ships no types
+    swagger_ui_path,
+)
+
+from service.access.rules import RULES
+from service.api.answers import Problem
+from service.errors import Forbidden, StorageFull, TooManyRequests, Unauthorized, Unavailable
+from service.http.problems import MEDIA_TYPE, responses
+
+_ASSETS = "docs/assets"  # relative, so that a proxy may serve the service below a prefix
+_UNREADABLE: tuple[HTTPStatus, ...] = (
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.REQUEST_TIMEOUT,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+)
+_KEY = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "an API key; needed as soon as one exists",
+}
+
+
+def install(app: FastAPI) -> None:
+    """Add the documentation pages to an app whose routes are complete.
+
+    Args:
+        app: the application.
+    """
+    app.mount(f"/{_ASSETS}", StaticFiles(directory=swagger_ui_path), name="docs-assets")
+    app.add_api_route("/docs", _page_of(app), include_in_schema=False)
+    app.openapi = lambda: _schema_of(app)  # type: ignore[method-assign]  # FastAPI's own hook
+    app.add_api_route("/openapi.json", _schema_page_of(app), include_in_schema=False)
+
+
+def _schema_page_of(app: FastAPI) -> Any:
+    @cache
+    def text() -> bytes:  # written out once: anybody may ask for it, as often as they like
+        return json.dumps(app.openapi(), ensure_ascii=False).encode()
+
+    async def schema() -> Response:
+        return Response(text(), media_type="application/json")
+
+    return schema
+
+
+def _page_of(app: FastAPI) -> Any:
+    page = get_swagger_ui_html(
+        openapi_url="openapi.json",
+        title=app.title,
+        swagger_js_url=f"{_ASSETS}/swagger-ui-bundle.js",
+        swagger_css_url=f"{_ASSETS}/swagger-ui.css",
+        swagger_favicon_url=f"{_ASSETS}/favicon-32x32.png",
+    )
+    page.headers["Content-Security-Policy"] = _policy_of(bytes(page.body).decode())
+
+    def docs() -> HTMLResponse:
+        return page
+
+    return docs
+
+
+def _policy_of(page: str) -> str:
+    """What the documentation page may do: its own start script, told by its hash, and no other."""
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()) for text in scripts)
+    allowed = " ".join(f"'sha256-{digest.decode()}'" for digest in digests)
+    return (
+        f"default-src 'self'; script-src 'self' {allowed}; style-src 'self' 'unsafe-inline'; "
+        "img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
+        "frame-ancestors 'none'"
+    )
+
+
+def _schema_of(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        schema = get_openapi(
+            title=app.title, version=app.version, summary=app.summary, routes=app.routes
+        )
+        # Routes name the problem body by reference, because only so it gets its media type.
+        schemas = schema["components"]["schemas"]
+        problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= problem.pop("$defs") | {"Problem": problem}
+        for unused in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(unused, None)
+        _add_refusals(schema)
+        _add_access(schema)
+        app.openapi_schema = schema
+    return app.openapi_schema
+
+
+def _add_refusals(schema: dict[str, Any]) -> None:
+    """Say how a body is refused that cannot be read at all, and an address that is too long."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    for _, operation in _operations(schema):
+        statuses = _UNREADABLE if "requestBody" in operation else ()
+        if any(given["in"] == "query" for given in operation.get("parameters", ())):
+            statuses += (HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,)
+        for status in statuses:
+            refusal = {"description": status.phrase, "content": content}
+            operation["responses"].setdefault(str(status.value), refusal)
+
+
+def _add_access(schema: dict[str, Any]) -> None:
+    """Say what needs a key, as the table of rules has it, and how it is refused."""
+    schema["components"]["securitySchemes"] = {"key": _KEY}
+    refusals = responses(Unauthorized, Forbidden, TooManyRequests)
+    unlogged = responses(StorageFull, Unavailable)  # while the audit log takes no entry
+    for row, operation in _operations(schema):
+        if RULES[row].scope == "open":
+            continue
+        operation["security"] = [{"key": []}]
+        for status, refusal in refusals.items():
+            operation["responses"].setdefault(str(status), refusal)
+        if RULES[row].audit != "none":
+            for status, refusal in unlogged.items():
+                operation["responses"].setdefault(str(status), refusal)
+
+
+def _operations(schema: dict[str, Any]) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
+    for path, methods in schema["paths"].items():
+        for method, operation in methods.items():
+            yield (method.upper(), path), operation

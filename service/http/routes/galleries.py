@@ -1,0 +1,169 @@
+"""``/galleries``: named sets of crops."""
+
+import hashlib
+import time
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from service.access.caller import Caller
+from service.api.answers import Galleries, GalleryForecast, GalleryRecord
+from service.erasure.doomed import Doomed, doomed_by
+from service.errors import (
+    Conflict,
+    NotFound,
+    StorageFull,
+    Unavailable,
+    Unconfirmed,
+    Unsupported,
+)
+from service.gallery.base import Gallery, GalleryStats
+from service.http.dependencies import AuditOf, CallerOf, CropIdInPath, PartsOf
+from service.http.forms import GalleryBody, GalleryChanges
+from service.http.problems import responses
+from service.http.receipts import Erasing, GalleryDeleted
+from service.wiring import Parts
+
+router = APIRouter(prefix="/galleries", tags=["galleries"])
+
+_CREATE_ERRORS = (Conflict, Unsupported, NotFound, StorageFull, Unavailable)
+_CHANGE_ERRORS = (NotFound, Unconfirmed, Unsupported, StorageFull, Unavailable)
+
+
+@router.get("", responses=responses())
+async def list_galleries(parts: PartsOf, caller: CallerOf) -> Galleries:
+    """Every gallery the caller may use, with its counts, by name."""
+    return Galleries(galleries=await gallery_records(parts, caller))
+
+
+@router.post("", status_code=201, responses=responses(*_CREATE_ERRORS))
+async def create_gallery(
+    body: GalleryBody, parts: PartsOf, response: Response, caller: CallerOf, audit: AuditOf
+) -> GalleryRecord:
+    """Create an empty gallery for the embeddings of the running model, or of another one."""
+    audit.gallery = body.name
+    caller.require_gallery(body.name)
+    gallery = await parts.executors.writes.run(_create, parts, body)
+    response.headers["Location"] = f"/galleries/{body.name}"
+    return GalleryRecord.of(await parts.executors.reads.run(gallery.stats))
+
+
+@router.get("/{gallery}", responses=responses(NotFound, Unavailable))
+async def get_gallery(gallery: str, parts: PartsOf) -> GalleryRecord:
+    """One gallery's counts; works for galleries of other models too."""
+    opened = await parts.executors.reads.run(parts.store.open, gallery)
+    return GalleryRecord.of(await parts.executors.reads.run(opened.stats))
+
+
+@router.patch("/{gallery}", responses=responses(*_CHANGE_ERRORS))
+async def change_gallery(
+    gallery: str, body: GalleryChanges, parts: PartsOf, audit: AuditOf
+) -> GalleryRecord | GalleryForecast:
+    """Change what a gallery keeps, and for how long, or with `dry_run` tell what that would erase.
+
+    A shorter `keep_for` that erases crops at once needs `confirm`. With `store_crops` false the
+    pictures it holds are erased.
+    """
+    if body.dry_run:
+        audit.crops = 0
+        return GalleryForecast.of(await parts.executors.reads.run(_doomed, parts, gallery, body))
+    stats, audit.crops = await parts.executors.writes.run(_change, parts, gallery, body)
+    return GalleryRecord.of(stats)
+
+
+@router.get(
+    "/{gallery}/pictures/{crop_id:path}",
+    response_class=Response,
+    responses={
+        200: {
+            "content": {"image/jpeg": {}, "image/png": {}, "image/webp": {}},
+            "description": "The picture",
+        },
+        **responses(NotFound, Unsupported, Unavailable),
+    },
+)
+async def get_picture(gallery: str, crop_id: CropIdInPath, parts: PartsOf) -> Response:
+    """The picture of a crop, as it was uploaded; only galleries that store crops have any."""
+    opened = await parts.executors.reads.run(parts.store.open, gallery)
+    picture = await parts.executors.reads.run(_sound_picture, opened, crop_id)
+    # What is erased must not live on in a cache.
+    return Response(picture, media_type=_media_type(picture), headers={"Cache-Control": "no-store"})
+
+
+@router.delete("/{gallery}", responses=responses(NotFound, Unavailable))
+async def delete_gallery(
+    gallery: str,
+    request: Request,
+    parts: PartsOf,
+    caller: CallerOf,
+    audit: AuditOf,
+    snapshots: Annotated[bool, Query(description="delete its snapshots, too")] = False,
+) -> GalleryDeleted:
+    """Delete a gallery, every crop in it, and its jobs with all they keep, for good.
+
+    Its snapshots stay unless told otherwise.
+    """
+    audit.crops, copies, jobs = await parts.executors.writes.run(
+        parts.erasure.delete_gallery, gallery
+    )
+    kept = await parts.executors.writes.run(_snapshots_of, parts, gallery, delete=snapshots)
+    beside = Erasing.beside(caller, request.state.request_id, copies)
+    return GalleryDeleted(deleted=audit.crops, snapshots=kept, jobs=jobs, **beside)
+
+
+def _sound_picture(gallery: Gallery, crop_id: str) -> bytes:
+    picture, digest = gallery.picture(crop_id), gallery.get(crop_id).digest
+    if digest is not None and hashlib.sha256(picture).hexdigest() != digest:
+        raise Unavailable(
+            f"the stored picture of crop {crop_id!r} is damaged or being replaced; if this stays, "
+            "send it again"
+        )
+    return picture
+
+
+def _change(parts: Parts, name: str, body: GalleryChanges) -> tuple[GalleryStats, int]:
+    """Change a gallery; its counts, and how many crops that dooms."""
+    with parts.store.changing(name) as gallery:  # another change waits, and builds on this one
+        options = body.applied_to(gallery.options)
+        doomed = doomed_by(gallery, options, time.time())
+        doomed.require_confirmed(options.keep_for, body.confirm)
+        gallery.configure(options)
+    return gallery.stats(), doomed.receipt.crops
+
+
+def _doomed(parts: Parts, name: str, body: GalleryChanges) -> Doomed:
+    gallery = parts.store.open(name)
+    return doomed_by(gallery, body.applied_to(gallery.options), time.time())
+
+
+def _create(parts: Parts, body: GalleryBody) -> Gallery:
+    manifest = parts.manifest if body.model is None else parts.shelf.named(body.model).manifest
+    return parts.store.create(body.name, manifest.sha256, manifest.dimension, body.options)
+
+
+def _snapshots_of(parts: Parts, gallery: str, *, delete: bool) -> list[str]:
+    try:
+        found = [record.snapshot_id for record in parts.store.snapshots(gallery)]
+    except NotFound:  # neither the gallery nor a snapshot is left
+        return []
+    if not delete:
+        return found
+    for snapshot_id in found:
+        parts.store.delete_snapshot(gallery, snapshot_id)
+    return []
+
+
+def _media_type(picture: bytes) -> str:
+    match picture[:4]:
+        case b"\x89PNG":
+            return "image/png"
+        case b"RIFF":
+            return "image/webp"
+        case _:
+            return "image/jpeg"
+
+
+async def gallery_records(parts: Parts, caller: Caller) -> list[GalleryRecord]:
+    """Every gallery the caller may use, with its counts, by name."""
+    every = await parts.executors.reads.run(parts.store.stats)
+    return [GalleryRecord.of(stats) for stats in every if caller.sees(stats.name)]

@@ -1,0 +1,134 @@
+"""``/galleries/{gallery}/identities`` and ``/cluster``: who is who."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Response
+
+from service.api.identities import (
+    ClusterBody,
+    CorrectionRecord,
+    IdentityPage,
+    IdentityQuery,
+    LabelBody,
+    MergeBody,
+    SplitBody,
+)
+from service.api.jobs import JobRecord
+from service.errors import (
+    NotFound,
+    Overloaded,
+    StorageFull,
+    TooLarge,
+    TooManyRequests,
+    Unavailable,
+    Unsupported,
+)
+from service.gallery.base import Gallery
+from service.gallery.filter_warnings import warnings_of
+from service.http.answers import json_answer
+from service.http.dependencies import AuditOf, CallerOf, ClientOf, PartsOf
+from service.http.given_once import no_query
+from service.http.middleware.access import AuditNote
+from service.http.problems import responses
+from service.identities.corrections import Correction
+from service.identities.listing import list_identities
+from service.jobs.base import Order
+from service.wiring import Parts
+
+router = APIRouter(prefix="/galleries/{gallery}", tags=["identities"])
+
+_CHANGE = responses(NotFound, Unsupported, Unavailable, StorageFull)
+
+
+@router.get("/identities", response_model=IdentityPage, responses=responses(NotFound, Unavailable))
+async def list_gallery_identities(
+    gallery: str,
+    query: Annotated[IdentityQuery, Query()],
+    parts: PartsOf,
+    client: ClientOf,
+    audit: AuditOf,
+) -> Response:
+    """List identities in the order of their names, a page at a time."""
+    opened = await _open(parts, gallery)
+
+    def listed() -> IdentityPage:
+        listing = list_identities(opened, query.where, query.limit, query.cursor)
+        audit.crops = sum(identity.crops for identity in listing.identities)
+        return IdentityPage.of(listing, [*warnings_of(opened, query.where), *query.time_warnings])
+
+    return await json_answer(parts.executors.reads.of(client), listed)
+
+
+@router.post("/identities/label", responses=_CHANGE)
+async def label_crops(
+    gallery: str, body: LabelBody, parts: PartsOf, client: ClientOf, audit: AuditOf
+) -> CorrectionRecord:
+    """Say who crops show; no clustering changes it afterwards.
+
+    The next clustering takes the label as known: crops grouped with a labelled one get its
+    identity. To keep crops apart from their group, split them.
+    """
+    opened = await _open(parts, gallery)
+    change = partial(parts.corrections.label, opened, body.crop_ids, body.identity)
+    return await _corrected(parts, client, audit, change)
+
+
+@router.post("/identities/merge", responses=_CHANGE)
+async def merge_identities(
+    gallery: str, body: MergeBody, parts: PartsOf, client: ClientOf, audit: AuditOf
+) -> CorrectionRecord:
+    """Make one person of several identities; no clustering parts them again."""
+    opened = await _open(parts, gallery)
+    change = partial(parts.corrections.merge, opened, body.identities, body.into)
+    return await _corrected(parts, client, audit, change)
+
+
+@router.post("/identities/split", responses=_CHANGE)
+async def split_identity(
+    gallery: str, body: SplitBody, parts: PartsOf, client: ClientOf, audit: AuditOf
+) -> CorrectionRecord:
+    """Take crops out of their identity into one of their own; no clustering joins them again."""
+    opened = await _open(parts, gallery)
+    change = partial(parts.corrections.split, opened, body.crop_ids, body.into)
+    return await _corrected(parts, client, audit, change)
+
+
+@router.post(
+    "/cluster",
+    status_code=202,
+    responses=responses(NotFound, TooLarge, TooManyRequests, Overloaded, Unavailable, StorageFull),
+    dependencies=[Depends(no_query)],
+)
+async def cluster_gallery(
+    gallery: str,
+    parts: PartsOf,
+    caller: CallerOf,
+    client: ClientOf,
+    response: Response,
+    body: ClusterBody | None = None,
+) -> JobRecord:
+    """Group crops that nobody named into persons, as a job; again, and names stay.
+
+    Identities that were given or set by hand never change; crops grouped with them get theirs. If
+    an equal job waits already, it is the answer.
+    """
+    await _open(parts, gallery)
+    spec = (body or ClusterBody()).model_dump()
+    order = Order("cluster", gallery, spec, owner=caller.key_id, client=client)
+    job = await parts.executors.bookkeeping.run(parts.board.place, order)
+    response.headers["Location"] = f"/jobs/{job.job_id}"
+    return JobRecord.of(job)
+
+
+async def _corrected(
+    parts: Parts, client: str, audit: AuditNote, change: Callable[[], Correction]
+) -> CorrectionRecord:
+    correction = await parts.executors.writes.of(client).run(change)
+    audit.crops = correction.changed
+    return CorrectionRecord.of(correction)
+
+
+async def _open(parts: Parts, name: str) -> Gallery:
+    return await parts.executors.reads.run(parts.store.open, name)

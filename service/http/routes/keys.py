@@ -1,0 +1,48 @@
+"""``/keys`` and ``/whoami``: who may do what."""
+
+from fastapi import APIRouter, Response
+
+from service.access.new_key import NewKey
+from service.api.keys import CreatedKey, KeyRecord, Keys, WhoAmI
+from service.errors import NotFound, StorageFull, Unavailable
+from service.http.dependencies import AuditOf, CallerOf, GateOf
+from service.http.problems import responses
+
+router = APIRouter(tags=["access"])
+
+
+@router.get("/whoami", responses=responses())
+async def whoami(caller: CallerOf, gate: GateOf) -> WhoAmI:
+    """Who the service takes you for, and what you may do."""
+    known = gate.keys.every() if caller.key_id is not None else []
+    key = next((key for key in known if key.key_id == caller.key_id), None)
+    return WhoAmI.of(caller, key)
+
+
+@router.get("/keys", responses=responses(Unavailable))
+async def list_keys(gate: GateOf) -> Keys:
+    """Every key without its secret, the revoked and the expired too."""
+    found = await gate.bookkeeping.run(gate.keys.every)
+    return Keys(keys=[KeyRecord.of(key) for key in found], file=str(gate.keys.path))
+
+
+@router.post("/keys", status_code=201, responses=responses(StorageFull, Unavailable))
+async def create_key(body: NewKey, gate: GateOf, audit: AuditOf, response: Response) -> CreatedKey:
+    """Make a key; the answer is the only one that holds its text.
+
+    From the first key on, every request needs one.
+    """
+    key, text = await gate.bookkeeping.run(gate.keys.create, body)
+    audit.key = key
+    response.headers["Location"] = f"/keys/{key.key_id}"
+    return CreatedKey(**KeyRecord.of(key).model_dump(), key=text)
+
+
+@router.delete("/keys/{key_id}", responses=responses(NotFound, StorageFull, Unavailable))
+async def revoke_key(key_id: str, gate: GateOf, audit: AuditOf) -> KeyRecord:
+    """Revoke a key, for good; it is rejected from its next request on.
+
+    A full disk does not prevent this.
+    """
+    audit.key = await gate.bookkeeping.run(gate.keys.revoke, key_id)
+    return KeyRecord.of(audit.key)

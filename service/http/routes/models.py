@@ -1,0 +1,112 @@
+"""``/models`` and ``/galleries/{gallery}/model``: the networks, and which one a gallery uses."""
+
+from dataclasses import asdict
+
+from fastapi import APIRouter, Response
+
+from service.api.jobs import JobRecord
+from service.api.models import (
+    KnownModel,
+    KnownModels,
+    ModelBody,
+    SwitchBody,
+    VersionRecord,
+    Versions,
+)
+from service.errors import (
+    Conflict,
+    NotFound,
+    Overloaded,
+    StorageFull,
+    TooManyRequests,
+    Unavailable,
+    Unsupported,
+)
+from service.http.dependencies import CallerOf, ClientOf, PartsOf
+from service.http.problems import responses
+from service.jobs.base import Order
+from service.wiring import Parts
+
+router = APIRouter(tags=["models"])
+
+
+@router.get("/models", responses=responses())
+async def list_models(parts: PartsOf) -> KnownModels:
+    """Every model the service can run."""
+    manifests = await parts.executors.reads.run(parts.shelf.manifests)
+    return KnownModels(
+        models=[
+            KnownModel(
+                name=manifest.name,
+                sha256=manifest.sha256,
+                dimension=manifest.dimension,
+                running=manifest.sha256 == parts.manifest.sha256,
+            )
+            for manifest in manifests
+        ]
+    )
+
+
+@router.get("/galleries/{gallery}/model", responses=responses(NotFound))
+async def get_versions(gallery: str, parts: PartsOf) -> Versions:
+    """The versions of a gallery: the one that is searched, and those kept beside it."""
+    return await parts.executors.reads.run(_versions, parts, gallery)
+
+
+@router.post(
+    "/galleries/{gallery}/model",
+    status_code=202,
+    responses=responses(
+        *(NotFound, Conflict, Unsupported, TooManyRequests, Overloaded, StorageFull, Unavailable)
+    ),
+)
+async def change_model(
+    gallery: str,
+    body: ModelBody,
+    parts: PartsOf,
+    caller: CallerOf,
+    client: ClientOf,
+    response: Response,
+) -> JobRecord:
+    """Embed a gallery's stored pictures by another model, beside the one that is searched.
+
+    The job's result compares the two. Nothing changes for searches until the switch; asked for
+    again, it embeds only what has changed since; if an equal job waits already, it is the answer.
+    """
+    await parts.executors.reads.run(parts.model_change.check, gallery, body.model)
+    spec = {"model": body.model}
+    order = Order("reembed", gallery, spec, owner=caller.key_id, client=client)
+    job = await parts.executors.bookkeeping.run(parts.board.place, order)
+    response.headers["Location"] = f"/jobs/{job.job_id}"
+    return JobRecord.of(job)
+
+
+@router.post(
+    "/galleries/{gallery}/model/switch",
+    responses=responses(NotFound, Conflict, Unsupported, StorageFull, Unavailable),
+)
+async def switch_model(gallery: str, body: SwitchBody, parts: PartsOf) -> Versions:
+    """Search a gallery by another of its versions from now on; also the way back.
+
+    What was written since the version was made is brought over first: it is embedded while writes
+    go on, and stored while they wait a moment.
+    """
+    await parts.executors.background.run(
+        parts.model_change.switch, gallery, body.model, allow_missing=body.allow_missing
+    )
+    return await parts.executors.reads.run(_versions, parts, gallery)
+
+
+@router.delete(
+    "/galleries/{gallery}/model/{sha256}",
+    responses=responses(NotFound, Conflict, Unsupported, Unavailable),
+)
+async def drop_version(gallery: str, sha256: str, parts: PartsOf) -> Versions:
+    """Delete a version that is not searched, for good; there is no way back to it."""
+    await parts.executors.writes.run(parts.model_change.drop, gallery, sha256)
+    return await parts.executors.reads.run(_versions, parts, gallery)
+
+
+def _versions(parts: Parts, gallery: str) -> Versions:
+    versions = parts.model_change.versions(gallery)
+    return Versions(versions=[VersionRecord(**asdict(version)) for version in versions])

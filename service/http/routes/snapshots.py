@@ -1,0 +1,83 @@
+"""``/galleries/{gallery}/snapshots``: galleries as they were."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Response
+from fastapi.responses import FileResponse
+
+from service.api.answers import GalleryRecord, SnapshotEntry, Snapshots
+from service.errors import Conflict, NotFound, StorageFull, Unavailable, Unsupported
+from service.http.dependencies import AuditOf, CallerOf, PartsOf
+from service.http.forms import RestoreBody
+from service.http.problems import responses
+
+router = APIRouter(prefix="/galleries/{gallery}/snapshots", tags=["snapshots"])
+
+_MEDIA_TYPE = "application/vnd.sqlite3"
+_WRITE_ERRORS = (NotFound, Unsupported, StorageFull, Unavailable)
+SnapshotId = Annotated[str, Path(description="as the listing gives it")]
+
+
+@router.get("", responses=responses(NotFound, Unavailable))
+async def list_snapshots(gallery: str, parts: PartsOf) -> Snapshots:
+    """Snapshots of a gallery, oldest first; also of one that was deleted."""
+    found = await parts.executors.reads.run(parts.store.snapshots, gallery)
+    return Snapshots(snapshots=[SnapshotEntry.of(record) for record in found])
+
+
+@router.post("", status_code=201, responses=responses(*_WRITE_ERRORS))
+async def take_snapshot(gallery: str, parts: PartsOf, response: Response) -> SnapshotEntry:
+    """Keep a gallery as it is now, while searching and writing go on.
+
+    It is on disk once answered, and takes as much room as the gallery.
+    """
+    record = await parts.executors.background.run(parts.store.take_snapshot, gallery)
+    response.headers["Location"] = f"/galleries/{gallery}/snapshots/{record.snapshot_id}"
+    return SnapshotEntry.of(record)
+
+
+@router.get(
+    "/{snapshot_id}",
+    response_class=FileResponse,
+    responses={
+        200: {"content": {_MEDIA_TYPE: {}}, "description": "The snapshot"},
+        **responses(NotFound, Unsupported),
+    },
+)
+async def download_snapshot(gallery: str, snapshot_id: SnapshotId, parts: PartsOf) -> FileResponse:
+    """A snapshot as a file, for a backup elsewhere: one SQLite database."""
+    path = await parts.executors.reads.run(parts.store.snapshot_file, gallery, snapshot_id)
+    return FileResponse(
+        path,
+        media_type=_MEDIA_TYPE,
+        filename=f"{gallery}-{snapshot_id}.sqlite3",
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+@router.delete("/{snapshot_id}", status_code=204, responses=responses(*_WRITE_ERRORS))
+async def delete_snapshot(gallery: str, snapshot_id: SnapshotId, parts: PartsOf) -> None:
+    """Delete a snapshot, for good."""
+    await parts.executors.writes.run(parts.store.delete_snapshot, gallery, snapshot_id)
+
+
+@router.post("/{snapshot_id}/restore", responses=responses(Conflict, *_WRITE_ERRORS))
+async def restore_snapshot(
+    gallery: str,
+    snapshot_id: SnapshotId,
+    parts: PartsOf,
+    caller: CallerOf,
+    audit: AuditOf,
+    body: RestoreBody,
+) -> GalleryRecord:
+    """Bring a gallery back as it was, or make a new one of it.
+
+    The snapshot is read through before it replaces anything. What is replaced is lost, with the
+    gallery's versions for other models; its options stay as they are now.
+    """
+    audit.target = body.into or gallery
+    caller.require_gallery(audit.target)
+    restored = await parts.executors.background.run(
+        parts.store.restore, gallery, snapshot_id, body.into
+    )
+    return GalleryRecord.of(await parts.executors.reads.run(restored.stats))

@@ -1,0 +1,1 @@
+"""From files, names and manifest rows to crops in a gallery."""

@@ -1,0 +1,139 @@
+"""What a gallery knows already of crops that are about to be stored."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.gallery.base import Crop, Filter, Gallery, Hit
+from service.model.manifest import Calibration
+
+_TIMES_LIKELIER = 4.0
+_FIRST_LOOK = 32
+_DEEPEST = 4096  # crops; a rival beyond so many of one person is not looked for
+
+
+@dataclass(frozen=True, slots=True)
+class JoinRule:
+    """When a crop joins the identity of the nearest crop.
+
+    The threshold was calibrated on single pairs. Among all crops of a gallery somebody's nearly
+    always reaches it, whoever comes: so the nearest identity must also lead the next one by what
+    makes it four times as likely.
+
+    Attributes:
+        threshold: least cosine with the nearest crop.
+        lead: least difference to the nearest crop of any other identity.
+    """
+
+    threshold: float
+    lead: float
+
+    @classmethod
+    def of(cls, calibration: Calibration) -> Self:
+        """The rule of a model: of two cosines its calibration makes odds."""
+        return cls(calibration.threshold, math.log(_TIMES_LIKELIER) / calibration.slope)
+
+    def choose(self, hits: Sequence[Hit]) -> str | None:
+        """The identity to join.
+
+        Args:
+            hits: the nearest crops that have an identity, best first.
+
+        Returns:
+            Its name; None where nobody is near enough, or two are.
+        """
+        if not hits or hits[0].score < self.threshold:
+            return None
+        best = hits[0]
+        rival = next((hit for hit in hits if hit.crop.identity != best.crop.identity), None)
+        if rival is not None and best.score - rival.score < self.lead:
+            return None
+        return best.crop.identity
+
+    def is_open(self, hits: Sequence[Hit]) -> bool:
+        """Whether crops beyond these hits could still change the choice.
+
+        Args:
+            hits: the nearest crops that have an identity, best first.
+        """
+        if self.choose(hits) is None:
+            return False
+        alike = all(hit.crop.identity == hits[0].crop.identity for hit in hits)
+        return alike and hits[0].score - hits[-1].score < self.lead
+
+
+def keep_findings(crops: Sequence[Crop], stored: Mapping[str, Crop]) -> list[Crop]:
+    """Keep who a picture shows where the same picture is sent again.
+
+    What a person said stays whatever is sent; what a clustering said stays unless an identity is
+    sent. Another picture under the same id is another crop and keeps nothing.
+
+    Args:
+        crops: N crops with their digests.
+        stored: what the gallery holds under their ids.
+
+    Returns:
+        N crops.
+    """
+    return [_keep(crop, stored.get(crop.crop_id)) for crop in crops]
+
+
+def join_groups(
+    gallery: Gallery, crops: Sequence[Crop], rows: NDArray[np.float32], rule: JoinRule
+) -> list[Crop]:
+    """Give crops without an identity that of the nearest crop, where it is near and clearly so.
+
+    Args:
+        gallery: its crops with an identity are the groups.
+        crops: N crops.
+        rows: (N, D) float32, unit rows; row i belongs to crop i.
+        rule: how near, and how clearly.
+
+    Returns:
+        N crops; those that joined have the origin ``cluster``.
+    """
+    joined = list(crops)
+    alone = [i for i, crop in enumerate(crops) if crop.identity is None and crop.origin != "hand"]
+    # Those that are about to be replaced must not vouch for themselves.
+    coming = {crop.crop_id for crop in crops}
+    depth = _FIRST_LOOK + len(coming)
+    while alone:
+        found = gallery.query(rows[alone], depth, Filter(has_identity=True))
+        undecided = []
+        for index, hits in zip(alone, found, strict=True):
+            others = [hit for hit in hits if hit.crop.crop_id not in coming]
+            if rule.is_open(others) and len(hits) == depth < _DEEPEST:
+                undecided.append(index)
+            elif (identity := rule.choose(others)) is not None:
+                joined[index] = replace(crops[index], identity=identity, origin="cluster")
+        alone, depth = undecided, 4 * depth
+    return joined
+
+
+def stored_crops(gallery: Gallery, crop_ids: Collection[str]) -> dict[str, Crop]:
+    """What the gallery holds under these ids.
+
+    Args:
+        gallery: which.
+        crop_ids: any ids.
+
+    Returns:
+        The crops there are, by id.
+    """
+    where = Filter(crop_ids=frozenset(crop_ids))
+    page = gallery.page(where, max(len(crop_ids), 1))
+    return {crop.crop_id: crop for crop in page.crops}
+
+
+def _keep(crop: Crop, before: Crop | None) -> Crop:
+    if before is None or before.digest is None or before.digest != crop.digest:
+        return crop
+    if before.origin == "hand" or (before.origin == "cluster" and crop.identity is None):
+        return replace(crop, identity=before.identity, origin=before.origin)
+    return crop

@@ -1,0 +1,186 @@
+"""Rows of a Parquet file.
+
+A small file can stand for a huge table. Arrow measures each value, and only a value that is small
+enough becomes one of Python's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from service.errors import InvalidInput
+from service.ingest.crop_values import match_columns
+
+MAX_CELL = 1 << 20
+"""Bytes of one text."""
+
+MAX_LIST = 1 << 16
+"""Numbers of one embedding."""
+
+MAX_COLUMNS = 10_000
+_BATCH = 256
+_GROUP = 1 << 30
+_MAX_FOOTER = 16 << 20  # it is parsed as a whole, into several times as much
+_MAX_FIXED = 4096  # bytes of a column whose values all have one size
+_MAGIC = b"PAR1"
+_TAIL = 8
+
+Row = Mapping[str, Any] | InvalidInput
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Takes the place of a value that is nothing this program reads.
+
+    Attributes:
+        what: for messages.
+    """
+
+    what: str
+
+    def __repr__(self) -> str:
+        return self.what
+
+
+def parquet_rows(
+    path: Path,
+    ignored: set[str],
+    check_header: Callable[[Collection[str], Sequence[str]], None],
+) -> Iterator[Row]:
+    """Read a Parquet file. Args, yields and raises as :func:`service.ingest.rows.read_rows`."""
+    with _opened(path) as plain:
+        meaning = match_columns(plain.schema_arrow.names, ignored)
+        check_header(meaning.values(), plain.schema_arrow.names)
+        texts = _text_leaves(plain.schema, meaning)
+    # As a dictionary, a text that repeats is held once, however often it does.
+    with _opened(path, texts) as file:
+        for batch in file.iter_batches(_BATCH, columns=list(meaning), use_threads=False):
+            columns = {meaning[name]: _readable(batch.column(name)) for name in meaning}
+            for index in range(len(batch)):
+                yield _row(columns, index)
+
+
+def count_parquet_rows(path: Path) -> int:
+    """How many rows a Parquet file says it has. Raises InvalidInput."""
+    with _opened(path) as file:
+        return int(file.metadata.num_rows)
+
+
+@contextmanager
+def _opened(path: Path, texts: Sequence[str] = ()) -> Iterator[Any]:
+    try:
+        from pyarrow import (  # type: ignore[import-untyped]  # noqa: PLC0415 - an optional extra
+            ArrowException,
+            parquet,
+        )
+    except ModuleNotFoundError as error:
+        raise InvalidInput(
+            "Parquet needs pyarrow, which is not installed here: pip install 'hhcl-reid[parquet]'"
+        ) from error
+    _require_short_footer(path)
+    try:
+        with parquet.ParquetFile(
+            path, read_dictionary=list(texts), thrift_string_size_limit=_MAX_FOOTER
+        ) as file:
+            _require_modest(file.metadata)
+            yield file
+    except MemoryError:  # Arrow's own one is of both kinds
+        raise
+    except ArrowException as error:
+        raise InvalidInput(f"not Parquet: {str(error)[:500]}") from error
+
+
+def _require_short_footer(path: Path) -> None:
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(size - _TAIL, 0))
+        tail = file.read(_TAIL)
+    if len(tail) < _TAIL or tail[4:] != _MAGIC:
+        raise InvalidInput("not Parquet: the file does not end as one")
+    footer = int.from_bytes(tail[:4], "little")
+    if footer > _MAX_FOOTER:
+        raise InvalidInput(
+            f"not Parquet: its description would have {footer:,} bytes, at most {_MAX_FOOTER:,} "
+            "are read"
+        )
+
+
+def _require_modest(metadata: Any) -> None:
+    """Refuse what says itself that it is too large; the rest is measured while it is read."""
+    if metadata.num_columns > MAX_COLUMNS:
+        raise InvalidInput(f"{metadata.num_columns:,} columns: at most {MAX_COLUMNS:,}")
+    for number in range(metadata.num_row_groups):
+        size = metadata.row_group(number).total_byte_size
+        if size > _GROUP:
+            raise InvalidInput(f"row group {number} unpacks to {size:,} bytes: at most {_GROUP:,}")
+
+
+def _text_leaves(schema: Any, meaning: Mapping[str, str]) -> list[str]:
+    """Paths of the columns, and of parts of columns, that hold texts."""
+    found = []
+    for number in range(len(schema)):
+        leaf = schema.column(number)
+        if leaf.path.partition(".")[0] not in meaning and leaf.path not in meaning:
+            continue
+        if leaf.physical_type == "BYTE_ARRAY":
+            found.append(leaf.path)
+        elif leaf.physical_type == "FIXED_LEN_BYTE_ARRAY" and leaf.length > _MAX_FIXED:
+            raise InvalidInput(
+                f"column {leaf.path[:80]}: values of {leaf.length:,} bytes: at most {_MAX_FIXED:,}"
+            )
+    return found
+
+
+def _readable(column: Any) -> Any:
+    """A column whose times Python can hold."""
+    import pyarrow as pa  # noqa: PLC0415 - an optional extra
+
+    # Python's datetime has no nanoseconds, and pyarrow refuses to drop them unasked.
+    if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
+        return column.cast(pa.timestamp("us", tz=column.type.tz), safe=False)
+    return column
+
+
+def _row(columns: Mapping[str, Any], index: int) -> Row:
+    try:
+        return {name: _cell(name, column[index]) for name, column in columns.items()}
+    except InvalidInput as error:
+        return error
+
+
+def _cell(name: str, scalar: Any) -> Any:
+    """A value as Python's own. Raises InvalidInput: it is too large."""
+    import pyarrow as pa  # noqa: PLC0415 - an optional extra
+
+    if isinstance(scalar, pa.DictionaryScalar) and scalar.is_valid:
+        scalar = scalar.value
+    if not scalar.is_valid:
+        return None
+    if isinstance(scalar, pa.BinaryScalar):  # texts are
+        _require_fewer(name, "bytes", scalar.as_buffer().size, MAX_CELL)
+    elif pa.types.is_nested(scalar.type) or isinstance(scalar, pa.ExtensionScalar):
+        if name != "embedding" or not _is_vector(scalar):
+            return Unread(f"a value of type {str(scalar.type)[:80]}")
+        _require_fewer(name, "numbers", len(scalar.values), MAX_LIST)
+    try:
+        return scalar.as_py()
+    except (ValueError, OverflowError, LookupError) as error:
+        # Durations and times of day in nanoseconds, zones that do not exist.
+        raise InvalidInput(f"column {name}: a value that cannot be read: {error}") from error
+
+
+def _is_vector(scalar: Any) -> bool:
+    import pyarrow as pa  # noqa: PLC0415 - an optional extra
+
+    if not isinstance(scalar, pa.ListScalar) or pa.types.is_map(scalar.type):
+        return False
+    return bool(pa.types.is_primitive(scalar.type.value_type))
+
+
+def _require_fewer(name: str, what: str, count: int, most: int) -> None:
+    if count > most:
+        raise InvalidInput(f"column {name}: a value has {count:,} {what}: at most {most:,}")

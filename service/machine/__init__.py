@@ -1,0 +1,1 @@
+"""What the service needs from its machine: threads, processors, memory, durable files, SQLite."""

@@ -1,0 +1,1 @@
+"""The model contract: what a model folder holds and which rules its network keeps."""

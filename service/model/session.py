@@ -1,0 +1,131 @@
+"""Opening and running ONNX files, on the GPU where one answers."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from service.errors import ArtifactError, Unavailable
+from service.machine.processors import available, give_way
+from service.model.rules import INPUT_NAME, OUTPUT_NAME
+
+Device = Literal["auto", "cuda", "cpu"]
+Provider = Literal["cuda", "cpu"]
+
+_CUDA = "CUDAExecutionProvider"
+_CPU = "CPUExecutionProvider"
+
+logger = logging.getLogger(__name__)
+
+
+def open_network(
+    file: Path, device: Device, threads: int | None, probe: NDArray[np.uint8]
+) -> tuple[onnxruntime.InferenceSession, Provider]:
+    """Open a network where it runs fastest.
+
+    Args:
+        file: the ONNX file.
+        device: ``cuda`` insists on the GPU, ``auto`` takes the CPU where none answers.
+        threads: cores for one run on the CPU; None leaves the choice to ONNX Runtime.
+        probe: (1, H, W, 3); the GPU counts only if it embeds this image.
+
+    Returns:
+        The session and where it runs.
+
+    Raises:
+        ArtifactError: the network cannot be opened, or ``cuda`` was asked for and does not answer.
+    """
+    if device != "cpu":
+        try:
+            return _open_on_cuda(file, probe), "cuda"
+        except ArtifactError as error:
+            if device == "cuda":
+                raise
+            logger.info("running on the CPU: %s", error)
+    return open_session(file, threads=threads), "cpu"
+
+
+def open_session(
+    file: Path, *, providers: Sequence[Any] = (_CPU,), threads: int | None = None
+) -> onnxruntime.InferenceSession:
+    """Open a network on given execution providers.
+
+    Args:
+        file: the ONNX file.
+        providers: in order of preference, as ONNX Runtime takes them.
+        threads: cores for one run; None leaves the choice to ONNX Runtime.
+
+    Returns:
+        The session.
+
+    Raises:
+        ArtifactError: ONNX Runtime cannot read or build the network.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # exporters leave unused weights behind, a warning for each
+    options.intra_op_num_threads = threads or _cap()
+    options.add_session_config_entry(
+        "session.intra_op.allow_spinning", "0"
+    )  # leave idle cores idle
+    try:
+        with ThreadPoolExecutor(1, initializer=give_way) as starter:  # its threads inherit that
+            session = starter.submit(
+                onnxruntime.InferenceSession, file, options, providers=list(providers)
+            ).result()
+    except Exception as error:  # its exceptions share no other base
+        raise ArtifactError(f"{file}: {_first_line(error)}") from error
+    session.disable_fallback()  # a provider lost later is an error, not a silent slow-down
+    return session
+
+
+def _cap() -> int:
+    # ONNX Runtime counts the machine's cores, and knows neither masks nor a container's quota.
+    mine = available()
+    return mine if mine < (os.cpu_count() or 1) else 0
+
+
+def infer(session: onnxruntime.InferenceSession, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Run a network.
+
+    Args:
+        session: a network whose graph keeps the contract.
+        images: (N, H, W, 3) uint8 RGB.
+
+    Returns:
+        (N, D) float32.
+
+    Raises:
+        Unavailable: the run failed, for example for want of memory.
+    """
+    try:
+        (embeddings,) = session.run([OUTPUT_NAME], {INPUT_NAME: images})
+    except Exception as error:  # its exceptions share no other base
+        raise Unavailable(f"the network failed: {_first_line(error)}") from error
+    return np.asarray(embeddings)
+
+
+def _open_on_cuda(file: Path, probe: NDArray[np.uint8]) -> onnxruntime.InferenceSession:
+    if _CUDA not in onnxruntime.get_available_providers():
+        raise ArtifactError("the installed ONNX Runtime has no CUDA; install the extra `gpu`")
+    onnxruntime.preload_dlls()  # finds the CUDA libraries that pip installed
+    options = {"cudnn_conv_algo_search": "HEURISTIC"}  # EXHAUSTIVE costs ~0.5 s per batch size
+    session = open_session(file, providers=[(_CUDA, options), _CPU])
+    if _CUDA not in session.get_providers():
+        raise ArtifactError("ONNX Runtime finds no GPU, or not the CUDA libraries it needs")
+    try:
+        infer(session, probe)
+    except Unavailable as error:
+        raise ArtifactError(f"the GPU does not run the network: {error}") from error
+    return session
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,1 @@
+"""From pictures to identity matches: query, rank, re-rank, group by identity."""

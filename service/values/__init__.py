@@ -1,0 +1,1 @@
+"""Values as people and programs write them: names, times, time zones."""

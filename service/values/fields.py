@@ -1,0 +1,92 @@
+"""The kinds of field that many requests share, whatever carries them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    PlainSerializer,
+    PlainValidator,
+    StringConstraints,
+    ValidationInfo,
+    WithJsonSchema,
+)
+
+from service.values.names import MAX_NAME, id_of, name_of
+from service.values.timestamps import (
+    EARLIEST,
+    LATEST,
+    Moment,
+    parse_timestamp,
+    read_moment,
+    restated,
+)
+from service.values.zones import read_zone
+
+MAX_TEXT = 256
+"""Longest text that names one thing beside crops: a gallery, a model, a zone, a time."""
+
+MAX_CURSOR = 4096
+"""Longest cursor; it may hold a crop's id, whose letters take several bytes each."""
+
+
+def _seconds(value: object) -> float:
+    return parse_timestamp(_short_time(value))
+
+
+def _short_time(value: object) -> object:
+    if isinstance(value, str) and len(value) > MAX_TEXT:
+        raise ValueError(f"a time has at most {MAX_TEXT} characters, this text has {len(value):,}")
+    return value
+
+
+def _zoned(value: object, info: ValidationInfo) -> Moment:
+    zone = info.data.get("zone")
+    return read_moment(_short_time(value), None if zone is None else read_zone(zone))
+
+
+def _zone(text: str) -> str:
+    read_zone(text)
+    return text.strip()
+
+
+_NAME_SCHEMA = WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MAX_NAME})
+
+Label = Annotated[str, AfterValidator(name_of), _NAME_SCHEMA]
+CropId = Annotated[str, AfterValidator(id_of), _NAME_SCHEMA]
+_TIME_SCHEMA = WithJsonSchema(
+    {
+        "anyOf": [
+            {"type": "number", "minimum": EARLIEST, "exclusiveMaximum": LATEST},
+            {"type": "number", "minimum": EARLIEST * 1000, "exclusiveMaximum": LATEST * 1000},
+            {"type": "string", "format": "date-time", "maxLength": MAX_TEXT},
+        ],
+        "description": "ISO 8601, a date such as 20261121, or seconds since 1970-01-01 UTC "
+        "(milliseconds where only they make a time between 1980 and 2100); UTC where no zone is "
+        "given or stated",
+    }
+)
+Timestamp = Annotated[float, PlainValidator(_seconds), _TIME_SCHEMA]
+"""A time whose zone is UTC where it has none."""
+ZonedTime = Annotated[Moment, PlainValidator(_zoned), PlainSerializer(restated), _TIME_SCHEMA]
+"""A time in a model whose field ``zone``, declared before it, is of times that have none."""
+Zone = Annotated[str, StringConstraints(max_length=MAX_TEXT), AfterValidator(_zone)]
+Cursor = Annotated[str, StringConstraints(max_length=MAX_CURSOR)]
+"""The cursor of a page; what it means is told where the page is made."""
+ZONE = "whose clocks a time without a zone was read from, such as Europe/Berlin or +01:00"
+"""What the field ``zone`` is for."""
+
+
+class Body(BaseModel):
+    """A request body; a field nobody knows is refused, so that a typo is noticed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class JsonBody(Body):
+    """A body of JSON, whose types are taken at their word: 0 is not false, "1" is no number."""
+
+    model_config = ConfigDict(strict=True)

@@ -1,0 +1,265 @@
+"""The parts of a running service and who gets which."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from service.embedding.batching import Batcher
+from service.embedding.counted import CountedEmbedder
+from service.embedding.embedder import Embedder
+from service.embedding.imaging import ImageLimits
+from service.embedding.intake import Intake
+from service.embedding.onnx_embedder import OnnxEmbedder
+from service.embedding.shelf import Model, ModelShelf
+from service.erasure.crops import Erasure
+from service.erasure.retention import Retention
+from service.errors import Conflict, StorageFull, Unavailable
+from service.gallery.base import GalleryStore
+from service.gallery.disk.store import LocalGalleryStore
+from service.gallery.rules import model_mismatch
+from service.identities.corrections import Corrections
+from service.ingest.enroller import Enroller
+from service.jobs.board import JobBoard
+from service.jobs.bridge import Bridge
+from service.machine.background import Repeating
+from service.machine.executors import Executors
+from service.metrics import Metrics
+from service.model.manifest import Manifest
+from service.model_change.change import ModelChange
+from service.readiness import Clock, Readiness
+from service.runners import Runners
+from service.search.searcher import Searcher
+from service.settings import Settings
+
+log = logging.getLogger(__name__)
+
+DEFAULT_GALLERY = "default"
+
+
+@dataclass(slots=True)
+class Lifecycle:
+    """Where the service stands between start and end."""
+
+    phase: Literal["starting", "ready", "draining"] = "starting"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the routes work with."""
+
+    settings: Settings
+    shelf: ModelShelf
+    store: GalleryStore
+    searcher: Searcher
+    enroller: Enroller
+    board: JobBoard
+    erasure: Erasure
+    corrections: Corrections
+    model_change: ModelChange
+    repeating: tuple[Repeating, ...]
+    executors: Executors
+    readiness: Readiness
+    metrics: Metrics
+    lifecycle: Lifecycle = field(default_factory=Lifecycle)
+
+    @property
+    def manifest(self) -> Manifest:
+        """The model the service was started with."""
+        return self.shelf.running.manifest
+
+    @property
+    def providers(self) -> dict[str, str]:
+        """Where the work is done: ``cuda``, ``cpu`` or, for the search, ``milvus``."""
+        return {"network": self.shelf.running.provider, "search": self.store.device}
+
+    async def start(self) -> None:
+        """Run the network once and make sure that the default gallery exists."""
+        await self.shelf.running.intake.probe()
+        await self.executors.background.run(self._provide_default_gallery)
+        await self.executors.background.run(self.board.start, asyncio.get_running_loop())
+        for task in self.repeating:
+            task.start()
+        self.lifecycle.phase = "ready"
+
+    async def check_ready(self) -> None:
+        """Whether the service is at work, the network runs and the disk takes a write.
+
+        Raises:
+            Unavailable: the service is starting or draining, which is said at once; or the network
+                or the disk refused within the last second.
+        """
+        if self.lifecycle.phase != "ready":
+            raise Unavailable(f"the service is {self.lifecycle.phase}")
+        await self.readiness.check()
+
+    def admit_upload(self) -> None:
+        """Refuse an image that would have to wait too long for any of the opened models.
+
+        Raises:
+            Overloaded: every model's queue is too long.
+            Unavailable: the service is shutting down.
+        """
+        refusals: list[Unavailable] = []
+        for model in self.shelf.opened():
+            try:
+                model.intake.admit()
+            except Unavailable as error:
+                refusals.append(error)
+            else:
+                return
+        raise refusals[0]
+
+    async def close(self) -> None:
+        """Finish what is under way, then release threads and files; a failure skips nothing."""
+        self.lifecycle.phase = "draining"
+        async with AsyncExitStack() as closing:  # the last one pushed is closed first
+            closing.push_async_callback(self.executors.close)
+            closing.push_async_callback(self.executors.background.run, self.store.close)
+            closing.push_async_callback(self.shelf.close)
+            closing.push_async_callback(self.executors.background.run, self.board.close)
+            for task in self.repeating:
+                closing.push_async_callback(task.close)
+
+    def _provide_default_gallery(self) -> None:
+        try:
+            self.store.create(DEFAULT_GALLERY, self.manifest.sha256, self.manifest.dimension)
+        except Conflict:
+            self._warn_of_other_models()
+        except StorageFull as error:  # what is stored can be searched all the same
+            log.warning("%s", error)
+
+    def _warn_of_other_models(self) -> None:
+        for gallery in self.store.stats():
+            if gallery.model_sha256 not in {manifest.sha256 for manifest in self.shelf.manifests()}:
+                mismatch = model_mismatch(gallery.name, gallery.model_sha256, self.manifest.sha256)
+                log.warning("%s", mismatch)
+
+
+def open_parts(
+    settings: Settings,
+    embedder: Embedder | None = None,
+    store: GalleryStore | None = None,
+    clock: Clock = time.monotonic,
+) -> Parts:
+    """Open model and galleries and connect the parts.
+
+    Args:
+        settings: every setting.
+        embedder: takes the place of the model the settings name.
+        store: takes the place of the data folder the settings name.
+        clock: seconds that only rise; says for how long an answer of the readiness probe holds.
+
+    Returns:
+        The parts, not started.
+
+    Raises:
+        ArtifactError: the model breaks the contract.
+        Unavailable: the device, or the data folder, cannot be used.
+    """
+    metrics = Metrics()
+    executors = Executors(metrics.count_failure)
+    shelf = _open_shelf(settings, metrics, embedder)
+    store = store or _open_store(settings)
+    enroller = Enroller(store, shelf, executors)
+    corrections = Corrections()
+    bridge = Bridge(shelf.running.intake, enroller, metrics.observe_stage)
+    model_change = ModelChange(store, shelf, bridge)
+    runners = Runners(settings, store, shelf, corrections, model_change)
+    board = _open_board(settings, runners, bridge, metrics)
+    erasure = Erasure(store, board)
+    parts = Parts(
+        settings=settings,
+        shelf=shelf,
+        store=store,
+        searcher=Searcher(store, shelf, executors.reads, executors.heavy),
+        enroller=enroller,
+        board=board,
+        erasure=erasure,
+        corrections=corrections,
+        model_change=model_change,
+        repeating=_repeating(settings, erasure, executors, metrics),
+        executors=executors,
+        readiness=Readiness(partial(_look, shelf, store, executors), clock),
+        metrics=metrics,
+    )
+    _observe(parts)
+    return parts
+
+
+def _open_board(settings: Settings, runners: Runners, bridge: Bridge, metrics: Metrics) -> JobBoard:
+    report, most = metrics.count_failure, settings.max_kept_bytes
+    return JobBoard(settings.data, runners.run, bridge, report, most)
+
+
+def _observe(parts: Parts) -> None:
+    """Let the metrics see the sizes of galleries and queues at every scrape."""
+    metrics, shelf, board = parts.metrics, parts.shelf, parts.board
+    metrics.count_galleries(parts.store)
+    metrics.queue_images.set_function(
+        lambda: sum(model.batcher.stats().queued for model in shelf.opened())
+    )
+    metrics.jobs.labels("queued").set_function(lambda: board.waiting)
+    metrics.jobs.labels("running").set_function(lambda: board.running)
+    for part, provider in parts.providers.items():
+        metrics.provider.labels(part, provider).set(1)
+
+
+async def _look(shelf: ModelShelf, store: GalleryStore, executors: Executors) -> None:
+    """Do what a request would do: run the network, and see whether the disk takes a write."""
+    await shelf.running.intake.probe()
+    if not await executors.bookkeeping.run(store.writable):
+        raise Unavailable("the data folder accepts no writes", retry_after=10)
+
+
+def _repeating(
+    settings: Settings, erasure: Erasure, executors: Executors, metrics: Metrics
+) -> tuple[Repeating, ...]:
+    """What the service does by itself; each failure is counted, and none ends anything."""
+    pause, threads, report = settings.retention_seconds, executors.background, metrics.count_failure
+    return (
+        Repeating(
+            "retention", Retention(erasure.store, report, erasure).run, pause, threads, report
+        ),
+        Repeating("tidy", erasure.store.tidy, pause, threads, report),
+        Repeating("jobs", erasure.tidy_jobs, pause, threads, report),
+    )
+
+
+def _open_shelf(settings: Settings, metrics: Metrics, embedder: Embedder | None) -> ModelShelf:
+    def start(network: Embedder) -> Model:
+        counted = CountedEmbedder(network, metrics.batch_images.observe)
+        batcher = Batcher(
+            counted,
+            max_batch=settings.max_batch,
+            max_queue=settings.max_queue,
+            max_queue_seconds=settings.max_queue_seconds,
+        )
+        limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
+        intake = Intake(batcher, network.manifest, limits, settings.decode_threads, metrics)
+        return Model(network.manifest, network.provider, batcher, intake)
+
+    def open_model(folder: Path) -> Model:
+        return start(OnnxEmbedder(folder, device=settings.device))
+
+    running = start(embedder) if embedder is not None else open_model(settings.model)
+    return ModelShelf(running, settings.models, open_model)
+
+
+def _open_store(settings: Settings) -> GalleryStore:
+    if settings.milvus_uri is None:
+        return LocalGalleryStore(settings.data, device=settings.device)
+    try:
+        from service.gallery.milvus.store import MilvusGalleryStore  # noqa: PLC0415 - an optional extra
+    except ModuleNotFoundError as error:
+        raise Unavailable(
+            f"REID_MILVUS_URI is {settings.milvus_uri}, but {error.name} is not installed: "
+            "pip install 'hhcl-reid[milvus]'"
+        ) from error
+    return MilvusGalleryStore(settings.milvus_uri, token=settings.milvus_token.get_secret_value())

@@ -1,0 +1,445 @@
+"""Imports that another process reads: the same items, and whatever happens there stays there."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+import threading
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from service.errors import (
+    Forbidden,
+    ImageTooLarge,
+    InvalidInput,
+    StorageFull,
+    TooLarge,
+    Unavailable,
+)
+from service.gallery.base import Crop
+from service.imports.apart import ApartReader, Nursery, _Link, shared_nursery
+from service.imports.frames import HEAD, Broken, Done, Expect, Refused, packed, unpacked
+from service.imports.items import Picture, Ready
+from service.imports.reader import RECEIVED, ImportReader, Wanted
+from service.ingest.crop_names import LeftOut
+from service.testing import FakeEmbedder, solid
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+
+GIB = 1 << 30
+ENOUGH = 200  # pictures of 100 kB: far more than a connection takes in before it is read
+
+
+def wanted(folder: Path, source: str, **spec: Any) -> Wanted:
+    return Wanted(
+        spec={"source": source, **spec},
+        gallery="g",
+        bound=False,
+        folder=str(folder),
+        roots=[str(folder)],
+        image_bytes=1 << 20,
+        unpacked_bytes=GIB,
+        dimension=4,
+        memory_bytes=GIB,
+    )
+
+
+def archive(folder: Path, members: dict[str, bytes]) -> Wanted:
+    with tarfile.open(folder / RECEIVED, "w") as tar:
+        for name, data in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return wanted(folder, "tar")
+
+
+def many(folder: Path) -> Wanted:
+    return archive(folder, {f"{number:04}_c1s1.png": b"x" * 100_000 for number in range(ENOUGH)})
+
+
+def apart(what: Wanted, nursery: Nursery | None = None, **hooks: Any) -> ApartReader:
+    nothing = lambda *_: None  # noqa: E731
+    chosen = {"expect": nothing, "check": nothing, **hooks}
+    return ApartReader(what, nursery or shared_nursery(), **chosen)
+
+
+@pytest.fixture
+def nursery() -> Iterator[Nursery]:
+    found = Nursery()
+    with closing(found):
+        yield found
+
+
+def children(process: int) -> list[int]:
+    text = Path(f"/proc/{process}/task/{process}/children").read_text()
+    return [int(word) for word in text.split()]
+
+
+def readers(nursery: Nursery) -> list[int]:
+    """The processes that read for it."""
+    return [reader for watcher in children(nursery._process.pid) for reader in children(watcher)]
+
+
+def gone(process: int) -> bool:
+    with suppress(OSError, IndexError):
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    return True
+
+
+def wait_until_gone(*processes: int) -> None:
+    waiting = threading.Event()
+    for _ in range(3000):
+        if all(map(gone, processes)):
+            return
+        waiting.wait(0.02)
+    raise AssertionError(f"still there: {processes}")
+
+
+def test_another_process_reads_what_this_one_would(tmp_path):
+    rows = [
+        {"path": "a.png", "camera": "c1", "identity": "ada", "timestamp": "2026-11-21"},
+        {"path": "missing.png"},
+        {"path": "a.png"},
+        {"camera": "c1", "strange": 1},
+    ]
+    manifest = "\n".join(map(json.dumps, rows)).encode()
+    members = {
+        "manifest.ndjson": manifest,
+        "a.png": solid((1, 2, 3)),
+        "b.png": b"",
+        "../c.png": b"",
+    }
+    vectors = [
+        {"crop_id": f"v{n % 2}", "embedding": [1.0, 0, 0, 0], "timestamp": 1795249800.5}
+        for n in range(3)
+    ]
+    (tmp_path / "t").mkdir()
+    (tmp_path / "v").mkdir()
+    (tmp_path / "v" / RECEIVED).write_text("\n".join(map(json.dumps, vectors)))
+    for what in (archive(tmp_path / "t", members), wanted(tmp_path / "v", "ndjson")):
+        totals: list[int] = []
+        expected: list[int] = []
+        here = ImportReader(what, expected.append)
+        there = apart(what, expect=totals.append)
+        ours, theirs = list(here.items()), list(there.items())
+        assert len(ours) == len(theirs) > 2
+        for mine, other in zip(ours, theirs, strict=True):
+            if isinstance(mine, Ready):
+                assert isinstance(other, Ready)
+                assert (mine.name, mine.crop) == (other.name, other.crop)
+                np.testing.assert_array_equal(mine.embedding, other.embedding)
+            else:
+                assert mine == other
+        assert there.result() == here.result()
+        assert totals == expected
+    assert "belongs to an earlier item" in theirs[2].reason
+
+
+@pytest.mark.parametrize(
+    "error",
+    [InvalidInput("a"), TooLarge("b"), ImageTooLarge("c"), Forbidden("d"), StorageFull("e")],
+)
+def test_errors_keep_their_kind_and_their_words(error):
+    text, content = parts(packed(Refused(error)))
+    frame = unpacked(text, content)
+    assert type(frame.error) is type(error)
+    assert str(frame.error) == str(error)
+
+
+def parts(frame: bytes) -> tuple[bytes, bytes]:
+    size, more = HEAD.unpack(frame[: HEAD.size])
+    text, content = frame[HEAD.size :][:size], frame[HEAD.size + size :]
+    assert len(content) == more
+    return text, content
+
+
+def test_names_that_are_no_text_and_endless_reasons_pass(tmp_path):
+    item = Picture("\udcff" * 2000, Crop("id", "\u0130", None, 0.1), b"\0\xff")
+    assert unpacked(*parts(packed(item))) == replace(item, name=item.name[:1000])
+    left = LeftOut(Path("p" * 40_000), "r" * 40_000, is_error=True)
+    frame = packed(left)
+    assert len(frame) < 4000
+    assert unpacked(*parts(frame)).is_error
+    assert len(packed(Broken("t" * 1_000_000))) < 50_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"[]",
+        b"{}",
+        b"null",
+        b"[" * 10_000,
+        b'["picture", 1, "a", null, null, null]',
+        b'["picture", "a", 1, null, null, null]',
+        b'["picture", "a", "b", 1, null, null]',
+        b'["picture", "a", "b", null, null, []]',
+        b'["ready", "a", "b", null, null, null]',
+        b'["expect", "1"]',
+        b'["left", "a"]',
+        b"\xff",
+    ],
+)
+def test_what_is_no_frame_is_refused(text):
+    with pytest.raises(ValueError, match=r".*"):
+        unpacked(text, b"abc")
+
+
+class Pretending(Nursery):
+    """A reader that was taken over sends what it likes."""
+
+    def __init__(self, *sent: bytes) -> None:
+        super().__init__()
+        self._sent = sent
+
+    def begin(self, wanted: Wanted) -> _Link:
+        ours, theirs = socket.socketpair()
+        report, said = os.pipe()
+        os.close(said)
+        with theirs:
+            for piece in self._sent:
+                theirs.sendall(piece)
+        return _Link(ours, report)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        HEAD.pack(2**32 - 1, 0),
+        HEAD.pack(10, 2**32 - 1),
+        HEAD.pack(2, 0) + b"[]",
+        HEAD.pack(4, 0) + b"\xff\xff\xff\xff",
+    ],
+)
+def test_the_service_takes_no_more_than_a_frame_may_have(tmp_path, sent):
+    with pytest.raises(InvalidInput, match="process that read the import sent"):
+        list(apart(wanted(tmp_path, "tar"), Pretending(sent)).items())
+
+
+def test_a_connection_that_ends_within_a_frame_is_an_end_without_a_word(tmp_path):
+    start = packed(Expect(3)) + packed(Done({}))[:-2]
+    with pytest.raises(Unavailable, match="ended without a word"):
+        list(apart(wanted(tmp_path, "tar"), Pretending(start)).items())
+
+
+def test_a_reader_that_needs_too_much_memory_fails_alone(tmp_path, nursery):
+    (tmp_path / RECEIVED).write_bytes(directory_of(200_000))
+    what = replace(wanted(tmp_path, "zip"), memory_bytes=32 << 20)
+    with pytest.raises(TooLarge, match="more than 33,554,432 bytes of memory"):
+        next(apart(what, nursery).items())
+    (tmp_path / RECEIVED).write_bytes(directory_of(1))
+    assert len(list(apart(what, nursery).items())) == 1
+
+
+def directory_of(count: int) -> bytes:
+    """A zip archive that is nothing but its directory."""
+    names = (b"%07d.txt" % number for number in range(count))
+    entries = b"".join(
+        b"PK\1\2" + bytes(24) + len(name).to_bytes(2, "little") + bytes(16) + name for name in names
+    )
+    most = min(count, 0xFFFF).to_bytes(2, "little")
+    ends = len(entries).to_bytes(4, "little") + bytes(6)
+    return entries + b"PK\5\6" + bytes(4) + most + most + ends
+
+
+def test_a_reader_that_is_killed_says_how_and_the_next_one_works(tmp_path, nursery):
+    what = many(tmp_path)
+    with closing(apart(what, nursery).items()) as items:
+        next(items)
+        (reader,) = readers(nursery)
+        os.kill(reader, signal.SIGKILL)
+        with pytest.raises(Unavailable, match=r"ended by SIGKILL.*nothing else was affected"):
+            list(items)
+    assert len(list(apart(what, nursery).items())) == ENOUGH
+
+
+def test_a_fault_of_the_reader_itself_is_told_with_its_place(tmp_path):
+    with pytest.raises(RuntimeError, match=r"Traceback(.|\n)*KeyError"):
+        list(apart(replace(wanted(tmp_path, "tar"), spec={})).items())
+
+
+@pytest.fixture
+def busy() -> Iterator[None]:
+    """As many open files as a service has that answers a thousand connections."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 4096:
+        pytest.fail(f"this machine lets a process open {hard} files: raise the hard limit")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 4096), hard))
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    yield
+    for descriptor in held:
+        os.close(descriptor)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("busy")
+def test_a_service_with_a_thousand_connections_imports_and_says_how_readers_end(tmp_path, nursery):
+    assert len(list(apart(many(tmp_path), nursery).items())) == ENOUGH
+    items = apart(many(tmp_path), nursery).items()
+    next(items)
+    (reader,) = readers(nursery)
+    os.kill(reader, signal.SIGKILL)
+    with pytest.raises(Unavailable, match="SIGKILL"):
+        list(items)
+
+
+def test_leaving_ends_the_reader_at_once(tmp_path, nursery):
+    items = apart(many(tmp_path), nursery).items()
+    next(items)
+    (reader,) = readers(nursery)
+    items.close()
+    assert gone(reader)
+
+
+def test_a_job_that_is_cancelled_leaves_while_its_reader_is_busy(tmp_path, nursery):
+    class Cancelled(Exception):
+        pass
+
+    def check() -> None:
+        raise Cancelled
+
+    with (tmp_path / RECEIVED).open("wb") as file:  # gigabytes of members that hold nothing
+        head = tarfile.TarInfo("0001_c1s1.txt")
+        head.size = 50 * GIB
+        file.write(head.tobuf())
+        file.truncate(50 * GIB)
+    what = replace(wanted(tmp_path, "tar"), unpacked_bytes=100 * GIB)
+    found = apart(what, nursery, check=check).items()
+    with pytest.raises(Cancelled):
+        next(found)
+    assert readers(nursery) == []
+
+
+def test_a_nursery_that_was_killed_is_replaced(tmp_path, nursery):
+    what = archive(tmp_path, {"0001_c1s1.png": b"x"})
+    assert len(list(apart(what, nursery).items())) == 1
+    before = nursery._process.pid
+    os.kill(before, signal.SIGKILL)
+    nursery._process.wait()
+    assert len(list(apart(what, nursery).items())) == 1
+    assert nursery._process.pid != before
+
+
+def test_signals_for_the_service_do_not_end_its_readers(tmp_path, nursery):
+    """A supervisor sends them to every process; the service may still be finishing imports."""
+    items = apart(many(tmp_path), nursery).items()
+    with closing(items):
+        next(items)
+        (reader,) = readers(nursery)
+        for process in (nursery._process.pid, reader):
+            os.kill(process, signal.SIGTERM)
+            os.kill(process, signal.SIGINT)
+        assert len(list(items)) == ENOUGH - 1
+
+
+PROGRAM = """
+import json, sys, time
+from pathlib import Path
+from service.imports.apart import ApartReader, Nursery
+from service.imports.reader import Wanted
+nursery = Nursery()
+items = ApartReader(Wanted(**json.loads(sys.argv[1])), nursery, int, int).items()
+next(items)
+print(nursery._process.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_nobody_outlives_a_service_that_is_killed(tmp_path):
+    what = many(tmp_path)
+    fields = {name: getattr(what, name) for name in Wanted.__dataclass_fields__}
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, json.dumps(fields)], stdout=subprocess.PIPE, text=True
+    ) as program:
+        try:
+            nursery = int(program.stdout.readline())
+            watchers = children(nursery)
+            read = [reader for watcher in watchers for reader in children(watcher)]
+            assert len(watchers) == len(read) == 1
+        finally:
+            program.kill()
+    wait_until_gone(nursery, *watchers, *read)
+
+
+def test_the_readers_carry_neither_settings_nor_the_service_s_libraries(
+    tmp_path, nursery, monkeypatch
+):
+    monkeypatch.setenv("REID_MILVUS_TOKEN", "secret")
+    with closing(apart(many(tmp_path), nursery).items()) as items:
+        next(items)
+        (reader,) = readers(nursery)
+        assert b"REID_" not in Path(f"/proc/{reader}/environ").read_bytes()
+        maps = Path(f"/proc/{reader}/maps").read_text()
+        assert "onnxruntime" not in maps
+        assert "faiss" not in maps
+        limits = Path(f"/proc/{reader}/limits").read_text()
+    (data,) = (line.split() for line in limits.splitlines() if line.startswith("Max data size"))
+    assert GIB < int(data[3]) < 2 * GIB
+
+
+def test_a_system_that_starts_no_process_fails_the_import(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "nothing"))
+    with pytest.raises(Unavailable, match="no process to read the import can be started"):
+        list(apart(archive(tmp_path, {}), Nursery()).items())
+
+
+class Waiting(FakeEmbedder):
+    """Embeds nothing until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hold = False
+        self.go = threading.Event()
+
+    def embed(self, images: Any) -> Any:
+        if self.hold:
+            self.go.wait(60)
+        return super().embed(images)
+
+
+def test_a_job_whose_reader_is_killed_fails_with_the_reason_and_can_be_resumed(start, tmp_path):
+    noise = np.random.default_rng(3).integers(0, 256, (128, 64, 3), np.uint8)
+    picture = io.BytesIO()
+    Image.fromarray(noise).save(picture, "BMP")
+    members = {f"{number:04}_c1s1.bmp": picture.getvalue() for number in range(400)}
+    archive(tmp_path, members)
+    embedder = Waiting()
+    with start(embedder) as service:
+        embedder.hold = True
+        answer = service.http.post(
+            "/galleries/default/imports",
+            content=(tmp_path / RECEIVED).read_bytes(),
+            headers={"Content-Type": "application/x-tar"},
+        )
+        job = answer.headers["Location"]
+        pause = threading.Event()
+        nursery = shared_nursery()
+        while not (nursery._process and readers(nursery)):
+            pause.wait(0.02)
+        for reader in readers(nursery):
+            os.kill(reader, signal.SIGKILL)
+        embedder.go.set()
+        while (state := service.http.get(job).json())["finished"] is None:
+            pause.wait(0.02)
+        assert state["state"] == "failed"
+        assert "ended by SIGKILL" in state["error"]
+        assert service.http.get("/readyz").status_code == 200
+        assert service.http.post(f"{job}/resume").status_code in {200, 202}
+        while (state := service.http.get(job).json())["state"] in {"queued", "running"}:
+            pause.wait(0.02)
+        assert state["state"] == "done", state
+        assert sum(state["counts"].values()) == 400

@@ -1,0 +1,172 @@
+"""Clients take turns: who sends much waits for itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from service.errors import Overloaded, ReidError, TooManyRequests, Unavailable
+from service.machine.departure import announce
+from service.machine.thread_shares import Share, Turns
+
+
+class Journal:
+    """Requests that write down each of their steps."""
+
+    def __init__(self, places: int = 1, each: int = 1, waiting: int = 100, in_all: int = 100):
+        self.turns = Turns("searches", Share(places, each, waiting, in_all))
+        self.lines: list[str] = []
+
+    async def request(self, client: str, name: str, steps: int) -> None:
+        async with self.turns.taken(client) as turn:
+            for step in range(steps):
+                if step:
+                    await turn.pass_on()
+                self.lines.append(f"{name}{step}")
+                await asyncio.sleep(0)  # the step is done elsewhere
+
+
+def played(play: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(play())
+
+
+def test_two_clients_alternate_step_by_step():
+    journal = Journal()
+
+    async def play() -> None:
+        await asyncio.gather(
+            *(journal.request("a", f"a{n}.", 3) for n in range(3)), journal.request("b", "b.", 3)
+        )
+
+    played(play)
+    assert journal.lines[:6] == ["a0.0", "b.0", "a0.1", "b.1", "a0.2", "b.2"]
+    rest = [f"a{n}.{step}" for n in (1, 2) for step in range(3)]
+    assert journal.lines[6:] == rest  # one after the other: each is finished before the next begins
+
+
+def test_nobody_waits_longer_than_a_step_of_each_other_client():
+    journal = Journal()
+
+    async def play() -> None:
+        asked = [
+            asyncio.create_task(journal.request(client, f"{client}{n}.", 4))
+            for n in range(12)
+            for client in ("a", "b")
+        ]
+        await asyncio.sleep(0)
+        await journal.request("c", "c", 5)
+        own = [at for at, line in enumerate(journal.lines) if line.startswith("c")]
+        assert own[0] <= 3
+        assert max(later - at for at, later in pairwise(own)) <= 3
+        await asyncio.gather(*asked)
+
+    played(play)
+
+
+def test_one_client_never_holds_more_than_its_share():
+    journal, held = Journal(places=4, each=2), [0, 0]
+
+    async def request() -> None:
+        async with journal.turns.taken("a"):
+            held[0] += 1
+            held[1] = max(held)
+            await asyncio.sleep(0)
+            held[0] -= 1
+
+    async def play() -> None:
+        asked = [asyncio.create_task(request()) for _ in range(20)]
+        await asyncio.sleep(0)
+        async with journal.turns.taken("b"), journal.turns.taken("b"):
+            pass  # at once, though eighteen wait
+        assert journal.turns.waiting > 0
+        await asyncio.gather(*asked)
+
+    played(play)
+    assert held == [0, 2]
+
+
+def test_what_may_not_wait_is_refused():
+    journal = Journal(waiting=2, in_all=3)
+
+    async def play() -> None:
+        async with journal.turns.taken("a"):
+            waiting = [asyncio.create_task(journal.request("a", "a", 1)) for _ in range(2)]
+            await asyncio.sleep(0)
+            with pytest.raises(TooManyRequests, match="2 searches of this client"):
+                journal.turns.admit("a")
+            waiting.append(asyncio.create_task(journal.request("b", "b", 1)))
+            await asyncio.sleep(0)
+            with pytest.raises(Overloaded, match="3 searches wait"):
+                journal.turns.admit("c")
+        await asyncio.gather(*waiting)
+        journal.turns.admit("a")
+
+    played(play)
+
+
+@pytest.mark.parametrize("moment", ["waiting", "working", "granted"])
+def test_who_leaves_frees_its_place_and_goes_no_further(moment):
+    journal = Journal()
+
+    async def play() -> None:
+        departure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        async def request() -> None:
+            announce(departure)
+            with pytest.raises(Unavailable, match="the client has left"):
+                await journal.request("a", "a", 3)
+
+        match moment:
+            case "working":
+                leaving = asyncio.create_task(request())
+                await asyncio.sleep(0)
+                departure.set_result(None)
+            case _:
+                async with journal.turns.taken("b"):
+                    leaving = asyncio.create_task(request())
+                    await asyncio.sleep(0)
+                    if moment == "waiting":
+                        departure.set_result(None)
+                        await leaving
+                if moment == "granted":  # in the same turn of the loop
+                    departure.set_result(None)
+        await leaving
+        await journal.request("c", "c", 1)  # the place is free
+
+    played(play)
+    assert journal.lines == (["a0", "c0"] if moment == "working" else ["c0"])
+    assert not journal.turns.waiting
+
+
+def test_a_cancelled_request_leaves_nothing_behind():
+    journal = Journal()
+
+    async def play() -> None:
+        async with journal.turns.taken("b"):
+            task = asyncio.create_task(journal.request("a", "a", 1))
+            await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        assert not journal.turns.waiting
+        await journal.request("c", "c", 1)
+
+    played(play)
+    assert journal.lines == ["c0"]
+
+
+def test_a_step_that_fails_frees_its_place():
+    journal = Journal()
+
+    async def play() -> None:
+        with pytest.raises(ReidError):
+            async with journal.turns.taken("a"):
+                raise Unavailable("broken")
+        await journal.request("b", "b", 1)
+
+    played(play)
+    assert journal.lines == ["b0"]

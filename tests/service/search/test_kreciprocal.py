@@ -1,0 +1,122 @@
+"""k-reciprocal encoding against hand-checked vectors and a slow dense oracle."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from service.search.kreciprocal import jaccard_distance, rerank
+
+
+def on_circle(*degrees: float) -> np.ndarray:
+    angles = np.deg2rad(degrees)
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+
+
+def densify(sparse) -> np.ndarray:
+    dense = np.ones(sparse.shape)
+    rows = np.repeat(np.arange(sparse.shape[0]), np.diff(sparse.indptr))
+    dense[rows, sparse.indices] = sparse.data
+    return dense
+
+
+def dense_jaccard(distance: np.ndarray, width: int, k1: int, k2: int) -> np.ndarray:
+    """The definition, with Python sets; distance's diagonal is its row's minimum."""
+    count = len(distance)
+    rank = np.argsort(distance, axis=1, kind="stable")[:, :width]
+
+    def reciprocal(i: int, k: int) -> set[int]:
+        return {j for j in rank[i, : k + 1] if i in rank[j, : k + 1]}
+
+    encoding = np.zeros((count, count))
+    for i in range(count):
+        members = reciprocal(i, k1)
+        expanded = set(members)
+        for candidate in members:
+            theirs = reciprocal(candidate, round(k1 / 2))
+            if len(theirs & members) > 2 / 3 * len(theirs):
+                expanded |= theirs
+        chosen = sorted(expanded)
+        encoding[i, chosen] = np.exp(-distance[i, chosen])
+        encoding[i] /= encoding[i].sum()
+    encoding = np.stack([encoding[rank[i, :k2]].mean(axis=0) for i in range(count)])
+    shared = np.minimum(encoding[:, None], encoding[None]).sum(axis=-1)
+    return 1 - shared / (2 - shared)
+
+
+def random_units(count: int, dimension: int, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(count // 6 + 1, dimension))
+    rows = centres[rng.integers(len(centres), size=count)]
+    rows = rows + 0.5 * rng.normal(size=(count, dimension))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_vector_g_clustering_flavour():
+    distance = densify(jaccard_distance(on_circle(0, 10, 25, 90, 105, 112, 180), k1=3, k2=2))
+    near, far = 0.0636030515906939, 0.6666666666666667
+    low = 0.05254512930602617
+    expected = np.ones((7, 7))
+    expected[:3, :3] = [[0, 0, near], [0, 0, near], [near, near, 0]]
+    expected[3:6, 3:6] = [[0, low, low], [low, 0, 0], [low, 0, 0]]
+    expected[6, 3:7] = expected[3:7, 6] = [far, far, far, 0]
+    np.testing.assert_allclose(distance, expected, atol=1e-5)
+
+
+def test_exact_zero_distances_are_stored():
+    """DBSCAN on a sparse graph sees stored entries only: a distance of 0 must be one."""
+    graph = jaccard_distance(on_circle(0, 10, 25, 90, 105, 112, 180), k1=3, k2=2)
+    assert graph[[0], :].indices.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("count", "k1", "k2"), [(120, 30, 6), (57, 12, 3), (9, 30, 6)])
+def test_clustering_flavour_agrees_with_the_definition(count: int, k1: int, k2: int):
+    rows = random_units(count, 16, seed=count)
+    squared = 2 - 2 * rows.astype(float) @ rows.T.astype(float)
+    np.fill_diagonal(squared, 0)
+    k1_used = min(k1, count)
+    expected = dense_jaccard(squared, k1_used, k1_used, k2)
+    np.testing.assert_allclose(densify(jaccard_distance(rows, k1=k1, k2=k2)), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("power", "expected"),
+    [
+        (
+            1,
+            [
+                [0.0015051764, 0.0173296413, 0.8146337745, 0.8735124418, 1.0],
+                [0.9582480697, 0.8973939570, 0.0286165102, 0.0022361546, 0.6640606237],
+            ],
+        ),
+        (
+            2,
+            [
+                [7.5518524e-06, 5.4093891e-04, 0.7438030075, 0.8003552248, 1.0],
+                [0.9223068850, 0.8298812475, 0.0016018061, 1.6667957e-05, 0.5965479142],
+            ],
+        ),
+    ],
+)
+def test_vector_h_reranking(power: int, expected: list[list[float]]):
+    distance = rerank(
+        on_circle(0, 90), on_circle(8, 20, 75, 97, 160), k1=2, k2=2, lambda_value=0.3, power=power
+    )
+    np.testing.assert_allclose(distance, expected, atol=1e-5)
+
+
+def test_reranking_agrees_with_the_definition():
+    rows = random_units(120, 16, seed=5)
+    squared = 2 - 2 * rows.astype(float) @ rows.T.astype(float)
+    np.fill_diagonal(squared, 0)
+    scaled = squared / squared.max(axis=1, keepdims=True)
+    expected = (0.7 * dense_jaccard(scaled, 21, 20, 6) + 0.3 * scaled)[:20, 20:]
+    np.testing.assert_allclose(rerank(rows[:20], rows[20:]), expected, atol=1e-5)
+
+
+def test_duplicates_and_tiny_galleries_are_legal():
+    same = np.repeat(on_circle(30), 4, axis=0)
+    assert np.isfinite(rerank(same[:1], same[1:])).all()
+    assert rerank(on_circle(0), on_circle(5)).shape == (1, 1)
+    assert jaccard_distance(on_circle(0)).shape == (1, 1)
+    assert jaccard_distance(np.empty((0, 2), np.float32)).shape == (0, 0)

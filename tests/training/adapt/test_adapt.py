@@ -1,0 +1,186 @@
+"""Adapting: better or unchanged, never by labels, and an interruption changes nothing."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the train extra is not installed")
+
+from service.errors import InvalidInput
+from training.adapt.plan import choose_plan
+from training.adapt.rounds import ROUNDS_NAME, Request, adapt, blend
+from training.core.checkpoint import load_checkpoint, restore_network, save_checkpoint
+from training.core.embedder import open_embedder
+from training.core.engine import extract_embeddings
+from training.core.options import BatchOptions
+from training.core.transforms import normalise
+from training.data.samples import DataSource, load_images, read_dataset
+from training.export.folder import ExportOptions, export_model
+from training.export.onnx_weights import read_exported
+
+CPU = torch.device("cpu")
+
+
+def lines(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / ROUNDS_NAME).read_text().splitlines()]
+
+
+def same_networks(left: Path, right: Path) -> bool:
+    one, other = (load_checkpoint(folder).network for folder in (left, right))
+    return all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+@pytest.fixture(scope="module")
+def start(run_folder, tmp_path_factory) -> Path:
+    """The run of the other tests with batches of 8 crops, so that rounds are quick."""
+    saved = load_checkpoint(run_folder)
+    config = replace(saved.config, batch=BatchOptions(clusters=4, crops=2))
+    folder = tmp_path_factory.mktemp("start")
+    save_checkpoint(folder, replace(saved, config=config))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported_start(start, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "start"
+    export_model(load_checkpoint(start), [], folder, ExportOptions("start"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def adapted(start, drawn, tmp_path_factory) -> Path:
+    output = tmp_path_factory.mktemp("adapted") / "run"
+    adapt(Request(start, DataSource(drawn), output, rounds=2), CPU)
+    return output
+
+
+def test_the_result_is_the_best_round_or_the_start(adapted, start, drawn):
+    found = adapt(Request(start, DataSource(drawn), adapted, rounds=2), CPU, resume=True)
+    told = lines(adapted)
+    assert [line["round"] for line in told] == [0, 1, 2]
+    assert found.start == told[0]["agreement"]
+    if found.better:
+        assert told[found.best]["gain"] > 2 * told[found.best]["error"]
+        assert found.agreement > found.start
+    else:
+        assert same_networks(adapted, start)
+    assert load_checkpoint(adapted).config.data.path == str(drawn)
+    assert open_embedder(adapted, CPU).height == 64
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, 1.0), (0.5, 2.0), (1.0, 3.0)])
+def test_the_result_lies_on_the_line_between_start_and_round(start, share, expected):
+    one, three = (
+        replace(load_checkpoint(start), network={"w": torch.tensor(value), "n": torch.tensor(7)})
+        for value in (1.0, 3.0)
+    )
+    mixed = blend(one, three, share)
+    assert (mixed.network["w"].item(), mixed.network["n"].item()) == (expected, 7)
+
+
+def test_held_out_crops_are_not_trained_on(adapted, drawn):
+    with (adapted / "crops.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    crops = read_dataset(DataSource(drawn)).train
+    assert len(rows) == len(crops) - round(0.2 * len(crops))
+    assert set(rows[0]) == {"path", "camera"}
+
+
+def test_a_resumed_adaptation_ends_the_same(adapted, start, drawn, tmp_path):
+    output = tmp_path / "again"
+    request = Request(start, DataSource(drawn), output, rounds=1)
+    adapt(request, CPU)
+    with pytest.raises(InvalidInput, match="--resume continues"):
+        adapt(request, CPU)
+    with pytest.raises(InvalidInput, match="resume with the same"):
+        adapt(Request(start, DataSource(drawn), output, seed=2), CPU, resume=True)
+    adapt(Request(start, DataSource(drawn), output, rounds=2), CPU, resume=True)
+    assert lines(output) == lines(adapted)
+    assert same_networks(output, adapted)
+
+
+def test_identities_in_file_names_change_nothing(start, drawn, tmp_path):
+    rng = np.random.default_rng(0)
+    crops = read_dataset(DataSource(drawn)).train
+    shuffled = rng.permutation([sample.identity for sample in crops])
+    found = []
+    for name, identities in (("true", [s.identity for s in crops]), ("shuffled", shuffled)):
+        folder = tmp_path / name
+        folder.mkdir()
+        for index, (sample, identity) in enumerate(zip(crops, identities, strict=True)):
+            shutil.copy(sample.path, folder / f"{index:04}_c{sample.camera}_p{identity}.jpg")
+        source = DataSource(folder, pattern="{name}_c{camera}_p{identity}")
+        adapt(Request(start, source, tmp_path / f"run-{name}", rounds=1), CPU)
+        found.append(lines(tmp_path / f"run-{name}"))
+    assert found[0] == found[1]
+    assert same_networks(tmp_path / "run-true", tmp_path / "run-shuffled")
+
+
+def test_no_better_leaves_the_start(start, drawn, tmp_path):
+    # Steps this large wreck any network.
+    wrecking = Request(start, DataSource(drawn), tmp_path / "run", 1, learning_rate=10.0)
+    found = adapt(wrecking, CPU)
+    assert (found.better, found.best, found.agreement) == (False, 0, found.start)
+    assert same_networks(tmp_path / "run", start)
+
+
+def test_an_exported_model_comes_back_equal_and_learns(exported_start, start, drawn, tmp_path):
+    crops = load_images(read_dataset(DataSource(drawn)).train, 64, 32).pixels
+    config, network = read_exported(exported_start, crops)
+    trained = restore_network(load_checkpoint(start))
+    again, before = (extract_embeddings(each, crops, CPU) for each in (network, trained))
+    assert (again * before).sum(axis=1).min() > 0.9999
+    assert config.model == load_checkpoint(start).config.model
+    network.train()
+    with torch.no_grad():
+        group = crops[: config.batch.ghost_group]  # a smaller one has other batch statistics
+        learning = network(normalise(torch.from_numpy(group))).numpy()
+    # the measured statistics are these crops': training starts from the network as it is
+    assert (learning * before[: len(group)]).sum(axis=1).min() > 0.98
+    found = adapt(Request(exported_start, DataSource(drawn), tmp_path / "run", rounds=1), CPU)
+    assert found.checkpoint.exists()
+
+
+def test_an_adaptation_does_without_its_list_of_rounds(start, drawn, tmp_path, capsys):
+    (tmp_path / "run" / ROUNDS_NAME).mkdir(parents=True)
+    request = Request(start, DataSource(drawn), tmp_path / "run", rounds=1)
+    found = adapt(request, CPU, resume=True)  # the folder is not empty
+    assert found.checkpoint.exists()
+    assert f"{ROUNDS_NAME} cannot be written: " in capsys.readouterr().out
+
+
+def test_one_camera_is_compared_between_two_halves(start, drawn, tmp_path, capsys):
+    folder = tmp_path / "one"
+    folder.mkdir()
+    for sample in read_dataset(DataSource(drawn)).train:
+        shutil.copy(sample.path, folder)
+    source = DataSource(folder, pattern="{name}")
+    adapt(Request(start, source, tmp_path / "run", rounds=1), CPU)
+    assert "one camera: its crops are dealt to two" in capsys.readouterr().out
+
+
+def test_too_few_crops_are_refused(start, drawn, tmp_path):
+    folder = tmp_path / "few"
+    folder.mkdir()
+    for sample in read_dataset(DataSource(drawn)).train[:20]:
+        shutil.copy(sample.path, folder)
+    source = DataSource(folder, pattern="{name}")
+    with pytest.raises(InvalidInput, match="20 crops to train on, must be at least 32"):
+        adapt(Request(start, source, tmp_path / "run"), CPU)
+
+
+@pytest.mark.parametrize(
+    ("crops", "cameras", "k1", "epochs", "iterations"),
+    [(640, 2, 12, 2, 20), (20_000, 4, 20, 1, 400), (300_000, 6, 30, 1, 400), (100, 1, 12, 2, 10)],
+)
+def test_the_plan_follows_from_the_data(crops, cameras, k1, epochs, iterations):
+    plan = choose_plan(crops, cameras, 64)
+    assert (plan.clustering.k1, plan.epochs, plan.iterations) == (k1, epochs, iterations)
+    assert plan.clustering.scheme == ("camera-link" if cameras > 1 else "dbscan")

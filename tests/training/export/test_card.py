@@ -1,0 +1,132 @@
+"""The card says what the manifest says, and its command repeats the run."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from service.model.manifest import Accuracy, Calibration, Manifest
+from training.core.config import parse_config, read_config
+from training.export.card import CARD_NAME, format_card, write_card
+
+RECIPE = {
+    "data.path": "my crops",
+    "data.pattern": "{camera}/{name}",
+    "model.backbone": "mobilenet_v2",
+    "model.weights": "start.pth",
+    "model.height": 160,
+    "schedule.learning_rate": 1e-5,
+    "data.skip_bad": True,
+    "clustering.eps": 0.5,
+    "seed": 7,
+}
+LINE = Accuracy(
+    data="street",
+    protocol="cross-camera",
+    map=0.71234,
+    rank1=0.8,
+    rank5=0.9,
+    rank10=0.95,
+    queries=200,
+    gallery=738,
+)
+MANIFEST = Manifest(
+    name="small",
+    created="2025-01-01T00:00:00+00:00",
+    sha256="ab" * 32,
+    input_height=160,
+    input_width=80,
+    dimension=1280,
+    opset=20,
+    recipe=read_config(None, RECIPE).as_dict(),
+    training_data="street: its training crops, without any label",
+    accuracy=(LINE,),
+    accuracy_before=(LINE.model_copy(update={"map": 0.123}),),
+    calibration=Calibration(
+        slope=12.345,
+        intercept=-6.5,
+        threshold=0.6123,
+        false_match_rate=0.0099,
+        true_match_rate=0.81,
+        genuine_pairs=2200,
+        impostor_pairs=220_000,
+        data="street: query and gallery",
+    ),
+    licence="For research only.",
+)
+
+
+def test_every_figure_is_on_the_card() -> None:
+    card = format_card(MANIFEST, "## Limits\n\nSeen by day only.\n")
+    for text in (
+        "# small\n",
+        "uint8 (N, 160, 80, 3)",
+        "float32 (N, 1280)",
+        "ab" * 32,
+        "opset 20",
+        "street: its training crops, without any label",
+        "mAP % (finite sum)",
+        "71.2",
+        "before training",
+        "12.3",
+        "12.35 * cosine -6.50",
+        "0.6123",
+        "0.99%",
+        "81.0%",
+        "2,200 genuine and 220,000 impostor",
+        "For research only.",
+    ):
+        assert text in card, text
+    assert card.index("Seen by day only.") < card.index("## Licence")
+    assert card.endswith("\n")
+    assert not re.search(r"\n{3}|[ \t]\n", card)
+
+
+def test_the_command_repeats_the_run() -> None:
+    block = re.search(r"```sh\n(.*?)\n```", format_card(MANIFEST), re.DOTALL)
+    assert block
+    words = shlex.split(block[1].replace("\\\n", " "))
+    assert words[:4] == ["python", "-m", "training", "train"]
+    options = list(zip(words[4::2], words[5::2], strict=True))
+    named = {"--data": "data.path", "--weights": "model.weights"}
+    values = {named[flag]: value for flag, value in options if flag in named}
+    values |= dict(value.split("=", 1) for flag, value in options if flag == "--set")
+    assert read_config(None, values) == parse_config(MANIFEST.recipe, "recipe")
+
+
+def test_every_site_of_the_run_is_named() -> None:
+    data = MANIFEST.recipe["data"] | {"path": "street", "also": ["yard", "our hall"]}
+    text = format_card(MANIFEST.model_copy(update={"recipe": MANIFEST.recipe | {"data": data}}))
+    assert "--data street \\\n    --data yard \\\n    --data 'our hall'" in text
+
+
+def test_a_run_that_was_stopped_says_so() -> None:
+    planned = MANIFEST.recipe["schedule"]["epochs"]
+    assert "stopped" not in format_card(MANIFEST.model_copy(update={"trained_epochs": planned}))
+    stopped = format_card(MANIFEST.model_copy(update={"trained_epochs": 18}))
+    assert f"stopped after 18 of {planned} epochs" in stopped
+
+
+def test_what_was_not_measured_is_said() -> None:
+    bare = Manifest(
+        name="bare", sha256="0" * 64, input_height=64, input_width=32, dimension=8, opset=20
+    )
+    card = format_card(bare)
+    assert "Not measured." in card
+    assert "Not calibrated" in card
+    assert "No licence is stated" in card
+    assert "None" not in card
+
+
+def test_the_card_lies_beside_the_manifest(tmp_path: Path) -> None:
+    write_card(tmp_path, MANIFEST, "first")
+    write_card(tmp_path, MANIFEST, "second")
+    text = (tmp_path / CARD_NAME).read_text(encoding="utf-8")
+    assert "second" in text
+    assert "first" not in text
+
+
+@pytest.mark.parametrize("notes", ["", "  \n"])
+def test_notes_may_be_empty(notes: str) -> None:
+    assert "\n\n\n" not in format_card(MANIFEST, notes)

@@ -1,0 +1,102 @@
+"""Linking the clusters of cameras: who may be joined, and by which score."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from training.hhcl.linking import _balance, link_cameras, standardise_cameras
+
+
+def units(rows: np.ndarray) -> np.ndarray:
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def people(identities: int, crops: int, cameras: int, seed: int = 0, shift: float = 0.0):
+    """Well separated people; each camera adds a constant of its own."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(identities, 32))
+    offsets = shift * rng.normal(size=(cameras, 32))
+    identity = np.repeat(np.arange(identities), crops * cameras)
+    camera = np.tile(np.repeat(np.arange(cameras), crops), identities)
+    rows = centres[identity] + offsets[camera] + 0.1 * rng.normal(size=(len(identity), 32))
+    return units(rows), identity, camera
+
+
+def same_partition(one: np.ndarray, other: np.ndarray) -> bool:
+    pairs = set(zip(one.tolist(), other.tolist(), strict=True))
+    return len(pairs) == len(set(one.tolist())) == len(set(other.tolist()))
+
+
+def test_linking_never_merges_two_clusters_of_one_camera():
+    rows, identity, camera = people(6, 4, 3)
+    per_camera = identity * 3 + camera
+    linked = link_cameras(rows, camera, per_camera.astype(np.int64))
+    for label in np.unique(linked):
+        mine = linked == label
+        assert len(set(per_camera[mine])) == len(set(camera[mine]))
+    assert same_partition(linked, identity)
+
+
+def test_linking_keeps_outliers_and_survives_having_nothing():
+    rows, identity, camera = people(4, 3, 2)
+    labels = (identity * 2 + camera).astype(np.int64)
+    labels[0] = -1
+    assert link_cameras(rows, camera, labels)[0] == -1
+    nothing = np.full(len(rows), -1)
+    assert (link_cameras(rows, camera, nothing) == -1).all()
+
+
+def test_standardised_cameras_have_unit_rows_and_no_offset():
+    rows, _, camera = people(30, 4, 2, shift=2.0)
+    standard = standardise_cameras(rows, camera)
+    np.testing.assert_allclose(np.linalg.norm(standard, axis=1), 1, atol=1e-5)
+    assert np.abs(standard[camera == 0].mean(axis=0)).max() < 0.05
+    one_crop = standardise_cameras(rows[:1], camera[:1])
+    assert np.isfinite(one_crop).all()
+
+
+def test_no_share_of_the_links_leaves_every_camera_its_own_clusters():
+    rows, identity, camera = people(6, 4, 2)
+    labels = identity * 2 + camera
+    assert same_partition(link_cameras(rows, camera, labels, share=0.0), labels)
+    half = link_cameras(rows, camera, labels, share=0.5)
+    assert len(set(half.tolist())) == 9  # three of the six pairs are joined
+
+
+def test_sites_are_never_linked_and_an_empty_one_is_no_trouble():
+    rows, identity, camera = people(8, 3, 4)
+    labels, sites = identity * 4 + camera, camera // 2
+    linked = link_cameras(rows, camera, labels, sites=sites)
+    assert same_partition(linked, identity * 2 + sites)
+    alone = link_cameras(rows, camera, np.where(sites == 0, -1, labels), sites=sites)
+    assert (alone[sites == 0] == -1).all()
+    assert same_partition(alone[sites == 1], identity[sites == 1])
+
+
+def changed_people(seed: int):
+    """40 people, each changed from one camera to the other as much as people differ."""
+    rng = np.random.default_rng(seed)
+    centre = rng.normal(size=(40, 24))
+    seen = np.stack([centre, centre + rng.normal(size=centre.shape)], axis=1)
+    rows = np.repeat(seen.reshape(80, 24), 3, axis=0)
+    identity, camera = np.repeat(np.arange(40), 6), np.tile(np.repeat([0, 1], 3), 40)
+    return units(rows + 0.2 * rng.normal(size=rows.shape)), identity, camera
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_balanced_assignment_finds_what_mutual_neighbours_miss(seed):
+    rows, identity, camera = changed_people(seed)
+    labels = identity * 2 + camera
+    nearest = link_cameras(rows, camera, labels)
+    assert not same_partition(nearest, identity)
+    assert same_partition(link_cameras(rows, camera, labels, score="sinkhorn"), identity)
+
+
+def test_balancing_gives_up_the_best_single_pair_for_the_best_assignment():
+    cosine = np.array([[0.60, 0.55, 0.1], [0.50, 0.10, 0.1], [0.59, 0.10, 0.3]])
+    assert cosine.argmax(axis=1).tolist() == [0, 0, 0]  # everybody's nearest is the same one
+    plan = _balance(cosine)
+    assert plan.argmax(axis=1).tolist() == plan.argmax(axis=0).tolist() == [1, 0, 2]
+    np.testing.assert_allclose(plan.sum(axis=0), 1, atol=1e-6)
+    np.testing.assert_allclose(plan.sum(axis=1), 1, atol=1e-2)

@@ -1,0 +1,108 @@
+"""Which epoch's network is kept, also when a run was interrupted."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the train extra is not installed")
+
+from training.core.checkpoint import FILE_NAME, SELECTED_NAME, Checkpoint, load_checkpoint
+from training.core.config import read_config
+from training.run.best_epoch import best_line, keep_selected, read_metrics, tell_selection
+
+LINES = [
+    {"epoch": 1, "agreement": None, "map": {}},
+    {"epoch": 2, "agreement": 0.5, "map": {"a": 0.1, "b": 0.9}},
+    {"epoch": 3, "agreement": 0.7, "map": {"a": 0.4, "b": 0.4}},
+    {"epoch": 4, "agreement": 0.7, "map": {"a": 0.3, "b": 0.4}},
+]
+
+
+def checkpoint(epoch: int, select: str) -> Checkpoint:
+    config = read_config(None, {"evaluation.select": select, "schedule.epochs": 4})
+    return Checkpoint(epoch, config, {"weight": torch.tensor(float(epoch))}, {"big": 1}, {})
+
+
+def write(run, lines):
+    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+@pytest.mark.parametrize(("select", "epoch"), [("last", 4), ("validation", 3), ("test", 2)])
+def test_the_earliest_of_the_best_epochs_counts(select, epoch):
+    assert best_line(LINES, select)["epoch"] == epoch
+    assert best_line(LINES[:1], select) == (LINES[0] if select == "last" else None)
+
+
+@pytest.mark.parametrize(("select", "kept"), [("validation", [2, 3, 3]), ("test", [2, 2, 2])])
+def test_each_better_epoch_replaces_the_one_kept(tmp_path, select, kept):
+    found = []
+    for epoch in (1, 2, 3, 4):
+        write(tmp_path, LINES[:epoch])
+        keep_selected(tmp_path, checkpoint(epoch, select))
+        if epoch > 1:
+            found.append(load_checkpoint(tmp_path / SELECTED_NAME))
+    assert [saved.epoch for saved in found] == kept
+    assert [int(saved.network["weight"]) for saved in found] == kept
+    assert found[0].optimiser == {}
+
+
+def test_nothing_is_kept_beside_the_last(tmp_path):
+    write(tmp_path, LINES[:2])
+    keep_selected(tmp_path, checkpoint(2, "last"))
+    assert not (tmp_path / SELECTED_NAME).exists()
+
+
+def test_a_torn_line_of_an_interrupted_epoch_is_not_read(tmp_path):
+    write(tmp_path, LINES[:2])
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 3, "agr')
+    assert [line["epoch"] for line in read_metrics(tmp_path, 2)] == [1, 2]
+    keep_selected(tmp_path, checkpoint(2, "validation"))
+    assert load_checkpoint(tmp_path / SELECTED_NAME).epoch == 2
+
+
+def test_the_end_shows_first_best_and_last(tmp_path):
+    for epoch in (1, 2, 3, 4):
+        write(tmp_path, LINES[:epoch])
+        keep_selected(tmp_path, checkpoint(epoch, "test"))
+    told = []
+    tell_selection(tmp_path, checkpoint(4, "test").config, told.append)
+    assert told == [
+        "first measured: epoch 2 | agreement 0.500 | a mAP 10.0 | b mAP 90.0",
+        "best by validation: epoch 3 | agreement 0.700 | a mAP 40.0 | b mAP 40.0",
+        "last: epoch 4 | agreement 0.700 | a mAP 30.0 | b mAP 40.0",
+        "best by test data: epoch 2 | agreement 0.500 | a mAP 10.0 | b mAP 90.0",
+        f"selected by test: {tmp_path / SELECTED_NAME}",
+    ]
+    write(tmp_path, LINES[:1])
+    told.clear()
+    tell_selection(tmp_path, checkpoint(4, "test").config, told.append)
+    (only,) = told
+    assert "no epoch was measured by it" in only
+    assert str(tmp_path / FILE_NAME) in only
+
+
+def test_a_selected_network_that_could_not_be_written_is_not_passed_off_as_the_best(tmp_path):
+    write(tmp_path, LINES[:2])
+    keep_selected(tmp_path, checkpoint(2, "validation"))
+    write(tmp_path, LINES)  # epoch 3 was better
+    told = []
+    tell_selection(tmp_path, checkpoint(4, "validation").config, told.append)
+    assert "selected by validation: epoch 3" in told[-1]
+    assert "holds epoch 2" in told[-1]
+
+
+def test_figures_that_could_not_be_measured_have_no_say(tmp_path):
+    lines = [
+        {"epoch": 1, "agreement": None, "map": {"a": 0.1, "b": None}},
+        {"epoch": 2, "agreement": None, "map": {"a": 0.3, "b": None}},
+        {"epoch": 3, "agreement": None, "map": {"a": None, "b": None}},
+    ]
+    assert best_line(lines, "test")["epoch"] == 2
+    assert best_line(lines, "validation") is None
+    assert best_line(lines[2:], "test") is None
+    # An easier test, measured once, does not win over the whole one.
+    easier = {"epoch": 4, "agreement": None, "map": {"a": 0.2, "b": 0.2}}
+    assert best_line([*lines, easier], "test")["epoch"] == 4

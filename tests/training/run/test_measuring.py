@@ -1,0 +1,101 @@
+"""What a run measures between epochs: cameras without labels, test crops with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the train extra is not installed")
+
+from training.core.config import read_config
+from training.core.engine import extract_embeddings
+from training.core.network import EmbeddingNetwork
+from training.data.samples import DataSource, Images, Sample, read_dataset
+from training.measure.agreement import cycle_agreement
+from training.run.measuring import HeldOut, load_held_out, measure_epoch
+
+CPU = torch.device("cpu")
+
+
+def colours(identities: int, cameras: int, seed: int = 0) -> Images:
+    """Crops of one colour a person, slightly another in each camera."""
+    rng = np.random.default_rng(seed)
+    pairs = [(who, camera) for who in range(identities) for camera in range(cameras)]
+    colour = rng.integers(40, 200, size=(identities, 3))
+    shade = rng.integers(-6, 7, size=(cameras, 3))
+    pixels = np.stack([np.tile(colour[w] + shade[c], (8, 4, 1)) for w, c in pairs])
+    samples = tuple(Sample(Path(f"{w}-{c}.png"), w, c) for w, c in pairs)
+    return Images(pixels.astype(np.uint8), samples, ())
+
+
+@pytest.fixture
+def network() -> EmbeddingNetwork:
+    """Mean colours, unit length."""
+    return EmbeddingNetwork(torch.nn.Sequential(torch.nn.Identity()), 3, "average")
+
+
+def measure(network, crops, sites, held_out=(), **options):
+    return measure_epoch(network, crops, sites, held_out, read_config(None, options), CPU)
+
+
+def cameras_of(crops: Images) -> np.ndarray:
+    return np.array([sample.camera for sample in crops.samples])
+
+
+def test_one_camera_has_nobody_to_agree_with(network):
+    crops = colours(6, 1)
+    measured = measure(network, crops, np.zeros(6, np.int64))
+    assert measured.agreement is None
+    assert measured.map == measured.rank1 == {}
+
+
+def test_agreement_is_the_mean_over_sites_that_have_two_cameras(network):
+    crops = colours(10, 5)
+    cameras = cameras_of(crops)
+    sites = np.array([0, 0, 1, 1, 2])[cameras]  # the last has one camera and no say
+    embeddings = extract_embeddings(network, crops.pixels, CPU)
+    apart = [cycle_agreement(embeddings[sites == s], cameras[sites == s]) for s in (0, 1)]
+    assert measure(network, crops, sites).agreement == pytest.approx(np.mean(apart))
+    together = measure(network, crops, np.zeros(50, np.int64)).agreement
+    assert together == pytest.approx(cycle_agreement(embeddings, cameras))
+
+
+def test_agreement_is_measured_on_the_same_draw_every_time(network):
+    crops = colours(10, 3)
+    sites = np.zeros(30, np.int64)
+    few = {"evaluation.crops": 12}
+    assert measure(network, crops, sites, **few) == measure(network, crops, sites, **few)
+    drawn = {measure(network, crops, sites, seed=s, **few).agreement for s in range(4)}
+    assert len(drawn) > 1
+
+
+def test_figures_carry_the_data_sets_name_where_there_are_several(network):
+    crops, test = colours(6, 2), colours(8, 2, seed=1)
+    sites = np.zeros(12, np.int64)
+    one, other = (HeldOut(name, query=test, gallery=test) for name in ("campus", "station"))
+    alone = measure(network, crops, sites, [one])
+    assert set(alone.map) == set(alone.rank1) == {"market1501", "cross-camera"}
+    both = measure(network, crops, sites, [one, other])
+    assert set(both.map) == {
+        "campus market1501",
+        "campus cross-camera",
+        "station market1501",
+        "station cross-camera",
+    }
+    for protocol, value in alone.map.items():
+        assert both.map[f"campus {protocol}"] == both.map[f"station {protocol}"] == value
+        assert both.rank1[f"campus {protocol}"] == alone.rank1[protocol]
+
+
+def test_test_crops_are_loaded_only_where_a_run_measures(drawn):
+    dataset = read_dataset(DataSource(drawn))
+    size = {"model.height": 32, "model.width": 32}
+    (test,) = load_held_out([dataset], read_config(None, size))
+    assert test.name == "people"
+    assert (len(test.query.samples), len(test.gallery.samples)) == (
+        len(dataset.query),
+        len(dataset.gallery),
+    )
+    assert load_held_out([dataset], read_config(None, size | {"evaluation.every": 0})) == []

@@ -1,0 +1,1 @@
+"""The parts both methods learn with: network, engine, pixels, transforms, options."""

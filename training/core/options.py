@@ -1,0 +1,267 @@
+"""The options of a training run, section by section, each with its rule.
+
+Paper symbols live only here, each with its meaning.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from training.data.layouts import Layout
+
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class ModelOptions:
+    """The network.
+
+    Attributes:
+        backbone: torchvision's name.
+        pooling: ``average`` (all published HHCL numbers) or ``gem``.
+        weights: ``default`` (torchvision's ImageNet weights), ``none``, a file with a backbone's
+            tensors, or an earlier run's folder.
+        height: input height in pixels.
+        width: input width in pixels.
+        last_stride: stride of the last stage that halves the map; the paper uses 1.
+        compile: compile the network for training (``torch.compile``); pays on a GPU over many
+            epochs, not on a CPU.
+    """
+
+    backbone: Literal["resnet50", "resnet18", "mobilenet_v2"] = "resnet50"
+    pooling: Literal["average", "gem"] = "average"
+    weights: str = "default"
+    height: Annotated[int, Field(ge=32, le=1024)] = 256
+    width: Annotated[int, Field(ge=32, le=1024)] = 128
+    last_stride: Literal[1, 2] = 1
+    compile: bool = False
+
+
+@dataclass(frozen=True, config=STRICT)
+class AugmentOptions:
+    """What training does to a crop; the first three are the paper's, the rest is off there.
+
+    Attributes:
+        flip: chance of mirroring.
+        padding: black pixels on each side before the random crop back to size.
+        erasing: chance of random erasing (Zhong et al., AAAI 2020): area 2-40 %, aspect 0.3-3.33.
+        brightness: factor drawn from 1 - b .. 1 + b.
+        contrast: factor drawn from 1 - c .. 1 + c, around the crop's mean grey.
+        saturation: factor drawn from 1 - s .. 1 + s.
+        hue: rotation of the colour plane by up to this share of a full turn, either way.
+        greyscale: chance of dropping all colour.
+        style_mixing: chance that a crop's early maps take on another's mean and deviation
+            (MixStyle, Zhou et al., ICLR 2021), so that light and camera tell less.
+    """
+
+    flip: Share = 0.5
+    padding: Annotated[int, Field(ge=0, le=64)] = 10
+    erasing: Share = 0.5
+    brightness: Share = 0.0
+    contrast: Share = 0.0
+    saturation: Share = 0.0
+    hue: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
+    greyscale: Share = 0.0
+    style_mixing: Share = 0.0
+
+
+@dataclass(frozen=True, config=STRICT)
+class ClusterOptions:
+    """How an epoch's pseudo-labels are made.
+
+    Attributes:
+        scheme: ``dbscan`` over all crops together, as the paper; ``infomap``, communities of the
+            graph of near crops (Rosvall and Bergstrom 2008), as Cluster Contrast's variant;
+            ``camera-link``, first inside each camera, then linked across cameras.
+        k1: k-reciprocal neighbours, the crop itself included.
+        k2: crops averaged by query expansion, the crop itself included.
+        eps: DBSCAN radius on the Jaccard distance.
+        min_samples: crops within eps, itself included, that make a core crop.
+        link_first: for ``camera-link``, share of the links used in the first epoch, the best ones.
+        link_last: the same for the last epoch; in between the share grows evenly.
+        link_score: what makes two clusters of different cameras alike: ``local-scaling`` of cosines
+            (Conneau et al. 2018), or ``sinkhorn``, a balanced assignment (Cuturi 2013).
+    """
+
+    scheme: Literal["dbscan", "infomap", "camera-link"] = "dbscan"
+    k1: Positive = 30
+    k2: Positive = 6
+    eps: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.45
+    min_samples: Positive = 4
+    link_first: Share = 1.0
+    link_last: Share = 1.0
+    link_score: Literal["local-scaling", "sinkhorn"] = "local-scaling"
+
+
+@dataclass(frozen=True, config=STRICT)
+class MemoryOptions:
+    """The contrast.
+
+    Attributes:
+        kind: ``hybrid`` (the released recipe, CMhybrid), ``hybrid-instances`` (the paper's instance
+            memory, CMhybrid_v2), ``centroid`` (CM) or ``hardest`` (CMhard).
+        weighting: ``released`` weighs hard and mean prototypes 0.5 and 0.25, as the code behind the
+            published numbers; ``convex`` 0.5 and 0.5, as the paper's formula.
+        temperature: tau.
+        momentum: m, the share of the old row an update keeps.
+        negatives: ``all`` contrasts a crop with every other cluster, as the paper; ``same-camera``
+            only with clusters its own camera saw. A cluster that only other cameras saw may be the
+            same person, not yet linked, and pushing it away is what keeps the two apart.
+        smoothing: label smoothing with 0.1, over the highest-scoring fiftieth of the clusters.
+        camera_entropy: weigh a crop by the entropy of its cluster's cameras in the batch (3C).
+        proxy_weight: share of the inter-camera proxy loss (PPLR, ICE) added; 0 is off.
+        proxy_temperature: its tau.
+        proxy_negatives: its hardest negative proxies.
+    """
+
+    kind: Literal["hybrid", "hybrid-instances", "centroid", "hardest"] = "hybrid"
+    weighting: Literal["released", "convex"] = "released"
+    temperature: Annotated[float, Field(gt=0.0)] = 0.05
+    momentum: Share = 0.1
+    negatives: Literal["all", "same-camera"] = "all"
+    smoothing: bool = False
+    camera_entropy: bool = False
+    proxy_weight: Annotated[float, Field(ge=0.0)] = 0.0
+    proxy_temperature: Annotated[float, Field(gt=0.0)] = 0.07
+    proxy_negatives: Positive = 50
+
+
+@dataclass(frozen=True, config=STRICT)
+class SelectiveOptions:
+    """SCL (Pang et al. 2022); read with ``method = "scl"`` only. Defaults are the shipped yml's.
+
+    Attributes:
+        stripes: horizontal stripes with a local feature each.
+        global_size: dimensions of the global feature.
+        local_size: dimensions of each local feature.
+        batch: crops in a batch, drawn plainly.
+        positives: K, nearest crops taken for the same person.
+        negatives: n, the next nearest, taken for other people.
+        temperature: 1 / t.
+        global_weight: lambda_g, share of the global distance.
+        camera_weight: lambda_c, added to the distance of crops of one camera.
+        self_weight: lambda_t, weight of the crop itself among its positives.
+        positive_weight: alpha, scale of the other positives' weight.
+        local_weight: lambda_p, share of the local feature's loss.
+        warmup_epochs: first epochs, with the crop itself as the only positive.
+        bank_momentum: share of the old row the global and local banks keep.
+        mixture_writes: ``after`` writes the mixture bank once the gradients are known; ``released``
+            repeats the released code's order, where later gradients see earlier writes (Q3).
+        warmup_negatives: ``others`` leaves the crop itself out; ``released`` repeats the slip that
+            may keep it in (Q2).
+    """
+
+    stripes: Positive = 8
+    global_size: Positive = 2048
+    local_size: Positive = 256
+    batch: Annotated[int, Field(ge=2)] = 8
+    positives: Positive = 7
+    negatives: Positive = 500
+    temperature: Annotated[float, Field(gt=0.0)] = 0.1
+    global_weight: Share = 0.5
+    camera_weight: Annotated[float, Field(ge=0.0)] = 0.05
+    self_weight: Share = 0.5
+    positive_weight: Annotated[float, Field(ge=0.0)] = 1.75
+    local_weight: Share = 0.5
+    warmup_epochs: Annotated[int, Field(ge=0)] = 3
+    bank_momentum: Share = 0.5
+    mixture_writes: Literal["after", "released"] = "after"
+    warmup_negatives: Literal["others", "released"] = "others"
+
+
+@dataclass(frozen=True, config=STRICT)
+class BatchOptions:
+    """P x K sampling.
+
+    Attributes:
+        clusters: P, clusters in a batch.
+        crops: K, crops of each.
+        ghost_group: crops that share batch statistics; the published runs had 64 on each device.
+    """
+
+    clusters: Positive = 16
+    crops: Positive = 16
+    ghost_group: Annotated[int, Field(ge=2)] = 64
+
+
+@dataclass(frozen=True, config=STRICT)
+class ScheduleOptions:
+    """Optimiser and StepLR.
+
+    Attributes:
+        optimiser: ``adam`` (HHCL) or ``sgd`` with Nesterov momentum 0.9 (SCL).
+        epochs: passes of extract, cluster, train; for SCL passes over the crops.
+        iterations: batches an epoch, whatever the size of the data; 0, for SCL, means all crops.
+        learning_rate: the optimiser's.
+        weight_decay: L2, on all parameters.
+        step: epochs between drops of the learning rate.
+        decay: factor of a drop.
+    """
+
+    optimiser: Literal["adam", "sgd"] = "adam"
+    epochs: Positive = 60
+    iterations: Annotated[int, Field(ge=0)] = 200
+    learning_rate: Annotated[float, Field(gt=0.0)] = 3.5e-4
+    weight_decay: Annotated[float, Field(ge=0.0)] = 5e-4
+    step: Positive = 20
+    decay: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
+
+
+@dataclass(frozen=True, config=STRICT)
+class WarmupOptions:
+    """Self-supervised warm-up before the first clustering (Barlow Twins, Zbontar et al. 2021).
+
+    Attributes:
+        epochs: passes of ``schedule.iterations`` batches; 0 is off, as in the papers.
+        batch: crops in a batch, each seen in two augmentations.
+        redundancy: weight of the off-diagonal terms.
+    """
+
+    epochs: Annotated[int, Field(ge=0)] = 0
+    batch: Annotated[int, Field(ge=2)] = 64
+    redundancy: Annotated[float, Field(gt=0.0)] = 0.005
+
+
+@dataclass(frozen=True, config=STRICT)
+class DataOptions:
+    """Which crops.
+
+    Attributes:
+        path: the data set's folder, or a manifest file.
+        also: more of them, each a site of its own: no person is looked for across sites.
+        layout: how names give identity and camera; ``auto`` looks.
+        pattern: for ``folders``, such as ``{camera}/{name}``.
+        skip_bad: count and list what cannot be used instead of stopping.
+        keep: where decoded crops are kept: ``auto`` takes the first that fits of ``device`` (GPU
+            memory), ``host`` (main memory, pinned for a GPU) and ``disk`` (a file in the run's
+            folder, read as needed).
+    """
+
+    path: str = ""
+    also: tuple[str, ...] = ()
+    layout: Literal["auto", Layout] = "auto"
+    pattern: str | None = None
+    skip_bad: bool = False
+    keep: Literal["auto", "device", "host", "disk"] = "auto"
+
+
+@dataclass(frozen=True, config=STRICT)
+class EvaluationOptions:
+    """When to measure on query and gallery, where the data has them.
+
+    Attributes:
+        every: epochs between measurements; the last epoch is always measured; 0 means never.
+        select: which epoch's network is the result: the ``last``; by ``validation``, the measured
+            epoch whose cameras agree best, without labels; by ``test``, the best mAP on query and
+            gallery, as published numbers are, which looks at test data.
+        crops: training crops, drawn once, on which the cameras' agreement is measured.
+    """
+
+    every: Annotated[int, Field(ge=0)] = 10
+    select: Literal["last", "validation", "test"] = "last"
+    crops: Positive = 2000

@@ -1,0 +1,188 @@
+"""Where decoded crops are kept while a run uses them again and again."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from service.errors import InvalidInput
+from training.core.config import TrainConfig
+from training.core.distributed import World
+from training.data.samples import Images, Sample, load_images
+
+Keep = Literal["auto", "device", "host", "disk"]
+Place = Literal["device", "host", "disk"]
+# The network, its maps and the optimiser need the rest of a GPU; clustering, that of the host.
+_SHARE_OF_DEVICE = 0.25
+_SHARE_OF_HOST = 0.5
+
+
+class Pixels:
+    """Crops as uint8, handed out by index on the device that works on them.
+
+    Args:
+        rows: (N, H, W, 3) uint8, in main memory or mapped from a file.
+        device: where they are handed out.
+        on_device: whether all of them are copied there now.
+    """
+
+    def __init__(
+        self, rows: NDArray[np.uint8], device: torch.device, *, on_device: bool = False
+    ) -> None:
+        tensor = torch.from_numpy(rows)
+        self._rows = tensor.to(device) if on_device else tensor
+        self._device = device
+
+    def __len__(self) -> int:
+        """How many crops."""
+        return len(self._rows)
+
+    def take(self, indices: NDArray[np.int64]) -> Tensor:
+        """Some crops.
+
+        Args:
+            indices: (n,) int64.
+
+        Returns:
+            (n, H, W, 3) uint8 on the device.
+        """
+        index = torch.from_numpy(indices).to(self._rows.device)
+        # By kind: "cuda" is not equal to the "cuda:0" its tensors name, and there is one of it.
+        if self._rows.device.type == self._device.type:
+            return self._rows[index]
+        # Gathered in pinned memory, from which the GPU copies while the host goes on.
+        pinned = torch.empty(
+            (len(indices), *self._rows.shape[1:]), dtype=torch.uint8, pin_memory=True
+        )
+        torch.index_select(self._rows, 0, index, out=pinned)
+        return pinned.to(self._device, non_blocking=True)
+
+
+@dataclass(frozen=True, slots=True)
+class FreeMemory:
+    """What may still be taken, in bytes.
+
+    Attributes:
+        device: of the GPU; 0 where the network runs on the CPU.
+        host: of main memory, for this process.
+    """
+
+    device: int
+    host: int
+
+
+def load_pixels(
+    samples: Sequence[Sample], config: TrainConfig, world: World, folder: Path
+) -> tuple[Images, Pixels]:
+    """Decode a run's crops to where ``data.keep`` says.
+
+    Crops on a GPU are decoded to main memory or disk first and stay there, for what is measured.
+    A file on disk has no name: it is gone with the process, however that ends.
+
+    Args:
+        samples: N samples.
+        config: of the run.
+        world: each process keeps crops of its own.
+        folder: of the run, where a file lies.
+
+    Returns:
+        The images, and the way to take them by index.
+
+    Raises:
+        InvalidInput: an unreadable crop, or no room.
+    """
+    model = config.model
+    shape = (len(samples), model.height, model.width, 3)
+    size, free = math.prod(shape), free_memory(world)
+    place = choose_place(size, config.data.keep, free)
+    decoded_to = (
+        choose_place(size, "auto", FreeMemory(0, free.host)) if place == "device" else place
+    )
+    images = load_images(
+        samples,
+        model.height,
+        model.width,
+        skip_bad=config.data.skip_bad,
+        out=_map_file(shape, folder) if decoded_to == "disk" else None,
+    )
+    return images, Pixels(images.pixels, world.device, on_device=place == "device")
+
+
+def choose_place(size: int, keep: Keep, free: FreeMemory) -> Place:
+    """Where crops are kept.
+
+    Args:
+        size: of all crops, in bytes.
+        keep: what was asked for; ``auto`` takes the first place with room and to spare.
+        free: what may be taken.
+
+    Returns:
+        The place.
+
+    Raises:
+        InvalidInput: ``device`` was asked for and has no room.
+    """
+    if keep == "device" and size >= free.device:
+        raise InvalidInput(
+            f"data.keep = 'device': {size / 1e9:.1f} GB of crops, {free.device / 1e9:.1f} GB of "
+            "GPU memory free; take auto, host or disk"
+        )
+    if keep != "auto":
+        return keep
+    if size <= _SHARE_OF_DEVICE * free.device:
+        return "device"
+    return "host" if size <= _SHARE_OF_HOST * free.host else "disk"
+
+
+def free_memory(world: World) -> FreeMemory:
+    """Measure what is free now.
+
+    Args:
+        world: main memory is shared by its processes.
+
+    Returns:
+        The measurement.
+    """
+    on_device = torch.cuda.mem_get_info(world.device)[0] if world.device.type == "cuda" else 0
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return FreeMemory(on_device, _free_host_memory() // processes)
+
+
+def _free_host_memory() -> int:
+    """Available memory, less where a container may have no more of it."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        fields = dict(line.split(":", 1) for line in lines)
+        free = int(fields["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError):  # not Linux
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    try:
+        limit, used = (
+            Path("/sys/fs/cgroup", name).read_text(encoding="ascii").strip()
+            for name in ("memory.max", "memory.current")
+        )
+        return free if limit == "max" else min(free, int(limit) - int(used))
+    except OSError:  # not in a container
+        return free
+
+
+def _map_file(shape: tuple[int, ...], folder: Path) -> NDArray[np.uint8]:
+    size, free = math.prod(shape), shutil.disk_usage(folder).free
+    if size >= free:
+        raise InvalidInput(
+            f"data.keep = 'disk': {size / 1e9:.1f} GB of crops, "
+            f"{free / 1e9:.1f} GB free for {folder}"
+        )
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return np.memmap(file, np.uint8, "w+", shape=shape)

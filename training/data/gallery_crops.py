@@ -1,0 +1,165 @@
+"""The stored crops of a running service's gallery, as a data set on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import httpx
+from tqdm import tqdm
+
+from service.errors import InvalidInput, Unavailable
+from service.ingest.crop_values import read_name
+
+MANIFEST = "manifest.jsonl"
+_OLD_MANIFEST = "manifest.csv"  # of earlier releases; two would contradict each other
+_PAGE = 1000
+_NO_CAMERA = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedCrops:
+    """What was fetched.
+
+    Attributes:
+        manifest: the data set's manifest file.
+        crops: pictures it lists.
+        without_picture: crops of the gallery that have no stored picture, and are left out.
+    """
+
+    manifest: Path
+    crops: int
+    without_picture: int
+
+
+def fetch_crops(address: str, key: str | None, folder: Path) -> FetchedCrops:
+    """Copy the pictures of a gallery into a folder, page by page.
+
+    Only pictures and cameras are copied: training reads no identity. A picture that is there
+    already is not fetched again, so an interrupted copy is resumed by repeating it; pictures the
+    gallery has erased since are removed from the folder.
+
+    Args:
+        address: of the gallery, such as ``http://127.0.0.1:8000/galleries/station``.
+        key: an API key with the scope ``search``, None where the service asks for none.
+        folder: where to; made if missing.
+
+    Returns:
+        Where the manifest is, and the counts.
+
+    Raises:
+        InvalidInput: not a gallery's address, the service refused, or no crop has a picture.
+        Unavailable: the service cannot be reached, or a picture arrived damaged.
+    """
+    root, gallery = _split(address)
+    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+    pictures = folder / "pictures"
+    pictures.mkdir(parents=True, exist_ok=True)
+    with httpx.Client(base_url=root, headers=headers, timeout=60.0) as http:
+        rows, without = _fetch_all(http, gallery, pictures)
+    if not rows:
+        raise InvalidInput(
+            f"{address}: no crop has a stored picture; a gallery keeps pictures from the moment "
+            "store_crops is set"
+        )
+    _forget_others(pictures, {name for name, _ in rows})
+    _write_manifest(folder / MANIFEST, rows)
+    return FetchedCrops(folder / MANIFEST, len(rows), without)
+
+
+def _split(address: str) -> tuple[str, str]:
+    parts = urlsplit(address)
+    root, found, name = address.rstrip("/").rpartition("/galleries/")
+    if parts.scheme not in {"http", "https"} or not found or not name or "/" in name:
+        raise InvalidInput(f"{address!r}: must look like http://127.0.0.1:8000/galleries/NAME")
+    return root, name
+
+
+def _fetch_all(http: httpx.Client, gallery: str, folder: Path) -> tuple[list[tuple[str, str]], int]:
+    rows: dict[str, str] = {}
+    without = 0
+    total = _answer(http, f"galleries/{gallery}").json()["crops"]
+    for crop in tqdm(_crops(http, gallery), total=total, unit="crop", disable=None):
+        name = _fetch(http, gallery, crop, folder)
+        if name is None:
+            without += 1
+        else:
+            rows[name] = read_name("camera", crop["camera"]) or _NO_CAMERA
+    return sorted(rows.items()), without
+
+
+def _crops(http: httpx.Client, gallery: str) -> Iterator[dict[str, Any]]:
+    cursor: str | None = None
+    while True:
+        query: dict[str, str | int] = {"limit": _PAGE} | ({"cursor": cursor} if cursor else {})
+        page = _answer(http, f"galleries/{gallery}/crops", query).json()
+        yield from page["crops"]
+        cursor = page["cursor"]
+        if cursor is None:
+            return
+
+
+def _fetch(http: httpx.Client, gallery: str, crop: dict[str, Any], folder: Path) -> str | None:
+    """Fetch one picture unless it is there; its name in the folder, None where none is stored."""
+    digest = crop["digest"]
+    there = next(folder.glob(f"{digest}.*"), None) if digest else None
+    if there is not None:
+        return there.name
+    path = f"galleries/{gallery}/pictures/{quote(crop['crop_id'])}"
+    answer = _answer(http, path, missing_is_fine=True)
+    if answer.status_code == httpx.codes.NOT_FOUND:
+        return None
+    if hashlib.sha256(answer.content).hexdigest() != digest:
+        raise Unavailable(f"{crop['crop_id']!r}: the picture is not the one that was stored")
+    name = f"{digest}{_suffix(answer.content)}"
+    unfinished = folder / f".{name}"
+    unfinished.write_bytes(answer.content)
+    unfinished.replace(folder / name)
+    return name
+
+
+def _suffix(picture: bytes) -> str:
+    if picture.startswith(b"\x89PNG"):
+        return ".png"
+    return ".webp" if picture[8:12] == b"WEBP" else ".jpg"
+
+
+def _answer(
+    http: httpx.Client,
+    path: str,
+    query: dict[str, str | int] | None = None,
+    *,
+    missing_is_fine: bool = False,
+) -> httpx.Response:
+    try:
+        answer = http.get(f"/{path}", params=query)
+    except httpx.TransportError as error:
+        raise Unavailable(f"{http.base_url}: {str(error) or type(error).__name__}") from error
+    if answer.is_success or (missing_is_fine and answer.status_code == httpx.codes.NOT_FOUND):
+        return answer
+    try:
+        reason = answer.json()["detail"]
+    except (ValueError, KeyError, TypeError):
+        reason = answer.reason_phrase
+    raise InvalidInput(f"{answer.url}: {answer.status_code}: {reason}")
+
+
+def _forget_others(folder: Path, names: set[str]) -> None:
+    for path in folder.iterdir():
+        if path.name not in names:
+            path.unlink()
+
+
+def _write_manifest(path: Path, rows: list[tuple[str, str]]) -> None:
+    unfinished = path.with_name(f".{path.name}")
+    # Not CSV, which has no types: there a camera 1.0 is camera 1.
+    with unfinished.open("w", encoding="utf-8") as file:
+        for name, camera in rows:
+            file.write(json.dumps({"path": f"pictures/{name}", "camera": camera}) + "\n")
+    unfinished.replace(path)
+    path.with_name(_OLD_MANIFEST).unlink(missing_ok=True)

@@ -1,0 +1,367 @@
+"""Reading data sets: from folders and lists to samples with a path, an identity and a camera.
+
+The order of samples is fixed here once: sample i, image i, embedding i and pseudo-label i share the
+index i everywhere after.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from service.embedding.imaging import decode
+from service.errors import ReidError
+from service.ingest.crop_values import DOUBTFUL
+from service.ingest.name_layouts import LAYOUTS
+from training.data.layouts import (
+    DataError,
+    Entry,
+    Layout,
+    LeftOut,
+    Record,
+    Skipped,
+    Split,
+    detect_layout,
+    has_splits,
+    list_market1501,
+    list_msmt17,
+    list_named,
+)
+from training.data.own_names import list_folders, list_manifest
+
+__all__ = [
+    "DataError",
+    "DataSource",
+    "Dataset",
+    "Images",
+    "Sample",
+    "Skipped",
+    "load_images",
+    "read_dataset",
+]
+
+UNKNOWN = -1  # Sample.identity where the data set does not say
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One crop. Sample i, embedding i and pseudo-label i share the index i everywhere.
+
+    Attributes:
+        path: the image file.
+        identity: ground truth where known, -1 where unknown; training never reads it except to
+            report NMI and ARI.
+        camera: 0-based camera index.
+    """
+
+    path: Path
+    identity: int
+    camera: int
+
+
+@dataclass(frozen=True, slots=True)
+class DataSource:
+    """Where a data set lies and how to read it.
+
+    Attributes:
+        path: its folder, or a manifest file.
+        layout: ``auto`` recognises it by what lies in the folder; any name of
+            :mod:`service.ingest.name_layouts` reads file names so.
+        pattern: what paths look like, for the layout ``folders``: ``{camera}/{name}``.
+        skip_bad: whether files that break a rule are counted and listed instead of an error.
+    """
+
+    path: Path
+    layout: Layout | Literal["auto"] = "auto"
+    pattern: str | None = None
+    skip_bad: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A data set: three splits, each ordered by path relative to the root.
+
+    Attributes:
+        source: what it was read from.
+        layout: how.
+        train: samples to train on.
+        query: samples to search for.
+        gallery: samples to search in; identity 0 may mark distractors (Market-1501).
+        cameras: name of each camera index, over all splits.
+        identities: name of each identity, over all splits; empty where the data set counts people
+            instead of naming them, and ``Sample.identity`` is its own number.
+        skipped: files that broke a rule; empty unless ``source.skip_bad``.
+        left_out: how many files are no data, or excluded by the data set's own convention, by
+            reason.
+        ignored_columns: columns of the manifest that mean nothing.
+    """
+
+    source: DataSource
+    layout: Layout
+    train: tuple[Sample, ...]
+    query: tuple[Sample, ...]
+    gallery: tuple[Sample, ...]
+    cameras: tuple[str, ...]
+    identities: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
+    left_out: dict[str, int]
+    ignored_columns: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The folder's or manifest's own name."""
+        return self.source.path.resolve().stem
+
+    @property
+    def summary(self) -> str:
+        """One line for people: name, layout, and images and identities of each split."""
+        parts = [
+            f"{split} {_describe(samples)}"
+            for split, samples in (
+                ("train", self.train),
+                ("query", self.query),
+                ("gallery", self.gallery),
+            )
+            if samples
+        ]
+        parts.append(f"{len(self.cameras)} cameras")
+        parts += [f"left out {count}: {reason}" for reason, count in self.left_out.items()]
+        parts += [f"skipped {len(self.skipped)}"] * bool(self.skipped)
+        return f"{self.name} ({self.layout}): " + ", ".join([*parts, *self.remarks])
+
+    @property
+    def remarks(self) -> list[str]:
+        """What reading it had to leave aside or may have misread: one text each."""
+        columns = ", ".join(self.ignored_columns)
+        doubtful = ", ".join(sorted(DOUBTFUL & {*self.identities, *self.cameras}))
+        found = {
+            f"ignored columns without a meaning: {columns}": columns,
+            f"names that programs write for a missing value: {doubtful}": doubtful,
+        }
+        return [text for text, said in found.items() if said]
+
+
+def _describe(samples: Sequence[Sample]) -> str:
+    known = {sample.identity for sample in samples} - {UNKNOWN}
+    people = f"of {len(known)} identities" if known else "without identities"
+    return f"{len(samples)} images {people}"
+
+
+def read_dataset(source: DataSource) -> Dataset:
+    """List a data set's samples; opens no image.
+
+    Identities keep the number the data set gives them (Market-1501, MSMT17) or are numbered in the
+    order of their sorted names. Cameras are numbered from 0 in the order of their sorted names.
+
+    Args:
+        source: where and how.
+
+    Returns:
+        The data set.
+
+    Raises:
+        DataError: a folder or list is missing, a split the layout promises has no usable image,
+            layout and pattern do not fit, or a file breaks a rule and ``source.skip_bad`` is off.
+    """
+    layout = _layout_of(source)
+    ignored: set[str] = set()
+    entries = _list_entries(source, layout, ignored)
+    records, skipped, left_out = _sort_out(entries, source.skip_bad)
+    cameras = _sorted_names(record.camera for record in records)
+    identities = _sorted_names(r.identity for r in records if isinstance(r.identity, str))
+    samples = _number(records, cameras, identities)
+    dataset = Dataset(
+        source=source,
+        layout=layout,
+        train=samples["train"],
+        query=samples["query"],
+        gallery=samples["gallery"],
+        cameras=cameras,
+        identities=identities,
+        skipped=skipped,
+        left_out=left_out,
+        ignored_columns=tuple(sorted(ignored)),
+    )
+    _require_images(dataset)
+    return dataset
+
+
+def _layout_of(source: DataSource) -> Layout:
+    found = detect_layout(source.path, source.pattern) if source.layout == "auto" else source.layout
+    if (found == "folders") != (source.pattern is not None):
+        raise DataError(
+            f"{source.path}: layout {found} with pattern {source.pattern!r}; the layout folders "
+            "needs a pattern and no other layout takes one"
+        )
+    return found
+
+
+def _number(
+    records: Sequence[Record], cameras: Sequence[str], identities: Sequence[str]
+) -> dict[Split, tuple[Sample, ...]]:
+    camera_of = {name: index for index, name in enumerate(cameras)}
+    identity_of = {name: index for index, name in enumerate(identities)}
+    samples: dict[Split, list[Sample]] = {"train": [], "query": [], "gallery": []}
+    for record in records:
+        match record.identity:
+            case str(name):
+                identity = identity_of[name]
+            case int(number):
+                identity = number
+            case None:
+                identity = UNKNOWN
+        samples[record.split].append(Sample(record.path, identity, camera_of[record.camera]))
+    return {split: tuple(members) for split, members in samples.items()}
+
+
+def _list_entries(source: DataSource, layout: Layout, ignored: set[str]) -> Iterator[Entry]:
+    match layout:
+        case "manifest":
+            return list_manifest(source.path, ignored)
+        case "folders":
+            return list_folders(source.path, source.pattern or "")
+        case "market1501" if has_splits(source.path, layout):
+            return list_market1501(source.path)
+        case "msmt17" if has_splits(source.path, layout):
+            return list_msmt17(source.path)
+        case name:
+            return list_named(source.path, LAYOUTS[name])
+
+
+def _sort_out(
+    entries: Iterable[Entry], skip_bad: bool
+) -> tuple[list[Record], tuple[Skipped, ...], dict[str, int]]:
+    records: dict[tuple[Split, str], Record] = {}
+    skipped: list[Skipped] = []
+    left_out: Counter[str] = Counter()
+    for entry in entries:
+        match entry:
+            case LeftOut(reason):
+                left_out[reason] += 1
+            case Skipped():
+                skipped.append(entry)
+            case Record(path, name, split) if (split, name) in records:
+                skipped.append(Skipped(path, f"listed twice in {split}"))
+            case Record(_, name, split):
+                records[split, name] = entry
+        if skipped and not skip_bad:
+            raise DataError(f"{skipped[0].path}: {skipped[0].reason}")
+    in_order = sorted(records.values(), key=lambda record: record.name)
+    return in_order, tuple(skipped), dict(left_out)
+
+
+def _sorted_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Distinct names, digits in them compared as numbers: c2 before c10."""
+    return tuple(sorted(set(names), key=_natural_order))
+
+
+def _natural_order(name: str) -> tuple[list[tuple[int, str]], str]:
+    parts = re.findall(r"\d+|\D+", name)
+    return [(int(p), "") if p.isdecimal() else (-1, p) for p in parts], name
+
+
+def _require_images(dataset: Dataset) -> None:
+    splits = {"train": dataset.train, "query": dataset.query, "gallery": dataset.gallery}
+    if not has_splits(dataset.source.path, dataset.layout):
+        splits = {"any split": dataset.train + dataset.query + dataset.gallery}
+    if empty := [name for name, samples in splits.items() if not samples]:
+        seen = [f"{count} x {reason}" for reason, count in dataset.left_out.items()]
+        seen += [f"{len(dataset.skipped)} skipped"] * bool(dataset.skipped)
+        raise DataError(
+            f"{dataset.source.path}: no usable image in {', '.join(empty)} as layout "
+            f"{dataset.layout} ({'; '.join(seen) or 'nothing there'})"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """Decoded samples: image i shows sample i.
+
+    Attributes:
+        pixels: (N, H, W, 3) uint8 RGB.
+        samples: the N samples that could be decoded, in their order.
+        skipped: the ones that could not, and why.
+    """
+
+    pixels: NDArray[np.uint8]
+    samples: tuple[Sample, ...]
+    skipped: tuple[Skipped, ...]
+
+
+def load_images(
+    samples: Sequence[Sample],
+    height: int,
+    width: int,
+    *,
+    resize: Literal["bilinear", "bicubic"] = "bicubic",
+    skip_bad: bool = False,
+    out: NDArray[np.uint8] | None = None,
+) -> Images:
+    """Decode samples into one array, in threads.
+
+    Args:
+        samples: N samples.
+        height: pixels.
+        width: pixels.
+        resize: how the network's input is resampled; the manifest's word.
+        skip_bad: whether an unreadable image is skipped and listed instead of an error.
+        out: (N, H, W, 3) uint8 to decode into, such as a mapped file; None makes an array.
+
+    Returns:
+        The images, and the samples they show.
+
+    Raises:
+        DataError: an unreadable image and ``skip_bad`` is off, or none is readable.
+    """
+    pixels = np.empty((len(samples), height, width, 3), np.uint8) if out is None else out
+
+    def load(index: int) -> str | None:
+        try:
+            data = samples[index].path.read_bytes()
+            pixels[index] = decode(data, height, width, resize=resize)
+        except OSError as error:
+            return error.strerror or str(error)
+        except ReidError as error:
+            return str(error)
+        return None
+
+    skipped: dict[int, Skipped] = {}
+    for index, reason in enumerate(_in_threads(load, len(samples))):
+        if reason is not None:
+            skipped[index] = Skipped(samples[index].path, reason)
+            if not skip_bad or len(skipped) == len(samples):
+                raise DataError(f"{skipped[index].path}: {reason}")
+    kept = [index for index in range(len(samples)) if index not in skipped]
+    return Images(
+        pixels=_keep_rows(pixels, kept),
+        samples=tuple(samples[index] for index in kept),
+        skipped=tuple(skipped.values()),
+    )
+
+
+def _in_threads(load: Callable[[int], str | None], count: int) -> Iterator[str | None]:
+    """Results of ``load(0) .. load(count - 1)`` in order; leaving early cancels the rest."""
+    pool = ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1))
+    try:
+        # disable=None: no progress bar where nobody watches
+        yield from tqdm(pool.map(load, range(count)), "decode", count, unit="img", disable=None)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _keep_rows(pixels: NDArray[np.uint8], kept: Sequence[int]) -> NDArray[np.uint8]:
+    """Move the kept rows to the front, in place: a copy would double gigabytes."""
+    if len(kept) < len(pixels):
+        for target, row in enumerate(kept):
+            pixels[target] = pixels[row]
+    return pixels[: len(kept)]

@@ -1,0 +1,1 @@
+"""From a checkpoint to a model folder, and back from ONNX to a network that learns."""

@@ -1,0 +1,169 @@
+"""CARD.md: what a person must know of a model before they use it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from service.model.manifest import Manifest
+from training.core.config import TrainConfig
+from training.measure.tables import format_results
+
+CARD_NAME = "CARD.md"
+
+_PROTOCOLS = """On query and gallery of each data set, people who were not trained on. The protocol
+`market1501` removes gallery crops of the query's person in the query's camera (Zheng et al., ICCV
+2015), `cross-camera` all of the query's camera."""
+
+
+def write_card(folder: Path, manifest: Manifest, notes: str = "") -> None:
+    """Write a model's card beside its manifest, replacing an older one.
+
+    Args:
+        folder: ``models/<name>``; must exist.
+        manifest: of the model; every figure of the card comes from it.
+        notes: Markdown with what figures do not say: limits, where the data comes from.
+    """
+    (folder / CARD_NAME).write_text(format_card(manifest, notes), encoding="utf-8")
+
+
+def format_card(manifest: Manifest, notes: str = "") -> str:
+    """A model's card as Markdown.
+
+    Args:
+        manifest: of the model.
+        notes: Markdown, put before the licence.
+
+    Returns:
+        The text, with a newline at the end.
+    """
+    sections = [
+        _heading(manifest),
+        _data(manifest),
+        _recipe(manifest),
+        _accuracy(manifest),
+        _calibration(manifest),
+        notes.strip(),
+        _licence(manifest),
+    ]
+    return "\n\n".join(filter(None, sections)) + "\n"
+
+
+def _heading(manifest: Manifest) -> str:
+    backbone = manifest.recipe.get("model", {}).get("backbone", "a network")
+    method = manifest.recipe.get("method", "hhcl").upper()
+    return f"""# {manifest.name}
+
+Person re-identification: a crop of one person in, an embedding out. Crops of one person have a
+high cosine, whichever camera took them. Learned with {method} from crops without labels \
+({backbone}).
+
+| | |
+| --- | --- |
+| input | `images`: uint8 (N, {manifest.input_height}, {manifest.input_width}, 3), RGB, \
+resized {manifest.resize}; normalisation is inside the graph |
+| output | `embeddings`: float32 (N, {manifest.dimension}), unit length; compare by cosine |
+| file | `{manifest.file}`, ONNX opset {manifest.opset or "unknown"}, sha256 `{manifest.sha256}` |
+| made | {manifest.created or "unknown"} |"""
+
+
+def _data(manifest: Manifest) -> str:
+    return f"""## Data
+
+Trained on: {manifest.training_data or "unknown"}."""
+
+
+def _recipe(manifest: Manifest) -> str:
+    recipe = manifest.recipe
+    if not recipe:
+        return ""
+    data, weights = recipe["data"], recipe["model"]["weights"]
+    lines = ["python -m training train --output RUN"]
+    sites = [data["path"] or "DATA", *data.get("also", ())]
+    lines += [f"--data {shlex.quote(site)}" for site in sites]
+    lines += [f"--weights {shlex.quote(weights)}"] * (weights != "default")
+    lines += [
+        f"--set {shlex.quote(f'{name}={_toml(value)}')}"
+        for name, value in _changes(recipe)
+        if name not in {"data.path", "data.also", "model.weights"}
+    ]
+    command = " \\\n    ".join(lines)
+    return f"""## Recipe
+
+The manifest holds the whole config. This repeats the run; paths are names of files here:
+
+```sh
+{command}
+```{_stopped(manifest)}"""
+
+
+def _stopped(manifest: Manifest) -> str:
+    finished, planned = manifest.trained_epochs, manifest.recipe["schedule"]["epochs"]
+    if finished is None or finished == planned:
+        return ""
+    return (
+        f"\n\nTraining was stopped after {finished} of {planned} epochs: this is epoch {finished}."
+    )
+
+
+def _changes(recipe: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Dotted names and values that differ from the defaults, the paper's recipe."""
+    for section, default in TrainConfig().as_dict().items():
+        value = recipe.get(section, default)
+        if not isinstance(default, dict):
+            yield from [(section, value)] * (value != default)
+            continue
+        for name, plain in default.items():
+            chosen = value.get(name, plain)
+            yield from [(f"{section}.{name}", chosen)] * (chosen != plain)
+
+
+def _toml(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _accuracy(manifest: Manifest) -> str:
+    if not manifest.accuracy:
+        return "## Accuracy\n\nNot measured."
+    parts = [
+        "## Accuracy",
+        _PROTOCOLS,
+        format_results(manifest.accuracy, "markdown"),
+    ]
+    if manifest.accuracy_before:
+        parts += [
+            "The same network before training, with its start weights:",
+            format_results(manifest.accuracy_before, "markdown"),
+        ]
+    return "\n\n".join(parts)
+
+
+def _calibration(manifest: Manifest) -> str:
+    calibration = manifest.calibration
+    if calibration is None:
+        return (
+            "## Scores\n\nNot calibrated: the service takes no default threshold from this model."
+        )
+    return f"""## Scores
+
+From {calibration.genuine_pairs:,} genuine and {calibration.impostor_pairs:,} impostor pairs \
+({calibration.data}):
+
+- P(same identity) = 1 / (1 + exp(-({calibration.slope:.2f} * cosine \
+{calibration.intercept:+.2f}))), for a pair drawn from both kinds equally often (Platt 1999).
+- At the default threshold, cosine {calibration.threshold:.4f}, \
+{calibration.false_match_rate:.2%} of the impostor pairs and \
+{calibration.true_match_rate:.1%} of the genuine pairs match.
+
+Other cameras shift both: measure on crops of your own before a threshold decides anything."""
+
+
+def _licence(manifest: Manifest) -> str:
+    return f"""## Licence and privacy
+
+{manifest.licence or "No licence is stated for these weights."}
+
+An embedding is personal data where the crop is: it finds the same person again. Store it, guard it
+and delete it like the picture."""

@@ -1,0 +1,241 @@
+"""From a checkpoint to ``models/<name>/``: the network, its manifest and its card."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from service.errors import Conflict, InvalidInput
+from service.model.manifest import (
+    MANIFEST_NAME,
+    Accuracy,
+    Calibration,
+    Manifest,
+    sha256_of,
+    write_manifest,
+)
+from training.core.checkpoint import Checkpoint, restore_network
+from training.core.config import TrainConfig, broken_rules
+from training.core.embedder import Embedder, TorchEmbedder, open_onnx, start_embedder
+from training.data.samples import Dataset, DataSource, load_images, read_dataset
+from training.export.card import write_card
+from training.export.onnx_file import BATCHES, OPSET, Parity, check_parity, write_onnx
+from training.measure.calibration import NO_PAIRS, calibrate, count_pairs
+from training.measure.evaluation import PROTOCOLS
+from training.measure.held_out import HeldOut, HeldOutCrops, embed_held_out, load_held_out, measure
+from training.synthetic import SyntheticOptions, synthesize
+
+_CPU = torch.device("cpu")
+_PLACEHOLDER = "0" * 64
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """What an export states and does beside the network itself.
+
+    Attributes:
+        name: of the model.
+        licence: terms of the weights.
+        training_data: what it was trained on; None takes it from the run's config.
+        notes: Markdown for the card: what figures do not say.
+        false_match_rate: share of impostor pairs that may reach the service's threshold.
+        before_training: also measure the network that training began with.
+        start_weights: instead of the config's, where that network's file lies elsewhere now.
+        overwrite: replace a model that lies at the output.
+    """
+
+    name: str
+    licence: str | None = None
+    training_data: str | None = None
+    notes: str = ""
+    false_match_rate: float = 0.01
+    before_training: bool = False
+    start_weights: str | None = None
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        manifest: of the model.
+        parity: how well ONNX Runtime and PyTorch agree.
+        compared_on: which crops say so.
+    """
+
+    manifest: Manifest
+    parity: Parity
+    compared_on: str
+
+
+def export_model(
+    checkpoint: Checkpoint, datasets: Sequence[Dataset], output: Path, options: ExportOptions
+) -> Exported:
+    """Write a model folder; it appears only when it is complete.
+
+    With data sets, their query and gallery give accuracy, calibration and the crops on which ONNX
+    and PyTorch must agree. Without, the model has neither figure, and drawn people are compared.
+
+    Args:
+        checkpoint: of the run; an unfinished one is exported as it is, and the manifest says so.
+        datasets: with query and gallery of identities that were not trained on.
+        output: folder to make.
+        options: what to state and do.
+
+    Returns:
+        What was written.
+
+    Raises:
+        ArtifactError: the exported network does not agree with PyTorch.
+        Conflict: the folder is not free.
+        InvalidInput: a value breaks its rule, data cannot be read, or allows no calibration.
+    """
+    network = restore_network(checkpoint)
+    manifest = _describe(checkpoint, network.dimension, options)
+    trained = TorchEmbedder(network, manifest.input_height, manifest.input_width, _CPU)
+    with _complete_or_nothing(output, overwrite=options.overwrite) as folder:
+        file = folder / manifest.file
+        write_onnx(trained.network, trained.height, trained.width, file)
+        exported = open_onnx(file, manifest)
+        crops = [load_held_out(dataset, exported) for dataset in datasets]
+        compared, compared_on = _choose_crops(crops, trained)
+        parity = check_parity(trained.embed(compared), exported, compared)
+        held_out = [embed_held_out(exported, each) for each in crops]
+        manifest = manifest.model_copy(
+            update={
+                "sha256": sha256_of(file),
+                "accuracy": _measure(held_out),
+                "accuracy_before": _measure_start(checkpoint.config, crops, options),
+                "calibration": _calibrate(held_out, options.false_match_rate),
+            }
+        )
+        write_manifest(folder, manifest)
+        write_card(folder, manifest, options.notes)
+    return Exported(manifest, parity, compared_on)
+
+
+def recipe_of(config: TrainConfig) -> dict[str, Any]:
+    """A run's config without the folders of the machine it ran on.
+
+    Args:
+        config: of the run.
+
+    Returns:
+        A tree that :func:`training.core.config.parse_config` reads; of paths the last part is left.
+    """
+    recipe = config.as_dict()
+    recipe["data"]["path"] = Path(recipe["data"]["path"]).name
+    recipe["data"]["also"] = [Path(path).name for path in recipe["data"]["also"]]
+    recipe["model"]["weights"] = Path(recipe["model"]["weights"]).name
+    return recipe
+
+
+def _describe(checkpoint: Checkpoint, dimension: int, options: ExportOptions) -> Manifest:
+    """What is known before the work; the network's hash and all measurements follow."""
+    size, recipe = checkpoint.config.model, recipe_of(checkpoint.config)
+    sites = [recipe["data"]["path"] or "unknown", *recipe["data"]["also"]]
+    whose = "its" if len(sites) == 1 else "their"
+    trained_on = f"{' and '.join(sites)}: {whose} training crops, without any label"
+    try:
+        return Manifest(
+            name=options.name,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            sha256=_PLACEHOLDER,
+            input_height=size.height,
+            input_width=size.width,
+            dimension=dimension,
+            opset=OPSET,
+            recipe=recipe,
+            trained_epochs=checkpoint.epoch,
+            training_data=options.training_data or trained_on,
+            licence=options.licence,
+        )
+    except ValidationError as error:
+        raise InvalidInput(f"manifest: {broken_rules(error)}") from error
+
+
+def _choose_crops(
+    crops: Sequence[HeldOutCrops], embedder: Embedder
+) -> tuple[NDArray[np.uint8], str]:
+    """As many crops as the largest batch, spread over the data, and what they are."""
+    if crops:
+        images = np.concatenate([each.query for each in crops])
+        origin = "query crops of " + ", ".join(each.dataset.name for each in crops)
+    else:
+        images, origin = _draw_crops(embedder), "drawn people"
+    spread = np.linspace(0, len(images) - 1, max(BATCHES)).astype(int)
+    return images[spread], origin
+
+
+def _draw_crops(embedder: Embedder) -> NDArray[np.uint8]:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary, "drawn")
+        synthesize(folder, SyntheticOptions(identities=6, cameras=2, crops=4))
+        drawn = read_dataset(DataSource(folder))
+        samples = (*drawn.train, *drawn.query, *drawn.gallery)
+        images = load_images(samples, embedder.height, embedder.width, resize=embedder.resize)
+    return images.pixels
+
+
+def _measure(held_out: Sequence[HeldOut]) -> tuple[Accuracy, ...]:
+    return tuple(line for each in held_out for line in measure(each, PROTOCOLS))
+
+
+def _measure_start(
+    config: TrainConfig, crops: Sequence[HeldOutCrops], options: ExportOptions
+) -> tuple[Accuracy, ...]:
+    if not options.before_training:
+        return ()
+    start = start_embedder(config, options.start_weights, _CPU)
+    return _measure([embed_held_out(start, each) for each in crops])
+
+
+def _calibrate(held_out: Sequence[HeldOut], false_match_rate: float) -> Calibration | None:
+    if not held_out:
+        return None
+    pairs = NO_PAIRS
+    for each in held_out:
+        pairs += count_pairs(each.query, each.dataset.query, each.gallery, each.dataset.gallery)
+    names = ", ".join(each.dataset.name for each in held_out)
+    data = f"{names}: query and gallery across cameras, identities not trained on"
+    return calibrate(pairs, data, false_match_rate=false_match_rate)
+
+
+@contextmanager
+def _complete_or_nothing(output: Path, *, overwrite: bool) -> Iterator[Path]:
+    """A fresh folder that takes the output's place when the block ends well."""
+    output = output.resolve()
+    _check_free(output, overwrite)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as temporary:
+            fresh = Path(temporary, "fresh")
+            fresh.mkdir()
+            yield fresh
+            if output.exists():
+                output.rename(Path(temporary, "old"))
+            fresh.rename(output)
+    except OSError as error:
+        raise InvalidInput(f"{output}: {error.strerror or error}") from error
+
+
+def _check_free(output: Path, overwrite: bool) -> None:
+    if not output.exists():
+        return
+    if not output.is_dir():
+        raise Conflict(f"{output} exists and is not a folder")
+    if any(output.iterdir()) and not (output / MANIFEST_NAME).exists():
+        raise Conflict(f"{output} is neither empty nor a model: choose another folder")
+    if (output / MANIFEST_NAME).exists() and not overwrite:
+        raise Conflict(f"{output} already holds a model; --overwrite replaces it")

@@ -1,0 +1,175 @@
+"""An exported network back in PyTorch, ready to learn on.
+
+The exporter folds each batch normalisation into the convolution before it: the file holds
+``W' = W g / s`` and ``b' = b - g m / s``, and no longer the scale g, shift b, mean m and deviation
+s. They cannot be told apart again, but training needs a normalisation that can follow the data. So
+the mean m' and variance v' of what the folded convolution gives are measured on crops, and the
+normalisation gets exactly the scale ``sqrt(v' + eps)`` and shift ``b' + m'`` that undo it. In
+evaluation the network is the exported one; in training, a batch like those crops passes unchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from service.errors import ArtifactError
+from service.model.manifest import Manifest, read_manifest
+from training.core.checkpoint import Network, new_network
+from training.core.config import TrainConfig, parse_config
+from training.core.embedder import open_onnx
+from training.core.engine import extract_embeddings
+from training.core.transforms import normalise
+from training.export.onnx_file import MIN_COSINE
+
+_PREFIX = "network."
+_BATCH = 32
+_MEASURED = 1024  # crops; more change means and variances by less than training does in a step
+_COMPARED = 64
+_CPU = torch.device("cpu")
+
+
+def read_exported(
+    folder: Path, crops: NDArray[np.uint8], *, device: torch.device = _CPU
+) -> tuple[TrainConfig, Network]:
+    """Build the network of a model folder from its recipe and its ONNX file.
+
+    Args:
+        folder: ``models/<name>``.
+        crops: (N, H, W, 3) uint8 of the cameras to train on, in the size the model takes.
+        device: where the network shall be.
+
+    Returns:
+        The config it was trained with, and the network in evaluation mode.
+
+    Raises:
+        ArtifactError: the folder breaks the contract, its network is not the recipe's, or PyTorch
+            and ONNX Runtime do not give the same embeddings.
+        InvalidInput: the recipe has options this version does not know.
+    """
+    manifest = read_manifest(folder)
+    file = folder / manifest.file
+    config = parse_config(manifest.recipe, f"the recipe in {folder}")
+    network = new_network(config, weights="none").eval()
+    tensors = _tensors_of(file)
+    _load_tensors(network, tensors, file)
+    folded = list(_folded(network, tensors))
+    network.to(device)
+    _unfold(network, folded, _spread(crops, _MEASURED))
+    _require_equal(network, manifest, file, _spread(crops, _COMPARED))
+    return config, network
+
+
+def _tensors_of(file: Path) -> dict[str, Tensor]:
+    try:
+        graph = onnx.load(file).graph
+    except Exception as error:  # protobuf's exceptions share no other base
+        raise ArtifactError(f"{file}: {error}") from error
+    return {
+        each.name.removeprefix(_PREFIX): torch.from_numpy(onnx.numpy_helper.to_array(each).copy())
+        for each in graph.initializer
+        if each.name.startswith(_PREFIX)
+    }
+
+
+def _load_tensors(network: nn.Module, tensors: dict[str, Tensor], file: Path) -> None:
+    own = {name: t for name, t in tensors.items() if not name.endswith(".weight_bias")}
+    try:
+        missing, unknown = network.load_state_dict(own, strict=False)
+    except RuntimeError as error:
+        raise ArtifactError(f"{file}: another network than its recipe's: {error}") from error
+    folded = {name for conv, norm in _pairs(network) for name in _names(norm, conv, tensors)}
+    counters = {name for name in missing if name.endswith(".num_batches_tracked")}
+    if lacking := sorted({*missing} - folded - counters):
+        raise ArtifactError(
+            f"{file}: lacks {len(lacking)} tensors of its recipe's network ({lacking[0]}, ...), "
+            f"and {len(unknown)} are not its own; it cannot be trained on"
+        )
+
+
+def _pairs(network: nn.Module) -> Iterator[tuple[str, str]]:
+    """Names of each convolution and of the normalisation that follows it in every backbone here."""
+    last = ""
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d):
+            last = name
+        elif isinstance(module, nn.BatchNorm2d) and last:
+            yield last, name
+            last = ""
+
+
+def _names(norm: str, conv: str, tensors: dict[str, Tensor]) -> list[str]:
+    if f"{conv}.weight_bias" not in tensors:
+        return []
+    return [f"{norm}.{part}" for part in ("weight", "bias", "running_mean", "running_var")]
+
+
+def _folded(
+    network: nn.Module, tensors: dict[str, Tensor]
+) -> Iterator[tuple[nn.BatchNorm2d, Tensor]]:
+    """Normalisations that are part of their convolution, and the bias that is left of each."""
+    modules = dict(network.named_modules())
+    for conv, norm in _pairs(network):
+        bias, module = tensors.get(f"{conv}.weight_bias"), modules[norm]
+        if bias is not None and isinstance(module, nn.BatchNorm2d):
+            yield module, bias
+
+
+@torch.no_grad()
+def _unfold(
+    network: nn.Module, folded: list[tuple[nn.BatchNorm2d, Tensor]], crops: NDArray[np.uint8]
+) -> None:
+    """Give each normalisation the statistics of these crops, and what undoes them."""
+    device = next(network.parameters()).device
+    sums = {norm: torch.zeros(2, norm.num_features, device=device).double() for norm, _ in folded}
+    counts = dict.fromkeys(sums, 0)
+
+    def observe(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        maps = inputs[0].double()
+        sums[norm] += torch.stack([maps.sum((0, 2, 3)), (maps**2).sum((0, 2, 3))])  # type: ignore[index]
+        counts[norm] += maps.numel() // maps.shape[1]  # type: ignore[index]
+
+    for norm, bias in folded:
+        _pass_through(norm, torch.zeros_like(bias), torch.ones_like(bias), bias)
+    hooks = [norm.register_forward_pre_hook(observe) for norm, _ in folded]
+    for start in range(0, len(crops), _BATCH):
+        network(normalise(torch.from_numpy(crops[start : start + _BATCH]).to(device)))
+    for hook in hooks:
+        hook.remove()
+    for norm, bias in folded:
+        mean, square = sums[norm] / counts[norm]
+        _pass_through(norm, mean, (square - mean**2).clamp(min=0), bias.to(mean))
+
+
+def _pass_through(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, bias: Tensor) -> None:
+    """In evaluation the normalisation adds the bias, whatever its statistics."""
+    norm.running_mean, norm.running_var = (each.to(norm.weight) for each in (mean, variance))
+    norm.weight.copy_((variance + norm.eps).sqrt())
+    norm.bias.copy_(bias + mean)
+
+
+def _require_equal(
+    network: Network, manifest: Manifest, file: Path, crops: NDArray[np.uint8]
+) -> None:
+    found = extract_embeddings(network, crops, next(network.parameters()).device)
+    expected = open_onnx(file, manifest).embed(crops)
+    worst = float(np.einsum("nd,nd->n", found.astype(np.float64), expected).min())
+    if not worst >= MIN_COSINE:  # catches NaN
+        raise ArtifactError(
+            f"{file}: read back into PyTorch, a crop's embedding has cosine {worst:.6f} with ONNX "
+            f"Runtime's, must be at least {MIN_COSINE}; start from the run instead"
+        )
+
+
+def _spread(crops: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
+    """At most so many crops, taken evenly."""
+    spread: NDArray[np.uint8] = crops[
+        np.linspace(0, len(crops) - 1, min(count, len(crops))).astype(int)
+    ]
+    return spread

@@ -1,0 +1,1 @@
+"""HHCL (Hu, Zhu, He 2021): cluster, remember, contrast."""

@@ -1,0 +1,132 @@
+"""From embeddings to pseudo-labels, on the k-reciprocal Jaccard distance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array, csr_array
+
+from service.errors import InvalidInput
+from service.identities.dbscan import find_dense
+from service.search.kreciprocal import jaccard_distance
+from training.core.options import ClusterOptions
+from training.hhcl.linking import OUTLIER, link_cameras
+
+Float32s = NDArray[np.float32]
+Int64s = NDArray[np.int64]
+
+
+def cluster(
+    embeddings: Float32s,
+    cameras: Int64s,
+    options: ClusterOptions,
+    tell: Callable[[str], None],
+    progress: float = 1.0,
+    sites: Int64s | None = None,
+) -> Int64s:
+    """Pseudo-labels of one epoch.
+
+    A clustering without at least two clusters cannot train a contrast. Then eps is widened by a
+    tenth (no cluster) or narrowed by a tenth (one cluster) for this epoch, at most ten times, with
+    a message each time.
+
+    Args:
+        embeddings: (N, D) float32, unit rows.
+        cameras: (N,) int64.
+        options: how.
+        tell: takes messages for people.
+        progress: finished share of the run, 0..1; ``camera-link`` trusts more links as it grows.
+        sites: (N,) int64; no cluster has crops of two of them. None: all are on one.
+
+    Returns:
+        (N,) int64: 0..C-1 with C >= 2, or -1 for an outlier.
+
+    Raises:
+        InvalidInput: no eps nearby gives two clusters, or ``infomap`` is not installed; the message
+            names the way out.
+    """
+    one_site = np.zeros(len(embeddings), dtype=np.int64)
+    graphs = _graphs(embeddings, cameras, one_site if sites is None else sites, options)
+    eps = options.eps
+    for _ in range(10):
+        labels = _cluster_graphs(graphs, len(embeddings), eps, options)
+        if options.scheme == "camera-link" and len(graphs) > 1:
+            share = options.link_first + progress * (options.link_last - options.link_first)
+            labels = link_cameras(
+                embeddings, cameras, labels, share=share, score=options.link_score, sites=sites
+            )
+        clusters = int(labels.max()) + 1
+        if clusters >= 2:
+            return labels
+        eps = min(eps * 1.1, 0.99) if clusters == 0 else eps * 0.9
+        tell(f"{clusters} clusters: trying eps {eps:.3f} instead of {options.eps} for this epoch")
+    raise InvalidInput(
+        f"{len(embeddings)} crops give no two clusters for any eps from {options.eps} to {eps:.2f};"
+        " check the crops, start from better --weights, or lower clustering.min_samples"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Graph:
+    members: Int64s  # indices of the crops this graph is about
+    distance: csr_array  # (M, M) Jaccard distance between them; what is not stored is 1
+
+
+def _graphs(
+    embeddings: Float32s, cameras: Int64s, sites: Int64s, options: ClusterOptions
+) -> list[_Graph]:
+    """A graph a site, or a camera where cameras are linked later."""
+    match options.scheme:
+        case "dbscan" | "infomap":
+            parts = sites
+        case "camera-link":
+            parts = cameras
+    groups = [np.flatnonzero(parts == part) for part in np.unique(parts)]
+    return [
+        _Graph(group, jaccard_distance(embeddings[group], k1=options.k1, k2=options.k2))
+        for group in groups
+    ]
+
+
+def _cluster_graphs(
+    graphs: list[_Graph], count: int, eps: float, options: ClusterOptions
+) -> Int64s:
+    labels = np.full(count, OUTLIER, dtype=np.int64)
+    clusters = 0
+    for graph in graphs:
+        match options.scheme:
+            case "dbscan" | "camera-link":
+                own = find_dense(graph.distance, eps, options.min_samples)
+            case "infomap":
+                own = _find_communities(graph.distance, eps, options.min_samples)
+        labels[graph.members] = np.where(own >= 0, own + clusters, OUTLIER)
+        clusters += int(own.max()) + 1
+    return labels
+
+
+def _find_communities(distance: csr_array, eps: float, min_samples: int) -> Int64s:
+    """Modules in which a random walk along near crops stays long (Rosvall and Bergstrom 2008)."""
+    try:
+        import infomap  # noqa: PLC0415 - an extra: most runs do without
+    except ModuleNotFoundError as error:
+        raise InvalidInput(
+            'clustering.scheme = "infomap" needs the package infomap (pip install infomap), '
+            "which is under the GPL"
+        ) from error
+    near = distance.tocoo()
+    kept = (near.data < eps) & (near.row < near.col)
+    links = (1.0 - near.data[kept], (near.row[kept], near.col[kept]))
+    walk = coo_array(links, shape=distance.shape)
+    # Always the same seed: an epoch's clusters follow from its embeddings alone, as DBSCAN's.
+    modules = infomap.run((walk + walk.T).tocsr(), two_level=True, seed=1, silent=True).modules()
+    found = np.array([modules[crop] for crop in range(distance.shape[0])])
+    _, first, module, size = np.unique(
+        found, return_index=True, return_inverse=True, return_counts=True
+    )
+    large = np.flatnonzero(size >= min_samples)
+    label_of = np.full(len(size), OUTLIER, dtype=np.int64)
+    label_of[large[np.argsort(first[large])]] = np.arange(len(large))
+    return label_of[module]

@@ -1,0 +1,1 @@
+"""The cluster memories that HHCL contrasts with."""

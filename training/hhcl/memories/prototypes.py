@@ -1,0 +1,163 @@
+"""Memories whose clusters are prototypes: rows that follow the batches by explicit momentum.
+
+The reference writes its memory inside ``backward``. Here ``loss`` only reads and ``update`` only
+writes, and the loop calls ``update`` after the gradient, with the features of the forward pass: the
+same arithmetic, in the open. An update follows from rows, embeddings and labels alone, so replicas
+that take the same batch in stay equal.
+
+Letters: B batch, C clusters, D dimensions, m momentum, h the hard share (0.5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from training.hhcl.memories.contrast import Contrast
+
+Weighting = Literal["released", "convex"]
+Follow = Callable[[Tensor, Tensor, Tensor, float], None]
+_HARD_SHARE = 0.5
+
+
+class HybridMemory:
+    """``CMhybrid``, the memory of HHCL's released recipe (Hu, Zhu, He 2021, code @4986b46).
+
+    Row k of ``hard`` follows the batch's least similar crop of cluster k, row k of ``mean`` the
+    batch's mean of it. Momentum 0.1 keeps 10 % of the old row.
+
+    Args:
+        centroids: (C, D) float32; normalised here and written to both prototypes.
+        contrast: how similarities become a loss.
+        momentum: share of the old row that an update keeps, 0..1.
+        weighting: ``released`` is ``h * (CE_hard + (1 - h) * CE_mean)`` = 0.5 and 0.25, as the code
+            that gave the published numbers computes it; ``convex`` is 0.5 and 0.5, as the paper's
+            formula reads.
+    """
+
+    def __init__(
+        self,
+        centroids: Tensor,
+        contrast: Contrast,
+        *,
+        momentum: float = 0.1,
+        weighting: Weighting = "released",
+    ) -> None:
+        self.hard = F.normalize(centroids, dim=1)
+        self.mean = self.hard.clone()
+        self._contrast = contrast
+        self._momentum = momentum
+        self._weighting = weighting
+
+    def loss(self, embeddings: Tensor, labels: Tensor, cameras: Tensor) -> Tensor:
+        """Hybrid contrast of a batch against the rows as they stand; writes nothing.
+
+        Args:
+            embeddings: (B, D) float32, unit rows.
+            labels: (B,) int64, the cluster of each row, 0..C-1.
+            cameras: (B,) int64, the camera of each row.
+
+        Returns:
+            Scalar loss; its gradient reaches the embeddings only.
+        """
+        hard = self._contrast.loss(embeddings @ self.hard.T, labels, cameras)
+        mean = self._contrast.loss(embeddings @ self.mean.T, labels, cameras)
+        match self._weighting:
+            case "released":
+                return _HARD_SHARE * (hard + (1 - _HARD_SHARE) * mean)
+            case "convex":
+                return _HARD_SHARE * hard + (1 - _HARD_SHARE) * mean
+
+    def update(self, embeddings: Tensor, labels: Tensor) -> None:
+        """Move the rows of the clusters in this batch.
+
+        Args:
+            embeddings: (B, D) float32, unit rows of the forward pass.
+            labels: (B,) int64.
+        """
+        follow_hardest(self.hard, embeddings, labels, self._momentum)
+        follow_mean(self.mean, embeddings, labels, self._momentum)
+
+
+class PrototypeMemory:
+    """One row a cluster: Cluster Contrast's memories (Dai et al. 2022).
+
+    ``CM`` follows with ``follow_each``, ``CMhard`` with ``follow_hardest``.
+
+    Args:
+        centroids: (C, D) float32; normalised here.
+        contrast: how similarities become a loss.
+        follow: moves the rows by a batch.
+        momentum: share of the old row that a step of ``follow`` keeps, 0..1.
+    """
+
+    def __init__(
+        self, centroids: Tensor, contrast: Contrast, follow: Follow, *, momentum: float = 0.1
+    ) -> None:
+        self.rows = F.normalize(centroids, dim=1)
+        self._contrast = contrast
+        self._follow = follow
+        self._momentum = momentum
+
+    def loss(self, embeddings: Tensor, labels: Tensor, cameras: Tensor) -> Tensor:
+        """Contrast of a batch against the rows as they stand; as ``HybridMemory.loss``."""
+        return self._contrast.loss(embeddings @ self.rows.T, labels, cameras)
+
+    def update(self, embeddings: Tensor, labels: Tensor) -> None:
+        """Move the rows of the clusters in this batch; as ``HybridMemory.update``."""
+        self._follow(self.rows, embeddings, labels, self._momentum)
+
+
+@torch.no_grad()
+def follow_hardest(rows: Tensor, embeddings: Tensor, labels: Tensor, momentum: float) -> None:
+    """Move each row towards the crop of its cluster least similar to it, the first on ties.
+
+    Args:
+        rows: (C, D) float32, unit rows; written.
+        embeddings: (B, D) float32, unit rows.
+        labels: (B,) int64; the rows of clusters not among them stay.
+        momentum: share of the old row that stays, 0..1.
+    """
+    for cluster in labels.unique():
+        own = embeddings[labels == cluster]  # (n, D)
+        rows[cluster] = _mix(rows[cluster], own[(own @ rows[cluster]).argmin()], momentum)
+
+
+@torch.no_grad()
+def follow_mean(rows: Tensor, embeddings: Tensor, labels: Tensor, momentum: float) -> None:
+    """Move each row towards the mean of its cluster's crops, not normalised before it is mixed in.
+
+    Args:
+        rows: (C, D) float32, unit rows; written.
+        embeddings: (B, D) float32, unit rows.
+        labels: (B,) int64; the rows of clusters not among them stay.
+        momentum: share of the old row that stays, 0..1.
+    """
+    for cluster in labels.unique():
+        rows[cluster] = _mix(rows[cluster], embeddings[labels == cluster].mean(dim=0), momentum)
+
+
+@torch.no_grad()
+def follow_each(rows: Tensor, embeddings: Tensor, labels: Tensor, momentum: float) -> None:
+    """Move each row by every crop of its cluster, one after the other in the batch's order.
+
+    Args:
+        rows: (C, D) float32, unit rows; written.
+        embeddings: (B, D) float32, unit rows.
+        labels: (B,) int64; the rows of clusters not among them stay.
+        momentum: share of the row that each crop leaves, 0..1.
+    """
+    # Clusters do not touch each other's rows, so the n-th crops of all of them can go at once.
+    turn = (labels[:, None] == labels).tril(diagonal=-1).sum(dim=1)
+    for n in range(int(turn.max()) + 1):
+        clusters, now = labels[turn == n], embeddings[turn == n]
+        rows[clusters] = _mix(rows[clusters], now, momentum)
+
+
+def _mix(old: Tensor, new: Tensor, momentum: float) -> Tensor:
+    """What momentum makes of rows, (..., D), unit length again."""
+    return F.normalize(momentum * old + (1 - momentum) * new, dim=-1)

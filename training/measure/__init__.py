@@ -1,0 +1,1 @@
+"""Accuracy: rankings, CMC and mAP, agreement, calibration, pictures of ranked lists."""

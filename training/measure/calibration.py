@@ -1,0 +1,176 @@
+"""What a cosine means: the probability of one identity, and the threshold of the service.
+
+Genuine pairs show one identity, impostor pairs two; both across cameras only, as a search does.
+They must come from identities the network was not trained on, or the scores are too good to be
+true: the query and gallery of a data set hold such people.
+
+Cosines are counted in steps of 1e-4, so that the memory needed does not grow with the data and the
+stated rates hold exactly at the threshold, itself one of the steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+
+from service.errors import InvalidInput
+from service.model.manifest import Calibration
+from training.data.samples import Sample
+
+Float32s = NDArray[np.float32]
+Int64s = NDArray[np.int64]
+
+_STEPS = 10_000  # in a cosine of 1
+_COUNTERS = 2 * _STEPS + 1
+_COSINES = np.round(np.arange(-_STEPS, _STEPS + 1) / _STEPS, 4)  # lower edge of each counter
+_BLOCK_ELEMENTS = 1 << 22  # of cosines held at once
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairCounts:
+    """How many pairs have which cosine.
+
+    Attributes:
+        genuine: (20001,) pairs of one identity whose cosine is at least -1 + i / 10,000 and less
+            than a step above.
+        impostor: (20001,) the same of two identities.
+    """
+
+    genuine: Int64s
+    impostor: Int64s
+
+    def __add__(self, other: PairCounts) -> PairCounts:
+        """The pairs of both."""
+        return PairCounts(self.genuine + other.genuine, self.impostor + other.impostor)
+
+
+NO_PAIRS = PairCounts(np.zeros(_COUNTERS, np.int64), np.zeros(_COUNTERS, np.int64))
+
+
+def count_pairs(
+    query_embeddings: Float32s,
+    query: Sequence[Sample],
+    gallery_embeddings: Float32s,
+    gallery: Sequence[Sample],
+) -> PairCounts:
+    """Count the cosines of all pairs of crops from different cameras.
+
+    Query and gallery are pooled. Crops without identity are left out. Two crops of which neither
+    shows somebody searched for are no pair: nobody knows whether two distractors are one person.
+
+    Args:
+        query_embeddings: (Q, D) float32, unit rows.
+        query: Q samples; row i belongs to sample i.
+        gallery_embeddings: (G, D) float32, unit rows.
+        gallery: G samples; row i belongs to sample i.
+
+    Returns:
+        The counts.
+    """
+    embeddings = np.concatenate([query_embeddings, gallery_embeddings])  # (N, D)
+    identities = np.array([sample.identity for sample in (*query, *gallery)])
+    cameras = np.array([sample.camera for sample in (*query, *gallery)])
+    searched = np.isin(identities, [sample.identity for sample in query])
+    counts = NO_PAIRS
+    rows = max(1, _BLOCK_ELEMENTS // max(1, len(embeddings)))
+    for start in range(0, len(embeddings), rows):
+        block = slice(start, start + rows)
+        later = np.arange(len(embeddings)) > np.arange(start, start + rows)[:, None]
+        later = later[: len(embeddings) - start]  # (rows, N): each pair once
+        known = (identities[block, None] >= 0) & (identities >= 0)
+        pairs = later & known & (searched[block, None] | searched)
+        pairs &= cameras[block, None] != cameras
+        same = identities[block, None] == identities
+        cosines = embeddings[block] @ embeddings.T
+        counts += PairCounts(_count(cosines[pairs & same]), _count(cosines[pairs & ~same]))
+    return counts
+
+
+def calibrate(pairs: PairCounts, data: str, *, false_match_rate: float = 0.01) -> Calibration:
+    """Fit probability and threshold.
+
+    The probability is Platt's (1999): a logistic curve over the cosine, with his smoothed targets,
+    so that kinds which do not overlap still give a finite slope. Genuine and impostor pairs weigh
+    half each, however many there are.
+
+    Args:
+        pairs: of identities the network was not trained on.
+        data: where they come from, in words.
+        false_match_rate: share of impostor pairs that may reach the threshold, 0..1.
+
+    Returns:
+        The record for the manifest. Its threshold is the lowest step that keeps the rate.
+
+    Raises:
+        InvalidInput: a kind of pair is missing, genuine pairs do not score higher, or no threshold
+            keeps the rate.
+    """
+    genuine, impostor = _require_both(pairs, data)
+    slope, intercept = _fit_platt(pairs)
+    if not slope > 0:
+        raise InvalidInput(
+            f"cannot calibrate on {data}: impostor pairs score as high as genuine ones "
+            f"(slope {slope:.3f})"
+        )
+    false_matches, true_matches = (
+        _share_at_or_above(counts) for counts in (pairs.impostor, pairs.genuine)
+    )
+    allowed = np.flatnonzero(false_matches <= false_match_rate)
+    if not len(allowed):
+        raise InvalidInput(
+            f"cannot calibrate on {data}: {false_matches[-1]:.2%} of the impostor pairs have "
+            f"cosine 1, {false_match_rate:.2%} may match"
+        )
+    step = int(allowed[0])
+    return Calibration(
+        slope=round(slope, 4),
+        intercept=round(intercept, 4),
+        threshold=float(_COSINES[step]),
+        false_match_rate=float(false_matches[step]),
+        true_match_rate=float(true_matches[step]),
+        genuine_pairs=genuine,
+        impostor_pairs=impostor,
+        data=data,
+    )
+
+
+def _count(cosines: Float32s) -> Int64s:
+    # 1e-3 of a step: a cosine that is a step, but for rounding, belongs to it.
+    steps = np.floor((cosines.astype(np.float64) + 1) * _STEPS + 1e-3).astype(np.int64)
+    return np.bincount(np.clip(steps, 0, _COUNTERS - 1), minlength=_COUNTERS)
+
+
+def _share_at_or_above(counts: Int64s) -> NDArray[np.float64]:
+    at_or_above: NDArray[np.float64] = counts[::-1].cumsum()[::-1] / counts.sum()
+    return at_or_above
+
+
+def _fit_platt(pairs: PairCounts) -> tuple[float, float]:
+    """Slope and intercept of the logistic curve."""
+    genuine, impostor = pairs.genuine.sum(), pairs.impostor.sum()
+    certain, doubtful = (genuine + 1) / (genuine + 2), 1 / (impostor + 2)  # Platt's t+ and t-
+    shares = pairs.genuine / genuine, pairs.impostor / impostor
+    same = certain * shares[0] + doubtful * shares[1]
+    used = np.flatnonzero(same)
+    other = (1 - certain) * shares[0] + (1 - doubtful) * shares[1]
+    centres = np.minimum(_COSINES[used] + 0.5 / _STEPS, 1.0)
+    curve = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-8).fit(
+        np.tile(centres, 2)[:, None],
+        np.repeat([1, 0], len(used)),
+        sample_weight=np.concatenate([same[used], other[used]]),
+    )
+    return float(curve.coef_[0, 0]), float(curve.intercept_[0])
+
+
+def _require_both(pairs: PairCounts, data: str) -> tuple[int, int]:
+    genuine, impostor = int(pairs.genuine.sum()), int(pairs.impostor.sum())
+    if not genuine or not impostor:
+        raise InvalidInput(
+            f"cannot calibrate on {data}: {genuine} genuine and {impostor} impostor pairs across "
+            "cameras, need both"
+        )
+    return genuine, impostor

@@ -1,0 +1,1 @@
+"""What every run does, whatever its method: set up, measure, log, keep the best epoch."""

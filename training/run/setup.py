@@ -1,0 +1,138 @@
+"""What a run does before its first epoch, whatever its method: its folder, its crops, its seeds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from service.errors import InvalidInput
+from training.core.checkpoint import FILE_NAME, Checkpoint, load_checkpoint
+from training.core.config import TrainConfig
+from training.core.distributed import World
+from training.core.options import EvaluationOptions
+from training.core.pixels import Pixels, load_pixels
+from training.data.layouts import describe_skipped
+from training.data.samples import Dataset, DataSource, Images, read_dataset
+from training.data.sites import join_sites
+from training.run.measuring import HeldOut, load_held_out
+
+
+@dataclass(frozen=True, slots=True)
+class Crops:
+    """What a run learns from and is measured on.
+
+    Attributes:
+        images: the N training crops.
+        pixels: the same, by index on the device.
+        cameras: (N,) int64.
+        sites: (N,) int64.
+        held_out: query and gallery, in the first process, which measures.
+    """
+
+    images: Images
+    pixels: Pixels
+    cameras: NDArray[np.int64]
+    sites: NDArray[np.int64]
+    held_out: list[HeldOut]
+
+
+def read_crops(config: TrainConfig, output: Path, world: World) -> Crops:
+    """Read all data sets of a run and tell people what was found and skipped.
+
+    Args:
+        config: of the run.
+        output: the run's folder.
+        world: its processes.
+
+    Returns:
+        The crops.
+
+    Raises:
+        InvalidInput: a data set cannot be read, or its crops have no room.
+    """
+    data = config.data
+    datasets = [
+        read_dataset(
+            DataSource(Path(path), layout=data.layout, pattern=data.pattern, skip_bad=data.skip_bad)
+        )
+        for path in (data.path, *data.also)
+    ]
+    samples, site_of_camera = join_sites(datasets)
+    images, pixels = load_pixels(samples, config, world, output)
+    cameras = np.array([sample.camera for sample in images.samples])
+    held_out = load_held_out(datasets, config) if world.first else []
+    _tell(datasets, images, held_out)
+    return Crops(images, pixels, cameras, site_of_camera[cameras], held_out)
+
+
+def _tell(datasets: list[Dataset], crops: Images, held_out: list[HeldOut]) -> None:
+    for dataset in datasets:
+        tqdm.write(dataset.summary)
+    unreadable = [*crops.skipped]
+    unreadable += [e for test in held_out for e in (*test.query.skipped, *test.gallery.skipped)]
+    for line in describe_skipped([*(e for d in datasets for e in d.skipped), *unreadable]):
+        tqdm.write(line)
+
+
+def saved_checkpoint(config: TrainConfig, output: Path, *, resume: bool) -> Checkpoint | None:
+    """What a run's folder holds already.
+
+    Args:
+        config: of the run.
+        output: the run's folder.
+        resume: whether the run goes on from there.
+
+    Returns:
+        The last epoch's checkpoint; None in a fresh folder.
+
+    Raises:
+        InvalidInput: the folder is in use and not to be resumed, or was begun with other options.
+    """
+    if not (output / FILE_NAME).exists():
+        return None
+    if not resume:
+        raise InvalidInput(f"{output} already holds a run: --resume continues it")
+    saved = load_checkpoint(output)
+    if saved.config != config:
+        old, new = saved.config.as_dict(), config.as_dict()
+        changed = [name for name in new if old[name] != new[name]]
+        raise InvalidInput(
+            f"{output} was started with other options for {', '.join(changed)}; "
+            "resume with the same, or choose another --output"
+        )
+    return saved
+
+
+def seed_epoch(seed: int, epoch: int) -> np.random.Generator:
+    """Seed torch and NumPy for an epoch.
+
+    Its choices follow from its number: resuming needs no more.
+
+    Args:
+        seed: of the run.
+        epoch: number of the epoch.
+
+    Returns:
+        NumPy's generator.
+    """
+    torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
+    return np.random.default_rng([seed, epoch])
+
+
+def is_measured(finished: int, epochs: int, options: EvaluationOptions) -> bool:
+    """Whether a run measures after an epoch.
+
+    Args:
+        finished: epochs done, this one included.
+        epochs: of the run; after the last it measures in any case.
+        options: of the run; 0 means never.
+
+    Returns:
+        Whether it does.
+    """
+    return options.every > 0 and (finished == epochs or finished % options.every == 0)
