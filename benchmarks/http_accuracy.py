@@ -38,16 +38,16 @@ from numpy.typing import NDArray
 from service.cli.indexer import IndexReport, index
 from service.cli.service_client import Client
 from service.cli.tables import table
-from service.embedding.upload import Upload
+from service.embedding.encoded_image import EncodedImage
 from service.http.forms import MAX_TOP_K
 from service.http.server import bind, url_of
 from service.ingest.crop_names import crop_id_of, list_market1501
 from service.model.manifest import read_manifest
 from service.search.kreciprocal import rerank
-from training.core.embedder import open_embedder
+from training.networks.embedder import open_embedder
 from training.data.samples import Dataset, Sample
 from training.measure.evaluation import Protocol, Scores, evaluate, score
-from training.measure.held_out import HeldOut, embed_held_out, load_held_out, read_held_out
+from training.measure.held_out import HeldOutEmbeddings, embed_held_out, load_held_out, read_held_out
 from training.synthetic import SyntheticOptions, synthesize
 
 Float32s = NDArray[np.float32]
@@ -137,7 +137,7 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def embedded(model: Path, folder: Path) -> HeldOut:
+def embedded(model: Path, folder: Path) -> HeldOutEmbeddings:
     """Query and gallery, embedded offline."""
     (dataset,) = read_held_out([folder])
     if len(dataset.gallery) > MAX_TOP_K:
@@ -186,7 +186,7 @@ def fill(client: Client, folder: Path) -> None:
 # ---- both ways
 
 
-def compare(client: Client, held_out: HeldOut, *, rerank: bool) -> tuple[list[Line], float]:
+def compare(client: Client, held_out: HeldOutEmbeddings, *, rerank: bool) -> tuple[list[Line], float]:
     """Every way to ask, and the largest difference of a cosine."""
     lines, differences = [], []
     for way in (way for way in WAYS if rerank or not way.rerank):
@@ -198,7 +198,7 @@ def compare(client: Client, held_out: HeldOut, *, rerank: bool) -> tuple[list[Li
     return lines, float(max(differences))
 
 
-def measure_offline(held_out: HeldOut, way: Way) -> tuple[Scores, Scores | None]:
+def measure_offline(held_out: HeldOutEmbeddings, way: Way) -> tuple[Scores, Scores | None]:
     """The evaluation's scores; re-ranked ones one query at a time, and all at once."""
     data = held_out.dataset
     sets = (held_out.query, data.query, held_out.gallery, data.gallery)
@@ -216,7 +216,7 @@ def measure_offline(held_out: HeldOut, way: Way) -> tuple[Scores, Scores | None]
     return alone, evaluate(*sets, protocol=way.protocol, rerank=True)
 
 
-def cosines(held_out: HeldOut, gallery: Sequence[Sample]) -> Float32s:
+def cosines(held_out: HeldOutEmbeddings, gallery: Sequence[Sample]) -> Float32s:
     """(Q, G) offline cosines, columns in the order of the service's gallery."""
     column = {crop_id(sample): index for index, sample in enumerate(held_out.dataset.gallery)}
     order = [column[str(sample.path)] for sample in gallery]
@@ -261,7 +261,7 @@ def search_all(
         options = form(dataset, way, camera)
         for part in (rows[start : start + most] for start in range(0, len(rows), most)):
             paths = [dataset.query[row].path for row in part]
-            uploads = [Upload(path.name, path.read_bytes()) for path in paths]
+            uploads = [EncodedImage(path.name, path.read_bytes()) for path in paths]
             results = client.search(uploads, options)["results"]
             yield from zip(part, (entry["matches"] for entry in results), strict=True)
 

@@ -24,7 +24,7 @@ from service.access.entry import AuditEntry, line_of
 from service.errors import StorageFull, Unavailable, disk_error
 from service.machine.background import Report
 from service.machine.durable import sync_folder
-from service.machine.reserve import FILE, Reserve, Share
+from service.machine.disk_reserve import FILE, Reserve, ReserveUse
 
 FOLDER = "audit"
 _LEAST_ROOM = 1 << 16  # bytes
@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 class _Pending:
     line: bytes
     durable: bool
-    share: Share
+    share: ReserveUse
     written: Future[None] = field(default_factory=Future)
 
 
@@ -63,7 +63,7 @@ class AuditLog:
         self._torn = False  # whether the file may end in half a line
         self._failed = False
 
-    def write(self, entry: AuditEntry, *, durable: bool, share: Share = "none") -> Future[None]:
+    def write(self, entry: AuditEntry, *, durable: bool, share: ReserveUse = "none") -> Future[None]:
         """Append an entry.
 
         Args:
@@ -80,7 +80,7 @@ class AuditLog:
         self._writer.submit(self._flush)
         return pending.written
 
-    def require_room(self, share: Share = "none") -> None:
+    def require_room(self, share: ReserveUse = "none") -> None:
         """Make sure, before something is done, that it can be logged.
 
         Args:

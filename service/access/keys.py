@@ -28,8 +28,8 @@ from service.access.key_file import (
 )
 from service.access.new_key import NewKey
 from service.errors import NotFound, StorageFull, Unauthorized, Unavailable
-from service.machine.reserve import DATA_RESERVE, Reserve
-from service.machine.reserve import FILE as RESERVE_FILE
+from service.machine.disk_reserve import DATA_RESERVE, Reserve
+from service.machine.disk_reserve import FILE as RESERVE_FILE
 
 FILE = "access.sqlite3"
 _PREFIX = "reid"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from service.access.caller import Scope
-from service.machine.reserve import Share
+from service.machine.disk_reserve import ReserveUse
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Rule:
     scope: Scope
     gallery: Literal["path", "route", "all", "none"]
     audit: Literal["change", "read", "none"]
-    share: Share = "none"
+    share: ReserveUse = "none"
 
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

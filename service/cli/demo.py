@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from service.cli.indexer import IndexReport, index
 from service.cli.service_client import Client, ServiceError
 from service.cli.tables import match_cells, table
-from service.embedding.upload import Upload
+from service.embedding.encoded_image import EncodedImage
 from service.errors import InvalidInput, Unavailable
 from service.http.server import bind, url_of
 from service.ingest.crop_names import CropFile, list_market1501
@@ -141,7 +141,7 @@ def _judge(client: Client, queries: Sequence[CropFile]) -> Iterator[_Judged]:
     for camera, group in by_camera.items():
         for start in range(0, len(group), most):
             part = group[start : start + most]
-            uploads = [Upload(query.path.name, query.path.read_bytes()) for query in part]
+            uploads = [EncodedImage(query.path.name, query.path.read_bytes()) for query in part]
             options = {"gallery": _NAME, "top_k": _SHOWN, "min_score": -1.0, "camera": camera}
             answer = client.search(uploads, options | {"exclude_same_camera": camera is not None})
             for query, entry in zip(part, answer["results"], strict=True):

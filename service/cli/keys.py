@@ -16,7 +16,7 @@ from service.cli.errors import errors_in_one_line
 if TYPE_CHECKING:
     from service.access.gate import Gate
     from service.access.key_file import Key
-    from service.machine.reserve import Share
+    from service.machine.disk_reserve import ReserveUse
     from service.settings import Settings
 
 cli = typer.Typer(
@@ -140,7 +140,7 @@ def _log(gate: Gate, command: Literal["keys create", "keys revoke"], key: Key) -
         scope=key.scope,
         galleries=key.bound,
     )
-    share: Share = "whole" if command == "keys revoke" else "none"
+    share: ReserveUse = "whole" if command == "keys revoke" else "none"
     try:
         gate.audit.write(entry, durable=True, share=share).result()
     except OSError as error:

@@ -103,9 +103,9 @@ def _search(
     images: list[Path], options: Mapping[str, Any], url: str, key: str | None
 ) -> dict[str, Any]:
     from service.cli.service_client import Client
-    from service.embedding.upload import Upload
+    from service.embedding.encoded_image import EncodedImage
 
-    uploads = [Upload(str(path), path.read_bytes()) for path in images]
+    uploads = [EncodedImage(str(path), path.read_bytes()) for path in images]
     with Client(url, key) as client:
         return client.search(uploads, options)
 

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import httpx
 
-from service.embedding.upload import Upload
+from service.embedding.encoded_image import EncodedImage
 from service.errors import InvalidInput
 from service.gallery.base import Crop
 from service.gallery.rules import check_name
@@ -136,7 +136,7 @@ class Client:
         if answer.status_code != httpx.codes.CONFLICT:
             _checked(answer)
 
-    def search(self, uploads: Sequence[Upload], options: Mapping[str, Any]) -> dict[str, Any]:
+    def search(self, uploads: Sequence[EncodedImage], options: Mapping[str, Any]) -> dict[str, Any]:
         """Search for the people on some images.
 
         Args:
@@ -172,7 +172,7 @@ class Client:
         raise AssertionError("the last try returns or raises")
 
 
-def _parts(uploads: Sequence[Upload]) -> list[tuple[str, tuple[str, bytes]]]:
+def _parts(uploads: Sequence[EncodedImage]) -> list[tuple[str, tuple[str, bytes]]]:
     return [("images", (upload.file, upload.data)) for upload in uploads]
 
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from service.embedding.embedder import Embedder, check_batch
 from service.errors import Overloaded, ReidError, TooLarge, Unavailable
-from service.machine.departure import expected_departure
+from service.machine.disconnect import current_disconnect
 from service.machine.processors import give_way
 
 Image = NDArray[np.uint8]
@@ -130,7 +130,7 @@ class Batcher:
         """Embed images together with those of other callers; long lists take several runs.
 
         The waiting images of a caller who cancels the call, or who is gone according to
-        :mod:`service.machine.departure`, leave the queue.
+        :mod:`service.machine.disconnect`, leave the queue.
 
         Args:
             images: N images (H, W, 3) uint8 RGB at the model's input size.
@@ -224,7 +224,7 @@ class Batcher:
     ) -> list[Outcome]:
         loop = asyncio.get_running_loop()
         call = _Call(images, loop.create_future())
-        departure = expected_departure()
+        departure = current_disconnect()
         expiry = None
         if patience < math.inf:
             expiry = loop.call_later(max(0.0, patience), self._expire, call)

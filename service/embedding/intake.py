@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.embedding.batching import Batcher, Pace
+from service.embedding.encoded_image import EncodedImage
 from service.embedding.imaging import ImageLimits, decode
-from service.embedding.upload import Upload
 from service.errors import InvalidInput, Overloaded, ReidError, Unavailable
-from service.machine.departure import expected_departure
+from service.machine.disconnect import current_disconnect
 from service.machine.processors import give_way
 from service.machine.stopwatch import Stopwatch
 from service.metrics import Metrics
@@ -62,7 +62,7 @@ class Intake:
         self._metrics = metrics
 
     async def embed(
-        self, uploads: Sequence[Upload], stopwatch: Stopwatch
+        self, uploads: Sequence[EncodedImage], stopwatch: Stopwatch
     ) -> list[Embedding | ReidError]:
         """Embed uploads.
 
@@ -81,7 +81,7 @@ class Intake:
                 shutting down, or the client has left.
         """
         self.admit(len(uploads))
-        turn = _Turn(time.monotonic(), self._batcher.max_queue_seconds, expected_departure())
+        turn = _Turn(time.monotonic(), self._batcher.max_queue_seconds, current_disconnect())
         with stopwatch.stage("decode"):
             decoded = await self._decode_all(uploads, turn)
         _raise_if_the_service_is_at_fault(decoded)
@@ -117,14 +117,16 @@ class Intake:
         """Wait for running decodes and end the threads."""
         self._pool.shutdown()
 
-    async def _decode_all(self, uploads: Sequence[Upload], turn: _Turn) -> list[Image | ReidError]:
+    async def _decode_all(
+        self, uploads: Sequence[EncodedImage], turn: _Turn
+    ) -> list[Image | ReidError]:
         self._decoding += len(uploads)
         try:
             return await asyncio.gather(*(self._decode_one(upload, turn) for upload in uploads))
         finally:
             self._decoding -= len(uploads)
 
-    async def _decode_one(self, upload: Upload, turn: _Turn) -> Image | ReidError:
+    async def _decode_one(self, upload: EncodedImage, turn: _Turn) -> Image | ReidError:
         loop = asyncio.get_running_loop()
         try:
             image, seconds = await loop.run_in_executor(
@@ -138,7 +140,7 @@ class Intake:
         self._metrics.images.labels("decoded").inc()
         return image
 
-    def _decode_in_turn(self, upload: Upload, turn: _Turn) -> tuple[Image, float]:
+    def _decode_in_turn(self, upload: EncodedImage, turn: _Turn) -> tuple[Image, float]:
         turn.begin()
         started = time.monotonic()
         return self._decode(upload.data), time.monotonic() - started
@@ -166,7 +168,9 @@ class _Turn:
         self.begun = True
 
 
-def require_one_usable(uploads: Sequence[Upload], outcome: Sequence[Embedding | ReidError]) -> None:
+def require_one_usable(
+    uploads: Sequence[EncodedImage], outcome: Sequence[Embedding | ReidError]
+) -> None:
     """Refuse a request none of whose images could be embedded.
 
     Args:

@@ -9,9 +9,9 @@ from fastapi import Depends, Path, Request, UploadFile
 
 from service.access.caller import Caller
 from service.access.gate import Gate
-from service.api.answers import ModelName
-from service.embedding.upload import Upload
-from service.errors import InvalidInput, TooLarge
+from service.api.models import ModelName
+from service.embedding.encoded_image import EncodedImage
+from service.errors import TooLarge
 from service.http.middleware.access import AuditNote
 from service.machine.stopwatch import Stopwatch
 from service.model.manifest import Manifest
@@ -54,32 +54,16 @@ async def audit_of(request: Request) -> AuditNote:
     return note
 
 
-async def crop_id_of(
-    request: Request, crop_id: Annotated[CropId, Path(description="may hold slashes")]
-) -> str:
-    """The crop's id in the path. A query would be the rest of an id with a bare ``?``.
-
-    Raises:
-        InvalidInput: there is a query.
-    """
-    if request.url.query:
-        raise InvalidInput(
-            f"unknown query {request.url.query[:80]!r}: a crop's address has none; write a '?' in "
-            "a crop id as %3F"
-        )
-    return crop_id
-
-
 PartsOf = Annotated[Parts, Depends(parts_of)]
 StopwatchOf = Annotated[Stopwatch, Depends(stopwatch_of)]
 GateOf = Annotated[Gate, Depends(gate_of)]
 CallerOf = Annotated[Caller, Depends(caller_of)]
 ClientOf = Annotated[str, Depends(client_of)]
 AuditOf = Annotated[AuditNote, Depends(audit_of)]
-CropIdInPath = Annotated[str, Depends(crop_id_of)]
+CropIdInPath = Annotated[CropId, Path(description="may hold slashes")]
 
 
-async def read_uploads(files: Sequence[UploadFile], parts: Parts) -> list[Upload]:
+async def read_uploads(files: Sequence[UploadFile], parts: Parts) -> list[EncodedImage]:
     """Read uploaded files.
 
     Args:
@@ -96,10 +80,10 @@ async def read_uploads(files: Sequence[UploadFile], parts: Parts) -> list[Upload
     if len(files) > limit:
         raise TooLarge(f"{len(files)} images: at most {limit} are allowed in one request")
     read = await asyncio.gather(*(file.read() for file in files))
-    return [Upload(file.filename or "", data) for file, data in zip(files, read, strict=True)]
+    return [EncodedImage(file.filename or "", data) for file, data in zip(files, read, strict=True)]
 
 
-async def digests(uploads: Sequence[Upload], parts: Parts) -> list[str]:
+async def digests(uploads: Sequence[EncodedImage], parts: Parts) -> list[str]:
     """SHA-256 of each file, in hexadecimal, for the audit log."""
     return await parts.executors.reads.run(
         lambda: [hashlib.sha256(upload.data).hexdigest() for upload in uploads]

@@ -11,10 +11,15 @@ from service.access.caller import Caller
 from service.embedding.shelf import ModelShelf
 from service.errors import InvalidInput
 from service.gallery.base import GalleryStore
-from service.imports.apart import ApartReader, Nursery, can_read_apart, shared_nursery
 from service.imports.reader import RECEIVED, ImportReader, Wanted, named_manifest, reading_of
 from service.imports.roots import ImportRoots, discard_copies, roots_for
 from service.imports.storing import store_items
+from service.imports.subprocess_reader import (
+    ForkServer,
+    SubprocessReader,
+    can_fork_readers,
+    shared_fork_server,
+)
 from service.ingest.crop_names import naming_of
 from service.ingest.rows import format_of
 from service.ingest.tally import told
@@ -39,13 +44,13 @@ class Importer:
         settings: every setting.
         store: the galleries.
         shelf: the models.
-        nursery: starts the processes that read imports.
+        fork_server: starts the processes that read imports.
     """
 
     settings: Settings
     store: GalleryStore
     shelf: ModelShelf
-    nursery: Nursery = field(default_factory=shared_nursery)
+    fork_server: ForkServer = field(default_factory=shared_fork_server)
 
     def run(self, context: JobContext) -> None:
         """Do one import; safe to repeat from its start.
@@ -68,10 +73,12 @@ class Importer:
         if not any(counts.get(outcome) for outcome in _USED):
             raise InvalidInput("; ".join(("nothing could be imported", *told(result))))
 
-    def _reader(self, context: JobContext) -> ImportReader | ApartReader:
+    def _reader(self, context: JobContext) -> ImportReader | SubprocessReader:
         wanted = self._wanted(context)
-        if can_read_apart():
-            return ApartReader(wanted, self.nursery, context.expect, context.raise_if_cancelled)
+        if can_fork_readers():
+            return SubprocessReader(
+                wanted, self.fork_server, context.expect, context.raise_if_cancelled
+            )
         log.warning("this system reads imports without a process, and a limit of memory, each")
         return ImportReader(wanted, context.expect)
 

@@ -10,8 +10,15 @@ from pathlib import Path
 from typing import BinaryIO, Self, TypeVar
 
 from service.errors import Forbidden, InvalidInput, ReidError, TooLarge
-from service.imports.beneath import Beneath, entries, is_linked, look, open_plain, require_short
 from service.imports.items import Bounds, check_relative
+from service.imports.open_beneath import (
+    OpenFolder,
+    entries,
+    is_linked,
+    look,
+    open_plain,
+    require_short,
+)
 from service.ingest.picture_files import Entry
 from service.machine.durable import disk_errors
 from service.settings import EVERY_GALLERY
@@ -72,7 +79,7 @@ class ImportRoots:
     def __init__(self, roots: Sequence[Path], lacking: ReidError) -> None:
         self._named = [root.resolve() for root in roots]
         self._lacking = lacking
-        self._held: dict[Path, Beneath] = {}
+        self._held: dict[Path, OpenFolder] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -188,9 +195,9 @@ class ImportRoots:
                 return self._hold(root).at(path.relative_to(root).parts, act)
         raise InvalidInput(_OUT)
 
-    def _hold(self, root: Path) -> Beneath:
+    def _hold(self, root: Path) -> OpenFolder:
         if root not in self._held:
-            self._held[root] = Beneath(root)
+            self._held[root] = OpenFolder(root)
         return self._held[root]
 
 

@@ -12,8 +12,8 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
+from service.embedding.encoded_image import EncodedImage
 from service.embedding.shelf import Model, ModelShelf, OpenGallery
-from service.embedding.upload import Upload
 from service.errors import Conflict, ReidError, Unavailable
 from service.gallery.base import Crop, Filter, Gallery, GalleryStore
 from service.imports.items import Items, Picture, Ready
@@ -162,7 +162,7 @@ def _store_pictures(context: JobContext, pictures: Sequence[Picture]) -> None:
 def _enrol(context: JobContext, pictures: Sequence[Picture]) -> None:
     if not pictures:
         return
-    uploads = [Upload(picture.name, picture.data) for picture in pictures]
+    uploads = [EncodedImage(picture.name, picture.data) for picture in pictures]
     enrolments = context.enrol(context.gallery, uploads, [picture.crop for picture in pictures])
     for picture, enrolment in zip(pictures, enrolments, strict=True):
         if enrolment.error is None:
@@ -177,11 +177,11 @@ def _without_poison(context: JobContext, pictures: Sequence[Picture]) -> list[Pi
     Raises:
         Unavailable: it fails on any picture: it is not they that are at fault.
     """
-    context.embed([Upload("blank", _blank())])
+    context.embed([EncodedImage("blank", _blank())])
     sound: list[Picture] = []
     for picture in pictures:
         try:
-            context.embed([Upload(picture.name, picture.data)])
+            context.embed([EncodedImage(picture.name, picture.data)])
             sound.append(picture)
         except Unavailable as error:
             context.raise_if_cancelled()

@@ -10,9 +10,9 @@ from typing import Literal
 
 import numpy as np
 
+from service.embedding.encoded_image import EncodedImage
 from service.embedding.intake import Embedding
 from service.embedding.shelf import Model, ModelShelf
-from service.embedding.upload import Upload
 from service.errors import ReidError, Replaced
 from service.gallery.base import Crop, Gallery, GalleryStore
 from service.ingest.joining import JoinRule, join_groups, keep_findings, stored_crops
@@ -57,7 +57,7 @@ class Enroller:
     async def enrol(
         self,
         gallery_name: str,
-        uploads: Sequence[Upload],
+        uploads: Sequence[EncodedImage],
         crops: Sequence[Crop],
         stopwatch: Stopwatch,
         client: str | None = None,
@@ -99,7 +99,7 @@ class Enroller:
         self,
         gallery_name: str,
         model: Model,
-        uploads: Sequence[Upload],
+        uploads: Sequence[EncodedImage],
         crops: Sequence[Crop],
         embeddings: Sequence[Embedding | ReidError],
     ) -> list[Enrolment]:
@@ -112,7 +112,7 @@ class Enroller:
 def _upsert(
     gallery: Gallery,
     model: Model,
-    uploads: Sequence[Upload],
+    uploads: Sequence[EncodedImage],
     crops: Sequence[Crop],
     embeddings: Sequence[Embedding | ReidError],
 ) -> list[Enrolment]:

@@ -11,22 +11,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Literal
 
-LayoutName = Literal[
-    "market1501",
-    "dukemtmc",
-    "msmt17",
-    "mars",
-    "viper",
-    "cuhk01",
-    "cuhk03",
-    "grid",
-    "ilids-vid",
-    "ltcc",
-    "sysu-mm01",
-    "camera-first",
-]
+from service.values import vocabulary
+
+LayoutName = vocabulary.LayoutName
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from service.embedding.intake import Embedding, Intake
-from service.embedding.upload import Upload
+from service.embedding.encoded_image import EncodedImage
 from service.errors import Overloaded, ReidError
 from service.gallery.base import Crop
 from service.ingest.enroller import Enroller, Enrolment
@@ -66,7 +66,7 @@ class Bridge:
 
     def embed(
         self,
-        uploads: Sequence[Upload],
+        uploads: Sequence[EncodedImage],
         pause: Pause,
         intake: Intake | None = None,
         *,
@@ -95,7 +95,7 @@ class Bridge:
         return embedded
 
     def enrol(
-        self, gallery: str, uploads: Sequence[Upload], crops: Sequence[Crop], pause: Pause
+        self, gallery: str, uploads: Sequence[EncodedImage], crops: Sequence[Crop], pause: Pause
     ) -> list[Enrolment]:
         """Insert or replace crops by id, durable on return.
 

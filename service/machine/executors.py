@@ -16,8 +16,8 @@ from functools import partial
 from typing import ParamSpec, TypeVar
 
 from service.machine.background import Report, guarded
+from service.machine.fair_threads import ThreadQuota, Turns
 from service.machine.processors import available
-from service.machine.thread_shares import Share, Turns
 
 _Arguments = ParamSpec("_Arguments")
 _Answer = TypeVar("_Answer")
@@ -183,6 +183,6 @@ def _heavy(count: int, report: Report) -> Threads:
     return Threads("heavy", count, report, turns=Turns("heavy searches", share))
 
 
-def _halves(count: int, waiting: int, waiting_in_all: int) -> Share:
+def _halves(count: int, waiting: int, waiting_in_all: int) -> ThreadQuota:
     """One client has half of the threads at most, and at least one."""
-    return Share(count, max(1, count // 2), waiting, waiting_in_all)
+    return ThreadQuota(count, max(1, count // 2), waiting, waiting_in_all)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 
 from service.embedding.intake import Embedding
 from service.embedding.shelf import ModelShelf
-from service.embedding.upload import Upload
+from service.embedding.encoded_image import EncodedImage
 from service.errors import Conflict, NotFound, ReidError, Unsupported
 from service.gallery.base import Crop, Filter, Gallery, GalleryStore
 from service.gallery.disk.gallery import LocalGallery
@@ -92,7 +92,7 @@ class ModelChange:
         store, sha256 = self._local(), model.manifest.sha256
         store.begin_model(context.gallery, sha256, model.manifest.dimension)
 
-        def embed(uploads: Sequence[Upload]) -> list[Embedding | ReidError]:
+        def embed(uploads: Sequence[EncodedImage]) -> list[Embedding | ReidError]:
             context.raise_if_cancelled()
             return context.embed(uploads, model.intake)
 
@@ -155,7 +155,7 @@ class ModelChange:
         if sha256 not in {copy.model_sha256 for copy in store.kept_models(gallery)}:
             raise NotFound(f"gallery {gallery!r} has no version of model {model_name!r} yet")
 
-        def embed(uploads: Sequence[Upload]) -> list[Embedding | ReidError]:
+        def embed(uploads: Sequence[EncodedImage]) -> list[Embedding | ReidError]:
             return self._bridge.embed(uploads, time.sleep, model.intake, first=True)
 
         catching_up = _CatchingUp(

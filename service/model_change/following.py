@@ -16,7 +16,7 @@ from typing import TypeVar
 import numpy as np
 
 from service.embedding.intake import Embedding
-from service.embedding.upload import Upload
+from service.embedding.encoded_image import EncodedImage
 from service.errors import Conflict, NotFound, ReidError
 from service.gallery.base import Crop, Filter
 from service.gallery.disk.gallery import LocalGallery
@@ -27,7 +27,7 @@ _BATCH = 32
 _DESCRIBED = 4096  # at once: they travel without embeddings and pictures
 
 _Item = TypeVar("_Item")
-Embed = Callable[[Sequence[Upload]], list[Embedding | ReidError]]
+Embed = Callable[[Sequence[EncodedImage]], list[Embedding | ReidError]]
 Failed = Callable[[Crop, str], object]
 
 
@@ -110,7 +110,7 @@ class Following:
     def _embed_batch(self, batch: Sequence[Crop], failed: Failed) -> Followed:
         served = self._store.open(self._gallery)
         pictures = {crop: data for crop in batch if (data := _picture(served, crop, failed))}
-        uploads = [Upload(crop.crop_id, data) for crop, data in pictures.items()]
+        uploads = [EncodedImage(crop.crop_id, data) for crop, data in pictures.items()]
         rows: dict[Crop, Embedding] = {}
         for crop, outcome in zip(pictures, self._embed(uploads) if uploads else (), strict=True):
             if isinstance(outcome, ReidError):

@@ -6,11 +6,11 @@ import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from service.gallery.base import Hit
+from service.values import vocabulary
 
-IdentityScore = Literal["best", "mean", "top3"]
+IdentityScore = vocabulary.IdentityScore
 
 
 @dataclass(frozen=True, slots=True)

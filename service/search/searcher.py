@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from service.embedding.encoded_image import EncodedImage
 from service.embedding.shelf import ModelShelf, OpenGallery
-from service.embedding.upload import Upload
 from service.errors import InvalidInput
 from service.gallery.base import GalleryStore
 from service.machine.executors import Threads
@@ -59,7 +59,7 @@ class Searcher:
 
     async def search(
         self,
-        uploads: Sequence[Upload],
+        uploads: Sequence[EncodedImage],
         options: SearchOptions,
         payer: Payer,
         stopwatch: Stopwatch,
@@ -114,7 +114,7 @@ class Searcher:
     async def _ask(
         self,
         opened: OpenGallery,
-        uploads: Sequence[Upload],
+        uploads: Sequence[EncodedImage],
         options: SearchOptions,
         stopwatch: Stopwatch,
     ) -> list[Shot | Miss]:

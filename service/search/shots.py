@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from service.embedding.encoded_image import EncodedImage
 from service.embedding.intake import Embedding
-from service.embedding.upload import Upload
 from service.errors import InvalidInput, ReidError
 from service.gallery.base import Gallery
 
@@ -61,7 +61,7 @@ class Query:
 
 
 def uploaded(
-    uploads: Sequence[Upload], embeddings: Sequence[Embedding | ReidError], camera: str | None
+    uploads: Sequence[EncodedImage], embeddings: Sequence[Embedding | ReidError], camera: str | None
 ) -> list[Shot | Miss]:
     """Uploads as shots.
 

@@ -40,9 +40,9 @@ from service.gallery.disk.name_locks import NameLocks
 from service.gallery.disk.snapshots import SnapshotShelf
 from service.gallery.disk.versions import Versions, bring_back_pictures
 from service.gallery.rows.nearest import Gpu, resolve_device
+from service.machine.disk_reserve import DATA_RESERVE, Reserve
+from service.machine.disk_reserve import FILE as RESERVE_FILE
 from service.machine.durable import disk_errors, sync_folder
-from service.machine.reserve import DATA_RESERVE, Reserve
-from service.machine.reserve import FILE as RESERVE_FILE
 
 _log = logging.getLogger(__name__)
 _UNFINISHED = "."  # no gallery's name starts so: a folder half made or half removed

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from service.gallery.base import Filter
 from service.gallery.rows.nearest import Gpu
-from service.machine.reserve import Reserve
+from service.machine.disk_reserve import Reserve
 
 if TYPE_CHECKING:
     from service.gallery.disk.gallery import LocalGallery

@@ -19,7 +19,7 @@ from service.access.key_file import Key
 from service.access.rules import RULES, Rule, template
 from service.errors import Forbidden, ReidError, Unauthorized, Unavailable, disk_error
 from service.http.middleware.origins import Origins
-from service.machine.reserve import Share
+from service.machine.disk_reserve import ReserveUse
 from service.settings import Settings
 
 
@@ -216,7 +216,7 @@ class AccessControl:
             address=address,
         )
         # Only what was really erased or revoked may use the room that is kept for it.
-        share: Share = visit.rule.share if made and note.crops != 0 else "none"
+        share: ReserveUse = visit.rule.share if made and note.crops != 0 else "none"
         try:
             await asyncio.wrap_future(self._gate.audit.write(entry, durable=made, share=share))
         except OSError as error:

@@ -21,7 +21,7 @@ from service.errors import Overloaded, TooManyRequests
 from service.http.line_budget import LineBudget, Summary
 from service.http.middleware.body import BodyLimits, Incoming, is_form
 from service.http.problems import answer_error
-from service.machine.departure import announce
+from service.machine.disconnect import set_disconnect
 from service.metric_labels import CLIENT_LEFT, NO_ROUTE, OTHER
 from service.settings import Settings
 from service.wiring import Parts
@@ -71,7 +71,7 @@ class RequestContext:
         answer = _Answer(send, request_id)
         incoming = self._incoming(scope, receive, answer)
         scope.setdefault("state", {}).update(request_id=request_id, incoming=incoming)
-        announce(incoming.departure)
+        set_disconnect(incoming.departure)
         try:
             _require_known(scope["method"])
             await self._app(scope, incoming.receive, answer.send)

@@ -1,7 +1,7 @@
 """``POST /galleries/{gallery}/imports``: many crops at once, as a job."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,8 +28,16 @@ from service.errors import (
 )
 from service.http.dependencies import CallerOf, PartsOf
 from service.http.problems import responses
+from service.http.records import job_record
+from service.imports.formats import (
+    CONTENT_TYPES,
+    OCTETS,
+    ImportFormat,
+    declared_kind,
+    is_gzip,
+    settle,
+)
 from service.imports.importer import RECEIVED, check_folder, unbound
-from service.imports.kinds import CONTENT_TYPES, OCTETS, Upload, declared_kind, is_gzip, settle
 from service.imports.member_names import known_encoding
 from service.imports.spooling import receive
 from service.ingest.crop_names import naming_of
@@ -135,7 +143,6 @@ async def start_import(
     The job has the progress, and the reasons of single files that could not be used. Crops that are
     there already with the same bytes and metadata are skipped, so an import may be repeated.
     """
-    _require_known(request.query_params)
     await parts.executors.reads.run(parts.shelf.open, parts.store, gallery)
     content_type = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     key, owner, client = wish.idempotency_key, caller.key_id, request.state.client
@@ -155,23 +162,14 @@ async def start_import(
         order = Order("import", gallery, spec, None, key, owner, client)
         job = await _receive(request, parts, order, coming)
     response.headers["Location"] = f"/jobs/{job.job_id}"
-    return JobRecord.of(job)
-
-
-def _require_known(names: Iterable[str]) -> None:
-    """Refuse a misspelt parameter: names would be read another way than meant, and stored so."""
-    for name in names:
-        if name not in _PARAMETERS:
-            raise InvalidInput(
-                f"there is no parameter {name[:80]!r}; there are {', '.join(_PARAMETERS)}"
-            )
+    return job_record(job)
 
 
 @dataclass(frozen=True, slots=True)
 class _Coming:
     """What a sender says of the body."""
 
-    declared: Upload | None
+    declared: ImportFormat | None
     encoded: bool
 
 

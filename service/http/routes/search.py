@@ -6,16 +6,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Response
 
-from service.api.answers import (
-    CropRecord,
-    MatchRecord,
-    Nearest,
-    QueryImage,
-    SearchAnswer,
-    SearchEntry,
-    WarningRecord,
-)
-from service.embedding.upload import Upload
+from service.api.search import MatchRecord, Nearest, QueryImage, SearchAnswer, SearchEntry
+from service.embedding.encoded_image import EncodedImage
 from service.errors import (
     ImageTooLarge,
     InvalidImage,
@@ -28,6 +20,7 @@ from service.errors import (
     Unsupported,
 )
 from service.gallery.base import Filter
+from service.gallery.filter_fields import filter_of, filter_time_warnings
 from service.http.dependencies import (
     AuditOf,
     CallerOf,
@@ -40,8 +33,9 @@ from service.http.dependencies import (
     read_uploads,
 )
 from service.http.forms import SearchForm
-from service.http.given_once import form_given_once, no_query
+from service.http.given_once import form_given_once
 from service.http.problems import image_problem_of, responses
+from service.http.records import crop_record, warning_records
 from service.search.searcher import Match, Payer, SearchOptions, SearchOutcome, SearchResult
 from service.wiring import Parts
 
@@ -72,7 +66,7 @@ PayerOf = Annotated[Payer, Depends(payer_of)]
     "/search",
     response_model=SearchAnswer,
     responses=_ERRORS,
-    dependencies=[Depends(no_query), Depends(form_given_once)],
+    dependencies=[Depends(form_given_once)],
 )
 async def search(
     form: Annotated[SearchForm, Form(media_type="multipart/form-data")],
@@ -107,7 +101,7 @@ async def search(
             min_score=outcome.min_score,
             took_ms=stopwatch.took_ms(),
             results=[_entry(result, uploads) for result in outcome.results],
-            warnings=WarningRecord.all_of([*outcome.warnings, *form.time_warnings]),
+            warnings=warning_records([*outcome.warnings, *filter_time_warnings(form)]),
         )
         return answer.model_dump_json().encode()
 
@@ -127,7 +121,7 @@ def _options(form: SearchForm, default_top_k: int) -> SearchOptions:
     return SearchOptions(
         gallery=form.gallery,
         top_k=form.top_k or default_top_k,
-        where=form.where,
+        where=filter_of(form),
         crop_ids=tuple(form.crop_ids),
         camera=form.camera,
         exclude_same_camera=form.exclude_same_camera,
@@ -139,7 +133,7 @@ def _options(form: SearchForm, default_top_k: int) -> SearchOptions:
     )
 
 
-def _entry(result: SearchResult, uploads: Sequence[Upload]) -> SearchEntry:
+def _entry(result: SearchResult, uploads: Sequence[EncodedImage]) -> SearchEntry:
     nearest = result.nearest
     return SearchEntry(
         images=[QueryImage(index=index, file=uploads[index].file) for index in result.images],
@@ -156,7 +150,7 @@ def _entry(result: SearchResult, uploads: Sequence[Upload]) -> SearchEntry:
 
 def _match(match: Match) -> MatchRecord:
     return MatchRecord(
-        **CropRecord.of(match.crop).model_dump(),
+        **crop_record(match.crop).model_dump(),
         rank=match.rank,
         score=match.score,
         probability=match.probability,

@@ -14,7 +14,7 @@ import pytest
 from service.embedding import batching
 from service.embedding.batching import Batcher
 from service.errors import InvalidImage, Overloaded, ReidError, TooLarge, Unavailable
-from service.machine.departure import announce
+from service.machine.disconnect import set_disconnect
 from service.testing import TINY_MANIFEST, FakeEmbedder
 
 HEIGHT, WIDTH = TINY_MANIFEST.input_height, TINY_MANIFEST.input_width
@@ -387,7 +387,7 @@ def test_images_of_a_client_that_left_are_dropped():
         departure = asyncio.get_running_loop().create_future()
 
         async def request() -> None:
-            announce(departure)
+            set_disconnect(departure)
             await batcher.submit(crops(5))
 
         leaving = asyncio.create_task(request())

@@ -13,7 +13,7 @@ from service.embedding.imaging import ImageLimits
 from service.embedding.intake import Intake
 from service.embedding.onnx_embedder import OnnxEmbedder
 from service.embedding.shelf import Model, ModelShelf
-from service.embedding.upload import Upload
+from service.embedding.encoded_image import EncodedImage
 from service.errors import InvalidInput, Unavailable
 from service.gallery.base import Filter
 from service.gallery.disk.store import LocalGalleryStore
@@ -23,7 +23,10 @@ from service.metrics import Metrics
 from service.search.searcher import Payer, Searcher, SearchOptions
 from service.testing import TINY_MANIFEST, FakeEmbedder, solid
 
-BLACK, WHITE = Upload("black", solid((0, 0, 0))), Upload("white", solid((255, 255, 255)))
+BLACK, WHITE = (
+    EncodedImage("black", solid((0, 0, 0))),
+    EncodedImage("white", solid((255, 255, 255))),
+)
 
 
 class Opposites(FakeEmbedder):

@@ -29,7 +29,7 @@ _LINKED = frozenset({errno.ELOOP, errno.ENOTDIR})
 _LONGEST = 4096  # of a path, as Linux has it: a chain of folders costs the square of its length
 
 
-class Beneath:
+class OpenFolder:
     """A folder held open until :meth:`close`.
 
     Args:

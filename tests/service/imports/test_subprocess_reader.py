@@ -31,10 +31,15 @@ from service.errors import (
     Unavailable,
 )
 from service.gallery.base import Crop
-from service.imports.apart import ApartReader, Nursery, _Link, shared_nursery
 from service.imports.frames import HEAD, Broken, Done, Expect, Refused, packed, unpacked
 from service.imports.items import Picture, Ready
 from service.imports.reader import RECEIVED, ImportReader, Wanted
+from service.imports.subprocess_reader import (
+    ForkServer,
+    SubprocessReader,
+    _Link,
+    shared_fork_server,
+)
 from service.ingest.crop_names import LeftOut
 from service.testing import FakeEmbedder, solid
 
@@ -71,15 +76,15 @@ def many(folder: Path) -> Wanted:
     return archive(folder, {f"{number:04}_c1s1.png": b"x" * 100_000 for number in range(ENOUGH)})
 
 
-def apart(what: Wanted, nursery: Nursery | None = None, **hooks: Any) -> ApartReader:
+def apart(what: Wanted, fork_server: ForkServer | None = None, **hooks: Any) -> SubprocessReader:
     nothing = lambda *_: None  # noqa: E731
     chosen = {"expect": nothing, "check": nothing, **hooks}
-    return ApartReader(what, nursery or shared_nursery(), **chosen)
+    return SubprocessReader(what, fork_server or shared_fork_server(), **chosen)
 
 
 @pytest.fixture
-def nursery() -> Iterator[Nursery]:
-    found = Nursery()
+def fork_server() -> Iterator[ForkServer]:
+    found = ForkServer()
     with closing(found):
         yield found
 
@@ -89,9 +94,11 @@ def children(process: int) -> list[int]:
     return [int(word) for word in text.split()]
 
 
-def readers(nursery: Nursery) -> list[int]:
+def readers(fork_server: ForkServer) -> list[int]:
     """The processes that read for it."""
-    return [reader for watcher in children(nursery._process.pid) for reader in children(watcher)]
+    return [
+        reader for watcher in children(fork_server._process.pid) for reader in children(watcher)
+    ]
 
 
 def gone(process: int) -> bool:
@@ -199,7 +206,7 @@ def test_what_is_no_frame_is_refused(text):
         unpacked(text, b"abc")
 
 
-class Pretending(Nursery):
+class Pretending(ForkServer):
     """A reader that was taken over sends what it likes."""
 
     def __init__(self, *sent: bytes) -> None:
@@ -236,13 +243,13 @@ def test_a_connection_that_ends_within_a_frame_is_an_end_without_a_word(tmp_path
         list(apart(wanted(tmp_path, "tar"), Pretending(start)).items())
 
 
-def test_a_reader_that_needs_too_much_memory_fails_alone(tmp_path, nursery):
+def test_a_reader_that_needs_too_much_memory_fails_alone(tmp_path, fork_server):
     (tmp_path / RECEIVED).write_bytes(directory_of(200_000))
     what = replace(wanted(tmp_path, "zip"), memory_bytes=32 << 20)
     with pytest.raises(TooLarge, match="more than 33,554,432 bytes of memory"):
-        next(apart(what, nursery).items())
+        next(apart(what, fork_server).items())
     (tmp_path / RECEIVED).write_bytes(directory_of(1))
-    assert len(list(apart(what, nursery).items())) == 1
+    assert len(list(apart(what, fork_server).items())) == 1
 
 
 def directory_of(count: int) -> bytes:
@@ -256,15 +263,15 @@ def directory_of(count: int) -> bytes:
     return entries + b"PK\5\6" + bytes(4) + most + most + ends
 
 
-def test_a_reader_that_is_killed_says_how_and_the_next_one_works(tmp_path, nursery):
+def test_a_reader_that_is_killed_says_how_and_the_next_one_works(tmp_path, fork_server):
     what = many(tmp_path)
-    with closing(apart(what, nursery).items()) as items:
+    with closing(apart(what, fork_server).items()) as items:
         next(items)
-        (reader,) = readers(nursery)
+        (reader,) = readers(fork_server)
         os.kill(reader, signal.SIGKILL)
         with pytest.raises(Unavailable, match=r"ended by SIGKILL.*nothing else was affected"):
             list(items)
-    assert len(list(apart(what, nursery).items())) == ENOUGH
+    assert len(list(apart(what, fork_server).items())) == ENOUGH
 
 
 def test_a_fault_of_the_reader_itself_is_told_with_its_place(tmp_path):
@@ -287,25 +294,27 @@ def busy() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("busy")
-def test_a_service_with_a_thousand_connections_imports_and_says_how_readers_end(tmp_path, nursery):
-    assert len(list(apart(many(tmp_path), nursery).items())) == ENOUGH
-    items = apart(many(tmp_path), nursery).items()
+def test_a_service_with_a_thousand_connections_reports_how_readers_end(
+    tmp_path, fork_server
+):
+    assert len(list(apart(many(tmp_path), fork_server).items())) == ENOUGH
+    items = apart(many(tmp_path), fork_server).items()
     next(items)
-    (reader,) = readers(nursery)
+    (reader,) = readers(fork_server)
     os.kill(reader, signal.SIGKILL)
     with pytest.raises(Unavailable, match="SIGKILL"):
         list(items)
 
 
-def test_leaving_ends_the_reader_at_once(tmp_path, nursery):
-    items = apart(many(tmp_path), nursery).items()
+def test_leaving_ends_the_reader_at_once(tmp_path, fork_server):
+    items = apart(many(tmp_path), fork_server).items()
     next(items)
-    (reader,) = readers(nursery)
+    (reader,) = readers(fork_server)
     items.close()
     assert gone(reader)
 
 
-def test_a_job_that_is_cancelled_leaves_while_its_reader_is_busy(tmp_path, nursery):
+def test_a_job_that_is_cancelled_leaves_while_its_reader_is_busy(tmp_path, fork_server):
     class Cancelled(Exception):
         pass
 
@@ -318,29 +327,29 @@ def test_a_job_that_is_cancelled_leaves_while_its_reader_is_busy(tmp_path, nurse
         file.write(head.tobuf())
         file.truncate(50 * GIB)
     what = replace(wanted(tmp_path, "tar"), unpacked_bytes=100 * GIB)
-    found = apart(what, nursery, check=check).items()
+    found = apart(what, fork_server, check=check).items()
     with pytest.raises(Cancelled):
         next(found)
-    assert readers(nursery) == []
+    assert readers(fork_server) == []
 
 
-def test_a_nursery_that_was_killed_is_replaced(tmp_path, nursery):
+def test_a_killed_fork_server_is_replaced(tmp_path, fork_server):
     what = archive(tmp_path, {"0001_c1s1.png": b"x"})
-    assert len(list(apart(what, nursery).items())) == 1
-    before = nursery._process.pid
+    assert len(list(apart(what, fork_server).items())) == 1
+    before = fork_server._process.pid
     os.kill(before, signal.SIGKILL)
-    nursery._process.wait()
-    assert len(list(apart(what, nursery).items())) == 1
-    assert nursery._process.pid != before
+    fork_server._process.wait()
+    assert len(list(apart(what, fork_server).items())) == 1
+    assert fork_server._process.pid != before
 
 
-def test_signals_for_the_service_do_not_end_its_readers(tmp_path, nursery):
+def test_signals_for_the_service_do_not_end_its_readers(tmp_path, fork_server):
     """A supervisor sends them to every process; the service may still be finishing imports."""
-    items = apart(many(tmp_path), nursery).items()
+    items = apart(many(tmp_path), fork_server).items()
     with closing(items):
         next(items)
-        (reader,) = readers(nursery)
-        for process in (nursery._process.pid, reader):
+        (reader,) = readers(fork_server)
+        for process in (fork_server._process.pid, reader):
             os.kill(process, signal.SIGTERM)
             os.kill(process, signal.SIGINT)
         assert len(list(items)) == ENOUGH - 1
@@ -349,12 +358,12 @@ def test_signals_for_the_service_do_not_end_its_readers(tmp_path, nursery):
 PROGRAM = """
 import json, sys, time
 from pathlib import Path
-from service.imports.apart import ApartReader, Nursery
+from service.imports.subprocess_reader import SubprocessReader, ForkServer
 from service.imports.reader import Wanted
-nursery = Nursery()
-items = ApartReader(Wanted(**json.loads(sys.argv[1])), nursery, int, int).items()
+fork_server = ForkServer()
+items = SubprocessReader(Wanted(**json.loads(sys.argv[1])), fork_server, int, int).items()
 next(items)
-print(nursery._process.pid, flush=True)
+print(fork_server._process.pid, flush=True)
 time.sleep(600)
 """
 
@@ -366,22 +375,22 @@ def test_nobody_outlives_a_service_that_is_killed(tmp_path):
         [sys.executable, "-c", PROGRAM, json.dumps(fields)], stdout=subprocess.PIPE, text=True
     ) as program:
         try:
-            nursery = int(program.stdout.readline())
-            watchers = children(nursery)
+            fork_server = int(program.stdout.readline())
+            watchers = children(fork_server)
             read = [reader for watcher in watchers for reader in children(watcher)]
             assert len(watchers) == len(read) == 1
         finally:
             program.kill()
-    wait_until_gone(nursery, *watchers, *read)
+    wait_until_gone(fork_server, *watchers, *read)
 
 
 def test_the_readers_carry_neither_settings_nor_the_service_s_libraries(
-    tmp_path, nursery, monkeypatch
+    tmp_path, fork_server, monkeypatch
 ):
     monkeypatch.setenv("REID_MILVUS_TOKEN", "secret")
-    with closing(apart(many(tmp_path), nursery).items()) as items:
+    with closing(apart(many(tmp_path), fork_server).items()) as items:
         next(items)
-        (reader,) = readers(nursery)
+        (reader,) = readers(fork_server)
         assert b"REID_" not in Path(f"/proc/{reader}/environ").read_bytes()
         maps = Path(f"/proc/{reader}/maps").read_text()
         assert "onnxruntime" not in maps
@@ -394,7 +403,7 @@ def test_the_readers_carry_neither_settings_nor_the_service_s_libraries(
 def test_a_system_that_starts_no_process_fails_the_import(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", str(tmp_path / "nothing"))
     with pytest.raises(Unavailable, match="no process to read the import can be started"):
-        list(apart(archive(tmp_path, {}), Nursery()).items())
+        list(apart(archive(tmp_path, {}), ForkServer()).items())
 
 
 class Waiting(FakeEmbedder):
@@ -427,10 +436,10 @@ def test_a_job_whose_reader_is_killed_fails_with_the_reason_and_can_be_resumed(s
         )
         job = answer.headers["Location"]
         pause = threading.Event()
-        nursery = shared_nursery()
-        while not (nursery._process and readers(nursery)):
+        fork_server = shared_fork_server()
+        while not (fork_server._process and readers(fork_server)):
             pause.wait(0.02)
-        for reader in readers(nursery):
+        for reader in readers(fork_server):
             os.kill(reader, signal.SIGKILL)
         embedder.go.set()
         while (state := service.http.get(job).json())["finished"] is None:

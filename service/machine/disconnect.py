@@ -8,7 +8,7 @@ from contextvars import ContextVar
 _departure: ContextVar[asyncio.Future[None] | None] = ContextVar("departure", default=None)
 
 
-def announce(departure: asyncio.Future[None]) -> None:
+def set_disconnect(departure: asyncio.Future[None]) -> None:
     """Tell the work of the current task how it learns that its client has left.
 
     Args:
@@ -17,12 +17,12 @@ def announce(departure: asyncio.Future[None]) -> None:
     _departure.set(departure)
 
 
-def expected_departure() -> asyncio.Future[None] | None:
+def current_disconnect() -> asyncio.Future[None] | None:
     """The future of the request at hand; None where the work belongs to no client."""
     return _departure.get()
 
 
-def has_left() -> bool:
+def client_disconnected() -> bool:
     """Whether the client of the request at hand has left."""
     departure = _departure.get()
     return departure is not None and departure.done()

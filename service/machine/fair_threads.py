@@ -16,13 +16,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from service.errors import Overloaded, TooManyRequests, Unavailable
-from service.machine.departure import expected_departure, has_left
+from service.machine.disconnect import client_disconnected, current_disconnect
 
 _RETRY_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class ThreadQuota:
     """What clients may have of some threads.
 
     Attributes:
@@ -41,7 +41,7 @@ class Share:
 class _Places:
     """Who holds places and who waits for them."""
 
-    def __init__(self, share: Share) -> None:
+    def __init__(self, share: ThreadQuota) -> None:
         self._share = share
         self._held: dict[str, int] = {}
         # Whose turn comes next stands first; nobody is in it who does not wait.
@@ -116,7 +116,7 @@ class Turns:
         share: what each may have.
     """
 
-    def __init__(self, name: str, share: Share) -> None:
+    def __init__(self, name: str, share: ThreadQuota) -> None:
         self.name = name
         self.share = share
         self._places = _Places(share)
@@ -219,7 +219,7 @@ class Turn:
             self._places.release(self._client)
 
     async def _wait(self, waiter: asyncio.Future[None]) -> None:
-        departure = expected_departure()
+        departure = current_disconnect()
         try:
             ends = [waiter] if departure is None else [waiter, departure]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -230,5 +230,5 @@ class Turn:
 
 
 def _require_presence() -> None:
-    if has_left():
+    if client_disconnected():
         raise Unavailable("the client has left")

@@ -1,4 +1,4 @@
-"""The process that readers of imports are forked from: ``python -m service.imports.nursery``.
+"""The process that readers of imports are forked from: ``python -m service.imports.fork_server``.
 
 It has one thread and holds no data, so forking it is quick and safe; forking the service, with its
 threads and its galleries, would be neither. For each import there are two forks: one reads, under a

@@ -12,10 +12,10 @@ from service.errors import InvalidInput, TooLarge
 from service.imports.gunzip import HARMLESS, RATIO, gunzip
 from service.machine.durable import disk_errors
 
-Upload = Literal["tar", "tar.gz", "zip", "ndjson", "csv", "parquet"]
+ImportFormat = Literal["tar", "tar.gz", "zip", "ndjson", "csv", "parquet"]
 """What can be uploaded; a job's spec names it, or ``folder``, as its ``source``."""
 
-CONTENT_TYPES: dict[str, Upload] = {
+CONTENT_TYPES: dict[str, ImportFormat] = {
     "application/x-tar": "tar",
     "application/gzip": "tar.gz",
     "application/zip": "zip",
@@ -35,7 +35,7 @@ _NAMELESS = frozenset(
     }
 )
 
-_ALSO: dict[str, Upload] = {
+_ALSO: dict[str, ImportFormat] = {
     "application/tar": "tar",
     "application/x-gtar": "tar",
     "application/x-ustar": "tar",
@@ -81,7 +81,7 @@ _BLOCK = 512
 _CHUNK = 1 << 20
 
 
-def declared_kind(content_type: str) -> Upload | None:
+def declared_kind(content_type: str) -> ImportFormat | None:
     """What a sender says is coming.
 
     Args:
@@ -114,7 +114,7 @@ def is_gzip(content_encoding: str) -> bool:
     raise InvalidInput(f"Content-Encoding {coding[:40]!r} is not read: send gzip, or leave it out")
 
 
-def settle(path: Path, declared: Upload | None, most: int, *, encoded: bool) -> Upload:
+def settle(path: Path, declared: ImportFormat | None, most: int, *, encoded: bool) -> ImportFormat:
     """Find out what was received; archives are told by content, whatever they are called.
 
     Args:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Upload:
+class EncodedImage:
     """One image file.
 
     Attributes:

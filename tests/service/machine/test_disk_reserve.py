@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from service.machine.reserve import Reserve
+from service.machine.disk_reserve import Reserve
 
 SIZE = 1 << 20
 BLOCK = 4096

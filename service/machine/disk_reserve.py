@@ -18,7 +18,7 @@ from typing import Literal
 FILE = "reserve"
 DATA_RESERVE = 16 << 20
 """Bytes kept in a data folder: enough to erase the largest picture, of 10 MB by default."""
-Share = Literal["none", "shared", "whole"]
+ReserveUse = Literal["none", "shared", "whole"]
 """How much of a reserve a change may use. ``shared`` erases crops and leaves the last part to
 ``whole``, which revokes keys."""
 
@@ -65,7 +65,7 @@ class Reserve:
                 self._tell(error)
         return True
 
-    def give(self, share: Share, step: int | None = None) -> bool:
+    def give(self, share: ReserveUse, step: int | None = None) -> bool:
         """Give some of its room back to the disk.
 
         Args:
@@ -95,7 +95,7 @@ class Reserve:
         return True
 
     @contextmanager
-    def given(self, share: Share) -> Iterator[bool]:
+    def given(self, share: ReserveUse) -> Iterator[bool]:
         """Give all that the share allows, for the length of a block; then keep it again.
 
         Yields:

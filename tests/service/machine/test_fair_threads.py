@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from service.errors import Overloaded, ReidError, TooManyRequests, Unavailable
-from service.machine.departure import announce
-from service.machine.thread_shares import Share, Turns
+from service.machine.disconnect import set_disconnect
+from service.machine.fair_threads import ThreadQuota, Turns
 
 
 class Journal:
     """Requests that write down each of their steps."""
 
     def __init__(self, places: int = 1, each: int = 1, waiting: int = 100, in_all: int = 100):
-        self.turns = Turns("searches", Share(places, each, waiting, in_all))
+        self.turns = Turns("searches", ThreadQuota(places, each, waiting, in_all))
         self.lines: list[str] = []
 
     async def request(self, client: str, name: str, steps: int) -> None:
@@ -116,7 +116,7 @@ def test_who_leaves_frees_its_place_and_goes_no_further(moment):
         departure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         async def request() -> None:
-            announce(departure)
+            set_disconnect(departure)
             with pytest.raises(Unavailable, match="the client has left"):
                 await journal.request("a", "a", 3)
 

@@ -55,7 +55,7 @@ _ENVIRONMENT = {
 }
 
 
-class Nursery:
+class ForkServer:
     """Starts readers of imports; safe to call from any thread."""
 
     def __init__(self) -> None:
@@ -118,14 +118,14 @@ class Nursery:
 
 
 @cache
-def shared_nursery() -> Nursery:
-    """The nursery of this process, however many services it runs."""
-    nursery = Nursery()
-    atexit.register(nursery.close)
-    return nursery
+def shared_fork_server() -> ForkServer:
+    """The fork_server of this process, however many services it runs."""
+    fork_server = ForkServer()
+    atexit.register(fork_server.close)
+    return fork_server
 
 
-def can_read_apart() -> bool:
+def can_fork_readers() -> bool:
     """Whether this system can fork a reader and hand it a connection."""
     return hasattr(os, "fork") and hasattr(socket, "send_fds")
 
@@ -141,7 +141,7 @@ def _started() -> tuple[subprocess.Popen[bytes], socket.socket]:
     with theirs:
         try:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "service.imports.nursery"],
+                [sys.executable, "-P", "-m", "service.imports.fork_server"],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 env=environment,
@@ -153,12 +153,12 @@ def _started() -> tuple[subprocess.Popen[bytes], socket.socket]:
     return process, ours
 
 
-class ApartReader:
+class SubprocessReader:
     """An import as another process reads it.
 
     Args:
         wanted: what is read.
-        nursery: starts the process.
+        fork_server: starts the process.
         expect: takes the number of items, once it is known.
         check: is called now and then, raises to give up.
     """
@@ -166,12 +166,12 @@ class ApartReader:
     def __init__(
         self,
         wanted: Wanted,
-        nursery: Nursery,
+        fork_server: ForkServer,
         expect: Callable[[int], object],
         check: Callable[[], object],
     ) -> None:
         self._wanted = wanted
-        self._nursery = nursery
+        self._fork_server = fork_server
         self._expect = expect
         self._check = check
         self._result: dict[str, Any] | None = None
@@ -183,7 +183,7 @@ class ApartReader:
             ReidError: the import cannot be read, or not any further; among the reasons is that it
                 needs too much memory, or that its reader was killed.
         """
-        link = self._nursery.begin(self._wanted)
+        link = self._fork_server.begin(self._wanted)
         try:
             while True:
                 match self._next(link):
