@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
-from typing import Literal
 
 from service.errors import Forbidden
 from service.gallery.rules import is_name
+from service.values import vocabulary
 
-Scope = Literal["open", "search", "write", "admin"]
+Scope = vocabulary.Scope
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 SCOPES: tuple[Scope, ...] = ("open", "search", "write", "admin")  # each includes those before it
 _LONGEST_ADDRESS = 64  # characters; with a zone, such as fe80::1%eth0

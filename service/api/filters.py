@@ -6,12 +6,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from service.api.time_warnings import time_warnings
-from service.gallery.base import Filter
-from service.gallery.filter_warnings import FilterWarning
 from service.values.fields import ZONE, Body, CropId, Label, Zone, ZonedTime
 from service.values.names import MAX_NAME, composed
-from service.values.timestamps import Moment
 
 IdPrefix = Annotated[
     str, StringConstraints(min_length=1, max_length=MAX_NAME), AfterValidator(composed)
@@ -55,35 +51,9 @@ class FilterFields(Body):
     added_until: ZonedTime | None = Field(default=None, description="crops added before this time")
 
     @property
-    def where(self) -> Filter:
-        """The filter these fields mean."""
-        return self._filter(None)
-
-    @property
-    def time_warnings(self) -> list[FilterWarning]:
-        """What had to be assumed for the times of these fields."""
-        return time_warnings(
-            {
-                "since": self.since,
-                "until": self.until,
-                "added_since": self.added_since,
-                "added_until": self.added_until,
-            }
-        )
-
-    def _filter(self, crop_ids: list[str] | None) -> Filter:
-        return Filter(
-            cameras=_frozen(self.cameras),
-            not_camera=self.not_camera,
-            identities=_frozen(self.identities),
-            has_identity=self.has_identity,
-            id_prefix=self.id_prefix,
-            since=_seconds(self.since),
-            until=_seconds(self.until),
-            added_since=_seconds(self.added_since),
-            added_until=_seconds(self.added_until),
-            crop_ids=_frozen(crop_ids),
-        )
+    def ids(self) -> list[str] | None:
+        """The only crops that may pass; None lets every id pass."""
+        return None
 
 
 class CropFilter(FilterFields):
@@ -94,9 +64,9 @@ class CropFilter(FilterFields):
     )
 
     @property
-    def where(self) -> Filter:
-        """The filter these fields mean."""
-        return self._filter(self.crop_ids)
+    def ids(self) -> list[str] | None:
+        """The only crops that may pass; None lets every id pass."""
+        return self.crop_ids
 
 
 class SearchFilter(FilterFields):
@@ -109,14 +79,6 @@ class SearchFilter(FilterFields):
     )
 
     @property
-    def where(self) -> Filter:
-        """The filter these fields mean, whatever the query's own camera."""
-        return self._filter(self.among)
-
-
-def _seconds(moment: Moment | None) -> float | None:
-    return None if moment is None else moment.seconds
-
-
-def _frozen(names: list[str] | None) -> frozenset[str] | None:
-    return None if names is None else frozenset(names)
+    def ids(self) -> list[str] | None:
+        """The only crops that may pass; None lets every id pass."""
+        return self.among

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Literal, Self
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.api.answers import WarningRecord
 from service.api.filters import CropFilter
-from service.gallery.filter_warnings import FilterWarning
-from service.identities.clustering import ClusterRule
-from service.identities.corrections import Correction
-from service.identities.listing import Identity, IdentityListing
+from service.api.warnings import WarningRecord
+from service.values.cluster_rule import ClusterRule
 from service.values.fields import CropId, Cursor, JsonBody, Label
+from service.values.vocabulary import Origin
 
 MAX_CROP_IDS = 10_000
 _RULE = ClusterRule()
@@ -85,20 +82,6 @@ class ClusterBody(CropFilter):
         description="take out what a camera does to all of its crops alike",
     )
 
-    def rule(self, threshold: float | None) -> ClusterRule:
-        """How near crops must be.
-
-        Args:
-            threshold: the model's, where it is calibrated.
-        """
-        least = threshold if self.min_score is None else self.min_score
-        return ClusterRule(
-            eps=self.eps,
-            min_samples=self.min_samples,
-            min_score=-1.0 if least is None else least,
-            standardise=self.standardise,
-        )
-
 
 class CorrectionRecord(BaseModel):
     """What a correction did."""
@@ -108,11 +91,6 @@ class CorrectionRecord(BaseModel):
     changed: int = Field(
         description="crops that changed, in identity or origin; a split holds those that stay, too"
     )
-
-    @classmethod
-    def of(cls, correction: Correction) -> Self:
-        """The record of a correction."""
-        return cls(identity=correction.identity, crops=correction.crops, changed=correction.changed)
 
 
 class IdentityRecord(BaseModel):
@@ -124,14 +102,7 @@ class IdentityRecord(BaseModel):
     first: float | None = Field(description="least timestamp, seconds since 1970-01-01 UTC")
     last: float | None = Field(description="greatest timestamp")
     example: str = Field(description="id of one of the crops")
-    origins: dict[Literal["given", "cluster", "hand"], int] = Field(
-        description="crops by where the identity comes from"
-    )
-
-    @classmethod
-    def of(cls, identity: Identity) -> Self:
-        """The record of an identity."""
-        return cls.model_validate(identity, from_attributes=True)
+    origins: dict[Origin, int] = Field(description="crops by where the identity comes from")
 
 
 class IdentityPage(BaseModel):
@@ -142,14 +113,3 @@ class IdentityPage(BaseModel):
     total: int = Field(description="identities of all pages")
     unnamed: int = Field(description="crops without an identity")
     warnings: list[WarningRecord] = Field(description="what is odd about the filter")
-
-    @classmethod
-    def of(cls, listing: IdentityListing, warnings: Sequence[FilterWarning]) -> Self:
-        """The record of a listing, with what is to be said of its filter."""
-        return cls(
-            warnings=WarningRecord.all_of(warnings),
-            identities=[IdentityRecord.of(identity) for identity in listing.identities],
-            cursor=listing.cursor,
-            total=listing.total,
-            unnamed=listing.unnamed,
-        )

@@ -9,10 +9,10 @@ from typing import Annotated, Self
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from service.errors import InvalidInput
-from service.ingest.name_layouts import LayoutName
-from service.ingest.reading import Zones
 from service.values.fields import MAX_TEXT, JsonBody, Label, Zone
-from service.values.names import normal_form
+from service.values.names import name_of, normal_form
+from service.values.vocabulary import LayoutName
+from service.values.zones import read_zone
 
 MAX_PATTERN = 500
 MAX_ZONES = 1000
@@ -98,5 +98,10 @@ def zones_of(given: Sequence[str]) -> dict[str, str]:
         if name in found:
             raise InvalidInput(f"camera {name[:80]!r} has two zones: {found[name]} and {zone}")
         found[name] = zone
-    Zones.read(zones=found)
+    try:
+        for camera, zone in found.items():
+            name_of(camera)
+            read_zone(zone)
+    except ValueError as error:
+        raise InvalidInput(str(error)) from error
     return found

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 from pydantic import BaseModel, Field
 
-from service.jobs.base import Job, JobFilter, JobPage, Kind, State
-from service.jobs.erasing import numbers_only
 from service.values.fields import MAX_TEXT, Body, Cursor
+from service.values.vocabulary import JobKind, JobState
 
 
 class JobRecord(BaseModel):
     """A job at one moment."""
 
     job_id: str = Field(examples=["9b2f6c0e51d3a784"])
-    kind: Kind
+    kind: JobKind
     gallery: str
-    state: State = Field(description="failed: can be resumed; done and cancelled: for good")
+    state: JobState = Field(description="failed: can be resumed; done and cancelled: for good")
     counts: dict[str, int] = Field(
         description="items by outcome", examples=[{"created": 1800, "failed": 2}]
     )
@@ -38,19 +37,6 @@ class JobRecord(BaseModel):
     kept_bytes: int = Field(description="bytes of what it received and still keeps")
     resumable: bool = Field(description="whether it failed and can run again")
 
-    @classmethod
-    def of(cls, job: Job, *, texts: bool = True) -> Self:
-        """The record of a job.
-
-        Args:
-            job: the job.
-            texts: whether the caller may read names of files and people.
-        """
-        known = {name: getattr(job, name) for name in cls.model_fields if hasattr(job, name)}
-        if not texts:
-            known |= {"error": None, "result": numbers_only(job.result)}
-        return cls(**known, kept_bytes=job.kept)
-
 
 class JobQuery(Body):
     """``GET /jobs``."""
@@ -58,22 +44,10 @@ class JobQuery(Body):
     gallery: str | None = Field(
         default=None, max_length=MAX_TEXT, description="jobs of this gallery only"
     )
-    state: State | None = Field(default=None, description="jobs in this state only")
-    kind: Kind | None = Field(default=None, description="jobs of this kind only")
+    state: JobState | None = Field(default=None, description="jobs in this state only")
+    kind: JobKind | None = Field(default=None, description="jobs of this kind only")
     limit: int = Field(default=100, ge=1, le=1000, description="most jobs of this page")
     cursor: Cursor | None = Field(default=None, description="the previous page's cursor")
-
-    def within(self, galleries: frozenset[str] | None) -> JobFilter:
-        """The filter these fields mean, for a caller who may see these galleries.
-
-        Args:
-            galleries: the only ones the caller may see; None for all.
-
-        Returns:
-            The filter.
-        """
-        mine = galleries if self.gallery is None else frozenset({self.gallery})
-        return JobFilter(mine, self.state, self.kind)
 
 
 class Jobs(BaseModel):
@@ -81,9 +55,3 @@ class Jobs(BaseModel):
 
     jobs: list[JobRecord]
     cursor: str | None = Field(description="asks for the next page; null on the last one")
-
-    @classmethod
-    def of(cls, page: JobPage, *, texts: bool = True) -> Self:
-        """The record of a page; as :meth:`JobRecord.of`."""
-        jobs = [JobRecord.of(job, texts=texts) for job in page.jobs]
-        return cls(jobs=jobs, cursor=page.cursor)

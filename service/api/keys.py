@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Self
-
 from pydantic import BaseModel, Field
 
-from service.access.audit_pages import AuditPage
-from service.access.caller import Caller, Scope
-from service.access.entry import AuditEntry
-from service.access.key_file import Key
 from service.values.fields import Body, Cursor, Timestamp
+from service.values.vocabulary import Scope
 
 
 class KeyRecord(BaseModel):
@@ -26,11 +20,6 @@ class KeyRecord(BaseModel):
     expires: float | None
     revoked: float | None
     last_used: float | None = Field(description="to the hour")
-
-    @classmethod
-    def of(cls, key: Key) -> Self:
-        """The record of a key."""
-        return cls(**asdict(key) | {"galleries": _sorted(key.galleries)})
 
 
 class CreatedKey(KeyRecord):
@@ -55,18 +44,6 @@ class WhoAmI(BaseModel):
     scope: Scope = Field(description="open: a key is needed for anything but this")
     galleries: list[str] | None = Field(description="null for all")
     expires: float | None
-
-    @classmethod
-    def of(cls, caller: Caller, key: Key | None) -> Self:
-        """What a caller may know of themselves."""
-        return cls(
-            anonymous=caller.key_id is None,
-            key_id=caller.key_id,
-            label=None if key is None else key.label,
-            scope=caller.scope,
-            galleries=_sorted(caller.galleries),
-            expires=None if key is None else key.expires,
-        )
 
 
 class AuditQuery(Body):
@@ -107,16 +84,3 @@ class AuditAnswer(BaseModel):
 
     entries: list[AuditRecord]
     cursor: str | None = Field(description="asks for what follows; null at the end")
-
-    @classmethod
-    def of(cls, page: AuditPage) -> Self:
-        """The answer of a page."""
-        return cls(entries=[_record(entry) for entry in page.entries], cursor=page.cursor)
-
-
-def _record(entry: AuditEntry) -> AuditRecord:
-    return AuditRecord.model_validate(asdict(entry))
-
-
-def _sorted(galleries: frozenset[str] | None) -> list[str] | None:
-    return None if galleries is None else sorted(galleries)

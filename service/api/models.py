@@ -1,10 +1,17 @@
-"""Bodies and answers of changing a gallery's model."""
+"""Which network made the embeddings, and what changing a gallery's model asks and answers."""
 
 from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
 from service.values.fields import JsonBody
+
+
+class ModelName(BaseModel):
+    """Which network made the embeddings."""
+
+    name: str = Field(examples=["hhcl-mobilenetv2"])
+    sha256: str = Field(examples=["1f0e7c2d…"])
 
 
 class ModelBody(JsonBody):

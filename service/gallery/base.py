@@ -9,14 +9,15 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from service.values import vocabulary
 from service.values.names import composed, normal_form
 
-Origin = Literal["given", "cluster", "hand"]
+Origin = vocabulary.Origin
 """Where a crop's identity comes from: whoever sent the crop, a clustering, or a correction."""
 
 

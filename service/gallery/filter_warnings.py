@@ -9,20 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
 
 from service.gallery.base import Absent, Filter, Gallery
+from service.values import vocabulary
 
-WarningCode = Literal[
-    "unknown_camera",
-    "unknown_identity",
-    "unknown_crop",
-    "unknown_prefix",
-    "empty_window",
-    "contradiction",
-    "assumed_utc",
-    "ambiguous_time",
-]
+WarningCode = vocabulary.WarningCode
 _SHOWN = 20
 _NO_NAMES = Filter()
 

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, Json, RootModel, model_validator
 
 from service.api.filters import CropFilter, SearchFilter
 from service.gallery.base import Crop, Filter, GalleryOptions
+from service.gallery.filter_fields import filter_of
 from service.search.multi_shot import IdentityScore
 from service.values.fields import (
     MAX_TEXT,
@@ -190,7 +191,7 @@ class DeleteBody(CropFilter):
 
     @model_validator(mode="after")
     def _deleting_all_is_said(self) -> Self:
-        empty = self.where == Filter()
+        empty = filter_of(self) == Filter()
         if empty and not self.all:
             raise ValueError("an empty filter would delete every crop; say so with all=true")
         if self.all and not empty:

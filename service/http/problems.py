@@ -14,7 +14,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from service.api.answers import FieldError, ImageProblem, Problem
+from service.api.problems import FieldError, ImageProblem, Problem
 from service.errors import (
     InvalidInput,
     ReidError,
@@ -28,11 +28,13 @@ from service.errors import (
     disk_error,
 )
 from service.http.middleware.access import flat
+from service.http.unknown_fields import describe_unknown
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 _MOST_FIELDS = 50  # whose faults an answer lists
+_UNKNOWN = "extra_forbidden"  # pydantic's type of an unknown field
 _OF_DISKS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 
 
@@ -51,7 +53,7 @@ def answer_error(request: Request, error: Exception) -> Response:
         case ReidError():
             body, headers = problem_of(error), _headers_of(error)
         case RequestValidationError():
-            body, headers = _invalid_request(error), {}
+            body, headers = _invalid_request(request, error), {}
         case HTTPException():
             body, headers = _http_problem(error), dict(error.headers or {})
             if body.status == HTTPStatus.METHOD_NOT_ALLOWED:
@@ -164,30 +166,35 @@ def _http_problem(error: HTTPException) -> Problem:
     return _plain(error.status_code, code.replace(" ", "_"), phrase, str(error.detail))
 
 
-def _invalid_request(error: RequestValidationError) -> Problem:
+def _invalid_request(request: Request, error: RequestValidationError) -> Problem:
     found = error.errors()
-    fields = [_field_error(item) for item in found[:_MOST_FIELDS]]
-    detail = "; ".join(f"{field.field}: {field.detail}" for field in fields)
+    fields = [_field_error(request, item) for item in found[:_MOST_FIELDS]]
+    detail = "; ".join(map(_sentence, found, fields))
     if len(found) > _MOST_FIELDS:
         detail += f"; and {len(found) - _MOST_FIELDS:,} more"
     problem = _plain(InvalidInput.status, InvalidInput.code, InvalidInput.title, detail)
     return problem.model_copy(update={"errors": fields})
 
 
-def _field_error(item: dict[str, Any]) -> FieldError:
-    where, *names = (_short(str(part)) for part in item["loc"])  # also names a client made up
-    value, name = item.get("input"), names[0] if names else where
-    detail = _said(item["type"], item["msg"].removeprefix("Value error, "), value, name)
+def _field_error(request: Request, item: dict[str, Any]) -> FieldError:
+    where, *names = (_short(str(part)) for part in item["loc"])  # clients choose some of the names
+    if item["type"] == _UNKNOWN:
+        detail = describe_unknown(request, item["loc"])
+    else:
+        message = item["msg"].removeprefix("Value error, ")
+        detail = _explain(message, item.get("input"), names[0] if names else where)
     return FieldError(where=where, field=".".join(names) or where, detail=detail)
 
 
-def _said(kind: str, message: str, value: object, name: str) -> str:
-    """What is wrong with a field, for people who do not know our libraries."""
+def _sentence(item: dict[str, Any], field: FieldError) -> str:
+    return field.detail if item["type"] == _UNKNOWN else f"{field.field}: {field.detail}"
+
+
+def _explain(message: str, value: object, name: str) -> str:
+    """What is wrong with a field, for readers who do not know our libraries."""
     if message.startswith("Expected UploadFile"):
         return f"sent as text, not as a file; with curl write -F {name}=@FILE"
-    if kind == "extra_forbidden":
-        message = "there is no such field"
-    elif isinstance(value, UploadFile):
+    if isinstance(value, UploadFile):
         return f"sent as a file, not as text; with curl write -F {name}=VALUE or -F {name}=<FILE"
     is_shown = isinstance(value, str | int | float)
     return f"{message} (got {_short(repr(value))})" if is_shown else message

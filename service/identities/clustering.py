@@ -18,33 +18,12 @@ from service.gallery.standardising.running import RunningStandards
 from service.identities.dbscan import OUTLIER, find_dense
 from service.identities.names import name_groups
 from service.search.kreciprocal import jaccard_distance
+from service.values.cluster_rule import ClusterRule
 
 Float32s = NDArray[np.float32]
 Int64s = NDArray[np.int64]
 
 _CHUNK_ELEMENTS = 1 << 24
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterRule:
-    """How near crops must be to be one person; the defaults by measurement (benchmarks).
-
-    Attributes:
-        eps: Jaccard distance up to which crops are neighbours, 0..1.
-        min_samples: neighbours that make a crop the core of a group, the crop itself included.
-        min_score: least cosine of two neighbours, whatever their distance: query expansion makes
-            a stranger resemble whoever is nearest.
-        standardise: take out first what each camera does to all of its crops alike.
-        k1: length of a neighbour list, the crop itself included.
-        k2: rows averaged by query expansion, the crop itself included.
-    """
-
-    eps: float = 0.5
-    min_samples: int = 2
-    min_score: float = -1.0
-    standardise: bool = True
-    k1: int = 12
-    k2: int = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,12 @@ from service.api.identities import ClusterBody
 from service.embedding.shelf import ModelShelf
 from service.errors import InvalidInput, NotFound, Unavailable
 from service.gallery.base import Crop, Filter, Gallery, GalleryStore
+from service.gallery.filter_fields import filter_of, filter_time_warnings
 from service.gallery.filter_warnings import warnings_of
 from service.identities.clustering import group_crops
 from service.identities.corrections import Basis, Corrections, known_identities
 from service.jobs.context import JobContext
+from service.values.cluster_rule import ClusterRule
 
 Float32s = NDArray[np.float32]
 
@@ -61,9 +63,10 @@ def run(
         Interrupted: the job was cancelled or the service ends.
     """
     asked = ClusterBody.model_validate(context.spec)
-    gallery, crops, embeddings, known = _read(context, store, asked.where)
+    where = filter_of(asked)
+    gallery, crops, embeddings, known = _read(context, store, where)
     context.expect(len(crops))
-    rule = asked.rule(threshold_of(shelf, gallery))
+    rule = _rule_of(asked, threshold_of(shelf, gallery))
     context.raise_if_cancelled()
     grouping = group_crops(crops, embeddings, rule, known)
     context.raise_if_cancelled()
@@ -80,7 +83,7 @@ def run(
     )
     for outcome in ("grouped", "outliers", "kept"):
         context.count(outcome, getattr(result, outcome))
-    odd = [*warnings_of(gallery, asked.where), *asked.time_warnings]
+    odd = [*warnings_of(gallery, where), *filter_time_warnings(asked)]
     warnings = [asdict(warning) for warning in odd]
     context.finish(asdict(result) | ({"warnings": warnings} if warnings else {}))
 
@@ -99,6 +102,17 @@ def threshold_of(shelf: ModelShelf, gallery: Gallery) -> float | None:
         if manifest.sha256 == gallery.model_sha256 and manifest.calibration is not None:
             return manifest.calibration.threshold
     return None
+
+
+def _rule_of(asked: ClusterBody, threshold: float | None) -> ClusterRule:
+    """The rule a job asks for; ``threshold`` is the model's, None where it is not calibrated."""
+    least = threshold if asked.min_score is None else asked.min_score
+    return ClusterRule(
+        eps=asked.eps,
+        min_samples=asked.min_samples,
+        min_score=-1.0 if least is None else least,
+        standardise=asked.standardise,
+    )
 
 
 def _read(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from service import errors
-from service.api.answers import Limits
+from service.api.ops import Limits
 from service.http.app import create_app
 from service.settings import Settings
 from service.testing import FakeEmbedder

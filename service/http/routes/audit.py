@@ -8,6 +8,7 @@ from service.api.keys import AuditAnswer, AuditQuery
 from service.errors import Unavailable
 from service.http.dependencies import GateOf
 from service.http.problems import responses
+from service.http.records import audit_answer
 
 router = APIRouter(tags=["access"])
 
@@ -18,4 +19,4 @@ async def read_audit(query: Annotated[AuditQuery, Query()], gate: GateOf) -> Aud
     page = await gate.bookkeeping.run(
         gate.audit.page, query.since, query.until, query.limit, query.cursor
     )
-    return AuditAnswer.of(page)
+    return audit_answer(page)

@@ -4,15 +4,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Query, Request, Response
 
-from service.api.answers import (
+from service.api.crops import (
     CropPage,
     CropRecord,
     EnrolmentAnswer,
     EnrolmentEntry,
     StoredCrop,
-    WarningRecord,
 )
-from service.api.time_warnings import crop_time_warnings, time_warnings
+from service.api.receipts import DeletionReceipt
 from service.errors import (
     ImageTooLarge,
     InvalidImage,
@@ -24,7 +23,9 @@ from service.errors import (
     Unavailable,
 )
 from service.gallery.base import Filter, Gallery
+from service.gallery.filter_fields import filter_of, filter_time_warnings
 from service.gallery.filter_warnings import warnings_of
+from service.gallery.time_warnings import crop_time_warnings, time_warnings
 from service.http.answers import json_answer
 from service.http.dependencies import (
     AuditOf,
@@ -38,9 +39,10 @@ from service.http.dependencies import (
     read_uploads,
 )
 from service.http.forms import CropForm, CropsForm, DeleteBody, ListQuery
-from service.http.given_once import form_given_once, no_query
+from service.http.given_once import form_given_once
 from service.http.problems import image_problem_of, responses
-from service.http.receipts import DeletionReceipt, Erasing
+from service.http.receipts import beside_counts, deletion_receipt
+from service.http.records import crop_record, warning_records
 from service.ingest.enroller import Enrolment
 from service.wiring import Parts
 
@@ -55,7 +57,7 @@ _UPLOAD_ERRORS = (
 @router.post(
     "",
     responses=responses(*_UPLOAD_ERRORS),
-    dependencies=[Depends(no_query), Depends(form_given_once)],
+    dependencies=[Depends(form_given_once)],
 )
 async def add_crops(
     gallery: str,
@@ -79,7 +81,7 @@ async def add_crops(
         model=model_name(outcome.model),
         took_ms=stopwatch.took_ms(),
         results=results,
-        warnings=WarningRecord.all_of(warnings),
+        warnings=warning_records(warnings),
     )
 
 
@@ -92,16 +94,16 @@ async def list_crops(
     audit: AuditOf,
 ) -> Response:
     """List crops in the order of their ids, a page at a time."""
-    opened = await _open(parts, gallery)
+    opened, where = await _open(parts, gallery), filter_of(query)
 
     def listed() -> CropPage:
-        page = opened.page(query.where, query.limit, query.cursor)
+        page = opened.page(where, query.limit, query.cursor)
         audit.crops = len(page.crops)
         return CropPage(
-            crops=[CropRecord.of(crop) for crop in page.crops],
+            crops=[crop_record(crop) for crop in page.crops],
             cursor=page.cursor,
-            warnings=WarningRecord.all_of(
-                [*warnings_of(opened, query.where), *query.time_warnings]
+            warnings=warning_records(
+                [*warnings_of(opened, where), *filter_time_warnings(query)]
             ),
         )
 
@@ -111,7 +113,6 @@ async def list_crops(
 @router.post(
     "/delete",
     responses=responses(NotFound, StorageFull, Unavailable),
-    dependencies=[Depends(no_query)],
 )
 async def delete_crops(
     gallery: str,
@@ -127,15 +128,16 @@ async def delete_crops(
     galleries that still hold one of them, and the jobs that may.
     """
     opened, client = await _open(parts, gallery), await client_of(request)
+    where = filter_of(body)
     # First: once the crops are gone, every name of the filter is unknown.
-    warnings = await parts.executors.reads.of(client).run(warnings_of, opened, body.where)
+    warnings = await parts.executors.reads.of(client).run(warnings_of, opened, where)
     erased = await parts.executors.writes.of(client).run(
-        parts.erasure.erase, gallery, body.where, dry_run=body.dry_run
+        parts.erasure.erase, gallery, where, dry_run=body.dry_run
     )
     audit.crops = 0 if body.dry_run else erased.receipt.crops
-    beside = Erasing.beside(caller, request.state.request_id, erased.copies)
-    said = [*warnings, *body.time_warnings]
-    return DeletionReceipt.of(erased, beside, dry_run=body.dry_run, warnings=said)
+    beside = beside_counts(caller, request.state.request_id, erased.copies)
+    said = [*warnings, *filter_time_warnings(body)]
+    return deletion_receipt(erased, beside, dry_run=body.dry_run, warnings=said)
 
 
 @router.put(
@@ -161,15 +163,15 @@ async def put_crop(  # noqa: PLR0913 - FastAPI hands over each
         raise enrolment.error
     response.status_code = 201 if enrolment.status == "created" else 200
     warnings = time_warnings({"timestamp": form.timestamp})
-    record = CropRecord.of(enrolment.crop)
-    return StoredCrop(**record.model_dump(), warnings=WarningRecord.all_of(warnings))
+    record = crop_record(enrolment.crop)
+    return StoredCrop(**record.model_dump(), warnings=warning_records(warnings))
 
 
 @router.get("/{crop_id:path}", responses=responses(NotFound))
 async def get_crop(gallery: str, crop_id: CropIdInPath, parts: PartsOf) -> CropRecord:
     """What the gallery knows of one crop."""
     opened = await _open(parts, gallery)
-    return CropRecord.of(await parts.executors.reads.run(opened.get, crop_id))
+    return crop_record(await parts.executors.reads.run(opened.get, crop_id))
 
 
 @router.delete("/{crop_id:path}", responses=responses(NotFound, StorageFull, Unavailable))
@@ -181,8 +183,8 @@ async def delete_crop(
     erased = await parts.executors.writes.run(parts.erasure.erase, gallery, where)
     if not erased.receipt.crops:
         raise NotFound(f"gallery {gallery!r} has no crop {crop_id!r}")
-    beside = Erasing.beside(caller, request.state.request_id, erased.copies)
-    return DeletionReceipt.of(erased, beside, dry_run=False)
+    beside = beside_counts(caller, request.state.request_id, erased.copies)
+    return deletion_receipt(erased, beside, dry_run=False)
 
 
 def _entry(enrolment: Enrolment) -> EnrolmentEntry:

@@ -21,11 +21,13 @@ from swagger_ui_bundle import (  # type: ignore[import-untyped]  # ships no type
 )
 
 from service.access.rules import RULES
-from service.api.answers import Problem
+from service.api.problems import Problem
 from service.errors import Forbidden, StorageFull, TooManyRequests, Unauthorized, Unavailable
 from service.http.problems import MEDIA_TYPE, responses
 
 _ASSETS = "docs/assets"  # relative, so that a proxy may serve the service below a prefix
+# Relative to the document's own address: right below any prefix, and whatever a proxy says.
+_SERVER = {"url": ".", "description": "the service that answers this document"}
 _UNREADABLE: tuple[HTTPStatus, ...] = (
     HTTPStatus.BAD_REQUEST,
     HTTPStatus.REQUEST_TIMEOUT,
@@ -92,7 +94,11 @@ def _policy_of(page: str) -> str:
 def _schema_of(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
         schema = get_openapi(
-            title=app.title, version=app.version, summary=app.summary, routes=app.routes
+            title=app.title,
+            version=app.version,
+            summary=app.summary,
+            routes=app.routes,
+            servers=[_SERVER],
         )
         # Routes name the problem body by reference, because only so it gets its media type.
         schemas = schema["components"]["schemas"]

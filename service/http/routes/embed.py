@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import numpy as np
 from fastapi import APIRouter, Depends, Form, Response
 
-from service.api.answers import EmbedAnswer, EmbeddingEntry, QueryImage
+from service.api.search import EmbedAnswer, EmbeddingEntry, QueryImage
 from service.embedding.intake import Embedding, require_one_usable
 from service.errors import ImageTooLarge, InvalidImage, Overloaded, ReidError, TooLarge
 from service.http.answers import json_answer
@@ -20,7 +20,7 @@ from service.http.dependencies import (
     read_uploads,
 )
 from service.http.forms import EmbedForm
-from service.http.given_once import form_given_once, no_query
+from service.http.given_once import form_given_once
 from service.http.problems import image_problem_of, responses
 
 router = APIRouter(tags=["search"])
@@ -30,7 +30,7 @@ router = APIRouter(tags=["search"])
     "/embed",
     response_model=EmbedAnswer,
     responses=responses(InvalidImage, ImageTooLarge, TooLarge, Overloaded),
-    dependencies=[Depends(no_query), Depends(form_given_once)],
+    dependencies=[Depends(form_given_once)],
 )
 async def embed(
     form: Annotated[EmbedForm, Form(media_type="multipart/form-data")],

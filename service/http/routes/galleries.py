@@ -7,7 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from service.access.caller import Caller
-from service.api.answers import Galleries, GalleryForecast, GalleryRecord
+from service.api.galleries import Galleries, GalleryForecast, GalleryRecord
+from service.api.receipts import GalleryDeleted
 from service.erasure.doomed import Doomed, doomed_by
 from service.errors import (
     Conflict,
@@ -21,7 +22,8 @@ from service.gallery.base import Gallery, GalleryStats
 from service.http.dependencies import AuditOf, CallerOf, CropIdInPath, PartsOf
 from service.http.forms import GalleryBody, GalleryChanges
 from service.http.problems import responses
-from service.http.receipts import Erasing, GalleryDeleted
+from service.http.receipts import beside_counts
+from service.http.records import gallery_forecast, gallery_record
 from service.wiring import Parts
 
 router = APIRouter(prefix="/galleries", tags=["galleries"])
@@ -45,14 +47,14 @@ async def create_gallery(
     caller.require_gallery(body.name)
     gallery = await parts.executors.writes.run(_create, parts, body)
     response.headers["Location"] = f"/galleries/{body.name}"
-    return GalleryRecord.of(await parts.executors.reads.run(gallery.stats))
+    return gallery_record(await parts.executors.reads.run(gallery.stats))
 
 
 @router.get("/{gallery}", responses=responses(NotFound, Unavailable))
 async def get_gallery(gallery: str, parts: PartsOf) -> GalleryRecord:
     """One gallery's counts; works for galleries of other models too."""
     opened = await parts.executors.reads.run(parts.store.open, gallery)
-    return GalleryRecord.of(await parts.executors.reads.run(opened.stats))
+    return gallery_record(await parts.executors.reads.run(opened.stats))
 
 
 @router.patch("/{gallery}", responses=responses(*_CHANGE_ERRORS))
@@ -66,9 +68,9 @@ async def change_gallery(
     """
     if body.dry_run:
         audit.crops = 0
-        return GalleryForecast.of(await parts.executors.reads.run(_doomed, parts, gallery, body))
+        return gallery_forecast(await parts.executors.reads.run(_doomed, parts, gallery, body))
     stats, audit.crops = await parts.executors.writes.run(_change, parts, gallery, body)
-    return GalleryRecord.of(stats)
+    return gallery_record(stats)
 
 
 @router.get(
@@ -107,7 +109,7 @@ async def delete_gallery(
         parts.erasure.delete_gallery, gallery
     )
     kept = await parts.executors.writes.run(_snapshots_of, parts, gallery, delete=snapshots)
-    beside = Erasing.beside(caller, request.state.request_id, copies)
+    beside = beside_counts(caller, request.state.request_id, copies)
     return GalleryDeleted(deleted=audit.crops, snapshots=kept, jobs=jobs, **beside)
 
 
@@ -166,4 +168,4 @@ def _media_type(picture: bytes) -> str:
 async def gallery_records(parts: Parts, caller: Caller) -> list[GalleryRecord]:
     """Every gallery the caller may use, with its counts, by name."""
     every = await parts.executors.reads.run(parts.store.stats)
-    return [GalleryRecord.of(stats) for stats in every if caller.sees(stats.name)]
+    return [gallery_record(stats) for stats in every if caller.sees(stats.name)]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Query, Response
 
 from service.api.identities import (
     ClusterBody,
@@ -26,12 +26,13 @@ from service.errors import (
     Unsupported,
 )
 from service.gallery.base import Gallery
+from service.gallery.filter_fields import filter_of, filter_time_warnings
 from service.gallery.filter_warnings import warnings_of
 from service.http.answers import json_answer
 from service.http.dependencies import AuditOf, CallerOf, ClientOf, PartsOf
-from service.http.given_once import no_query
 from service.http.middleware.access import AuditNote
 from service.http.problems import responses
+from service.http.records import correction_record, identity_page, job_record
 from service.identities.corrections import Correction
 from service.identities.listing import list_identities
 from service.jobs.base import Order
@@ -51,12 +52,13 @@ async def list_gallery_identities(
     audit: AuditOf,
 ) -> Response:
     """List identities in the order of their names, a page at a time."""
-    opened = await _open(parts, gallery)
+    opened, where = await _open(parts, gallery), filter_of(query)
 
     def listed() -> IdentityPage:
-        listing = list_identities(opened, query.where, query.limit, query.cursor)
+        listing = list_identities(opened, where, query.limit, query.cursor)
         audit.crops = sum(identity.crops for identity in listing.identities)
-        return IdentityPage.of(listing, [*warnings_of(opened, query.where), *query.time_warnings])
+        warnings = [*warnings_of(opened, where), *filter_time_warnings(query)]
+        return identity_page(listing, warnings)
 
     return await json_answer(parts.executors.reads.of(client), listed)
 
@@ -99,7 +101,6 @@ async def split_identity(
     "/cluster",
     status_code=202,
     responses=responses(NotFound, TooLarge, TooManyRequests, Overloaded, Unavailable, StorageFull),
-    dependencies=[Depends(no_query)],
 )
 async def cluster_gallery(
     gallery: str,
@@ -119,7 +120,7 @@ async def cluster_gallery(
     order = Order("cluster", gallery, spec, owner=caller.key_id, client=client)
     job = await parts.executors.bookkeeping.run(parts.board.place, order)
     response.headers["Location"] = f"/jobs/{job.job_id}"
-    return JobRecord.of(job)
+    return job_record(job)
 
 
 async def _corrected(
@@ -127,7 +128,7 @@ async def _corrected(
 ) -> CorrectionRecord:
     correction = await parts.executors.writes.of(client).run(change)
     audit.crops = correction.changed
-    return CorrectionRecord.of(correction)
+    return correction_record(correction)
 
 
 async def _open(parts: Parts, name: str) -> Gallery:

@@ -20,7 +20,8 @@ from service.errors import (
 from service.http.answers import json_answer
 from service.http.dependencies import AuditOf, CallerOf, PartsOf
 from service.http.problems import responses
-from service.jobs.base import ItemError, Job
+from service.http.records import job_page, job_record
+from service.jobs.base import ItemError, Job, JobFilter
 from service.jobs.table import unknown_job
 from service.wiring import Parts
 
@@ -42,11 +43,12 @@ async def list_jobs(
     """
     if query.gallery is not None:
         caller.require_gallery(query.gallery)
-    where = query.within(caller.galleries)
+    mine = caller.galleries if query.gallery is None else frozenset({query.gallery})
+    where = JobFilter(mine, query.state, query.kind)
 
     def listed() -> Jobs:
         page = parts.board.page(where, query.limit, query.cursor)
-        return Jobs.of(page, texts=caller.allows("write"))
+        return job_page(page, texts=caller.allows("write"))
 
     return await json_answer(parts.executors.bookkeeping, listed)
 
@@ -54,7 +56,7 @@ async def list_jobs(
 @router.get("/{job_id}", responses=responses(NotFound, Unavailable))
 async def get_job(job_id: str, parts: PartsOf, caller: CallerOf) -> JobRecord:
     """Where a job stands; its texts, which may name people, for keys that may write."""
-    return JobRecord.of(await _job(parts, caller, job_id), texts=caller.allows("write"))
+    return job_record(await _job(parts, caller, job_id), texts=caller.allows("write"))
 
 
 @router.get(
@@ -82,7 +84,7 @@ async def erase_job_errors(
 ) -> JobRecord:
     """Erase the list of items that failed, and the texts of the result: they may name people."""
     audit.gallery = (await _job(parts, caller, job_id)).order.gallery
-    return JobRecord.of(
+    return job_record(
         await parts.executors.bookkeeping.run(parts.board.notes.drop_errors, job_id)
     )
 
@@ -94,7 +96,7 @@ async def cancel_job(job_id: str, parts: PartsOf, caller: CallerOf, audit: Audit
     A running job ends a moment later, at its next safe point.
     """
     audit.gallery = (await _job(parts, caller, job_id)).order.gallery
-    return JobRecord.of(await parts.executors.bookkeeping.run(parts.board.cancel, job_id))
+    return job_record(await parts.executors.bookkeeping.run(parts.board.cancel, job_id))
 
 
 @router.post(
@@ -104,7 +106,7 @@ async def cancel_job(job_id: str, parts: PartsOf, caller: CallerOf, audit: Audit
 async def resume_job(job_id: str, parts: PartsOf, caller: CallerOf, audit: AuditOf) -> JobRecord:
     """Run a failed job again from its start; what it has done already is skipped."""
     audit.gallery = (await _job(parts, caller, job_id)).order.gallery
-    return JobRecord.of(await parts.executors.bookkeeping.run(parts.board.resume, job_id))
+    return job_record(await parts.executors.bookkeeping.run(parts.board.resume, job_id))
 
 
 async def _job(parts: Parts, caller: Caller, job_id: str) -> Job:

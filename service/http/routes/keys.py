@@ -7,6 +7,7 @@ from service.api.keys import CreatedKey, KeyRecord, Keys, WhoAmI
 from service.errors import NotFound, StorageFull, Unavailable
 from service.http.dependencies import AuditOf, CallerOf, GateOf
 from service.http.problems import responses
+from service.http.records import key_record, who_am_i
 
 router = APIRouter(tags=["access"])
 
@@ -16,14 +17,14 @@ async def whoami(caller: CallerOf, gate: GateOf) -> WhoAmI:
     """Who the service takes you for, and what you may do."""
     known = gate.keys.every() if caller.key_id is not None else []
     key = next((key for key in known if key.key_id == caller.key_id), None)
-    return WhoAmI.of(caller, key)
+    return who_am_i(caller, key)
 
 
 @router.get("/keys", responses=responses(Unavailable))
 async def list_keys(gate: GateOf) -> Keys:
     """Every key without its secret, the revoked and the expired too."""
     found = await gate.bookkeeping.run(gate.keys.every)
-    return Keys(keys=[KeyRecord.of(key) for key in found], file=str(gate.keys.path))
+    return Keys(keys=[key_record(key) for key in found], file=str(gate.keys.path))
 
 
 @router.post("/keys", status_code=201, responses=responses(StorageFull, Unavailable))
@@ -35,7 +36,7 @@ async def create_key(body: NewKey, gate: GateOf, audit: AuditOf, response: Respo
     key, text = await gate.bookkeeping.run(gate.keys.create, body)
     audit.key = key
     response.headers["Location"] = f"/keys/{key.key_id}"
-    return CreatedKey(**KeyRecord.of(key).model_dump(), key=text)
+    return CreatedKey(**key_record(key).model_dump(), key=text)
 
 
 @router.delete("/keys/{key_id}", responses=responses(NotFound, StorageFull, Unavailable))
@@ -45,4 +46,4 @@ async def revoke_key(key_id: str, gate: GateOf, audit: AuditOf) -> KeyRecord:
     A full disk does not prevent this.
     """
     audit.key = await gate.bookkeeping.run(gate.keys.revoke, key_id)
-    return KeyRecord.of(audit.key)
+    return key_record(audit.key)

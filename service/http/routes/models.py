@@ -24,6 +24,7 @@ from service.errors import (
 )
 from service.http.dependencies import CallerOf, ClientOf, PartsOf
 from service.http.problems import responses
+from service.http.records import job_record
 from service.jobs.base import Order
 from service.wiring import Parts
 
@@ -78,7 +79,7 @@ async def change_model(
     order = Order("reembed", gallery, spec, owner=caller.key_id, client=client)
     job = await parts.executors.bookkeeping.run(parts.board.place, order)
     response.headers["Location"] = f"/jobs/{job.job_id}"
-    return JobRecord.of(job)
+    return job_record(job)
 
 
 @router.post(

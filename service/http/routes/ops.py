@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from service.api.answers import Alive, Info, Limits, ModelRecord, Providers
+from service.api.ops import Alive, Info, Limits, ModelRecord, Providers
 from service.errors import Unavailable
 from service.http.dependencies import CallerOf, PartsOf
 from service.http.problems import responses

@@ -5,11 +5,13 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response
 from fastapi.responses import FileResponse
 
-from service.api.answers import GalleryRecord, SnapshotEntry, Snapshots
+from service.api.galleries import GalleryRecord
+from service.api.snapshots import SnapshotEntry, Snapshots
 from service.errors import Conflict, NotFound, StorageFull, Unavailable, Unsupported
 from service.http.dependencies import AuditOf, CallerOf, PartsOf
 from service.http.forms import RestoreBody
 from service.http.problems import responses
+from service.http.records import gallery_record, snapshot_entry
 
 router = APIRouter(prefix="/galleries/{gallery}/snapshots", tags=["snapshots"])
 
@@ -22,7 +24,7 @@ SnapshotId = Annotated[str, Path(description="as the listing gives it")]
 async def list_snapshots(gallery: str, parts: PartsOf) -> Snapshots:
     """Snapshots of a gallery, oldest first; also of one that was deleted."""
     found = await parts.executors.reads.run(parts.store.snapshots, gallery)
-    return Snapshots(snapshots=[SnapshotEntry.of(record) for record in found])
+    return Snapshots(snapshots=[snapshot_entry(record) for record in found])
 
 
 @router.post("", status_code=201, responses=responses(*_WRITE_ERRORS))
@@ -33,7 +35,7 @@ async def take_snapshot(gallery: str, parts: PartsOf, response: Response) -> Sna
     """
     record = await parts.executors.background.run(parts.store.take_snapshot, gallery)
     response.headers["Location"] = f"/galleries/{gallery}/snapshots/{record.snapshot_id}"
-    return SnapshotEntry.of(record)
+    return snapshot_entry(record)
 
 
 @router.get(
@@ -80,4 +82,4 @@ async def restore_snapshot(
     restored = await parts.executors.background.run(
         parts.store.restore, gallery, snapshot_id, body.into
     )
-    return GalleryRecord.of(await parts.executors.reads.run(restored.stats))
+    return gallery_record(await parts.executors.reads.run(restored.stats))

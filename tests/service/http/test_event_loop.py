@@ -123,17 +123,17 @@ def test_embeddings_are_written_out_elsewhere(tmp_path):
 
 
 def test_a_probe_is_answered_while_a_large_answer_is_built(start, monkeypatch):
-    from service.api import answers
+    from service.api.search import SearchAnswer
 
     building, door = threading.Event(), threading.Event()
-    written = answers.SearchAnswer.model_dump_json
+    written = SearchAnswer.model_dump_json
 
     def held(self: Any, *args: Any, **kwargs: Any) -> str:
         building.set()
         assert door.wait(30)
         return written(self, *args, **kwargs)
 
-    monkeypatch.setattr(answers.SearchAnswer, "model_dump_json", held)
+    monkeypatch.setattr(SearchAnswer, "model_dump_json", held)
     with start() as service:
         service.put("default", "a", solid((200, 20, 20)))
         slow = threading.Thread(

@@ -1,0 +1,111 @@
+"""Answers to ``POST /search`` and ``POST /embed``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from service.api.crops import CropRecord
+from service.api.models import ModelName
+from service.api.problems import ImageProblem
+from service.api.warnings import WarningRecord
+
+
+class MatchRecord(CropRecord):
+    """A crop that reached ``min_score``."""
+
+    rank: int = Field(description="1 is the best", examples=[1])
+    score: float = Field(description="cosine with the query, -1..1", examples=[0.83])
+    probability: float | None = Field(
+        description="that this crop and the query show the same identity; null where the model is "
+        "not calibrated or several pictures make the query",
+        examples=[0.97],
+    )
+    standardised_score: float | None = Field(
+        description="cosine of the embeddings standardised by their cameras, which ranks the "
+        "match; null where the search was not standardised",
+        examples=[0.41],
+    )
+    rerank_distance: float | None = Field(
+        description="k-reciprocal distance, smaller is closer; null unless re-ranked",
+        examples=[0.21],
+    )
+    identity_score: float | None = Field(
+        description="what ranks the identity: cosine of its best crop, or the mean of several; "
+        "null unless group_by=identity",
+        examples=[0.78],
+    )
+    group_size: int | None = Field(
+        description="crops of this identity that count: those found for identity_score=best, all "
+        "that pass the filter for mean and top3; null unless group_by=identity",
+        examples=[4],
+    )
+
+
+class QueryImage(BaseModel):
+    """An uploaded image."""
+
+    index: int = Field(description="position in the request, from 0", examples=[0])
+    file: str = Field(description="its file name", examples=["query.jpg"])
+
+
+class Nearest(BaseModel):
+    """The best score there was, for people who wonder why nothing matched."""
+
+    score: float = Field(examples=[0.83])
+    probability: float | None = Field(examples=[0.97])
+
+
+class SearchEntry(BaseModel):
+    """The answer to one query."""
+
+    images: list[QueryImage] = Field(description="the images that made this query")
+    crop_ids: list[str] = Field(description="the crops of the gallery that made this query")
+    status: Literal["matched", "unknown", "error"] = Field(
+        description="unknown: no crop reached min_score; error: the image could not be used"
+    )
+    matches: list[MatchRecord] = Field(description="best first")
+    nearest: Nearest | None = Field(
+        description="the best score, matching or not; null where no crop took part"
+    )
+    considered: int | None = Field(
+        description="crops that took part after the filters, the query's own camera and the query "
+        "itself; null where the image could not be used",
+        examples=[1200],
+    )
+    error: ImageProblem | None = Field(default=None, description="what is wrong with the image")
+
+
+class SearchAnswer(BaseModel):
+    """Answer to ``POST /search``."""
+
+    model: ModelName
+    gallery: str
+    min_score: float | None = Field(description="the line that was drawn; null where none was")
+    took_ms: dict[str, float] = Field(
+        description="milliseconds of decode, embed, query, rerank and in total",
+        examples=[{"decode": 1.9, "embed": 31.2, "query": 0.8, "total": 35.1}],
+    )
+    results: list[SearchEntry] = Field(
+        description="one an image, then one a crop id, in order; combined: one, then those that "
+        "are unusable"
+    )
+    warnings: list[WarningRecord] = Field(description="what is odd about the filter")
+
+
+class EmbeddingEntry(BaseModel):
+    """The embedding of one image, or why there is none."""
+
+    image: QueryImage
+    embedding: list[float] | str | None = Field(description="unit length")
+    error: ImageProblem | None = None
+
+
+class EmbedAnswer(BaseModel):
+    """Answer to ``POST /embed``."""
+
+    model: ModelName
+    dimension: int
+    took_ms: dict[str, float]
+    results: list[EmbeddingEntry] = Field(description="one an image, in order")

@@ -1,0 +1,155 @@
+"""Records of the API, made from what the rooms of the service hand out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from service.access.audit_pages import AuditPage
+from service.access.caller import Caller
+from service.access.key_file import Key
+from service.api.crops import CropRecord
+from service.api.galleries import GalleryForecast, GalleryRecord
+from service.api.identities import CorrectionRecord, IdentityPage, IdentityRecord
+from service.api.jobs import JobRecord, Jobs
+from service.api.keys import AuditAnswer, AuditRecord, KeyRecord, WhoAmI
+from service.api.snapshots import SnapshotEntry
+from service.api.warnings import WarningRecord
+from service.erasure.doomed import Doomed
+from service.gallery.base import Crop, GalleryStats, SnapshotRecord
+from service.gallery.filter_warnings import FilterWarning
+from service.identities.corrections import Correction
+from service.identities.listing import IdentityListing
+from service.jobs.base import Job, JobPage
+from service.jobs.erasing import numbers_only
+
+
+def crop_record(crop: Crop) -> CropRecord:
+    """Record a crop."""
+    return CropRecord(
+        crop_id=crop.crop_id,
+        identity=crop.identity,
+        camera=crop.camera,
+        timestamp=crop.timestamp,
+        digest=crop.digest,
+        origin=crop.origin,
+        added=crop.added,
+    )
+
+
+def warning_records(warnings: Sequence[FilterWarning]) -> list[WarningRecord]:
+    """Record warnings, in their order."""
+    return [
+        WarningRecord(code=one.code, field=one.field, values=list(one.values), detail=one.detail)
+        for one in warnings
+    ]
+
+
+def gallery_record(stats: GalleryStats) -> GalleryRecord:
+    """Record a gallery's counts."""
+    return GalleryRecord(**asdict(stats))
+
+
+def gallery_forecast(doomed: Doomed) -> GalleryForecast:
+    """Record what a change of a gallery would erase."""
+    receipt = doomed.receipt
+    return GalleryForecast(
+        deleted=receipt.crops,
+        pictures=receipt.pictures,
+        identities=receipt.identities,
+        cameras=receipt.cameras,
+        oldest=doomed.oldest,
+        newest=doomed.newest,
+        snapshots=list(receipt.snapshots),
+    )
+
+
+def snapshot_entry(record: SnapshotRecord) -> SnapshotEntry:
+    """Record a snapshot."""
+    return SnapshotEntry(**asdict(record))
+
+
+def correction_record(correction: Correction) -> CorrectionRecord:
+    """Record what a correction did."""
+    return CorrectionRecord(
+        identity=correction.identity, crops=correction.crops, changed=correction.changed
+    )
+
+
+def identity_page(listing: IdentityListing, warnings: Sequence[FilterWarning]) -> IdentityPage:
+    """Record a page of identities.
+
+    Args:
+        listing: the page.
+        warnings: what is odd about its filter.
+
+    Returns:
+        The answer.
+    """
+    identities = [
+        IdentityRecord.model_validate(identity, from_attributes=True)
+        for identity in listing.identities
+    ]
+    return IdentityPage(
+        warnings=warning_records(warnings),
+        identities=identities,
+        cursor=listing.cursor,
+        total=listing.total,
+        unnamed=listing.unnamed,
+    )
+
+
+def job_record(job: Job, *, texts: bool = True) -> JobRecord:
+    """Record a job.
+
+    Args:
+        job: the job.
+        texts: whether the caller may read names of files and people.
+
+    Returns:
+        The record.
+    """
+    known = {name: getattr(job, name) for name in JobRecord.model_fields if hasattr(job, name)}
+    if not texts:
+        known |= {"error": None, "result": numbers_only(job.result)}
+    return JobRecord(**known, kept_bytes=job.kept)
+
+
+def job_page(page: JobPage, *, texts: bool) -> Jobs:
+    """Record a page of jobs; ``texts`` as in :func:`job_record`."""
+    return Jobs(jobs=[job_record(job, texts=texts) for job in page.jobs], cursor=page.cursor)
+
+
+def key_record(key: Key) -> KeyRecord:
+    """Record a key, without its secret."""
+    return KeyRecord(**asdict(key) | {"galleries": _sorted(key.galleries)})
+
+
+def who_am_i(caller: Caller, key: Key | None) -> WhoAmI:
+    """Record what callers may know of themselves.
+
+    Args:
+        caller: who is asking.
+        key: the caller's key, if one was sent.
+
+    Returns:
+        The answer.
+    """
+    return WhoAmI(
+        anonymous=caller.key_id is None,
+        key_id=caller.key_id,
+        label=None if key is None else key.label,
+        scope=caller.scope,
+        galleries=_sorted(caller.galleries),
+        expires=None if key is None else key.expires,
+    )
+
+
+def audit_answer(page: AuditPage) -> AuditAnswer:
+    """Record a page of the audit log."""
+    entries = [AuditRecord.model_validate(asdict(entry)) for entry in page.entries]
+    return AuditAnswer(entries=entries, cursor=page.cursor)
+
+
+def _sorted(galleries: frozenset[str] | None) -> list[str] | None:
+    return None if galleries is None else sorted(galleries)
