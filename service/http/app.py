@@ -40,6 +40,7 @@ from service.http.routes import (
     search,
     snapshots,
 )
+from service.http.unknown_fields import require_known_query
 from service.readiness import Clock
 from service.settings import Settings
 from service.wiring import Parts, open_parts
@@ -93,7 +94,11 @@ def create_app(
         openapi_url=None,  # service.http.routes.docs answers it
         docs_url=None,
         redoc_url=None,
-        dependencies=[Depends(confirm_rule), Depends(query_given_once)],
+        dependencies=[
+            Depends(confirm_rule),
+            Depends(require_known_query),
+            Depends(query_given_once),
+        ],
         # Clients fold /galleries/x/crops/.. into /galleries/x/, which must not mean the gallery.
         redirect_slashes=False,
     )

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, Json, RootModel, model_validator
 from service.api.filters import CropFilter, SearchFilter
 from service.gallery.base import Crop, Filter, GalleryOptions
 from service.gallery.filter_fields import filter_of
+from service.http.crop_export import ListFormat
 from service.search.multi_shot import IdentityScore
 from service.values.fields import (
     MAX_TEXT,
@@ -179,6 +180,21 @@ class ListQuery(CropFilter):
 
     limit: int = Field(default=100, ge=1, le=1000, description="most crops of this page")
     cursor: Cursor | None = Field(default=None, description="the previous page's cursor")
+    format: ListFormat | None = Field(
+        default=None,
+        description="json: one page; csv, ndjson and parquet: every crop, streamed. If absent, the "
+        "header `Accept` decides, and without it json",
+    )
+    embeddings: bool = Field(
+        default=False,
+        description="of csv, ndjson and parquet: add the column `embedding`, with which the file "
+        "can be imported again",
+    )
+
+    @property
+    def is_paged(self) -> bool:
+        """Whether the caller asks for one page."""
+        return not self.model_fields_set.isdisjoint({"limit", "cursor"})
 
 
 class DeleteBody(CropFilter):

@@ -1,4 +1,4 @@
-"""Refuses what would be dropped without a word: one of two values, and fields beside the body."""
+"""Rejects a second value for a field that takes one: FastAPI would silently drop the first."""
 
 from __future__ import annotations
 
@@ -24,21 +24,13 @@ _LISTS = frozenset(
 
 
 async def query_given_once(request: Request) -> None:
-    """Refuse a query that gives one parameter two values. Raises InvalidInput."""
+    """Reject a query that gives one parameter two values. Raises InvalidInput."""
     _require_one_value(request.query_params.multi_items())
 
 
 async def form_given_once(request: Request) -> None:
-    """Refuse a form that gives one field two values. Raises InvalidInput."""
+    """Reject a form that gives one field two values. Raises InvalidInput."""
     _require_one_value((await request.form()).multi_items())  # FastAPI has read it already
-
-
-async def no_query(request: Request) -> None:
-    """Refuse a query beside a body that holds every field. Raises InvalidInput."""
-    if request.url.query:
-        raise InvalidInput(
-            f"unknown query {request.url.query[:80]!r}: write its fields into the request's body"
-        )
 
 
 def _require_one_value(given: Iterable[tuple[str, Any]]) -> None:

@@ -21,12 +21,20 @@ from service.errors import (
     StorageFull,
     TooLarge,
     Unavailable,
+    Unsupported,
 )
 from service.gallery.base import Filter, Gallery
 from service.gallery.filter_fields import filter_of, filter_time_warnings
 from service.gallery.filter_warnings import warnings_of
 from service.gallery.time_warnings import crop_time_warnings, time_warnings
 from service.http.answers import json_answer
+from service.http.crop_export import (
+    MEDIA_TYPES,
+    Export,
+    export_response,
+    requested_format,
+    require_exportable,
+)
 from service.http.dependencies import (
     AuditOf,
     CallerOf,
@@ -85,16 +93,37 @@ async def add_crops(
     )
 
 
-@router.get("", response_model=CropPage, responses=responses(NotFound))
+@router.get(
+    "",
+    response_model=CropPage,
+    responses={
+        200: {
+            "content": {media: {} for media in MEDIA_TYPES.values()},
+            "description": "One page, or every crop as a file",
+        },
+        **responses(NotFound, Unsupported),
+    },
+)
 async def list_crops(
     gallery: str,
     query: Annotated[ListQuery, Query()],
+    request: Request,
     parts: PartsOf,
     client: ClientOf,
     audit: AuditOf,
 ) -> Response:
-    """List crops in the order of their ids, a page at a time."""
+    """List crops in the order of their ids: one page as JSON, or all as CSV, NDJSON or Parquet.
+
+    The files are streamed, and carry no warnings about the filter.
+    """
     opened, where = await _open(parts, gallery), filter_of(query)
+    threads = parts.executors.reads.of(client)
+    format_ = requested_format(query.format, request.headers.get("Accept", ""))
+    require_exportable(format_, paged=query.is_paged, embeddings=query.embeddings)
+    if format_ != "json":
+        audit.crops = await threads.run(opened.count, where)
+        export = Export(opened, where, format_, query.embeddings)
+        return await export_response(export, request, threads)
 
     def listed() -> CropPage:
         page = opened.page(where, query.limit, query.cursor)
@@ -102,12 +131,10 @@ async def list_crops(
         return CropPage(
             crops=[crop_record(crop) for crop in page.crops],
             cursor=page.cursor,
-            warnings=warning_records(
-                [*warnings_of(opened, where), *filter_time_warnings(query)]
-            ),
+            warnings=warning_records([*warnings_of(opened, where), *filter_time_warnings(query)]),
         )
 
-    return await json_answer(parts.executors.reads.of(client), listed)
+    return await json_answer(threads, listed)
 
 
 @router.post(

@@ -73,5 +73,5 @@ def test_a_field_that_does_not_exist(service, value):
     body = problem(service, "POST", "/search", images=solid((1, 2, 3)), image=value)
     (error,) = body["errors"]
     assert error["field"] == "image"
-    assert error["detail"].startswith("there is no such field")
+    assert error["detail"] == "Unknown field `image`; did you mean `images`?"
     assert "curl" not in error["detail"]
