@@ -1,6 +1,6 @@
-"""The page at ``/`` in a real browser: searching, adding, erasing, signing in, by keyboard too.
+"""The page at ``/`` in a real browser: search, add, erase, sign in, and keyboard use.
 
-``PAGE_SCREENSHOTS=docs/images`` also writes the pictures the documents show.
+``PAGE_SCREENSHOTS=docs/images`` also writes the screenshots in the documentation.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ PREFIX = "/people"
 
 
 class Proxy:
-    """What a reverse proxy does: serves an app below a prefix and nothing beside it."""
+    """A reverse proxy: serves an app under a prefix and nothing else."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
@@ -59,7 +59,7 @@ class Proxy:
 
 
 class Service:
-    """A running service and the ways tests talk to it."""
+    """A running service and how the tests talk to it."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -85,7 +85,7 @@ class Service:
 
 @dataclass
 class Visit:
-    """An open page and what the browser complained of on the way."""
+    """An open page, with the warnings and errors that the browser reported."""
 
     page: Any
     url: str
@@ -107,7 +107,7 @@ class Visit:
         return [text.strip() for text in self.page.locator(selector).all_inner_texts()]
 
     def check(self, *, expected: str | None = None) -> None:
-        """Nothing went wrong, nothing was fetched from elsewhere, nothing scrolls sideways."""
+        """Nothing failed, nothing came from another origin, nothing scrolls sideways."""
         unexpected = [one for one in self.complaints if expected is None or expected not in one]
         assert unexpected == []
         assert [one for one in self.requests if not one.startswith((self.url, "blob:"))] == []
@@ -117,7 +117,7 @@ class Visit:
 
 
 def entry(file: Path) -> dict[str, Any]:
-    """What is known of a drawn crop: people wander from camera to camera."""
+    """Metadata of a drawn crop: people walk from camera to camera."""
     found = re.match(r"(\d+)_c(\d)s1_(\d+)", file.name)
     assert found
     who, camera, frame = map(int, found.groups())
@@ -134,7 +134,7 @@ def entry(file: Path) -> dict[str, Any]:
 def serving(
     data: Path, embedder: Any = None, *, below: bool = False, **settings: Any
 ) -> Iterator[Service]:
-    """A service in a thread, for as long as the block runs."""
+    """Run a service in a thread while the block runs."""
     settings = {"max_queue_seconds": 30.0, "requests_per_minute": 6000} | settings
     app: Any = create_app(
         Settings(data=data, device="cpu", **settings), embedder=embedder or FakeEmbedder()
@@ -177,7 +177,7 @@ def query(people) -> Path:
 
 @pytest.fixture(scope="module")
 def station(tmp_path_factory, crops) -> Iterator[Service]:
-    """A service with the shipped model, for tests that change nothing."""
+    """A service with the shipped model, for tests that only read."""
     with serving(tmp_path_factory.mktemp("station"), OnnxEmbedder(MODEL, device="cpu")) as service:
         service.fill("station", crops)
         yield service
@@ -185,7 +185,7 @@ def station(tmp_path_factory, crops) -> Iterator[Service]:
 
 @pytest.fixture(scope="module")
 def depot(tmp_path_factory) -> Iterator[Service]:
-    """A service without weights; every test that changes something has its own gallery."""
+    """A service without weights; each test that writes uses its own gallery."""
     with serving(tmp_path_factory.mktemp("depot")) as service:
         yield service
 
@@ -203,14 +203,14 @@ def visit(browser: Any, service: Service, view: str = "", **context: Any) -> Vis
 
 
 def violations(page: Any) -> list[str]:
-    """What axe-core finds wrong, each with an example."""
+    """Accessibility violations found by axe-core, each with an example."""
     found = axe.Axe().run(page).response["violations"]
     return [f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in found]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_a_search_from_a_file_to_a_found_crop_and_on(chromium, station, query, scheme, width):
+def test_search_with_a_file_and_then_with_a_found_crop(chromium, station, query, scheme, width):
     visited = visit(
         chromium, station, viewport={"width": width, "height": 844}, color_scheme=scheme
     )
@@ -239,17 +239,17 @@ def test_a_search_from_a_file_to_a_found_crop_and_on(chromium, station, query, s
     visited.check()
 
 
-def test_what_is_chosen_is_what_is_searched(chromium, station, query):
+def test_a_search_sends_the_chosen_options(chromium, station, query):
     visited = visit(chromium, station)
     page = visited.page
     visited.gallery("station")
     page.get_by_role("checkbox", name="lobby").check()
     page.get_by_text("Time and more options").click()
-    page.get_by_label("From").fill("2026-11-21T08:40:00")
-    page.get_by_label("Show the nearest, however far").check()
+    page.get_by_label("From", exact=True).fill("2026-11-21T08:40:00")
+    page.get_by_label("Show the closest, even below the threshold").check()
     page.get_by_label("Group by identity").select_option("mean")
     page.get_by_label("Re-rank").check()
-    page.get_by_label("Most results").fill("5")
+    page.get_by_label("Maximum results").fill("5")
     page.evaluate(
         """() => {
             window.sent = [];
@@ -280,27 +280,27 @@ def test_what_is_chosen_is_what_is_searched(chromium, station, query):
     visited.check()
 
 
-def test_nobody_found_is_explained(chromium, station, query):
+def test_the_page_explains_when_nobody_matches(chromium, station, query):
     visited = visit(chromium, station)
     page = visited.page
     visited.gallery("station")
-    slider = page.get_by_label("Least score of a match")
+    slider = page.get_by_label("Minimum score")
     assert slider.input_value() == "0.39"
-    assert "own line" in page.locator("#options").inner_text()
+    assert "Default threshold" in page.locator("#options").inner_text()
     slider.focus()
     page.keyboard.press("End")
     assert "probability" in page.locator("#options").inner_text()
     visited.search(query)
     assert visited.texts(".answer h2") == ["Unknown person"]
     told = page.locator(".answer .verdict").inner_text()
-    assert told.startswith("Nobody reached the threshold of 1.00. The nearest crop scored 0.")
-    page.get_by_role("button", name="Show the nearest").click()
+    assert told.startswith("No match above the threshold of 1.00. The closest crop scored 0.")
+    page.get_by_role("button", name="Show the closest").click()
     page.wait_for_selector(".crop .facts")
-    assert page.get_by_label("Show the nearest, however far").is_checked()
+    assert page.get_by_label("Show the closest, even below the threshold").is_checked()
     visited.check()
 
 
-def test_a_text_file_is_refused_in_words_and_leaves_other_pictures(chromium, station, query):
+def test_a_text_file_gets_a_clear_error_and_other_pictures_are_searched(chromium, station, query):
     visited = visit(chromium, station)
     page = visited.page
     visited.gallery("station")
@@ -314,7 +314,7 @@ def test_a_text_file_is_refused_in_words_and_leaves_other_pictures(chromium, sta
     assert page.locator("#alerts .notice").count() == 0
     visited.search(query)
     titles = visited.texts(".answer h2")
-    assert titles[0] == "This picture cannot be used"
+    assert titles[0] == "This picture cannot be read"
     assert "match" in titles[1]
     page.get_by_role("button", name="Remove note.txt").click()
     assert visited.texts(".query-list .name") == [query.name]
@@ -354,7 +354,7 @@ def test_everything_works_by_keyboard(chromium, station, query):
     page.evaluate("document.activeElement.blur()")
     keys = page.keyboard
     keys.press("Tab")
-    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    assert page.evaluate("document.activeElement.textContent") == "Skip to content"
     keys.press("Enter")
     keys.press("Tab")
     assert focused(page) == "Choose files"
@@ -370,7 +370,7 @@ def test_everything_works_by_keyboard(chromium, station, query):
     keys.press("ArrowRight")
     assert focused(page) != first
     keys.press("Enter")
-    assert focused(page).endswith("Search with this one")
+    assert focused(page).endswith("Search with this crop")
     crop = page.evaluate("document.activeElement.closest('.crop').dataset.crop")
     keys.press("Enter")
     page.wait_for_function(
@@ -380,7 +380,7 @@ def test_everything_works_by_keyboard(chromium, station, query):
 
 
 def focused(page: Any) -> str:
-    """What has the focus, which has to be seen."""
+    """The name of the focused element, whose focus must be visible."""
     name, outline = page.evaluate(
         """() => {
             const one = document.activeElement;
@@ -391,7 +391,7 @@ def focused(page: Any) -> str:
             return [one.getAttribute("aria-label") ?? one.textContent, drawn];
         }"""
     )
-    assert outline, f"{name} does not show that it has the focus"
+    assert outline, f"the focus on {name} is not visible"
     return str(name).strip()
 
 
@@ -403,7 +403,7 @@ def tab_to(page: Any, name: str) -> None:
     raise AssertionError(f"no {name} within 20 steps")
 
 
-def test_the_gallery_is_looked_through_labelled_and_erased(chromium, depot, crops):
+def test_browse_a_gallery_and_erase_crops(chromium, depot, crops):
     gallery = depot.fill("erasing", crops[:24])
     visited = visit(chromium, depot, "#gallery")
     page = visited.page
@@ -417,23 +417,23 @@ def test_the_gallery_is_looked_through_labelled_and_erased(chromium, depot, crop
 
     page.get_by_role("button", name="Erase…").last.click()
     dialog = page.get_by_role("dialog")
-    dialog.get_by_role("button", name="See what would go").click()
-    dialog.get_by_role("button", name="Erase for good").wait_for()
+    dialog.get_by_role("button", name="Preview").click()
+    dialog.get_by_role("button", name="Erase permanently").wait_for()
     assert "Crops\n3" in dialog.locator(".receipt").inner_text()
     assert "Stored pictures\n3" in dialog.locator(".receipt").inner_text()
     assert violations(page) == []
     page.keyboard.press("Escape")
-    assert depot.count(gallery) == 24, "looking and closing erases nothing"
+    assert depot.count(gallery) == 24, "a preview erases nothing"
 
     page.get_by_role("button", name="Erase…").last.click()
-    page.get_by_label("Everything of some cameras").check()
+    page.get_by_label("All crops from some cameras").check()
     dialog.get_by_role("checkbox", name="lobby").check()
-    dialog.get_by_role("button", name="See what would go").click()
-    dialog.get_by_role("button", name="Erase for good").wait_for()
+    dialog.get_by_role("button", name="Preview").click()
+    dialog.get_by_role("button", name="Erase permanently").wait_for()
     page.get_by_label("The 3 selected crops").check()
-    assert dialog.locator(".receipt").inner_text() == "", "another choice needs another look"
-    dialog.get_by_role("button", name="See what would go").click()
-    dialog.get_by_role("button", name="Erase for good").click()
+    assert dialog.locator(".receipt").inner_text() == "", "a different choice needs a new preview"
+    dialog.get_by_role("button", name="Preview").click()
+    dialog.get_by_role("button", name="Erase permanently").click()
     dialog.wait_for(state="detached")
     page.wait_for_function("() => document.querySelectorAll('#browse .crop').length === 21")
     assert "3 crops erased" in page.locator("#status").inner_text()
@@ -441,7 +441,7 @@ def test_the_gallery_is_looked_through_labelled_and_erased(chromium, depot, crop
     visited.check()
 
 
-def test_crops_are_told_who_they_show(chromium, depot, crops):
+def test_name_the_person_on_crops_and_merge_identities(chromium, depot, crops):
     gallery = depot.fill("labelling", crops[:16])
     visited = visit(chromium, depot, "#gallery")
     page = visited.page
@@ -449,7 +449,7 @@ def test_crops_are_told_who_they_show(chromium, depot, crops):
     page.wait_for_function("() => document.querySelectorAll('#browse .crop').length === 16")
     page.locator("#browse .crop input[data-pick]").nth(0).check()
     page.locator("#browse .crop input[data-pick]").nth(1).check()
-    page.get_by_role("button", name="These are…").click()
+    page.get_by_role("button", name="Name person…").click()
     page.get_by_label("Identity", exact=True).last.fill("Ada")
     page.get_by_role("button", name="Save").click()
     page.wait_for_function(
@@ -459,11 +459,11 @@ def test_crops_are_told_who_they_show(chromium, depot, crops):
     listed = depot.http.get(f"/galleries/{gallery}/crops", params=shown).json()["crops"]
     assert [crop["origin"] for crop in listed] == ["hand", "hand"]
 
-    # Two identities that are one person become one, with every crop of both.
+    # Two identities of one person are merged, with all their crops.
     picks = page.locator("#browse .crop input[data-pick]")
     picks.nth(0).check()
     picks.nth(15).check()
-    page.get_by_role("button", name="These are…").click()
+    page.get_by_role("button", name="Name person…").click()
     assert page.get_by_label("Identity", exact=True).last.input_value() == "Ada"
     page.get_by_label("they are one person").check()
     page.get_by_role("button", name="Save").click()
@@ -481,7 +481,7 @@ def test_crops_are_told_who_they_show(chromium, depot, crops):
     visited.check()
 
 
-def test_a_gallery_is_made_and_its_pictures_are_not_erased_unasked(chromium, depot, crops):
+def test_create_a_gallery_and_confirm_before_pictures_are_erased(chromium, depot, crops):
     visited = visit(chromium, depot, "#gallery")
     page = visited.page
     page.get_by_role("button", name="New gallery…").click()
@@ -490,7 +490,7 @@ def test_a_gallery_is_made_and_its_pictures_are_not_erased_unasked(chromium, dep
     dialog.get_by_role("button", name="Create").click()
     assert "default" in dialog.get_by_role("alert").inner_text()
     dialog.get_by_label("Name").fill("made-here")
-    dialog.get_by_label("Erase crops after, in days").fill("30")
+    dialog.get_by_label("Erase crops after (days)").fill("30")
     dialog.get_by_role("button", name="Create").click()
     dialog.wait_for(state="detached")
     assert page.locator("#gallery-picker").input_value() == "made-here"
@@ -501,9 +501,9 @@ def test_a_gallery_is_made_and_its_pictures_are_not_erased_unasked(chromium, dep
     assert depot.http.post("/galleries/made-here/crops", files=files, data=form).status_code == 200
     page.reload(wait_until="networkidle")
     page.get_by_role("button", name="Settings…").click()
-    dialog.get_by_label("Keep the pictures").uncheck()
+    dialog.get_by_label("Store pictures").uncheck()
     dialog.get_by_role("button", name="Save").click()
-    dialog.get_by_text("This erases 1 stored picture for good.").wait_for()
+    dialog.get_by_text("This permanently erases 1 stored picture.").wait_for()
     assert depot.http.get("/galleries/made-here").json()["pictures"] == 1
     dialog.get_by_role("button", name="Erase and save").click()
     dialog.wait_for(state="detached")
@@ -511,7 +511,7 @@ def test_a_gallery_is_made_and_its_pictures_are_not_erased_unasked(chromium, dep
     visited.check(expected="status of 409")
 
 
-def test_a_shorter_time_asks_before_it_erases(chromium, depot, crops):
+def test_a_shorter_retention_asks_before_it_erases(chromium, depot, crops):
     depot.fill("brief", [])
     files = [("images", (file.name, file.read_bytes())) for file in crops[:3]]
     form = {"crops": json.dumps([{"crop_id": f"{n}", "timestamp": 1e9} for n in range(3)])}
@@ -521,14 +521,14 @@ def test_a_shorter_time_asks_before_it_erases(chromium, depot, crops):
     visited.gallery("brief")
     page.get_by_role("button", name="Settings…").click()
     dialog = page.get_by_role("dialog")
-    dialog.get_by_label("Erase crops after, in days").fill("30")
+    dialog.get_by_label("Erase crops after (days)").fill("30")
     dialog.get_by_role("button", name="Save").click()
-    dialog.get_by_text("This erases 3 crops from").wait_for()
+    dialog.get_by_text("This permanently erases 3 crops from").wait_for()
     assert depot.http.get("/galleries/brief").json()["keep_for"] is None
-    dialog.get_by_label("Erase crops after, in days").fill("29")
+    dialog.get_by_label("Erase crops after (days)").fill("29")
     with page.expect_response(lambda answer: answer.request.method == "PATCH"):
         dialog.get_by_role("button", name="Erase and save").click()
-    # Another value was asked about anew.
+    # A different value asks again.
     assert depot.http.get("/galleries/brief").json()["keep_for"] is None
     dialog.get_by_role("button", name="Erase and save").click()
     dialog.wait_for(state="detached")
@@ -557,7 +557,7 @@ def test_single_pictures_are_added(chromium, depot, crops):
     visited.check()
 
 
-def test_a_folder_is_added_without_what_is_no_data(chromium, depot, crops, tmp_path):
+def test_a_folder_is_added_without_hidden_and_generated_files(chromium, depot, crops, tmp_path):
     depot.fill("folder", [])
     for name in (
         "0000_c1_1.jpg",
@@ -574,7 +574,7 @@ def test_a_folder_is_added_without_what_is_no_data(chromium, depot, crops, tmp_p
     visited.gallery("folder")
     page.set_input_files("#upload input[webkitdirectory]", tmp_path / "people")
     assert page.locator("#upload h2").inner_text().startswith("3 pictures")
-    page.get_by_text("2 files left out, such as").wait_for()
+    page.get_by_text("2 files skipped, such as").wait_for()
     page.get_by_role("button", name="Add to folder").click()
     page.get_by_text("3 crops added").wait_for()
     listed = depot.http.get("/galleries/folder/crops").json()["crops"]
@@ -586,7 +586,7 @@ def test_a_folder_is_added_without_what_is_no_data(chromium, depot, crops, tmp_p
     visited.check()
 
 
-def test_an_archive_is_read_by_a_layout_and_says_what_tells_nothing(chromium, depot, crops):
+def test_an_archive_uses_a_layout_and_reports_names_that_tell_nothing(chromium, depot, crops):
     depot.fill("mars", [])
     visited = visit(chromium, depot, "#add")
     page = visited.page
@@ -601,7 +601,7 @@ def test_an_archive_is_read_by_a_layout_and_says_what_tells_nothing(chromium, de
     page.get_by_role("button", name="Add to mars").click()
     page.get_by_text("1 file tells neither identity nor camera").wait_for()
     page.set_input_files(chooser, given)
-    page.get_by_label("Or the names of a data set").select_option("mars")
+    page.get_by_label("Or a built-in layout").select_option("mars")
     assert violations(page) == []
     page.get_by_role("button", name="Add to mars").click()
     page.locator("#jobs .job", has_text="1 replaced").wait_for()
@@ -610,7 +610,7 @@ def test_an_archive_is_read_by_a_layout_and_says_what_tells_nothing(chromium, de
     visited.check()
 
 
-def test_crops_are_grouped_into_people(chromium, depot, crops):
+def test_crops_are_grouped_by_person(chromium, depot, crops):
     depot.fill("people", [])
     files = [("images", (file.name, file.read_bytes())) for file in crops[:16]]
     entries = [{"crop_id": file.name, "camera": entry(file)["camera"]} for file in crops[:16]]
@@ -619,10 +619,10 @@ def test_crops_are_grouped_into_people(chromium, depot, crops):
     visited = visit(chromium, depot, "#gallery")
     page = visited.page
     visited.gallery("people")
-    page.get_by_role("button", name="Group into persons…").click()
+    page.get_by_role("button", name="Group by person…").click()
     page.get_by_role("button", name="Start").click()
     page.wait_for_selector("#jobs .state.done")
-    assert "Grouping into persons" in page.locator("#jobs .job").inner_text()
+    assert "Group by person" in page.locator("#jobs .job").inner_text()
     page.get_by_role("link", name="Gallery").click()
     page.get_by_role("link", name="People").click()
     page.wait_for_selector("#browse .crop a")
@@ -645,7 +645,7 @@ def archive(files: list[Path], copies: int, broken: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def test_an_archive_is_imported_and_its_progress_shown(chromium, tmp_path, crops):
+def test_an_archive_import_shows_its_progress(chromium, tmp_path, crops):
     with serving(tmp_path, FakeEmbedder(delay=0.25)) as service:
         service.fill("importing", [])
         visited = visit(chromium, service, "#add")
@@ -680,7 +680,7 @@ def test_an_archive_is_imported_and_its_progress_shown(chromium, tmp_path, crops
             "#upload input[type=file]:not([webkitdirectory])",
             [{"name": "more.zip", "mimeType": "application/zip", "buffer": given}],
         )
-        page.get_by_label("Pattern of the paths").fill(r"(?P<camera>\d+)/(?P<identity>\d+)_")
+        page.get_by_label("Pattern for paths").fill(r"(?P<camera>\d+)/(?P<identity>\d+)_")
         page.get_by_role("button", name="Add to importing").click()
         page.locator("#jobs .job").first.get_by_role("button", name="Cancel").click()
         page.wait_for_selector("#jobs .state.cancelled")
@@ -688,7 +688,7 @@ def test_an_archive_is_imported_and_its_progress_shown(chromium, tmp_path, crops
         visited.check()
 
 
-def test_a_refused_key_says_why_and_a_good_one_opens_the_page(chromium, tmp_path, query, crops):
+def test_a_refused_key_shows_why_and_a_valid_one_opens_the_page(chromium, tmp_path, query, crops):
     with serving(tmp_path) as service:
         service.fill("guarded", crops[:8])
         good = service.http.post("/keys", json={"label": "page", "scope": "admin"}).json()["key"]
@@ -699,7 +699,7 @@ def test_a_refused_key_says_why_and_a_good_one_opens_the_page(chromium, tmp_path
         assert violations(page) == []
         page.get_by_label("Key").fill("reid_wrong")
         dialog.get_by_role("button", name="Sign in").click()
-        dialog.get_by_role("alert").get_by_text("Key required").wait_for()
+        dialog.get_by_role("alert").get_by_text("This key is not valid").wait_for()
         page.get_by_label("Key").fill(good)
         dialog.get_by_role("button", name="Sign in").click()
         dialog.wait_for(state="detached")
@@ -730,7 +730,7 @@ def test_a_refused_key_says_why_and_a_good_one_opens_the_page(chromium, tmp_path
         page.get_by_role("button", name="Sign out").click()
         page.get_by_text("Sign in first").wait_for()
         page.get_by_role("link", name="Gallery").click()
-        assert page.locator(".crop").count() == 0, "what the key showed went with it"
+        assert page.locator(".crop").count() == 0, "crops shown by the key are gone"
         assert narrow not in page.evaluate("Object.values(sessionStorage).join('')")
         visited.check(expected="status of 401")
 
@@ -738,7 +738,7 @@ def test_a_refused_key_says_why_and_a_good_one_opens_the_page(chromium, tmp_path
 HOSTILE = '<img src=x onerror=alert(1)> & "quotes" %2F ?#&.jpg'
 
 
-def test_names_are_text_whatever_they_hold(chromium, depot, crops):
+def test_names_are_shown_as_text_whatever_they_contain(chromium, depot, crops):
     gallery = depot.fill("hostile", [])
     files = [("images", ("one.jpg", crops[0].read_bytes()))] * 3
     entries = [
@@ -803,14 +803,14 @@ def test_a_comma_is_part_of_a_name(chromium, depot, crops):
 
     page.goto(f"{visited.url}/#search")
     page.get_by_role("checkbox", name="at Doe, Jane").first.check()
-    page.get_by_label("Show the nearest, however far").check()
+    page.get_by_label("Show the closest, even below the threshold").check()
     visited.search(crops[0])
     assert visited.texts("#results .crop h3") == ["Doe, Jane"]
     assert visited.texts("#results .considered") == ["Compared with 1 crop"]
     visited.check()
 
 
-def test_what_is_odd_about_a_filter_is_said(chromium, depot, crops):
+def test_the_page_shows_warnings_about_a_filter(chromium, depot, crops):
     gallery = depot.fill("odd", crops[:6])
     visited = visit(chromium, depot, "#gallery")
     page = visited.page
@@ -818,7 +818,7 @@ def test_what_is_odd_about_a_filter_is_said(chromium, depot, crops):
     page.locator("#browse summary").click()
     page.get_by_label("Identity", exact=True).fill("Nobody, Jane")
     page.get_by_label("Show", exact=True).select_option("true")
-    page.get_by_label("Crop id begins with").fill("no such id")
+    page.get_by_label("Crop ID starts with").fill("no such id")
     page.get_by_role("button", name="Show", exact=True).click()
     page.locator("#browse .warnings").wait_for()
     said = page.locator("#browse .warnings").inner_text()
@@ -840,7 +840,7 @@ def test_what_is_odd_about_a_filter_is_said(chromium, depot, crops):
     visited.check()
 
 
-def test_the_page_works_below_a_prefix_and_obeys_its_policy(chromium, tmp_path, query, crops):
+def test_the_page_works_under_a_prefix_and_obeys_its_policy(chromium, tmp_path, query, crops):
     with serving(tmp_path, below=True) as service:
         service.fill("deep", crops[:8])
         visited = visit(chromium, service)
@@ -857,7 +857,7 @@ def test_the_page_works_below_a_prefix_and_obeys_its_policy(chromium, tmp_path, 
         visited.check()
 
 
-@pytest.mark.on_request("PAGE_SCREENSHOTS")  # the folder to draw into
+@pytest.mark.on_request("PAGE_SCREENSHOTS")  # the folder to write to
 @pytest.mark.parametrize(
     ("name", "scheme", "width", "height"),
     [("light", "light", 1280, 980), ("dark", "dark", 1280, 980), ("phone", "dark", 390, 844)],
@@ -883,7 +883,7 @@ def test_draw_the_screenshots(chromium, tmp_path, name, scheme, width, height):
         visited.page.wait_for_timeout(1500)
         visited.page.mouse.move(0, 0)
         shot = Image.open(io.BytesIO(visited.page.screenshot())).convert("RGB")
-        # 256 colours: a quarter of the size, and hardly a difference to the eye.
+        # 256 colours: a quarter of the size, with hardly a visible difference.
         shot = shot.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
         shot.save(folder / f"page-{name}.png", optimize=True)
         visited.check()

@@ -1,8 +1,8 @@
-// The service over HTTP. Addresses are relative, so that a proxy may serve it below a prefix.
+// The service over HTTP. Addresses are relative, so a proxy may serve it under a prefix.
 
 import { key, refuse } from "./session.js";
 
-/** What went wrong, in the words of the service's problem body (RFC 9457). */
+/** An error, as described by the service's problem document (RFC 9457). */
 export class Problem extends Error {
   constructor({ title = "Error", detail = "", status = 0, code = "", errors = [], request_id: id = "" }) {
     super(detail || title);
@@ -11,13 +11,13 @@ export class Problem extends Error {
 }
 
 /**
- * Sends a request and reads its answer.
+ * Sends a request and reads the answer.
  * @param {string} method
  * @param {string} path Relative to the page, parts already encoded (see `at`).
  * @param {{json?: any, form?: FormData, body?: Blob, query?: Object, headers?: Object,
  *   as?: "json"|"blob", token?: string, quiet?: boolean, signal?: AbortSignal}} options `quiet`
- *   leaves a refused key to the caller.
- * @throws {Problem} The service refused or could not be reached; an AbortError where `signal` fired.
+ *   leaves the handling of a refused key to the caller.
+ * @throws {Problem} The service refused or could not be reached; an AbortError if `signal` fired.
  */
 export async function call(method, path, options = {}) {
   const { json, form, body, query = {}, headers = {}, as = "json", signal } = options;
@@ -37,9 +37,9 @@ export async function call(method, path, options = {}) {
 }
 
 /**
- * Does what may be refused for a moment, again and again until the service has room.
+ * Retries work that the service may refuse temporarily.
  * @param {() => Promise<any>} work
- * @param {number} times After so many refusals in a row it gives up.
+ * @param {number} times Number of attempts.
  */
 export async function patiently(work, times = 30) {
   for (let attempt = 1; ; attempt += 1) {
@@ -54,13 +54,13 @@ export async function patiently(work, times = 30) {
   }
 }
 
-/** A path from parts that may hold any character; slashes stay slashes where the route allows it. */
+/** A path from parts that may contain any character; slashes are kept. */
 export function at(...parts) {
   return parts.map((part) => encodeURIComponent(part).replaceAll("%2F", "/")).join("/");
 }
 
 /**
- * Sends a file and tells how far it is; fetch cannot.
+ * Uploads a file and reports progress, which fetch cannot.
  * @param {(share: number) => void} progress Called with 0..1.
  */
 export function upload(path, file, { query = {}, headers = {}, progress, signal } = {}) {

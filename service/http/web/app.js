@@ -1,4 +1,4 @@
-// Puts the page together: the views, the gallery in use, the caller.
+// Wires the page: the views, the current gallery, the caller.
 
 import { count } from "./format.js";
 import { all, choose, current, galleries, info, refresh, reset } from "./galleries.js";
@@ -38,7 +38,7 @@ function mount() {
         searchWith(crops);
       },
     },
-    { label: "These are…", scope: "write", kind: "small", run: (crops) => labelCrops(crops, changed) },
+    { label: "Name person…", scope: "write", kind: "small", run: (crops) => labelCrops(crops, changed) },
     {
       label: "Erase…",
       scope: "write",
@@ -67,7 +67,7 @@ function changed() {
   if (!document.getElementById("view-gallery").hidden) load();
 }
 
-/** Shows the view the address names; what follows a ? is the view's business. */
+/** Shows the view named in the address; the view itself reads what follows the question mark. */
 function route(moved) {
   const [name] = location.hash.slice(1).split("?");
   if (moved && !(name in VIEWS)) return; // the skip link

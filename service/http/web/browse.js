@@ -1,4 +1,4 @@
-// What a gallery holds: its crops by page, or its people.
+// Browses a gallery: its crops, page by page, or its people.
 
 import { at, call } from "./api.js";
 import { cropCard } from "./crops.js";
@@ -17,7 +17,7 @@ const view = document.getElementById("view-gallery");
 let searchWith = null;
 let filters = null;
 let shown = null; // the gallery the filters belong to
-let limited = null; // the identity the address asks for
+let limited = null; // the identity named in the address
 let people = false;
 
 /** Builds the view. */
@@ -34,7 +34,7 @@ export function mountBrowse(onSearch) {
   about();
 }
 
-/** Shows what the address asks for: the gallery's people, its crops, or those of one identity. */
+/** Shows what the address names: the gallery's people, all its crops, or those of one identity. */
 export function openBrowse() {
   if (!current()) return forget();
   const query = new URLSearchParams(location.hash.split("?")[1]);
@@ -50,13 +50,13 @@ export function openBrowse() {
   return load();
 }
 
-/** Another gallery, or nobody signed in: what was shown is nobody's business any more. */
+/** Clears the view when the gallery changes or the caller signs out. */
 function forget() {
   shown = null;
   place.replaceChildren(h("p", { class: "empty" }, "There is no gallery to show."));
 }
 
-/** Reads the first page again. */
+/** Reloads the first page. */
 export const load = guarded(async () => {
   if (!shown) return undefined;
   if (people) return listPeople(filters.list);
@@ -91,7 +91,7 @@ function build(identity) {
       h("legend", {}, "Person"),
       field("Identity", name),
       field("Show", named),
-      field("Crop id begins with", prefix),
+      field("Crop ID starts with", prefix),
     ),
     where.element,
     when.element,
@@ -136,7 +136,7 @@ async function more(grid, cursor) {
   list.setAttribute("aria-busy", "true");
   try {
     const page = await call("GET", at("galleries", current().name, "crops"), { query });
-    if (!grid.isConnected) return; // something else was asked for meanwhile
+    if (!grid.isConnected) return; // the user has asked for something else since
     const first = grid.children.length;
     grid.append(...page.crops.map((crop) => cropCard(crop, { onPick: (one) => searchWith([one]) })));
     const next = page.cursor
@@ -152,7 +152,7 @@ async function more(grid, cursor) {
     const odd = cursor ? null : warningList(page.warnings);
     if (cursor) grid.children[first]?.querySelector("button").focus();
     if (!grid.children.length)
-      list.replaceChildren(h("p", { class: "empty" }, "No crop is meant by this filter."));
+      list.replaceChildren(h("p", { class: "empty" }, "No crops match this filter."));
     if (odd) list.prepend(odd);
   } finally {
     list.removeAttribute("aria-busy");

@@ -1,4 +1,4 @@
-// A crop as a card: its picture, who, where, when, and how sure.
+// A crop as a card: picture, identity, camera, time and score.
 
 import { h, unseen } from "./dom.js";
 import { count, percent, time } from "./format.js";
@@ -22,7 +22,7 @@ export function cropCard(crop, { onPick, hue = null, onGroup = null }) {
       picture(crop.crop_id),
       crop.rank ? h("span", { class: "rank" }, unseen("Rank "), crop.rank) : null,
       unseen(`Search with ${crop.crop_id}: ${describe(crop)}`),
-      h("span", { class: "hover", "aria-hidden": "true" }, "Search with this one"),
+      h("span", { class: "hover", "aria-hidden": "true" }, "Search with this crop"),
     ),
     h(
       "div",
@@ -43,7 +43,7 @@ export function cropCard(crop, { onPick, hue = null, onGroup = null }) {
   );
 }
 
-/** A crop in one line. */
+/** Describes a crop in one line. */
 export function describe(crop) {
   const who = crop.identity === null ? "no identity" : `identity ${crop.identity}`;
   const where = crop.camera === null ? "camera unknown" : `camera ${crop.camera}`;
@@ -71,7 +71,7 @@ function certainty({ score: own, identity_score: group, standardised_score: even
   const title =
     even === null || even === undefined
       ? "Cosine"
-      : `Cosine; ${even.toFixed(2)} with the cameras evened out, which ranks it`;
+      : `Cosine; ${even.toFixed(2)} with camera compensation; results are ranked by it`;
   const cosine = h("span", { class: "score", title }, unseen("score "), score.toFixed(2));
   if (probability === null || probability === undefined) return h("p", { class: "certainty" }, cosine);
   const bar = h("span", { class: "fill" });
@@ -85,7 +85,7 @@ function certainty({ score: own, identity_score: group, standardised_score: even
       {},
       h(
         "strong",
-        { title: "Probability, if right and wrong pairs were equally frequent" },
+        { title: "Probability of the same person, if matching and non-matching pairs are equally likely" },
         unseen("probability "),
         percent(probability),
       ),

@@ -1,11 +1,11 @@
-// Dialogs: a title, a form, a way out. Escape closes; the focus goes back to where it was.
+// Dialogs: a title, a form and buttons. Escape closes; focus returns to where it was.
 
 import { button, h, newId } from "./dom.js";
 
 /**
  * Opens a dialog.
  * @param {{title: string, body: Array, submit: string, kind?: string, onSubmit: () => Promise<boolean|void>}} options
- *   `onSubmit` returns false to stay open; what it throws is shown inside the dialog.
+ *   `onSubmit` returns false to keep the dialog open; errors it throws appear in the dialog.
  * @returns {{close: () => void, form: HTMLFormElement, confirm: HTMLButtonElement}}
  */
 export function openDialog({ title, body, submit, kind = "primary", onSubmit }) {

@@ -1,4 +1,4 @@
-// Builds elements. Text is always set as text: nothing a server or a file says becomes markup.
+// Builds elements. Text is always set as text, so nothing from a server or a file becomes markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -37,13 +37,13 @@ function fill(element, attributes, children) {
 
 let ids = 0;
 
-/** An id no other element has, for labels and descriptions. */
+/** A unique element id, for labels and descriptions. */
 export function newId(word) {
   ids += 1;
   return `${word}-${ids}`;
 }
 
-/** A labelled control: the label above, a hint below where there is one. */
+/** A labelled control: label above, optional hint below. */
 export function field(label, control, hint = null) {
   control.id ||= newId("field");
   if (!hint) return h("div", { class: "field" }, h("label", { for: control.id }, label), control);
@@ -58,7 +58,7 @@ export function field(label, control, hint = null) {
   );
 }
 
-/** A checkbox with its label to the right and a hint below. */
+/** A checkbox with its label on the right and an optional hint below. */
 export function checkbox(label, { hint = null, ...attributes } = {}) {
   const id = newId("check");
   const box = h("input", { type: "checkbox", id, ...attributes });
@@ -72,7 +72,7 @@ export function checkbox(label, { hint = null, ...attributes } = {}) {
   return { row, box };
 }
 
-/** A choice of several, `{value: label}`. */
+/** A drop-down list of `{value: label}`. */
 export function select(options) {
   return h(
     "select",
@@ -81,12 +81,12 @@ export function select(options) {
   );
 }
 
-/** A button; `kind` is one or several of primary, quiet, danger, small. */
+/** A button; `kind` is one or more of primary, quiet, danger, small. */
 export function button(label, onclick, kind = "", attributes = {}) {
   return h("button", { type: "button", class: kind, on: { click: onclick }, ...attributes }, label);
 }
 
-/** Text only screen readers say. */
+/** Text for screen readers only. */
 export function unseen(text) {
   return h("span", { class: "unseen" }, text);
 }

@@ -1,4 +1,4 @@
-// Erasing for good: first what would go, as the service counts it, then the erasing itself.
+// Erasing for good: the service first counts what would be erased, then erases it.
 
 import { at, call } from "./api.js";
 import { openDialog } from "./dialogs.js";
@@ -10,7 +10,7 @@ import { say } from "./notices.js";
 import { clearSelection } from "./selection.js";
 import { warningList } from "./warnings.js";
 
-/** Asks what to erase; selected crops come first. `onDone` runs after erasing. */
+/** Asks what to erase, starting with the selected crops; `onDone` runs afterwards. */
 export function eraseCrops(crops, onDone, start = {}) {
   const gallery = current().name;
   const choice = targets(crops, start);
@@ -20,7 +20,7 @@ export function eraseCrops(crops, onDone, start = {}) {
   const opened = openDialog({
     title: `Erase from ${gallery}`,
     body: [choice.element, receipt],
-    submit: "See what would go",
+    submit: "Preview",
     onSubmit: async () => {
       const wanted = JSON.stringify(choice.filter());
       if (agreed !== wanted) {
@@ -39,7 +39,7 @@ export function eraseCrops(crops, onDone, start = {}) {
     },
   });
   const describe = () => {
-    opened.confirm.textContent = agreed ? "Erase for good" : "See what would go";
+    opened.confirm.textContent = agreed ? "Erase permanently" : "Preview";
     opened.confirm.className = agreed ? "danger" : "primary";
   };
   opened.form.addEventListener("input", () => {
@@ -53,7 +53,7 @@ function list(receipt) {
   const { deleted, pictures, identities, cameras = {}, snapshots = [], jobs = [], warnings = [] } = receipt;
   const { lists = [], copies = [], hidden_copies: hidden = 0 } = receipt;
   if (!deleted)
-    return h("div", {}, h("p", {}, "Nothing would go: no crop is meant by this."), warningList(warnings));
+    return h("div", {}, h("p", {}, "Nothing to erase: no crops match."), warningList(warnings));
   const rows = [
     ["Crops", deleted],
     ["Stored pictures", pictures],
@@ -66,26 +66,26 @@ function list(receipt) {
     ],
   ].filter(([, value]) => value !== undefined && value !== "");
   return [
-    h("h3", {}, "This would go, and not come back"),
+    h("h3", {}, "This will be erased permanently"),
     h(
       "dl",
       {},
       rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, String(value)))),
     ),
     snapshots.length
-      ? h("p", { class: "verdict" }, `Snapshots still hold them: ${snapshots.join(", ")}. Delete those too.`)
+      ? h("p", { class: "verdict" }, `Snapshots still contain them: ${snapshots.join(", ")}. Delete those as well.`)
       : null,
     jobs.length
-      ? h("p", { class: "verdict" }, `Jobs may still hold them: ${jobs.join(", ")}. Cancel those too.`)
+      ? h("p", { class: "verdict" }, `Jobs may still contain them: ${jobs.join(", ")}. Cancel those as well.`)
       : null,
     lists.length
-      ? h("p", { class: "verdict" }, `Lists of failed files may name them: jobs ${lists.join(", ")}.`)
+      ? h("p", { class: "verdict" }, `Error lists of these jobs may name them: ${lists.join(", ")}.`)
       : null,
     copies.length
-      ? h("p", { class: "verdict" }, `Other galleries hold the same pictures: ${copies.join(", ")}.`)
+      ? h("p", { class: "verdict" }, `Other galleries contain the same pictures: ${copies.join(", ")}.`)
       : null,
     hidden
-      ? h("p", { class: "verdict" }, `${count(hidden, "more gallery", "more galleries")} that your key may not see, too.`)
+      ? h("p", { class: "verdict" }, `So do ${count(hidden, "gallery", "galleries")} that your key cannot access.`)
       : null,
     warningList(warnings),
   ].reduce((part, child) => {
@@ -105,12 +105,12 @@ function targets(crops, start) {
       filter: () => ({ crop_ids: crops.map((crop) => crop.crop_id) }),
     },
     {
-      label: "Everything of one identity",
+      label: "All crops of one identity",
       part: field("Identity", identity),
       filter: () => ({ identities: [identity.value.trim()] }),
     },
-    { label: "Everything of some cameras", part: where.element, filter: () => ({ cameras: where.values() }) },
-    { label: "Everything of a time window", part: time.element, filter: () => dropEmpty(time.values()) },
+    { label: "All crops from some cameras", part: where.element, filter: () => ({ cameras: where.values() }) },
+    { label: "All crops in a time window", part: time.element, filter: () => dropEmpty(time.values()) },
   ].filter(Boolean);
   const group = newId("target");
   const rows = kinds.map((kind, place) => {
@@ -131,7 +131,7 @@ function targets(crops, start) {
   const element = h(
     "fieldset",
     {},
-    h("legend", {}, "What shall go?"),
+    h("legend", {}, "What do you want to erase?"),
     rows.map(({ row }) => row),
   );
   element.addEventListener("change", () => {

@@ -1,12 +1,12 @@
-// Files that are dropped, folders included.
+// Dropped files and folders.
 
 const MAX_ID = 200;
 const DIGITS = 16;
 
 /**
- * Takes what is dropped on an element.
- * @param {Element} target Where it may be dropped.
- * @param {Element} zone Lights up meanwhile.
+ * Accepts files dropped on an element.
+ * @param {Element} target Where files may be dropped.
+ * @param {Element} zone Highlighted while files hover over the target.
  * @param {(files: File[]) => void} take
  */
 export function receive(target, zone, take) {
@@ -29,19 +29,19 @@ export function receive(target, zone, take) {
   });
 }
 
-/** Keeps a file that is dropped beside from replacing the page. */
+/** Stops a file dropped outside the drop zone from replacing the page. */
 export function stayOnDrop() {
   for (const name of ["dragover", "drop"]) addEventListener(name, (event) => event.preventDefault());
 }
 
-/** A file's path inside the folder that was chosen, else its name. */
+/** A file's path inside the chosen folder, or its name. */
 export function pathOf(file) {
   return file.path || file.webkitRelativePath || file.name;
 }
 
 /**
- * The id of a file's crop: its path, made to fit what the service takes for an id.
- * What must not be in an id becomes "_"; so that no two files get one id, digits of the path come first then.
+ * The crop ID of a file: its path, adjusted to the service's rules for IDs.
+ * Forbidden characters become "_"; an adjusted ID starts with a digest of the path to stay unique.
  * @param {string} path
  */
 export function idOf(path) {
@@ -55,7 +55,7 @@ export function idOf(path) {
   return `${digest(path)}/${letters.slice(DIGITS + 1 - MAX_ID).join("").replace(/^\.{0,2}\//, "")}`;
 }
 
-/** Sixteen hexadecimal digits that differ where texts do; crypto.subtle is missing on plain http. */
+/** A digest of sixteen hexadecimal digits; crypto.subtle is not available over plain http. */
 function digest(text) {
   let [high, low] = [0x811c9dc5, 0x9e3779b9];
   for (const unit of text.split("").map((letter) => letter.charCodeAt(0))) {

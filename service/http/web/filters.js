@@ -1,10 +1,10 @@
-// Cameras and a time window: the same two fieldsets wherever crops are chosen.
+// Cameras and a time window: two fieldsets shared by all views that select crops.
 
 import { field, h, newId } from "./dom.js";
 import { timestampOf } from "./format.js";
 import { cameras, current } from "./galleries.js";
 
-/** Checkboxes, one a camera; none ticked means all. */
+/** One checkbox per camera; none checked means all cameras. */
 export function cameraChoice() {
   const counts = current()?.cameras ?? {};
   const boxes = cameras().map((name) => h("input", { type: "checkbox", id: newId("camera"), value: name }));
@@ -25,13 +25,13 @@ export function cameraChoice() {
             ),
           ),
         )
-      : h("p", { class: "hint" }, "No crop names a camera yet."),
-    boxes.length ? h("p", { class: "hint" }, "None chosen means all of them.") : null,
+      : h("p", { class: "hint" }, "No crop has a camera yet."),
+    boxes.length ? h("p", { class: "hint" }, "None selected means all cameras.") : null,
   );
   return { element, values: () => boxes.filter((box) => box.checked).map((box) => box.value) };
 }
 
-/** From and until, in the reader's time zone. */
+/** From and until, in the browser's time zone. */
 export function timeChoice() {
   const since = h("input", { type: "datetime-local", step: "1" });
   const until = h("input", { type: "datetime-local", step: "1" });
@@ -41,7 +41,7 @@ export function timeChoice() {
     h("legend", {}, "Time"),
     field("From", since),
     field("Until", until),
-    h("p", { class: "hint" }, "Your local time. Crops without a time are left out once you set one."),
+    h("p", { class: "hint" }, "In your local time. Crops without a time are excluded if you set either."),
   );
   return { element, values: () => ({ since: timestampOf(since.value), until: timestampOf(until.value) }) };
 }

@@ -1,17 +1,17 @@
-// Which galleries there are, the one in use, and what is known of the model.
+// The galleries, the current one, and what is known about the model.
 
 import { call } from "./api.js";
 
 const CHOSEN = "hhcl-reid-gallery";
 
-/** Announces `change`: another gallery, or new counts. */
+/** Fires `change` when the current gallery or its counts change. */
 export const galleries = new EventTarget();
 
 let records = [];
 let chosen = null;
 let about = null;
 
-/** Asks the service again. */
+/** Reloads the list from the service. */
 export async function refresh() {
   const [listed, told] = await Promise.all([
     call("GET", "galleries"),
@@ -24,14 +24,14 @@ export async function refresh() {
   galleries.dispatchEvent(new Event("change"));
 }
 
-/** Takes another gallery. */
+/** Switches to another gallery. */
 export function choose(name) {
   chosen = name;
   sessionStorage.setItem(CHOSEN, name);
   galleries.dispatchEvent(new Event("change"));
 }
 
-/** Forgets everything, when the caller changes. */
+/** Clears everything when the caller changes. */
 export function reset() {
   records = [];
   about = null;
@@ -39,29 +39,29 @@ export function reset() {
   galleries.dispatchEvent(new Event("change"));
 }
 
-/** Every gallery the caller may see. */
+/** Every gallery the caller may access. */
 export function all() {
   return records;
 }
 
-/** The gallery in use, or null. */
+/** The current gallery, or null. */
 export function current() {
   return records.find((record) => record.name === chosen) ?? null;
 }
 
-/** The cameras of the gallery in use, in natural order. */
+/** The cameras of the current gallery, in natural order. */
 export function cameras() {
   return Object.keys(current()?.cameras ?? {}).sort((a, b) =>
     a.localeCompare(b, undefined, { numeric: true }),
   );
 }
 
-/** What the service says of itself, or null. */
+/** The service's `/info`, or null. */
 export function info() {
   return about;
 }
 
-/** The calibration that belongs to the gallery in use, or null. */
+/** The calibration for the current gallery, or null. */
 export function calibration() {
   const same = about && current() && about.model.sha256 === current().model_sha256;
   return same ? about.model.calibration : null;

@@ -1,4 +1,4 @@
-// A gallery's counts, and what can be done with it as a whole.
+// A gallery's counts and the actions on the whole gallery.
 
 import { h, button } from "./dom.js";
 import { eraseCrops } from "./erase.js";
@@ -8,7 +8,7 @@ import { current } from "./galleries.js";
 import { groupCrops } from "./people.js";
 import { may } from "./session.js";
 
-/** Shows them; `identity` is who the filter means, `onDone` runs after erasing. */
+/** Shows them; `identity` is the filtered identity, `onDone` runs after erasing. */
 export function drawAbout({ identity, onDone }) {
   const gallery = current();
   document.getElementById("gallery-title").textContent = gallery ? gallery.name : "Gallery";
@@ -24,7 +24,7 @@ function actions(gallery, identity, onDone) {
   const erase = () => eraseCrops([], onDone, { identity });
   return [
     ...offered,
-    button("Group into persons…", groupCrops, "small"),
+    button("Group by person…", groupCrops, "small"),
     button("Erase…", erase, "small danger-quiet"),
   ];
 }
@@ -35,7 +35,7 @@ function stats(gallery) {
     ["Identities", gallery.identities.toLocaleString()],
     ["Cameras", Object.keys(gallery.cameras).length],
     ["On disk", size(gallery.bytes_on_disk)],
-    ["Pictures", gallery.store_crops || gallery.pictures ? gallery.pictures.toLocaleString() : "not kept"],
+    ["Pictures", gallery.store_crops || gallery.pictures ? gallery.pictures.toLocaleString() : "not stored"],
     gallery.keep_for && ["Erased after", duration(gallery.keep_for)],
     gallery.oldest && ["Oldest", time(gallery.oldest)],
     gallery.damaged && ["Damaged", count(gallery.damaged, "crop")],

@@ -1,4 +1,4 @@
-// A new gallery, and the settings of one that is there.
+// Creates a gallery and changes the settings of an existing one.
 
 import { at, call } from "./api.js";
 import { openDialog } from "./dialogs.js";
@@ -9,7 +9,7 @@ import { say } from "./notices.js";
 
 const DAY = 86400;
 
-/** Asks for a gallery's name and settings, and makes it. */
+/** Asks for a name and settings, then creates the gallery. */
 export function newGallery() {
   const name = h("input", {
     required: true,
@@ -21,18 +21,18 @@ export function newGallery() {
   const settings = optionFields({ store_crops: true });
   openDialog({
     title: "New gallery",
-    body: [field("Name", name, "1 to 64 of a–z, 0–9, _ and -."), settings.elements],
+    body: [field("Name", name, "1 to 64 characters: a–z, 0–9, _ and -."), settings.elements],
     submit: "Create",
     onSubmit: async () => {
       await call("POST", "galleries", { json: { name: name.value, ...settings.values() } });
       choose(name.value);
       await refresh();
-      say(`Gallery ${name.value} is there`);
+      say(`Gallery ${name.value} created`);
     },
   });
 }
 
-/** Asks for a gallery's settings, and changes them; nothing is erased unasked. */
+/** Changes a gallery's settings; asks first if that erases crops. */
 export function changeGallery(gallery) {
   const settings = optionFields(gallery);
   const warning = h("p", { class: "verdict", role: "status" });
@@ -53,7 +53,7 @@ export function changeGallery(gallery) {
         if (warning.textContent !== "") return false;
       }
       const { crops } = asked;
-      asked = null; // more may be past its time when it is asked again
+      asked = null; // more crops may have expired by the next attempt
       await call("PATCH", path, { json: { ...wanted, confirm: crops } });
       await refresh();
       say("Saved");
@@ -62,22 +62,22 @@ export function changeGallery(gallery) {
   });
 }
 
-/** What a change would erase, as a sentence; empty where it erases nothing. */
+/** A sentence on what a change would erase; empty if nothing. */
 function warned(doomed) {
   const going = [];
   if (doomed.deleted) {
     going.push(`${count(doomed.deleted, "crop")} from ${time(doomed.oldest)} to ${time(doomed.newest)}`);
   }
   if (doomed.pictures) going.push(count(doomed.pictures, "stored picture"));
-  return going.length ? `This erases ${going.join(" and ")} for good.` : "";
+  return going.length ? `This permanently erases ${going.join(" and ")}.` : "";
 }
 
 function optionFields(given) {
-  const store = checkbox("Keep the pictures", {
-    hint: "Off: only embeddings are stored, and results show a drawing instead.",
+  const store = checkbox("Store pictures", {
+    hint: "If off, only embeddings are stored and results show a placeholder.",
   });
-  const join = checkbox("Let new crops join the nearest person", {
-    hint: "Crops that come without an identity.",
+  const join = checkbox("Assign new crops to the nearest person", {
+    hint: "Applies to crops added without an identity.",
   });
   const days = h("input", {
     type: "number",
@@ -91,7 +91,7 @@ function optionFields(given) {
     elements: [
       store.row,
       join.row,
-      field("Erase crops after, in days", days, "Older ones go within a minute or so. Empty means never."),
+      field("Erase crops after (days)", days, "Older crops are erased within about a minute. Leave empty to keep them."),
     ],
     values: () => ({
       store_crops: store.box.checked,

@@ -1,4 +1,4 @@
-// Long work of the service: how far it is, what failed, cancel and resume.
+// Background jobs: progress, failures, cancel and resume.
 
 import { at, call } from "./api.js";
 import { button, h, newId } from "./dom.js";
@@ -7,23 +7,23 @@ import { current, galleries, refresh } from "./galleries.js";
 import { guarded, say, showError } from "./notices.js";
 import { may, session } from "./session.js";
 
-const EVERY = 700; // milliseconds between questions while something runs
+const EVERY = 700; // milliseconds between polls while a job runs
 const SHOWN = 8;
-const KINDS = { import: "Import", cluster: "Grouping into persons", reembed: "New model" };
+const KINDS = { import: "Import", cluster: "Group by person", reembed: "New model" };
 const place = document.getElementById("jobs");
 const view = document.getElementById("view-add");
-const cards = new Map(); // job_id -> what shows it
+const cards = new Map(); // job_id -> its card
 let timer = 0;
 let running = new Set(); // job ids
 
-/** Follows the gallery in use. */
+/** Follows the current gallery. */
 export function mountJobs() {
   galleries.addEventListener("change", () => {
     if (!view.hidden) again();
   });
 }
 
-/** Asks for the jobs, and goes on asking while one runs and the view is open. */
+/** Loads the jobs, and keeps polling while one runs and the view is open. */
 export async function refreshJobs() {
   clearTimeout(timer);
   const gallery = current();
@@ -35,7 +35,7 @@ export async function refreshJobs() {
   running = new Set(answer.jobs.filter(alive).map((job) => job.job_id));
   if (ended.length) {
     say(ended.map((job) => `${KINDS[job.kind] ?? job.kind} ${job.state}`).join(", "));
-    return refresh(); // new counts; asks for the jobs again
+    return refresh(); // new counts; reloads the jobs as well
   }
   if (running.size && !view.hidden) timer = setTimeout(again, EVERY);
   return undefined;
@@ -71,11 +71,11 @@ function draw(jobs) {
   const list = place.querySelector(".jobs");
   const same =
     list && list.children.length === shown.length && shown.every((one, row) => list.children[row] === one);
-  if (same) return undefined; // leaves the focus where it is
+  if (same) return undefined; // keeps the focus
   return place.replaceChildren(h("h2", {}, "Jobs"), h("div", { class: "jobs" }, shown));
 }
 
-/** Built once, updated in place, so that the focus stays and nothing flickers. */
+/** Builds the card once and updates it in place, so focus stays and nothing flickers. */
 function card(job) {
   const id = newId("job");
   const meter = h("progress", { max: 1, id });
@@ -123,7 +123,7 @@ function sentence(job) {
       .map(([name, number]) => `${number.toLocaleString()} ${name}`),
   );
   if (alive(job) && job.rate)
-    parts.push(`${job.rate < 10 ? job.rate.toFixed(1) : Math.round(job.rate)} a second`);
+    parts.push(`${job.rate < 10 ? job.rate.toFixed(1) : Math.round(job.rate)} per second`);
   if (alive(job) && job.eta_seconds) parts.push(`about ${duration(job.eta_seconds)} left`);
   return parts.join(" · ");
 }

@@ -1,4 +1,4 @@
-// Saying who is on crops: a label for some of them, or several identities that are one person.
+// Names the person on crops: labels some crops, or merges identities of one person.
 
 import { at, call } from "./api.js";
 import { openDialog } from "./dialogs.js";
@@ -8,16 +8,16 @@ import { current, refresh } from "./galleries.js";
 import { say } from "./notices.js";
 import { clearSelection } from "./selection.js";
 
-/** Asks who is on some crops and says it to the service; `onDone` runs afterwards. */
+/** Asks who some crops show and tells the service; `onDone` runs afterwards. */
 export function labelCrops(crops, onDone) {
   const known = [...new Set(crops.map((crop) => crop.identity).filter((name) => name !== null))];
   const listId = newId("identities");
   const name = h("input", { maxlength: "200", list: listId, value: known[0] ?? "" });
   const choice = scopeChoice(crops, known);
   openDialog({
-    title: `Who is on ${crops.length === 1 ? "this crop" : `these ${crops.length} crops`}?`,
+    title: `Who is shown on ${crops.length === 1 ? "this crop" : `these ${crops.length} crops`}?`,
     body: [
-      field("Identity", name, "Empty means that nobody knows."),
+      field("Identity", name, "Leave empty for an unknown person."),
       h(
         "datalist",
         { id: listId },
@@ -39,7 +39,7 @@ export function labelCrops(crops, onDone) {
   name.select();
 }
 
-/** Where whole identities are meant, not only the crops that are selected. */
+/** Lets the user choose between the selected crops and whole identities. */
 function scopeChoice(crops, known) {
   if (!known.length) return { element: null, merges: () => false };
   const group = newId("scope");
@@ -47,12 +47,12 @@ function scopeChoice(crops, known) {
   const only = h("input", { type: "radio", name: group, id: `${group}-only`, checked: true });
   const all =
     known.length === 1
-      ? `Every crop of identity ${known[0]}`
-      : `Every crop of the identities ${known.join(", ")}: they are one person`;
+      ? `All crops of identity ${known[0]}`
+      : `All crops of identities ${known.join(", ")} (they are one person)`;
   const element = h(
     "fieldset",
     {},
-    h("legend", {}, "This holds for"),
+    h("legend", {}, "Apply to"),
     h("div", { class: "check" }, only, h("label", { for: only.id }, count(crops.length, "selected crop"))),
     h("div", { class: "check" }, whole, h("label", { for: whole.id }, all)),
   );
@@ -73,6 +73,6 @@ function merge(identities, into) {
 function done(answer, identity) {
   const number = answer.changed ?? answer.crops ?? 0;
   return identity === null
-    ? `${count(number, "crop")} without identity now`
-    : `${count(number, "crop")} now show ${identity}`;
+    ? `${count(number, "crop")} now without an identity`
+    : `${count(number, "crop")} labelled ${identity}`;
 }

@@ -1,10 +1,10 @@
-// What file names say: which files are pictures, which are no data, who is shown and by which camera.
+// What file names tell: which files are pictures, which to ignore, and the identity and camera.
 // The service's own rules are in picture_files.py and name_layouts.py; a test compares the lists.
 
-/** Pictures the service reads, by suffix. */
+/** Suffixes of pictures that the service reads. */
 export const PICTURES = ["jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "dib", "tif", "tiff"];
 
-/** The built-in layouts of file names. */
+/** Built-in layouts of file names. */
 export const LAYOUTS = [
   "market1501",
   "dukemtmc",
@@ -51,12 +51,12 @@ const GENERATED = [
 
 const MARKET = /^(?<identity>-1|\d+)_(?<camera>c\d+)(?<sequence>s\d+)?(_|\.)/; // 0002_c1s1_000451_03.jpg
 
-/** Whether a file is read as a picture, by its name. */
+/** Whether the name is that of a picture. */
 export function isPicture(name) {
   return PICTURES.includes(name.split(".").at(-1).toLowerCase());
 }
 
-/** Whether a part of a path is hidden or made by a program; the folder that was chosen does not count. */
+/** Whether part of a path is hidden or generated; the chosen folder itself does not count. */
 export function isNoData(path) {
   return path
     .split("/")
@@ -64,13 +64,13 @@ export function isNoData(path) {
     .some((part) => part.startsWith(".") || GENERATED.includes(part.toLowerCase()));
 }
 
-/** Whether a file may be a manifest, which says what the pictures beside it show. */
+/** Whether a file may be a manifest describing the pictures beside it. */
 export function isManifest(path) {
   const name = path.split("/").at(-1).toLowerCase();
   return path.includes("/") && /(^|[^a-z])manifests?([^a-z]|$)/.test(name) && !isPicture(name);
 }
 
-/** Identity and camera of a name as Market-1501 writes it, else null. Junk and its distractors are nobody. */
+/** Identity and camera from a Market-1501 file name, or null; junk and distractors have no identity. */
 export function readMarket(name) {
   const found = MARKET.exec(name)?.groups;
   if (!found) return null;

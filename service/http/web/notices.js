@@ -1,4 +1,4 @@
-// What the page has to say: errors stay until dismissed, news goes by itself.
+// Messages: errors stay until dismissed, other messages disappear.
 
 import { button, h } from "./dom.js";
 
@@ -7,7 +7,7 @@ const alerts = document.getElementById("alerts");
 const status = document.getElementById("status");
 let timer = 0;
 
-/** Shows an error; a request somebody cancelled is none, and a refused key has its own dialog. */
+/** Shows an error, unless a request was cancelled or the key was refused (which has its own dialog). */
 export function showError(error) {
   if (error.name === "AbortError" || error.status === 401) return;
   const [title, detail] = error.title ? [error.title, error.detail] : ["Something went wrong", error.message];
@@ -26,20 +26,20 @@ export function showError(error) {
   alerts.replaceChildren(notice);
 }
 
-/** Says that something is done; `seen` is false where the page shows it anyway and only screen
- * readers need words. */
+/** Announces a result; `seen` is false if the page shows it already and only screen readers
+ * need words. */
 export function say(text, { seen = true } = {}) {
   clearTimeout(timer);
   status.replaceChildren(h("div", { class: seen ? "notice" : "unseen" }, text));
   timer = setTimeout(() => status.replaceChildren(), SECONDS * 1000);
 }
 
-/** Takes back what was said, when something new begins. */
+/** Removes all messages when something new starts. */
 export function clearNotices() {
   alerts.replaceChildren();
 }
 
-/** Runs a listener's work and shows what goes wrong. */
+/** Wraps a listener so that its errors are shown. */
 export function guarded(work) {
   return async (...given) => {
     try {

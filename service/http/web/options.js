@@ -1,4 +1,4 @@
-// How to search: what takes part, where the line is, how results are ordered.
+// Search options: filters, threshold and order of results.
 
 import { checkbox, field, h, select } from "./dom.js";
 import { cameraChoice, timeChoice } from "./filters.js";
@@ -8,12 +8,12 @@ import { thresholdChoice } from "./threshold.js";
 
 let parts = null;
 
-/** Builds the part of the form, anew for each gallery. */
+/** Builds this part of the form; rebuilt for each gallery. */
 export function mountOptions(place) {
   let shown = null;
   const draw = () => {
     const state = JSON.stringify([cameras(), thresholdChoice().value()]);
-    if (state === shown) return; // new counts alone shall not undo what was chosen
+    if (state === shown) return; // new counts alone must not reset the choices
     shown = state;
     parts = build();
     place.replaceChildren(...parts.elements);
@@ -24,12 +24,12 @@ export function mountOptions(place) {
   draw();
 }
 
-/** Chooses that everything counts as a match. */
+/** Selects that everything counts as a match. */
 export function showEverything() {
   parts.threshold.everything();
 }
 
-/** Adds what was chosen to a search's form. */
+/** Adds the choices to a search form. */
 export function addOptions(form) {
   const { since, until } = parts.time.values();
   const chosen = {
@@ -56,36 +56,36 @@ function build() {
   const time = timeChoice();
   const threshold = thresholdChoice();
   const many = h("input", { type: "number", min: "1", max: "1000", value: 24, inputmode: "numeric" });
-  const rerank = checkbox("Re-rank", { hint: "Order by shared neighbours as well; slower, often better." });
-  const standardise = select({ "": "As the service does", true: "Yes", false: "No" });
+  const rerank = checkbox("Re-rank", { hint: "Also compare shared neighbours. Slower, often better." });
+  const standardise = select({ "": "Default", true: "Yes", false: "No" });
   const group = select({
     "": "No",
-    best: "Yes, by the best crop",
-    mean: "Yes, by the mean crop",
-    top3: "Yes, by the best three",
+    best: "Yes, by best crop",
+    mean: "Yes, by mean crop",
+    top3: "Yes, by best three crops",
   });
-  const combine = checkbox("All pictures show one person", { hint: "They make one query together." });
+  const combine = checkbox("All pictures show one person", { hint: "They are combined into one query." });
   const camera = select({ "": "Unknown", ...Object.fromEntries(cameras().map((name) => [name, name])) });
-  const exclude = checkbox("Leave out crops of that camera");
+  const exclude = checkbox("Exclude crops from this camera");
   const how = h(
     "fieldset",
     {},
-    h("legend", {}, "How to search"),
+    h("legend", {}, "Search options"),
     combine.row,
     field("Group by identity", group),
     rerank.row,
     field(
-      "Even out the cameras",
+      "Camera compensation",
       standardise,
-      "Standardise embeddings per camera, so that colour and light differ less.",
+      "Standardises embeddings per camera to reduce differences in colour and light.",
     ),
-    field("Camera of the pictures", camera, "Crops of the gallery bring their own."),
+    field("Camera of the pictures", camera, "Gallery crops use their own camera."),
     exclude.row,
-    field("Most results", many),
+    field("Maximum results", many),
   );
   camera.addEventListener("change", () => follow());
   const first = [where.element, threshold.element];
-  const narrow = matchMedia("(max-width: 56rem)").matches; // results come soon after the button
+  const narrow = matchMedia("(max-width: 56rem)").matches; // keeps the results close to the button
   const more = h(
     "details",
     { class: "more" },

@@ -1,4 +1,4 @@
-// The identities of a gallery: one card a person.
+// The identities of a gallery: one card per person.
 
 import { at, call } from "./api.js";
 import { openDialog } from "./dialogs.js";
@@ -10,7 +10,7 @@ import { picture } from "./pictures.js";
 
 const PAGE = 60;
 
-/** Lists everybody into an element. */
+/** Lists all identities in an element. */
 export async function listPeople(place) {
   const grid = h("ul", { class: "crops", "aria-label": "People" });
   const about = h("p", { class: "hint" });
@@ -22,8 +22,8 @@ async function more(place, grid, about, cursor) {
   const page = await call("GET", at("galleries", current().name, "identities"), {
     query: { limit: PAGE, cursor },
   });
-  if (!grid.isConnected) return; // something else was asked for meanwhile
-  about.textContent = `${count(page.total, "identity", "identities")}; ${count(page.unnamed, "crop")} without one.`;
+  if (!grid.isConnected) return; // the user has asked for something else since
+  about.textContent = `${count(page.total, "identity", "identities")}; ${count(page.unnamed, "crop")} without an identity.`;
   const first = grid.children.length;
   grid.append(...page.identities.map(card));
   const next = page.cursor
@@ -61,28 +61,28 @@ function card(person) {
   );
 }
 
-/** Asks how crops without a name shall be grouped, and starts it. */
+/** Asks how to group unnamed crops, and starts the job. */
 export function groupCrops() {
   const eps = h("input", {
     type: "number",
     min: "0.05",
     max: "0.95",
     step: "0.05",
-    placeholder: "as the service does",
+    placeholder: "default",
   });
-  const least = h("input", { type: "number", min: "1", max: "1000", placeholder: "as the service does" });
-  const standardise = select({ "": "As the service does", true: "Yes", false: "No" });
+  const least = h("input", { type: "number", min: "1", max: "1000", placeholder: "default" });
+  const standardise = select({ "": "Default", true: "Yes", false: "No" });
   openDialog({
-    title: `Group ${current().name} into persons`,
+    title: `Group ${current().name} by person`,
     body: [
       h(
         "p",
         { class: "hint" },
-        "Crops that nobody named are grouped by how alike they look. Names that were given or set by hand stay as they are.",
+        "Groups unnamed crops by similarity. Names given on import or set by hand stay unchanged.",
       ),
-      field("Distance of neighbours", eps, "0 to 1; a larger one groups more."),
-      field("Least crops of a group", least),
-      field("Even out the cameras first", standardise, "Standardise embeddings per camera."),
+      field("Neighbour distance", eps, "0 to 1. Larger values make larger groups."),
+      field("Minimum crops per group", least),
+      field("Camera compensation", standardise, "Standardises embeddings per camera first."),
     ],
     submit: "Start",
     onSubmit: async () => {
@@ -91,7 +91,7 @@ export function groupCrops() {
       if (eps.value) json.eps = eps.valueAsNumber;
       if (least.value) json.min_samples = least.valueAsNumber;
       await call("POST", at("galleries", current().name, "cluster"), { json });
-      say("Grouping has begun");
+      say("Grouping started");
       location.hash = "#add";
     },
   });

@@ -1,4 +1,4 @@
-// Stored pictures, fetched with the key when they come into sight; a drawing where there is none.
+// Stored pictures, fetched with the key when scrolled into view; a placeholder if none is stored.
 
 import { at, call, patiently } from "./api.js";
 import { current } from "./galleries.js";
@@ -7,7 +7,7 @@ import { session } from "./session.js";
 
 const KEPT = 400;
 const addresses = new Map(); // gallery and crop -> promise of a blob URL, oldest first
-const waiting = new WeakMap(); // element -> what loads its picture
+const waiting = new WeakMap(); // element -> function that loads its picture
 
 const sight = new IntersectionObserver(
   (entries) => {
@@ -25,8 +25,8 @@ session.addEventListener("change", () => {
   addresses.clear();
 });
 
-/** A box with a crop's picture, or a drawing where none is stored. It says nothing to screen
- * readers: whoever shows it names the crop beside it. */
+/** A crop's picture, or a placeholder if none is stored. Hidden from screen readers: callers name
+ * the crop beside it. */
 export function picture(cropId, gallery = current()) {
   const box = h("span", { class: "picture" }, placeholder());
   if (gallery?.pictures || gallery?.store_crops) {
@@ -36,7 +36,7 @@ export function picture(cropId, gallery = current()) {
   return box;
 }
 
-/** A box with a file the reader chose. */
+/** A picture of a chosen file. */
 export function preview(url) {
   return h("span", { class: "picture" }, h("img", { src: url, alt: "" }));
 }
@@ -47,7 +47,7 @@ async function load(box, gallery, cropId) {
     await shown(image, await addressOf(gallery, cropId));
     box.replaceChildren(image);
   } catch {
-    box.title = "No picture is stored";
+    box.title = "No picture stored";
   }
 }
 

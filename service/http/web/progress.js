@@ -1,8 +1,8 @@
-// A progress bar with words.
+// A progress bar with text.
 
 import { button, h, newId } from "./dom.js";
 
-/** A bar with a title; `set(share, words)` moves it. */
+/** A progress bar with a title; `set(share, words)` updates it. */
 export function bar(title, { onCancel = null } = {}) {
   const id = newId("progress");
   const meter = h("progress", { max: 1, id });

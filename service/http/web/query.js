@@ -1,4 +1,4 @@
-// The pictures to search with: files that were dropped, pasted or chosen, and crops of the gallery.
+// The query pictures: dropped, pasted or chosen files, and crops from the gallery.
 
 import { button, h, newId } from "./dom.js";
 import { receive } from "./files.js";
@@ -6,34 +6,34 @@ import { picture, preview } from "./pictures.js";
 
 const IMAGES = "image/jpeg,image/png,image/webp";
 
-/** Announces `change`: another set of pictures. */
+/** Fires `change` when the set of pictures changes. */
 export const query = new EventTarget();
 
 let items = []; // {file, url} or {crop}
 let list = null;
 let zone = null;
 
-/** The pictures, in order. */
+/** The query pictures, in order. */
 export function queryItems() {
   return items;
 }
 
-/** Adds files. What is no picture is sent all the same: the service says what is wrong with it. */
+/** Adds files, even ones that are not pictures: the service explains what is wrong with them. */
 export function addFiles(files) {
   set([...items, ...[...files].map((file) => ({ file, url: URL.createObjectURL(file) }))]);
 }
 
-/** Replaces everything by crops of the gallery. */
+/** Replaces the query with crops from the gallery. */
 export function searchWithCrops(crops) {
   set(crops.map((crop) => ({ crop })));
 }
 
-/** Takes the gallery's crops away, when another gallery is in use. */
+/** Removes gallery crops when the gallery changes. */
 export function dropCrops() {
   if (items.some(({ crop }) => crop)) set(items.filter(({ file }) => file));
 }
 
-/** Builds the part of the form. */
+/** Builds this part of the form. */
 export function mountQuery(place, onGallery) {
   const input = h("input", {
     type: "file",
@@ -102,12 +102,12 @@ function remove(item) {
   (buttons[Math.min(place, buttons.length - 1)] ?? zone.querySelector("[data-choose]")).focus();
 }
 
-/** What a picture is called. */
+/** The name of a picture. */
 export function nameOf(item) {
   return item.crop ? item.crop.crop_id : item.file.name || "pasted picture";
 }
 
-/** A picture of an item, for headings. */
+/** A thumbnail of an item, for headings. */
 export function pictureOf(item) {
   return item.crop ? picture(item.crop.crop_id) : preview(item.url);
 }

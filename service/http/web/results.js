@@ -1,4 +1,4 @@
-// The answer to a search: one part a query, ranked crops, and a timeline where times are known.
+// Search results: one section per query, ranked crops, and a timeline if times are known.
 
 import { cropCard } from "./crops.js";
 import { button, h } from "./dom.js";
@@ -9,7 +9,7 @@ import { nameOf, pictureOf } from "./query.js";
 import { hues, timeline } from "./timeline.js";
 import { warningList } from "./warnings.js";
 
-/** Before the first search. */
+/** Shown before the first search. */
 export function showNothing(place) {
   if (needsKey())
     return place.replaceChildren(
@@ -17,7 +17,7 @@ export function showNothing(place) {
         "div",
         { class: "empty" },
         h("h2", {}, "Sign in first"),
-        h("p", {}, "This service asks for a key. Whoever runs it gives you one."),
+        h("p", {}, "This service requires a key. Ask your administrator for one."),
       ),
     );
   const empty = current()?.crops === 0;
@@ -31,18 +31,18 @@ export function showNothing(place) {
             "p",
             {},
             h("a", { href: "#add" }, "Add crops"),
-            " first: an archive, a folder or single pictures.",
+            " to begin: an archive, a folder or single pictures.",
           )
         : h(
             "p",
             {},
-            "Give one picture of a person, cut out as a detector does, and see where else they were.",
+            "Search with a cropped picture of one person to see where else they appeared.",
           ),
     ),
   );
 }
 
-/** While the service searches. */
+/** Shown while the service searches. */
 export function showWaiting(place) {
   place.replaceChildren(
     h(
@@ -53,8 +53,8 @@ export function showWaiting(place) {
   );
 }
 
-/** Shows an answer. `onPick` takes the crops to search with next, `onNearest` searches without a
- * threshold. */
+/** Shows an answer. `onPick` receives the crops for the next search; `onNearest` searches without
+ * a threshold. */
 export function showResults(place, answer, items, actions) {
   const parts = answer.results.map((entry) => part(entry, answer, items, actions));
   place.replaceChildren(...[warningList(answer.warnings), ...parts].filter(Boolean));
@@ -83,7 +83,7 @@ function part(entry, answer, items, actions) {
   );
 }
 
-/** The pictures that made a query: files are counted among files, crops go by their names. */
+/** The pictures of a query: files are matched by position, gallery crops by ID. */
 function askedBy(entry, items) {
   const files = items.filter(({ file }) => file);
   const crops = (entry.crop_ids ?? []).map((id) => items.find(({ crop }) => crop?.crop_id === id));
@@ -91,7 +91,7 @@ function askedBy(entry, items) {
 }
 
 function title({ status, matches }) {
-  if (status === "error") return "This picture cannot be used";
+  if (status === "error") return "This picture cannot be read";
   return status === "unknown" ? "Unknown person" : count(matches.length, "match", "matches");
 }
 
@@ -120,14 +120,14 @@ function body(entry, answer, { onPick, onNearest }) {
 
 function unknown(nearest, line, onNearest) {
   if (!nearest)
-    return h("p", { class: "verdict" }, "No crop took part in this search: loosen cameras or time.");
+    return h("p", { class: "verdict" }, "No crops match the filters. Select more cameras or a longer time.");
   const sure = nearest.probability === null ? "" : ` (probability ${percent(nearest.probability)})`;
   const drawn = line === null ? "the threshold" : `the threshold of ${line.toFixed(2)}`;
-  const text = `Nobody reached ${drawn}. The nearest crop scored ${nearest.score.toFixed(2)}${sure}.`;
+  const text = `No match above ${drawn}. The closest crop scored ${nearest.score.toFixed(2)}${sure}.`;
   return h(
     "div",
     { class: "verdict between" },
     h("p", {}, text),
-    button("Show the nearest", onNearest, "small"),
+    button("Show the closest", onNearest, "small"),
   );
 }

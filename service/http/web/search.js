@@ -1,4 +1,4 @@
-// Sends the query and hands the answer on.
+// Sends the query and shows the answer.
 
 import { call } from "./api.js";
 import { dropCrops, searchWithCrops, mountQuery, query, queryItems } from "./query.js";
@@ -12,7 +12,7 @@ const form = document.getElementById("search-form");
 const submit = document.getElementById("search-button");
 const place = document.getElementById("results");
 let running = null;
-let shown = null; // the gallery the results are of
+let shown = null; // the gallery of the results
 
 /** Builds the view. */
 export function mountSearch({ onGallery }) {
@@ -27,7 +27,7 @@ export function mountSearch({ onGallery }) {
   follow();
 }
 
-/** Searches with crops of the gallery, at once. */
+/** Searches immediately with crops from the gallery. */
 export function searchWith(crops) {
   searchWithCrops(crops);
   location.hash = "#search";
@@ -75,11 +75,11 @@ function formOf(items, gallery) {
 
 function summary(answer) {
   const found = answer.results.reduce((sum, entry) => sum + entry.matches.length, 0);
-  const outcome = found ? `${count(found, "match", "matches")} found` : "Nobody reached the threshold";
+  const outcome = found ? `${count(found, "match", "matches")} found` : "No match above the threshold";
   return [outcome, ...answer.warnings.map(({ detail }) => detail)].join(". ");
 }
 
-/** Reading goes on at the results; where they lie below the form, the page moves there. */
+/** Moves focus to the results, and scrolls to them if they are below the form. */
 function reveal() {
   place.focus({ preventScroll: true });
   const { top } = place.getBoundingClientRect();
@@ -92,7 +92,7 @@ function busy(on) {
   submit.textContent = on ? "Searching…" : "Search";
 }
 
-/** Results belong to their gallery: another one starts anew, new counts leave them. */
+/** Clears the results when the gallery changes, but not when only its counts change. */
 function anotherGallery() {
   const name = current()?.name ?? null;
   if (name !== shown || !name) {

@@ -1,4 +1,4 @@
-// Crops somebody picked, and the bar that says what can be done with them.
+// The selected crops, and the bar of actions on them.
 
 import { button, checkbox, h, unseen } from "./dom.js";
 import { count } from "./format.js";
@@ -14,24 +14,24 @@ galleries.addEventListener("change", () => {
   if (gone) clearSelection();
 });
 
-/** Says what can be done: `{label, scope, kind, run(crops)}` each. */
+/** Sets the actions, each `{label, scope, kind, run(crops)}`. */
 export function offer(offered) {
   actions = offered;
 }
 
-/** The crops that are picked. */
+/** The selected crops. */
 export function selected() {
   return [...picked.values()];
 }
 
-/** Picks nothing any more. */
+/** Clears the selection. */
 export function clearSelection() {
   picked.clear();
   for (const box of document.querySelectorAll("input[data-pick]")) box.checked = false;
   draw();
 }
 
-/** A checkbox that picks a crop. */
+/** A checkbox that selects a crop. */
 export function picker(crop) {
   const { row, box } = checkbox(unseen(`Select ${crop.crop_id}`), { "data-pick": crop.crop_id });
   box.checked = picked.has(crop.crop_id);

@@ -1,4 +1,4 @@
-// Sending crops: an archive becomes an import the service works off, pictures go up in batches.
+// Sends crops: an archive becomes an import job, pictures are uploaded in batches.
 
 import { at, call, patiently, upload } from "./api.js";
 import { button, h } from "./dom.js";
@@ -8,7 +8,7 @@ import { refreshJobs } from "./jobs.js";
 import { say } from "./notices.js";
 import { bar } from "./progress.js";
 
-/** The archives the service reads, by suffix. */
+/** Archive types that the service reads, by suffix. */
 export const ARCHIVES = {
   ".tar.gz": "application/gzip",
   ".tgz": "application/gzip",
@@ -18,12 +18,12 @@ export const ARCHIVES = {
 const BATCH = 16;
 const BATCH_BYTES = 16e6;
 
-/** The suffix that makes a file an archive, or undefined. */
+/** The archive suffix of a file, or undefined. */
 export function kindOf(file) {
   return Object.keys(ARCHIVES).find((suffix) => file.name.toLowerCase().endsWith(suffix));
 }
 
-/** Uploads an archive and shows its job; `reading` says how its names are read, `place` takes the progress. */
+/** Uploads an archive and shows its job; `reading` sets how names are read, `place` shows progress. */
 export async function sendArchive(gallery, file, reading, place) {
   const control = new AbortController();
   const shown = bar(`Uploading ${file.name}`, { onCancel: () => control.abort() });
@@ -42,7 +42,7 @@ export async function sendArchive(gallery, file, reading, place) {
   await refreshJobs();
 }
 
-/** Adds pictures; `entry` says what is known of a file, `place` takes progress and failures. */
+/** Adds pictures; `entry` describes a file, `place` shows progress and failures. */
 export async function sendPictures(gallery, files, entry, place) {
   const control = new AbortController();
   const shown = bar(`Adding ${count(files.length, "picture")}`, { onCancel: () => control.abort() });

@@ -1,9 +1,9 @@
-// Who is using the page: a key, kept for this tab only, and what it allows.
+// The current user: a key, kept for this tab only, and what it allows.
 
 const KEY = "hhcl-reid-key";
 const SCOPES = ["open", "search", "write", "admin"];
 
-/** Announces `refused` (the service wants a key) and `change` (another caller). */
+/** Fires `refused` (a key is required) and `change` (the caller changed). */
 export const session = new EventTarget();
 
 let caller = null;
@@ -13,7 +13,7 @@ export function key() {
   return sessionStorage.getItem(KEY);
 }
 
-/** Keeps a key for as long as the tab is open. */
+/** Stores a key until the tab closes. */
 export function keep(value, told) {
   sessionStorage.setItem(KEY, value);
   describe(told);
@@ -25,29 +25,29 @@ export function forget() {
   describe(null);
 }
 
-/** Remembers what the service said of the caller; null where it has not said. */
+/** Stores what the service reported about the caller; null if unknown. */
 export function describe(told) {
   caller = told;
   session.dispatchEvent(new Event("change"));
 }
 
-/** What the service said of the caller. */
+/** What the service reported about the caller. */
 export function who() {
   return caller;
 }
 
-/** Whether the service asks for a key before it does anything. */
+/** Whether the service requires a key. */
 export function needsKey() {
   return caller?.scope === "open";
 }
 
-/** Whether the caller may do what needs a scope; the service has the last word. */
+/** Whether the caller has a scope; the service makes the final decision. */
 export function may(scope) {
   if (!caller || !SCOPES.includes(caller.scope)) return true;
   return SCOPES.indexOf(caller.scope) >= SCOPES.indexOf(scope);
 }
 
-/** Tells the page that the service wants a key. */
+/** Tells the page that the service requires a key. */
 export function refuse(problem) {
   session.dispatchEvent(new CustomEvent("refused", { detail: problem }));
 }

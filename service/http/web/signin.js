@@ -1,4 +1,4 @@
-// Signing in with a key, and out again.
+// Signs in with a key, and out again.
 
 import { call, Problem } from "./api.js";
 import { anyDialog, openDialog } from "./dialogs.js";
@@ -8,7 +8,7 @@ import { describe, forget, keep, key, needsKey, session, who } from "./session.j
 
 const toggle = document.getElementById("session");
 
-/** Wires the button in the header; `onChange` runs when the caller is another one. */
+/** Wires the button in the header; `onChange` runs when the caller changes. */
 export function mountSession(onChange) {
   toggle.addEventListener("click", () => (key() ? signOut(onChange) : signIn(onChange)));
   session.addEventListener("refused", (event) => {
@@ -18,7 +18,7 @@ export function mountSession(onChange) {
   draw();
 }
 
-/** Asks the service who is calling; a service without keys has nobody to name. */
+/** Asks the service who is calling; without keys there is no caller to name. */
 export async function identify() {
   try {
     describe(await call("GET", "whoami"));
@@ -28,29 +28,35 @@ export async function identify() {
   }
 }
 
-/** Asks for a key; `problem` says why the last one was refused. */
+/** Asks for a key; `problem` explains why the last one was refused. */
 export function signIn(onChange, problem = null) {
   const input = h("input", { type: "password", required: true, autocomplete: "off", spellcheck: "false" });
   const why = problem ? h("p", { class: "verdict" }, problem.detail) : null;
   const body = [
     why,
-    field(
-      "Key",
-      input,
-      "Kept in this tab only, and forgotten when it closes. Whoever runs the service gives you one.",
-    ),
+    field("Key", input, "Kept in this tab until it closes. Ask your administrator for a key."),
   ];
   openDialog({
     title: "Sign in",
     body,
     submit: "Sign in",
     onSubmit: async () => {
-      keep(input.value, await call("GET", "whoami", { token: input.value, quiet: true }));
+      keep(input.value, await introduce(input.value));
       say("Signed in");
       onChange();
     },
   });
   input.focus();
+}
+
+/** Asks the service whose key this is. */
+async function introduce(token) {
+  try {
+    return await call("GET", "whoami", { token, quiet: true });
+  } catch (error) {
+    if (error.status === 401) error.title = "This key is not valid";
+    throw error;
+  }
 }
 
 function signOut(onChange) {

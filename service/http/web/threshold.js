@@ -1,4 +1,4 @@
-// Where the line between a match and none is drawn, and what that means.
+// The match threshold, and what it means.
 
 import { checkbox, h, newId } from "./dom.js";
 import { percent } from "./format.js";
@@ -6,7 +6,7 @@ import { calibration } from "./galleries.js";
 
 const EVERYTHING = -1;
 
-/** A slider on the cosine, starting at the model's own line. */
+/** A slider for the cosine threshold, starting at the model's default. */
 export function thresholdChoice() {
   const line = calibration();
   const start = line ? line.threshold : 0.5;
@@ -20,14 +20,14 @@ export function thresholdChoice() {
   });
   const shown = h("output", { for: slider.id });
   const meaning = h("p", { class: "hint", id: `${slider.id}-meaning` });
-  const all = checkbox("Show the nearest, however far");
-  const back = h("button", { type: "button", class: "link" }, "Back to the model’s line");
+  const all = checkbox("Show the closest, even below the threshold");
+  const back = h("button", { type: "button", class: "link" }, "Reset to the model’s default");
   let moved = !line;
   const draw = () => {
     slider.disabled = all.box.checked;
     shown.value = all.box.checked ? "off" : Number(slider.value).toFixed(2);
     meaning.textContent = all.box.checked
-      ? "Everything counts as a match, best first."
+      ? "Everything counts as a match; best first."
       : explain(Number(slider.value), line, moved);
     back.hidden = !line || !moved || all.box.checked;
   };
@@ -51,7 +51,7 @@ export function thresholdChoice() {
     h(
       "div",
       { class: "field" },
-      h("div", { class: "between" }, h("label", { for: slider.id }, "Least score of a match"), shown),
+      h("div", { class: "between" }, h("label", { for: slider.id }, "Minimum score"), shown),
       slider,
       meaning,
       back,
@@ -66,8 +66,8 @@ export function thresholdChoice() {
   return { element, value, everything };
 }
 
-/** A cosine's probability: that both crops show one identity, if right and wrong pairs were equally
- * frequent. */
+/** The probability that two crops with this cosine show one identity, if matching and
+ * non-matching pairs are equally likely. */
 export function probabilityOf(score, { slope, intercept }) {
   return 1 / (1 + Math.exp(-(slope * score + intercept)));
 }
@@ -75,7 +75,7 @@ export function probabilityOf(score, { slope, intercept }) {
 function explain(score, line, moved) {
   if (!line) return "This model is not calibrated: higher is stricter.";
   if (moved)
-    return `A pair at this score shows one person with probability ${percent(probabilityOf(score, line))}, if right and wrong pairs were equally frequent.`;
+    return `At this score, two crops show the same person with probability ${percent(probabilityOf(score, line))}, if matching and non-matching pairs are equally likely.`;
   const wrong = Math.round(1 / Math.max(line.false_match_rate, 1e-9));
-  return `The model’s own line: of pairs that show two people about 1 in ${wrong.toLocaleString()} passes, of pairs that show one person ${percent(line.true_match_rate)}.`;
+  return `Default threshold: about 1 in ${wrong.toLocaleString()} pairs of different people scores above it, and ${percent(line.true_match_rate)} of pairs of the same person.`;
 }

@@ -1,4 +1,4 @@
-// Matches over time, one lane a camera: who was seen where, and when.
+// Matches over time, one lane per camera.
 
 import { describe } from "./crops.js";
 import { h, s } from "./dom.js";
@@ -11,13 +11,13 @@ const RIGHT = 18;
 const HUES = 6;
 const STEPS = [1, 5, 15, 60, 300, 900, 3600, 10800, 21600, 43200, 86400, 604800, 2592000, 31536000];
 
-/** Colours of the first identities, by rank; the others share grey. */
+/** Colours of the top-ranked identities; all others are grey. */
 export function hues(matches) {
   const names = [...new Set(matches.map((match) => match.identity).filter((name) => name !== null))];
   return new Map(names.slice(0, HUES).map((name, place) => [name, place]));
 }
 
-/** A figure, or null where fewer than two matches know their time. */
+/** The timeline, or null if fewer than two matches have a time. */
 export function timeline(matches, colours, onPick) {
   const seen = matches.filter((match) => match.timestamp !== null);
   if (seen.length < 2) return null;
@@ -36,7 +36,7 @@ export function timeline(matches, colours, onPick) {
       h(
         "p",
         { class: "hint" },
-        "One lane a camera, one mark a match. Arrow keys move, Enter goes to the crop.",
+        "One lane per camera, one mark per match. Use the arrow keys to move and Enter to open a crop.",
       ),
     ),
     holder,
@@ -124,7 +124,7 @@ function mark(match, x, y, colours) {
   return { element, match, x, y };
 }
 
-/** One tab stop for all marks; arrows move between them. */
+/** All marks share one tab stop; arrow keys move between them. */
 function rove(marks, { onPick, tip }) {
   marks[0].element.setAttribute("tabindex", "0");
   const show = ({ match, x, y }) => {
@@ -183,7 +183,7 @@ function scaleOf(seen, left, right) {
   const step =
     STEPS.find((one) => (to - from) / one <= wanted) ??
     STEPS.at(-1) * Math.ceil((to - from) / STEPS.at(-1) / wanted);
-  const offset = new Date(from * 1000).getTimezoneOffset() * 60; // ticks at the reader's full hours
+  const offset = new Date(from * 1000).getTimezoneOffset() * 60; // ticks at full hours of local time
   const ticks = [];
   for (let at = Math.ceil((from - offset) / step) * step + offset; at <= to; at += step)
     ticks.push({ at: x(at), label: tick(at, step) });

@@ -1,4 +1,4 @@
-// Choosing what to add, and saying what is known of it.
+// Chooses files to add and describes them.
 
 import { button, field, h } from "./dom.js";
 import { idOf, receive, pathOf } from "./files.js";
@@ -10,13 +10,13 @@ import { ARCHIVES, kindOf, sendArchive, sendPictures } from "./sending.js";
 
 const PATTERN_HINT =
   "A regular expression with the groups identity, camera, crop_id, timestamp, or date and time. " +
-  "Empty: its manifest is used, or names as 0002_c1s1_000451_03.jpg are understood.";
+  "If empty, the archive's manifest is used, or names such as 0002_c1s1_000451_03.jpg.";
 
 let archives = [];
 let pictures = [];
 let parts = null;
 
-/** Builds the part of the view. */
+/** Builds this part of the view. */
 export function mountUpload(place) {
   const files = chooser({
     multiple: true,
@@ -27,7 +27,7 @@ export function mountUpload(place) {
     "div",
     { class: "drop large" },
     h("p", {}, h("strong", {}, "Drop an archive, a folder or pictures")),
-    h("p", { class: "hint" }, "tar, tar.gz or zip; JPEG, PNG, WebP, BMP or TIFF. One crop shows one person."),
+    h("p", { class: "hint" }, "tar, tar.gz or zip; JPEG, PNG, WebP, BMP or TIFF. One person per crop."),
     h(
       "div",
       { class: "row center" },
@@ -61,18 +61,18 @@ function stage(files) {
   const given = [...files];
   const data = given.filter((file) => !isNoData(pathOf(file)));
   archives.push(...data.filter(kindOf));
-  // In a folder other files are common; a file chosen by itself is meant.
+  // Folders often hold other files; a file chosen on its own is taken as intended.
   const taken = data.filter((file) => !kindOf(file) && (isPicture(file.name) || !pathOf(file).includes("/")));
   pictures.push(...taken);
   tell(given.filter((file) => !kindOf(file) && !taken.includes(file)).map(pathOf));
   draw();
 }
 
-/** Says what of a folder is left out, and that a manifest in it is not read here. */
+/** Reports which files of a folder are skipped, and that manifests are not read here. */
 function tell(paths) {
   const manifest = paths.find(isManifest);
-  if (manifest) say(`${manifest} is not read here: pack the folder as tar or zip and add that`);
-  else if (paths.length) say(`${count(paths.length, "file")} left out, such as ${paths[0]}`);
+  if (manifest) say(`${manifest} is not read from a folder; pack the folder as tar or zip and add that`);
+  else if (paths.length) say(`${count(paths.length, "file")} skipped, such as ${paths[0]}`);
 }
 
 function unstage() {
@@ -93,23 +93,23 @@ function draw() {
       "form",
       { class: "card", "aria-label": "Add", autocomplete: "off", on: { submit } },
       h("h2", {}, summary()),
-      archives.length ? field("Pattern of the paths in the archive", about.pattern, PATTERN_HINT) : null,
+      archives.length ? field("Pattern for paths in the archive", about.pattern, PATTERN_HINT) : null,
       archives.length
         ? h(
             "div",
             { class: "columns" },
-            field("Or the names of a data set", about.layout),
-            field("Encoding of its names", about.encoding, "If they are not UTF-8: cp437, gbk, ..."),
+            field("Or a built-in layout", about.layout),
+            field("Encoding of file names", about.encoding, "If not UTF-8, for example cp437 or gbk."),
           )
         : null,
       pictures.length
         ? h(
             "div",
             { class: "columns" },
-            field("File names say", about.names, "As 0002_c1s1_000451_03.jpg does."),
-            field("Identity of all", about.identity),
-            field("Camera of all", about.camera),
-            field("Time of all", about.when),
+            field("Read from file names", about.names, "As in 0002_c1s1_000451_03.jpg."),
+            field("Identity for all", about.identity),
+            field("Camera for all", about.camera),
+            field("Time for all", about.when),
           )
         : null,
       h(

@@ -1,8 +1,8 @@
-// What the service finds odd about a filter: sentences, shown where the answer is.
+// Warnings of the service about a filter, shown with the answer.
 
 import { h } from "./dom.js";
 
-/** A list of sentences, or null if there is nothing to say. */
+/** A list of warnings, or null if there are none. */
 export function warningList(warnings = []) {
   if (!warnings.length) return null;
   return h(
