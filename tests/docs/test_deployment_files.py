@@ -322,7 +322,7 @@ def test_every_file_of_docker_has_its_line() -> None:
 def documented(field: FieldInfo) -> str:
     """A setting's default in the words of the document."""
     if field.default_factory:
-        return "one a processor the process may use"
+        return "one per available processor"
     if isinstance(field.default, bool):
         return str(field.default).lower()
     return "none" if str(field.default) in {"", "None"} else str(field.default)
