@@ -1,1 +1,1 @@
-"""From pictures to identity matches: query, rank, re-rank, group by identity."""
+"""Search a gallery: decode, embed, query, re-rank, group by identity."""

@@ -1,7 +1,7 @@
-"""What a search costs, before it runs: one estimate decides how much of the service it may take.
+"""Estimate the cost of a search before it runs, to limit how much of the service it may use.
 
-A search is charged by its cost, not by its being one request: more than is allowed is refused, what
-is heavy runs on threads of its own and takes more than one request from the share of its key.
+A search is charged by its cost, not as one request. A search that is too expensive is rejected; a
+heavy one runs on separate threads and counts as several requests of its key's limit.
 """
 
 from __future__ import annotations
@@ -13,38 +13,39 @@ from typing import TypeVar
 from service.errors import InvalidInput
 
 GROUPED_CANDIDATES = 10_000
-"""Grouping by identity looks at no more than this many crops of the gallery."""
+"""Most crops per query that grouping by identity looks at."""
 MAX_MATCHES = 64_000
-"""Most matches of one answer, some 25 MB: as many as 64 images with ``top_k`` 1000."""
+"""Most matches in one answer, about 25 MB: 64 images with ``top_k`` 1000."""
 MAX_RERANKED = 16_000
-"""Most crops re-ranked for one request: 16 images with ``rerank_top`` 1000, or 64 with 250."""
+"""Most crops re-ranked per request: 16 images with ``rerank_top`` 1000, or 64 with 250."""
 MAX_CANDIDATES = 640_000
-"""Most crops looked at for one request beyond a plain scan: 64 images grouped by identity."""
+"""Most crops examined per request beyond a plain scan: 64 images grouped by identity."""
 LIGHT_SECONDS = 0.1
-"""What costs no more is light: it runs at once, and counts as one request."""
+"""A search that costs at most this is light: it runs immediately and counts as one request."""
 TOKEN_SECONDS = 0.1
-"""A key pays one of its requests a minute for each of these. 600 a minute make one processor."""
+"""A heavy search counts as one more request per this time. 600 requests per minute equal the time
+of one processor."""
 
-# Measured on one core with 8,000 crops of 1,280 dimensions on six cameras, standardised, 64 queries
-# a request; see benchmarks/heavy_searches.py.
-_SCAN_SECONDS = 6e-7  # a crop of the gallery and a query: both products
-_CANDIDATE_SECONDS = 2.2e-5  # a crop scored to the last bit, ranked, and written out
-_GROUPED_SECONDS = 1.4e-5  # the same, and counted for its identity; few are written out
-_RERANK_SECONDS = 8e-5  # a crop's neighbours and their encoding
-_PAIR_SECONDS = 3.5e-8  # the distance of two crops that are re-ranked
-_STEP_SECONDS = 0.1
+# Measured on one core with 8,000 crops of 1,280 dimensions from six cameras, standardised, 64
+# queries per request; see benchmarks/heavy_searches.py.
+_SCAN_SECONDS = 6e-7  # per crop of the gallery and query: both products
+_CANDIDATE_SECONDS = 2.2e-5  # per crop that is scored exactly, ranked and written to the answer
+_GROUPED_SECONDS = 1.4e-5  # the same, counted for its identity; few are written to the answer
+_RERANK_SECONDS = 8e-5  # per re-ranked crop: its neighbours and their encoding
+_PAIR_SECONDS = 3.5e-8  # per pair of re-ranked crops: their distance
+_BATCH_SECONDS = 0.1
 
 _Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, slots=True)
 class SearchCost:
-    """How much one search asks for.
+    """The amount of work that one search asks for.
 
     Attributes:
-        queries: how many there are.
-        top_k: matches wanted of each.
-        rerank_top: crops re-ranked for each; 0 where none are.
+        queries: number of queries.
+        top_k: matches per query.
+        rerank_top: crops re-ranked per query; 0 for none.
         grouped: whether matches are grouped by identity.
     """
 
@@ -55,15 +56,15 @@ class SearchCost:
 
     @property
     def depth(self) -> int:
-        """How many crops each query may have to look at."""
+        """How many crops one query may have to examine."""
         return GROUPED_CANDIDATES if self.grouped else max(self.top_k, self.rerank_top)
 
     def require_allowed(self) -> None:
-        """Refuse what is too much for one request, however large the gallery is.
+        """Reject a search that is too large for one request, whatever the size of the gallery.
 
         Raises:
-            InvalidInput: too many matches, re-ranked crops or grouped queries; the message says
-                what is allowed.
+            InvalidInput: too many matches, re-ranked crops or grouped queries; the message states
+                the limit.
         """
         self._require("top_k", self.top_k, MAX_MATCHES, "one answer holds at most {most} matches")
         self._require(
@@ -79,52 +80,52 @@ class SearchCost:
             )
 
     def seconds(self, crops: int) -> float:
-        """Time of one core that the search takes at most, by estimate.
+        """Estimate the time the search takes at most.
 
         Args:
-            crops: how many the gallery has.
+            crops: number of crops in the gallery.
 
         Returns:
-            Seconds, of ordinary hardware.
+            Seconds of one core of ordinary hardware.
         """
         return self.queries * self._query_seconds(crops)
 
     def is_light(self, crops: int) -> bool:
-        """Whether the search runs at once; a single look at the gallery makes none heavy.
+        """Whether the search runs immediately. One scan of the gallery never makes it heavy.
 
         Args:
-            crops: how many the gallery has.
+            crops: number of crops in the gallery.
         """
         return self.seconds(crops) - crops * _SCAN_SECONDS <= LIGHT_SECONDS
 
     def tokens(self, crops: int) -> int:
-        """How many requests the search counts as, 1 for a light one.
+        """How many requests the search counts as; 1 for a light search.
 
         Args:
-            crops: how many the gallery has.
+            crops: number of crops in the gallery.
         """
         return 1 if self.is_light(crops) else 1 + int(self.seconds(crops) / TOKEN_SECONDS)
 
-    def steps(self, items: Sequence[_Item], crops: int) -> Iterator[Sequence[_Item]]:
-        """Queries in parts that each take about a tenth of a second, or one query's time.
+    def batches(self, items: Sequence[_Item], crops: int) -> Iterator[Sequence[_Item]]:
+        """Split queries into batches of about a tenth of a second, at least one query each.
 
         Args:
             items: queries.
-            crops: how many the gallery has.
+            crops: number of crops in the gallery.
 
         Yields:
             Consecutive queries.
         """
-        size = max(1, int(_STEP_SECONDS / max(self._query_seconds(crops), 1e-9)))
+        size = max(1, int(_BATCH_SECONDS / max(self._query_seconds(crops), 1e-9)))
         for start in range(0, len(items), size):
             yield items[start : start + size]
 
     def _query_seconds(self, crops: int) -> float:
-        looked_at, reranked = min(self.depth, crops), min(self.rerank_top, crops)
+        examined, reranked = min(self.depth, crops), min(self.rerank_top, crops)
         candidate = _GROUPED_SECONDS if self.grouped else _CANDIDATE_SECONDS
         return (
             crops * _SCAN_SECONDS
-            + looked_at * candidate
+            + examined * candidate
             + reranked * _RERANK_SECONDS
             + reranked**2 * _PAIR_SECONDS
         )

@@ -1,10 +1,10 @@
 """k-reciprocal encoding and its Jaccard distance (Zhong et al., CVPR 2017), on sparse rows.
 
-Two flavours share the encoding: training clusters with :func:`jaccard_distance`, the service and
-the evaluation re-rank with :func:`rerank`. Nearly every entry of the dense matrices is a constant
-(more than 95 % of Market-1501's), so only the rest is kept.
+Two variants share the encoding: training clusters by :func:`jaccard_distance`; the service and the
+evaluation re-rank by :func:`rerank`. Most entries of the dense matrices are one constant (more than
+95 % on Market-1501), so only the others are stored.
 
-Letters: N rows, D dimensions, k1 neighbourhood size, k2 query-expansion size, V encoding.
+Notation: N rows, D dimensions, k1 neighbourhood size, k2 query-expansion size, V encoding.
 """
 
 from __future__ import annotations
@@ -19,29 +19,30 @@ Float32s = NDArray[np.float32]
 Float64s = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
-_CHUNK_ELEMENTS = 1 << 25  # of a block of dense distances: 128 MiB in float32
+_CHUNK_ELEMENTS = 1 << 25  # per block of dense distances: 128 MiB in float32
 
 
 @dataclass(frozen=True, slots=True)
 class _Neighbours:
-    rank: Indices  # (N, width): nearest rows, the row itself first
-    farthest: Float64s  # (N,): squared distance of each row's farthest row
+    rank: Indices  # (N, width): nearest rows, starting with the row itself
+    farthest: Float64s  # (N,): squared distance to the row farthest away
 
 
 def jaccard_distance(embeddings: Float32s, *, k1: int = 30, k2: int = 6) -> csr_array:
-    """Jaccard distance of k-reciprocal encodings, the flavour clustering uses.
+    """Compute the Jaccard distance of k-reciprocal encodings, in the variant used for clustering.
 
-    As in HHCL and its ancestors the list of k1 neighbours holds the row itself, members weigh
-    ``softmax(-|x_i - x_j|^2)`` and each row is averaged over its first k2 entries.
+    As in HHCL and the methods it builds on, the list of k1 neighbours includes the row itself,
+    members are weighted by ``softmax(-|x_i - x_j|^2)``, and each row is averaged over its first k2
+    entries.
 
     Args:
         embeddings: (N, D) float32, unit rows.
-        k1: length of the neighbour list, the row itself included; clipped to N.
-        k2: rows averaged by query expansion, the row itself included.
+        k1: length of the neighbour list including the row itself; clipped to N.
+        k2: number of rows that query expansion averages, including the row itself.
 
     Returns:
-        (N, N) float64, sparse: stored entries are the distances below 1 (an exact 0 is stored too);
-        an entry that is not stored is 1.
+        (N, N) float64, sparse. Distances below 1 are stored, including exact zeros; entries that
+        are not stored are 1.
     """
     if len(embeddings) == 0:
         return csr_array((0, 0), dtype=np.float64)
@@ -75,11 +76,11 @@ def rerank(
     Args:
         query_embeddings: (Q, D) float32, unit rows.
         gallery_embeddings: (N, D) float32, unit rows.
-        k1: neighbours that count as near, without the row itself; clipped to what there is.
-        k2: rows averaged by query expansion, the row itself included.
-        lambda_value: weight of the plain distance, 0..1.
-        power: 1 is canonical; 2 squares the squared distance once more, as the evaluators of
-            HHCL, Cluster Contrast and SpCL do.
+        k1: number of near neighbours, not counting the row itself; clipped to the rows available.
+        k2: number of rows that query expansion averages, including the row itself.
+        lambda_value: weight of the original distance, 0..1.
+        power: 1 is the paper's; 2 squares the squared distance again, as the evaluation code of
+            HHCL, Cluster Contrast and SpCL does.
 
     Returns:
         (Q, N) float32 distances, smaller is closer.
@@ -109,16 +110,16 @@ def _nearest(embeddings: Float32s, width: int) -> _Neighbours:
         distance = 2.0 - 2.0 * (embeddings[start:stop] @ embeddings.T)
         farthest[start:stop] = distance.max(axis=1)
         own = np.arange(stop - start)
-        distance[own, own + start] = -1.0  # a duplicate must not come before the row itself
+        distance[own, own + start] = -1.0  # a duplicate must not precede the row itself
         near = np.argpartition(distance, width - 1, axis=1)[:, :width]
-        near.sort(axis=1)  # so that the stable sort below breaks ties by index
+        near.sort(axis=1)  # the stable sort below then breaks ties by index
         order = np.argsort(np.take_along_axis(distance, near, axis=1), axis=1, kind="stable")
         rank[start:stop] = np.take_along_axis(near, order, axis=1)
     return _Neighbours(rank, farthest)
 
 
 def _reciprocal(rank: Indices, k: int) -> csr_array:
-    """R(i, k): those of the first k+1 entries of i that have i among their own first k+1."""
+    """R(i, k): the first k+1 entries of i that have i among their own first k+1."""
     members = rank[:, : k + 1]
     count, width = members.shape
     indptr = np.arange(0, count * width + 1, width)
@@ -134,7 +135,7 @@ def _encode(
 ) -> csr_array:
     reciprocal = _reciprocal(near.rank, k1)
     half = _reciprocal(near.rank, int(np.around(k1 / 2)))
-    # A member's own set joins when more than two thirds of it are members already.
+    # A member's own set is added if more than two thirds of it are already members.
     overlap = (reciprocal @ half.T).multiply(reciprocal).tocoo()
     joins = 3 * overlap.data > 2 * half.sum(axis=1)[overlap.col]
     chosen = csr_array(
@@ -173,7 +174,7 @@ def _expand_queries(encoding: csr_array, near: _Neighbours, k2: int) -> csr_arra
 
 
 def _shared_mass(encoding: csr_array, rows: Indices) -> list[tuple[Indices, Float64s]]:
-    """For each row i the columns j with sum_t min(V_i[t], V_j[t]) > 0, and that sum."""
+    """For each row i: the columns j with sum_t min(V_i[t], V_j[t]) > 0, and that sum."""
     by_column = encoding.tocsc()
     result: list[tuple[Indices, Float64s]] = []
     for row in rows:

@@ -1,4 +1,4 @@
-"""The score of an identity from all of its crops (multi-shot)."""
+"""Score an identity from all of its crops (multi-shot)."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Tally:
     """How an identity compares with a query.
 
     Attributes:
-        score: what its crops' cosines make, -1..1.
-        ranked_by: what ranks it: the same of standardised cosines where it was found by those.
-        crops: how many of its crops took part.
+        score: the score of its crops' cosines, -1..1.
+        ranked_by: the score it is ranked by; from standardised cosines if those were searched.
+        crops: how many of its crops count.
     """
 
     score: float
@@ -32,8 +32,8 @@ class Tally:
         """The tally of one identity.
 
         Args:
-            hits: crops of it, at least one.
-            rule: how cosines become one score.
+            hits: its crops, at least one.
+            rule: how several cosines make one score.
 
         Returns:
             The tally.
@@ -43,12 +43,12 @@ class Tally:
 
 
 def identity_score(scores: Iterable[float], rule: IdentityScore) -> float:
-    """One score of many.
+    """Combine several scores into one.
 
     Args:
         scores: at least one.
-        rule: ``best`` the greatest, ``mean`` their mean, ``top3`` the mean of the three greatest,
-            or of all where there are fewer.
+        rule: ``best`` takes the greatest, ``mean`` their mean, ``top3`` the mean of the three
+            greatest (or of all, if there are fewer).
 
     Returns:
         The score.
@@ -67,15 +67,15 @@ def identity_score(scores: Iterable[float], rule: IdentityScore) -> float:
 def tally(
     hits: Iterable[Hit], rule: IdentityScore, *, left_out: Collection[str] = ()
 ) -> dict[str, Tally]:
-    """Score identities by all of their crops, however far away.
+    """Score identities by all of their crops, near or far.
 
     Args:
-        hits: every crop of the identities that passes the filter.
-        rule: how cosines become one score.
-        left_out: crops that take no part: those the query is made of.
+        hits: every crop of these identities that passes the filter.
+        rule: how several cosines make one score.
+        left_out: ids of crops that do not count, because they make the query.
 
     Returns:
-        The tally of every identity that has a crop.
+        The tally of each identity with at least one crop.
     """
     crops: dict[str, list[Hit]] = defaultdict(list)
     for hit in hits:
@@ -87,16 +87,16 @@ def tally(
 def settled(hits: Sequence[Hit], tallies: dict[str, Tally], wanted: int) -> bool:
     """Whether no identity beyond these hits can be among the best.
 
-    Neither mean nor top3 exceeds the best crop's cosine, and beyond the hits no crop's exceeds the
-    last hit's (the threshold algorithm: Fagin, Lotem, Naor, PODS 2001).
+    The mean and top3 scores never exceed the cosine of the identity's best crop, and no crop beyond
+    the hits exceeds the last hit (threshold algorithm: Fagin, Lotem, Naor, PODS 2001).
 
     Args:
         hits: the nearest crops, best first.
         tallies: of every identity among them.
-        wanted: how many identities are asked for.
+        wanted: number of identities asked for.
 
     Returns:
-        Whether the best ``wanted`` of these are the best there are.
+        True if the best ``wanted`` groups of these hits are the best of the whole gallery.
     """
     alone = {hit.crop.crop_id: hit.ranked_by for hit in hits if hit.crop.identity is None}
     scores = sorted([*alone.values(), *(own.ranked_by for own in tallies.values())], reverse=True)

@@ -1,16 +1,15 @@
-"""What a search asks for, and what it answers."""
+"""What a search asks for."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
+from typing import Self
 
 from service.gallery.base import Filter
-from service.gallery.filter_warnings import FilterWarning
-from service.model.manifest import Manifest
+from service.model.manifest import Calibration
 from service.search.cost import SearchCost
 from service.search.multi_shot import IdentityScore
-from service.search.ranking import Ranking
-from service.search.results import SearchResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,16 +18,19 @@ class SearchOptions:
 
     Attributes:
         gallery: name of the gallery.
-        top_k: at most this many matches a query.
-        where: which crops of the gallery take part.
-        crop_ids: stored crops of the gallery that are searched for, beside the uploads.
-        camera: which camera took the uploads, where known; a stored crop brings its own.
-        exclude_same_camera: leave out crops of the query's own camera.
-        min_score: least cosine of a match; None takes the model's calibrated threshold.
-        rerank_top: re-rank this many of the nearest crops by k-reciprocal neighbours; 0 does not.
-        identity_score: one match an identity, ranked by this score; None: one match a crop.
-        combine: all pictures show one person and make one query.
-        standardise: rank by embeddings standardised by their camera; None where the gallery can.
+        top_k: most matches per query: crops, or identities if ``identity_score`` is set.
+        where: which crops of the gallery may match.
+        crop_ids: stored crops of the gallery to search for, in addition to the uploaded images.
+        camera: the camera that took the uploaded images, if known; a stored crop has its own.
+        exclude_same_camera: leave out crops from the query's own camera.
+        min_score: smallest cosine of a match; None means the model's calibrated threshold, or no
+            threshold if the model is not calibrated.
+        rerank_top: how many of the nearest crops to re-rank by k-reciprocal neighbours; 0 disables
+            re-ranking.
+        identity_score: return one match per identity, ranked by this score; None returns one match
+            per crop.
+        combine: all images show one person and make one query.
+        standardise: rank by embeddings standardised per camera; None does so if the gallery can.
     """
 
     gallery: str
@@ -43,19 +45,29 @@ class SearchOptions:
     combine: bool = False
     standardise: bool | None = None
 
-    def ranking(self, least: float) -> Ranking:
-        """How candidates are found and ordered.
+    @property
+    def least(self) -> float:
+        """Smallest cosine of a match; minus infinity without a threshold."""
+        return -math.inf if self.min_score is None else self.min_score
+
+    def with_threshold_of(self, calibration: Calibration | None) -> Self:
+        """Fill in ``min_score`` from the model if the search does not set it.
 
         Args:
-            least: least cosine of a match.
+            calibration: the model's, if it has one.
+
+        Returns:
+            The same options, with the threshold that applies.
         """
-        return Ranking(self.top_k, least, self.rerank_top, self.identity_score, self.standardise)
+        if self.min_score is not None or calibration is None:
+            return self
+        return replace(self, min_score=calibration.threshold)
 
     def cost(self, uploads: int) -> SearchCost:
         """What the search costs.
 
         Args:
-            uploads: how many images come with it.
+            uploads: number of uploaded images.
         """
         return SearchCost(
             queries=1 if self.combine else uploads + len(self.crop_ids),
@@ -63,20 +75,3 @@ class SearchOptions:
             rerank_top=self.rerank_top,
             grouped=self.identity_score is not None,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class SearchOutcome:
-    """The answer to a search.
-
-    Attributes:
-        model: the gallery's model, which embedded the uploads.
-        min_score: the line that was drawn, None where none was.
-        results: one a query, in order.
-        warnings: what is odd about the filter.
-    """
-
-    model: Manifest
-    min_score: float | None
-    results: list[SearchResult]
-    warnings: list[FilterWarning]

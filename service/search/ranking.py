@@ -1,48 +1,48 @@
-"""From what a query found to ranked candidates: re-ranked, grouped by identity."""
+"""Order what a query found: re-rank the nearest crops, group by identity."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from service.errors import NotFound, Unavailable
-from service.gallery.base import Crop, Gallery, Hit
+from service.gallery.base import Crop, Gallery, Hit, StandardisedHits
 from service.search.kreciprocal import Float32s, rerank
 from service.search.multi_shot import IdentityScore, Tally, identity_score
 from service.search.shots import Query
 
 
 @dataclass(frozen=True, slots=True)
-class Ranking:
-    """How candidates are found and ordered.
+class Found:
+    """What a query found.
 
     Attributes:
-        top_k: how many crops, or identities, are wanted.
-        least: least cosine of a match.
-        rerank_top: re-rank this many of the nearest crops; 0 does not.
-        identity_score: group by identity and rank by this score; None does not group.
-        standardise: rank by standardised embeddings; None where the gallery can.
+        hits: the nearest crops, best first, without the crops that make the query.
+        nearest: the best cosine found; None if no crop passes the filter.
+        tallies: scores of the identities among the hits, if all of their crops count.
+        head: the crops to re-rank with their standardised embeddings, if embeddings are
+            standardised. They need not reach ``min_score``: close crops of other people help to
+            tell people apart.
     """
 
-    top_k: int
-    least: float
-    rerank_top: int
-    identity_score: IdentityScore | None
-    standardise: bool | None = None
+    hits: tuple[Hit, ...]
+    nearest: float | None
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    head: StandardisedHits | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A crop that may be a match.
+    """A crop that may become a match.
 
     Attributes:
         hit: the crop and its cosine.
-        rerank_distance: k-reciprocal distance, where it was re-ranked.
-        identity_score: the score of its identity, where candidates are grouped.
-        group_size: crops of its identity that count, where candidates are grouped.
+        rerank_distance: k-reciprocal distance, if it was re-ranked.
+        identity_score: the score of its identity, if candidates are grouped.
+        group_size: how many crops of its identity count, if candidates are grouped.
     """
 
     hit: Hit
@@ -51,116 +51,81 @@ class Candidate:
     group_size: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What a query found.
-
-    Attributes:
-        hits: the nearest crops, best first; none of those the query is made of.
-        nearest: the best cosine there was, None where no crop took part.
-        tallies: scores of the identities among them, where all of their crops count.
-        head: the crops that are re-ranked, where embeddings are standardised.
-    """
-
-    hits: tuple[Hit, ...]
-    nearest: float | None
-    tallies: dict[str, Tally]
-    head: Head | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Head:
-    """Crops that are re-ranked by standardised embeddings.
-
-    Attributes:
-        hits: N crops, whether or not they reach the line: near crops of others tell who is near.
-        query: (D,) float32, standardised.
-        rows: (N, D) float32, standardised; row i belongs to hit i.
-    """
-
-    hits: tuple[Hit, ...]
-    query: Float32s
-    rows: Float32s
-
-
-@dataclass(frozen=True, slots=True)
-class _Group:
-    first: Candidate
-    distance: float  # the rule over its re-ranked crops; infinite where none was
-    tally: Tally
-
-
-def rank(gallery: Gallery, query: Query, found: Found, ranking: Ranking) -> list[Candidate]:
-    """Candidates in the order of the answer, whether or not they reach the line.
+def candidates_of(gallery: Gallery, query: Query, found: Found, rerank_top: int) -> list[Candidate]:
+    """Put the crops found in the order of the answer, whether or not they reach ``min_score``.
 
     Args:
-        gallery: what is searched.
-        query: one query.
+        gallery: the gallery searched.
+        query: what was searched for.
         found: what it found.
-        ranking: how they are ordered.
+        rerank_top: how many of the nearest crops to re-rank; 0 keeps the order of the hits.
 
     Returns:
-        Crops, best first; re-ranked ones before the others.
+        Best first; re-ranked crops precede the others.
 
     Raises:
-        Unavailable: crops vanished meanwhile.
+        Unavailable: crops were deleted in the meantime.
     """
-    if not ranking.rerank_top or not found.hits:
+    if not rerank_top or not found.hits:
         return [Candidate(hit) for hit in found.hits]
-    head = found.head or _plain_head(gallery, query, found.hits[: ranking.rerank_top])
-    distances = rerank(head.query[None], head.rows)[0]
+    hits, query_row, rows = _head(gallery, query, found, rerank_top)
+    distances = rerank(query_row[None], rows)[0]
     order = np.argsort(distances, kind="stable")
-    reranked = {hit.crop.crop_id for hit in head.hits}
+    reranked = {hit.crop.crop_id for hit in hits}
     tail = [Candidate(hit) for hit in found.hits if hit.crop.crop_id not in reranked]
-    return [Candidate(head.hits[index], float(distances[index])) for index in order] + tail
+    return [Candidate(hits[index], float(distances[index])) for index in order] + tail
 
 
 def group(candidates: Sequence[Candidate], found: Found, rule: IdentityScore) -> list[Candidate]:
-    """The first candidate of every identity; a crop without one stands for itself.
+    """Keep the first candidate of each identity; a crop without identity is a group of its own.
 
-    Identities with re-ranked crops come first, by the same rule over the distances of those crops;
-    the others follow by their score.
+    Identities with re-ranked crops come first, ordered by the same rule over the distances of those
+    crops; the others follow in the order of their scores.
 
     Args:
         candidates: matching crops, in the order of the answer.
-        found: knows the identities' scores.
-        rule: how many crops make one score.
+        found: holds the identities' scores.
+        rule: how the scores of several crops make one score.
 
     Returns:
-        A candidate an identity, with the identity's score and size.
+        One candidate per identity, with the identity's score and size.
     """
     members: dict[tuple[bool, str], list[Candidate]] = {}
     for candidate in candidates:
         members.setdefault(group_key(candidate.hit.crop), []).append(candidate)
     groups = [_of_identity(own, found.tallies, rule) for own in members.values()]
-    groups.sort(key=lambda one: (one.distance, -one.tally.ranked_by))
-    return [
-        replace(one.first, identity_score=one.tally.score, group_size=one.tally.crops)
-        for one in groups
-    ]
+    groups.sort(key=lambda entry: entry[0])
+    return [candidate for _, candidate in groups]
 
 
-def _plain_head(gallery: Gallery, query: Query, hits: tuple[Hit, ...]) -> Head:
+def group_key(crop: Crop) -> tuple[bool, str]:
+    """What a crop is grouped by: its identity, or the crop itself if it has none."""
+    return (True, crop.identity) if crop.identity is not None else (False, crop.crop_id)
+
+
+def _head(
+    gallery: Gallery, query: Query, found: Found, count: int
+) -> tuple[tuple[Hit, ...], Float32s, Float32s]:
+    """The crops to re-rank, the query's embedding (D,), and theirs (N, D)."""
+    if found.head is not None:
+        return found.head.hits, found.head.query, found.head.rows
+    hits = found.hits[:count]
     try:
         rows = gallery.embeddings([hit.crop.crop_id for hit in hits])
     except NotFound as error:
         raise Unavailable("crops were deleted while they were being re-ranked") from error
-    return Head(hits, query.embedding, rows)
+    return hits, query.embedding, rows
 
 
 def _of_identity(
     own: Sequence[Candidate], tallies: dict[str, Tally], rule: IdentityScore
-) -> _Group:
-    """What the found crops of one identity make, or all of its crops where they were scored."""
+) -> tuple[tuple[float, float], Candidate]:
+    """The first candidate with its identity's score, preceded by what to sort groups by."""
     first = own[0]
-    known = tallies.get(first.hit.crop.identity or "")
-    if known is None:
-        known = Tally.of([one.hit for one in own], rule)
+    tally = tallies.get(first.hit.crop.identity or "")
+    if tally is None:
+        tally = Tally.of([one.hit for one in own], rule)
     near = [-one.rerank_distance for one in own if one.rerank_distance is not None]
     distance = -identity_score(near, rule) if near else math.inf
-    return _Group(first, distance, known)
-
-
-def group_key(crop: Crop) -> tuple[bool, str]:
-    """What a crop is grouped by: its identity, or where it has none itself."""
-    return (True, crop.identity) if crop.identity is not None else (False, crop.crop_id)
+    candidate = replace(first, identity_score=tally.score, group_size=tally.crops)
+    return (distance, -tally.ranked_by), candidate

@@ -1,16 +1,17 @@
-"""What a search answers: matches, and how sure each one is."""
+"""What a search answers: matches, and how certain each one is."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from service.errors import ReidError
 from service.gallery.base import Crop
-from service.model.manifest import Calibration
-from service.search.ranking import Candidate, Found, Ranking, group
+from service.gallery.filter_warnings import FilterWarning
+from service.model.manifest import Calibration, Manifest
+from service.search.options import SearchOptions
+from service.search.ranking import Candidate, Found, group
 from service.search.shots import Miss, Query, Shot
 
 
@@ -20,16 +21,16 @@ class Match:
 
     Attributes:
         rank: 1 is the best.
-        crop: what the gallery knows of it.
+        crop: what the gallery knows about it.
         score: cosine with the query, -1..1.
-        probability: that both show the same identity, where the model is calibrated and one
-            picture makes the query.
-        standardised_score: cosine of the standardised embeddings, where it ranked the match.
-        rerank_distance: k-reciprocal distance, smaller is closer, where re-ranking was asked for
-            and the crop was among the candidates.
-        identity_score: the score of its identity, where grouping was asked for.
-        group_size: crops of this identity that made the score: the found ones for ``best``, all
-            that pass the filter for ``mean`` and ``top3``.
+        probability: probability that both show the same identity; None if the model is not
+            calibrated or several images make the query.
+        standardised_score: cosine of the standardised embeddings, if the match was ranked by it.
+        rerank_distance: k-reciprocal distance, smaller is closer; None if the crop was not
+            re-ranked.
+        identity_score: the score of its identity, if matches are grouped.
+        group_size: how many crops of this identity made the score: the crops found for ``best``,
+            all that pass the filter for ``mean`` and ``top3``.
     """
 
     rank: int
@@ -47,16 +48,14 @@ class SearchResult:
     """The answer to one query.
 
     Attributes:
-        images: indices of the uploads that made the query.
-        crop_ids: the stored crops that made it.
-        status: ``unknown`` says that no crop reached ``min_score``; ``error`` that the picture
-            could not be used.
+        images: indices of the uploaded images that make the query.
+        crop_ids: the stored crops that make it.
+        status: ``unknown`` if no crop reached ``min_score``, ``error`` if the image is unusable.
         matches: best first.
-        nearest: the best cosine there was, whether or not it reached ``min_score``.
-        nearest_probability: that it means the same identity, known as a match's is.
-        error: what is wrong with the picture.
-        considered: crops that took part after the filters; None where the picture could not be
-            used.
+        nearest: the best cosine found, whether or not it reached ``min_score``.
+        nearest_probability: the same as a probability; see :attr:`Match.probability`.
+        error: what is wrong with the image.
+        considered: number of crops searched, after the filters; None if the image is unusable.
     """
 
     images: tuple[int, ...]
@@ -70,71 +69,51 @@ class SearchResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """What a cosine means: where matches begin, and how sure one is.
+class SearchOutcome:
+    """The answer to a search.
 
     Attributes:
-        min_score: least cosine of a match; None lets everything match.
-        calibration: the model's, where it has one.
+        model: the gallery's model, which embedded the uploaded images.
+        min_score: the threshold that was applied, or None.
+        results: one per query, in the order of the request.
+        warnings: filters that are probably mistakes.
     """
 
+    model: Manifest
     min_score: float | None
-    calibration: Calibration | None
-
-    @classmethod
-    def of(cls, min_score: float | None, calibration: Calibration | None) -> Line:
-        """The line that was asked for, or else the model's threshold."""
-        if min_score is not None or calibration is None:
-            return cls(min_score, calibration)
-        return cls(calibration.threshold, calibration)
-
-    @property
-    def least(self) -> float:
-        """Least cosine of a match."""
-        return -math.inf if self.min_score is None else self.min_score
-
-    def probability(self, score: float) -> float | None:
-        """That a cosine means the same identity, where the model is calibrated."""
-        return None if self.calibration is None else self.calibration.probability(score)
+    results: list[SearchResult]
+    warnings: list[FilterWarning]
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """One query, and what became of it.
-
-    Attributes:
-        query: what was searched for.
-        found: what it found.
-        candidates: the same in the order of the answer, re-ranked where that was asked for.
-        considered: how many crops took part.
-    """
-
-    query: Query
-    found: Found
-    candidates: Sequence[Candidate]
-    considered: int
-
-
-def result_of(answered: Answered, line: Line, ranking: Ranking) -> SearchResult:
-    """Draw the line, group, and number the matches of one query.
+def result_of(
+    query: Query,
+    found: Found,
+    candidates: Sequence[Candidate],
+    considered: int,
+    options: SearchOptions,
+    calibration: Calibration | None,
+) -> SearchResult:
+    """Apply ``min_score``, group by identity, and number the matches of one query.
 
     Args:
-        answered: the query and what it found.
-        line: where matches begin.
-        ranking: how many matches, and whether they are grouped.
+        query: what was searched for.
+        found: what it found.
+        candidates: the crops found in the order of the answer, re-ranked if requested.
+        considered: number of crops searched.
+        options: what is asked for, with the threshold that applies.
+        calibration: turns cosines into probabilities; None if the model has none.
 
     Returns:
         The result.
     """
-    query, found = answered.query, answered.found
     if len(query.shots) > 1:
-        line = replace(line, calibration=None)  # fitted on pairs of single crops: too sure here
-    matching = [candidate for candidate in answered.candidates if candidate.hit.score >= line.least]
-    if ranking.identity_score is not None:
-        matching = group(matching, found, ranking.identity_score)
+        calibration = None  # fitted on pairs of single crops: too confident for a mean of several
+    matching = [candidate for candidate in candidates if candidate.hit.score >= options.least]
+    if options.identity_score is not None:
+        matching = group(matching, found, options.identity_score)
     matches = tuple(
-        _match(rank, candidate, line)
-        for rank, candidate in enumerate(matching[: ranking.top_k], start=1)
+        _match(rank, candidate, calibration)
+        for rank, candidate in enumerate(matching[: options.top_k], start=1)
     )
     return SearchResult(
         images=tuple(shot.image for shot in query.shots if shot.image is not None),
@@ -142,18 +121,18 @@ def result_of(answered: Answered, line: Line, ranking: Ranking) -> SearchResult:
         status="matched" if matches else "unknown",
         matches=matches,
         nearest=found.nearest,
-        nearest_probability=None if found.nearest is None else line.probability(found.nearest),
-        considered=answered.considered,
+        nearest_probability=_probability(found.nearest, calibration),
+        considered=considered,
     )
 
 
-def _match(rank: int, candidate: Candidate, line: Line) -> Match:
+def _match(rank: int, candidate: Candidate, calibration: Calibration | None) -> Match:
     score = candidate.hit.score
     return Match(
         rank=rank,
         crop=candidate.hit.crop,
         score=score,
-        probability=line.probability(score),
+        probability=_probability(score, calibration),
         standardised_score=candidate.hit.standardised,
         rerank_distance=candidate.rerank_distance,
         identity_score=candidate.identity_score,
@@ -161,18 +140,32 @@ def _match(rank: int, candidate: Candidate, line: Line) -> Match:
     )
 
 
-def failed(miss: Miss) -> SearchResult:
-    """The result of a picture that cannot be searched for."""
-    images = () if miss.image is None else (miss.image,)
-    crop_ids = () if miss.crop_id is None else (miss.crop_id,)
-    return SearchResult(images, crop_ids, "error", error=miss.error)
+def _probability(score: float | None, calibration: Calibration | None) -> float | None:
+    if score is None or calibration is None:
+        return None
+    return calibration.probability(score)
 
 
 def in_order(
-    asked: Sequence[Shot | Miss], answers: Sequence[SearchResult], *, combine: bool
+    pictures: Sequence[Shot | Miss], results: Sequence[SearchResult], *, combine: bool
 ) -> list[SearchResult]:
-    """Answers and errors in the order of the request; the answer of all comes first."""
+    """Put results and errors in the order of the request.
+
+    Args:
+        pictures: every image and stored crop of the request.
+        results: one per query.
+        combine: there is one query; its result comes first, then the errors.
+
+    Returns:
+        One result per query and per unusable picture.
+    """
     if combine:
-        return [*answers, *(failed(entry) for entry in asked if isinstance(entry, Miss))]
-    waiting = iter(answers)
-    return [failed(entry) if isinstance(entry, Miss) else next(waiting) for entry in asked]
+        return [*results, *(_failed(entry) for entry in pictures if isinstance(entry, Miss))]
+    answered = iter(results)
+    return [_failed(entry) if isinstance(entry, Miss) else next(answered) for entry in pictures]
+
+
+def _failed(miss: Miss) -> SearchResult:
+    images = () if miss.image is None else (miss.image,)
+    crop_ids = () if miss.crop_id is None else (miss.crop_id,)
+    return SearchResult(images, crop_ids, "error", error=miss.error)

@@ -1,4 +1,4 @@
-"""What a search looks for: pictures of one person, uploaded or stored, alone or as a tracklet."""
+"""What a search looks for: images of a person, uploaded or stored, alone or as a tracklet."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from service.gallery.base import Gallery
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """One picture of the person searched for.
+    """One picture of the person to search for.
 
     Attributes:
         embedding: (D,) float32, of unit length.
-        camera: which camera took it, where known.
-        image: index of the upload, None for a stored crop.
-        crop_id: the stored crop, None for an upload.
+        camera: the camera that took it, if known.
+        image: index of the uploaded image; None for a stored crop.
+        crop_id: id of the stored crop; None for an uploaded image.
     """
 
     embedding: Embedding
@@ -32,7 +32,14 @@ class Shot:
 
 @dataclass(frozen=True, slots=True)
 class Miss:
-    """A picture that cannot be searched for, and why."""
+    """A picture that cannot be searched for, and the reason.
+
+    Attributes:
+        error: what is wrong with it.
+        name: what to call it in messages.
+        image: index of the uploaded image; None for a stored crop.
+        crop_id: id of the stored crop; None for an uploaded image.
+    """
 
     error: ReidError
     name: str
@@ -42,12 +49,12 @@ class Miss:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One person searched for, by one shot or by the mean of several.
+    """One person to search for, by one shot or by the mean of several.
 
     Attributes:
         shots: at least one.
         embedding: (D,) float32, of unit length.
-        camera: the camera of all shots; None where one is unknown or two differ.
+        camera: the camera of all shots; None if one is unknown or two differ.
     """
 
     shots: tuple[Shot, ...]
@@ -60,18 +67,20 @@ class Query:
         return frozenset(shot.crop_id for shot in self.shots if shot.crop_id is not None)
 
 
-def uploaded(
-    uploads: Sequence[EncodedImage], embeddings: Sequence[Embedding | ReidError], camera: str | None
+def uploaded_shots(
+    uploads: Sequence[EncodedImage],
+    embeddings: Sequence[Embedding | ReidError],
+    camera: str | None,
 ) -> list[Shot | Miss]:
-    """Uploads as shots.
+    """Turn uploaded images into shots.
 
     Args:
-        uploads: N files.
-        embeddings: what :meth:`service.embedding.intake.Intake.embed` made of them.
-        camera: which camera took them, where known.
+        uploads: N image files.
+        embeddings: the answer of :meth:`service.embedding.intake.Intake.embed` for them.
+        camera: the camera that took them, if known.
 
     Returns:
-        N shots, or why there is none.
+        N shots, or the reason why one is missing.
     """
     return [
         Miss(entry, f"image {index} ({upload.file})", image=index)
@@ -81,34 +90,55 @@ def uploaded(
     ]
 
 
-def stored(gallery: Gallery, crop_ids: Sequence[str], camera: str | None) -> list[Shot | Miss]:
-    """Stored crops as shots.
+def stored_shots(
+    gallery: Gallery, crop_ids: Sequence[str], camera: str | None
+) -> list[Shot | Miss]:
+    """Turn stored crops into shots.
 
     Args:
-        gallery: which holds them.
+        gallery: the gallery that holds them.
         crop_ids: N ids.
-        camera: which camera took those whose camera the gallery does not know.
+        camera: the camera to assume for crops without one.
 
     Returns:
-        N shots, or why there is none.
+        N shots, or the reason why one is missing.
     """
-    return [_stored_one(gallery, crop_id, camera) for crop_id in crop_ids]
+    return [_stored_shot(gallery, crop_id, camera) for crop_id in crop_ids]
 
 
-def one_each(shots: Sequence[Shot]) -> list[Query]:
-    """A query a shot.
+def require_camera(shot: Shot | Miss) -> Shot | Miss:
+    """Replace a stored crop without a camera by an error: its own camera cannot be left out."""
+    if isinstance(shot, Miss) or shot.camera is not None:
+        return shot
+    name = f"crop {shot.crop_id!r}"
+    error = InvalidInput(f"{name} has no camera: exclude_same_camera needs camera")
+    return Miss(error, name, crop_id=shot.crop_id)
+
+
+def queries_of(pictures: Sequence[Shot | Miss], *, combine: bool) -> list[Query]:
+    """Make queries of the usable pictures of a request.
 
     Args:
-        shots: N shots.
+        pictures: every picture of the request.
+        combine: they show one person and make one query.
 
     Returns:
-        N queries.
+        One query, or one per usable picture.
+
+    Raises:
+        ReidError: the error of the only picture; InvalidInput naming every picture and its error if
+            none is usable, or if the combined embeddings cancel out.
     """
+    shots = [entry for entry in pictures if isinstance(entry, Shot)]
+    if not shots:
+        raise _none_usable([entry for entry in pictures if isinstance(entry, Miss)])
+    if combine:
+        return [combined(shots)]
     return [Query((shot,), shot.embedding, shot.camera) for shot in shots]
 
 
 def combined(shots: Sequence[Shot]) -> Query:
-    """One query of all shots: the mean of their embeddings, of unit length again.
+    """Make one query of several shots: the mean of their embeddings, scaled to unit length.
 
     Args:
         shots: N shots of one person, at least one.
@@ -128,30 +158,15 @@ def combined(shots: Sequence[Shot]) -> Query:
     return Query(tuple(shots), (mean / length).astype(np.float32), camera)
 
 
-def require_one_shot(asked: Sequence[Shot | Miss]) -> list[Shot]:
-    """The shots among what was asked for.
-
-    Args:
-        asked: every picture of the request.
-
-    Returns:
-        At least one shot.
-
-    Raises:
-        ReidError: the only picture's error, or InvalidInput naming every picture and its error.
-    """
-    shots = [entry for entry in asked if isinstance(entry, Shot)]
-    if shots:
-        return shots
-    misses = [entry for entry in asked if isinstance(entry, Miss)]
+def _none_usable(misses: Sequence[Miss]) -> ReidError:
     if len(misses) == 1:
-        raise misses[0].error
+        return misses[0].error
     kind = "images" if all(miss.crop_id is None for miss in misses) else "images and crops"
     reasons = "; ".join(f"{miss.name}: {miss.error}" for miss in misses)
-    raise InvalidInput(f"none of the {len(misses)} {kind} is usable: {reasons}")
+    return InvalidInput(f"none of the {len(misses)} {kind} is usable: {reasons}")
 
 
-def _stored_one(gallery: Gallery, crop_id: str, camera: str | None) -> Shot | Miss:
+def _stored_shot(gallery: Gallery, crop_id: str, camera: str | None) -> Shot | Miss:
     try:
         known = gallery.get(crop_id).camera
         (embedding,) = gallery.embeddings([crop_id])

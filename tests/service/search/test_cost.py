@@ -90,7 +90,7 @@ def test_one_look_at_a_large_gallery_is_light():
 
 @given(COSTS, CROPS, st.integers(0, 100))
 def test_steps_hold_every_query_once_in_order(cost, crops, queries):
-    steps = list(cost.steps(range(queries), crops))
+    steps = list(cost.batches(range(queries), crops))
     assert [query for step in steps for query in step] == list(range(queries))
     assert all(step for step in steps)
 

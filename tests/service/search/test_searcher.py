@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from service.embedding.batching import Batcher
+from service.embedding.encoded_image import EncodedImage
 from service.embedding.imaging import ImageLimits
 from service.embedding.intake import Intake
 from service.embedding.onnx_embedder import OnnxEmbedder
 from service.embedding.shelf import Model, ModelShelf
-from service.embedding.encoded_image import EncodedImage
 from service.errors import InvalidInput, Unavailable
 from service.gallery.base import Filter
 from service.gallery.disk.store import LocalGalleryStore
