@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from service.errors import NotFound, ReidError
 from service.gallery.base import Filter, Gallery, GalleryStore, Receipt
 from service.jobs.board import JobBoard
-from service.jobs.erasing import Names
+from service.jobs.notes import Names
 
 log = logging.getLogger(__name__)
 

@@ -23,8 +23,8 @@ from service.imports.subprocess_reader import (
 from service.ingest.crop_names import naming_of
 from service.ingest.rows import format_of
 from service.ingest.tally import told
-from service.jobs.base import Order
 from service.jobs.context import JobContext
+from service.jobs.job import Order
 from service.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -1,1 +1,1 @@
-"""Work that outlives its request: accepted, run in the background, followed, cancelled, resumed."""
+"""Jobs: work that outlives its request, runs in the background, and can be cancelled or resumed."""

@@ -1,4 +1,4 @@
-"""From a job's thread to the event loop, where images are embedded."""
+"""The way from a job's thread to the event loop, where images are embedded."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
-from service.embedding.intake import Embedding, Intake
 from service.embedding.encoded_image import EncodedImage
+from service.embedding.intake import Embedding, Intake
 from service.errors import Overloaded, ReidError
 from service.gallery.base import Crop
 from service.ingest.enroller import Enroller, Enrolment
@@ -18,24 +18,25 @@ from service.machine.stopwatch import Stopwatch
 
 _Answer = TypeVar("_Answer")
 _LONGEST_WAIT = 5.0
-_GIVING_WAY = 0.05  # seconds between two looks whether those who go first are done
+_GIVING_WAY = 0.05  # seconds between two checks whether a switch is still going first
 
 BATCH = 16
-"""Images a job sends at once. Half a run of the network: so a search that comes in between waits
-for the run under way and shares the next one, instead of queueing behind two full ones."""
+"""Images per batch of a job: half of what the network takes in one run. A search that arrives
+meanwhile waits for the present run and shares the next one, instead of queueing behind two full
+runs."""
 
-_BATCHES = 2  # of all jobs together: one is embedded while another is decoded or stored
+_BATCHES = 2  # over all jobs: one is embedded while another is decoded or stored
 
 Pause = Callable[[float], None]
 
 
 class Bridge:
-    """Lets threads embed and enrol; where the service is overloaded they wait and ask again.
+    """Lets threads embed and enrol; while the service is overloaded they wait and retry.
 
     Args:
         running: the running model's intake.
         enroller: adds crops to galleries.
-        observe: takes the seconds of each stage.
+        observe: receives the name of each stage and the seconds it took.
     """
 
     def __init__(
@@ -45,17 +46,17 @@ class Bridge:
         self._enroller = enroller
         self._observe = observe
         self._turns = threading.Semaphore(_BATCHES)
-        self._ahead = 0  # how many go first now; the others wait before they take a turn
+        self._ahead = 0  # switches that go first now; others wait before they take a turn
         self._counting = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Say which event loop the parts belong to; before anything else."""
+        """Set the event loop of the intake and the enroller; call this first."""
         self._loop = loop
 
     @contextmanager
     def going_first(self) -> Iterator[None]:
-        """Keep jobs from beginning another batch, so that a switch can catch up with them."""
+        """Keep jobs from starting another batch, so that a switch can catch up with them."""
         with self._counting:
             self._ahead += 1
         try:
@@ -76,15 +77,15 @@ class Bridge:
 
         Args:
             uploads: N files.
-            pause: waits some seconds between two tries; raises to give up.
-            intake: whose embeddings; the running model's if absent.
-            first: do not wait for those who are :meth:`going_first`: one of them asks.
+            pause: sleeps for some seconds between two tries; raises to give up.
+            intake: the model to use; the running model if absent.
+            first: the caller is :meth:`going_first`, so it does not wait for others that are.
 
         Returns:
-            N entries: a (D,) float32 unit row, or what is wrong with that file.
+            N entries: a (D,) float32 unit row, or the error of that file.
 
         Raises:
-            Unavailable: the network failed for reasons that lie not in the images.
+            Unavailable: the network failed for a reason unrelated to the images.
         """
         chosen = intake or self._running
         embedded: list[Embedding | ReidError] = []
@@ -101,15 +102,15 @@ class Bridge:
 
         Args:
             gallery: an existing gallery.
-            uploads: N image files, best not more than a :data:`BATCH`.
-            crops: what is known of them; upload i shows crop i.
-            pause: waits some seconds between two tries; raises to give up.
+            uploads: N image files, preferably at most :data:`BATCH`.
+            crops: their metadata; upload i shows crop i.
+            pause: sleeps for some seconds between two tries; raises to give up.
 
         Returns:
             N outcomes in the order of the crops.
 
         Raises:
-            ReidError: what :meth:`Enroller.enrol` raises, but for Overloaded.
+            ReidError: what :meth:`Enroller.enrol` raises, except Overloaded.
         """
         outcome = self._patiently(
             lambda: self._enroller.enrol(gallery, uploads, crops, self._stopwatch()), pause

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from service.embedding.encoded_image import EncodedImage
 from service.embedding.intake import Embedding, Intake
-from service.embedding.upload import Upload
 from service.errors import ReidError
 from service.gallery.base import Crop
 from service.ingest.enroller import Enrolment
@@ -111,7 +111,7 @@ class JobContext:
         self.result = bounded(storable(result))
 
     def embed(
-        self, uploads: Sequence[Upload], intake: Intake | None = None
+        self, uploads: Sequence[EncodedImage], intake: Intake | None = None
     ) -> list[Embedding | ReidError]:
         """Embed uploads; wait while the service is overloaded.
 
@@ -129,7 +129,7 @@ class JobContext:
         return self._bridge.embed(uploads, self.wait, intake)
 
     def enrol(
-        self, gallery: str, uploads: Sequence[Upload], crops: Sequence[Crop]
+        self, gallery: str, uploads: Sequence[EncodedImage], crops: Sequence[Crop]
     ) -> list[Enrolment]:
         """Insert or replace crops by id; wait while the service is overloaded.
 

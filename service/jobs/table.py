@@ -1,4 +1,4 @@
-"""Jobs on disk: one SQLite file, so that an accepted job survives the process."""
+"""Jobs on disk: rows of one SQLite file, so that an accepted job survives a crash."""
 
 from __future__ import annotations
 
@@ -11,18 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from service.errors import NotFound, ReidError, Unavailable
+from service.errors import ReidError, Unavailable
 from service.gallery.disk.conditions import as_json
-from service.jobs.base import ItemError, Job, JobFilter, Order, State
-from service.jobs.erasing import (
-    Names,
-    asked_with,
-    erase_errors,
-    erase_names,
-    forget_jobs,
-    redact,
-)
-from service.jobs.file import (
+from service.jobs.database import (
     AT_ONCE,
     clean,
     hashed,
@@ -31,6 +22,7 @@ from service.jobs.file import (
     open_file,
     transaction,
 )
+from service.jobs.job import ItemError, Job, JobFilter, Order, State, unknown_job
 from service.machine.sqlite import answering
 
 log = logging.getLogger(__name__)
@@ -40,20 +32,15 @@ _COLUMNS = (
     "finished, result, error, errors, cancelling, crashes, client, asked, kept"
 )
 _PAGE = 1000
-_ENDED = ("done", "cancelled")  # for good: what they were asked with is of no use any more
-
-
-def unknown_job(job_id: str) -> NotFound:
-    """What is answered of a job that does not exist, or that the caller may not know of."""
-    return NotFound(f"there is no job {job_id[:80]!r}")
+_ENDED = ("done", "cancelled")  # for good: their specs are no longer needed
 
 
 class JobTable:
     """The jobs of one service; safe to call from several threads.
 
     Args:
-        path: the SQLite file, opened when first needed, so that a service whose disk refuses
-            writes can start and answer reads.
+        path: the SQLite file. It is opened when first needed, so that a service on a disk that
+            refuses writes can start and answer reads.
     """
 
     def __init__(self, path: Path) -> None:
@@ -69,16 +56,16 @@ class JobTable:
             StorageFull: the disk is full.
             Unavailable: the file cannot be used.
         """
-        with self._transaction() as connection:
+        with self.writing() as connection:
             connection.execute(
                 f"INSERT INTO jobs ({_COLUMNS}, texts) VALUES ({', '.join('?' * 21)})",  # noqa: S608 - fixed text
                 (*_row(job), _size_of(job)),
             )
 
     def save(self, job: Job) -> None:
-        """Write where a job stands, durable on return; one that was forgotten stays so.
+        """Update a job, durable on return; one that was forgotten stays forgotten.
 
-        What a job was asked with is forgotten when it has ended for good: it may hold names.
+        The spec of a job that has ended for good is erased, because it may hold names.
 
         Raises:
             ReidError: as :meth:`insert`.
@@ -88,7 +75,7 @@ class JobTable:
             *(_text(job.result), job.error, job.errors, job.cancelling, job.crashes, job.kept),
             *(_spec_text(job), _size_of(job), job.job_id),
         )
-        with self._transaction() as connection:
+        with self.writing() as connection:
             connection.execute(
                 "UPDATE jobs SET state = ?, counts = ?, total = ?, started = ?, finished = ?, "
                 "result = ?, error = ?, errors = ?, cancelling = ?, crashes = ?, kept = ?, "
@@ -121,17 +108,17 @@ class JobTable:
 
         Args:
             where: the filter.
-            limit: at most this many; None for all.
-            before: only jobs that were accepted before the one of this number.
-            ahead: states of jobs that have not reached the disk yet, by job id.
+            limit: most jobs; None for all.
+            before: only jobs accepted before the one with this number.
+            ahead: states that have not reached the disk yet, by job id.
 
         Returns:
-            Numbers, which rise with each accepted job, and jobs as the disk has them.
+            Numbers, which rise with each accepted job, and jobs as they are on disk.
         """
         condition, values = _condition(where, ahead or {})
         if before is not None:
             condition, values = f"{condition} AND number < ?", [*values, before]
-        with self._open() as connection:
+        with self.reading() as connection:
             rows = connection.execute(
                 f"SELECT number, {_COLUMNS} FROM jobs WHERE {condition} "  # noqa: S608 - fixed texts, values are bound
                 "ORDER BY number DESC LIMIT ?",
@@ -140,7 +127,7 @@ class JobTable:
         return [(row[0], _job(row[1:])) for row in rows]
 
     def of_key(self, order: Order) -> Job | None:
-        """The job that was started with an order's idempotency key, by the same owner."""
+        """The job that the same owner started with an order's idempotency key, if any."""
         jobs = self._select(
             "WHERE idempotency_key = ? AND kind = ? AND gallery = ? AND owner IS ?",
             (hashed(order.idempotency_key), order.kind, order.gallery, order.owner),
@@ -148,14 +135,14 @@ class JobTable:
         return jobs[0] if jobs else None
 
     def add_errors(self, job_id: str, errors: Sequence[ItemError]) -> None:
-        """Keep the reasons of items that failed, unless the job was forgotten meanwhile.
+        """Store item errors, unless the job was forgotten meanwhile.
 
         Raises:
             ReidError: as :meth:`insert`.
         """
         size = sum(len(error.item) + len(error.reason) for error in errors)
         noted = "UPDATE jobs SET noted = noted + ? WHERE job_id = ?"
-        with self._transaction() as connection:
+        with self.writing() as connection:
             if connection.execute(noted, (size, job_id)).rowcount:
                 connection.executemany(
                     "INSERT INTO item_errors (job_id, item, reason) VALUES (?, ?, ?)",
@@ -163,17 +150,17 @@ class JobTable:
                 )
 
     def clear_errors(self, job_id: str) -> None:
-        """Forget the reasons of an earlier run. Raises as :meth:`insert`."""
-        with self._transaction() as connection:
+        """Delete the item errors of an earlier run. Raises as :meth:`insert`."""
+        with self.writing() as connection:
             connection.execute("UPDATE jobs SET noted = 0 WHERE job_id = ?", (job_id,))
             if connection.execute("DELETE FROM item_errors WHERE job_id = ?", (job_id,)).rowcount:
                 mark_unclean(connection)
 
     def errors(self, job_id: str) -> Iterator[ItemError]:
-        """The items of a job that failed, in the order in which they did."""
+        """The failed items of a job, in the order in which they failed."""
         after = 0
         while True:
-            with self._open() as connection:
+            with self.reading() as connection:
                 rows = connection.execute(
                     "SELECT number, item, reason FROM item_errors WHERE job_id = ? AND number > ? "
                     "ORDER BY number LIMIT ?",
@@ -185,16 +172,17 @@ class JobTable:
             after = rows[-1][0]
 
     def prune(self, before: float, keep: int, texts: int) -> list[str]:
-        """Forget finished jobs, with their errors. Raises as :meth:`insert`.
+        """Delete old finished jobs and their item errors. Raises as :meth:`insert`.
+
+        The limits are per gallery, so that a busy gallery does not push out the jobs of another.
 
         Args:
-            before: those that ended before this moment, seconds since 1970-01-01 UTC.
-            keep: and all but so many of the newest of each gallery, so that a busy gallery does
-                not push out the jobs of another.
-            texts: and all but the newest of each gallery whose texts have so many bytes together.
+            before: delete jobs that ended before this moment, seconds since 1970-01-01 UTC.
+            keep: keep at most this many of the newest jobs per gallery.
+            texts: keep the newest jobs whose texts total at most this many characters per gallery.
 
         Returns:
-            Their ids.
+            Ids of the deleted jobs.
         """
         chosen = (
             "SELECT job_id FROM jobs WHERE finished IS NOT NULL AND (finished < ? OR number IN "
@@ -204,107 +192,57 @@ class JobTable:
             "WINDOW newest AS (PARTITION BY gallery ORDER BY number DESC)) "
             "WHERE place > ? OR (upto > ? AND place > 1)))"
         )
-        with self._transaction() as connection:
+        with self.writing() as connection:
             gone = [job_id for (job_id,) in connection.execute(chosen, (before, keep, texts))]
-            forget_jobs(connection, gone)
+            _forget(connection, gone)
             return gone
 
     def forget(self, gallery: str) -> list[str]:
-        """Forget every job of a gallery, with its errors; those that run, too.
+        """Delete every job of a gallery and its item errors, running jobs included.
 
         Returns:
-            Their ids.
+            Ids of the deleted jobs.
 
         Raises:
             ReidError: as :meth:`insert`.
         """
-        with self._transaction() as connection:
+        with self.writing() as connection:
             rows = connection.execute("SELECT job_id FROM jobs WHERE gallery = ?", (gallery,))
             gone = [job_id for (job_id,) in rows]
-            forget_jobs(connection, gone)
+            _forget(connection, gone)
             return gone
 
-    def galleries(self) -> list[str]:
-        """Every gallery that has a job."""
-        with self._open() as connection:
-            rows = connection.execute("SELECT DISTINCT gallery FROM jobs ORDER BY gallery")
-            return [gallery for (gallery,) in rows.fetchall()]
-
-    def erase_names(self, gallery: str, names: Names) -> int:
-        """Erase what jobs of a gallery say of names that are erased.
-
-        Returns:
-            How many item errors went.
-
-        Raises:
-            ReidError: as :meth:`insert`.
-        """
-        with self._transaction() as connection:
-            return erase_names(connection, gallery, names)
-
-    def erase_errors(self, gallery: str, before: float) -> int:
-        """Erase item errors of a gallery's jobs that ended before a moment; returns how many."""
-        with self._transaction() as connection:
-            return erase_errors(
-                connection, "gallery = ? AND finished < ? AND noted > 0", (gallery, before)
-            )
-
-    def drop_errors(self, job_id: str) -> int:
-        """Erase the item errors of a job, and the names in its result; returns how many."""
-        with self._transaction() as connection:
-            redact(connection, "job_id = ?", (job_id,))
-            return erase_errors(connection, "job_id = ?", (job_id,))
-
-    def noting(self, gallery: str) -> tuple[str, ...]:
-        """Ids of a gallery's jobs that have item errors, the newest first."""
-        with self._open() as connection:
-            rows = connection.execute(
-                "SELECT job_id FROM jobs WHERE gallery = ? AND EXISTS (SELECT 1 FROM item_errors "
-                "WHERE item_errors.job_id = jobs.job_id) ORDER BY number DESC",
-                (gallery,),
-            )
-            return tuple(job_id for (job_id,) in rows.fetchall())
-
-    def asked_with(self, gallery: str, names: Names) -> tuple[str, ...]:
-        """Ids of a gallery's jobs that have not ended for good and were asked with such a name."""
-        with self._open() as connection:
-            return asked_with(connection, gallery, names)
-
     def clean_soon(self) -> None:
-        """Remove old copies of what was erased from the file, at once if it is small.
+        """Remove old copies of erased texts from the file, at once if it is small.
 
-        What was erased is gone already for everybody who asks: a failure only puts this off to
+        Erased texts are no longer returned in any case; a failure only leaves this to the next
         :meth:`clean`.
         """
         try:
             if self._path.stat().st_size <= AT_ONCE:
                 self.clean()
         except (OSError, ReidError) as error:
-            log.warning("%s: old copies of what was erased stay for now: %s", self._path, error)
+            log.warning("%s: copies of erased texts remain for now: %s", self._path, error)
 
     def clean(self) -> None:
-        """Remove old copies of what was erased from the file. Raises as :meth:`insert`."""
+        """Remove old copies of erased texts from the file. Raises as :meth:`insert`."""
         if not self._path.exists():
             return
-        with self._open() as connection:
+        with self.reading() as connection:
             if is_unclean(connection):
                 clean(connection)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         with self._lock, answering(self._path):
             self._closed = True
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
 
-    def _select(self, rest: str, values: Sequence[object]) -> list[Job]:
-        with self._open() as connection:
-            rows = connection.execute(f"SELECT {_COLUMNS} FROM jobs {rest}", values)  # noqa: S608 - fixed texts, values are bound
-            return [_job(row) for row in rows.fetchall()]
-
     @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Lend the connection to one thread, outside a transaction. Raises Unavailable."""
         with self._lock, answering(self._path):
             if self._closed:
                 raise Unavailable("the job board is closed", retry_after=5)
@@ -313,9 +251,27 @@ class JobTable:
             yield self._connection
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._open() as connection, transaction(connection):
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Lend the connection to one thread for one transaction. Raises as :meth:`insert`."""
+        with self.reading() as connection, transaction(connection):
             yield connection
+
+    def _select(self, rest: str, values: Sequence[object]) -> list[Job]:
+        with self.reading() as connection:
+            rows = connection.execute(f"SELECT {_COLUMNS} FROM jobs {rest}", values)  # noqa: S608 - fixed texts, values are bound
+            return [_job(row) for row in rows.fetchall()]
+
+
+def _forget(connection: sqlite3.Connection, job_ids: Sequence[str]) -> None:
+    """Delete jobs and their item errors."""
+    if not job_ids:
+        return
+    for table in ("item_errors", "jobs"):
+        connection.execute(
+            f"DELETE FROM {table} WHERE job_id IN (SELECT value FROM json_each(?))",  # noqa: S608 - fixed texts
+            (as_json(job_ids),),
+        )
+    mark_unclean(connection)
 
 
 def _condition(where: JobFilter, ahead: Mapping[str, State]) -> tuple[str, list[object]]:
@@ -355,7 +311,7 @@ def _size_of(job: Job) -> int:
 
 
 def _text(result: object) -> str | None:
-    # As they are written: what is erased is looked for in it.
+    # Not escaped, because an erasure searches this text for names.
     return None if result is None else json.dumps(result, ensure_ascii=False)
 
 

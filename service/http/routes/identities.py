@@ -35,7 +35,7 @@ from service.http.problems import responses
 from service.http.records import correction_record, identity_page, job_record
 from service.identities.corrections import Correction
 from service.identities.listing import list_identities
-from service.jobs.base import Order
+from service.jobs.job import Order
 from service.wiring import Parts
 
 router = APIRouter(prefix="/galleries/{gallery}", tags=["identities"])

@@ -43,7 +43,7 @@ from service.imports.spooling import receive
 from service.ingest.crop_names import naming_of
 from service.ingest.name_layouts import LayoutName
 from service.ingest.reading import Zones
-from service.jobs.base import Job, Order
+from service.jobs.job import Job, Order
 from service.wiring import Parts
 
 router = APIRouter(prefix="/galleries/{gallery}/imports", tags=["jobs"])

@@ -21,8 +21,7 @@ from service.http.answers import json_answer
 from service.http.dependencies import AuditOf, CallerOf, PartsOf
 from service.http.problems import responses
 from service.http.records import job_page, job_record
-from service.jobs.base import ItemError, Job, JobFilter
-from service.jobs.table import unknown_job
+from service.jobs.job import ItemError, Job, JobFilter, unknown_job
 from service.wiring import Parts
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])

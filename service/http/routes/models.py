@@ -25,7 +25,7 @@ from service.errors import (
 from service.http.dependencies import CallerOf, ClientOf, PartsOf
 from service.http.problems import responses
 from service.http.records import job_record
-from service.jobs.base import Order
+from service.jobs.job import Order
 from service.wiring import Parts
 
 router = APIRouter(tags=["models"])

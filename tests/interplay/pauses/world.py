@@ -223,10 +223,11 @@ class _Labelled:
 def _label_jobs(board: Any, bridge: Any) -> None:
     """Jobs, and what they ask of the event loop, belong to the operation that placed them."""
     owners: dict[str, str] = {}
-    place, run, patiently = board.place, board._run, bridge._patiently
+    workers = board._workers
+    place, run, patiently = board.place, workers._run, bridge._patiently
 
     def place_labelled(*args: Any, **kwargs: Any) -> Any:
-        with board._changed:  # so that no worker begins before it is known whose the job is
+        with board._lock:  # so that no worker begins before it is known whose the job is
             job = place(*args, **kwargs)
             owners.setdefault(job.job_id, operation.get())
         return job
@@ -245,7 +246,7 @@ def _label_jobs(board: Any, bridge: Any) -> None:
 
         return patiently(stepped(ask, "a job"), pause_noted, **kwargs)
 
-    board.place, board._run, bridge._patiently = place_labelled, run_labelled, patiently_labelled
+    board.place, workers._run, bridge._patiently = place_labelled, run_labelled, patiently_labelled
 
 
 @contextmanager

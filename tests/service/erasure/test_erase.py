@@ -88,7 +88,7 @@ def failing_import(service, content, monkeypatch):
     def refuse(*_):
         raise StorageFull("the disk is full")
 
-    monkeypatch.setattr(service.parts.board, "_run", refuse)
+    monkeypatch.setattr(service.parts.board._workers, "_run", refuse)
     headers = {"Content-Type": "application/x-tar"}
     return service.http.post("/galleries/lobby/imports", content=content, headers=headers)
 

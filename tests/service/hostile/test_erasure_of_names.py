@@ -202,7 +202,7 @@ class TestDeletedGalleries:
             def refuse(*_: object) -> None:
                 raise StorageFull("the disk is full")
 
-            monkeypatch.setattr(service.parts.board, "_run", refuse)
+            monkeypatch.setattr(service.parts.board._workers, "_run", refuse)
             answer = service.http.post("/galleries/lobby/imports", content=CONTENT, headers=TAR)
             failed = answer.headers["Location"]
             assert ended(service, failed)["resumable"]

@@ -17,9 +17,8 @@ import pytest
 from service.access.keys import FILE, KeyStore
 from service.access.new_key import NewKey
 from service.errors import Unavailable
-from service.jobs.base import ItemError
-from service.jobs.context import JobContext
-from service.jobs.progress import Progress
+from service.jobs.context import JobContext, Progress
+from service.jobs.job import ItemError
 from service.testing import solid
 
 PATIENCE = 120.0
@@ -51,7 +50,7 @@ class Place:
         admin = self.key("admin")
         for name in ("lobby", "hall"):
             assert admin.post("/galleries", json={"name": name}).status_code == 201
-        run = service.parts.board._run
+        run = service.parts.board._workers._run
 
         def held(context: JobContext) -> None:
             while context.gallery == "lobby" and not self.go.is_set():
@@ -60,7 +59,7 @@ class Place:
                 raise self.failure
             run(context)
 
-        patch.setattr(service.parts.board, "_run", held)
+        patch.setattr(service.parts.board._workers, "_run", held)
 
     def key(self, scope: Any, *galleries: str) -> httpx.Client:
         """A client with a key of its own."""
@@ -117,7 +116,7 @@ def test_one_key_cannot_fill_the_queue_of_everybody(place):
         assert {answer.status_code for answer in refused} == {429}
         problem = refused[0].json()
         assert problem["code"] == "too_many_requests"
-        assert f"{EACH} of your jobs wait" in problem["detail"]
+        assert f"{EACH} of your jobs are already waiting" in problem["detail"]
         assert int(refused[0].headers["Retry-After"]) >= 1
         assert send(bound, archive()).status_code == 429
         assert here.received() == []
@@ -299,7 +298,7 @@ def test_a_result_is_cut_to_a_size_that_many_jobs_may_have(place):
         def run(context: JobContext) -> None:
             context.finish({"warnings": ["w" * 10_000] * 5000, "more": {"k" * 9000: "v"}, "n": 1})
 
-        here.service.parts.board._run = run
+        here.service.parts.board._workers._run = run
         path = client.post("/galleries/hall/cluster").headers["Location"]
         until(lambda: client.get(path).json()["state"] == "done")
         assert len(client.get(path).content) < 100_000
@@ -315,7 +314,7 @@ def test_of_a_gallery_the_newest_texts_are_kept(place):
             for number in range(4000):
                 context.progress.fail(f"{number}" + "x" * 995, "y" * 1000)
 
-        here.service.parts.board._run = run
+        here.service.parts.board._workers._run = run
         paths = []
         for number in range(4):
             body = {"min_samples": number + 1}

@@ -29,7 +29,7 @@ class Place:
         self._names: dict[int, str] = {}
         self._changed = threading.Condition()
         self._ends: dict[str, threading.Event] = {}
-        service.parts.board._run = self._run
+        service.parts.board._workers._run = self._run
 
     def ask(self, key: str, gallery: str) -> None:
         """Place a job with a key of this name; it is called like the key and the gallery."""

@@ -14,7 +14,7 @@ from service.access.keys import FILE, KeyStore
 from service.access.new_key import NewKey
 from service.gallery.disk.store import LocalGalleryStore
 from service.gallery.rules import encode_cursor
-from service.jobs.base import Job, Order
+from service.jobs.job import Job, Order
 from service.jobs.table import JobTable
 
 OTHERS = 1_500
@@ -157,7 +157,7 @@ class TestPages:
 
 
 def test_a_state_that_the_disk_does_not_know_yet_counts(tmp_path):
-    from service.jobs.base import JobFilter
+    from service.jobs.job import JobFilter
 
     table = JobTable(tmp_path / "jobs.sqlite3")
     for number in range(3):

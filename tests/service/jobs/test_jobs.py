@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from service.errors import Conflict, InvalidInput, NotFound, Unavailable
-from service.jobs.base import ItemError, Job, Order
 from service.jobs.board import JobBoard
 from service.jobs.bridge import Bridge
 from service.jobs.context import JobContext, Runner
+from service.jobs.job import ItemError, Job, Order
 
 PATIENCE = 120.0
 
@@ -132,7 +132,7 @@ def test_a_failure_says_why_and_can_be_resumed(open_board):
         assert (again.errors, len(list(board.errors(job.job_id)))) == (1, 1)
         with pytest.raises(Conflict, match="only a failed job"):
             board.resume(job.job_id)
-        with pytest.raises(Conflict, match="is done"):
+        with pytest.raises(Conflict, match="is already done"):
             board.cancel(job.job_id)
 
 
@@ -202,7 +202,7 @@ def test_a_job_that_brings_the_service_down_is_set_aside(open_board, tmp_path):
     break_down(tmp_path)
     with open_board(count_to_five) as board:
         assert board.get(job.job_id).state == "failed"
-        assert "broke down 2 times" in board.get(job.job_id).error
+        assert "crashed 2 times" in board.get(job.job_id).error
         assert "resume it" in board.get(job.job_id).error
         board.resume(job.job_id)
         until("done", board, job.job_id)
@@ -214,7 +214,7 @@ def test_an_idempotency_key_starts_one_job(open_board):
         until("done", board, first.job_id)
         again = board.submit("import", "g", {"b": 2, "a": 1}, idempotency_key="k")
         assert (again.job_id, again.state) == (first.job_id, "done")
-        with pytest.raises(Conflict, match="asked for differently"):
+        with pytest.raises(Conflict, match="with a different request"):
             board.submit("import", "g", {"a": 2}, idempotency_key="k")
         other = board.submit("import", "h", {"a": 2}, idempotency_key="k")
         anothers = board.submit("import", "g", {"a": 2}, idempotency_key="k", owner="me")

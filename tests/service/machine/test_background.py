@@ -115,7 +115,7 @@ def test_closing_closes_everything_whatever_fails_on_the_way(start, monkeypatch)
 
 def test_a_worker_survives_a_job_whose_end_cannot_be_noted(start, monkeypatch):
     with start() as service:
-        memory = service.parts.board._memory
+        memory = service.parts.board._live
         failing = FailingOnce(type(memory).end, RuntimeError("odd"), times=4)
         monkeypatch.setattr(type(memory), "end", failing)
         for _ in range(4):  # more than there are workers

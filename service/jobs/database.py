@@ -1,9 +1,9 @@
-"""The SQLite file of the jobs: its tables, older files brought up to date, and nothing left behind.
+"""The SQLite file of the jobs: its tables, the upgrade of older files, and complete erasure.
 
-What a job was asked with, and why items failed, may name people. SQLite overwrites what is deleted
+A job's spec and its item errors may name people. SQLite overwrites deleted rows
 (``secure_delete``), but pages that are split or merged keep old copies in their unused parts, and
-the write-ahead log keeps what was written. So the file is marked unclean when something is erased,
-and written anew soon after.
+the write-ahead log keeps what was written. So an erasure marks the file as unclean, and the file is
+rewritten soon after.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ CREATE TABLE IF NOT EXISTS jobs (
     errors INTEGER NOT NULL,
     cancelling INTEGER NOT NULL,
     crashes INTEGER NOT NULL,
-    client TEXT,                          -- who pays for it
-    asked TEXT,                           -- SHA-256 of the spec, which is forgotten at the end
-    kept INTEGER NOT NULL DEFAULT 0,      -- bytes of what it received and still keeps
+    client TEXT,                          -- whose quota is charged
+    asked TEXT,                           -- SHA-256 of the spec, which is erased at the end
+    kept INTEGER NOT NULL DEFAULT 0,      -- bytes of its upload while that is stored
     texts INTEGER NOT NULL DEFAULT 0,     -- bytes of spec, result and error
     noted INTEGER NOT NULL DEFAULT 0      -- bytes of its item errors
 );
@@ -63,11 +63,11 @@ _LATER = {
 _OLD, _CLEAN, _UNCLEAN = 0, 1, 2  # user_version
 _PATIENCE_MS, _LOG_PATIENCE_MS = 30_000, 500
 AT_ONCE = 8 << 20
-"""Bytes of a file that is written anew before an erasure is answered; a larger one follows soon."""
+"""Up to this many bytes, the file is rewritten before an erasure is answered, otherwise later."""
 
 
 def open_file(path: Path) -> sqlite3.Connection:
-    """Open the file, made if missing; one of an older release is mended.
+    """Open the file; create it if it is missing, upgrade it if an older release wrote it.
 
     Raises:
         sqlite3.Error: it cannot be opened or written.
@@ -77,7 +77,7 @@ def open_file(path: Path) -> sqlite3.Connection:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version == _OLD:
             with transaction(connection):
-                _bring_up_to_date(connection)
+                _upgrade(connection)
     except BaseException:
         connection.close()
         raise
@@ -86,7 +86,7 @@ def open_file(path: Path) -> sqlite3.Connection:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All of what the block changes, or nothing."""
+    """Commit all changes of the block, or none."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -98,17 +98,17 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def mark_unclean(connection: sqlite3.Connection) -> None:
-    """Note, within a transaction, that old copies of what it erases may be left in the file."""
+    """Note, within a transaction, that the file may keep old copies of what it erases."""
     connection.execute(f"PRAGMA user_version = {_UNCLEAN}")
 
 
 def is_unclean(connection: sqlite3.Connection) -> bool:
-    """Whether old copies of something that was erased may be left in the file."""
+    """Whether the file may keep old copies of something that was erased."""
     return bool(connection.execute("PRAGMA user_version").fetchone() == (_UNCLEAN,))
 
 
 def clean(connection: sqlite3.Connection) -> None:
-    """Write the file anew and empty its log, so that nothing of what was erased is left.
+    """Rewrite the file and empty its log, so that nothing erased remains.
 
     Raises:
         sqlite3.Error: there is no room, or the file cannot be written; it stays marked.
@@ -125,11 +125,11 @@ def clean(connection: sqlite3.Connection) -> None:
 
 
 def hashed(text: str | None) -> str | None:
-    """The SHA-256 of a text of the client's choice, which may be a name."""
+    """The SHA-256 of a text that a client chose, which may be a name."""
     return None if text is None else hashlib.sha256(text.encode()).hexdigest()
 
 
-def _bring_up_to_date(connection: sqlite3.Connection) -> None:
+def _upgrade(connection: sqlite3.Connection) -> None:
     for statement in _SCHEMA.split(";"):
         if statement.strip():
             connection.execute(statement)
@@ -141,13 +141,13 @@ def _bring_up_to_date(connection: sqlite3.Connection) -> None:
         "SELECT job_id, spec, state, idempotency_key, owner FROM jobs"
     ).fetchall()
     for row in rows:
-        _mend(connection, *row)
-    # Earlier releases forgot jobs without their item errors.
+        _upgrade_job(connection, *row)
+    # Earlier releases deleted jobs but not their item errors.
     connection.execute("DELETE FROM item_errors WHERE job_id NOT IN (SELECT job_id FROM jobs)")
     connection.execute(f"PRAGMA user_version = {_UNCLEAN if rows else _CLEAN}")
 
 
-def _mend(
+def _upgrade_job(
     connection: sqlite3.Connection,
     job_id: str,
     spec: str,
@@ -155,7 +155,7 @@ def _mend(
     key: str | None,
     owner: str | None,
 ) -> None:
-    """Give a job of an older release what it lacks, and forget what it no longer needs."""
+    """Fill the new columns of an older release's job, and erase a spec that is not needed."""
     ended = state in {"done", "cancelled"}
     received = 0 if ended else json.loads(spec).get("bytes", 0)
     connection.execute(
