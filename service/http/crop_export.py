@@ -28,7 +28,7 @@ from service.gallery.base import Crop, Filter, Gallery
 from service.machine.executors import ClientThreads
 
 ExportFormat = Literal["csv", "ndjson", "parquet"]
-ListFormat = ExportFormat | Literal["json"]
+ListFormat = Literal["json", "csv", "ndjson", "parquet"]
 
 MEDIA_TYPES: dict[ExportFormat, str] = {
     "csv": "text/csv",
