@@ -1,19 +1,19 @@
-r"""What each lever of a recipe is worth: the recipe, and the recipe with one lever changed.
+r"""Measure what each lever of a recipe is worth: the recipe, and the recipe with one lever changed.
 
-Every lever is trained with each seed, on the same crops, for the same number of steps, and measured
-once, after the last epoch. The table tells the mean cross-camera mAP, its spread over the seeds
-(largest less smallest), and the mean of what a lever gains over the unchanged recipe with the same
-seed. A gain within the spread is no gain. A run that cannot be trained is missing in the count.
+The script trains every lever with each seed, on the same crops, for the same number of steps, and
+measures it once, after the last epoch. The table shows the mean cross-camera mAP, its spread over
+the seeds (largest minus smallest), and the mean gain over the unchanged recipe with the same seed.
+A gain within the spread counts as none. The count leaves out runs that could not be trained.
 
 ::
 
     python benchmarks/ablation.py --data FOLDER --weights mobilenet_v2.pth --crops 400 \
         --height 96 --width 48 --epochs 6 --iterations 40 --output runs/ablation
 
-Results are kept in ``--output``, and what was trained with the same options is not trained again:
-``--levers`` and ``--seeds`` may grow, and an interrupted run goes on. Networks are not kept.
-``--crops`` takes the first of each camera in the order of their paths, whoever is on them: no
-identity is read to choose. Names that begin with the identity keep one person's crops together.
+``--output`` keeps the results, and a run with the same options is not trained again: you can add
+``--levers`` and ``--seeds`` later, and continue an interrupted run. Networks are not kept.
+``--crops`` takes the first crops of each camera in the order of their paths, without reading
+identities. If file names begin with the identity, this keeps each person's crops together.
 
 The last line is one JSON object.
 """
@@ -36,7 +36,7 @@ import torch
 
 from service.errors import InvalidInput
 from training.core.config import TrainConfig, read_config
-from training.data.samples import UNKNOWN, DataSource, Sample, read_dataset
+from training.data.datasets import UNKNOWN, DataSource, Sample, read_dataset
 from training.hhcl.loop import run
 from training.synthetic import SyntheticOptions, synthesize
 
@@ -99,29 +99,31 @@ def parse() -> argparse.Namespace:
     names = [name for name, _ in LEVERS]
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--data", type=Path, help="data set; default: a few drawn people")
-    parser.add_argument("--backbone", help="instead of the recipe's; resnet18 for drawn people")
-    parser.add_argument("--weights", default="none", help="as model.weights")
-    parser.add_argument("--recipe", type=Path, default=RECIPE, help="TOML file that levers change")
+    parser.add_argument("--backbone", help="default: the recipe's; resnet18 for drawn people")
+    parser.add_argument("--weights", default="none", help="value of model.weights")
+    parser.add_argument(
+        "--recipe", type=Path, default=RECIPE, help="TOML file that the levers change"
+    )
     parser.add_argument("--levers", nargs="+", default=names, choices=names, metavar="LEVER")
     parser.add_argument("--seeds", nargs="+", type=int, help="default: 1 2; 1 for drawn people")
     parser.add_argument("--epochs", type=int, default=1)
-    parser.add_argument("--iterations", type=int, default=1, help="batches an epoch")
+    parser.add_argument("--iterations", type=int, default=1, help="batches per epoch")
     parser.add_argument("--height", type=int, default=32, help="pixels")
     parser.add_argument("--width", type=int, default=32, help="pixels")
-    parser.add_argument("--crops", type=int, default=0, help="of each camera; 0: all")
-    parser.add_argument("--output", type=Path, help="folder of the runs; default: a temporary one")
+    parser.add_argument("--crops", type=int, default=0, help="crops per camera; 0: all")
+    parser.add_argument("--output", type=Path, help="folder for the runs; default: a temporary one")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     if arguments.seeds is None:
         arguments.seeds = [1, 2] if arguments.data else [1]
     if arguments.data is None and arguments.backbone is None:
-        # Random MobileNetV2 features are all alike, random ResNet-18 features form some clusters.
+        # Random MobileNetV2 features are all alike; random ResNet-18 features form some clusters.
         arguments.backbone = "resnet18"
     if BASE not in arguments.levers:
         arguments.levers = [BASE, *arguments.levers]
     if "infomap" in arguments.levers and find_spec("infomap") is None:
         arguments.levers = [name for name in arguments.levers if name != "infomap"]
-        print("infomap is left out: the package infomap is not installed", file=sys.stderr)
+        print("Leaving out infomap: the package infomap is not installed.", file=sys.stderr)
     return arguments
 
 
@@ -131,7 +133,7 @@ def draw(folder: Path) -> Path:
 
 
 def first_crops(data: Path, count: int, output: Path) -> Path:
-    """A manifest of the first training crops of each camera, without identities, and the test's."""
+    """Write a manifest of the first training crops per camera, unlabelled, and the test crops."""
     dataset = read_dataset(DataSource(data))
     taken: Counter[int] = Counter()
     chosen = []
@@ -155,17 +157,17 @@ def first_crops(data: Path, count: int, output: Path) -> Path:
 def measure(
     name: str, changes: dict[str, Any], data: Path, output: Path, arguments: argparse.Namespace
 ) -> dict[int, float]:
-    """Cross-camera mAP of one lever after the last epoch, by seed; without those that failed."""
+    """Return one lever's cross-camera mAP after the last epoch, by seed, without failed seeds."""
     found = {}
     for seed in arguments.seeds:
         folder = output / f"{name}-{seed}"
         config = configure(changes, data, seed, arguments)
-        with redirect_stdout(sys.stderr):  # the table and the JSON line alone are the result
+        with redirect_stdout(sys.stderr):  # stdout carries only the table and the JSON line
             print(f"== {folder.name}")
             try:
                 found[seed] = trained_map(config, folder)
-            except InvalidInput as error:  # such as no two clusters; other levers may do better
-                print(f"{folder.name} did not train: {error}")
+            except InvalidInput as error:  # such as fewer than two clusters; other levers may train
+                print(f"{folder.name} could not be trained: {error}")
     return found
 
 
@@ -181,7 +183,7 @@ def configure(
         "model.width": arguments.width,
         "schedule.epochs": arguments.epochs,
         "schedule.iterations": arguments.iterations,
-        "schedule.step": max(1, round(drop)),  # the rate drops at the recipe's share of the run
+        "schedule.step": max(1, round(drop)),  # the rate drops after the recipe's share of the run
         "evaluation.every": arguments.epochs,
         "seed": seed,
     }
@@ -191,7 +193,7 @@ def configure(
 
 
 def trained_map(config: TrainConfig, folder: Path) -> float:
-    """Cross-camera mAP after the last epoch; trains only what was not trained with this config."""
+    """Return the cross-camera mAP after the last epoch; reuse a run trained with this config."""
     result, wanted = folder / "result.json", json.loads(json.dumps(config.as_dict()))
     if result.is_file():
         known = json.loads(result.read_text(encoding="utf-8"))
@@ -200,7 +202,7 @@ def trained_map(config: TrainConfig, folder: Path) -> float:
     checkpoint = run(config, folder, torch.device("cpu"), resume=True)
     last = json.loads((folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1])
     if PROTOCOL not in last["map"]:
-        raise InvalidInput(f"{config.data.path} has no query and gallery to measure on")
+        raise InvalidInput(f"{config.data.path} has no query and gallery to measure")
     found = round(float(last["map"][PROTOCOL]), 4)
     result.write_text(json.dumps({"map": found, "config": wanted}), encoding="utf-8")
     checkpoint.unlink()  # thirty networks and optimisers would take gigabytes

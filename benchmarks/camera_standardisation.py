@@ -1,18 +1,17 @@
-"""What standardising embeddings per camera does to a search, and how many crops a camera needs.
+"""Measure what standardising embeddings per camera does, and how many crops a camera needs.
 
-Embeds query and gallery once and ranks by cosine and, with the gallery's own code, by standardised
-embeddings; re-ranked too, with the query's camera named and not. Then statistics are taken from a
-part of each camera's crops, drawn at random or all crops of a few people, while the whole gallery
-is searched: from how many crops on does a camera gain by taking part? And what if cameras do not
-see the same people, and how much longer does a query take?
+The script embeds query and gallery once. It ranks by cosine and, with the gallery's own code, by
+standardised embeddings; re-ranked too, with and without the query's camera. Then it takes the
+statistics from part of each camera's crops, drawn at random or all crops of a few people, and
+searches the whole gallery: how many crops does a camera need to gain by taking part? It also
+measures cameras that do not see the same people, and how much longer a query takes.
 
 ::
 
     python benchmarks/camera_standardisation.py --data FOLDER --data FOLDER
 
-Without ``--data`` the people are drawn. Statistics come from the gallery alone, never from a query.
-The last line is one JSON object: mAP and rank-1 in %, of every data set and protocol, and the ratio
-of times.
+Without ``--data`` it draws people. Statistics come only from the gallery, never from a query. The
+last line is one JSON object: mAP and rank-1 in % per data set and protocol, and the ratio of times.
 """
 
 from __future__ import annotations
@@ -38,9 +37,14 @@ from service.gallery.standardising.cameras import Lengths, Standard, Standards
 from service.gallery.standardising.running import RunningStandards
 from service.gallery.standardising.search import StandardisedRows, nearest_standardised
 from service.search.kreciprocal import rerank
-from training.core.embedder import open_embedder
 from training.measure.evaluation import PROTOCOLS, Protocol, score
-from training.measure.held_out import HeldOut, embed_held_out, load_held_out, read_held_out
+from training.measure.held_out import (
+    HeldOutEmbeddings,
+    embed_held_out,
+    load_held_out,
+    read_held_out,
+)
+from training.networks.embedder import open_embedder
 from training.synthetic import SyntheticOptions, synthesize
 
 Float32s = NDArray[np.float32]
@@ -53,20 +57,20 @@ DRAWS = 5
 
 @dataclass(frozen=True)
 class People:
-    """A data set in the arrays a gallery holds.
+    """A data set in the arrays that a gallery uses.
 
     ``gallery`` is (G, D), ``cameras`` and ``identities`` are (G,); ``query`` is (Q, D) and
     ``query_cameras`` (Q,).
     """
 
-    held_out: HeldOut
+    held_out: HeldOutEmbeddings
     cameras: NDArray[np.int32]
     identities: NDArray[np.int64]
     query_cameras: NDArray[np.int32]
 
     @classmethod
-    def of(cls, held_out: HeldOut) -> People:
-        """The arrays of an embedded data set."""
+    def of(cls, held_out: HeldOutEmbeddings) -> People:
+        """Convert an embedded data set to arrays."""
         data = held_out.dataset
         return cls(
             held_out,
@@ -86,7 +90,7 @@ class People:
         return self.held_out.query
 
     def taking_part(self, row: int, protocol: Protocol) -> NDArray[np.bool_]:
-        """Crops a search can find; the rest of a protocol is the evaluation's."""
+        """Return the crops a search can find; the evaluation applies the rest of a protocol."""
         if protocol == "market1501":
             return np.ones(len(self.cameras), np.bool_)
         others: NDArray[np.bool_] = self.cameras != self.query_cameras[row]
@@ -95,7 +99,7 @@ class People:
     def measure(
         self, protocol: Protocol, order: Callable[[int, NDArray[np.bool_]], NDArray[np.intp]]
     ) -> Measured:
-        """Rank the crops that take part for each query; mAP and rank-1 in %."""
+        """Rank the crops that take part for each query; return mAP and rank-1 in %."""
         distance = np.full((len(self.query), len(self.gallery)), len(self.gallery), np.float32)
         for row in range(len(self.query)):
             found = order(row, self.taking_part(row, protocol))
@@ -106,26 +110,26 @@ class People:
 
 
 class Cosine:
-    """Ranks by cosine of given rows: the embeddings themselves, or standardised ones."""
+    """Ranks by cosine of given rows: plain or standardised embeddings."""
 
     def __init__(self, query: Float32s, gallery: Float32s) -> None:
         self.query = query
         self.gallery = gallery
 
     def order(self, row: int, mask: NDArray[np.bool_]) -> NDArray[np.intp]:
-        """Crops that take part, best first."""
+        """Return the crops that take part, best first."""
         found = np.flatnonzero(mask)
         scores = self.gallery[found] @ self.query[row]
         return found[np.argsort(-scores, kind="stable")]
 
     def reranked(self, row: int, mask: NDArray[np.bool_]) -> NDArray[np.intp]:
-        """The first of them in the order of their k-reciprocal distance."""
+        """Return the same crops, the first ones ordered by k-reciprocal distance."""
         order = self.order(row, mask)
         return rerank_head(order, self.query[row], self.gallery[order[:RERANKED]])
 
 
 class Standardised:
-    """Ranks with the gallery's own code under given statistics."""
+    """Ranks with the gallery's own code and given statistics."""
 
     def __init__(self, people: People, standards: Standards, *, named: bool = True) -> None:
         self.people = people
@@ -137,11 +141,11 @@ class Standardised:
         )
 
     def order(self, row: int, mask: NDArray[np.bool_]) -> NDArray[np.intp]:
-        """Crops that take part, best first."""
+        """Return the crops that take part, best first."""
         return self._ask(row, mask)[0]
 
     def reranked(self, row: int, mask: NDArray[np.bool_]) -> NDArray[np.intp]:
-        """The first of them in the order of their k-reciprocal distance."""
+        """Return the same crops, the first ones ordered by k-reciprocal distance."""
         order, query, rows = self._ask(row, mask, rows=RERANKED)
         return rerank_head(order, query, rows)
 
@@ -154,7 +158,7 @@ class Standardised:
             self.rows, mask, self.people.query[row : row + 1], [camera], asked
         )
         if answers is None:
-            raise SystemExit("no camera has crops enough to take part: measure on more people")
+            raise SystemExit("no camera has enough crops to take part: use more people")
         order = np.array([int(hit.crop.crop_id) for hit in answers[0].hits], np.intp)
         return order, answers[0].query, answers[0].rows
 
@@ -187,12 +191,14 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--model", type=Path, default=Path("models/hhcl-mobilenetv2"))
-    parser.add_argument("--data", type=Path, action="append", help="Market-1501 folder; repeat")
+    parser.add_argument("--data", type=Path, action="append", help="Market-1501 folder; repeatable")
     parser.add_argument("--people", type=int, default=50, help="drawn test identities")
-    parser.add_argument("--cameras", type=int, default=3, help="of drawn people")
-    parser.add_argument("--crops", type=int, default=4, help="of a drawn person and camera")
+    parser.add_argument("--cameras", type=int, default=3, help="cameras of drawn people")
+    parser.add_argument("--crops", type=int, default=4, help="crops per drawn person and camera")
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--quick", action="store_true", help="leave out the counts of crops")
+    parser.add_argument(
+        "--quick", action="store_true", help="skip the measurement by number of crops"
+    )
     return parser.parse_args()
 
 
@@ -212,7 +218,7 @@ def read(arguments: argparse.Namespace, temporary: Path) -> Iterator[People]:
 
 
 def compare(people: People, protocol: Protocol) -> dict[str, Measured]:
-    """Every way to search the whole gallery, with the statistics the service would have."""
+    """Measure every way to search the whole gallery, with the statistics of the service."""
     slots = np.arange(len(people.gallery))
     standards = RunningStandards().follow(
         people.gallery, people.cameras, slots >= 0, added=slots, removed=slots[:0]
@@ -233,7 +239,7 @@ def compare(people: People, protocol: Protocol) -> dict[str, Measured]:
 
 
 def with_half_of_the_people(people: People, protocol: Protocol) -> dict[str, Measured]:
-    """Every camera keeps the crops of its own random half of the people."""
+    """Measure with each camera keeping only the crops of its own random half of the people."""
     draws = []
     for seed in range(DRAWS):
         part = half_of_the_people(people, seed)
@@ -258,7 +264,7 @@ def half_of_the_people(people: People, seed: int) -> People:
     held_out = people.held_out
     crops = tuple(held_out.dataset.gallery[slot] for slot in np.flatnonzero(kept))
     dataset = replace(held_out.dataset, gallery=crops)
-    return People.of(HeldOut(dataset, held_out.query, held_out.gallery[kept]))
+    return People.of(HeldOutEmbeddings(dataset, held_out.query, held_out.gallery[kept]))
 
 
 def mean_of(draws: list[Measured]) -> Measured:
@@ -266,7 +272,7 @@ def mean_of(draws: list[Measured]) -> Measured:
 
 
 def times_as_long(count: int = 20_000, dimension: int = 1280, cameras: int = 8) -> dict[str, float]:
-    """A standardised query against a plain one, in turns, on random rows."""
+    """Time standardised and plain queries in turns, on random rows; return the ratios."""
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((count, dimension), dtype=np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -290,7 +296,7 @@ def times_as_long(count: int = 20_000, dimension: int = 1280, cameras: int = 8) 
 
 
 def by_count(people: People, protocol: Protocol) -> dict[str, Measured]:
-    """Statistics of so many crops a camera: of any, or of as few people as have so many."""
+    """Measure with statistics of some crops per camera: random ones, or those of few people."""
     measured = {}
     for count in COUNTS:
         if count > np.bincount(people.cameras).min():
@@ -305,7 +311,7 @@ def by_count(people: People, protocol: Protocol) -> dict[str, Measured]:
 
 
 def standardised(people: People, count: int, seed: int, *, few: bool) -> Cosine:
-    """Query and gallery, standardised by statistics of ``count`` crops of each camera."""
+    """Standardise query and gallery by statistics of ``count`` crops per camera."""
     rng = np.random.default_rng(seed)
     query, gallery = people.query.copy(), people.gallery.copy()
     for camera in np.unique(people.cameras):
@@ -319,7 +325,7 @@ def standardised(people: People, count: int, seed: int, *, few: bool) -> Cosine:
 
 
 def person_by_person(slots: NDArray[np.intp], identities: NDArray[np.int64]) -> NDArray[np.intp]:
-    """The same slots, all of one person before those of the next."""
+    """Reorder slots so that each person's slots are adjacent."""
     _, first, person = np.unique(identities[slots], return_index=True, return_inverse=True)
     return slots[np.argsort(first[person], kind="stable")]
 

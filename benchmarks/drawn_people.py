@@ -1,13 +1,13 @@
-"""How hard drawn people are to find: raw pixels, a colour histogram, ImageNet features, a model.
+"""Measure how hard drawn people are to find: raw pixels, colour histogram, ImageNet, a model.
 
-Draws one data set, embeds its test part in every way, and measures cross-camera mAP of each. Drawn
-people are a fair test while raw pixels and colours stay far below a trained network.
+The script draws one data set, embeds its test part in every way, and measures the cross-camera mAP
+of each. Drawn people are a fair test as long as pixels and colours stay far below a trained model.
 
 ::
 
     python benchmarks/drawn_people.py --weights mobilenet_v2.pth --model models/NAME
 
-The picture of the documentation::
+To draw the picture of the documentation::
 
     python benchmarks/drawn_people.py --seed 2 --sheet docs/images/drawn-people.png --sheet-only
 
@@ -28,8 +28,9 @@ from numpy.typing import NDArray
 
 from service.embedding.onnx_embedder import OnnxEmbedder
 from training.core.engine import extract_embeddings
-from training.core.network import build_network
-from training.data.samples import Dataset, DataSource, load_images, read_dataset
+from training.data.datasets import Dataset, DataSource, read_dataset
+from training.data.images import load_images
+from training.hhcl.network import build_network
 from training.measure.evaluation import evaluate
 from training.synthetic import SyntheticOptions, contact_sheet, synthesize
 
@@ -74,13 +75,15 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--weights", type=Path, help="ImageNet state dict of MobileNetV2")
     parser.add_argument("--model", type=Path, help="models/NAME with an ONNX network")
-    parser.add_argument("--sheet", type=Path, help="write a contact sheet of the people there")
+    parser.add_argument(
+        "--sheet", type=Path, help="write a contact sheet of the people to this file"
+    )
     parser.add_argument("--sheet-only", action="store_true", help="measure nothing")
     return parser.parse_args()
 
 
 def measure(dataset: Dataset, arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """Cross-camera mAP and rank-1 of every way to embed, on the same crops."""
+    """Return cross-camera mAP and rank-1 of every way to embed the same crops."""
     figures = {"chance": score(dataset, chance(dataset))}
     small = pixels(dataset, 32, 16)
     figures["raw pixels"] = score(dataset, centre(small.reshape(len(small), -1).astype(np.float32)))
@@ -127,7 +130,7 @@ def unit(features: Float32s) -> Float32s:
 
 
 def histograms(images: NDArray[np.uint8]) -> Float32s:
-    """Square roots of RGB histograms of three horizontal stripes, background and all."""
+    """Return square roots of RGB histograms of three horizontal stripes, with the background."""
     codes = (images // (256 // BINS)).astype(np.int64) @ np.array([BINS * BINS, BINS, 1])
     stripes = np.array_split(codes.reshape(len(images), images.shape[1], -1), 3, axis=1)
     counts = [

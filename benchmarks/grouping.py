@@ -1,18 +1,18 @@
-"""How well a gallery groups itself: pairs that are right, groups beside people, time and memory.
+"""Measure how well a gallery groups itself: right pairs, groups and people, time and memory.
 
-Embeds the test crops of a data set, forgets who they show, and groups them as
-``POST /galleries/{gallery}/cluster`` does. A pair of crops in one group is right where both show
-one person. Every line is measured twice: with all crops, and with half of the people seen once,
-who belong to no group. Then half of the people are known to the gallery, all but one crop of each
-in each camera, and those crops and the others' arrive: who joins whom?
+The script embeds the test crops of a data set, hides their identities, and groups them as
+``POST /galleries/{gallery}/cluster`` does. A pair of crops in one group is right if both show one
+person. It measures every line twice: with all crops, and with half of the people seen only once, so
+that they belong to no group. Then it labels half of the people, all but one crop of each person in
+each camera. The remaining crops and those of strangers arrive: which identity do they join?
 
 ::
 
     python benchmarks/grouping.py --model models/NAME --data FOLDER
     python benchmarks/grouping.py --large 10000
 
-Without ``--data`` the people are drawn. ``--large`` groups so many made-up embeddings of the
-model's length instead and tells seconds and the growth of memory.
+Without ``--data`` it draws people. ``--large N`` groups N made-up embeddings of the model's length
+instead, and reports seconds and the growth of memory.
 
 The last line is one JSON object.
 """
@@ -36,12 +36,12 @@ from sklearn.metrics import adjusted_rand_score
 
 from service.cli.tables import table
 from service.gallery.base import Crop
-from service.gallery.disk.store import LocalGalleryStore
+from service.gallery.disk.store import DiskGalleryStore
 from service.identities.clustering import ClusterRule, group_crops
 from service.ingest.joining import JoinRule, join_groups
 from service.model.manifest import read_manifest
-from training.core.embedder import open_embedder
 from training.measure.held_out import embed_held_out, load_held_out, read_held_out
+from training.networks.embedder import open_embedder
 from training.synthetic import SyntheticOptions, synthesize
 
 Float32s = NDArray[np.float32]
@@ -64,7 +64,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Joins:
-    """What became of crops that arrive; shares are 0..1."""
+    """The outcome for arriving crops; shares are 0..1."""
 
     rule: str
     known: int
@@ -76,7 +76,7 @@ class Joins:
 
 @dataclass(frozen=True)
 class Seen:
-    """Crops and who they show, which the grouping is not told."""
+    """Crops and their identities, which the grouping does not see."""
 
     crops: list[Crop]
     rows: Float32s
@@ -103,7 +103,7 @@ def main() -> None:
     joins = []
     if manifest.calibration is not None:
         joins = measure_joins(seen, JoinRule.of(manifest.calibration))
-        print("arriving crops, of people the gallery knows and of strangers")
+        print("arriving crops of known people and of strangers")
         print(table(JOIN_HEAD, [join_cells(line) for line in joins]))
     report = {
         "model": manifest.name,
@@ -117,13 +117,15 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--model", type=Path, default=Path("models/hhcl-mobilenetv2"))
-    parser.add_argument("--data", type=Path, help="Market-1501 folder; drawn people if absent")
-    parser.add_argument("--large", type=int, help="time so many made-up crops instead")
+    parser.add_argument("--data", type=Path, help="Market-1501 folder; default: drawn people")
+    parser.add_argument(
+        "--large", type=int, help="time the grouping of this many made-up crops instead"
+    )
     return parser.parse_args()
 
 
 def rules(threshold: float) -> list[tuple[str, ClusterRule]]:
-    """The default, and one thing changed at a time."""
+    """Return the default rule, and rules with one change each."""
     default = ClusterRule(min_score=threshold)
     return [
         (f"default: eps {default.eps}, min_samples {default.min_samples}", default),
@@ -136,7 +138,7 @@ def rules(threshold: float) -> list[tuple[str, ClusterRule]]:
 
 
 def embed(model: Path, folder: Path) -> tuple[str, Seen]:
-    """Name of the data set, its query and gallery."""
+    """Return the data set's name, and its embedded query and gallery."""
     (dataset,) = read_held_out([folder])
     embedder = open_embedder(model, torch.device("cpu"))
     held_out = embed_held_out(embedder, load_held_out(dataset, embedder))
@@ -147,7 +149,7 @@ def embed(model: Path, folder: Path) -> tuple[str, Seen]:
 
 
 def thinned(seen: Seen) -> Seen:
-    """Every second person is left one crop."""
+    """Leave every second person only one crop."""
     rng = np.random.default_rng(0)
     kept = np.ones(len(seen.crops), bool)
     for person in np.unique(seen.people)[::2]:
@@ -160,7 +162,7 @@ def thinned(seen: Seen) -> Seen:
 
 def measure(name: str, rule: ClusterRule, seen: Seen) -> Line:
     grouping = group_crops(seen.crops, seen.rows, rule, known=())
-    # A crop without a group is a group of its own.
+    # Each crop without a group counts as a separate group.
     found = [grouping.labels[crop.crop_id] or crop.crop_id for crop in seen.crops]
     people = seen.people.tolist()
     right = pairs(list(zip(found, people, strict=True)))
@@ -179,7 +181,7 @@ def measure(name: str, rule: ClusterRule, seen: Seen) -> Line:
 
 
 def measure_joins(seen: Seen, rule: JoinRule) -> list[Joins]:
-    """Join one crop of each person in each camera to those of the known half that remain."""
+    """Let one crop per person and camera join the remaining crops of the known half."""
     order = np.random.default_rng(0).permutation(len(seen.crops)).tolist()
     first = {(int(seen.people[i]), seen.crops[i].camera): i for i in reversed(order)}
     arriving = sorted(first.values())
@@ -187,13 +189,13 @@ def measure_joins(seen: Seen, rule: JoinRule) -> list[Joins]:
     stored = [i for i in order if i not in set(arriving) and int(seen.people[i]) in known]
     lines = []
     with tempfile.TemporaryDirectory() as temporary:
-        store = LocalGalleryStore(Path(temporary), device="cpu")
+        store = DiskGalleryStore(Path(temporary), device="cpu")
         gallery = store.create("known", "0" * 64, seen.rows.shape[1])
         gallery.upsert(
             [replace(seen.crops[i], identity=str(seen.people[i])) for i in stored],
             seen.rows[stored],
         )
-        for name, one in (("as it is", rule), ("the threshold alone", replace(rule, lead=0.0))):
+        for name, one in (("the default", rule), ("the threshold alone", replace(rule, lead=0.0))):
             crops = [seen.crops[i] for i in arriving]
             joined = join_groups(gallery, crops, seen.rows[arriving], one)
             lines.append(judge(name, [int(seen.people[i]) for i in arriving], joined, known))
@@ -202,7 +204,7 @@ def measure_joins(seen: Seen, rule: JoinRule) -> list[Joins]:
 
 
 def judge(name: str, people: Sequence[int], joined: Sequence[Crop], known: set[int]) -> Joins:
-    """Compare whom crops joined with who they are."""
+    """Compare the joined identities with the true ones."""
     mine = [(str(one), crop.identity) for one, crop in zip(people, joined, strict=True)]
     theirs = [identity for one, identity in mine if int(one) not in known]
     own = [entry for entry in mine if int(entry[0]) in known]
@@ -217,12 +219,12 @@ def judge(name: str, people: Sequence[int], joined: Sequence[Crop], known: set[i
 
 
 def pairs(labels: Sequence[object]) -> int:
-    """Pairs of equal labels."""
+    """Count the pairs of equal labels."""
     return sum(count * (count - 1) // 2 for count in Counter(labels).values())
 
 
 def measure_large(count: int, dimension: int) -> dict[str, float]:
-    """Seconds and MiB of grouping so many crops: ten of each person, on four cameras."""
+    """Time the grouping of made-up crops, ten per person on four cameras, and measure memory."""
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((-(-count // 10), dimension), np.float32)
     rows = np.repeat(centres, 10, axis=0)[:count]
@@ -243,7 +245,7 @@ def measure_large(count: int, dimension: int) -> dict[str, float]:
 
 
 def resident() -> float:
-    """Most memory this process has held, MiB."""
+    """Return the peak memory of this process, MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

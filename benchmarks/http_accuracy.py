@@ -1,17 +1,17 @@
-"""Does the service rank as the evaluation does? One model, one data set, both ways in one run.
+"""Check that the service ranks as the evaluation does: one model, one data set, one run.
 
-Starts the service, indexes the test gallery, searches every query with ``POST /search`` for the
-whole gallery, and measures the rankings it answers. Beside them stand those of the offline
-evaluation of the same ONNX network. Both protocols are asked; cross-camera in the two ways the API
-has: ``exclude_same_camera`` and a list of ``cameras``.
+The script starts the service, indexes the test gallery, searches every query with ``POST /search``
+over the whole gallery, and measures the returned rankings. It compares them with the offline
+evaluation of the same ONNX network under both protocols; cross-camera in the two ways the API has:
+``exclude_same_camera`` and a list of ``cameras``.
 
 ::
 
     python benchmarks/http_accuracy.py --model models/NAME --data FOLDER --rerank
 
-Without ``--data`` the people are drawn. Exit status 1 where an mAP differs by more than 0.1 points.
-The service re-ranks one query at a time, so that is what its order is held against;
-``offline_together`` is the evaluation's own figure, where all queries are re-ranked at once.
+Without ``--data`` it draws people. The exit status is 1 if an mAP differs by more than 0.1 points.
+The service re-ranks one query at a time, so its order is compared with an evaluation that does the
+same; ``offline_together`` is the evaluation's usual figure, with all queries re-ranked at once.
 
 The last line is one JSON object.
 """
@@ -44,23 +44,28 @@ from service.http.server import bind, url_of
 from service.ingest.crop_names import crop_id_of, list_market1501
 from service.model.manifest import read_manifest
 from service.search.kreciprocal import rerank
-from training.networks.embedder import open_embedder
-from training.data.samples import Dataset, Sample
+from training.data.datasets import Dataset, Sample
 from training.measure.evaluation import Protocol, Scores, evaluate, score
-from training.measure.held_out import HeldOutEmbeddings, embed_held_out, load_held_out, read_held_out
+from training.measure.held_out import (
+    HeldOutEmbeddings,
+    embed_held_out,
+    load_held_out,
+    read_held_out,
+)
+from training.networks.embedder import open_embedder
 from training.synthetic import SyntheticOptions, synthesize
 
 Float32s = NDArray[np.float32]
 
 TOLERANCE = 0.001  # of mAP: 0.1 points
 GALLERY = "accuracy"
-IMAGES = 16  # a request; each answers with the whole gallery
+IMAGES = 16  # per request; each returns the whole gallery
 START_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
 class Way:
-    """How a search asks for the crops that take part under a protocol."""
+    """How a search selects the crops that take part under a protocol."""
 
     protocol: Protocol
     asked: str
@@ -80,7 +85,7 @@ WAYS = tuple(
 
 @dataclass(frozen=True)
 class Line:
-    """The same rankings measured twice."""
+    """The same rankings, measured over HTTP and offline."""
 
     way: Way
     http: Scores
@@ -95,10 +100,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Answers:
-    """What the service said, in the order of the gallery's crop ids.
+    """The service's answers, in the order of the gallery's crop ids.
 
-    ``rank`` is (Q, G), one more than G for crops that took no part; ``scores`` is (Q, G) cosines,
-    NaN for those.
+    ``rank`` is (Q, G), G + 1 for crops that did not take part; ``scores`` is (Q, G) cosines, NaN
+    for those crops.
     """
 
     gallery: tuple[Sample, ...]
@@ -132,16 +137,18 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--model", type=Path, default=Path("models/hhcl-mobilenetv2"))
-    parser.add_argument("--data", type=Path, help="Market-1501 folder; drawn people if absent")
-    parser.add_argument("--rerank", action="store_true", help="measure re-ranked answers too")
+    parser.add_argument("--data", type=Path, help="Market-1501 folder; default: drawn people")
+    parser.add_argument("--rerank", action="store_true", help="also measure re-ranked answers")
     return parser.parse_args()
 
 
 def embedded(model: Path, folder: Path) -> HeldOutEmbeddings:
-    """Query and gallery, embedded offline."""
+    """Embed query and gallery offline."""
     (dataset,) = read_held_out([folder])
     if len(dataset.gallery) > MAX_TOP_K:
-        sys.exit(f"{dataset.summary}: a search answers at most {MAX_TOP_K} of the gallery")
+        sys.exit(
+            f"{dataset.summary}: a search returns at most {MAX_TOP_K} crops; use a smaller set"
+        )
     embedder = open_embedder(model, torch.device("cpu"))
     return embed_held_out(embedder, load_held_out(dataset, embedder))
 
@@ -151,7 +158,7 @@ def embedded(model: Path, folder: Path) -> HeldOutEmbeddings:
 
 @contextmanager
 def serving(model: Path, folder: Path) -> Iterator[Client]:
-    """The service in a process of its own, with an empty data folder, and a way to it."""
+    """Run the service in a separate process with an empty data folder; yield a client."""
     with bind("127.0.0.1", 0) as listener:
         url = url_of(listener)
     command = [sys.executable, "-m", "service", "serve", "--port", url.rpartition(":")[2]]
@@ -186,8 +193,10 @@ def fill(client: Client, folder: Path) -> None:
 # ---- both ways
 
 
-def compare(client: Client, held_out: HeldOutEmbeddings, *, rerank: bool) -> tuple[list[Line], float]:
-    """Every way to ask, and the largest difference of a cosine."""
+def compare(
+    client: Client, held_out: HeldOutEmbeddings, *, rerank: bool
+) -> tuple[list[Line], float]:
+    """Compare every way to search; return the lines and the largest difference of a cosine."""
     lines, differences = [], []
     for way in (way for way in WAYS if rerank or not way.rerank):
         answers = ask(client, held_out.dataset, way)
@@ -199,7 +208,7 @@ def compare(client: Client, held_out: HeldOutEmbeddings, *, rerank: bool) -> tup
 
 
 def measure_offline(held_out: HeldOutEmbeddings, way: Way) -> tuple[Scores, Scores | None]:
-    """The evaluation's scores; re-ranked ones one query at a time, and all at once."""
+    """Return the evaluation's scores; re-ranked ones per query, and all queries at once."""
     data = held_out.dataset
     sets = (held_out.query, data.query, held_out.gallery, data.gallery)
     if not way.rerank:
@@ -217,7 +226,7 @@ def measure_offline(held_out: HeldOutEmbeddings, way: Way) -> tuple[Scores, Scor
 
 
 def cosines(held_out: HeldOutEmbeddings, gallery: Sequence[Sample]) -> Float32s:
-    """(Q, G) offline cosines, columns in the order of the service's gallery."""
+    """Return (Q, G) offline cosines, columns in the order of the service's gallery."""
     column = {crop_id(sample): index for index, sample in enumerate(held_out.dataset.gallery)}
     order = [column[str(sample.path)] for sample in gallery]
     return held_out.query @ held_out.gallery[order].T
@@ -231,7 +240,7 @@ def crop_id(sample: Sample) -> str:
 
 
 def ask(client: Client, dataset: Dataset, way: Way) -> Answers:
-    """Search every query; labels of the gallery are those the service knows."""
+    """Search every query; take the gallery's labels from the service."""
     camera_of = {f"c{name}": index for index, name in enumerate(dataset.cameras)}
     gallery = tuple(
         Sample(Path(crop.crop_id), int(crop.identity or 0), camera_of[crop.camera or ""])
@@ -252,7 +261,7 @@ def ask(client: Client, dataset: Dataset, way: Way) -> Answers:
 def search_all(
     client: Client, dataset: Dataset, way: Way
 ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-    """Index and matches of every query, a request for some queries of one camera."""
+    """Yield index and matches of every query; each request has queries of one camera."""
     by_camera: dict[int, list[int]] = defaultdict(list)
     for row, sample in enumerate(dataset.query):
         by_camera[sample.camera].append(row)
@@ -267,7 +276,7 @@ def search_all(
 
 
 def form(dataset: Dataset, way: Way, camera: int) -> dict[str, Any]:
-    """Form fields of a search by queries of one camera."""
+    """Return the form fields of a search by queries of one camera."""
     names = [f"c{name}" for name in dataset.cameras]
     # The evaluation ranks by plain cosines.
     fields: dict[str, Any] = {

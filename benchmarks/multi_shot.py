@@ -1,17 +1,17 @@
-"""What several shots are worth: a tracklet as the query, several crops as the identity's score.
+"""Measure what several shots are worth: a tracklet as the query, several crops in a score.
 
-Embeds the test crops of a data set into a gallery. Every (person, camera) is a tracklet and
-searches the crops of the other cameras, one crop at a time or as the mean of several; identities
-are ranked by the best, the mean or the three best of their crops, by plain embeddings and by ones
-standardised by camera, with the service's own gallery and functions. One identity is right, so mAP
-over identities is the mean of 1 / its rank.
+The script embeds the test crops of a data set into a gallery. Every (person, camera) is a tracklet.
+It searches the crops of the other cameras, one crop at a time or as the mean of several. Identities
+are ranked by the best, the mean or the three best of their crops, with plain embeddings and with
+embeddings standardised per camera, using the service's own gallery and functions. One identity is
+right, so mAP over identities is the mean of 1 / its rank.
 
 ::
 
     python benchmarks/multi_shot.py --model models/NAME --data FOLDER
 
-Without ``--data`` the people are drawn. Beside it stand the shares of same and of different pairs
-whose cosine reaches the model's threshold, which was calibrated on single crops.
+Without ``--data`` it draws people. The report also has the shares of pairs of the same and of
+different people whose cosine reaches the model's threshold, which was calibrated on single crops.
 
 The last line is one JSON object.
 """
@@ -33,17 +33,18 @@ import torch
 from numpy.typing import NDArray
 
 from service.cli.tables import table
-from service.gallery.base import Crop, Filter, Gallery, Hit, StandardisedQuery
-from service.gallery.disk.store import LocalGalleryStore
+from service.gallery.base import Crop, Filter, Hit, StandardisedQuery
+from service.gallery.disk.store import DiskGalleryStore
+from service.gallery.protocol import Gallery
 from service.model.manifest import read_manifest
 from service.search.multi_shot import IdentityScore, tally
 from service.search.shots import Shot, combined
-from training.core.embedder import open_embedder
 from training.measure.held_out import embed_held_out, load_held_out, read_held_out
+from training.networks.embedder import open_embedder
 from training.synthetic import SyntheticOptions, synthesize
 
 Float32s = NDArray[np.float32]
-ALL = 1 << 30  # hits: a query gives as many as there are
+ALL = 1 << 30  # hits: more than any gallery has, so a query returns all
 RULES: tuple[IdentityScore, ...] = get_args(IdentityScore)
 
 
@@ -59,7 +60,7 @@ class Crops:
 
 @dataclass(frozen=True)
 class Query:
-    """One question: a unit row, whose crops of ``camera`` do not answer it."""
+    """One query: a unit row; crops of ``camera`` do not take part."""
 
     row: Float32s
     person: int
@@ -68,7 +69,7 @@ class Query:
 
 @dataclass(frozen=True)
 class Line:
-    """One way to ask and to score, all queries together."""
+    """One way to search and to score, for all queries together."""
 
     shots: str
     queries: int
@@ -117,12 +118,12 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--model", type=Path, default=Path("models/hhcl-mobilenetv2"))
-    parser.add_argument("--data", type=Path, help="Market-1501 folder; drawn people if absent")
+    parser.add_argument("--data", type=Path, help="Market-1501 folder; default: drawn people")
     return parser.parse_args()
 
 
 def embed(model: Path, folder: Path) -> Crops:
-    """Query and gallery, embedded."""
+    """Embed query and gallery."""
     (dataset,) = read_held_out([folder])
     embedder = open_embedder(model, torch.device("cpu"))
     held_out = embed_held_out(embedder, load_held_out(dataset, embedder))
@@ -136,7 +137,7 @@ def embed(model: Path, folder: Path) -> Crops:
 
 
 def ask(crops: Crops, shots: int | None) -> Iterator[Query]:
-    """Every tracklet cut into queries of so many crops, or whole, where others know the person."""
+    """Cut tracklets into queries of ``shots`` crops; skip people whom no other camera saw."""
     tracklets: dict[tuple[int, int], list[int]] = defaultdict(list)
     for index, key in enumerate(zip(crops.people.tolist(), crops.cameras.tolist(), strict=True)):
         tracklets[key].append(index)
@@ -151,9 +152,9 @@ def ask(crops: Crops, shots: int | None) -> Iterator[Query]:
 
 @contextmanager
 def filled(crops: Crops) -> Iterator[Gallery]:
-    """A gallery of all crops."""
+    """Fill a gallery with all crops."""
     with tempfile.TemporaryDirectory() as temporary:
-        store = LocalGalleryStore(Path(temporary), device="cpu")
+        store = DiskGalleryStore(Path(temporary), device="cpu")
         gallery = store.create("shots", "0" * 64, crops.rows.shape[1])
         labels = zip(crops.people.tolist(), crops.cameras.tolist(), strict=True)
         gallery.upsert(
@@ -167,7 +168,7 @@ def filled(crops: Crops) -> Iterator[Gallery]:
 def search(
     gallery: Gallery, queries: Sequence[Query], *, standardised: bool
 ) -> list[Sequence[Hit]]:
-    """Every crop of the other cameras, for each query."""
+    """Return every crop of the other cameras, per query."""
     found: list[Sequence[Hit]] = []
     for query in queries:
         others = Filter(not_camera=str(query.camera))
@@ -183,7 +184,7 @@ def search(
 def measure(
     queries: Sequence[Query], found: Sequence[Sequence[Hit]], rule: IdentityScore, shots: str
 ) -> Line:
-    """Rank of the right identity among all that other cameras know; ties count against it."""
+    """Rank the right identity among all that other cameras saw; ties count against it."""
     ranks = []
     for query, hits in zip(queries, found, strict=True):
         scores = {name: own.ranked_by for name, own in tally(hits, rule).items()}
@@ -198,7 +199,7 @@ def measure(
 def reaching(
     queries: Sequence[Query], found: Sequence[Sequence[Hit]], threshold: float, shots: str
 ) -> Pairs:
-    """How a line drawn for single crops fits these queries."""
+    """Return how often pairs of these queries reach a threshold made for single crops."""
     reach: dict[bool, list[bool]] = {True: [], False: []}
     for query, hits in zip(queries, found, strict=True):
         for hit in hits:

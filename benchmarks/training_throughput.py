@@ -1,8 +1,8 @@
-"""How fast a network trains and embeds: the training engine against a plain loop, in turns.
+"""Measure how fast a network trains and embeds: the training engine and a plain loop, in turns.
 
-Both learn from the same drawn batches of random crops, held as uint8. The plain loop does what
-most training code does: crop after crop through Pillow, augmented one at a time, full precision,
-one optimiser kernel a tensor. Embedding is compared the same way.
+Both learn from the same drawn batches of random crops, stored as uint8. The plain loop does what
+most training code does: one crop after the other through Pillow, augmented one at a time, in full
+precision, with one optimiser kernel per tensor. Embedding is compared the same way.
 
 ::
 
@@ -28,13 +28,13 @@ from torchvision.transforms import v2
 
 from training.core.distributed import World
 from training.core.engine import Batch, build_learner, embed_together
-from training.core.network import build_network
 from training.core.options import AugmentOptions, MemoryOptions, ScheduleOptions
 from training.core.pixels import Pixels
 from training.core.transforms import IMAGENET_MEAN, IMAGENET_STD
 from training.hhcl.loop import train_one_epoch
 from training.hhcl.memories.building import ClusteredCrops, build_memory
 from training.hhcl.memories.memory import Memory
+from training.hhcl.network import build_network
 
 CROPS_PER_CLUSTER = 4
 ON_CUDA = {"backbone": "resnet50", "height": 256, "width": 128, "batch": 256, "batches": 20}
@@ -75,7 +75,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--height", type=int)
     parser.add_argument("--width", type=int)
     parser.add_argument("--batch", type=int, help="crops, a multiple of 4")
-    parser.add_argument("--batches", type=int, help="of a turn")
+    parser.add_argument("--batches", type=int, help="batches per turn")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--compile", action="store_true", help="torch.compile the engine's network")
     arguments = parser.parse_args()
@@ -90,7 +90,7 @@ def parse() -> argparse.Namespace:
 def in_turns(
     engine: Callable[[], int], plain: Callable[[], int], turns: int, device: torch.device
 ) -> tuple[float, float]:
-    """Median images a second of both, after one turn each that is not counted."""
+    """Return the median images per second of both, after one uncounted turn each."""
     rates: dict[Callable[[], int], list[float]] = {engine: [], plain: []}
     for turn in range(turns + 1):
         for work, measured in rates.items():
@@ -121,7 +121,7 @@ def new_memory(arguments: argparse.Namespace, dimension: int, device: torch.devi
 
 
 class Engine:
-    """What the project does: crops where they are used, batched augmentation, AMP on CUDA."""
+    """What the project does: crops on the device, batched augmentation, AMP on CUDA."""
 
     def __init__(
         self, crops: NDArray[np.uint8], arguments: argparse.Namespace, device: torch.device
@@ -136,7 +136,7 @@ class Engine:
         self._memory = new_memory(arguments, network.dimension, device)
 
     def train(self) -> int:
-        """One turn of training; returns the images it took."""
+        """Train for one turn; return the number of images."""
         rng = np.random.default_rng(1)
         labels = labels_of(self._arguments)
         batches = (
@@ -151,7 +151,7 @@ class Engine:
         return int(self._arguments.batch * self._arguments.batches)
 
     def embed(self) -> int:
-        """One turn of embedding; returns the images it took."""
+        """Embed for one turn; return the number of images."""
         return len(embed_together(self._learner.network, self._pixels, self._world))
 
 
@@ -188,7 +188,7 @@ class PlainLoop:
         return torch.stack([transform(self._crops[i]) for i in indices]).to(self._device)
 
     def train(self) -> int:
-        """One turn of training; returns the images it took."""
+        """Train for one turn; return the number of images."""
         rng = np.random.default_rng(1)
         labels = torch.from_numpy(labels_of(self._arguments)).to(self._device)
         self._network.train()
@@ -204,7 +204,7 @@ class PlainLoop:
 
     @torch.inference_mode()
     def embed(self) -> int:
-        """One turn of embedding; returns the images it took."""
+        """Embed for one turn; return the number of images."""
         self._network.eval()
         for start in range(0, len(self._crops), 64):
             indices = np.arange(start, min(start + 64, len(self._crops)))

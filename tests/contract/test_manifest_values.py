@@ -9,8 +9,8 @@ import pytest
 
 from service.errors import InvalidInput
 from service.ingest.crop_names import CropFile, LeftOut, list_manifest
-from training.data.layouts import DataError
-from training.data.samples import DataSource, read_dataset
+from training.data.datasets import DataSource, read_dataset
+from training.data.entries import DataError
 
 REFUSED = "refused"
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training.data.samples import Dataset, DataSource, Sample
+from training.data.datasets import DataSource, Dataset, Sample
 from training.measure.evaluation import Scores
 from training.synthetic import SyntheticOptions, synthesize
 

@@ -67,8 +67,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the model `first`: random weights."""
     import torch
 
-    from training.core.checkpoint import Checkpoint, new_network, save_checkpoint
+    from training.core.checkpoint import Checkpoint, save_checkpoint
     from training.core.config import read_config
+    from training.networks.building import new_network
 
     root = tmp_path_factory.mktemp("first")
     config = read_config(Path("training/configs/smoke.toml"), {})

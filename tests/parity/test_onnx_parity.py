@@ -8,10 +8,11 @@ import torch
 from numpy.typing import NDArray
 
 from service.model.manifest import Manifest, sha256_of
-from training.core.embedder import OnnxEmbedder, TorchEmbedder, open_onnx
-from training.core.network import build_network
-from training.data.samples import DataSource, load_images, read_dataset
+from training.data.datasets import DataSource, read_dataset
+from training.data.images import load_images
 from training.export.onnx_file import BATCHES, MIN_COSINE, check_parity, write_onnx
+from training.hhcl.network import build_network
+from training.networks.embedder import OnnxEmbedder, TorchEmbedder, open_onnx
 
 HEIGHT, WIDTH = 160, 80
 SHARED = Path(__file__).resolve().parents[3] / "shared"

@@ -33,11 +33,13 @@ def run_folder(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose network has seen the drawn crops but learned nothing; it takes 64x32."""
     import torch
 
-    from training.core.checkpoint import Checkpoint, new_network, save_checkpoint
+    from training.core.checkpoint import Checkpoint, save_checkpoint
     from training.core.config import read_config
-    from training.core.network import GhostBatchNorm2d
     from training.core.transforms import normalise
-    from training.data.samples import DataSource, load_images, read_dataset
+    from training.data.datasets import DataSource, read_dataset
+    from training.data.images import load_images
+    from training.hhcl.network import GhostBatchNorm2d
+    from training.networks.building import new_network
 
     options = {"backbone": "resnet18", "weights": "none", "height": 64, "width": 32}
     tree = {f"model.{name}": value for name, value in options.items()}
@@ -59,7 +61,7 @@ def run_folder(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def exported(run_folder: Path, drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """That run as a model folder, measured on the drawn people. Not to be changed."""
     from training.core.checkpoint import load_checkpoint
-    from training.export.folder import ExportOptions, export_model
+    from training.export.model_folder import ExportOptions, export_model
     from training.measure.held_out import read_held_out
 
     folder = tmp_path_factory.mktemp("models") / "drawn-people"

@@ -1,1 +1,1 @@
-"""Adapting a model to new cameras, judged without labels."""
+"""Adapt a model to new cameras with unlabelled crops, and judge the result without labels."""

@@ -1,4 +1,4 @@
-"""How an adaptation goes about it: what follows from how many crops and cameras there are."""
+"""Choose the options of an adaptation by the number of crops and cameras."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from training.core.options import ClusterOptions
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What follows from the number of crops and cameras.
+    """The options of an adaptation.
 
     Attributes:
-        rounds: at most.
-        patience: rounds without a new best before it ends.
-        epochs: of a round.
-        iterations: batches an epoch, about two passes over the crops.
-        learning_rate: of all rounds: gentle, so that what the model knows is not forgotten.
-        clustering: links across cameras where there are several.
+        rounds: maximum number of rounds.
+        patience: rounds without a new best before the adaptation stops.
+        epochs: epochs per round.
+        iterations: batches per epoch, about two passes over the crops.
+        learning_rate: of all rounds; low, so that the model forgets little.
+        clustering: links clusters across cameras if there are several.
     """
 
     rounds: int
@@ -30,14 +30,14 @@ class Plan:
 
 
 def choose_clustering(crops: int, cameras: int) -> ClusterOptions:
-    """How pseudo-labels are made of so many crops.
+    """Choose how pseudo-labels are made.
 
     Args:
-        crops: of all cameras.
-        cameras: that took them.
+        crops: number of crops, over all cameras.
+        cameras: number of cameras.
 
     Returns:
-        The options; links across cameras where there are several.
+        The options; clusters are linked across cameras if there are several.
     """
     of_one = crops / cameras
     if of_one < 4000:
@@ -59,12 +59,12 @@ def choose_clustering(crops: int, cameras: int) -> ClusterOptions:
 
 
 def choose_plan(crops: int, cameras: int, batch: int) -> Plan:
-    """Defaults for a few hundred to a few hundred thousand crops.
+    """Choose the plan for a few hundred to a few hundred thousand crops.
 
     Args:
-        crops: to train on.
-        cameras: that took them.
-        batch: crops in a batch.
+        crops: number of crops to train on.
+        cameras: number of cameras.
+        batch: crops per batch.
 
     Returns:
         The plan.

@@ -58,9 +58,9 @@ def adapt(
 
     Export the result with: python -m training export --run OUTPUT --output models/NAME
     """
-    from training.adapt.rounds import Request
-    from training.adapt.rounds import adapt as run_adaptation
-    from training.data.samples import DataSource
+    from training.adapt.adaptation import adapt as run_adaptation
+    from training.adapt.request import Request
+    from training.data.datasets import DataSource
 
     crops = _crops(data, gallery, key, output)
     source = DataSource(crops, layout=layout, pattern=pattern, skip_bad=skip_bad)

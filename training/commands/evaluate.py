@@ -21,7 +21,7 @@ from training.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from training.data.samples import Dataset
+    from training.data.datasets import Dataset
 
 
 class ProtocolChoice(StrEnum):
@@ -71,8 +71,7 @@ def evaluate(
     If a data set cannot be measured, or pictures cannot be drawn, the table still
     shows the other figures; the error follows, and the exit status is 2.
     """
-    from training.core.embedder import open_embedder, open_start
-    from training.data.samples import DataError
+    from training.data.entries import DataError
     from training.measure.evaluation import PROTOCOLS
     from training.measure.held_out import (
         draw_worst,
@@ -82,6 +81,7 @@ def evaluate(
         read_held_out,
     )
     from training.measure.tables import format_results
+    from training.networks.embedder import open_embedder, open_start
 
     if weights is not None and not before_training:
         raise InvalidInput("--weights names start weights: it needs --before-training")
@@ -110,7 +110,7 @@ def _measure_each(
     datasets: Iterable[Dataset], measured: Callable[[Dataset], Iterable[Accuracy]]
 ) -> tuple[list[Accuracy], list[str]]:
     """What can be measured of each data set, and why something cannot."""
-    from training.data.samples import DataError
+    from training.data.entries import DataError
 
     lines: list[Accuracy] = []
     failures: list[str] = []

@@ -44,7 +44,7 @@ def export(
 ) -> None:
     """Write a model folder for the service: ONNX network, manifest, card."""
     from training.core.checkpoint import load_checkpoint
-    from training.export.folder import ExportOptions, export_model
+    from training.export.model_folder import ExportOptions, export_model
     from training.measure.held_out import read_held_out
     from training.measure.tables import format_results
 

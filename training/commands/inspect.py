@@ -30,9 +30,9 @@ def inspect(
     ] = InspectionForm.TEXT,
 ) -> None:
     """Show what a data set holds: splits, cameras, sizes, unusable files, duplicates."""
+    from training.data.datasets import DataSource, read_dataset
     from training.data.inspection import inspect_dataset
     from training.data.inspection_text import describe_inspection, inspection_as_dict
-    from training.data.samples import DataSource, read_dataset
 
     source = DataSource(data, layout=layout, pattern=pattern, skip_bad=True)
     found = inspect_dataset(read_dataset(source))

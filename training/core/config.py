@@ -25,7 +25,7 @@ from training.core.options import (
     MemoryOptions,
     ModelOptions,
     ScheduleOptions,
-    SelectiveOptions,
+    SclOptions,
     WarmupOptions,
 )
 
@@ -46,7 +46,7 @@ class TrainConfig:
     clustering: ClusterOptions = Field(default_factory=ClusterOptions)
     memory: MemoryOptions = Field(default_factory=MemoryOptions)
     batch: BatchOptions = Field(default_factory=BatchOptions)
-    selective: SelectiveOptions = Field(default_factory=SelectiveOptions)
+    selective: SclOptions = Field(default_factory=SclOptions)
     warmup: WarmupOptions = Field(default_factory=WarmupOptions)
     schedule: ScheduleOptions = Field(default_factory=ScheduleOptions)
     evaluation: EvaluationOptions = Field(default_factory=EvaluationOptions)

@@ -1,8 +1,8 @@
-"""One process or several, as ``torchrun`` starts them; everything a run says of it is here.
+"""One process or several, started by ``torchrun``; only this module knows how many there are.
 
-Every process draws the same choices and holds the same labels. Only forward and backward passes
-over crops are shared, in contiguous parts; the first process alone clusters, measures, writes and
-speaks.
+Every process makes the same random choices and holds the same labels. The processes share only the
+forward and backward passes over crops, in contiguous parts. The first process alone clusters,
+measures, writes files and prints.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class World:
     """The processes of a run.
 
     Attributes:
-        device: where this process's network lives.
+        device: where this process's network is.
         rank: number of this process, from 0.
-        count: how many there are.
+        count: number of processes.
     """
 
     device: torch.device
@@ -43,15 +43,15 @@ class World:
 
     @property
     def first(self) -> bool:
-        """Whether this process clusters, measures, writes and speaks."""
+        """Whether this process clusters, measures, writes files and prints."""
         return self.rank == 0
 
     def share(self, total: int, unit: int = 1) -> slice:
-        """This process's part of a sequence; parts are contiguous, in order and nearly equal.
+        """Compute this process's part of a sequence; parts are contiguous and nearly equal.
 
         Args:
-            total: items, a multiple of ``unit``.
-            unit: items that stay together, such as the crops of a cluster.
+            total: number of items, a multiple of ``unit``.
+            unit: number of items that stay together, such as the crops of a cluster.
 
         Returns:
             The items of this process.
@@ -61,24 +61,24 @@ class World:
         return slice(start, start + sizes[self.rank])
 
     def sizes(self, total: int, unit: int = 1) -> list[int]:
-        """How large each process's part is.
+        """Compute the size of each process's part.
 
         Args:
-            total: items, a multiple of ``unit``.
-            unit: items that stay together.
+            total: number of items, a multiple of ``unit``.
+            unit: number of items that stay together.
 
         Returns:
-            One size a process.
+            One size per process.
         """
         bounds = [rank * (total // unit) // self.count for rank in range(self.count + 1)]
         return [(high - low) * unit for low, high in pairwise(bounds)]
 
     def gather(self, own: Tensor, total: int, unit: int = 1) -> Tensor:
-        """All processes' rows in order; a gradient reaches this process's own rows only.
+        """Collect all processes' rows in order; gradients reach only this process's own rows.
 
         Args:
-            own: (n, ...), the rows :meth:`share` names; on the CPU or this process's device.
-            total: N, rows of all processes.
+            own: (n, ...), the rows that :meth:`share` gives; on the CPU or this process's device.
+            total: N, number of rows of all processes.
             unit: as for :meth:`share`.
 
         Returns:
@@ -87,7 +87,7 @@ class World:
         if self.count == 1:
             return own
         sizes = self.sizes(total, unit)
-        # Backends exchange equal shapes only.
+        # Backends exchange only equal shapes.
         padded = own.detach().new_zeros((max(sizes), *own.shape[1:]))
         padded[: len(own)] = own.detach()
         parts = [torch.empty_like(padded) for _ in sizes]
@@ -97,18 +97,18 @@ class World:
         return torch.cat(rows)
 
     def from_first(self, make: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What the first process makes, handed to all.
+        """Call a function in the first process and give its result to all.
 
         Args:
-            make: called in the first process only.
+            make: the function.
             *args: its arguments.
             **kwargs: its arguments.
 
         Returns:
-            Its result; it must be picklable where there are several processes.
+            Its result; with several processes it must be picklable.
 
         Raises:
-            InvalidInput: as ``make`` does.
+            InvalidInput: the function raised it.
         """
         if self.count == 1:
             return make(*args, **kwargs)
@@ -121,10 +121,10 @@ class World:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Runs a block in all processes; if it fails in one, the first says why and all end.
+        """Run a block in all processes; if it fails in one, the first reports why and all end.
 
         Raises:
-            InvalidInput: in the first process, with the message of the lowest that failed.
+            InvalidInput: in the first process, with the message of the lowest rank that failed.
         """
         if self.count == 1:
             yield
@@ -141,19 +141,19 @@ class World:
             return
         if self.first:
             raise InvalidInput(told)
-        # torchrun ends all processes with the first that goes: this one waits until it has spoken.
+        # torchrun stops all processes when one exits: wait until the first has printed the message.
         with suppress(RuntimeError):
             dist.all_reduce(torch.zeros(1))
         raise SystemExit(2)
 
     def wrap(self, network: nn.Module) -> nn.Module:
-        """A network whose gradients are the mean over the processes.
+        """Make a network's gradients the mean over the processes.
 
         Args:
-            network: on this process's device; its parameters become the first process's.
+            network: on this process's device; it receives the first process's parameters.
 
         Returns:
-            The network itself for one process, else a wrapper around it.
+            The network itself if there is one process, else a wrapper around it.
         """
         if self.count == 1:
             return network
@@ -163,10 +163,10 @@ class World:
         )
 
     def share_buffers(self, network: nn.Module) -> None:
-        """Give every process the first one's buffers: running statistics follow its first group.
+        """Give every process the first one's buffers, because running statistics follow its group.
 
         Args:
-            network: the bare network, on this process's device.
+            network: the unwrapped network, on this process's device.
         """
         if self.count == 1:
             return
@@ -175,16 +175,16 @@ class World:
 
 
 def speaks() -> bool:
-    """Whether this process is the one that tells people, before or after a world is open."""
+    """Whether this process prints; for use before and after a world is open."""
     return os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager
 def open_world(device: torch.device) -> Iterator[World]:
-    """Join the processes ``torchrun`` started, or be alone; all but the first are mute inside.
+    """Join the processes that ``torchrun`` started, if any, and silence all but the first.
 
     Args:
-        device: the kind asked for; with several GPUs each process takes the one of its number.
+        device: the kind asked for; with several GPUs, each process takes the one of its own number.
 
     Yields:
         The world.
@@ -197,7 +197,7 @@ def open_world(device: torch.device) -> Iterator[World]:
         yield World(device)
         return
     cuda = device.type == "cuda"
-    # Others wait while the first clusters and measures, which may take longer than any default.
+    # The others wait while the first clusters and measures, which can exceed any default timeout.
     dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=timedelta(days=1))
     world = World(device, dist.get_rank(), count)
     if cuda:

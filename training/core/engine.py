@@ -1,4 +1,4 @@
-"""What learns, what it sees at once, and embedding every crop."""
+"""The network with its optimiser, a batch, and embedding all crops."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from training.core.checkpoint import parameters_of
 from training.core.distributed import World
 from training.core.options import ScheduleOptions
 from training.core.pixels import Pixels
@@ -21,13 +20,13 @@ Float32s = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What the processes of a run see at once.
+    """One batch, as one of the run's processes holds it.
 
     Attributes:
         pixels: (b, H, W, 3) uint8 on this process's device: its own crops of the batch.
         labels: (B,) int64 pseudo-labels of the whole batch.
         cameras: (B,) int64, likewise.
-        crops_per_cluster: K; a cluster's crops lie side by side and go to one process.
+        crops_per_cluster: K; a cluster's crops are contiguous and go to one process.
     """
 
     pixels: Tensor
@@ -38,11 +37,11 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Learner:
-    """What learns.
+    """The network that learns, and what its training needs.
 
     Attributes:
-        network: maps (N, 3, H, W) to unit rows; what is saved and embeds.
-        forward: the same network for training: shared by the processes, compiled, or itself.
+        network: maps (N, 3, H, W) to unit rows; this is what is saved and used.
+        forward: the same network for training passes, distributed or compiled if the run asks.
         optimiser: over the network's parameters.
         world: the processes that share a batch.
     """
@@ -56,13 +55,13 @@ class Learner:
 def build_learner(
     network: nn.Module, schedule: ScheduleOptions, world: World, *, compiled: bool = False
 ) -> Learner:
-    """Make a network ready to learn.
+    """Prepare a network for training.
 
     Args:
         network: on the world's device.
-        schedule: of the run.
-        world: the processes of the run.
-        compiled: whether the training passes are compiled; the network's own names stay.
+        schedule: the run's schedule.
+        world: the run's processes.
+        compiled: compile the training passes; the names in the network's state dict stay.
 
     Returns:
         The learner.
@@ -76,17 +75,18 @@ def build_learner(
 def build_optimiser(
     network: nn.Module, schedule: ScheduleOptions, device: torch.device
 ) -> torch.optim.Optimizer:
-    """Adam, as HHCL, or SGD with Nesterov momentum 0.9, as SCL.
+    """Build Adam, as in HHCL, or SGD with Nesterov momentum 0.9, as in SCL.
 
     Args:
-        network: whose parameters learn.
+        network: the network whose parameters learn.
         schedule: learning rate and weight decay.
-        device: where they live; on CUDA one kernel steps all of them.
+        device: where the parameters are; on CUDA one kernel steps all of them.
 
     Returns:
         The optimiser.
     """
-    parameters, fused = parameters_of(network), device.type == "cuda"
+    parameters = [each for each in network.parameters() if each.requires_grad]
+    fused = device.type == "cuda"
     rate, decay = schedule.learning_rate, schedule.weight_decay
     match schedule.optimiser:
         case "adam":
@@ -109,8 +109,8 @@ def extract_embeddings(
     Args:
         network: maps (N, 3, H, W) to unit rows; left in evaluation mode.
         images: (N, H, W, 3) uint8.
-        device: where the network lives.
-        batch: crops at a time; by default what suits the device.
+        device: where the network is.
+        batch: crops per forward pass; the default suits the device.
 
     Returns:
         (N, D) float32, unit rows; row i belongs to image i.
@@ -120,12 +120,12 @@ def extract_embeddings(
 
 
 def embed_together(network: nn.Module, pixels: Pixels, world: World) -> Float32s:
-    """Embed a run's crops for clustering, each process a part; on CUDA in bfloat16 (AMP).
+    """Embed a run's crops for clustering, one part per process; on CUDA in bfloat16 (AMP).
 
     Args:
         network: maps (N, 3, H, W) to unit rows; left in evaluation mode.
         pixels: N crops, the same in every process.
-        world: the processes.
+        world: the run's processes.
 
     Returns:
         (N, D) float32, unit rows, the same in every process; row i belongs to crop i.
@@ -139,7 +139,7 @@ def embed_together(network: nn.Module, pixels: Pixels, world: World) -> Float32s
 
 
 def _batch_for(device: torch.device) -> int:
-    """A CPU is fastest while the maps stay in its cache, a GPU while it has much to do at once."""
+    """A CPU is fastest if the maps fit in its cache; a GPU needs a lot of work at once."""
     return 512 if device.type == "cuda" else 32
 
 
@@ -148,5 +148,5 @@ def _embed(network: nn.Module, pixels: Pixels, rows: NDArray[np.int64], batch: i
     network.eval()
     starts = tqdm(range(0, len(rows), batch), desc="embed", unit="batch", leave=False)
     parts = [network(normalise(pixels.take(rows[start : start + batch]))) for start in starts]
-    # One copy at the end: a copy a batch would make the GPU wait for each.
+    # Copy once at the end: a copy per batch would make the GPU wait each time.
     return torch.cat(parts).float().cpu()

@@ -132,7 +132,7 @@ class MemoryOptions:
 
 
 @dataclass(frozen=True, config=STRICT)
-class SelectiveOptions:
+class SclOptions:
     """SCL (Pang et al. 2022); read with ``method = "scl"`` only. Defaults are the shipped yml's.
 
     Attributes:

@@ -19,7 +19,8 @@ from torch import Tensor
 from service.errors import InvalidInput
 from training.core.config import TrainConfig
 from training.core.distributed import World
-from training.data.samples import Images, Sample, load_images
+from training.data.datasets import Sample
+from training.data.images import Images, load_images
 
 Keep = Literal["auto", "device", "host", "disk"]
 Place = Literal["device", "host", "disk"]

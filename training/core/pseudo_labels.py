@@ -1,4 +1,4 @@
-"""What pseudo-labels say about clusters: their centroids, and the cameras that saw them."""
+"""Facts about clusters that follow from pseudo-labels: their centroids and their cameras."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ Int64s = NDArray[np.int64]
 
 
 def centroids(embeddings: Float32s, labels: Int64s) -> Float32s:
-    """Mean embedding of each cluster.
+    """Compute the mean embedding of each cluster.
 
     Args:
         embeddings: (N, D) float32.
-        labels: (N,) int64 pseudo-labels, 0..C-1, or -1 for an outlier, which takes no part.
+        labels: (N,) int64 pseudo-labels, 0..C-1, or -1 for an outlier, which is ignored.
 
     Returns:
         (C, D) float32, not normalised.
@@ -27,10 +27,10 @@ def centroids(embeddings: Float32s, labels: Int64s) -> Float32s:
 
 
 def seen_by_cameras(labels: Int64s, cameras: Int64s) -> NDArray[np.bool_]:
-    """Which cameras saw each cluster.
+    """Find which cameras saw each cluster.
 
     Args:
-        labels: (N,) int64 pseudo-labels, 0..C-1, or -1 for an outlier, which takes no part.
+        labels: (N,) int64 pseudo-labels, 0..C-1, or -1 for an outlier, which is ignored.
         cameras: (N,) int64, 0-based.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The stored crops of a running service's gallery, as a data set on disk."""
+"""Copy the stored crops of a running service's gallery to a data set on disk."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from tqdm import tqdm
 
 from service.errors import InvalidInput, Unavailable
 from service.ingest.crop_values import read_name
+from training.files import UNFINISHED, replaced_file
 
 MANIFEST = "manifest.jsonl"
-_OLD_MANIFEST = "manifest.csv"  # of earlier releases; two would contradict each other
+_OLD_MANIFEST = "manifest.csv"  # of earlier releases; two manifests could contradict each other
 _PAGE = 1000
 _NO_CAMERA = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class FetchedCrops:
-    """What was fetched.
+    """The result of a copy.
 
     Attributes:
         manifest: the data set's manifest file.
-        crops: pictures it lists.
-        without_picture: crops of the gallery that have no stored picture, and are left out.
+        crops: number of pictures in the manifest.
+        without_picture: number of crops left out because the gallery stores no picture of them.
     """
 
     manifest: Path
@@ -40,20 +41,21 @@ class FetchedCrops:
 def fetch_crops(address: str, key: str | None, folder: Path) -> FetchedCrops:
     """Copy the pictures of a gallery into a folder, page by page.
 
-    Only pictures and cameras are copied: training reads no identity. A picture that is there
-    already is not fetched again, so an interrupted copy is resumed by repeating it; pictures the
-    gallery has erased since are removed from the folder.
+    Only pictures and cameras are copied, because training reads no identity. Pictures already in
+    the folder are not fetched again, so repeating an interrupted copy continues it. Pictures that
+    the gallery has erased since are removed from the folder.
 
     Args:
-        address: of the gallery, such as ``http://127.0.0.1:8000/galleries/station``.
-        key: an API key with the scope ``search``, None where the service asks for none.
-        folder: where to; made if missing.
+        address: the gallery's, such as ``http://127.0.0.1:8000/galleries/station``.
+        key: an API key with the scope ``search``; None if the service needs none.
+        folder: where to copy to; created if missing.
 
     Returns:
-        Where the manifest is, and the counts.
+        The manifest's path and the counts.
 
     Raises:
-        InvalidInput: not a gallery's address, the service refused, or no crop has a picture.
+        InvalidInput: the address is not a gallery's, the service rejected the request, or no crop
+            has a picture.
         Unavailable: the service cannot be reached, or a picture arrived damaged.
     """
     root, gallery = _split(address)
@@ -64,7 +66,7 @@ def fetch_crops(address: str, key: str | None, folder: Path) -> FetchedCrops:
         rows, without = _fetch_all(http, gallery, pictures)
     if not rows:
         raise InvalidInput(
-            f"{address}: no crop has a stored picture; a gallery keeps pictures from the moment "
+            f"{address}: no crop has a stored picture; a gallery stores pictures only after "
             "store_crops is set"
         )
     _forget_others(pictures, {name for name, _ in rows})
@@ -105,11 +107,11 @@ def _crops(http: httpx.Client, gallery: str) -> Iterator[dict[str, Any]]:
 
 
 def _fetch(http: httpx.Client, gallery: str, crop: dict[str, Any], folder: Path) -> str | None:
-    """Fetch one picture unless it is there; its name in the folder, None where none is stored."""
+    """Fetch a picture unless the folder has it; return its name, None if the gallery has none."""
     digest = crop["digest"]
-    there = next(folder.glob(f"{digest}.*"), None) if digest else None
-    if there is not None:
-        return there.name
+    there = (path for path in folder.glob(f"{digest}.*") if path.suffix != UNFINISHED)
+    if digest and (found := next(there, None)):
+        return found.name
     path = f"galleries/{gallery}/pictures/{quote(crop['crop_id'])}"
     answer = _answer(http, path, missing_is_fine=True)
     if answer.status_code == httpx.codes.NOT_FOUND:
@@ -117,9 +119,8 @@ def _fetch(http: httpx.Client, gallery: str, crop: dict[str, Any], folder: Path)
     if hashlib.sha256(answer.content).hexdigest() != digest:
         raise Unavailable(f"{crop['crop_id']!r}: the picture is not the one that was stored")
     name = f"{digest}{_suffix(answer.content)}"
-    unfinished = folder / f".{name}"
-    unfinished.write_bytes(answer.content)
-    unfinished.replace(folder / name)
+    with replaced_file(folder / name, durable=False) as file:
+        file.write(answer.content)
     return name
 
 
@@ -156,10 +157,9 @@ def _forget_others(folder: Path, names: set[str]) -> None:
 
 
 def _write_manifest(path: Path, rows: list[tuple[str, str]]) -> None:
-    unfinished = path.with_name(f".{path.name}")
-    # Not CSV, which has no types: there a camera 1.0 is camera 1.
-    with unfinished.open("w", encoding="utf-8") as file:
+    # CSV has no types, so it would turn a camera named 1.0 into camera 1.
+    with replaced_file(path, durable=False) as file:
         for name, camera in rows:
-            file.write(json.dumps({"path": f"pictures/{name}", "camera": camera}) + "\n")
-    unfinished.replace(path)
+            line = json.dumps({"path": f"pictures/{name}", "camera": camera}) + "\n"
+            file.write(line.encode())
     path.with_name(_OLD_MANIFEST).unlink(missing_ok=True)

@@ -20,9 +20,9 @@ from tqdm import tqdm
 
 from service.embedding.imaging import decode
 from service.errors import ReidError
+from training.data.datasets import UNKNOWN, Dataset, Sample
 from training.data.duplicates import Twins, find_twins, near_keys
-from training.data.layouts import Skipped
-from training.data.samples import UNKNOWN, Dataset, Sample
+from training.data.entries import Skipped
 
 _HEIGHTS = (0, 64, 128, 192, 256, 384, 512)
 _RATIOS = (0.0, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)

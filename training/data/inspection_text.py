@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from training.data.duplicates import NEAR_BITS, Twins
+from training.data.entries import describe_skipped
 from training.data.inspection import Inspection, Pictures, Spread
-from training.data.layouts import describe_skipped
 
 _EXAMPLES = 3
 

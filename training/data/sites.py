@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.samples import UNKNOWN, Dataset, Sample
+from training.data.datasets import UNKNOWN, Dataset, Sample
 
 
 def join_sites(datasets: Sequence[Dataset]) -> tuple[tuple[Sample, ...], NDArray[np.int64]]:

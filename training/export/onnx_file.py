@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from service.errors import ArtifactError
-from training.core.checkpoint import Network
-from training.core.embedder import OnnxEmbedder
 from training.core.transforms import normalise
+from training.networks.building import Network
+from training.networks.embedder import OnnxEmbedder
 
 OPSET = 20
 MIN_COSINE = 0.9999

@@ -21,12 +21,12 @@ from torch import Tensor, nn
 
 from service.errors import ArtifactError
 from service.model.manifest import Manifest, read_manifest
-from training.core.checkpoint import Network, new_network
 from training.core.config import TrainConfig, parse_config
-from training.core.embedder import open_onnx
 from training.core.engine import extract_embeddings
 from training.core.transforms import normalise
 from training.export.onnx_file import MIN_COSINE
+from training.networks.building import Network, new_network
+from training.networks.embedder import open_onnx
 
 _PREFIX = "network."
 _BATCH = 32

@@ -1,10 +1,20 @@
-"""The outer loop of HHCL (Hu, Zhu, He 2021): extract, cluster, remember, learn."""
+"""HHCL's training loop (Hu, Zhu, He 2021), as in the paper's algorithm.
+
+::
+
+    for each epoch
+        embed all crops with the network                            embed_together
+        cluster the embeddings into pseudo-labels                   _cluster
+        initialise the memory from the clusters                     _new_memory
+        for each P x K batch                                        _batches
+            compute the loss of its embeddings against the memory   train_step
+            take a gradient step on the network
+            move the memory towards the batch
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -15,15 +25,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from service.errors import InvalidInput
-from training.core.checkpoint import FILE_NAME, Checkpoint, Network, new_network
+from training.core.checkpoint import FILE_NAME, Checkpoint
 from training.core.config import TrainConfig
 from training.core.distributed import World, open_world
-from training.core.engine import (
-    Batch,
-    Learner,
-    build_learner,
-    embed_together,
-)
+from training.core.engine import Batch, Learner, build_learner, embed_together
 from training.core.options import AugmentOptions
 from training.core.transforms import apply_choices, draw_choices
 from training.core.warmup import warm_up_together
@@ -31,23 +36,26 @@ from training.hhcl.clustering import cluster
 from training.hhcl.memories.building import ClusteredCrops, build_memory
 from training.hhcl.memories.memory import Memory
 from training.hhcl.sampler import identity_batches
-from training.run.best_epoch import tell_selection
-from training.run.epoch_end import EpochEnd
-from training.run.epoch_record import RECORD_NAME, save_epoch
-from training.run.log import EpochMetrics, RunLog, describe_clusters
-from training.run.measuring import Measured, measure_epoch
-from training.run.optional import UNWRITABLE, Once, Tell, attempt
-from training.run.setup import Crops, is_measured, read_crops, saved_checkpoint, seed_epoch
+from training.networks.building import Network, new_network
+from training.run.epoch_end import end_epochs
+from training.run.epoch_record import keep_record
+from training.run.log import describe_clusters
+from training.run.measuring import measure_epoch
+from training.run.setup import Crops, read_crops, saved_checkpoint, seed_epoch
+from training.run.state import RunState, mean_loss
+
+Int64s = NDArray[np.int64]
+Float32s = NDArray[np.float32]
 
 
 def run(config: TrainConfig, output: Path, device: torch.device, *, resume: bool = False) -> Path:
-    """Train from the first or the next unfinished epoch to the last, alone or under ``torchrun``.
+    """Train to the last epoch, in one process or in those that ``torchrun`` started.
 
     Args:
-        config: everything about the run.
+        config: the run's config.
         output: the run's folder: checkpoint, metrics, TensorBoard logs.
         device: where the network runs.
-        resume: continue what the folder holds.
+        resume: continue the run in the folder.
 
     Returns:
         The checkpoint of the last epoch.
@@ -55,88 +63,52 @@ def run(config: TrainConfig, output: Path, device: torch.device, *, resume: bool
     Raises:
         InvalidInput: data, weights or the folder do not allow the run; the message says why.
     """
-    epochs = config.schedule.epochs
     with open_world(device) as world:
         with world.together():
             saved = _prepare(config, output, world, resume=resume)
-            state = _start(config, saved, world)
+            learner, state = _start(config, saved, world)
             crops = read_crops(config, output, world)
             _tell_batches(config, crops, world)
+        network = learner.network
         if state.finished == 0 and config.warmup.epochs:
-            warm_up_together(state.network, crops.pixels, config, world)
-        tell = Once(tqdm.write)
-        with RunLog(output, state.finished, epochs, tell) if world.first else nullcontext() as log:
-            # The first process measures and writes for all.
-            measure = partial(_measure, state, crops, config)
-            end = EpochEnd(output, log, measure, tell) if log else None
-            if end and saved:
-                end.catch_up(saved)
-            del saved  # it is as large as the network and its optimiser
-            for epoch in range(state.finished, epochs):
+            warm_up_together(network, crops.pixels, config, world)
+        tested = (crops.images, crops.sites, crops.held_out, config, world.device)
+        measure = partial(measure_epoch, state.network, *tested)
+        with end_epochs(output, config, saved, measure, world) as end:
+            del saved  # it takes as much memory as the network and its optimiser
+            for epoch in range(state.finished, config.schedule.epochs):
                 rng = seed_epoch(config.seed, epoch)
-                embeddings = embed_together(state.network, crops.pixels, world)
-                labels = world.from_first(_label, embeddings, crops, config, epoch, world.count)
-                memory = _remember(embeddings, labels, crops, config, rng, world.device)
+                embeddings = embed_together(network, crops.pixels, world)
+                labels = world.from_first(_cluster, embeddings, crops, config, epoch, world.count)
+                memory = _new_memory(embeddings, labels, crops, config, rng, world.device)
                 batches = _batches(crops, labels, config, epoch, rng, world)
-                loss = train_one_epoch(state.learner, memory, batches, config.augment, rng)
-                rate = state.learning_rate
-                state.scheduler.step()
-                if end is None:
-                    continue
+                loss = train_one_epoch(learner, memory, batches, config.augment, rng)
                 clusters = describe_clusters(labels, crops.images.samples)
-                line = EpochMetrics(epoch + 1, loss, rate, clusters)
-                end.keep(state.checkpoint(line, config))
-                _record(output, embeddings, labels, crops, config, tell)
-        if world.first:
-            tell_selection(output, config, tqdm.write)
+                finished = state.finish_epoch(epoch + 1, loss, config, clusters=clusters)
+                if end is not None:
+                    end.keep(finished)
+                    keep_record(output, embeddings, labels, crops.images.samples, config, end.tell)
     return output / FILE_NAME
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
-    finished: int
-    network: Network
-    learner: Learner
-    scheduler: torch.optim.lr_scheduler.StepLR
-
-    @property
-    def learning_rate(self) -> float:
-        return float(self.scheduler.get_last_lr()[0])
-
-    def checkpoint(self, line: EpochMetrics, config: TrainConfig) -> Checkpoint:
-        return Checkpoint(
-            epoch=line.epoch,
-            config=config,
-            network=self.network.state_dict(),
-            optimiser=self.learner.optimiser.state_dict(),
-            scheduler=self.scheduler.state_dict(),
-            line=asdict(line),
-        )
-
-
 def _prepare(config: TrainConfig, output: Path, world: World, *, resume: bool) -> Checkpoint | None:
-    """The run's folder, and what it holds already."""
+    """Create the run's folder, or read the checkpoint that it holds."""
     if config.batch.clusters < world.count:
         raise InvalidInput(
             f"batch.clusters = {config.batch.clusters} for {world.count} processes: "
-            "each needs a cluster of every batch"
+            "each process needs at least one cluster of every batch"
         )
     output.mkdir(parents=True, exist_ok=True)
     return saved_checkpoint(config, output, resume=resume)
 
 
-def _start(config: TrainConfig, saved: Checkpoint | None, world: World) -> _State:
+def _start(
+    config: TrainConfig, saved: Checkpoint | None, world: World
+) -> tuple[Learner, RunState[Network]]:
     torch.manual_seed(config.seed)
     network = new_network(config, weights="none" if saved else None).to(world.device)
-    if saved:
-        network.load_state_dict(saved.network)
-    schedule = config.schedule
-    learner = build_learner(network, schedule, world, compiled=config.model.compile)
-    scheduler = torch.optim.lr_scheduler.StepLR(learner.optimiser, schedule.step, schedule.decay)
-    if saved:
-        learner.optimiser.load_state_dict(saved.optimiser)
-        scheduler.load_state_dict(saved.scheduler)
-    return _State(saved.epoch if saved else 0, network, learner, scheduler)
+    learner = build_learner(network, config.schedule, world, compiled=config.model.compile)
+    return learner, RunState.begin(network, learner.optimiser, config, saved)
 
 
 def _tell_batches(config: TrainConfig, crops: Crops, world: World) -> None:
@@ -149,14 +121,15 @@ def _tell_batches(config: TrainConfig, crops: Crops, world: World) -> None:
     tqdm.write(f"{world.count} processes share a batch: {', '.join(map(str, shares))} crops")
     if any(size % batch.ghost_group for size in shares):
         tqdm.write(
-            f"a share is no multiple of batch.ghost_group = {batch.ghost_group}: "
+            f"a process's share is not a multiple of batch.ghost_group = {batch.ghost_group}: "
             "batch statistics differ from those of one process"
         )
 
 
-def _label(
-    embeddings: NDArray[np.float32], crops: Crops, config: TrainConfig, epoch: int, processes: int
-) -> NDArray[np.int64]:
+def _cluster(
+    embeddings: Float32s, crops: Crops, config: TrainConfig, epoch: int, processes: int
+) -> Int64s:
+    """Pseudo-labels of an epoch; a message if a batch cannot have all its clusters."""
     progress = epoch / config.schedule.epochs
     options = config.clustering
     labels = cluster(embeddings, crops.cameras, options, tqdm.write, progress, crops.sites)
@@ -164,13 +137,16 @@ def _label(
     if clusters < processes:
         raise InvalidInput(f"{clusters} clusters cannot be shared by {processes} processes")
     if clusters < wanted:
-        tqdm.write(f"{clusters} clusters, fewer than batch.clusters = {wanted}: a batch holds all")
+        tqdm.write(
+            f"{clusters} clusters, fewer than batch.clusters = {wanted}: "
+            "every batch contains all of them"
+        )
     return labels
 
 
-def _remember(
-    embeddings: NDArray[np.float32],
-    labels: NDArray[np.int64],
+def _new_memory(
+    embeddings: Float32s,
+    labels: Int64s,
     crops: Crops,
     config: TrainConfig,
     rng: np.random.Generator,
@@ -182,12 +158,13 @@ def _remember(
 
 def _batches(
     crops: Crops,
-    labels: NDArray[np.int64],
+    labels: Int64s,
     config: TrainConfig,
     epoch: int,
     rng: np.random.Generator,
     world: World,
 ) -> Iterator[Batch]:
+    """This process's part of each P x K batch of an epoch."""
     indices = identity_batches(
         labels,
         crops.cameras,
@@ -211,68 +188,73 @@ def train_one_epoch(
     options: AugmentOptions,
     rng: np.random.Generator,
 ) -> float:
-    """Learn from every batch once: loss, backward, step, then the memory.
-
-    On CUDA the forward pass runs in bfloat16 where that is safe (AMP); losses stay float32.
-    Processes share the forward pass only: each then holds the embeddings of the whole batch and
-    computes its whole loss, so that every memory takes the same update.
+    """Train on every batch once.
 
     Args:
         learner: its network is left in training mode.
-        memory: the contrast.
+        memory: the clusters to contrast with.
         batches: at least one.
         options: augmentation.
-        rng: source of every choice.
+        rng: source of every random choice.
 
     Returns:
         Mean loss.
     """
     learner.network.train()
-    losses = [_learn(learner, memory, batch, options, rng) for batch in batches]
+    loss = mean_loss(train_step(learner, memory, batch, options, rng) for batch in batches)
     learner.world.share_buffers(learner.network)
-    return float(torch.stack(losses).mean())
+    return loss
 
 
-def _learn(
+def train_step(
     learner: Learner,
     memory: Memory,
     batch: Batch,
     options: AugmentOptions,
     rng: np.random.Generator,
 ) -> Tensor:
-    world, device, count = learner.world, learner.world.device, len(batch.labels)
+    """Take HHCL's step on one batch: loss, gradient, optimiser step, memory update.
+
+    Processes share only the forward pass: each one then has the embeddings of the whole batch and
+    computes the whole loss, so that every process makes the same memory update.
+
+    Args:
+        learner: its network in training mode.
+        memory: the clusters to contrast with; moved towards the batch.
+        batch: P x K crops.
+        options: augmentation.
+        rng: source of every random choice.
+
+    Returns:
+        The loss, detached.
+    """
+    world, device = learner.world, learner.world.device
+    labels = torch.from_numpy(batch.labels).to(device)
+    cameras = torch.from_numpy(batch.cameras).to(device)
+
+    embeddings = _embed(learner, batch, options, rng)
+    loss = memory.loss(embeddings, labels, cameras)
+
+    learner.optimiser.zero_grad(set_to_none=True)
+    # Each process has the gradient of its own crops only, and the processes take the mean.
+    (loss * world.count).backward()
+    learner.optimiser.step()
+
+    # The update uses the embeddings of the forward pass, as the released code does.
+    memory.update(embeddings.detach(), labels)
+    return loss.detach()
+
+
+def _embed(
+    learner: Learner, batch: Batch, options: AugmentOptions, rng: np.random.Generator
+) -> Tensor:
+    """(B, D) embeddings of the whole augmented batch; on CUDA the forward pass is in bfloat16."""
+    world, count = learner.world, len(batch.labels)
     _, height, width, _ = batch.pixels.shape
     choices = draw_choices(count, (height, width), options, rng)
     own = world.share(count, batch.crops_per_cluster)
     images = apply_choices(batch.pixels, choices.part(own))
-    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+    kind = world.device.type
+    with torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda"):
         embeddings = learner.forward(images)
-    together = world.gather(embeddings, count, batch.crops_per_cluster)
-    labels = torch.from_numpy(batch.labels).to(device)
-    loss = memory.loss(together, labels, torch.from_numpy(batch.cameras).to(device))
-    learner.optimiser.zero_grad(set_to_none=True)
-    # A process's gradient is of its own crops' part of the sum; the mean over them is taken next.
-    (loss * world.count).backward()
-    learner.optimiser.step()
-    memory.update(together.detach(), labels)
-    return loss.detach()
-
-
-def _measure(state: _State, crops: Crops, config: TrainConfig, finished: int) -> Measured:
-    if not is_measured(finished, config.schedule.epochs, config.evaluation):
-        return Measured()
-    device = state.learner.world.device
-    return measure_epoch(state.network, crops.images, crops.sites, crops.held_out, config, device)
-
-
-def _record(
-    output: Path,
-    embeddings: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    crops: Crops,
-    config: TrainConfig,
-    tell: Tell,
-) -> None:
-    """Keep what the report shows of the last epoch."""
-    save = partial(save_epoch, output, embeddings, labels, crops.images.samples, config.seed)
-    attempt(f"{RECORD_NAME} cannot be written", save, tell, UNWRITABLE)
+    return world.gather(embeddings, count, batch.crops_per_cluster)

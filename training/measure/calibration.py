@@ -19,7 +19,7 @@ from sklearn.linear_model import LogisticRegression
 
 from service.errors import InvalidInput
 from service.model.manifest import Calibration
-from training.data.samples import Sample
+from training.data.datasets import Sample
 
 Float32s = NDArray[np.float32]
 Int64s = NDArray[np.int64]

@@ -31,7 +31,8 @@ from tqdm import tqdm
 
 from service.model.manifest import Accuracy
 from service.search.kreciprocal import rerank as rerank_distance
-from training.data.samples import DataError, Sample
+from training.data.datasets import Sample
+from training.data.entries import DataError
 
 Protocol = Literal["market1501", "cross-camera"]
 PROTOCOLS: tuple[Protocol, ...] = ("market1501", "cross-camera")

@@ -1,4 +1,4 @@
-"""Measuring a model on the query and gallery of labelled data sets."""
+"""Measure a model on the query and gallery crops of labelled data sets."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from service.embedding.imaging import Resize
 from service.model.manifest import Accuracy
-from training.core.embedder import Embedder
-from training.data.layouts import Layout, describe_skipped
-from training.data.samples import DataError, Dataset, DataSource, load_images, read_dataset
+from training.data.datasets import Dataset, DataSource, read_dataset
+from training.data.entries import DataError, describe_skipped
+from training.data.images import Images, load_images
+from training.data.layouts import Layout
 from training.measure.evaluation import Protocol, evaluate, rank_gallery
 from training.measure.pictures import write_ranked_lists
+from training.networks.embedder import Embedder
 
 Float32s = NDArray[np.float32]
 
@@ -26,25 +29,31 @@ _PICTURES = 50
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeldOutCrops:
-    """Query and gallery of a data set, decoded.
+    """Decoded query and gallery crops of a data set.
 
     Attributes:
-        dataset: whose query and gallery are exactly the crops that could be read.
-        query: (Q, H, W, 3) uint8.
-        gallery: (G, H, W, 3) uint8.
+        dataset: its query and gallery list exactly the crops that could be decoded.
+        query: the crops to search for.
+        gallery: the crops to search in.
     """
 
     dataset: Dataset
-    query: NDArray[np.uint8]
-    gallery: NDArray[np.uint8]
+    query: Images
+    gallery: Images
+
+    @property
+    def skipped_lines(self) -> list[str]:
+        """One line per file that could not be used, and their number."""
+        unusable = (*self.dataset.skipped, *self.query.skipped, *self.gallery.skipped)
+        return describe_skipped(unusable)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class HeldOut:
-    """Query and gallery of a data set, embedded: row i belongs to sample i.
+class HeldOutEmbeddings:
+    """Embedded query and gallery crops of a data set: row i belongs to sample i.
 
     Attributes:
-        dataset: its query and gallery.
+        dataset: the data set; its query and gallery were embedded.
         query: (Q, D) float32, unit rows.
         gallery: (G, D) float32, unit rows.
     """
@@ -57,18 +66,18 @@ class HeldOut:
 def read_held_out(
     paths: Sequence[Path], *, skip_bad: bool = False, layout: Literal["auto", Layout] = "auto"
 ) -> list[Dataset]:
-    """Find labelled data sets that have a query and a gallery.
+    """List the files of labelled data sets, each with a query and a gallery.
 
     Args:
         paths: folders or manifest files.
-        skip_bad: whether files that break a rule are left out instead of an error.
+        skip_bad: leave out files that break a rule, instead of stopping.
         layout: how names give identity and camera.
 
     Returns:
-        One data set a path.
+        One data set per path.
 
     Raises:
-        DataError: one cannot be read or has no query or gallery, or two have the same name.
+        DataError: a data set cannot be read or lacks query or gallery, or two have the same name.
     """
     sources = [DataSource(path, layout=layout, skip_bad=skip_bad) for path in paths]
     datasets = [read_dataset(source) for source in sources]
@@ -77,61 +86,84 @@ def read_held_out(
             raise DataError(f"{dataset.summary}: need query and gallery to measure on")
     names = [dataset.name for dataset in datasets]
     if twice := {name for name in names if names.count(name) > 1}:
-        raise DataError(f"two data sets are named {twice.pop()}: results could not be told apart")
+        raise DataError(f"two data sets are named {twice.pop()}; rename one to tell results apart")
     return datasets
 
 
-def load_held_out(dataset: Dataset, embedder: Embedder) -> HeldOutCrops:
-    """Decode query and gallery as an embedder takes them; list what was skipped on stderr.
+def decode_held_out(
+    dataset: Dataset, height: int, width: int, *, resize: Resize = "bicubic", skip_bad: bool = False
+) -> HeldOutCrops:
+    """Decode the query and gallery crops of a data set.
 
     Args:
-        dataset: with both.
-        embedder: states size and interpolation.
+        dataset: a data set that has both.
+        height: pixels.
+        width: pixels.
+        resize: the interpolation.
+        skip_bad: leave out crops that cannot be decoded, instead of stopping.
 
     Returns:
         The crops.
 
     Raises:
-        DataError: a crop cannot be read, and the data set does not skip such.
+        DataError: a crop cannot be decoded and ``skip_bad`` is off, or none can.
     """
     query, gallery = (
-        load_images(
-            samples,
-            embedder.height,
-            embedder.width,
-            resize=embedder.resize,
-            skip_bad=dataset.source.skip_bad,
-        )
+        load_images(samples, height, width, resize=resize, skip_bad=skip_bad)
         for samples in (dataset.query, dataset.gallery)
     )
-    for line in describe_skipped([*dataset.skipped, *query.skipped, *gallery.skipped]):
-        tqdm.write(line, file=sys.stderr)
     readable = replace(dataset, query=query.samples, gallery=gallery.samples)
-    return HeldOutCrops(readable, query.pixels, gallery.pixels)
+    return HeldOutCrops(readable, query, gallery)
 
 
-def embed_held_out(embedder: Embedder, crops: HeldOutCrops) -> HeldOut:
+def load_held_out(dataset: Dataset, embedder: Embedder) -> HeldOutCrops:
+    """Decode query and gallery as an embedder needs them, and list skipped files on stderr.
+
+    Args:
+        dataset: a data set that has both.
+        embedder: gives size and interpolation.
+
+    Returns:
+        The crops.
+
+    Raises:
+        DataError: a crop cannot be decoded, and the data set does not skip such crops.
+    """
+    crops = decode_held_out(
+        dataset,
+        embedder.height,
+        embedder.width,
+        resize=embedder.resize,
+        skip_bad=dataset.source.skip_bad,
+    )
+    for line in crops.skipped_lines:
+        tqdm.write(line, file=sys.stderr)
+    return crops
+
+
+def embed_held_out(embedder: Embedder, crops: HeldOutCrops) -> HeldOutEmbeddings:
     """Embed query and gallery.
 
     Args:
         embedder: the model.
-        crops: at its size.
+        crops: of the embedder's size.
 
     Returns:
         The embeddings.
     """
-    return HeldOut(crops.dataset, embedder.embed(crops.query), embedder.embed(crops.gallery))
+    query, gallery = (embedder.embed(images.pixels) for images in (crops.query, crops.gallery))
+    return HeldOutEmbeddings(crops.dataset, query, gallery)
 
 
 def measure(
-    held_out: HeldOut, protocols: Sequence[Protocol], *, rerank: bool = False
+    held_out: HeldOutEmbeddings, protocols: Sequence[Protocol], *, rerank: bool = False
 ) -> list[Accuracy]:
     """Measure mAP (finite sum) and CMC.
 
     Args:
         held_out: embedded query and gallery.
-        protocols: a line each.
-        rerank: whether each gets a second line, after k-reciprocal re-ranking.
+        protocols: what a query is compared with; each gives one line.
+        rerank: add a second line per protocol, after k-reciprocal re-ranking.
 
     Returns:
         The lines.
@@ -154,16 +186,16 @@ def measure(
     ]
 
 
-def draw_worst(folder: Path, held_out: HeldOut, protocol: Protocol) -> Path:
-    """Draw the fifty queries with the lowest average precision and what they found.
+def draw_worst(folder: Path, held_out: HeldOutEmbeddings, protocol: Protocol) -> Path:
+    """Draw the ranked lists of the fifty queries with the lowest average precision.
 
     Args:
-        folder: where to.
+        folder: where to write.
         held_out: embedded query and gallery.
         protocol: what a query is compared with.
 
     Returns:
-        The contact sheet of all of them.
+        The contact sheet of all fifty.
 
     Raises:
         DataError: the data set cannot be evaluated, or the folder cannot be written.

@@ -17,7 +17,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from service.embedding.imaging import decode
 from service.errors import ReidError
-from training.data.samples import DataError, Dataset, Sample
+from training.data.datasets import Dataset, Sample
+from training.data.entries import DataError
 from training.measure.evaluation import Ranking
 
 Choice = Literal["worst", "best"]

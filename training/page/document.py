@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from service.errors import InvalidInput
+from training.files import replaced_file
 from training.page.clusters import TITLES, draw_clusters
 from training.page.curves import draw_curves
 from training.page.figure import Figure, Missing
@@ -36,11 +37,10 @@ def write_page(wanted: Wanted, output: Path) -> Path:
     """
     history = read_history(wanted.run)
     html = _render(wanted.run.resolve().name, history, gather(wanted))
-    unfinished = output.with_name(f"{output.name}.unfinished")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(html, encoding="utf-8")
-        unfinished.replace(output)
+        with replaced_file(output, durable=False) as file:
+            file.write(html.encode())
     except OSError as error:
         raise InvalidInput(f"{output}: cannot write the page: {error.strerror}") from error
     return output

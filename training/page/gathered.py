@@ -13,11 +13,13 @@ from tqdm import tqdm
 
 from training.core.checkpoint import FILE_NAME, Checkpoint, load_checkpoint
 from training.core.config import TrainConfig
-from training.core.embedder import TorchEmbedder, open_embedder
-from training.data.samples import DataError, Dataset, DataSource, load_images, read_dataset
+from training.data.datasets import Dataset, DataSource, read_dataset
+from training.data.entries import DataError
+from training.data.images import load_images
 from training.data.sites import join_sites
 from training.hhcl.clustering import cluster
-from training.measure.held_out import HeldOut, embed_held_out, load_held_out
+from training.measure.held_out import HeldOutEmbeddings, embed_held_out, load_held_out
+from training.networks.embedder import TorchEmbedder, open_embedder
 from training.page.figure import Missing
 from training.page.lists import RankedList, draw_lists
 from training.run.epoch_record import EpochRecord, load_epoch, make_record
@@ -196,5 +198,5 @@ def _lists_of(dataset: Dataset, embedder: TorchEmbedder) -> list[RankedList] | M
     return found or Missing(title, "no query has a match in the gallery by another camera")
 
 
-def _embed(dataset: Dataset, embedder: TorchEmbedder) -> HeldOut:
+def _embed(dataset: Dataset, embedder: TorchEmbedder) -> HeldOutEmbeddings:
     return embed_held_out(embedder, load_held_out(dataset, embedder))

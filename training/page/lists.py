@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from training.measure.evaluation import Ranking, rank_gallery
-from training.measure.held_out import HeldOut
+from training.measure.held_out import HeldOutEmbeddings
 from training.measure.pictures import write_ranked_lists
 
 _EACH = 3
@@ -36,7 +36,7 @@ class RankedList:
     height: int
 
 
-def draw_lists(held_out: HeldOut) -> list[RankedList]:
+def draw_lists(held_out: HeldOutEmbeddings) -> list[RankedList]:
     """The three worst and the three best queries, by average precision.
 
     Args:
@@ -60,7 +60,7 @@ def draw_lists(held_out: HeldOut) -> list[RankedList]:
     return worst + _draw(held_out, best)
 
 
-def _draw(held_out: HeldOut, rankings: list[Ranking]) -> list[RankedList]:
+def _draw(held_out: HeldOutEmbeddings, rankings: list[Ranking]) -> list[RankedList]:
     if not rankings:
         return []
     with tempfile.TemporaryDirectory() as folder:

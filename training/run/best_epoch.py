@@ -1,4 +1,4 @@
-"""Which epoch's network is the result of a run."""
+"""Which epoch's network is the result of a run: ``evaluation.select`` decides."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ Line = Mapping[str, Any]
 
 
 def read_metrics(run: Path, finished: int) -> list[Line]:
-    """The lines of ``metrics.jsonl``.
+    """Read the lines of ``metrics.jsonl``.
 
     Args:
         run: the run's folder.
-        finished: epochs to read; a later line is of an interrupted try, and may be torn.
+        finished: number of epochs to read; a later line comes from an interrupted epoch and may be
+            incomplete.
 
     Returns:
         One mapping per epoch.
@@ -38,15 +39,15 @@ def read_metrics(run: Path, finished: int) -> list[Line]:
 
 
 def score_epoch(line: Line, select: Select) -> float | None:
-    """What an epoch is judged by.
+    """Score an epoch, so that the best one can be found.
 
     Args:
-        line: of ``metrics.jsonl``.
-        select: ``validation``: how well the cameras agree, without labels; ``test``: mean mAP over
-            what was measured on query and gallery; ``last``: its number.
+        line: the epoch's line in ``metrics.jsonl``.
+        select: ``validation`` scores how well the cameras agree, without labels; ``test`` the mean
+            mAP over all measurements on query and gallery; ``last`` the epoch's number.
 
     Returns:
-        The score; None if the epoch was not measured, or the data did not allow it.
+        The score; None if the epoch was not measured or the data did not allow it.
     """
     match select:
         case "last":
@@ -64,33 +65,33 @@ def _known_map(line: Line) -> dict[str, float]:
 
 
 def best_line(lines: Sequence[Line], select: Select) -> Line | None:
-    """The best epoch, the earliest of equals.
+    """Find the best epoch; of equals, the earliest.
 
     Args:
-        lines: of ``metrics.jsonl``.
-        select: what counts.
+        lines: the lines of ``metrics.jsonl``.
+        select: how epochs are scored.
 
     Returns:
         Its line; None if no epoch was measured.
     """
     if select == "test":
-        # A mean over fewer figures is of another test: it does not compare.
+        # A mean over fewer figures measures another test and cannot be compared.
         most = max((len(_known_map(line)) for line in lines), default=0)
         lines = [line for line in lines if len(_known_map(line)) == most]
     scored = [(score, line) for line in lines if (score := score_epoch(line, select)) is not None]
     return max(scored, key=lambda pair: pair[0])[1] if scored else None
 
 
-def keep_selected(run: Path, checkpoint: Checkpoint, lines: Sequence[Line] | None = None) -> None:
+def keep_if_best(run: Path, checkpoint: Checkpoint, lines: Sequence[Line] | None = None) -> None:
     """Save the network of the epoch just finished if it is the best so far.
 
-    Called after the checkpoint is safe, and again when a run resumes from it: so a kill between the
-    two files leaves nothing out.
+    This is called once the checkpoint is saved, and again when a run resumes from it. So nothing is
+    lost if the process is killed between writing the two files.
 
     Args:
         run: the run's folder.
         checkpoint: of the epoch just finished.
-        lines: of the epochs so far; those of ``metrics.jsonl`` by default.
+        lines: the lines of the epochs so far; read from ``metrics.jsonl`` by default.
     """
     select = checkpoint.config.evaluation.select
     if lines is None:
@@ -101,12 +102,12 @@ def keep_selected(run: Path, checkpoint: Checkpoint, lines: Sequence[Line] | Non
         save_checkpoint(run, selected, SELECTED_NAME)
 
 
-def tell_selection(run: Path, config: TrainConfig, tell: Callable[[str], None]) -> None:
-    """Show the first measured, the best and the last epoch side by side.
+def tell_best_epochs(run: Path, config: TrainConfig, tell: Callable[[str], None]) -> None:
+    """Print the first measured, the best and the last epoch side by side.
 
     Args:
         run: the run's folder.
-        config: of the run.
+        config: the run's config.
         tell: takes messages for people.
     """
     select, lines = config.evaluation.select, read_metrics(run, config.schedule.epochs)
@@ -134,7 +135,7 @@ def tell_selection(run: Path, config: TrainConfig, tell: Callable[[str], None]) 
 
 
 def _tell_selected(file: Path, select: Select, best: int, tell: Callable[[str], None]) -> None:
-    """Name the selected network, or say that the best one could not be written."""
+    """Name the file of the best network, or say that it could not be written."""
     kept = load_checkpoint(file).epoch if file.exists() else None
     if kept == best:
         tell(f"selected by {select}: {file}")

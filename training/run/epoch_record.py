@@ -1,21 +1,24 @@
-"""What the last epoch looked like: its pseudo-labels and a draw of its embeddings, for the report.
+"""The record of the last epoch for the report: its pseudo-labels and a sample of its embeddings.
 
-No picture and no path is kept: crops are rows in the order of the run's samples.
+It contains no picture and no path: crops are rows in the order of the run's samples.
 """
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import InvalidInput
-from training.data.samples import Sample
+from training.core.config import TrainConfig
+from training.data.datasets import Sample
+from training.files import replaced_file
+from training.run.optional import UNWRITABLE, Tell, attempt
 
 RECORD_NAME = "last-epoch.npz"
 
@@ -29,9 +32,9 @@ class EpochRecord:
     Attributes:
         labels: (N,) int64 pseudo-labels, -1 for an outlier.
         cameras: (N,) int64.
-        identities: (N,) int64, -1 where unknown.
+        identities: (N,) int64, -1 if unknown.
         drawn: (M,) int64, the crops whose embeddings are kept, ascending.
-        embeddings: (M, D) float16, row i of crop ``drawn[i]``.
+        embeddings: (M, D) float16; row i belongs to crop ``drawn[i]``.
     """
 
     labels: NDArray[np.int64]
@@ -44,7 +47,7 @@ class EpochRecord:
 def make_record(
     embeddings: NDArray[np.float32], labels: NDArray[np.int64], samples: Sequence[Sample], seed: int
 ) -> EpochRecord:
-    """Put together what is kept of an epoch.
+    """Assemble the record of an epoch.
 
     Args:
         embeddings: (N, D) float32, unit rows.
@@ -74,22 +77,40 @@ def save_epoch(
     samples: Sequence[Sample],
     seed: int,
 ) -> None:
-    """Replace the run's record; a kill in between leaves the old one whole.
+    """Replace the run's record; if the process is killed meanwhile, the old one stays whole.
 
     Args:
-        run: the run's folder; exists.
-        embeddings: (N, D) float32, unit rows, which the epoch's pseudo-labels were made of.
+        run: the run's folder, which must exist.
+        embeddings: (N, D) float32, unit rows, from which the pseudo-labels were made.
         labels: (N,) int64 pseudo-labels, -1 for an outlier.
         samples: the N crops.
-        seed: of the run.
+        seed: the run's seed.
     """
     record = make_record(embeddings, labels, samples, seed)
-    unfinished = run / f"{RECORD_NAME}.unfinished"
-    with unfinished.open("wb") as file:
+    with replaced_file(run / RECORD_NAME) as file:
         np.savez_compressed(file, **{f.name: getattr(record, f.name) for f in fields(record)})
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(run / RECORD_NAME)
+
+
+def keep_record(
+    run: Path,
+    embeddings: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    samples: Sequence[Sample],
+    config: TrainConfig,
+    tell: Tell,
+) -> None:
+    """Save the record of an epoch, or say why it cannot be written.
+
+    Args:
+        run: the run's folder, which must exist.
+        embeddings: as for :func:`save_epoch`.
+        labels: as for :func:`save_epoch`.
+        samples: the N crops.
+        config: the run's config.
+        tell: takes messages for people.
+    """
+    save = partial(save_epoch, run, embeddings, labels, samples, config.seed)
+    attempt(f"{RECORD_NAME} cannot be written", save, tell, UNWRITABLE)
 
 
 def load_epoch(run: Path) -> EpochRecord | None:
@@ -99,7 +120,7 @@ def load_epoch(run: Path) -> EpochRecord | None:
         run: the run's folder.
 
     Returns:
-        The record; None where the run kept none.
+        The record; None if the run kept none.
 
     Raises:
         InvalidInput: the file is damaged.

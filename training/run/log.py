@@ -1,4 +1,4 @@
-"""What a run tells people: one line an epoch, ``metrics.jsonl`` and TensorBoard."""
+"""The log of a run: one printed line per epoch, ``metrics.jsonl`` and TensorBoard."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from training.core.pseudo_labels import seen_by_cameras
-from training.data.samples import Sample
+from training.data.datasets import Sample
+from training.files import replaced_file
 from training.run.optional import UNWRITABLE, Tell, attempt
 
 Int64s = NDArray[np.int64]
@@ -27,11 +28,11 @@ _CANNOT = "{} cannot be written"
 
 @dataclass(frozen=True, slots=True)
 class Clusters:
-    """How an epoch's pseudo-labels look, and how right they are where identities are known.
+    """How an epoch's pseudo-labels look, and how right they are if identities are known.
 
     Attributes:
-        clusters: how many.
-        outliers: share of crops in none.
+        clusters: number of clusters.
+        outliers: share of crops in no cluster.
         crossing: share of clusters with more than one camera.
         nmi: normalised mutual information with the identities, over crops in a cluster.
         ari: adjusted Rand index, likewise.
@@ -45,7 +46,7 @@ class Clusters:
 
 
 def describe_clusters(labels: Int64s, samples: Sequence[Sample]) -> Clusters:
-    """Count, and compare with identities; those are read here only, never by training.
+    """Count clusters, and compare them with identities, which training itself never reads.
 
     Args:
         labels: (N,) int64 pseudo-labels, -1 for an outlier.
@@ -76,11 +77,11 @@ class EpochMetrics:
 
     Attributes:
         epoch: from 1.
-        loss: mean of the epoch.
-        learning_rate: of the epoch.
-        clusters: the pseudo-labels; None where the method makes none (SCL).
+        loss: the epoch's mean loss.
+        learning_rate: the epoch's learning rate.
+        clusters: the pseudo-labels; None if the method makes none (SCL).
         agreement: cycle agreement of the cameras, without labels; None if not measured.
-        map: by protocol, where measured; None where it was tried and the data does not allow it.
+        map: by protocol, if measured; None if the data does not allow the measurement.
         rank1: likewise.
     """
 
@@ -94,10 +95,10 @@ class EpochMetrics:
 
     @classmethod
     def parse(cls, tree: Mapping[str, Any]) -> Self:
-        """Read a line back.
+        """Rebuild a line from plain values.
 
         Args:
-            tree: the line, from ``dataclasses.asdict``.
+            tree: the line, as ``dataclasses.asdict`` gives it.
 
         Returns:
             The line.
@@ -106,7 +107,7 @@ class EpochMetrics:
         return cls(**{**tree, "clusters": Clusters(**clusters) if clusters else None})
 
     def line(self, epochs: int) -> str:
-        """One line for people."""
+        """Format the line that is printed."""
         c = self.clusters
         parts = [f"epoch {self.epoch:>3}/{epochs}"]
         if c is not None:
@@ -122,14 +123,15 @@ class EpochMetrics:
 
 
 class RunLog:
-    """Writes each epoch where people and programs look for it.
+    """Logs each epoch for people and programs.
 
-    No file here is worth a run: one that cannot be written is named, and training continues.
+    No log file is worth a run: if one cannot be written, a message says so and training continues.
 
     Args:
-        run: the run's folder; exists.
-        finished: epochs already done; lines of later ones, from an interrupted try, are dropped.
-        epochs: of the whole run.
+        run: the run's folder, which must exist.
+        finished: epochs already finished; lines of later epochs, from an interrupted run, are
+            dropped.
+        epochs: epochs of the whole run.
         tell: takes messages for people.
     """
 
@@ -160,21 +162,21 @@ class RunLog:
         return [line for _, line in sorted(self._lines.items())]
 
     def holds(self, epoch: int) -> bool:
-        """Whether an epoch has its line.
+        """Whether the log has an epoch's line.
 
         Args:
-            epoch: from 1.
+            epoch: number of the epoch, from 1.
 
         Returns:
-            Whether it does.
+            True if it has.
         """
         return epoch in self._lines
 
     def write(self, metrics: EpochMetrics) -> None:
-        """Append one epoch, and print its line.
+        """Append an epoch's line, and print it.
 
         Args:
-            metrics: of the epoch.
+            metrics: the epoch's line.
         """
         self._lines[metrics.epoch] = asdict(metrics)
         write = self._append if self._appendable else self._rewrite
@@ -197,19 +199,19 @@ class RunLog:
             file.write(json.dumps(self._lines[max(self._lines)]) + "\n")
 
     def _rewrite(self) -> None:
-        """All lines anew: also those that an earlier failure kept out of the file."""
-        unfinished = self._file.with_name(f"{METRICS_NAME}.unfinished")
+        """Write all lines again, including those that could not be written before."""
         text = "".join(json.dumps(line) + "\n" for line in self.lines)
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(self._file)
+        with replaced_file(self._file, durable=False) as file:
+            file.write(text.encode())
 
 
 def read_lines(file: Path, finished: int) -> list[dict[str, Any]]:
-    """The lines of finished epochs in ``metrics.jsonl``.
+    """Read the lines of finished epochs from ``metrics.jsonl``.
 
     Args:
-        file: of the run; may be absent.
-        finished: epochs that count; a later line is of an interrupted try, and may be torn.
+        file: the run's file; may be missing.
+        finished: number of finished epochs; a later line comes from an interrupted epoch and may
+            be incomplete.
 
     Returns:
         One mapping per epoch.
@@ -222,7 +224,7 @@ def read_lines(file: Path, finished: int) -> list[dict[str, Any]]:
 
 
 def _parse(text: str) -> dict[str, Any] | None:
-    """A line; None if it is torn."""
+    """A line as a mapping; None if it is incomplete."""
     try:
         line = json.loads(text)
     except ValueError:

@@ -1,4 +1,9 @@
-"""What a run measures on its way: its own crops without labels, test crops with them."""
+"""Measure a network between epochs: on the training crops without labels, on query and gallery.
+
+The agreement of the cameras needs no label, so ``evaluation.select = "validation"`` may choose an
+epoch by it. Accuracy on query and gallery looks at test data: no epoch is chosen by it unless
+``evaluation.select = "test"`` asks for that.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +17,15 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from training.core.checkpoint import Network
 from training.core.config import TrainConfig
 from training.core.engine import extract_embeddings
-from training.data.samples import DataError, Dataset, Images, load_images
+from training.data.datasets import Dataset
+from training.data.entries import DataError
+from training.data.images import Images
 from training.measure.agreement import cycle_agreement
 from training.measure.evaluation import PROTOCOLS, Protocol, Scores, evaluate
+from training.measure.held_out import HeldOutCrops, decode_held_out
+from training.networks.building import Network
 from training.run.log import EpochMetrics
 from training.run.optional import UNMEASURABLE, Tell, attempt
 
@@ -26,28 +34,13 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class HeldOut:
-    """The test crops of one data set.
-
-    Attributes:
-        name: of the data set.
-        query: crops to search for.
-        gallery: crops to search in.
-    """
-
-    name: str
-    query: Images
-    gallery: Images
-
-
-@dataclass(frozen=True, slots=True)
 class Measured:
-    """One epoch's measurements; shares are 0..1.
+    """What was measured after one epoch; shares are 0..1.
 
     Attributes:
         agreement: cycle agreement of the cameras on the run's own crops; None if not measured.
-        map: by protocol, and by data set where there are several; None where the data does not
-            allow the measurement.
+        map: by protocol, and by data set if there are several; None if the data does not allow the
+            measurement.
         rank1: likewise.
         reasons: why something could not be measured, one message each.
     """
@@ -58,51 +51,51 @@ class Measured:
     reasons: list[str] = field(default_factory=list)
 
     def complete(self, line: EpochMetrics) -> EpochMetrics:
-        """The line of an epoch's log with what was measured.
+        """Add the measurements to an epoch's line in the log.
 
         Args:
-            line: of the epoch, not yet measured.
+            line: the epoch's line, not yet measured.
 
         Returns:
-            The line.
+            The complete line.
         """
         return replace(line, agreement=self.agreement, map=self.map, rank1=self.rank1)
 
-    def attempt(self, test: HeldOut, act: Callable[[], T]) -> T | None:
-        """Do a step of measuring on a test set; keep the reason if the data does not allow it.
+    def attempt(self, crops: HeldOutCrops, act: Callable[[], T]) -> T | None:
+        """Try a step of measuring on a data set, and keep the reason if the data does not allow it.
 
         Args:
-            test: the test set.
+            crops: query and gallery of the data set.
             act: the step.
 
         Returns:
             The step's result; None if it failed.
         """
-        return attempt(f"{test.name} not measured", act, self.reasons.append, UNMEASURABLE)
+        return attempt(f"{crops.dataset.name} not measured", act, self.reasons.append, UNMEASURABLE)
 
     def put(self, name: str, scores: Scores | None) -> None:
-        """Add the accuracy on query and gallery.
+        """Add the accuracy on a query and gallery.
 
         Args:
-            name: protocol, and data set where there are several.
+            name: the protocol, after the data set's name if there are several.
             scores: None if they could not be measured.
         """
         self.map[name] = None if scores is None else scores.map
         self.rank1[name] = None if scores is None else scores.cmc(1)
 
 
-def load_held_out(
+def load_measurable(
     datasets: Sequence[Dataset], config: TrainConfig, tell: Tell = tqdm.write
-) -> list[HeldOut]:
+) -> list[HeldOutCrops]:
     """Decode query and gallery of every data set that has both.
 
     Args:
-        datasets: of the run.
-        config: of the run; nothing is loaded if it never measures.
-        tell: takes messages for people: half a test set, or one without a readable crop.
+        datasets: the run's data sets.
+        config: the run's config; nothing is decoded if the run never measures.
+        tell: takes messages for people: query without gallery, the reverse, or no readable crop.
 
     Returns:
-        The test crops.
+        The crops.
 
     Raises:
         DataError: a crop cannot be read, and the run does not skip such crops.
@@ -110,41 +103,38 @@ def load_held_out(
     found = []
     for dataset in datasets if config.evaluation.every else ():
         if dataset.query and dataset.gallery:
-            load = partial(_load, dataset, config)
+            decode = partial(_decode, dataset, config)
             causes = (DataError,) if config.data.skip_bad else ()
-            test = attempt(f"{dataset.name} cannot be measured", load, tell, causes)
-            found += [] if test is None else [test]
+            crops = attempt(f"{dataset.name} cannot be measured", decode, tell, causes)
+            found += [] if crops is None else [crops]
         elif dataset.query or dataset.gallery:
             there, missing = ("query", "gallery") if dataset.query else ("gallery", "query")
             tell(f"{dataset.name} cannot be measured: it has {there} crops but no {missing}")
     return found
 
 
-def _load(dataset: Dataset, config: TrainConfig) -> HeldOut:
-    query, gallery = (
-        load_images(samples, config.model.height, config.model.width, skip_bad=config.data.skip_bad)
-        for samples in (dataset.query, dataset.gallery)
-    )
-    return HeldOut(dataset.name, query, gallery)
+def _decode(dataset: Dataset, config: TrainConfig) -> HeldOutCrops:
+    model, skip_bad = config.model, config.data.skip_bad
+    return decode_held_out(dataset, model.height, model.width, skip_bad=skip_bad)
 
 
 def measure_epoch(
     network: Network,
     crops: Images,
     sites: NDArray[np.int64],
-    held_out: Sequence[HeldOut],
+    held_out: Sequence[HeldOutCrops],
     config: TrainConfig,
     device: torch.device,
 ) -> Measured:
-    """Measure a network between two epochs; nothing is chosen by it unless the config says so.
+    """Measure a network between two epochs.
 
     Args:
-        network: as it stands.
-        crops: the run's training crops; a fixed draw of them is used.
-        sites: (N,) int64, the site of each.
-        held_out: test crops, whose identities are read here only.
-        config: of the run.
-        device: where the network lives.
+        network: the network as it is now.
+        crops: the run's N training crops; a fixed sample of them is used.
+        sites: (N,) int64, the site of each crop.
+        held_out: query and gallery crops; their identities are read only here.
+        config: the run's config.
+        device: where the network is.
 
     Returns:
         The measurements; what the data does not allow is None, with its reason.
@@ -153,30 +143,32 @@ def measure_epoch(
     agree = partial(_agree, network, crops, sites, config, device)
     agreement = attempt("agreement not measured", agree, reasons.append, UNMEASURABLE)
     measured = Measured(agreement, reasons=reasons)
-    for test in held_out:
-        embed = partial(embed_test, network, test, device)
-        embeddings = measured.attempt(test, embed)
+    for each in held_out:
+        embed = partial(embed_crops, network, each, device)
+        embeddings = measured.attempt(each, embed)
         for protocol in PROTOCOLS:
-            key = protocol if len(held_out) == 1 else f"{test.name} {protocol}"
+            key = protocol if len(held_out) == 1 else f"{each.dataset.name} {protocol}"
             scores = None
             if embeddings is not None:
-                score = partial(_score, test, *embeddings, protocol)
-                scores = measured.attempt(test, score)
+                score = partial(_score, each, *embeddings, protocol)
+                scores = measured.attempt(each, score)
             measured.put(key, scores)
     return measured
 
 
-def _score(test: HeldOut, query: Float32s, gallery: Float32s, protocol: Protocol) -> Scores:
-    return evaluate(query, test.query.samples, gallery, test.gallery.samples, protocol=protocol)
+def _score(crops: HeldOutCrops, query: Float32s, gallery: Float32s, protocol: Protocol) -> Scores:
+    return evaluate(query, crops.query.samples, gallery, crops.gallery.samples, protocol=protocol)
 
 
-def embed_test(network: Network, test: HeldOut, device: torch.device) -> tuple[Float32s, Float32s]:
+def embed_crops(
+    network: Network, crops: HeldOutCrops, device: torch.device
+) -> tuple[Float32s, Float32s]:
     """Embed query and gallery.
 
     Args:
-        network: as it stands.
-        test: Q query and G gallery crops.
-        device: where the network lives.
+        network: the network as it is now.
+        crops: Q query and G gallery crops.
+        device: where the network is.
 
     Returns:
         (Q, D) and (G, D) float32, unit rows.
@@ -185,13 +177,13 @@ def embed_test(network: Network, test: HeldOut, device: torch.device) -> tuple[F
         DataError: an embedding is not finite.
     """
     query, gallery = (
-        _finite(extract_embeddings(network, images.pixels, device))
-        for images in (test.query, test.gallery)
+        _require_finite(extract_embeddings(network, images.pixels, device))
+        for images in (crops.query, crops.gallery)
     )
     return query, gallery
 
 
-def _finite(embeddings: Float32s) -> Float32s:
+def _require_finite(embeddings: Float32s) -> Float32s:
     if not np.isfinite(embeddings).all():
         raise DataError("the network's embeddings are not finite; lower the learning rate")
     return embeddings
@@ -204,10 +196,11 @@ def _agree(
     config: TrainConfig,
     device: torch.device,
 ) -> float:
+    """Mean cycle agreement over the sites that have two cameras."""
     rng = np.random.default_rng(config.seed)
     count = min(config.evaluation.crops, len(crops.samples))
     drawn = np.sort(rng.choice(len(crops.samples), size=count, replace=False))
-    embeddings = _finite(extract_embeddings(network, crops.pixels[drawn], device))
+    embeddings = _require_finite(extract_embeddings(network, crops.pixels[drawn], device))
     cameras = np.array([crops.samples[i].camera for i in drawn])
     of_site = sites[drawn]
     found = [

@@ -1,4 +1,4 @@
-"""Steps a run can do without: a failure with a known cause is reported once, and it goes on."""
+"""Optional steps of a run: if one fails for a known cause, that is reported and the run goes on."""
 
 from __future__ import annotations
 
@@ -8,29 +8,28 @@ from typing import TypeVar
 
 import torch
 
-from training.data.samples import DataError
+from training.data.entries import DataError
 
 Tell = Callable[[str], None]
 T = TypeVar("T")
 
 UNMEASURABLE = (DataError, MemoryError, torch.OutOfMemoryError)
-"""Why a measurement may be impossible: the data does not allow it, or it does not fit in memory."""
+"""Why a measurement may fail: the data does not allow it, or it does not fit in memory."""
 
 UNWRITABLE = (OSError,)
-"""Why a file may not be written: a full disk, a folder that is not writable."""
+"""Why a file cannot be written: a full disk, a folder without write permission."""
 
 
 def attempt(
     what: str, act: Callable[[], T], tell: Tell, causes: tuple[type[Exception], ...]
 ) -> T | None:
-    """Do an optional step.
+    """Try an optional step.
 
     Args:
-        what: the step, as people read it.
+        what: what failed, for the message.
         act: the step.
         tell: takes messages for people.
-        causes: errors that the run survives. Any other error is a mistake in the program and is
-            raised.
+        causes: errors that the run survives. Any other error is a bug and is raised.
 
     Returns:
         The step's result; None if it failed.
@@ -45,7 +44,7 @@ def attempt(
 
 @dataclass(frozen=True, slots=True)
 class Once:
-    """Passes each message on once: what cannot be measured fails in every measured epoch.
+    """Passes each message on only once, because the same measurement may fail in every epoch.
 
     Attributes:
         tell: takes messages for people.

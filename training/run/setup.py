@@ -14,46 +14,47 @@ from service.errors import InvalidInput
 from training.core.checkpoint import FILE_NAME, Checkpoint, load_checkpoint
 from training.core.config import TrainConfig
 from training.core.distributed import World
-from training.core.options import EvaluationOptions
 from training.core.pixels import Pixels, load_pixels
-from training.data.layouts import describe_skipped
-from training.data.samples import Dataset, DataSource, Images, read_dataset
+from training.data.datasets import Dataset, DataSource, read_dataset
+from training.data.entries import describe_skipped
+from training.data.images import Images
 from training.data.sites import join_sites
-from training.run.measuring import HeldOut, load_held_out
+from training.measure.held_out import HeldOutCrops
+from training.run.measuring import load_measurable
 
 
 @dataclass(frozen=True, slots=True)
 class Crops:
-    """What a run learns from and is measured on.
+    """The crops that a run learns from and is measured on.
 
     Attributes:
         images: the N training crops.
-        pixels: the same, by index on the device.
+        pixels: the same crops, by index on the device.
         cameras: (N,) int64.
         sites: (N,) int64.
-        held_out: query and gallery, in the first process, which measures.
+        held_out: query and gallery; only in the first process, which measures.
     """
 
     images: Images
     pixels: Pixels
     cameras: NDArray[np.int64]
     sites: NDArray[np.int64]
-    held_out: list[HeldOut]
+    held_out: list[HeldOutCrops]
 
 
 def read_crops(config: TrainConfig, output: Path, world: World) -> Crops:
-    """Read all data sets of a run and tell people what was found and skipped.
+    """Read all data sets of a run and print what was found and skipped.
 
     Args:
-        config: of the run.
+        config: the run's config.
         output: the run's folder.
-        world: its processes.
+        world: the run's processes.
 
     Returns:
         The crops.
 
     Raises:
-        InvalidInput: a data set cannot be read, or its crops have no room.
+        InvalidInput: a data set cannot be read, or there is no room for its crops.
     """
     data = config.data
     datasets = [
@@ -65,33 +66,33 @@ def read_crops(config: TrainConfig, output: Path, world: World) -> Crops:
     samples, site_of_camera = join_sites(datasets)
     images, pixels = load_pixels(samples, config, world, output)
     cameras = np.array([sample.camera for sample in images.samples])
-    held_out = load_held_out(datasets, config) if world.first else []
+    held_out = load_measurable(datasets, config) if world.first else []
     _tell(datasets, images, held_out)
     return Crops(images, pixels, cameras, site_of_camera[cameras], held_out)
 
 
-def _tell(datasets: list[Dataset], crops: Images, held_out: list[HeldOut]) -> None:
+def _tell(datasets: list[Dataset], crops: Images, held_out: list[HeldOutCrops]) -> None:
     for dataset in datasets:
         tqdm.write(dataset.summary)
     unreadable = [*crops.skipped]
-    unreadable += [e for test in held_out for e in (*test.query.skipped, *test.gallery.skipped)]
+    unreadable += [e for each in held_out for e in (*each.query.skipped, *each.gallery.skipped)]
     for line in describe_skipped([*(e for d in datasets for e in d.skipped), *unreadable]):
         tqdm.write(line)
 
 
 def saved_checkpoint(config: TrainConfig, output: Path, *, resume: bool) -> Checkpoint | None:
-    """What a run's folder holds already.
+    """Read the checkpoint that a run continues from, if its folder holds one.
 
     Args:
-        config: of the run.
+        config: the run's config.
         output: the run's folder.
-        resume: whether the run goes on from there.
+        resume: whether the run may continue from there.
 
     Returns:
-        The last epoch's checkpoint; None in a fresh folder.
+        The last epoch's checkpoint; None in a new folder.
 
     Raises:
-        InvalidInput: the folder is in use and not to be resumed, or was begun with other options.
+        InvalidInput: the folder holds a run that is not to be resumed or has other options.
     """
     if not (output / FILE_NAME).exists():
         return None
@@ -103,7 +104,7 @@ def saved_checkpoint(config: TrainConfig, output: Path, *, resume: bool) -> Chec
         changed = [name for name in new if old[name] != new[name]]
         raise InvalidInput(
             f"{output} was started with other options for {', '.join(changed)}; "
-            "resume with the same, or choose another --output"
+            "resume with the same options, or choose another --output"
         )
     return saved
 
@@ -111,10 +112,10 @@ def saved_checkpoint(config: TrainConfig, output: Path, *, resume: bool) -> Chec
 def seed_epoch(seed: int, epoch: int) -> np.random.Generator:
     """Seed torch and NumPy for an epoch.
 
-    Its choices follow from its number: resuming needs no more.
+    An epoch's random choices follow from the seed and its number, so resuming needs no saved state.
 
     Args:
-        seed: of the run.
+        seed: the run's seed.
         epoch: number of the epoch.
 
     Returns:
@@ -122,17 +123,3 @@ def seed_epoch(seed: int, epoch: int) -> np.random.Generator:
     """
     torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
     return np.random.default_rng([seed, epoch])
-
-
-def is_measured(finished: int, epochs: int, options: EvaluationOptions) -> bool:
-    """Whether a run measures after an epoch.
-
-    Args:
-        finished: epochs done, this one included.
-        epochs: of the run; after the last it measures in any case.
-        options: of the run; 0 means never.
-
-    Returns:
-        Whether it does.
-    """
-    return options.every > 0 and (finished == epochs or finished % options.every == 0)

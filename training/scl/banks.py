@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from service.errors import InvalidInput
-from training.core.options import SelectiveOptions
-from training.core.part_network import Features
+from training.core.options import SclOptions
+from training.scl.network import Features
 
 # More than any distance inside a site, so that crops of another site rank last.
 _OTHER_SITE = 1e3
@@ -59,7 +59,7 @@ class Banks(NamedTuple):
         return cls(features.whole, features.stripes, torch.zeros_like(features.whole))
 
 
-class SelectiveMemory:
+class SelectiveContrast:
     """The banks of a run at work.
 
     Args:
@@ -72,9 +72,7 @@ class SelectiveMemory:
         InvalidInput: a crop has fewer than K others to choose from, or none is left as a negative.
     """
 
-    def __init__(
-        self, banks: Banks, cameras: Tensor, sites: Tensor, options: SelectiveOptions
-    ) -> None:
+    def __init__(self, banks: Banks, cameras: Tensor, sites: Tensor, options: SclOptions) -> None:
         self.banks = banks
         self._cameras, self._sites = cameras, sites
         self._options = options
@@ -188,7 +186,7 @@ class SelectiveMemory:
             bank[indices] = F.normalize(kept * bank[indices] + (1 - kept) * new, dim=-1)
 
 
-def positive_weights(count: int, options: SelectiveOptions) -> Tensor:
+def positive_weights(count: int, options: SclOptions) -> Tensor:
     """w_0 = lambda_t for the crop itself, alpha (1 - lambda_t) / K for each other positive.
 
     Args:
@@ -204,7 +202,7 @@ def positive_weights(count: int, options: SelectiveOptions) -> Tensor:
 
 
 def multi_positive_loss(
-    feature: Tensor, mixture: Tensor, selection: Selection, options: SelectiveOptions
+    feature: Tensor, mixture: Tensor, selection: Selection, options: SclOptions
 ) -> Tensor:
     """ell(x) = sum over positives j of w_j * -log softmax(z)_j, with z = t <M, x>.
 
@@ -227,14 +225,12 @@ def multi_positive_loss(
     return (terms @ positive_weights(count, options).to(terms)).mean()
 
 
-def _logits(
-    feature: Tensor, mixture: Tensor, selection: Selection, options: SelectiveOptions
-) -> Tensor:
+def _logits(feature: Tensor, mixture: Tensor, selection: Selection, options: SclOptions) -> Tensor:
     return (feature @ mixture.T).gather(1, selection.compared) / options.temperature  # (B, Q)
 
 
 def _mixed_loss(
-    whole: Tensor, local: Tensor, mixture: Tensor, selection: Selection, options: SelectiveOptions
+    whole: Tensor, local: Tensor, mixture: Tensor, selection: Selection, options: SclOptions
 ) -> Tensor:
     share = options.local_weight
     of_local = multi_positive_loss(local, mixture, selection, options)
@@ -260,7 +256,7 @@ class _WritingLoss(torch.autograd.Function):
         local: Tensor,
         mixture: Tensor,
         selection: Selection,
-        options: SelectiveOptions,
+        options: SclOptions,
     ) -> Tensor:
         ctx.released = (whole.detach(), local.detach(), mixture, selection, options)
         return _mixed_loss(whole, local, mixture, selection, options)
@@ -284,7 +280,7 @@ def _write_backwards(
     probabilities: Tensor,
     mixture: Tensor,
     selection: Selection,
-    options: SelectiveOptions,
+    options: SclOptions,
 ) -> Tensor:
     """Gradient of ell, positive after positive, and the writes between; (B, D_g)."""
     gradient = torch.zeros_like(feature)

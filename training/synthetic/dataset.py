@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from enum import IntEnum
@@ -14,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from service.errors import Conflict, InvalidInput, StorageFull
+from training.files import replaced_folder
 from training.synthetic.camera import Camera, build_camera
 from training.synthetic.crop import draw_crop
 from training.synthetic.options import SyntheticOptions
@@ -89,14 +89,9 @@ def synthesize(
     out = out.resolve()
     try:
         _check_free(out, overwrite)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
-            fresh = Path(temporary, "fresh")
+        with replaced_folder(out) as fresh:
             _write(fresh, options)
             summary = _summarize(fresh, out, options)
-            if out.exists():
-                out.rename(Path(temporary, "old"))
-            fresh.rename(out)
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise StorageFull(f"{out}: {error.strerror}") from error

@@ -8,7 +8,8 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from service.errors import InvalidInput
-from training.data.layouts import Record, list_market1501
+from training.data.benchmark_sets import list_market1501
+from training.data.entries import Record
 
 GAP, HEADER = 6, 18
 PAPER, INK = (255, 255, 255), (60, 60, 60)

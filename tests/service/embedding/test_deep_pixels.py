@@ -11,7 +11,8 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from service.embedding.imaging import decode
-from training.data.samples import DataSource, load_images, read_dataset
+from training.data.datasets import DataSource, read_dataset
+from training.data.images import load_images
 
 GREY, RGB, GREY_ALPHA, RGBA = 0, 2, 4, 6
 

@@ -14,16 +14,20 @@ import pytest
 torch = pytest.importorskip("torch", reason="the train extra is not installed")
 
 from service.errors import InvalidInput
+from training.adapt.adaptation import adapt
 from training.adapt.plan import choose_plan
-from training.adapt.rounds import ROUNDS_NAME, Request, adapt, blend
-from training.core.checkpoint import load_checkpoint, restore_network, save_checkpoint
-from training.core.embedder import open_embedder
+from training.adapt.request import Request
+from training.adapt.rounds import ROUNDS_NAME, blend
+from training.core.checkpoint import load_checkpoint, save_checkpoint
 from training.core.engine import extract_embeddings
 from training.core.options import BatchOptions
 from training.core.transforms import normalise
-from training.data.samples import DataSource, load_images, read_dataset
-from training.export.folder import ExportOptions, export_model
+from training.data.datasets import DataSource, read_dataset
+from training.data.images import load_images
+from training.export.model_folder import ExportOptions, export_model
 from training.export.onnx_weights import read_exported
+from training.networks.building import restore_network
+from training.networks.embedder import open_embedder
 
 CPU = torch.device("cpu")
 

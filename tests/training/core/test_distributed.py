@@ -17,11 +17,11 @@ from torch import nn
 from service.errors import InvalidInput
 from training.core.distributed import World, open_world
 from training.core.engine import Batch, build_learner, embed_together
-from training.core.network import GhostBatchNorm2d
 from training.core.options import AugmentOptions, MemoryOptions, ScheduleOptions
 from training.core.pixels import Pixels
 from training.hhcl.loop import train_one_epoch
 from training.hhcl.memories.building import ClusteredCrops, build_memory
+from training.hhcl.network import GhostBatchNorm2d
 from training.hhcl.sampler import identity_batches
 
 CPU = torch.device("cpu")
@@ -148,7 +148,7 @@ def test_compiling_changes_neither_names_nor_results():
     ("changes", "message"),
     [
         (["data.path=missing"], "missing"),
-        (["batch.clusters=1"], "batch.clusters = 1 for 2 processes: each needs a cluster"),
+        (["batch.clusters=1"], "batch.clusters = 1 for 2 processes: each process needs"),
     ],
 )
 def test_an_error_is_one_line_whatever_the_number_of_processes(tmp_path, changes, message):

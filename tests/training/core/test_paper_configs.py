@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch", reason="the train extra is not installed")
 from training.core import transforms
 from training.core.config import TrainConfig, read_config
 from training.core.engine import build_optimiser
-from training.data.samples import DataSource, read_dataset
+from training.data.datasets import DataSource, read_dataset
 from training.hhcl.loop import run
 
 CONFIGS = Path(__file__).resolve().parents[3] / "training/configs"

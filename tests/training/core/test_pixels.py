@@ -11,7 +11,7 @@ from service.errors import InvalidInput
 from training.core.config import read_config
 from training.core.distributed import World
 from training.core.pixels import FreeMemory, Pixels, choose_place, free_memory, load_pixels
-from training.data.samples import DataSource, read_dataset
+from training.data.datasets import DataSource, read_dataset
 
 CPU = torch.device("cpu")
 ON_GPU = pytest.param(

@@ -12,12 +12,13 @@ from torch import nn
 
 from training.core.config import read_config
 from training.core.engine import extract_embeddings
-from training.core.network import EmbeddingNetwork
 from training.core.pixels import Pixels
 from training.core.transforms import normalise
 from training.core.warmup import barlow_twins_loss, warm_up
-from training.data.samples import DataSource, load_images, read_dataset
+from training.data.datasets import DataSource, read_dataset
+from training.data.images import load_images
 from training.hhcl.loop import run
+from training.hhcl.network import EmbeddingNetwork
 from training.measure.agreement import cycle_agreement
 
 CPU = torch.device("cpu")

@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from service.ingest.name_layouts import LAYOUTS
 from training.__main__ import app as cli
-from training.data.samples import DataError, Dataset, DataSource, read_dataset
+from training.data.datasets import Dataset, DataSource, read_dataset
+from training.data.entries import DataError
 
 
 def draw(root: Path, *names: str) -> Path:
@@ -95,7 +96,7 @@ def test_a_file_that_is_named_otherwise_stops_or_is_listed(tmp_path):
 
 def test_a_folder_of_unknown_layout_says_which_names_it_has(tmp_path):
     draw(tmp_path, "0001C1T0001F001.jpg", "0002C1T0001F001.jpg")
-    with pytest.raises(DataError, match="fit the layout mars: say so"):
+    with pytest.raises(DataError, match="fit the layout mars; choose it with --layout"):
         read(tmp_path)
 
 

@@ -15,10 +15,10 @@ from PIL import Image
 pytest.importorskip("torch", reason="the train extra is not installed")
 pytest.importorskip("imagehash", reason="imagehash is not installed")
 
+from training.data.datasets import DataSource, read_dataset
 from training.data.duplicates import NEAR_BITS, near_keys
 from training.data.inspection import Inspection, inspect_dataset
 from training.data.inspection_text import describe_inspection
-from training.data.samples import DataSource, read_dataset
 from training.synthetic import SyntheticOptions, synthesize
 
 

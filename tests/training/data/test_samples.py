@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 from service.embedding.imaging import decode
-from training.data.layouts import IMAGE_SUFFIXES
-from training.data.own_names import compile_pattern
-from training.data.samples import DataError, Dataset, DataSource, Sample, load_images, read_dataset
+from training.data.datasets import Dataset, DataSource, Sample, read_dataset
+from training.data.entries import IMAGE_SUFFIXES, DataError
+from training.data.folders_and_manifests import compile_pattern
+from training.data.images import load_images
 
 
 def draw(root: Path, *names: str) -> None:

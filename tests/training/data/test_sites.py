@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from training.data.samples import UNKNOWN, Dataset, DataSource, Sample
+from training.data.datasets import UNKNOWN, Dataset, DataSource, Sample
 from training.data.sites import join_sites
 
 

@@ -14,12 +14,12 @@ from service.model.contract import check_model
 from service.model.manifest import Manifest, read_manifest
 from training.core.checkpoint import load_checkpoint
 from training.core.config import parse_config
-from training.core.embedder import open_embedder, open_onnx
 from training.export.card import CARD_NAME, format_card
-from training.export.folder import ExportOptions, _complete_or_nothing, export_model
+from training.export.model_folder import ExportOptions, _complete_or_nothing, export_model
 from training.export.onnx_file import BATCHES, MIN_COSINE, check_parity
 from training.measure.calibration import count_pairs
 from training.measure.held_out import embed_held_out, load_held_out, measure, read_held_out
+from training.networks.embedder import open_embedder, open_onnx
 
 CPU = torch.device("cpu")
 ROOT = Path(__file__).resolve().parents[3]
@@ -38,7 +38,7 @@ def test_the_service_embeds_as_the_checkpoint_does(
     exported: Path, run_folder: Path, drawn: Path
 ) -> None:
     trained = open_embedder(run_folder, CPU)
-    crops = load_held_out(read_held_out([drawn])[0], trained).gallery
+    crops = load_held_out(read_held_out([drawn])[0], trained).gallery.pixels
     served = ServiceEmbedder(exported, device="cpu")
     cosines = (served.embed(crops) * trained.embed(crops)).sum(axis=1)
     assert cosines.min() >= MIN_COSINE
@@ -108,7 +108,7 @@ def test_the_network_before_training_was_measured_too(exported: Path) -> None:
 def test_another_network_is_no_parity(exported: Path, run_folder: Path, drawn: Path) -> None:
     network = open_onnx(exported / "model.onnx", read_manifest(exported))
     trained = open_embedder(run_folder, CPU)
-    crops = load_held_out(read_held_out([drawn])[0], trained).gallery
+    crops = load_held_out(read_held_out([drawn])[0], trained).gallery.pixels
     reference = trained.embed(crops)
     assert check_parity(reference, network, crops).cosine >= MIN_COSINE
     reference[5] = reference[6]

@@ -18,9 +18,10 @@ import pytest
 torch = pytest.importorskip("torch", reason="the train extra is not installed")
 
 from service.errors import InvalidInput
-from training.core.checkpoint import load_checkpoint, restore_network
+from training.core.checkpoint import load_checkpoint
 from training.core.config import read_config
 from training.hhcl.loop import run
+from training.networks.building import restore_network
 from training.synthetic import SyntheticOptions, synthesize
 
 TINY = {
@@ -169,7 +170,7 @@ def test_one_camera_and_no_identities_train_too(drawn, tmp_path, capsys):
     assert "one camera only" in told
     assert f"skipped: {plain / 'torn.jpg'}: " in told
     assert "skipped in all: 1" in told
-    assert "fewer than batch.clusters = 30: a batch holds all" in told
+    assert "fewer than batch.clusters = 30: every batch contains all" in told
     (line,) = metrics(tmp_path / "run")
     assert line["clusters"]["crossing"] == 0
     assert line["clusters"]["nmi"] is None

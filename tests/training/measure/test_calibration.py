@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from service.errors import InvalidInput
-from training.data.samples import Sample
+from training.data.datasets import Sample
 from training.measure import calibration
 from training.measure.calibration import NO_PAIRS, PairCounts, calibrate, count_pairs
 

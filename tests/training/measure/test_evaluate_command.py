@@ -13,9 +13,9 @@ import torch
 from service.embedding.imaging import decode
 from service.model.manifest import read_manifest
 from training.__main__ import main
-from training.core.embedder import open_embedder
 from training.measure.held_out import load_held_out, read_held_out
 from training.measure.pictures import CONTACT_SHEET
+from training.networks.embedder import open_embedder
 
 CommandLine = Callable[..., tuple[int, str, str]]
 
@@ -111,7 +111,7 @@ def test_crops_are_decoded_as_the_service_decodes_them(exported: Path, drawn: Pa
     manifest = read_manifest(exported)
     dataset = read_held_out([drawn])[0]
     crops = load_held_out(dataset, open_embedder(exported, torch.device("cpu")))
-    for image, sample in zip(crops.gallery, dataset.gallery, strict=True):
+    for image, sample in zip(crops.gallery.pixels, dataset.gallery, strict=True):
         expected = decode(
             sample.path.read_bytes(),
             manifest.input_height,

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from service.model.manifest import Accuracy
 from service.search.kreciprocal import rerank
-from training.data.samples import DataError, Dataset, DataSource, Sample, load_images, read_dataset
+from training.data.datasets import Dataset, DataSource, Sample, read_dataset
+from training.data.entries import DataError
+from training.data.images import load_images
 from training.measure import evaluation
 from training.measure.evaluation import Protocol, evaluate, rank_gallery, score
 from training.measure.tables import Form, format_results

@@ -8,7 +8,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from training.data.samples import DataError, Dataset, DataSource, read_dataset
+from training.data.datasets import Dataset, DataSource, read_dataset
+from training.data.entries import DataError
 from training.measure.evaluation import Ranking, rank_gallery
 from training.measure.pictures import write_ranked_lists
 

@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch", reason="the train extra is not installed")
 pytest.importorskip("plotly", reason="plotly, which draws the page, is not installed")
 
 from service.errors import InvalidInput
-from training.data.samples import DataSource, read_dataset
+from training.data.datasets import DataSource, read_dataset
 from training.page import Wanted, write_page
 from training.page.curves import draw_curves
 from training.page.figure import Missing

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="the train extra is not installed")
 
 from training.core.checkpoint import FILE_NAME, SELECTED_NAME, Checkpoint, load_checkpoint
 from training.core.config import read_config
-from training.run.best_epoch import best_line, keep_selected, read_metrics, tell_selection
+from training.run.best_epoch import best_line, keep_if_best, read_metrics, tell_best_epochs
 
 LINES = [
     {"epoch": 1, "agreement": None, "map": {}},
@@ -40,7 +40,7 @@ def test_each_better_epoch_replaces_the_one_kept(tmp_path, select, kept):
     found = []
     for epoch in (1, 2, 3, 4):
         write(tmp_path, LINES[:epoch])
-        keep_selected(tmp_path, checkpoint(epoch, select))
+        keep_if_best(tmp_path, checkpoint(epoch, select))
         if epoch > 1:
             found.append(load_checkpoint(tmp_path / SELECTED_NAME))
     assert [saved.epoch for saved in found] == kept
@@ -50,7 +50,7 @@ def test_each_better_epoch_replaces_the_one_kept(tmp_path, select, kept):
 
 def test_nothing_is_kept_beside_the_last(tmp_path):
     write(tmp_path, LINES[:2])
-    keep_selected(tmp_path, checkpoint(2, "last"))
+    keep_if_best(tmp_path, checkpoint(2, "last"))
     assert not (tmp_path / SELECTED_NAME).exists()
 
 
@@ -59,16 +59,16 @@ def test_a_torn_line_of_an_interrupted_epoch_is_not_read(tmp_path):
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"epoch": 3, "agr')
     assert [line["epoch"] for line in read_metrics(tmp_path, 2)] == [1, 2]
-    keep_selected(tmp_path, checkpoint(2, "validation"))
+    keep_if_best(tmp_path, checkpoint(2, "validation"))
     assert load_checkpoint(tmp_path / SELECTED_NAME).epoch == 2
 
 
 def test_the_end_shows_first_best_and_last(tmp_path):
     for epoch in (1, 2, 3, 4):
         write(tmp_path, LINES[:epoch])
-        keep_selected(tmp_path, checkpoint(epoch, "test"))
+        keep_if_best(tmp_path, checkpoint(epoch, "test"))
     told = []
-    tell_selection(tmp_path, checkpoint(4, "test").config, told.append)
+    tell_best_epochs(tmp_path, checkpoint(4, "test").config, told.append)
     assert told == [
         "first measured: epoch 2 | agreement 0.500 | a mAP 10.0 | b mAP 90.0",
         "best by validation: epoch 3 | agreement 0.700 | a mAP 40.0 | b mAP 40.0",
@@ -78,7 +78,7 @@ def test_the_end_shows_first_best_and_last(tmp_path):
     ]
     write(tmp_path, LINES[:1])
     told.clear()
-    tell_selection(tmp_path, checkpoint(4, "test").config, told.append)
+    tell_best_epochs(tmp_path, checkpoint(4, "test").config, told.append)
     (only,) = told
     assert "no epoch was measured by it" in only
     assert str(tmp_path / FILE_NAME) in only
@@ -86,10 +86,10 @@ def test_the_end_shows_first_best_and_last(tmp_path):
 
 def test_a_selected_network_that_could_not_be_written_is_not_passed_off_as_the_best(tmp_path):
     write(tmp_path, LINES[:2])
-    keep_selected(tmp_path, checkpoint(2, "validation"))
+    keep_if_best(tmp_path, checkpoint(2, "validation"))
     write(tmp_path, LINES)  # epoch 3 was better
     told = []
-    tell_selection(tmp_path, checkpoint(4, "validation").config, told.append)
+    tell_best_epochs(tmp_path, checkpoint(4, "validation").config, told.append)
     assert "selected by validation: epoch 3" in told[-1]
     assert "holds epoch 2" in told[-1]
 

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("torch", reason="the train extra is not installed")
 
 from service.errors import InvalidInput
-from training.data.samples import Sample
+from training.data.datasets import Sample
 from training.run.epoch_record import RECORD_NAME, load_epoch, save_epoch
 
 

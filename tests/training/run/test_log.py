@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("torch", reason="the train extra is not installed")
 
-from training.data.samples import Sample
+from training.data.datasets import Sample
 from training.run.log import describe_clusters
 
 

@@ -11,10 +11,12 @@ torch = pytest.importorskip("torch", reason="the train extra is not installed")
 
 from training.core.config import read_config
 from training.core.engine import extract_embeddings
-from training.core.network import EmbeddingNetwork
-from training.data.samples import DataSource, Images, Sample, read_dataset
+from training.data.datasets import Dataset, DataSource, Sample, read_dataset
+from training.data.images import Images
+from training.hhcl.network import EmbeddingNetwork
 from training.measure.agreement import cycle_agreement
-from training.run.measuring import HeldOut, load_held_out, measure_epoch
+from training.measure.held_out import HeldOutCrops
+from training.run.measuring import load_measurable, measure_epoch
 
 CPU = torch.device("cpu")
 
@@ -38,6 +40,13 @@ def network() -> EmbeddingNetwork:
 
 def measure(network, crops, sites, held_out=(), **options):
     return measure_epoch(network, crops, sites, held_out, read_config(None, options), CPU)
+
+
+def held_out(name: str, crops: Images) -> HeldOutCrops:
+    """The same crops as query and gallery of a data set of that name."""
+    samples = crops.samples
+    dataset = Dataset(DataSource(Path(name)), "manifest", (), samples, samples, (), (), (), {})
+    return HeldOutCrops(dataset, crops, crops)
 
 
 def cameras_of(crops: Images) -> np.ndarray:
@@ -74,7 +83,7 @@ def test_agreement_is_measured_on_the_same_draw_every_time(network):
 def test_figures_carry_the_data_sets_name_where_there_are_several(network):
     crops, test = colours(6, 2), colours(8, 2, seed=1)
     sites = np.zeros(12, np.int64)
-    one, other = (HeldOut(name, query=test, gallery=test) for name in ("campus", "station"))
+    one, other = (held_out(name, test) for name in ("campus", "station"))
     alone = measure(network, crops, sites, [one])
     assert set(alone.map) == set(alone.rank1) == {"market1501", "cross-camera"}
     both = measure(network, crops, sites, [one, other])
@@ -92,10 +101,10 @@ def test_figures_carry_the_data_sets_name_where_there_are_several(network):
 def test_test_crops_are_loaded_only_where_a_run_measures(drawn):
     dataset = read_dataset(DataSource(drawn))
     size = {"model.height": 32, "model.width": 32}
-    (test,) = load_held_out([dataset], read_config(None, size))
-    assert test.name == "people"
+    (test,) = load_measurable([dataset], read_config(None, size))
+    assert test.dataset.name == "people"
     assert (len(test.query.samples), len(test.gallery.samples)) == (
         len(dataset.query),
         len(dataset.gallery),
     )
-    assert load_held_out([dataset], read_config(None, size | {"evaluation.every": 0})) == []
+    assert load_measurable([dataset], read_config(None, size | {"evaluation.every": 0})) == []

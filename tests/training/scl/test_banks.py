@@ -9,15 +9,15 @@ import pytest
 torch = pytest.importorskip("torch", reason="the train extra is not installed")
 
 from service.errors import InvalidInput
-from training.core.options import SelectiveOptions
-from training.core.part_network import Features
+from training.core.options import SclOptions
 from training.scl.banks import (
     Banks,
     Selection,
-    SelectiveMemory,
+    SelectiveContrast,
     multi_positive_loss,
     positive_weights,
 )
+from training.scl.network import Features
 
 F_OPTIONS = {
     "stripes": 2,
@@ -56,14 +56,16 @@ MIXTURE_AFTER = [
 CROP = torch.tensor([0])
 
 
-def memory_f(**changes) -> SelectiveMemory:
+def memory_f(**changes) -> SelectiveContrast:
     banks = Banks(
         torch.tensor(GLOBAL).float(),
         torch.tensor(LOCAL).float().transpose(0, 1).contiguous(),
         torch.tensor(MIXTURE).float(),
     )
-    options = SelectiveOptions(**(F_OPTIONS | changes))
-    return SelectiveMemory(banks, torch.tensor(CAMERAS), torch.zeros(6, dtype=torch.long), options)
+    options = SclOptions(**(F_OPTIONS | changes))
+    return SelectiveContrast(
+        banks, torch.tensor(CAMERAS), torch.zeros(6, dtype=torch.long), options
+    )
 
 
 def features_f() -> Features:
@@ -79,17 +81,17 @@ def close(found, wanted) -> None:
     torch.testing.assert_close(found, torch.tensor(wanted, dtype=found.dtype), rtol=0, atol=1e-5)
 
 
-def random_memory(count: int, seed: int = 0, **changes) -> SelectiveMemory:
+def random_memory(count: int, seed: int = 0, **changes) -> SelectiveContrast:
     """A run with unit rows in every bank."""
     draw = torch.Generator().manual_seed(seed)
-    options = SelectiveOptions(**(F_OPTIONS | changes))
+    options = SclOptions(**(F_OPTIONS | changes))
     banks = Banks(
         *(
             torch.nn.functional.normalize(torch.randn(*shape, generator=draw), dim=-1)
             for shape in ((count, 4), (count, 2, 2), (count, 4))
         )
     )
-    return SelectiveMemory(
+    return SelectiveContrast(
         banks, torch.arange(count) % 3, torch.zeros(count, dtype=torch.long), options
     )
 
@@ -111,7 +113,7 @@ def test_only_the_camera_term_puts_crop_1_behind_crop_2():
 @pytest.mark.parametrize("writes", ["after", "released"])
 def test_loss_and_banks_are_vector_f(writes):
     memory, features = memory_f(mixture_writes=writes), features_f()
-    options = SelectiveOptions(**F_OPTIONS)
+    options = SclOptions(**F_OPTIONS)
     selection = memory.select(CROP, features)
     close(positive_weights(3, options), [0.5, 0.4375, 0.4375])
     mixture, local = memory.banks.mixture, features.stripes.flatten(1)
@@ -133,7 +135,7 @@ def test_loss_and_banks_are_vector_f(writes):
 
 
 def test_warm_up_loss_and_the_zero_bank_are_vector_f():
-    options = SelectiveOptions(**F_OPTIONS)
+    options = SclOptions(**F_OPTIONS)
     selection = Selection(torch.tensor([[0]]), torch.tensor([[3, 4, 5, 2]]))
     whole = features_f().whole
     close(multi_positive_loss(whole, torch.tensor(MIXTURE).float(), selection, options), 0.011244)
@@ -142,7 +144,7 @@ def test_warm_up_loss_and_the_zero_bank_are_vector_f():
 
 
 def test_the_defaults_floor_and_first_loss_are_the_fact_sheets():
-    options = SelectiveOptions()
+    options = SclOptions()
     weights = positive_weights(8, options)
     close(weights.sum(), 1.375)
     close((weights * (weights.sum() / weights).log()).sum(), 2.603959)
@@ -269,9 +271,7 @@ def test_few_crops_clip_the_negatives_and_too_few_are_refused():
 def test_positives_come_from_the_crops_own_site():
     memory = memory_f()
     sites = torch.tensor([0, 1, 1, 0, 0, 1])
-    apart = SelectiveMemory(
-        memory.banks, torch.tensor(CAMERAS), sites, SelectiveOptions(**F_OPTIONS)
-    )
+    apart = SelectiveContrast(memory.banks, torch.tensor(CAMERAS), sites, SclOptions(**F_OPTIONS))
     selection = apart.select(CROP, features_f())
     assert selection.positives.tolist() == [[0, 3, 4]]
     assert selection.negatives.tolist() == [[2, 1]]
@@ -279,12 +279,12 @@ def test_positives_come_from_the_crops_own_site():
 
 def test_local_logits_are_larger_by_the_root_of_the_stripes():
     """Q5, kept as released: a longer feature is one with a lower temperature."""
-    options = SelectiveOptions(**F_OPTIONS)
+    options = SclOptions(**F_OPTIONS)
     selection = Selection(CROP[:, None], torch.tensor([[1, 2]]))
     whole, stripes = detached(features_f())
     close(stripes.flatten(1).norm(), math.sqrt(2))
     alike = whole * stripes.flatten(1).norm()
-    cooler = SelectiveOptions(**F_OPTIONS, temperature=0.1 / math.sqrt(2))
+    cooler = SclOptions(**F_OPTIONS, temperature=0.1 / math.sqrt(2))
     mixture = torch.tensor(MIXTURE).float()
     torch.testing.assert_close(
         multi_positive_loss(alike, mixture, selection, options),

@@ -15,15 +15,17 @@ from service.embedding.onnx_embedder import OnnxEmbedder
 from service.errors import InvalidInput
 from service.model.contract import check_model
 from service.model.manifest import read_manifest
-from training.core.checkpoint import SELECTED_NAME, load_checkpoint, restore_network
+from training.core.checkpoint import SELECTED_NAME, load_checkpoint
 from training.core.config import TrainConfig, read_config
-from training.core.embedder import open_embedder
-from training.core.options import SelectiveOptions
-from training.core.part_network import PartNetwork
-from training.data.samples import DataSource, load_images, read_dataset
-from training.export.folder import ExportOptions, export_model
+from training.core.options import SclOptions
+from training.data.datasets import DataSource, read_dataset
+from training.data.images import load_images
+from training.export.model_folder import ExportOptions, export_model
+from training.networks.building import restore_network
+from training.networks.embedder import open_embedder
 from training.scl import loop
 from training.scl.loop import run, shuffled_batches
+from training.scl.network import PartNetwork
 
 CPU = torch.device("cpu")
 CONFIGS = Path(__file__).resolve().parents[3] / "training/configs"
@@ -98,8 +100,8 @@ def test_the_very_first_loss_is_the_zero_banks(drawn, tmp_path):
 def test_an_interrupted_run_ends_the_same(drawn, finished, tmp_path, monkeypatch):
     output, whole_epoch = tmp_path / "run", loop.train_one_epoch
 
-    def interrupted(state, crops, settings, epoch):
-        loss = whole_epoch(state, crops, settings, epoch)
+    def interrupted(state, contrast, crops, settings, epoch):
+        loss = whole_epoch(state, contrast, crops, settings, epoch)
         if epoch == 2:
             raise KeyboardInterrupt
         return loss
@@ -175,7 +177,7 @@ def test_the_service_opens_an_exported_run(finished, drawn, tmp_path):
 
 def test_the_shipped_config_is_the_shipped_recipe():
     shipped = read_config(CONFIGS / "scl-market1501.toml", {})
-    assert (shipped.method, shipped.selective) == ("scl", SelectiveOptions())
+    assert (shipped.method, shipped.selective) == ("scl", SclOptions())
     schedule, augment = shipped.schedule, shipped.augment
     assert (schedule.optimiser, schedule.epochs, schedule.iterations) == ("sgd", 50, 0)
     assert (schedule.learning_rate, schedule.weight_decay, schedule.step) == (1e-3, 5e-4, 200)

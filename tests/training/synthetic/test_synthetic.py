@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from service.errors import Conflict, InvalidInput
-from training.data.samples import DataSource, load_images, read_dataset
+from training.data.datasets import DataSource, read_dataset
+from training.data.images import load_images
 from training.measure.evaluation import evaluate
 from training.synthetic import SyntheticOptions, contact_sheet, synthesize
 from training.synthetic.dataset import GALLERY, NOTE, QUERY, TRAIN, draw_identity

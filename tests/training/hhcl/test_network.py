@@ -8,13 +8,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="the train extra is not installed")
 
 from service.errors import InvalidInput
-from training.core.network import (
-    EmbeddingNetwork,
-    GemPooling,
-    GhostBatchNorm2d,
-    StyleMixing,
-    build_network,
-)
+from training.core.backbone import StyleMixing
+from training.hhcl.network import EmbeddingNetwork, GemPooling, GhostBatchNorm2d, build_network
 
 
 def test_vector_k_ghost_groups_and_running_statistics():

@@ -10,7 +10,7 @@ from typing import Any, get_args
 from service.errors import InvalidInput
 from service.ingest.crop_values import read_name, read_path
 from service.ingest.rows import Format, Row, lines_and_rows
-from training.data.layouts import (
+from training.data.entries import (
     IMAGE_SUFFIXES,
     ONLY_CAMERA,
     DataError,
@@ -19,8 +19,8 @@ from training.data.layouts import (
     Skipped,
     Split,
     files_below,
-    find_manifest,
 )
+from training.data.layouts import find_manifest
 
 _SPLITS: dict[str, Split] = {name: name for name in get_args(Split)}
 _FORMATS: dict[str, Format] = {

@@ -1,4 +1,4 @@
-"""SCL's network: a feature of the whole crop, one of each horizontal stripe, and their distance.
+"""SCL's network: one feature of the whole crop, one per horizontal stripe, and their distance.
 
 Letters: B crops in a batch, D_g and D_l dimensions of a global and a local feature, S stripes.
 """
@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from service.errors import InvalidInput
-from training.core.network import Backbone, Stages, StyleMixing, build_stages, feature_map
-from training.core.options import SelectiveOptions
+from training.core.backbone import Backbone, Stages, StyleMixing, build_stages, feature_map
+from training.core.options import SclOptions
 
 Float32s = NDArray[np.float32]
 Int64s = NDArray[np.int64]
 
 
 class Features(NamedTuple):
-    """What the network knows of B crops.
+    """The features of B crops.
 
     Attributes:
         whole: (B, D_g) float32, unit rows: the global features.
@@ -35,19 +35,19 @@ class Features(NamedTuple):
 
 
 class PartNetwork(nn.Module):
-    """Backbone, then a global branch and a branch for each stripe: pool, Linear, BN, L2.
+    """A backbone, then a global branch and one branch per stripe: pool, Linear, BN, L2.
 
-    Pang et al. 2022. Batch normalisation is over the whole batch, in the backbone too: ghost groups
-    stand in for HHCL's four devices, SCL had one, with 8 crops.
+    From Pang et al. 2022. Batch normalisation is over the whole batch, in the backbone too: ghost
+    groups imitate HHCL's four devices, whereas SCL was trained on one device, with 8 crops.
 
     Args:
         stages: the backbone.
         options: stripes, sizes and the share of the global feature.
-        style: changes maps in training only; None leaves them.
+        style: changes maps in training mode; None leaves them unchanged.
     """
 
     def __init__(
-        self, stages: Stages, options: SelectiveOptions, style: StyleMixing | None = None
+        self, stages: Stages, options: SclOptions, style: StyleMixing | None = None
     ) -> None:
         super().__init__()
         self.features = stages.features
@@ -79,7 +79,7 @@ class PartNetwork(nn.Module):
         """(B, 3, H, W) float32, normalised -> (B, D_g + S * D_l) float32, unit rows.
 
         Each part is scaled by the root of its weight, so that 2 - 2 <e, e'> is the squared distance
-        that training selects by.
+        by which training selects.
         """
         whole, stripes = self.describe(images)
         of_whole, of_stripe = self._scales[:2]
@@ -94,14 +94,14 @@ def _branch(dimension: int, size: int) -> nn.Sequential:
 
 
 def stripe_windows(height: int, stripes: int) -> Iterator[slice]:
-    """Rows of a map that each stripe averages, as adaptive pooling takes them.
+    """Divide the rows of a map among the stripes, as adaptive pooling does.
 
     Args:
-        height: rows of the map; where it is no multiple of ``stripes``, neighbours share a row.
-        stripes: how many.
+        height: rows of the map; unless it is a multiple of ``stripes``, neighbours share a row.
+        stripes: number of stripes.
 
     Yields:
-        At least one row a stripe, from top to bottom; together all rows.
+        The rows of each stripe, at least one, from top to bottom; together they cover the map.
     """
     for stripe in range(stripes):
         yield slice(stripe * height // stripes, -(-(stripe + 1) * height // stripes))
@@ -109,7 +109,7 @@ def stripe_windows(height: int, stripes: int) -> Iterator[slice]:
 
 def build_part_network(
     backbone: Backbone,
-    options: SelectiveOptions,
+    options: SclOptions,
     *,
     weights: str = "default",
     last_stride: Literal[1, 2] = 1,
@@ -120,15 +120,15 @@ def build_part_network(
     Args:
         backbone: torchvision's name.
         options: stripes and sizes.
-        weights: as for :func:`training.core.network.build_network`.
+        weights: as for :func:`training.core.backbone.build_stages`.
         last_stride: stride of the last stage that halves the map.
-        style_mixing: chance that a crop's early maps take on another's style in training.
+        style_mixing: probability that a crop's early maps take on another's style in training.
 
     Returns:
         The network, in training mode.
 
     Raises:
-        InvalidInput: the weights cannot be had, or the sizes do not fit each other.
+        InvalidInput: the weights cannot be read or do not fit, or the sizes do not match.
     """
     local = options.stripes * options.local_size
     if local != options.global_size:
@@ -141,14 +141,14 @@ def build_part_network(
     return PartNetwork(stages, options, style).to(memory_format=torch.channels_last)
 
 
-def part_weights(options: SelectiveOptions) -> NDArray[np.float64]:
-    """(1 + S,) share of each part in the distance, the global feature first; they sum to 1."""
+def part_weights(options: SclOptions) -> NDArray[np.float64]:
+    """(1 + S,) share of each part in the distance, the global feature first; the sum is 1."""
     of_stripe = (1 - options.global_weight) / options.stripes
     return np.array([options.global_weight] + [of_stripe] * options.stripes)
 
 
-def part_distances(query: Float32s, gallery: Float32s, options: SelectiveOptions) -> Float32s:
-    """SCL's test distance: the weighted sum of the parts' distances, none of them squared.
+def part_distances(query: Float32s, gallery: Float32s, options: SclOptions) -> Float32s:
+    """Compute SCL's test distance: the weighted sum of the parts' distances, not squared.
 
     lambda_g |g - g'| + (1 - lambda_g) / S * sum over stripes of |l_s - l_s'|. A part of an
     embedding is its feature times the root of its weight w, so sqrt(w) |e_p - e_p'| is w |x - x'|.
@@ -156,7 +156,7 @@ def part_distances(query: Float32s, gallery: Float32s, options: SelectiveOptions
     Args:
         query: (Q, D) float32, embeddings of a :class:`PartNetwork`.
         gallery: (G, D) float32, likewise.
-        options: that network's.
+        options: the network's options.
 
     Returns:
         (Q, G) float32, 0..2.
@@ -171,7 +171,7 @@ def part_distances(query: Float32s, gallery: Float32s, options: SelectiveOptions
 
 
 def camera_distances(query: Int64s, gallery: Int64s, weight: float) -> Float32s:
-    """What SCL adds between crops of one camera, in training and in its own tests.
+    """Compute the term that SCL adds between crops of one camera, in training and in its tests.
 
     Args:
         query: (Q,) int64 cameras.
@@ -179,7 +179,7 @@ def camera_distances(query: Int64s, gallery: Int64s, weight: float) -> Float32s:
         weight: lambda_c.
 
     Returns:
-        (Q, G) float32: ``weight`` where the cameras are the same, else 0.
+        (Q, G) float32: ``weight`` if the cameras are the same, else 0.
     """
     same: Float32s = (query[:, None] == gallery[None]).astype(np.float32)
     return same * np.float32(weight)

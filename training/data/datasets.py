@@ -1,56 +1,27 @@
-"""Reading data sets: from folders and lists to samples with a path, an identity and a camera.
+"""Read data sets: from folders, lists and manifests to samples with path, identity and camera.
 
 The order of samples is fixed here once: sample i, image i, embedding i and pseudo-label i share the
-index i everywhere after.
+index i everywhere.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-from tqdm import tqdm
-
-from service.embedding.imaging import decode
-from service.errors import ReidError
 from service.ingest.crop_values import DOUBTFUL
 from service.ingest.name_layouts import LAYOUTS
-from training.data.layouts import (
-    DataError,
-    Entry,
-    Layout,
-    LeftOut,
-    Record,
-    Skipped,
-    Split,
-    detect_layout,
-    has_splits,
-    list_market1501,
-    list_msmt17,
-    list_named,
-)
-from training.data.own_names import list_folders, list_manifest
+from training.data.benchmark_sets import has_splits, list_market1501, list_msmt17
+from training.data.entries import DataError, Entry, LeftOut, Record, Skipped, Split
+from training.data.folders_and_manifests import list_folders, list_manifest
+from training.data.layouts import Layout, detect_layout, list_named
 
-__all__ = [
-    "DataError",
-    "DataSource",
-    "Dataset",
-    "Images",
-    "Sample",
-    "Skipped",
-    "load_images",
-    "read_dataset",
-]
-
-UNKNOWN = -1  # Sample.identity where the data set does not say
+UNKNOWN = -1
+"""``Sample.identity`` if the data set does not give one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +30,7 @@ class Sample:
 
     Attributes:
         path: the image file.
-        identity: ground truth where known, -1 where unknown; training never reads it except to
-            report NMI and ARI.
+        identity: ground truth, or -1 if unknown; training reads it only to report NMI and ARI.
         camera: 0-based camera index.
     """
 
@@ -71,14 +41,14 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class DataSource:
-    """Where a data set lies and how to read it.
+    """Where a data set is and how to read it.
 
     Attributes:
         path: its folder, or a manifest file.
-        layout: ``auto`` recognises it by what lies in the folder; any name of
-            :mod:`service.ingest.name_layouts` reads file names so.
+        layout: ``auto`` recognises it by the folder's files; any name of
+            :mod:`service.ingest.name_layouts` reads file names by that convention.
         pattern: what paths look like, for the layout ``folders``: ``{camera}/{name}``.
-        skip_bad: whether files that break a rule are counted and listed instead of an error.
+        skip_bad: count and list files that break a rule, instead of stopping at the first.
     """
 
     path: Path
@@ -92,18 +62,18 @@ class Dataset:
     """A data set: three splits, each ordered by path relative to the root.
 
     Attributes:
-        source: what it was read from.
-        layout: how.
+        source: where it was read from.
+        layout: how it was read.
         train: samples to train on.
         query: samples to search for.
         gallery: samples to search in; identity 0 may mark distractors (Market-1501).
         cameras: name of each camera index, over all splits.
-        identities: name of each identity, over all splits; empty where the data set counts people
-            instead of naming them, and ``Sample.identity`` is its own number.
+        identities: name of each identity, over all splits; empty if the data set counts people
+            instead of naming them: then ``Sample.identity`` is its own number.
         skipped: files that broke a rule; empty unless ``source.skip_bad``.
-        left_out: how many files are no data, or excluded by the data set's own convention, by
-            reason.
-        ignored_columns: columns of the manifest that mean nothing.
+        left_out: number of files that are no pictures or that the data set's own convention
+            excludes, by reason.
+        ignored_columns: manifest columns that have no meaning here.
     """
 
     source: DataSource
@@ -141,7 +111,7 @@ class Dataset:
 
     @property
     def remarks(self) -> list[str]:
-        """What reading it had to leave aside or may have misread: one text each."""
+        """What was ignored or may have been misread, one text each."""
         columns = ", ".join(self.ignored_columns)
         doubtful = ", ".join(sorted(DOUBTFUL & {*self.identities, *self.cameras}))
         found = {
@@ -158,20 +128,21 @@ def _describe(samples: Sequence[Sample]) -> str:
 
 
 def read_dataset(source: DataSource) -> Dataset:
-    """List a data set's samples; opens no image.
+    """List a data set's samples without opening an image.
 
-    Identities keep the number the data set gives them (Market-1501, MSMT17) or are numbered in the
-    order of their sorted names. Cameras are numbered from 0 in the order of their sorted names.
+    Identities keep the data set's own numbers (Market-1501, MSMT17) or are numbered in the order of
+    their sorted names. Cameras are numbered from 0 in the order of their sorted names.
 
     Args:
-        source: where and how.
+        source: where the data set is and how to read it.
 
     Returns:
         The data set.
 
     Raises:
-        DataError: a folder or list is missing, a split the layout promises has no usable image,
-            layout and pattern do not fit, or a file breaks a rule and ``source.skip_bad`` is off.
+        DataError: a folder or list is missing, a split that the layout requires has no usable
+            image, layout and pattern do not match, or a file breaks a rule and
+            ``source.skip_bad`` is off.
     """
     layout = _layout_of(source)
     ignored: set[str] = set()
@@ -261,7 +232,7 @@ def _sort_out(
 
 
 def _sorted_names(names: Iterable[str]) -> tuple[str, ...]:
-    """Distinct names, digits in them compared as numbers: c2 before c10."""
+    """Distinct names, sorted with their digits read as numbers: c2 before c10."""
     return tuple(sorted(set(names), key=_natural_order))
 
 
@@ -281,87 +252,3 @@ def _require_images(dataset: Dataset) -> None:
             f"{dataset.source.path}: no usable image in {', '.join(empty)} as layout "
             f"{dataset.layout} ({'; '.join(seen) or 'nothing there'})"
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Images:
-    """Decoded samples: image i shows sample i.
-
-    Attributes:
-        pixels: (N, H, W, 3) uint8 RGB.
-        samples: the N samples that could be decoded, in their order.
-        skipped: the ones that could not, and why.
-    """
-
-    pixels: NDArray[np.uint8]
-    samples: tuple[Sample, ...]
-    skipped: tuple[Skipped, ...]
-
-
-def load_images(
-    samples: Sequence[Sample],
-    height: int,
-    width: int,
-    *,
-    resize: Literal["bilinear", "bicubic"] = "bicubic",
-    skip_bad: bool = False,
-    out: NDArray[np.uint8] | None = None,
-) -> Images:
-    """Decode samples into one array, in threads.
-
-    Args:
-        samples: N samples.
-        height: pixels.
-        width: pixels.
-        resize: how the network's input is resampled; the manifest's word.
-        skip_bad: whether an unreadable image is skipped and listed instead of an error.
-        out: (N, H, W, 3) uint8 to decode into, such as a mapped file; None makes an array.
-
-    Returns:
-        The images, and the samples they show.
-
-    Raises:
-        DataError: an unreadable image and ``skip_bad`` is off, or none is readable.
-    """
-    pixels = np.empty((len(samples), height, width, 3), np.uint8) if out is None else out
-
-    def load(index: int) -> str | None:
-        try:
-            data = samples[index].path.read_bytes()
-            pixels[index] = decode(data, height, width, resize=resize)
-        except OSError as error:
-            return error.strerror or str(error)
-        except ReidError as error:
-            return str(error)
-        return None
-
-    skipped: dict[int, Skipped] = {}
-    for index, reason in enumerate(_in_threads(load, len(samples))):
-        if reason is not None:
-            skipped[index] = Skipped(samples[index].path, reason)
-            if not skip_bad or len(skipped) == len(samples):
-                raise DataError(f"{skipped[index].path}: {reason}")
-    kept = [index for index in range(len(samples)) if index not in skipped]
-    return Images(
-        pixels=_keep_rows(pixels, kept),
-        samples=tuple(samples[index] for index in kept),
-        skipped=tuple(skipped.values()),
-    )
-
-
-def _in_threads(load: Callable[[int], str | None], count: int) -> Iterator[str | None]:
-    """Results of ``load(0) .. load(count - 1)`` in order; leaving early cancels the rest."""
-    pool = ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1))
-    try:
-        # disable=None: no progress bar where nobody watches
-        yield from tqdm(pool.map(load, range(count)), "decode", count, unit="img", disable=None)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _keep_rows(pixels: NDArray[np.uint8], kept: Sequence[int]) -> NDArray[np.uint8]:
-    """Move the kept rows to the front, in place: a copy would double gigabytes."""
-    if len(kept) < len(pixels):
-        for target, row in enumerate(kept):
-            pixels[target] = pixels[row]
-    return pixels[: len(kept)]

@@ -15,9 +15,10 @@ from tqdm import tqdm
 from service.embedding.imaging import Resize
 from service.errors import ArtifactError
 from service.model.manifest import MANIFEST_NAME, Manifest, read_manifest
-from training.core.checkpoint import Network, load_checkpoint, new_network, restore_network
+from training.core.checkpoint import load_checkpoint
 from training.core.config import TrainConfig, parse_config
 from training.core.engine import extract_embeddings
+from training.networks.building import Network, new_network, restore_network
 
 Float32s = NDArray[np.float32]
 

@@ -1,4 +1,4 @@
-"""The crops on which an adaptation's rounds are compared, a part of them never trained on."""
+"""Compare the networks of an adaptation on the same crops, some of them never trained on."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from training.core.checkpoint import Network
 from training.core.engine import extract_embeddings
 from training.core.options import ClusterOptions
-from training.data.samples import Images
+from training.data.images import Images
 from training.hhcl.clustering import cluster
 from training.measure.agreement import way_precisions
+from training.networks.building import Network
 
 Int64s = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 _HELD_OUT = 0.2
-_MEASURED = 5000  # crops: more cost time and tell no more
+_MEASURED = 5000  # crops; more take longer and do not change the verdict
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Panel:
-    """Crops on which networks are compared; their groups are the start's and stay.
+class Judge:
+    """The crops on which networks are compared; the start network grouped them once and for all.
 
     Attributes:
-        held: (N,) bool, of all crops: kept out of training.
+        held_out: (N,) bool, of all crops: not used for training.
         pixels: (M, H, W, 3) uint8, the compared crops.
         cameras: (M,) int64.
-        groups: (M,) int64, made inside each camera, -1 for none.
-        starts: (M,) bool, those held out.
+        groups: (M,) int64, made inside each camera, -1 for a crop in no group.
+        starts: (M,) bool, the compared crops that are held out.
     """
 
-    held: Bools
+    held_out: Bools
     pixels: NDArray[np.uint8]
     cameras: Int64s
     groups: Int64s
     starts: Bools
 
     def measure(self, network: Network, device: torch.device) -> NDArray[np.float64]:
-        """Average precision of each way from a held-out crop, by another camera, and back.
+        """Average precision of each way from a held-out crop, through another camera, and back.
 
         Args:
             network: on ``device``.
@@ -55,27 +55,28 @@ class Panel:
         return way_precisions(embeddings, self.cameras, self.groups, self.starts)
 
 
-def choose_panel(
+def choose_judge(
     crops: Images, start: Network, grouping: ClusterOptions, seed: int, device: torch.device
-) -> Panel:
-    """Hold crops out and group the compared ones by what the start knows inside each camera.
+) -> Judge:
+    """Hold crops out, and group the compared crops with the start network inside each camera.
 
-    Where there is one camera its crops are dealt to two, and the cycle goes between those.
+    If there is only one camera, its crops are divided between two imaginary ones, so that there is
+    a way from one to the other and back.
 
     Args:
-        crops: all of them.
+        crops: all crops.
         start: the network before adaptation, on ``device``.
-        grouping: neighbourhood and radius; clusters never cross cameras here.
-        seed: source of the draw.
+        grouping: neighbourhood and radius; here, clusters never cross cameras.
+        seed: source of the random choice.
         device: where the network runs.
 
     Returns:
-        The panel.
+        The judge.
     """
     order = np.random.default_rng(seed).permutation(len(crops.samples))
     out = round(_HELD_OUT * len(order))
-    held = np.zeros(len(order), dtype=bool)
-    held[order[:out]] = True
+    held_out = np.zeros(len(order), dtype=bool)
+    held_out[order[:out]] = True
     measured_out = round(_HELD_OUT * min(_MEASURED, len(order)))
     others = order[out : out + _MEASURED - measured_out]
     chosen = np.sort(np.concatenate([order[:measured_out], others]))
@@ -87,4 +88,4 @@ def choose_panel(
     if len(np.unique(cameras)) == 1:
         cameras = np.arange(len(chosen), dtype=np.int64) % 2
         groups = np.where(groups >= 0, 2 * groups + cameras, -1)
-    return Panel(held, pixels, cameras, groups, held[chosen])
+    return Judge(held_out, pixels, cameras, groups, held_out[chosen])

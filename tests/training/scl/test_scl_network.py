@@ -10,9 +10,11 @@ torch = pytest.importorskip("torch", reason="the train extra is not installed")
 from torch import nn
 
 from service.errors import InvalidInput
-from training.core.network import GhostBatchNorm2d, Stages
-from training.core.options import SelectiveOptions
-from training.core.part_network import (
+from training.core.backbone import Stages
+from training.core.options import SclOptions
+from training.hhcl.network import GhostBatchNorm2d
+from training.scl.banks import Banks, SelectiveContrast
+from training.scl.network import (
     Features,
     PartNetwork,
     build_part_network,
@@ -21,7 +23,6 @@ from training.core.part_network import (
     part_weights,
     stripe_windows,
 )
-from training.scl.banks import Banks, SelectiveMemory
 
 SIZES = {"stripes": 3, "global_size": 12, "local_size": 4}
 
@@ -29,9 +30,7 @@ SIZES = {"stripes": 3, "global_size": 12, "local_size": 4}
 def bare_network(**changes) -> PartNetwork:
     """Branches on three channels of the picture itself."""
     torch.manual_seed(0)
-    return PartNetwork(
-        Stages(nn.Sequential(nn.Identity()), 3, ()), SelectiveOptions(**(SIZES | changes))
-    )
+    return PartNetwork(Stages(nn.Sequential(nn.Identity()), 3, ()), SclOptions(**(SIZES | changes)))
 
 
 def random_features(count: int, seed: int) -> Features:
@@ -43,7 +42,7 @@ def random_features(count: int, seed: int) -> Features:
     return Features(whole, stripes)
 
 
-def embed(features: Features, options: SelectiveOptions) -> np.ndarray:
+def embed(features: Features, options: SclOptions) -> np.ndarray:
     scales = np.sqrt(part_weights(options)).astype(np.float32)
     parts = [features.whole, *features.stripes.unbind(1)]
     return np.concatenate(
@@ -73,7 +72,7 @@ def test_a_stripe_sees_its_own_rows_only():
 
 @pytest.mark.parametrize("training", [True, False])
 def test_everything_has_unit_length(training):
-    network = build_part_network("resnet18", SelectiveOptions(**SIZES), weights="none")
+    network = build_part_network("resnet18", SclOptions(**SIZES), weights="none")
     network.train(training)
     images = torch.randn(4, 3, 64, 32)
     whole, stripes = network.describe(images)
@@ -86,7 +85,7 @@ def test_everything_has_unit_length(training):
 
 def test_batch_statistics_are_the_whole_batchs():
     """Q6: ghost groups stand in for HHCL's devices and have no place here."""
-    network = build_part_network("resnet18", SelectiveOptions(**SIZES), weights="none")
+    network = build_part_network("resnet18", SclOptions(**SIZES), weights="none")
     assert not any(isinstance(module, GhostBatchNorm2d) for module in network.modules())
     branch = bare_network().whole
     rows = torch.randn(8, 3)
@@ -96,7 +95,7 @@ def test_batch_statistics_are_the_whole_batchs():
 
 
 def test_branches_begin_as_published():
-    linear, norm = build_part_network("resnet18", SelectiveOptions(), weights="none").whole
+    linear, norm = build_part_network("resnet18", SclOptions(), weights="none").whole
     weight = linear.weight.detach()
     assert weight.shape == (2048, 512)
     assert float(weight.std()) == pytest.approx((2 / 2048) ** 0.5, rel=0.01)
@@ -109,18 +108,16 @@ def test_branches_begin_as_published():
 def test_sizes_that_the_mixture_bank_cannot_compare_are_refused():
     with pytest.raises(InvalidInput, match="stripes x local_size = 18"):
         build_part_network(
-            "resnet18", SelectiveOptions(stripes=9, local_size=2, global_size=12), weights="none"
+            "resnet18", SclOptions(stripes=9, local_size=2, global_size=12), weights="none"
         )
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 1.0])
 def test_one_inner_product_is_the_training_distance(share):
-    options = SelectiveOptions(
-        **SIZES, global_weight=share, camera_weight=0.0, positives=2, negatives=2
-    )
+    options = SclOptions(**SIZES, global_weight=share, camera_weight=0.0, positives=2, negatives=2)
     ours, theirs = random_features(5, seed=1), random_features(9, seed=2)
     zeros = torch.zeros(9, dtype=torch.long)
-    memory = SelectiveMemory(Banks.fill(theirs), zeros, zeros, options)
+    memory = SelectiveContrast(Banks.fill(theirs), zeros, zeros, options)
     cosines = embed(ours, options) @ embed(theirs, options).T
     found = memory.distances(torch.arange(5), ours).numpy()
     np.testing.assert_allclose(2 - 2 * cosines, found, atol=1e-5)
@@ -135,13 +132,13 @@ def test_the_network_embeds_what_it_describes():
     with torch.no_grad():
         features, embeddings = network.describe(images), network(images)
     np.testing.assert_allclose(
-        embeddings, embed(features, SelectiveOptions(**SIZES, global_weight=0.3)), atol=1e-6
+        embeddings, embed(features, SclOptions(**SIZES, global_weight=0.3)), atol=1e-6
     )
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_the_test_distance_is_not_squared(share):
-    options = SelectiveOptions(**SIZES, global_weight=share)
+    options = SclOptions(**SIZES, global_weight=share)
     query, gallery = random_features(5, seed=3), random_features(9, seed=4)
     wanted = share * (query.whole[:, None] - gallery.whole).norm(dim=-1)
     wanted += (1 - share) * (query.stripes[:, None] - gallery.stripes).norm(dim=-1).mean(-1)

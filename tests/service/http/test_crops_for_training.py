@@ -6,8 +6,8 @@ import pytest
 
 from service.errors import InvalidInput, Unavailable
 from service.testing import solid
+from training.data.datasets import DataSource, read_dataset
 from training.data.gallery_crops import fetch_crops
-from training.data.samples import DataSource, read_dataset
 
 PICTURES = {
     "entrance/1": (solid((200, 20, 20)), "c1"),

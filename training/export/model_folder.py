@@ -24,15 +24,24 @@ from service.model.manifest import (
     sha256_of,
     write_manifest,
 )
-from training.core.checkpoint import Checkpoint, restore_network
+from training.core.checkpoint import Checkpoint
 from training.core.config import TrainConfig, broken_rules
-from training.core.embedder import Embedder, TorchEmbedder, open_onnx, start_embedder
-from training.data.samples import Dataset, DataSource, load_images, read_dataset
+from training.data.datasets import Dataset, DataSource, read_dataset
+from training.data.images import load_images
 from training.export.card import write_card
 from training.export.onnx_file import BATCHES, OPSET, Parity, check_parity, write_onnx
+from training.files import replaced_folder
 from training.measure.calibration import NO_PAIRS, calibrate, count_pairs
 from training.measure.evaluation import PROTOCOLS
-from training.measure.held_out import HeldOut, HeldOutCrops, embed_held_out, load_held_out, measure
+from training.measure.held_out import (
+    HeldOutCrops,
+    HeldOutEmbeddings,
+    embed_held_out,
+    load_held_out,
+    measure,
+)
+from training.networks.building import restore_network
+from training.networks.embedder import Embedder, TorchEmbedder, open_onnx, start_embedder
 from training.synthetic import SyntheticOptions, synthesize
 
 _CPU = torch.device("cpu")
@@ -170,7 +179,7 @@ def _choose_crops(
 ) -> tuple[NDArray[np.uint8], str]:
     """As many crops as the largest batch, spread over the data, and what they are."""
     if crops:
-        images = np.concatenate([each.query for each in crops])
+        images = np.concatenate([each.query.pixels for each in crops])
         origin = "query crops of " + ", ".join(each.dataset.name for each in crops)
     else:
         images, origin = _draw_crops(embedder), "drawn people"
@@ -188,7 +197,7 @@ def _draw_crops(embedder: Embedder) -> NDArray[np.uint8]:
     return images.pixels
 
 
-def _measure(held_out: Sequence[HeldOut]) -> tuple[Accuracy, ...]:
+def _measure(held_out: Sequence[HeldOutEmbeddings]) -> tuple[Accuracy, ...]:
     return tuple(line for each in held_out for line in measure(each, PROTOCOLS))
 
 
@@ -201,7 +210,9 @@ def _measure_start(
     return _measure([embed_held_out(start, each) for each in crops])
 
 
-def _calibrate(held_out: Sequence[HeldOut], false_match_rate: float) -> Calibration | None:
+def _calibrate(
+    held_out: Sequence[HeldOutEmbeddings], false_match_rate: float
+) -> Calibration | None:
     if not held_out:
         return None
     pairs = NO_PAIRS
@@ -218,14 +229,8 @@ def _complete_or_nothing(output: Path, *, overwrite: bool) -> Iterator[Path]:
     output = output.resolve()
     _check_free(output, overwrite)
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as temporary:
-            fresh = Path(temporary, "fresh")
-            fresh.mkdir()
+        with replaced_folder(output) as fresh:
             yield fresh
-            if output.exists():
-                output.rename(Path(temporary, "old"))
-            fresh.rename(output)
     except OSError as error:
         raise InvalidInput(f"{output}: {error.strerror or error}") from error
 

@@ -1,0 +1,84 @@
+"""Which network a config describes, with start weights or with trained ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from service.errors import InvalidInput
+from training.core.checkpoint import FILE_NAME, SELECTED_NAME, Checkpoint, load_checkpoint
+from training.core.config import TrainConfig
+from training.hhcl.network import EmbeddingNetwork, build_network
+from training.scl.network import PartNetwork, build_part_network
+
+Network = EmbeddingNetwork | PartNetwork
+
+
+def new_network(config: TrainConfig, *, weights: str | None = None) -> Network:
+    """Build the network that a config describes, with its start weights.
+
+    Args:
+        config: the run's config.
+        weights: overrides the config's start weights.
+
+    Returns:
+        The network, in training mode.
+
+    Raises:
+        InvalidInput: the start weights cannot be read or do not fit.
+    """
+    start = config.model.weights if weights is None else weights
+    earlier_run = _earlier_run(start)
+    network = _build(config, "none" if earlier_run else start)
+    if earlier_run:
+        _load_earlier(network, earlier_run)
+    return network
+
+
+def restore_network(checkpoint: Checkpoint) -> Network:
+    """Build the trained network of a checkpoint, in evaluation mode on the CPU.
+
+    Args:
+        checkpoint: from :func:`training.core.checkpoint.load_checkpoint`.
+
+    Returns:
+        The network.
+    """
+    network = new_network(checkpoint.config, weights="none")
+    network.load_state_dict(checkpoint.network)
+    return network.eval()
+
+
+def _build(config: TrainConfig, weights: str) -> Network:
+    model = config.model
+    match config.method:
+        case "hhcl":
+            return build_network(
+                model.backbone,
+                pooling=model.pooling,
+                weights=weights,
+                ghost_group=config.batch.ghost_group,
+                last_stride=model.last_stride,
+                style_mixing=config.augment.style_mixing,
+            )
+        case "scl":
+            return build_part_network(
+                model.backbone,
+                config.selective,
+                weights=weights,
+                last_stride=model.last_stride,
+                style_mixing=config.augment.style_mixing,
+            )
+
+
+def _earlier_run(weights: str) -> Path | None:
+    path = Path(weights)
+    return path if path.is_dir() or path.name in {FILE_NAME, SELECTED_NAME} else None
+
+
+def _load_earlier(network: Network, run: Path) -> None:
+    try:
+        network.load_state_dict(load_checkpoint(run).network)
+    except RuntimeError as error:
+        raise InvalidInput(
+            f"--weights {run}: its network differs from this run's: {error}"
+        ) from error

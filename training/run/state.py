@@ -1,0 +1,106 @@
+"""What a run carries from epoch to epoch, whatever its method."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Generic, Self, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from training.core.checkpoint import Checkpoint
+from training.core.config import TrainConfig
+from training.run.log import Clusters, EpochMetrics
+
+N = TypeVar("N", bound=nn.Module)
+
+
+@dataclass(frozen=True, slots=True)
+class RunState(Generic[N]):
+    """The network and what drives it.
+
+    Attributes:
+        finished: epochs finished when the process started.
+        network: the network that learns.
+        optimiser: over the network's parameters.
+        scheduler: lowers the learning rate.
+    """
+
+    finished: int
+    network: N
+    optimiser: torch.optim.Optimizer
+    scheduler: torch.optim.lr_scheduler.StepLR
+
+    @classmethod
+    def begin(
+        cls,
+        network: N,
+        optimiser: torch.optim.Optimizer,
+        config: TrainConfig,
+        saved: Checkpoint | None,
+    ) -> Self:
+        """Start a run, or continue it from its last checkpoint.
+
+        Args:
+            network: on its device; receives the saved weights.
+            optimiser: over the network's parameters; receives the saved state.
+            config: the run's config.
+            saved: the last checkpoint; None for a new run.
+
+        Returns:
+            The state before the next epoch.
+        """
+        schedule = config.schedule
+        scheduler = torch.optim.lr_scheduler.StepLR(optimiser, schedule.step, schedule.decay)
+        if saved:
+            network.load_state_dict(saved.network)
+            optimiser.load_state_dict(saved.optimiser)
+            scheduler.load_state_dict(saved.scheduler)
+        return cls(saved.epoch if saved else 0, network, optimiser, scheduler)
+
+    def finish_epoch(
+        self,
+        epoch: int,
+        loss: float,
+        config: TrainConfig,
+        *,
+        clusters: Clusters | None = None,
+        banks: dict[str, Tensor] | None = None,
+    ) -> Checkpoint:
+        """Advance the learning-rate schedule and make the epoch's checkpoint.
+
+        Args:
+            epoch: number of the epoch, from 1.
+            loss: the epoch's mean loss.
+            config: the run's config.
+            clusters: the epoch's pseudo-labels, if the method makes any.
+            banks: by name, if the method keeps banks from epoch to epoch.
+
+        Returns:
+            The checkpoint, with the epoch's line for the log.
+        """
+        learning_rate = float(self.scheduler.get_last_lr()[0])
+        self.scheduler.step()
+        return Checkpoint(
+            epoch=epoch,
+            config=config,
+            network=self.network.state_dict(),
+            optimiser=self.optimiser.state_dict(),
+            scheduler=self.scheduler.state_dict(),
+            banks=banks or {},
+            line=asdict(EpochMetrics(epoch, loss, learning_rate, clusters)),
+        )
+
+
+def mean_loss(losses: Iterable[Tensor]) -> float:
+    """Average the losses of an epoch's batches.
+
+    Args:
+        losses: detached scalars, at least one; each comes from one training step.
+
+    Returns:
+        Their mean.
+    """
+    # Losses stay on the device until the end, because reading each one would stall a GPU.
+    return float(torch.stack(list(losses)).mean())
