@@ -1,16 +1,16 @@
-"""What a hostile client achieves, and what others notice of it.
+"""Measure what a hostile client achieves, and what others notice.
 
-Starts the service as an operator does, with keys, 8,000 crops and import roots, and attacks it in
-twenty ways, one after another, while somebody with a key of their own searches. Memory is that of
-the service and its children.
+The script starts the service as an operator does, with keys, 8,000 crops and import roots. It
+attacks the service in eighteen ways, one after another, while a bystander with a separate key
+searches. Memory is that of the service and its children.
 
 ::
 
     python benchmarks/attack_run.py
     python benchmarks/attack_run.py --project ../an-older-checkout --only search_heavily
 
-Prints a Markdown table; the last line is one JSON object: figures of each attack, and the memory
-before, at most, and after all of them. Exit status 1 where an attack was not held.
+It prints a Markdown table. The last line is one JSON object: figures of each attack, and the memory
+before, at most, and after all of them. The exit status is 1 if an attack succeeded.
 """
 
 from __future__ import annotations
@@ -72,9 +72,11 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     here = Path(__file__).parents[1]
-    parser.add_argument("--project", type=Path, default=here, help="checkout to be attacked")
+    parser.add_argument("--project", type=Path, default=here, help="checkout to attack")
     names = [attack.__name__ for attack in ATTACKS]
-    parser.add_argument("--only", action="append", choices=names, help="this attack; repeat it")
+    parser.add_argument(
+        "--only", action="append", choices=names, help="run only this attack; repeatable"
+    )
     parser.add_argument(
         "--address-space", type=int, default=12_000, help="MiB that the service may map"
     )
@@ -82,7 +84,7 @@ def parse() -> argparse.Namespace:
 
 
 def run(attack: Callable[[Target], dict[str, object]], target: Target) -> dict[str, object]:
-    """One attack and a line of the table; a service that breaks down has not held it."""
+    """Run one attack and print its table row; a service that crashes has not held it."""
     with watched(target) as memory:
         try:
             figures = attack(target)

@@ -1,18 +1,19 @@
-"""What survives kill -9 and failing disks? Kills at random moments, and faults at every write.
+"""Check what survives kill -9 and failing disks: kills at random moments, faults at every write.
 
-First a real service is killed with SIGKILL again and again, at work and while it starts, over one
-data folder, while clients upload, replace, delete, relabel and import. After every restart each
-acknowledged change has to be there, each unacknowledged one wholly or not at all, and the search
-has to equal NumPy's.
+First the script kills a real service with SIGKILL again and again, at work and while it starts,
+over one data folder, while clients upload, replace, delete, relabel and import. After every restart
+each acknowledged change must be there, each unacknowledged one completely or not at all, and the
+search must equal NumPy's.
 
-Then every write of every change of a gallery is struck by each kind of fault: killed before it,
-torn, a power cut that takes back what was never synced, short, an I/O error, no space, read-only.
+Then every write of every change of a gallery fails in each of seven ways: the process is killed
+before it; the write is torn; a power cut undoes what was never synced; the write is short; an I/O
+error; no space; read-only.
 
 ::
 
     python benchmarks/crash_run.py --kills 200
 
-The last line is one JSON object. Exit status 1 where anything was lost.
+The last line is one JSON object. The exit status is 1 if anything was lost.
 """
 
 from __future__ import annotations
@@ -84,12 +85,17 @@ def tell(text: str) -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--kills", type=int, default=5, help="SIGKILLs; 0 leaves them out")
-    parser.add_argument("--seed", type=int, default=1, help="of what clients do and of the moments")
-    parser.add_argument("--model", type=Path, help="model folder; the embedder for tests if absent")
-    parser.add_argument("--stride", type=int, default=1, help="strike every n-th write only")
-    parser.add_argument("--no-faults", action="store_true", help="kills alone")
-    parser.add_argument("--folder", type=Path, help="where to work; the temporary folder if absent")
+    parser.add_argument("--kills", type=int, default=5, help="number of SIGKILLs; 0 skips them")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=1,
+        help="seed of the clients' actions and of the moments of the kills",
+    )
+    parser.add_argument("--model", type=Path, help="model folder; default: the embedder for tests")
+    parser.add_argument("--stride", type=int, default=1, help="let only every n-th write fail")
+    parser.add_argument("--no-faults", action="store_true", help="run only the kills")
+    parser.add_argument("--folder", type=Path, help="working folder; default: the temporary folder")
     return parser.parse_args()
 
 

@@ -1,17 +1,17 @@
-"""Does hostile input crash, hang or swell the service? Thousands of spoiled uploads, and a count.
+"""Check whether damaged uploads crash, hang or inflate the service.
 
-Starts a service of its own, with real decoding and an embedder without weights, and sends it
-pictures whose bytes, headers and chunks were changed, inside multipart bodies whose boundaries,
-headers and lengths were changed, over real sockets, several at a time. Cases come from ``--seed``
-and their number alone: ``--only N`` repeats one.
+The script starts a service with real decoding and an embedder without weights. It sends pictures
+with changed bytes, headers and chunks, inside multipart bodies with changed boundaries, headers and
+lengths, over real sockets, several at a time. A case depends only on ``--seed`` and its number:
+``--only N`` prints one again.
 
 ::
 
     python benchmarks/fuzz_run.py --cases 20000
 
-Exit status 1 where a case was answered 5xx (but 503 and 507 with a reason), was not answered, or
-took longer than ``--bound`` seconds; where the service did not answer a sound search afterwards;
-or where its memory grew. The last line is one JSON object.
+The exit status is 1 if a case got a 5xx (except 503 and 507 with a reason), got no answer, or took
+longer than ``--bound`` seconds; if the service did not answer a valid search afterwards; or if its
+memory grew. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ from service.machine.malloc import share_arenas
 from service.settings import Settings
 from service.testing import FakeEmbedder, solid
 
-SETTLED = 0.3  # of the cases: by then caches and thread arenas have their size
-GROWTH_MIB = 48.0  # what memory may differ by from then to the end
+SETTLED = 0.3  # share of the cases after which caches and thread arenas have their final size
+GROWTH_MIB = 48.0  # largest allowed growth from then to the end
 EXCUSED = frozenset({503, 507})
 
 
 @dataclass
 class Tally:
-    """What came of the cases."""
+    """The results of the cases."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     bad: list[str] = field(default_factory=list)
@@ -56,7 +56,7 @@ class Tally:
     def count(self, case: int, answer: bytes, seconds: float) -> None:
         """Judge the answer to one case."""
         self.slowest = max(self.slowest, (seconds, case))
-        if answer.startswith(b"HTTP/1.1 100 "):  # "continue": the answer comes after it
+        if answer.startswith(b"HTTP/1.1 100 "):  # "continue": the real answer follows
             answer = answer.partition(b"\r\n\r\n")[2]
         status = int(answer[9:12]) if answer.startswith(b"HTTP/1.1 ") else 0
         self.statuses[status] += 1
@@ -89,11 +89,13 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--cases", type=int, default=2000, help="spoiled requests to send")
-    parser.add_argument("--seed", type=int, default=0, help="other cases for another number")
-    parser.add_argument("--concurrency", type=int, default=6, help="requests under way at once")
-    parser.add_argument("--bound", type=float, default=20.0, help="seconds a case may take")
-    parser.add_argument("--only", type=int, help="print this case's request and end")
+    parser.add_argument(
+        "--cases", type=int, default=2000, help="number of damaged requests to send"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="another number gives other cases")
+    parser.add_argument("--concurrency", type=int, default=6, help="requests in progress at once")
+    parser.add_argument("--bound", type=float, default=20.0, help="longest time of a case, seconds")
+    parser.add_argument("--only", type=int, help="print this case's request and exit")
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -127,7 +129,7 @@ def attack(url: str, pid: int, arguments: argparse.Namespace) -> dict[str, objec
     seconds = time.monotonic() - started
     answer = httpx.post(f"{url}/search", files={"images": ("a.jpg", solid((200, 30, 30)))})
     if answer.status_code != 200:
-        tally.bad.append(f"afterwards a sound search is answered {answer.status_code}")
+        tally.bad.append(f"afterwards a valid search got {answer.status_code}")
     settled = [mib for case, mib in tally.memory if case >= SETTLED * arguments.cases]
     growth = float(np.mean(settled[-5:]) - np.mean(settled[:5]))
     return {
@@ -181,7 +183,7 @@ async def exchange(url: str, content: bytes) -> bytes:
         writer.write(content)
         while piece := await reader.read(1 << 20):
             answer += piece
-    except ConnectionError:  # refused while we still wrote; what was said may have arrived
+    except ConnectionError:  # rejected while we were still writing; the answer may have arrived
         pass
     finally:
         writer.close()
@@ -189,12 +191,12 @@ async def exchange(url: str, content: bytes) -> bytes:
 
 
 def case_of(seed: int, case: int) -> Random:
-    """The numbers a case is made from."""
+    """Return the random numbers that define a case."""
     return Random(f"{seed}/{case}")  # noqa: S311 - no secret, a repeatable case
 
 
 def resident_mib(pid: int) -> float:
-    """Memory of a process."""
+    """Return the resident memory of a process, MiB."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024

@@ -1,7 +1,7 @@
-"""How long the service takes to bring a gallery into memory, and to fill it.
+"""Measure how long the service takes to load a gallery into memory, and to fill it.
 
-A gallery of random unit rows is written in batches, as an import does, then opened again as a start
-of the service does, by a process of its own. Prints one JSON line last.
+The script writes a gallery of random unit rows in batches, as an import does. A separate process
+then opens it as the service does at start-up. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from service.gallery.base import Crop, Filter
-from service.gallery.disk.store import LocalGalleryStore
+from service.gallery.disk.store import DiskGalleryStore
 
 MODEL = "0" * 64
 NAME = "benchmark"
@@ -50,18 +50,25 @@ def main() -> None:
 def arguments() -> Any:
     parser = ArgumentParser(description=__doc__, formatter_class=ArgumentDefaultsHelpFormatter)
     parser.add_argument("--crops", type=int, default=10_000)
-    parser.add_argument("--dimension", type=int, default=1280, help="the shipped model's")
-    parser.add_argument("--batch", type=int, default=1000, help="crops of one write")
-    parser.add_argument("--folder", help="where the gallery is written, and removed again")
-    parser.add_argument("--cold", action="store_true", help="read from the disk, not from memory")
+    parser.add_argument(
+        "--dimension",
+        type=int,
+        default=1280,
+        help="length of an embedding; the shipped model has 1280",
+    )
+    parser.add_argument("--batch", type=int, default=1000, help="crops per write")
+    parser.add_argument("--folder", help="folder for the temporary gallery")
+    parser.add_argument(
+        "--cold", action="store_true", help="read from the disk, not from the page cache"
+    )
     parser.add_argument("--open", type=Path, help="only open the galleries of this data folder")
     return parser.parse_args()
 
 
 def filled(root: Path, count: int, dimension: int, batch: int) -> dict[str, float]:
-    """Write a gallery: the first crops as an import does, timed, the others into the file alone."""
+    """Write a gallery: the first crops as an import does, timed; the others only to the file."""
     rng, seconds, timed = np.random.default_rng(0), 0.0, min(count, TIMED)
-    store = LocalGalleryStore(root, device="cpu")
+    store = DiskGalleryStore(root, device="cpu")
     gallery = store.create(NAME, MODEL, dimension)
     for start in range(0, count, batch):
         stop = min(start + batch, count)
@@ -79,7 +86,7 @@ def filled(root: Path, count: int, dimension: int, batch: int) -> dict[str, floa
 
 
 def crop(number: int) -> Crop:
-    """Metadata of the usual size."""
+    """Return metadata of the usual size."""
     return Crop(
         crop_id=f"2026-11-21/camera-{number % 16}/{number:08d}.jpg",
         identity=f"{number % 5000:05d}" if number % 4 else None,
@@ -90,9 +97,9 @@ def crop(number: int) -> Crop:
 
 
 def opened(root: Path) -> dict[str, float]:
-    """Open the store as a start of the service does."""
+    """Open the store as the service does at start-up."""
     begun, worked = time.perf_counter(), time.process_time()
-    store = LocalGalleryStore(root, device="cpu")
+    store = DiskGalleryStore(root, device="cpu")
     seconds, worked = time.perf_counter() - begun, time.process_time() - worked
     gallery = store.open(NAME)
     query = gallery.embeddings([crop(0).crop_id])
@@ -109,7 +116,7 @@ def opened(root: Path) -> dict[str, float]:
 
 
 def drop_cache(root: Path) -> bool:
-    """Have the system forget what it keeps of the files in memory."""
+    """Drop the files from the system's page cache."""
     for path in root.rglob("*.sqlite3"):
         with path.open("rb") as file:
             os.fsync(file.fileno())

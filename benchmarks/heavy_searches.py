@@ -1,17 +1,16 @@
-"""How long does a light search take while one client sends twelve heavy ones without a pause?
+"""Measure how long a light search takes while one client keeps sending twelve heavy ones.
 
-Starts a service of its own with a gallery of ``--crops`` drawn embeddings on six cameras. A client
-with a key of its own then repeats the most expensive searches there are, twelve at a time, some of
-which are more than is allowed. Another key asks for one light search after the other, and once in a
-while for a heavy one; a third client asks ``/livez``. Both latencies come from one run, so their
-ratio says the same on any machine.
+The script starts a service with a gallery of ``--crops`` drawn embeddings on six cameras. One
+client keeps sending the most expensive searches, twelve at a time; some exceed what is allowed.
+Another key sends one light search after the other, and now and then a heavy one; a third client
+asks ``/livez``. Both latencies come from one run, so their ratio is comparable between machines.
 
 ::
 
     python benchmarks/heavy_searches.py --seconds 60
 
-Exit status 1 where a light search took a second longer than without heavy ones, or was refused. The
-last line is one JSON object.
+The exit status is 1 if a light search took a second longer than without heavy ones, or was refused.
+The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -43,10 +42,10 @@ from service.settings import Settings
 from service.testing import TINY_MANIFEST, FakeEmbedder
 
 CLIENTS = 12
-QUIET = 30  # light searches without heavy ones
+QUIET = 30  # number of light searches without heavy ones
 CAMERAS, PEOPLE, DIMENSION = 6, 400, 1280
 GALLERY = "crowd"
-LONGEST = 600.0  # seconds that a client waits for its answer
+LONGEST = 600.0  # longest wait of a client for its answer, seconds
 MOST_LONGER = 1.0  # seconds
 
 EVERYTHING = {"gallery": GALLERY, "min_score": -1}
@@ -64,7 +63,7 @@ ONE_HEAVY = {**EVERYTHING, "top_k": 10, **RERANK, "queries": 1}
 
 
 def main() -> None:
-    """Serve, or measure a service in a process of its own."""
+    """Serve, or measure a service in a separate process."""
     arguments = parse()
     if arguments.serve is not None:
         serve(arguments.serve, arguments.crops)
@@ -79,8 +78,10 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--seconds", type=float, default=60.0, help="of heavy searches")
-    parser.add_argument("--crops", type=int, default=8000, help="of the gallery")
+    parser.add_argument(
+        "--seconds", type=float, default=60.0, help="duration of the heavy searches"
+    )
+    parser.add_argument("--crops", type=int, default=8000, help="size of the gallery")
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -89,7 +90,7 @@ def parse() -> argparse.Namespace:
 
 
 def serve(folder: Path, crops: int) -> None:
-    """Fill a gallery and serve it; says its address on stdout."""
+    """Fill a gallery and serve it; print the address to stdout."""
     share_arenas()
     manifest = TINY_MANIFEST.model_copy(update={"dimension": DIMENSION})
     settings = Settings(data=folder / "data", device="cpu", requests_per_minute=1_000_000)
@@ -114,7 +115,7 @@ def fill(app: Any, crops: int) -> None:
 
 @contextmanager
 def serving(folder: Path, crops: int) -> Iterator[str]:
-    """A service in a process of its own, and where it listens."""
+    """Run a service in a separate process; yield its address."""
     command = [sys.executable, __file__, "--serve", str(folder), "--crops", str(crops)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -142,7 +143,7 @@ def wait_until_ready(url: str) -> None:
 
 
 def measure(url: str, folder: Path, seconds: float) -> dict[str, Any]:
-    """Light searches alone, then beside heavy ones."""
+    """Measure light searches alone, then beside heavy ones."""
     attacker, visitor = (client(url, folder) for _ in range(2))
     with attacker, visitor, httpx.Client(base_url=url, timeout=LONGEST) as prober:
         ask(visitor, LIGHT)
@@ -175,7 +176,7 @@ def measure(url: str, folder: Path, seconds: float) -> dict[str, Any]:
 
 
 def client(url: str, folder: Path) -> httpx.Client:
-    """A client with a key of its own."""
+    """Return a client with its own key."""
     with closing(KeyStore(folder / "data" / FILE)) as store:
         _, text = store.create(NewKey(label="a", scope="search"))
     limits = httpx.Limits(max_connections=CLIENTS)
@@ -184,7 +185,7 @@ def client(url: str, folder: Path) -> httpx.Client:
 
 
 def ask(http: httpx.Client, wanted: Mapping[str, Any]) -> tuple[int, float]:
-    """Status and seconds of one search."""
+    """Send one search; return its status and seconds."""
     fields = dict(wanted)
     queries = fields.pop("queries", None)
     if queries is not None:
@@ -195,7 +196,7 @@ def ask(http: httpx.Client, wanted: Mapping[str, Any]) -> tuple[int, float]:
 
 
 def repeat(http: httpx.Client, number: int, over: threading.Event, seen: Counter[int]) -> None:
-    """Heavy searches without a pause, until it is over."""
+    """Send heavy searches without a pause until ``over`` is set."""
     while not over.is_set():
         try:
             status, _ = ask(http, HEAVY[number % len(HEAVY)])
@@ -208,7 +209,7 @@ def repeat(http: httpx.Client, number: int, over: threading.Event, seen: Counter
 def visit(
     http: httpx.Client, until: float
 ) -> tuple[list[tuple[int, float]], list[tuple[int, float]]]:
-    """Light searches one after the other, and every twentieth a heavy one of a single query."""
+    """Send light searches one after the other, and a heavy single query after every twentieth."""
     light, heavy = [ask(http, LIGHT)], [ask(http, ONE_HEAVY)]
     while time.monotonic() < until:
         light.append(ask(http, LIGHT))
@@ -218,7 +219,7 @@ def visit(
 
 
 def watch(http: httpx.Client, over: threading.Event, stalls: list[float]) -> None:
-    """How long the event loop takes to answer, twenty times a second."""
+    """Measure the event loop's response time twenty times per second."""
     while not over.wait(0.05):
         start = time.perf_counter()
         http.get("/livez")
@@ -233,7 +234,7 @@ def median(taken: list[tuple[int, float]]) -> float:
 
 
 def figures(taken: list[tuple[int, float]]) -> dict[str, float]:
-    """Milliseconds."""
+    """Summarise latencies in milliseconds."""
     seconds = [one for _, one in taken]
     return {
         "count": len(seconds),

@@ -1,17 +1,17 @@
-"""How fast are imports, and what do searches notice of them?
+"""Measure how fast imports are, and what searches notice of them.
 
-Starts a service of its own and indexes drawn people as ``python -m service index`` does: once
-alone, once while a client searches five times a second. Then imports ready-made embeddings, and
-sends an archive that is larger than the service's memory may become.
+The script starts a service and indexes drawn people as ``python -m service index`` does: once
+alone, once while a client searches five times per second. Then it imports ready-made embeddings,
+and sends an archive that is larger than the service's memory may become.
 
 ::
 
     python benchmarks/importing.py --identities 200
 
-The last line is one JSON object: crops a second alone and under search, searches and their
-latency, embeddings a second, and by how many MiB the service grew while the archive came. Exit
-status 1 where a search was refused, a crop is missing, or memory grew by more than a quarter of the
-archive.
+The last line is one JSON object: crops per second alone and during searches, searches and their
+latency, embeddings per second, and the MiB by which the service grew while the archive arrived. The
+exit status is 1 if a search was refused, a crop is missing, or memory grew by more than a quarter
+of the archive.
 """
 
 from __future__ import annotations
@@ -55,9 +55,13 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--identities", type=int, default=60, help="people to draw, 12 crops each")
-    parser.add_argument("--embeddings", type=int, default=2000, help="ready-made ones to import")
-    parser.add_argument("--archive", type=int, default=400, help="MiB of the large archive")
+    parser.add_argument(
+        "--identities", type=int, default=60, help="number of people to draw, 12 crops each"
+    )
+    parser.add_argument(
+        "--embeddings", type=int, default=2000, help="number of ready-made embeddings to import"
+    )
+    parser.add_argument("--archive", type=int, default=400, help="size of the large archive, MiB")
     parser.add_argument("--model", type=Path, default=Settings().model, help="model folder")
     return parser.parse_args()
 
@@ -156,7 +160,7 @@ def import_embeddings(url: str, count: int) -> float:
 
 
 def send_large(url: str, pid: int, mebibytes: int) -> float:
-    """How many MiB a service grew by at most while it received and read an archive."""
+    """Return the largest growth of a service, MiB, while it receives and reads an archive."""
     member = tarfile.TarInfo("film.avi")
     member.size = mebibytes << 20
 
@@ -192,7 +196,7 @@ def send(url: str, gallery: str, content_type: str, chunks: Iterator[bytes]) -> 
 
 
 def memory(pid: int) -> float:
-    """Resident MiB of a process."""
+    """Return the resident memory of a process, MiB."""
     with Path(f"/proc/{pid}/status").open(encoding="ascii") as file:
         (line,) = (line for line in file if line.startswith("VmRSS"))
     return int(line.split()[1]) / 1024

@@ -1,17 +1,18 @@
-"""What happens when four times as many requests come as the service can answer?
+"""Measure what happens when four times as many requests arrive as the service can answer.
 
-Starts a service of its own, measures what it sustains (clients who wait for their answer before
-they ask again), then sends that rate times ``--factor`` for ``--seconds``, whether answers come or
-not, and then looks how long it takes until a search is as quick as before. Latency counts from the
+The script starts a service and measures what it sustains (clients wait for each answer before they
+send again). Then it sends that rate times ``--factor`` for ``--seconds``, whether answers come or
+not, and measures how long it takes until a search is as fast as before. Latency counts from the
 moment a request was due, so a generator that falls behind hides nothing.
 
 ::
 
     python benchmarks/overload.py --seconds 60
 
-Exit status 1 where a request was neither answered nor refused with 503 or 429 and ``Retry-After``;
-where the 99th percentile of the answered ones exceeds twice REID_MAX_QUEUE_SECONDS; where a probe
-failed, memory grew, or normal did not return within 5 seconds. The last line is one JSON object.
+The exit status is 1 if a request was neither answered nor refused with 503 or 429 and
+``Retry-After``; if the 99th percentile of the answered ones exceeds twice REID_MAX_QUEUE_SECONDS;
+or if a probe failed, memory grew, or the service was not back to normal within 5 seconds. The last
+line is one JSON object.
 """
 
 from __future__ import annotations
@@ -40,17 +41,17 @@ from service.machine.malloc import share_arenas
 from service.settings import Settings
 from service.testing import FakeEmbedder
 
-CLIENTS = 48  # of the closed loop: they fill the service's batches
+CLIENTS = 48  # of the closed loop: enough to fill the service's batches
 RECOVERY_SECONDS = 5.0
 GROWTH_MIB = 64.0
-QUIET = 20  # searches one after another that tell what normal is
-CALM = 5  # as quick as then, in a row: back to normal
+QUIET = 20  # consecutive searches that define normal
+CALM = 5  # consecutive searches as fast as then: back to normal
 TIMEOUT = 60.0
 
 
 @dataclass(frozen=True)
 class Service:
-    """A service in a process of its own."""
+    """A service in a separate process."""
 
     host: str
     port: int
@@ -59,14 +60,14 @@ class Service:
 
 @dataclass
 class Tally:
-    """What became of the requests of one phase."""
+    """The outcomes of the requests of one phase."""
 
-    latencies: list[float] = field(default_factory=list)  # of the answered ones, seconds
+    latencies: list[float] = field(default_factory=list)  # of answered requests, seconds
     refused: Counter[int] = field(default_factory=Counter)
     failed: list[str] = field(default_factory=list)
 
     def count(self, answer: bytes, seconds: float) -> None:
-        """Sort one answer."""
+        """Count one answer."""
         status = int(answer[9:12]) if answer.startswith(b"HTTP/1.1 ") else 0
         if status == 200:
             self.latencies.append(seconds)
@@ -94,17 +95,23 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=20.0, help="how long too much is sent")
-    parser.add_argument("--factor", type=float, default=4.0, help="times the sustainable rate")
-    parser.add_argument("--calibration", type=float, default=8.0, help="seconds of the closed loop")
+    parser.add_argument(
+        "--seconds", type=float, default=20.0, help="duration of the overload, seconds"
+    )
+    parser.add_argument(
+        "--factor", type=float, default=4.0, help="multiple of the sustainable rate to send"
+    )
+    parser.add_argument(
+        "--calibration", type=float, default=8.0, help="duration of the closed loop, seconds"
+    )
     parser.add_argument("--model", type=Path, default=Settings().model, help="model folder")
-    parser.add_argument("--fake-delay", type=float, help="seconds of a run of no real network")
+    parser.add_argument("--fake-delay", type=float, help="run time of a simulated network, seconds")
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 def serve_fake(data: Path, delay: float) -> None:
-    """A service whose network waits instead of computing, one image at a time."""
+    """Serve with a network that waits instead of computing, one image at a time."""
     share_arenas()
     logging.basicConfig(level=logging.WARNING)
     settings = Settings(data=data, device="cpu", max_batch=1)
@@ -184,7 +191,7 @@ async def measure(service: Service, arguments: argparse.Namespace) -> dict[str, 
 
 
 async def closed_loop(service: Service, seconds: float) -> float:
-    """Requests per second of clients who wait for their answers."""
+    """Return the requests per second of clients that wait for their answers."""
     tally = Tally()
     start = time.monotonic()
 
@@ -200,7 +207,7 @@ async def closed_loop(service: Service, seconds: float) -> float:
 
 
 async def open_loop(service: Service, rate: float, seconds: float) -> Tally:
-    """So many requests a second, come what may."""
+    """Send requests at a fixed rate, whether answers come or not."""
     tally = Tally()
     idle: list[Connection] = []
     tasks: set[asyncio.Task[None]] = set()
@@ -237,7 +244,7 @@ async def one_by_one(service: Service, count: int) -> Tally:
 
 
 async def back_to_normal(service: Service, normal: float) -> float:
-    """Seconds until searches are answered as quickly as before."""
+    """Return the seconds until searches are answered as fast as before."""
     start = time.monotonic()
     calm, since = 0, start
     connection = Connection(service)
@@ -255,7 +262,7 @@ async def back_to_normal(service: Service, normal: float) -> float:
 
 
 async def look(service: Service, memory: list[float], probes: list[float | None]) -> None:
-    """Twice a second: how large is it, and does it say that it lives?"""
+    """Sample memory and ``/livez`` twice per second."""
     while True:
         memory.append(resident_mib(service.pid))
         began = time.monotonic()
@@ -268,14 +275,14 @@ async def look(service: Service, memory: list[float], probes: list[float | None]
 
 
 class Connection:
-    """One kept alive, which opens itself when first asked."""
+    """A keep-alive connection that opens with the first request."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def ask(self, request: bytes) -> bytes:
-        """The whole answer; nothing where the connection broke or TIMEOUT passed."""
+        """Return the whole answer; empty if the connection broke or TIMEOUT passed."""
         try:
             async with asyncio.timeout(TIMEOUT):
                 if self._streams is None:
@@ -291,13 +298,13 @@ class Connection:
             return b""
 
     def close(self) -> None:
-        """End it."""
+        """Close the connection."""
         if self._streams is not None:
             self._streams[1].close()
 
 
 def resident_mib(pid: int) -> float:
-    """Memory of a process."""
+    """Return the resident memory of a process, MiB."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024
@@ -305,7 +312,7 @@ def resident_mib(pid: int) -> float:
 
 
 def search() -> bytes:
-    """The same search every time, so that sending it costs the generator nothing."""
+    """Build the search once, so that sending it costs the generator nothing."""
     part = b'--x\r\nContent-Disposition: form-data; name="images"; filename="a.jpg"\r\n\r\n'
     body = part + save(draw(), "JPEG") + b"\r\n--x--\r\n"
     head = (

@@ -1,4 +1,4 @@
-"""Somebody who only wants to search, while others attack."""
+"""A client that only searches while others attack."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import httpx
 from attacks.meanwhile import meanwhile
 from attacks.target import Target
 
-PAUSE = 0.25  # seconds between two of its searches
+PAUSE = 0.25  # seconds between two searches
 TIMEOUT = 60.0
 
 
 class Bystander:
-    """Searches for one stored crop, again and again, with a key of its own.
+    """Searches for one stored crop, again and again, with its own key.
 
     Attributes:
-        statuses: what its searches were answered; 0 where no answer came.
+        statuses: HTTP statuses of its searches; 0 if no answer came.
         slowest: seconds of its slowest search.
         livez_slowest: seconds of the slowest answer of ``/livez``.
     """
@@ -32,11 +32,11 @@ class Bystander:
 
     @property
     def refused(self) -> int:
-        """How many of its searches were not answered with 200."""
+        """How many of its searches got an answer other than 200."""
         return sum(self.statuses.values()) - self.statuses[200]
 
     def report(self) -> dict[str, object]:
-        """What it went through."""
+        """The figures of its searches and probes."""
         return {
             "searches": sum(self.statuses.values()),
             "refused": self.refused,
@@ -45,7 +45,7 @@ class Bystander:
         }
 
     def search(self, over: threading.Event) -> None:
-        """Search until it is over."""
+        """Search until ``over`` is set."""
         form = {"gallery": "office", "crop_ids": "00017", "top_k": "5"}
         while not over.wait(PAUSE):
             status, seconds = self._ask("POST", "/search", data=form, key="other")
@@ -53,7 +53,7 @@ class Bystander:
             self.slowest = max(self.slowest, seconds)
 
     def look(self, over: threading.Event) -> None:
-        """Ask whether the service is alive until it is over."""
+        """Ask ``/livez`` until ``over`` is set."""
         while not over.wait(PAUSE):
             _, seconds = self._ask("GET", "/livez", key=None)
             self.livez_slowest = max(self.livez_slowest, seconds)
@@ -63,7 +63,7 @@ class Bystander:
     ) -> tuple[int, float]:
         start = time.perf_counter()
         try:
-            with self._target.client(key) as client:  # a connection of its own, as a newcomer has
+            with self._target.client(key) as client:  # a new connection, as a newcomer has
                 status = client.request(method, path, data=data, timeout=TIMEOUT).status_code
         except httpx.TransportError:
             status = 0
@@ -72,7 +72,7 @@ class Bystander:
 
 @contextmanager
 def searching(target: Target) -> Iterator[Bystander]:
-    """A bystander who searches while the block runs."""
+    """Run a bystander that searches while the block runs."""
     bystander = Bystander(target)
     with meanwhile(bystander.search, bystander.look):
         yield bystander

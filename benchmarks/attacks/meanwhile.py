@@ -1,4 +1,4 @@
-"""Threads that go on for as long as something else happens."""
+"""Threads that run while something else happens."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def meanwhile(*loops: Callable[[threading.Event], object]) -> Iterator[None]:
-    """Let loops run in threads of their own while the block runs.
+    """Run loops in separate threads while the block runs.
 
     Args:
-        loops: each is given an event, and ends soon after that is set.
+        loops: each receives an event, and ends soon after it is set.
     """
     over = threading.Event()
     threads = [threading.Thread(target=loop, args=(over,), daemon=True) for loop in loops]

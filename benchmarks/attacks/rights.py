@@ -1,4 +1,4 @@
-"""Attacks on what others own: imports, roots, names, the log, files, what is erased unasked."""
+"""Attacks on what others own: imports, roots, names, the log, files, unconfirmed erasures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NDJSON = {"Content-Type": "application/x-ndjson"}
 
 
 def block_all_imports(target: Target) -> Figures:
-    """A bound write key: six slow archives and 999 groupings; then somebody else imports."""
+    """A bound write key sends six slow archives and 999 groupings; then another key imports."""
     stop = threading.Event()
     slow = [threading.Thread(target=_send_slowly, args=(target, stop)) for _ in range(6)]
     for thread in slow:
@@ -95,7 +95,7 @@ def read_a_foreign_root(target: Target) -> Figures:
 
 
 def keep_names_after_erasure(target: Target) -> Figures:
-    """A failed item's path, after its gallery was deleted; by an admin and by a search key."""
+    """Read a failed item's path after its gallery was deleted, with an admin and a search key."""
     with target.client("admin") as admin, target.client("search") as search:
         admin.post("/galleries", json={"name": "gone"}).raise_for_status()
         row = json.dumps({"path": "Jane Doe/0001.jpg"})
@@ -117,7 +117,7 @@ def keep_names_after_erasure(target: Target) -> Figures:
 
 
 def forge_addresses(target: Target) -> Figures:
-    """Sixty wrong keys, each from an invented address."""
+    """Send sixty wrong keys, each from an invented address."""
     statuses: Counter[int] = Counter()
     with target.client(None) as client:
         for number in range(60):
@@ -130,7 +130,7 @@ def forge_addresses(target: Target) -> Figures:
 
 
 def read_files(target: Target) -> Figures:
-    """Files and folders of the data folder that everybody on the machine may read."""
+    """Count the files and folders of the data folder that everybody on the machine may read."""
     readable = [
         path
         for path in (target.data, *target.data.rglob("*"))
@@ -140,7 +140,7 @@ def read_files(target: Target) -> Figures:
 
 
 def confuse_framing(target: Target) -> Figures:
-    """Content-Length with Transfer-Encoding; a ``Host`` that is none; a foreign one."""
+    """Send Content-Length with Transfer-Encoding, an invalid ``Host``, and a foreign one."""
     both = b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
     smuggled = _raw(target, b"POST /search HTTP/1.1\r\nHost: 127.0.0.1\r\n" + both)
     broken = _raw(target, b"GET /livez HTTP/1.1\r\nHost: a b@:::/\r\n\r\n")
@@ -161,7 +161,7 @@ def _raw(target: Target, request: bytes) -> bytes:
 
 
 def tell_jobs_apart(target: Target) -> Figures:
-    """What a bound key learns of a foreign job and of one that never was."""
+    """Compare what a bound key learns about a foreign job and about one that never existed."""
     with target.client("other") as other, target.client("write") as bound:
         row = json.dumps({"crop_id": "x", "embedding": [1.0] + [0.0] * 1279})
         made = other.post("/galleries/office/imports", content=row, headers=NDJSON)
@@ -172,7 +172,7 @@ def tell_jobs_apart(target: Target) -> Figures:
 
 
 def keep_for_a_minute(target: Target) -> Figures:
-    """``keep_for`` of 60 seconds, unasked, on a gallery of old crops."""
+    """Set ``keep_for`` to 60 seconds, without confirmation, on a gallery of old crops."""
     with target.client("admin") as admin:
         before = admin.get("/galleries/lobby").json()["crops"]
         answer = admin.patch("/galleries/lobby", json={"keep_for": 60})

@@ -1,4 +1,4 @@
-"""The service under attack, in a process of its own: as an operator starts it, with keys."""
+"""The service under attack, in a separate process, started as an operator does, with keys."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from attacks.meanwhile import meanwhile
 
 MIB = 1 << 20
 DIMENSION = 1280
-CROPS = 8000  # of the gallery that is searched
+CROPS = 8000  # in the gallery that is searched
 START_SECONDS = 120.0
 LOOK_SECONDS = 0.05
 
@@ -32,8 +32,8 @@ class Target:
     Attributes:
         url: where it answers.
         pid: its process.
-        folder: holds its data folder, its import roots and its log.
-        keys: texts of keys by what they are for: admin, search, write (bound to ``lobby``), other.
+        folder: contains its data folder, its import roots and its log.
+        keys: key texts by purpose: admin, search, write (bound to ``lobby``), other.
     """
 
     url: str
@@ -53,17 +53,17 @@ class Target:
         return self.folder / "data"
 
     def client(self, key: str | None) -> httpx.Client:
-        """A client that sends one of the keys, or none."""
+        """Return a client that sends one of the keys, or none."""
         headers = {} if key is None else {"Authorization": f"Bearer {self.keys[key]}"}
         return httpx.Client(base_url=self.url, headers=headers, timeout=300)
 
     def resident(self) -> float:
-        """Memory of the service and of its children now, MiB."""
+        """Return the current memory of the service and its children, MiB."""
         return sum(_status(pid, "VmRSS") for pid in (self.pid, *children(self.pid)))
 
 
 class Memory:
-    """Looks how much memory a service takes while something happens to it.
+    """Samples the memory of a service while something happens to it.
 
     Attributes:
         most: MiB, of the service and its children together.
@@ -74,7 +74,7 @@ class Memory:
         self.most = 0.0
 
     def look(self, over: threading.Event) -> None:
-        """Look until it is over, and once more then."""
+        """Sample until ``over`` is set, and once more then."""
         done = False
         while not done:
             done = over.wait(LOOK_SECONDS)
@@ -83,14 +83,14 @@ class Memory:
 
 @contextmanager
 def watched(target: Target) -> Iterator[Memory]:
-    """The memory of a service while the block runs."""
+    """Sample the memory of a service while the block runs."""
     memory = Memory(target)
     with meanwhile(memory.look):
         yield memory
 
 
 def children(pid: int) -> list[int]:
-    """Every process that descends from one."""
+    """Return all descendants of a process."""
     found: list[int] = []
     for entry in Path("/proc").glob(f"{pid}/task/*/children"):
         try:
@@ -112,11 +112,11 @@ def _status(pid: int, name: str) -> float:
 
 @contextmanager
 def under_attack(project: Path, address_space: int) -> Iterator[Target]:
-    """A service of a checkout, with keys, galleries ``lobby`` and ``office``, and import roots.
+    """Run the service of a checkout with keys, galleries ``lobby`` and ``office``, and roots.
 
     Args:
         project: the checkout.
-        address_space: MiB that the service's process may map, so that it alone breaks down.
+        address_space: MiB that the service's process may map, so that only it can crash.
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -180,7 +180,7 @@ def _start(project: Path, folder: Path, address_space: int) -> tuple[subprocess.
 
 
 def _fill(target: Target) -> None:
-    """Galleries of ready-made embeddings: 200 people before ten cameras."""
+    """Fill galleries with ready-made embeddings: 200 people in front of ten cameras."""
     random = np.random.default_rng(7)
     with target.client("admin") as admin:
         for gallery, count in (("office", CROPS), ("lobby", 400)):

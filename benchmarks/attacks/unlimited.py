@@ -1,4 +1,4 @@
-"""Attacks on what grew without a bound: the audit log, the metrics, connections, memory."""
+"""Attacks on what grew without limit: the audit log, the metrics, connections, memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from attacks.target import MIB, Target
 Figures = dict[str, object]
 DRIPPERS = 300
 DRIP_SECONDS = 20.0
-DEEP: dict[str, str | list[str]] = {  # a search of 64 crops that looks at every other one
+DEEP: dict[str, str | list[str]] = {  # a search by 64 crops that scores all others
     "gallery": "office",
     "crop_ids": [f"{number:05d}" for number in range(64)],
     "top_k": "1000",
@@ -27,7 +27,7 @@ DEEP: dict[str, str | list[str]] = {  # a search of 64 crops that looks at every
 
 
 def fill_the_audit_log(target: Target) -> Figures:
-    """A search key sends galleries of 10^6 control characters; each was logged, sixfold."""
+    """A search key sends gallery names of 10^6 control characters; each was logged sixfold."""
     form = {"gallery": (None, b"\x01" * 1_000_000), "crop_ids": (None, b"00017")}
     before = _audit_bytes(target)
     with target.client("search") as client:
@@ -37,7 +37,7 @@ def fill_the_audit_log(target: Target) -> Figures:
 
 
 def invent_methods(target: Target) -> Figures:
-    """Without a key: 3,600 methods that do not exist; each became labels of the metrics."""
+    """Send 3,600 invented methods without a key; each used to become labels of the metrics."""
     with target.client(None) as client:
         for number in range(3600):
             client.request(f"M{number:04d}{'X' * 200}", "/livez")
@@ -46,12 +46,12 @@ def invent_methods(target: Target) -> Figures:
 
 
 def drip_without_a_key(target: Target) -> Figures:
-    """300 connections that send 330 bytes every quarter of a second, without a key."""
+    """Open 300 connections that send 330 bytes every quarter of a second, without a key."""
     return _drip(target, None)
 
 
 def drip_with_a_search_key(target: Target) -> Figures:
-    """The same with one search key."""
+    """Do the same with one search key."""
     return _drip(target, "search")
 
 
@@ -75,7 +75,7 @@ def _drip(target: Target, key: str | None) -> Figures:
 
 
 class _Dripper:
-    """A connection that sends a little, and comes again once it is ended."""
+    """A connection that sends a few bytes at a time, and reopens when it is closed."""
 
     def __init__(self, address: tuple[str, int], head: bytes) -> None:
         self._address, self._head = address, head
@@ -97,7 +97,7 @@ class _Dripper:
 
 
 def send_a_bomb_of_lines(target: Target) -> Figures:
-    """A tar.gz of 1.5 MB whose manifest is 250 MB of newlines."""
+    """Send a tar.gz of 1.5 MB whose manifest is 250 MB of newlines."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=1) as archive:
         entry = tarfile.TarInfo("manifest.ndjson")
@@ -117,15 +117,15 @@ class _Lines(io.RawIOBase):
 
 
 def send_one_long_line(target: Target) -> Figures:
-    """An NDJSON of one line of 300 MB, packed to 300 kB."""
+    """Send one NDJSON line of 300 MB, compressed to 300 kB."""
     line = b'{"path": "' + b"x" * 300_000_000 + b'"}\n'
     headers = {"Content-Encoding": "gzip"}
     return _import(target, gzip.compress(line, 1), "application/x-ndjson", headers)
 
 
 def send_a_repeated_string(target: Target) -> Figures:
-    """Parquet of some hundred bytes: one long string, by a dictionary a hundred thousand times."""
-    import pyarrow as pa  # type: ignore[import-untyped]  # noqa: PLC0415 - of this attack alone
+    """Send a small Parquet file whose dictionary repeats one string of 1 MB 3,000 times."""
+    import pyarrow as pa  # type: ignore[import-untyped]  # noqa: PLC0415 - only this attack needs it
     from pyarrow import parquet  # noqa: PLC0415
 
     column = pa.array(["x" * 1_000_000] * 3000).dictionary_encode()
@@ -136,7 +136,7 @@ def send_a_repeated_string(target: Target) -> Figures:
 
 
 def send_brackets(target: Target) -> Figures:
-    """30 MB of ``[],`` as the JSON of a label."""
+    """Send 30 MB of ``[],`` as the JSON of a label."""
     body = b'{"crop_ids": [' + b"[]," * 10_000_000 + b"[]]}"
     with searching(target) as bystander, target.client("write") as client:
         time.sleep(1)
@@ -177,11 +177,11 @@ def _ended(client: httpx.Client, job_id: str) -> str:
             return str(job["state"])
         time.sleep(0.2)
     client.post(f"/jobs/{job_id}/cancel")
-    return "runs on"
+    return "still running"
 
 
 def search_heavily(target: Target) -> Figures:
-    """Twelve searches of one key: 64 crops, top_k 1000, all re-ranked, by the mean."""
+    """Send twelve searches with one key: 64 crops, top_k 1000, all re-ranked, by the mean."""
     form = DEEP | {"rerank": "true", "rerank_top": "1000"}
     statuses: list[int] = []
 
@@ -205,7 +205,7 @@ def search_heavily(target: Target) -> Figures:
 
 
 def search_as_heavily_as_allowed(target: Target) -> Figures:
-    """Twelve searches of one key, again and again, each as large as the limits let through."""
+    """Keep sending twelve searches with one key, each as large as the limits allow."""
     until = time.monotonic() + 20
 
     def many(number: int) -> set[int]:
@@ -215,7 +215,7 @@ def search_as_heavily_as_allowed(target: Target) -> Figures:
             while time.monotonic() < until:
                 try:
                     statuses.add(client.post("/search", data=asked, timeout=30).status_code)
-                except httpx.TransportError:  # the attacker waits for itself, and leaves
+                except httpx.TransportError:  # the attacker waits too long and disconnects
                     statuses.add(0)
         return statuses
 

@@ -1,4 +1,4 @@
-"""Drawn crops in every file format and colour mode, and ways to spoil them."""
+"""Drawn crops in every file format and colour mode, and ways to damage them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from PIL import Image, ImageCms, ImageDraw, PngImagePlugin
 Spoil = Callable[[Random, bytes], bytes]
 
 _SIDES = (0, 1, 7, 8, 4000, 4001, 16_383, 65_535, 2**24 - 1, 2**31 - 1, 2**31, 2**32 - 1)
-_LARGEST = 11_000_000  # a little more than the service accepts of one image
+_LARGEST = 11_000_000  # slightly more than the service accepts for one image
 _BOMB = 60_000_000  # bytes that a compressed chunk unpacks to
 
 
 def draw(width: int = 48, height: int = 96) -> Image.Image:
-    """A person as children draw them."""
+    """Draw a person in a few strokes."""
     picture = Image.new("RGB", (width, height), (90, 110, 130))
     pen = ImageDraw.Draw(picture)
     pen.ellipse((width * 0.35, 4, width * 0.65, height * 0.2), fill=(220, 180, 150))
@@ -31,7 +31,7 @@ def draw(width: int = 48, height: int = 96) -> Image.Image:
 
 @cache
 def sound() -> tuple[bytes, ...]:
-    """Files that any reader of their format accepts; a few are of kinds nobody reads."""
+    """Return valid files; a few are in formats that the service does not read."""
     return tuple(save(picture, kind, **options) for picture, kind, options in _variants())
 
 
@@ -66,7 +66,7 @@ def save(picture: Image.Image, kind: str, **options: Any) -> bytes:
 
 
 def spoiled(random: Random) -> bytes:
-    """A picture file of which anything may be wrong, or nothing."""
+    """Return a picture file in which anything may be wrong, or nothing."""
     data = random.choice(sound())
     for _ in range(random.choice((0, 1, 1, 1, 2, 3))):
         data = random.choice(_SPOILS)(random, data)[:_LARGEST]
@@ -145,7 +145,7 @@ def _resize_header(random: Random, data: bytes) -> bytes:
 
 
 def _add_chunk(random: Random, data: bytes) -> bytes:
-    """Chunks that unpack into much, claim much, or come in great number."""
+    """Add chunks that unpack into much, claim much, or are very many."""
     if not data.startswith(b"\x89PNG") or len(data) < 33:
         return _add_segment(random, data)
     bomb = _bomb()
@@ -185,7 +185,7 @@ def _more_scans(random: Random, data: bytes) -> bytes:
 
 
 def _exif(random: Random) -> bytes:
-    """A directory that points at itself, counts more than there is, or holds odd types."""
+    """Return a directory that points at itself, claims too many entries, or has odd types."""
     order = random.choice(("<", ">"))
     mark = b"II*\0" if order == "<" else b"MM\0*"
     entry = struct.pack(

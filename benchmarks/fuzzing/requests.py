@@ -1,4 +1,4 @@
-"""Uploads as HTTP, with everything between the request line and the last boundary spoiled."""
+"""HTTP uploads, damaged anywhere between the request line and the last boundary."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ROUTES = (
     ("PUT", "/galleries/default/crops/{}"),
     ("POST", "/galleries/default/crops"),
 )
-_CROPS = 16  # ids that are written, so that the gallery stays small
+_CROPS = 16  # crop ids, few enough to keep the gallery small
 _VALUES = (
     *(b"", b"0", b"-1", b"1e309", b"nan", b"\x00", b"\xff\xfe", b"true", b"null", b"[]", b"{}"),
     *("é\u202e\U0001f600".encode(), b"a" * 300, b"9" * 400, b"../../etc/passwd", b"[" * 5000),
@@ -44,7 +44,7 @@ class Message:
 
 
 def request(random: Random) -> bytes:
-    """One whole HTTP request."""
+    """Return one complete HTTP request."""
     method, path = random.choice(_ROUTES)
     crop_id = f"crop-{random.randrange(_CROPS)}"
     boundary = random.choice((b"x", b"-" * 40 + b"b0undary", b"x" * 70))
@@ -115,7 +115,7 @@ def _truncate(random: Random, message: Message) -> Message:
 
 def _garble(random: Random, message: Message) -> Message:
     changed = bytearray(message.body)
-    for _ in range(8):  # in the head of the first part, most of the time
+    for _ in range(8):  # mostly in the head of the first part
         changed[random.randrange(min(200, len(changed)))] = random.randrange(256)
     return replace(message, body=bytes(changed))
 
