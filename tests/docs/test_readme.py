@@ -63,14 +63,28 @@ def code(document: str) -> str:
 # ---- what people type
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/api.md"])
+def documents_with_commands() -> list[str]:
+    """The documents that mark commands, the README first: the others may build on nothing."""
+    paths = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
+    return [
+        path.relative_to(ROOT).as_posix()
+        for path in paths
+        if MARKED.search(path.read_text(encoding="utf-8"))
+    ]
+
+
+def test_readme_api_tutorial_and_most_guides_mark_commands():
+    marked = set(documents_with_commands())
+    assert {"README.md", "docs/api.md", "docs/tutorial.md"} <= marked
+    # The others need Docker, a GPU, a Milvus, a second data folder or minutes of training.
+    assert len([name for name in marked if name.startswith("docs/guides/")]) >= 10
+
+
+@pytest.mark.parametrize("name", documents_with_commands())
 def test_documented_commands_work(name, documents, place):
-    assert name in documents, f"{name} is missing"
     if shutil.which("curl") is None:
         pytest.skip("curl, with which the documents show the API, is not installed")
-    shown = list(commands(documents[name]))
-    assert shown, f"{name} marks no commands with <!-- tested: curl -->"
-    for command in shown:
+    for command in commands(documents[name]):
         done = place.run(command.text)
         report = f"{name}: $ {command.text}\n{done.stdout}{done.stderr}"
         assert (done.returncode != 0) == command.refused, report

@@ -1,0 +1,110 @@
+"""The architecture page and the contributor's questions name what is there, and all of it."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROGRAMS = ("service", "training")
+NO_PYTHON = {"service/http/web", "training/configs"}
+"""Rooms that are no packages."""
+PATH = re.compile(r"`((?:service|training|tests|docs|models|benchmarks|docker)/[\w./*-]*)`")
+
+
+def text_of(document: str) -> str:
+    return (ROOT / document).read_text(encoding="utf-8")
+
+
+def tree() -> list[str]:
+    """The paths that the page's tree names, from its indentation."""
+    block = re.search(
+        r"^```text\n(service/ .*?)^```$", text_of("docs/architecture.md"), re.MULTILINE | re.DOTALL
+    )
+    assert block, "docs/architecture.md has no tree"
+    paths: list[str] = []
+    above: list[str] = []
+    for line in block[1].splitlines():
+        name = line.split()[0]
+        depth = (len(line) - len(line.lstrip())) // 2
+        above = [*above[:depth], name.rstrip("/")]
+        paths.append("/".join(above))
+    return paths
+
+
+def rooms() -> set[str]:
+    """Every package of both programs, and the rooms that are none."""
+    packages = (path.parent for name in PROGRAMS for path in ROOT.glob(f"{name}/**/__init__.py"))
+    return {path.relative_to(ROOT).as_posix() for path in packages} | NO_PYTHON
+
+
+def test_the_tree_names_every_room_and_no_other():
+    named = {path for path in tree() if not path.endswith(".py")}
+    assert named == rooms()
+
+
+def test_the_tree_names_every_room_once():
+    assert len(tree()) == len(set(tree()))
+
+
+@pytest.mark.parametrize("path", [path for path in tree() if path.endswith(".py")])
+def test_a_module_in_the_tree_exists(path):
+    assert (ROOT / path).is_file()
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_the_floors_are_those_of_the_linter(program):
+    tables = tomllib.loads(text_of("pyproject.toml"))["tool"]["importlinter"]["contracts"]
+    contract = next(
+        table
+        for table in tables
+        if table["type"] == "layers" and table["layers"][0].startswith(f"{program}.")
+    )
+    linted = [
+        " · ".join(room.strip().removeprefix(f"{program}.") for room in floor.split("|"))
+        for floor in contract["layers"]
+        if floor != f"{program}.__main__"
+    ]
+    name = {"service": "The service's", "training": "Training's"}[program]
+    block = re.search(
+        rf"^{name} floors:\n\n```text\n(.*?)^```$",
+        text_of("docs/architecture.md"),
+        re.MULTILINE | re.DOTALL,
+    )
+    assert block
+    assert block[1].splitlines() == linted
+
+
+@pytest.mark.parametrize("document", ["docs/architecture.md", "CONTRIBUTING.md"])
+def test_every_path_exists(document):
+    named = PATH.findall(text_of(document))
+    assert named
+    missing = [path for path in named if not (ROOT / path).exists()]
+    assert not missing, f"{document} names paths that do not exist: {missing}"
+
+
+def test_every_function_of_the_walk_is_where_the_page_says():
+    walked = re.findall(r"`(\w+)` in `([\w/]+\.py)`", text_of("docs/architecture.md"))
+    assert len(walked) >= 5
+    missing = [
+        f"{name} in {path}"
+        for name, path in walked
+        if not re.search(rf"^(def|class) {name}\b", text_of(path), re.MULTILINE)
+    ]
+    assert not missing, missing
+
+
+def test_newcomers_get_twenty_answers_by_path():
+    section = text_of("CONTRIBUTING.md").partition("\n## Where is what")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (.+\?) \| (.+) \|$", section, re.MULTILINE)
+    assert len(rows) >= 20
+    without = [question for question, answer in rows if not PATH.search(answer)]
+    assert not without, f"answered without a path: {without}"
+
+
+def test_each_page_of_decisions_is_listed():
+    listed = set(re.findall(r"\]\((\d{4}-[\w-]+\.md)\)", text_of("docs/adr/README.md")))
+    assert listed == {path.name for path in (ROOT / "docs/adr").glob("[0-9]*.md")}
