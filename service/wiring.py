@@ -21,10 +21,11 @@ from service.embedding.shelf import Model, ModelShelf
 from service.erasure.crops import Erasure
 from service.erasure.retention import Retention
 from service.errors import Conflict, StorageFull, Unavailable
-from service.gallery.base import GalleryStore
-from service.gallery.disk.store import LocalGalleryStore
+from service.gallery.disk.store import DiskGalleryStore
+from service.gallery.protocol import GalleryStore
 from service.gallery.rules import model_mismatch
 from service.identities.corrections import Corrections
+from service.ingest.embedding_enroller import EmbeddingEnroller
 from service.ingest.enroller import Enroller
 from service.jobs.board import JobBoard
 from service.jobs.bridge import Bridge
@@ -59,6 +60,7 @@ class Parts:
     store: GalleryStore
     searcher: Searcher
     enroller: Enroller
+    embedding_enroller: EmbeddingEnroller
     board: JobBoard
     erasure: Erasure
     corrections: Corrections
@@ -168,6 +170,7 @@ def open_parts(
     shelf = _open_shelf(settings, metrics, embedder)
     store = store or _open_store(settings)
     enroller = Enroller(store, shelf, executors)
+    embedding_enroller = EmbeddingEnroller(store, shelf, executors)
     corrections = Corrections()
     bridge = Bridge(shelf.running.intake, enroller, metrics.observe_stage)
     model_change = ModelChange(store, shelf, bridge)
@@ -180,6 +183,7 @@ def open_parts(
         store=store,
         searcher=Searcher(store, shelf, executors.reads, executors.heavy),
         enroller=enroller,
+        embedding_enroller=embedding_enroller,
         board=board,
         erasure=erasure,
         corrections=corrections,
@@ -254,7 +258,7 @@ def _open_shelf(settings: Settings, metrics: Metrics, embedder: Embedder | None)
 
 def _open_store(settings: Settings) -> GalleryStore:
     if settings.milvus_uri is None:
-        return LocalGalleryStore(settings.data, device=settings.device)
+        return DiskGalleryStore(settings.data, device=settings.device)
     try:
         from service.gallery.milvus.store import MilvusGalleryStore  # noqa: PLC0415 - an optional extra
     except ModuleNotFoundError as error:

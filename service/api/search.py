@@ -62,6 +62,9 @@ class SearchEntry(BaseModel):
 
     images: list[QueryImage] = Field(description="the images that made this query")
     crop_ids: list[str] = Field(description="the crops of the gallery that made this query")
+    vectors: list[int] = Field(
+        default=[], description="positions of the vectors that made this query, from 0"
+    )
     status: Literal["matched", "unknown", "error"] = Field(
         description="unknown: no crop reached min_score; error: the image could not be used"
     )

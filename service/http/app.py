@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from service.access.gate import Gate
 from service.embedding.embedder import Embedder
 from service.errors import ReidError
-from service.gallery.base import GalleryStore
+from service.gallery.protocol import GalleryStore
 from service.http.given_once import query_given_once
 from service.http.middleware.access import confirm_rule, guard
 from service.http.middleware.admission import Admission
@@ -39,6 +39,7 @@ from service.http.routes import (
     page,
     search,
     snapshots,
+    vectors,
 )
 from service.http.unknown_fields import require_known_query
 from service.readiness import Clock
@@ -48,6 +49,7 @@ from service.wiring import Parts, open_parts
 log = logging.getLogger(__name__)
 
 _ROUTES = (
+    vectors,  # first: on the same paths, it takes what is JSON
     search,
     embed,
     galleries,

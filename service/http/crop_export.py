@@ -24,7 +24,8 @@ from fastapi.responses import StreamingResponse
 from numpy.typing import NDArray
 
 from service.errors import InvalidInput, Overloaded, TooManyRequests, Unsupported
-from service.gallery.base import Crop, Filter, Gallery
+from service.gallery.base import Crop, Filter
+from service.gallery.protocol import Gallery
 from service.machine.executors import ClientThreads
 
 ExportFormat = Literal["csv", "ndjson", "parquet"]

@@ -83,10 +83,10 @@ async def read_uploads(files: Sequence[UploadFile], parts: Parts) -> list[Encode
     return [EncodedImage(file.filename or "", data) for file, data in zip(files, read, strict=True)]
 
 
-async def digests(uploads: Sequence[EncodedImage], parts: Parts) -> list[str]:
-    """SHA-256 of each file, in hexadecimal, for the audit log."""
+async def digests(queries: Sequence[bytes], parts: Parts) -> list[str]:
+    """SHA-256 of each query's bytes, in hexadecimal, for the audit log."""
     return await parts.executors.reads.run(
-        lambda: [hashlib.sha256(upload.data).hexdigest() for upload in uploads]
+        lambda: [hashlib.sha256(query).hexdigest() for query in queries]
     )
 
 

@@ -33,14 +33,9 @@ MAX_COUNT = 2**53  # what JSON holds exactly everywhere
 KeepFor = Annotated[float, Field(gt=0, le=MAX_KEEP_FOR, allow_inf_nan=False)]
 
 
-class SearchForm(SearchFilter):
-    """``POST /search``; which crops can match says :class:`service.api.filters.SearchFilter`."""
+class SearchFields(SearchFilter):
+    """What every search takes; :class:`service.api.filters.SearchFilter` has its filters."""
 
-    images: list[UploadFile] = Field(
-        default=[],
-        description="crops of people: JPEG, PNG, WebP, BMP or TIFF; repeat the field for more; may "
-        "be absent where `crop_ids` are given",
-    )
     crop_ids: list[CropId] = Field(
         default=[],
         description="crops of the gallery to search for, beside the images or instead of them; "
@@ -87,19 +82,28 @@ class SearchForm(SearchFilter):
     )
 
     @model_validator(mode="after")
-    def _there_is_something_to_search_for(self) -> Self:
-        if not self.images and not self.crop_ids:
-            raise ValueError("images or crop_ids are needed: at least one picture to search for")
-        if self.exclude_same_camera and self.camera is None and self.images:
-            raise ValueError("exclude_same_camera needs camera: the camera that took the images")
+    def _grouping_is_consistent(self) -> Self:
         if self.identity_score != "best" and self.group_by != "identity":
             raise ValueError(f"identity_score {self.identity_score} needs group_by=identity")
         return self
 
-    @property
-    def queries(self) -> int:
-        """How many results the answer has, errors among them."""
-        return 1 if self.combine else len(self.images) + len(self.crop_ids)
+
+class SearchForm(SearchFields):
+    """``POST /search`` with images."""
+
+    images: list[UploadFile] = Field(
+        default=[],
+        description="crops of people: JPEG, PNG, WebP, BMP or TIFF; repeat the field for more; may "
+        "be absent where `crop_ids` are given",
+    )
+
+    @model_validator(mode="after")
+    def _has_something_to_search_for(self) -> Self:
+        if not self.images and not self.crop_ids:
+            raise ValueError("images or crop_ids are needed: at least one picture to search for")
+        if self.exclude_same_camera and self.camera is None and self.images:
+            raise ValueError("exclude_same_camera needs camera: the camera that took the images")
+        return self
 
 
 class EmbedForm(Body):
@@ -125,7 +129,7 @@ class CropForm(Body):
 
     def crop(self, crop_id: str) -> Crop:
         """The crop of this id that the fields describe."""
-        return Crop(crop_id, self.identity, self.camera, _seconds(self.timestamp))
+        return Crop(crop_id, self.identity, self.camera, seconds_of(self.timestamp))
 
 
 class CropEntry(JsonBody):
@@ -140,7 +144,7 @@ class CropEntry(JsonBody):
     @property
     def crop(self) -> Crop:
         """The crop that the entry describes."""
-        return Crop(self.crop_id, self.identity, self.camera, _seconds(self.timestamp))
+        return Crop(self.crop_id, self.identity, self.camera, seconds_of(self.timestamp))
 
 
 class CropEntries(RootModel[Annotated[list[CropEntry], Field(max_length=MAX_ENTRIES)]]):
@@ -171,7 +175,8 @@ class CropsForm(Body):
         return self
 
 
-def _seconds(moment: Moment | None) -> float | None:
+def seconds_of(moment: Moment | None) -> float | None:
+    """A time as a crop has it, seconds since 1970-01-01 UTC."""
     return None if moment is None else moment.seconds
 
 

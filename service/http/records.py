@@ -15,13 +15,13 @@ from service.api.jobs import JobRecord, Jobs
 from service.api.keys import AuditAnswer, AuditRecord, KeyRecord, WhoAmI
 from service.api.snapshots import SnapshotEntry
 from service.api.warnings import WarningRecord
-from service.erasure.doomed import Doomed
+from service.erasure.preview import ErasurePreview
 from service.gallery.base import Crop, GalleryStats, SnapshotRecord
 from service.gallery.filter_warnings import FilterWarning
 from service.identities.corrections import Correction
 from service.identities.listing import IdentityListing
-from service.jobs.base import Job, JobPage
-from service.jobs.erasing import numbers_only
+from service.jobs.job import Job, JobPage
+from service.jobs.notes import numbers_only
 
 
 def crop_record(crop: Crop) -> CropRecord:
@@ -50,7 +50,7 @@ def gallery_record(stats: GalleryStats) -> GalleryRecord:
     return GalleryRecord(**asdict(stats))
 
 
-def gallery_forecast(doomed: Doomed) -> GalleryForecast:
+def gallery_forecast(doomed: ErasurePreview) -> GalleryForecast:
     """Record what a change of a gallery would erase."""
     receipt = doomed.receipt
     return GalleryForecast(

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from pydantic_core import from_json
-
 from service.errors import InvalidInput, ReidError
-from service.gallery import rules
-from service.imports.items import Bounds, Item, Items, Picture, Ready, check_relative, refused
+from service.imports.items import (
+    Bounds,
+    EmbeddedCrop,
+    Item,
+    Items,
+    Picture,
+    check_relative,
+    refused,
+)
 from service.imports.roots import ImportRoots, read_image
 from service.ingest.crop_names import CropFile, LeftOut, described_row
 from service.ingest.crop_values import is_missing, read_id, read_path
 from service.ingest.reading import Reading
 from service.ingest.rows import Format, Row, format_of, read_rows
-
-_LONGEST_NUMBER = 64  # letters of one number as a text, with what separates it from the next one
+from service.ingest.sent_embeddings import check_embedding, decode_embedding
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,27 +151,8 @@ def _ready(row: Mapping[str, Any], number: int, dimension: int, reading: Reading
     if isinstance(entry, LeftOut):
         return entry
     try:
-        embedding = _embedding(row["embedding"], dimension)
-        (checked,) = rules.unit_rows(embedding[None], 1, dimension, lambda _: f"crop {name!r}")
+        sent = decode_embedding(row["embedding"], dimension)
+        checked = check_embedding(sent, dimension, f"crop {name!r}")
     except InvalidInput as error:
         return refused(name, error)
-    return Ready(name, entry.crop, checked)
-
-
-def _embedding(given: object, dimension: int) -> NDArray[np.float32]:
-    """A list of numbers, its JSON text, or base64 of little-endian float32."""
-    if isinstance(given, str | list) and len(given) > _LONGEST_NUMBER * dimension:
-        raise InvalidInput(f"embedding: {len(given):,} are too many for {dimension} numbers")
-    try:
-        if isinstance(given, str):
-            if given.lstrip().startswith("["):
-                given = from_json(given)
-            else:
-                raw = base64.b64decode(given, validate=True)
-                given = np.frombuffer(raw, dtype="<f4")
-        embedding = np.asarray(given, dtype=np.float32)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise InvalidInput(f"embedding: {error}") from error
-    if embedding.shape != (dimension,):
-        raise InvalidInput(f"embedding has shape {embedding.shape}, must be ({dimension},)")
-    return embedding
+    return EmbeddedCrop(name, entry.crop, checked)

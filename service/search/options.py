@@ -10,6 +10,7 @@ from service.gallery.base import Filter
 from service.model.manifest import Calibration
 from service.search.cost import SearchCost
 from service.search.multi_shot import IdentityScore
+from service.search.shots import SentVector
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,8 @@ class SearchOptions:
         top_k: most matches per query: crops, or identities if ``identity_score`` is set.
         where: which crops of the gallery may match.
         crop_ids: stored crops of the gallery to search for, in addition to the uploaded images.
+        vectors: embeddings to search for, in place of uploaded images.
+        model_sha256: the model that made the vectors, if the client says so.
         camera: the camera that took the uploaded images, if known; a stored crop has its own.
         exclude_same_camera: leave out crops from the query's own camera.
         min_score: smallest cosine of a match; None means the model's calibrated threshold, or no
@@ -37,6 +40,8 @@ class SearchOptions:
     top_k: int
     where: Filter
     crop_ids: tuple[str, ...] = ()
+    vectors: tuple[SentVector, ...] = ()
+    model_sha256: str | None = None
     camera: str | None = None
     exclude_same_camera: bool = False
     min_score: float | None = None
@@ -70,7 +75,7 @@ class SearchOptions:
             uploads: number of uploaded images.
         """
         return SearchCost(
-            queries=1 if self.combine else uploads + len(self.crop_ids),
+            queries=1 if self.combine else uploads + len(self.crop_ids) + len(self.vectors),
             top_k=self.top_k,
             rerank_top=self.rerank_top,
             grouped=self.identity_score is not None,

@@ -56,6 +56,7 @@ class SearchResult:
         nearest_probability: the same as a probability; see :attr:`Match.probability`.
         error: what is wrong with the image.
         considered: number of crops searched, after the filters; None if the image is unusable.
+        vectors: indices of the embeddings that make the query.
     """
 
     images: tuple[int, ...]
@@ -66,6 +67,7 @@ class SearchResult:
     nearest_probability: float | None = None
     error: ReidError | None = None
     considered: int | None = None
+    vectors: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,7 @@ def result_of(
         nearest=found.nearest,
         nearest_probability=_probability(found.nearest, calibration),
         considered=considered,
+        vectors=tuple(shot.vector for shot in query.shots if shot.vector is not None),
     )
 
 

@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from service.embedding.encoded_image import EncodedImage
 from service.embedding.shelf import ModelShelf, OpenGallery
-from service.gallery.base import Gallery, GalleryStore
 from service.gallery.filter_warnings import FilterWarning, warnings_of
+from service.gallery.protocol import Gallery, GalleryStore
 from service.machine.executors import Threads
 from service.machine.stopwatch import Stopwatch
 from service.model.manifest import Calibration
@@ -31,6 +31,7 @@ from service.search.shots import (
     require_camera,
     stored_shots,
     uploaded_shots,
+    vector_shots,
 )
 
 __all__ = ["Match", "Payer", "SearchOptions", "SearchOutcome", "SearchResult", "Searcher"]
@@ -136,6 +137,10 @@ class Searcher:
         if uploads:
             embeddings = await opened.model.intake.embed(uploads, stopwatch)
             pictures += uploaded_shots(uploads, embeddings, options.camera)
+        if options.vectors:
+            pictures += await self._reads.run(
+                vector_shots, opened, options.vectors, options.camera, options.model_sha256
+            )
         if options.crop_ids:
             crops = await self._reads.run(
                 stored_shots, opened.gallery, options.crop_ids, options.camera

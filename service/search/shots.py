@@ -9,8 +9,10 @@ import numpy as np
 
 from service.embedding.encoded_image import EncodedImage
 from service.embedding.intake import Embedding
+from service.embedding.shelf import OpenGallery
 from service.errors import InvalidInput, ReidError
-from service.gallery.base import Gallery
+from service.gallery.protocol import Gallery
+from service.ingest.sent_embeddings import check_embedding, require_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +24,27 @@ class Shot:
         camera: the camera that took it, if known.
         image: index of the uploaded image; None for a stored crop.
         crop_id: id of the stored crop; None for an uploaded image.
+        vector: index of the embedding that the client sent instead of an image.
     """
 
     embedding: Embedding
     camera: str | None
     image: int | None = None
     crop_id: str | None = None
+    vector: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SentVector:
+    """An embedding to search for, as the client sent it.
+
+    Attributes:
+        embedding: (N,) float32, not checked yet.
+        camera: the camera that took its picture, if known.
+    """
+
+    embedding: Embedding
+    camera: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +104,39 @@ def uploaded_shots(
         if isinstance(entry, ReidError)
         else Shot(entry, camera, image=index)
         for index, (upload, entry) in enumerate(zip(uploads, embeddings, strict=True))
+    ]
+
+
+def vector_shots(
+    opened: OpenGallery,
+    vectors: Sequence[SentVector],
+    camera: str | None,
+    model_sha256: str | None,
+) -> list[Shot]:
+    """Turn embeddings that the client sent into shots.
+
+    Args:
+        opened: the gallery to search, and its model.
+        vectors: N embeddings.
+        camera: the camera to assume for vectors without one.
+        model_sha256: the model that made them, if the client says so.
+
+    Returns:
+        N shots.
+
+    Raises:
+        InvalidInput: an embedding does not fit the gallery; the message says which one.
+        ModelMismatch: they are of another model.
+    """
+    gallery = opened.gallery
+    require_model(model_sha256, opened.model.manifest.sha256, gallery.name)
+    return [
+        Shot(
+            check_embedding(vector.embedding, gallery.dimension, f"vectors[{index}]"),
+            camera if vector.camera is None else vector.camera,
+            vector=index,
+        )
+        for index, vector in enumerate(vectors)
     ]
 
 

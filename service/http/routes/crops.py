@@ -1,5 +1,6 @@
 """``/galleries/{gallery}/crops``: the pictures a gallery knows."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Query, Request, Response
@@ -23,9 +24,10 @@ from service.errors import (
     Unavailable,
     Unsupported,
 )
-from service.gallery.base import Filter, Gallery
+from service.gallery.base import Filter
 from service.gallery.filter_fields import filter_of, filter_time_warnings
 from service.gallery.filter_warnings import warnings_of
+from service.gallery.protocol import Gallery
 from service.gallery.time_warnings import crop_time_warnings, time_warnings
 from service.http.answers import json_answer
 from service.http.crop_export import (
@@ -48,10 +50,14 @@ from service.http.dependencies import (
 )
 from service.http.forms import CropForm, CropsForm, DeleteBody, ListQuery
 from service.http.given_once import form_given_once
+from service.http.json_route import json_body
 from service.http.problems import image_problem_of, responses
 from service.http.receipts import beside_counts, deletion_receipt
 from service.http.records import crop_record, warning_records
-from service.ingest.enroller import Enrolment
+from service.http.vector_bodies import VectorCrop, VectorCrops
+from service.ingest.enroller import Enrolment, EnrolmentOutcome
+from service.machine.stopwatch import Stopwatch
+from service.values.timestamps import Moment
 from service.wiring import Parts
 
 router = APIRouter(prefix="/galleries/{gallery}/crops", tags=["crops"])
@@ -66,6 +72,7 @@ _UPLOAD_ERRORS = (
     "",
     responses=responses(*_UPLOAD_ERRORS),
     dependencies=[Depends(form_given_once)],
+    openapi_extra=json_body(VectorCrops),
 )
 async def add_crops(
     gallery: str,
@@ -83,14 +90,8 @@ async def add_crops(
     crops = [entry.crop for entry in form.crops.root]
     outcome = await parts.enroller.enrol(gallery, uploads, crops, stopwatch, client)
     audit.crops = sum(enrolment.error is None for enrolment in outcome.enrolments)
-    results = [_entry(enrolment) for enrolment in outcome.enrolments]
-    warnings = crop_time_warnings([(entry.crop_id, entry.timestamp) for entry in form.crops.root])
-    return EnrolmentAnswer(
-        model=model_name(outcome.model),
-        took_ms=stopwatch.took_ms(),
-        results=results,
-        warnings=warning_records(warnings),
-    )
+    moments = [(entry.crop_id, entry.timestamp) for entry in form.crops.root]
+    return enrolment_answer(outcome, moments, stopwatch)
 
 
 @router.get(
@@ -171,6 +172,7 @@ async def delete_crops(
     "/{crop_id:path}",
     responses={201: {"model": StoredCrop, "description": "Created"}, **responses(*_UPLOAD_ERRORS)},
     dependencies=[Depends(form_given_once)],
+    openapi_extra=json_body(VectorCrop),
 )
 async def put_crop(  # noqa: PLR0913 - FastAPI hands over each
     gallery: str,
@@ -189,9 +191,7 @@ async def put_crop(  # noqa: PLR0913 - FastAPI hands over each
     if enrolment.error is not None:
         raise enrolment.error
     response.status_code = 201 if enrolment.status == "created" else 200
-    warnings = time_warnings({"timestamp": form.timestamp})
-    record = crop_record(enrolment.crop)
-    return StoredCrop(**record.model_dump(), warnings=warning_records(warnings))
+    return stored_crop(enrolment, form.timestamp)
 
 
 @router.get("/{crop_id:path}", responses=responses(NotFound))
@@ -212,6 +212,30 @@ async def delete_crop(
         raise NotFound(f"gallery {gallery!r} has no crop {crop_id!r}")
     beside = beside_counts(caller, request.state.request_id, erased.copies)
     return deletion_receipt(erased, beside, dry_run=False)
+
+
+def enrolment_answer(
+    outcome: EnrolmentOutcome, moments: Sequence[tuple[str, Moment | None]], stopwatch: Stopwatch
+) -> EnrolmentAnswer:
+    """Answer what became of a batch of crops.
+
+    Args:
+        outcome: of each crop.
+        moments: the times of the crops as the client wrote them, with their ids.
+        stopwatch: of the request.
+    """
+    return EnrolmentAnswer(
+        model=model_name(outcome.model),
+        took_ms=stopwatch.took_ms(),
+        results=[_entry(enrolment) for enrolment in outcome.enrolments],
+        warnings=warning_records(crop_time_warnings(moments)),
+    )
+
+
+def stored_crop(enrolment: Enrolment, timestamp: Moment | None) -> StoredCrop:
+    """Answer what is stored of one crop, whose time the client wrote as ``timestamp``."""
+    warnings = warning_records(time_warnings({"timestamp": timestamp}))
+    return StoredCrop(**crop_record(enrolment.crop).model_dump(), warnings=warnings)
 
 
 def _entry(enrolment: Enrolment) -> EnrolmentEntry:

@@ -24,10 +24,13 @@ from service.access.rules import RULES
 from service.api.problems import Problem
 from service.errors import Forbidden, StorageFull, TooManyRequests, Unauthorized, Unavailable
 from service.http.problems import MEDIA_TYPE, responses
+from service.http.vector_bodies import BODIES
 
 _ASSETS = "docs/assets"  # relative, so that a proxy may serve the service below a prefix
 # Relative to the document's own address: right below any prefix, and whatever a proxy says.
 _SERVER = {"url": ".", "description": "the service that answers this document"}
+# Routes name these bodies by reference: FastAPI would not give them their media types.
+_BY_REFERENCE = (Problem, *BODIES)
 _UNREADABLE: tuple[HTTPStatus, ...] = (
     HTTPStatus.BAD_REQUEST,
     HTTPStatus.REQUEST_TIMEOUT,
@@ -100,10 +103,10 @@ def _schema_of(app: FastAPI) -> dict[str, Any]:
             routes=app.routes,
             servers=[_SERVER],
         )
-        # Routes name the problem body by reference, because only so it gets its media type.
         schemas = schema["components"]["schemas"]
-        problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas |= problem.pop("$defs") | {"Problem": problem}
+        for model in _BY_REFERENCE:
+            described = model.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas |= described.pop("$defs", {}) | {model.__name__: described}
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
         _add_refusals(schema)

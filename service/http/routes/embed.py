@@ -45,7 +45,7 @@ async def embed(
     Embeddings of different models must not be compared.
     """
     uploads = await read_uploads(form.images, parts)
-    audit.queries = await digests(uploads, parts)
+    audit.queries = await digests([upload.data for upload in uploads], parts)
     model = parts.shelf.running
     outcome = await model.intake.embed(uploads, stopwatch)
     require_one_usable(uploads, outcome)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from service.access.caller import Caller
 from service.api.galleries import Galleries, GalleryForecast, GalleryRecord
 from service.api.receipts import GalleryDeleted
-from service.erasure.doomed import Doomed, doomed_by
+from service.erasure.preview import ErasurePreview, preview_erasure
 from service.errors import (
     Conflict,
     NotFound,
@@ -18,7 +18,8 @@ from service.errors import (
     Unconfirmed,
     Unsupported,
 )
-from service.gallery.base import Gallery, GalleryStats
+from service.gallery.base import GalleryStats
+from service.gallery.protocol import Gallery
 from service.http.dependencies import AuditOf, CallerOf, CropIdInPath, PartsOf
 from service.http.forms import GalleryBody, GalleryChanges
 from service.http.problems import responses
@@ -127,15 +128,15 @@ def _change(parts: Parts, name: str, body: GalleryChanges) -> tuple[GalleryStats
     """Change a gallery; its counts, and how many crops that dooms."""
     with parts.store.changing(name) as gallery:  # another change waits, and builds on this one
         options = body.applied_to(gallery.options)
-        doomed = doomed_by(gallery, options, time.time())
+        doomed = preview_erasure(gallery, options, time.time())
         doomed.require_confirmed(options.keep_for, body.confirm)
         gallery.configure(options)
     return gallery.stats(), doomed.receipt.crops
 
 
-def _doomed(parts: Parts, name: str, body: GalleryChanges) -> Doomed:
+def _doomed(parts: Parts, name: str, body: GalleryChanges) -> ErasurePreview:
     gallery = parts.store.open(name)
-    return doomed_by(gallery, body.applied_to(gallery.options), time.time())
+    return preview_erasure(gallery, body.applied_to(gallery.options), time.time())
 
 
 def _create(parts: Parts, body: GalleryBody) -> Gallery:

@@ -25,9 +25,9 @@ from service.errors import (
     Unavailable,
     Unsupported,
 )
-from service.gallery.base import Gallery
 from service.gallery.filter_fields import filter_of, filter_time_warnings
 from service.gallery.filter_warnings import warnings_of
+from service.gallery.protocol import Gallery
 from service.http.answers import json_answer
 from service.http.dependencies import AuditOf, CallerOf, ClientOf, PartsOf
 from service.http.middleware.access import AuditNote

@@ -1,6 +1,7 @@
 """``POST /search``: whose crops show the people on these images?"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated
 
@@ -32,11 +33,14 @@ from service.http.dependencies import (
     model_name,
     read_uploads,
 )
-from service.http.forms import SearchForm
+from service.http.forms import SearchFields, SearchForm
 from service.http.given_once import form_given_once
+from service.http.json_route import json_body
 from service.http.problems import image_problem_of, responses
 from service.http.records import crop_record, warning_records
+from service.http.vector_bodies import VectorSearch
 from service.search.searcher import Match, Payer, SearchOptions, SearchOutcome, SearchResult
+from service.search.shots import SentVector
 from service.wiring import Parts
 
 router = APIRouter(tags=["search"])
@@ -59,7 +63,18 @@ async def payer_of(caller: CallerOf, client: ClientOf, gate: GateOf) -> Payer:
     return Payer(client, partial(gate.charge, caller.key_id))
 
 
-PayerOf = Annotated[Payer, Depends(payer_of)]
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """What a search needs beside its fields."""
+
+    parts: PartsOf
+    stopwatch: StopwatchOf
+    caller: CallerOf
+    payer: Annotated[Payer, Depends(payer_of)]
+    audit: AuditOf
+
+
+AskingOf = Annotated[Asking, Depends()]
 
 
 @router.post(
@@ -67,69 +82,100 @@ PayerOf = Annotated[Payer, Depends(payer_of)]
     response_model=SearchAnswer,
     responses=_ERRORS,
     dependencies=[Depends(form_given_once)],
+    openapi_extra=json_body(VectorSearch),
 )
 async def search(
-    form: Annotated[SearchForm, Form(media_type="multipart/form-data")],
-    parts: PartsOf,
-    stopwatch: StopwatchOf,
-    caller: CallerOf,
-    payer: PayerOf,
-    audit: AuditOf,
+    form: Annotated[SearchForm, Form(media_type="multipart/form-data")], asking: AskingOf
 ) -> Response:
     """Find the crops of a gallery that show the same people.
 
     Send images, or name crops of the gallery by `crop_ids`, which are left out of their own
-    answers. Each is answered on its own, unless `combine` says that all show one person. An
-    unusable one among others is one `error` entry; where none is usable the request is refused.
-    `unknown` means that no crop reached `min_score`; `nearest` tells how close it was.
+    results; or send `vectors` as JSON. Each query has its own result, unless `combine` says that
+    all show one person. An unusable image among others gives one `error` result; the request is
+    rejected only if none is usable. `unknown` means that no crop reached `min_score`; `nearest`
+    says how close the best one was.
     """
-    audit.gallery = form.gallery
-    caller.require_gallery(form.gallery)
-    uploads = await read_uploads(form.images, parts)
-    audit.queries = await digests(uploads, parts)
-    if (count := len(uploads) + len(form.crop_ids)) > (most := parts.settings.max_images):
-        raise TooLarge(f"{count} images and crops: at most {most} are allowed in one request")
-    options = _options(form, parts.settings.top_k)
+    require_access(form, asking)
+    uploads = await read_uploads(form.images, asking.parts)
+    asking.audit.queries = await digests([upload.data for upload in uploads], asking.parts)
+    return await answer_search(form, asking, uploads)
+
+
+def require_access(fields: SearchFields, asking: Asking) -> None:
+    """Tell the audit log which gallery is searched. Raises Forbidden: not with this key."""
+    asking.audit.gallery = fields.gallery
+    asking.caller.require_gallery(fields.gallery)
+
+
+async def answer_search(
+    fields: SearchFields,
+    asking: Asking,
+    uploads: Sequence[EncodedImage] = (),
+    vectors: tuple[SentVector, ...] = (),
+    model_sha256: str | None = None,
+) -> Response:
+    """Search, and write the answer.
+
+    Args:
+        fields: of the request.
+        asking: who asks, and with what.
+        uploads: images to search for.
+        vectors: embeddings to search for.
+        model_sha256: the model that made the vectors, if the client says so.
+
+    Returns:
+        A :class:`SearchAnswer`.
+
+    Raises:
+        ReidError: the search is too large, or cannot be answered.
+    """
+    parts, audit = asking.parts, asking.audit
+    count, most = len(uploads) + len(vectors) + len(fields.crop_ids), parts.settings.max_images
+    if count > most:
+        raise TooLarge(f"{count} queries: at most {most} are allowed in one request")
+    options = replace(
+        _options(fields, parts.settings.top_k), vectors=vectors, model_sha256=model_sha256
+    )
     options.cost(len(uploads)).require_allowed()
-    audit.queries += await parts.executors.reads.run(_stored_digests, parts, form)
+    audit.queries += await parts.executors.reads.run(_stored_digests, parts, fields)
 
     def written(outcome: SearchOutcome) -> bytes:
         audit.crops = sum(len(result.matches) for result in outcome.results)
         answer = SearchAnswer(
             model=model_name(outcome.model),
-            gallery=form.gallery,
+            gallery=fields.gallery,
             min_score=outcome.min_score,
-            took_ms=stopwatch.took_ms(),
+            took_ms=asking.stopwatch.took_ms(),
             results=[_entry(result, uploads) for result in outcome.results],
-            warnings=warning_records([*outcome.warnings, *filter_time_warnings(form)]),
+            warnings=warning_records([*outcome.warnings, *filter_time_warnings(fields)]),
         )
         return answer.model_dump_json().encode()
 
-    content = await parts.searcher.search(uploads, options, payer, stopwatch, written)
+    content = await parts.searcher.search(uploads, options, asking.payer, asking.stopwatch, written)
     return Response(content, media_type="application/json")
 
 
-def _stored_digests(parts: Parts, form: SearchForm) -> list[str]:
-    """SHA-256 of the files that the crops searched for came from, where there were files."""
-    if not form.crop_ids:
+def _stored_digests(parts: Parts, fields: SearchFields) -> list[str]:
+    """SHA-256 of the files that the stored crops came from, if they came from files."""
+    if not fields.crop_ids:
         return []
-    crops = parts.store.open(form.gallery).crops(Filter(crop_ids=frozenset(form.crop_ids)))
+    crops = parts.store.open(fields.gallery).crops(Filter(crop_ids=frozenset(fields.crop_ids)))
     return [crop.digest for crop in crops if crop.digest is not None]
 
 
-def _options(form: SearchForm, default_top_k: int) -> SearchOptions:
+def _options(fields: SearchFields, default_top_k: int) -> SearchOptions:
     return SearchOptions(
-        gallery=form.gallery,
-        top_k=form.top_k or default_top_k,
-        where=filter_of(form),
-        crop_ids=tuple(form.crop_ids),
-        camera=form.camera,
-        exclude_same_camera=form.exclude_same_camera,
-        min_score=form.min_score,
-        rerank_top=form.rerank_top if form.rerank else 0,
-        identity_score=form.identity_score if form.group_by == "identity" else None,
-        combine=form.combine,
-        standardise=form.standardise,
+        gallery=fields.gallery,
+        top_k=fields.top_k or default_top_k,
+        where=filter_of(fields),
+        crop_ids=tuple(fields.crop_ids),
+        camera=fields.camera,
+        exclude_same_camera=fields.exclude_same_camera,
+        min_score=fields.min_score,
+        rerank_top=fields.rerank_top if fields.rerank else 0,
+        identity_score=fields.identity_score if fields.group_by == "identity" else None,
+        combine=fields.combine,
+        standardise=fields.standardise,
     )
 
 
@@ -138,6 +184,7 @@ def _entry(result: SearchResult, uploads: Sequence[EncodedImage]) -> SearchEntry
     return SearchEntry(
         images=[QueryImage(index=index, file=uploads[index].file) for index in result.images],
         crop_ids=list(result.crop_ids),
+        vectors=list(result.vectors),
         status=result.status,
         matches=[_match(match) for match in result.matches],
         nearest=None

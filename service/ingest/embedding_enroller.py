@@ -1,0 +1,115 @@
+"""Store crops that come with their embeddings: check → upsert, without decoding or embedding."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from service.embedding.shelf import ModelShelf
+from service.errors import Replaced
+from service.gallery.base import Crop
+from service.gallery.protocol import GalleryStore
+from service.ingest.enroller import Enrolment, EnrolmentOutcome, identified, with_digest
+from service.ingest.joining import stored_crops
+from service.ingest.sent_embeddings import Embedding, check_embedding, require_model, to_bytes
+from service.machine.executors import Executors
+from service.machine.stopwatch import Stopwatch
+from service.model.manifest import Manifest
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EmbeddedCrop:
+    """A crop and its embedding.
+
+    Attributes:
+        crop: what is known of it.
+        embedding: (D,) float32, as the client sent it.
+        name: what to call it in messages.
+    """
+
+    crop: Crop
+    embedding: Embedding
+    name: str
+
+
+class EmbeddingEnroller:
+    """Adds crops with their embeddings to galleries.
+
+    Args:
+        store: the galleries.
+        shelf: the models.
+        executors: threads that write galleries.
+    """
+
+    def __init__(self, store: GalleryStore, shelf: ModelShelf, executors: Executors) -> None:
+        self._store = store
+        self._shelf = shelf
+        self._executors = executors
+
+    async def enrol(
+        self,
+        gallery_name: str,
+        crops: Sequence[EmbeddedCrop],
+        model_sha256: str | None,
+        stopwatch: Stopwatch,
+        client: str,
+    ) -> EnrolmentOutcome:
+        """Insert or replace crops by id, all or none.
+
+        Args:
+            gallery_name: an existing gallery.
+            crops: N crops.
+            model_sha256: the model that made the embeddings, if the client says so.
+            stopwatch: measures the stage upsert.
+            client: the client to charge.
+
+        Returns:
+            N enrolments in the order of the crops, durable on return.
+
+        Raises:
+            NotFound: no such gallery.
+            ModelMismatch: the embeddings are of another model, or the service lacks the gallery's.
+            InvalidInput: an embedding does not fit the gallery.
+            StorageFull: the disk refused the write.
+        """
+        threads = self._executors.writes.of(client)
+        with stopwatch.stage("upsert"):
+            model, enrolments = await threads.run(
+                self._store_all, gallery_name, crops, model_sha256
+            )
+        return EnrolmentOutcome(model, enrolments)
+
+    def _store_all(
+        self, gallery_name: str, crops: Sequence[EmbeddedCrop], model_sha256: str | None
+    ) -> tuple[Manifest, list[Enrolment]]:
+        opened = self._shelf.open(self._store, gallery_name)
+        model = opened.model
+        require_model(model_sha256, model.manifest.sha256, gallery_name)
+        dimension = opened.gallery.dimension
+        rows = np.stack([check_embedding(one.embedding, dimension, one.name) for one in crops])
+        with self._store.changing(gallery_name) as gallery:
+            if gallery.model_sha256 != model.manifest.sha256:
+                raise Replaced(f"gallery {gallery_name!r} was switched to another model: retry")
+            before = stored_crops(gallery, {one.crop.crop_id for one in crops})
+            coming = identified(gallery, model, _described(crops, rows), rows, before)
+            gallery.upsert(coming, rows)
+        return model.manifest, _enrolments(coming, set(before))
+
+
+def _described(crops: Sequence[EmbeddedCrop], rows: Embedding) -> list[Crop]:
+    now = time.time()
+    return [
+        replace(with_digest(one.crop, to_bytes(row)), added=now)
+        for one, row in zip(crops, rows, strict=True)
+    ]
+
+
+def _enrolments(crops: Sequence[Crop], known: set[str]) -> list[Enrolment]:
+    outcomes: list[Enrolment] = []
+    for crop in crops:
+        outcomes.append(Enrolment(crop, "replaced" if crop.crop_id in known else "created"))
+        known.add(crop.crop_id)
+    return outcomes

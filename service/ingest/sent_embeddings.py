@@ -1,0 +1,92 @@
+"""Embeddings that a client sends instead of pictures, such as those that ``POST /embed`` answered.
+
+Imports, searches and single crops read them by the same rules.
+"""
+
+from __future__ import annotations
+
+import base64
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic_core import from_json
+
+from service.errors import InvalidInput, ModelMismatch
+from service.gallery import rules
+
+Embedding = NDArray[np.float32]
+
+MAX_NUMBERS = 1 << 16
+"""Most numbers of one embedding, whatever the model."""
+
+_LONGEST_NUMBER = 64  # characters of one number as text, with what separates it from the next
+
+
+def decode_embedding(given: object, most: int = MAX_NUMBERS) -> Embedding:
+    """Decode an embedding.
+
+    Args:
+        given: a list of numbers, its JSON text, or base64 of little-endian float32.
+        most: how many numbers it may have.
+
+    Returns:
+        (N,) float32, not checked any further.
+
+    Raises:
+        InvalidInput: it is none of these, or too long.
+    """
+    if isinstance(given, str | list) and len(given) > _LONGEST_NUMBER * most:
+        raise InvalidInput(f"embedding: {len(given):,} are too many for {most} numbers")
+    try:
+        if isinstance(given, str):
+            if given.lstrip().startswith("["):
+                given = from_json(given)
+            else:
+                raw = base64.b64decode(given, validate=True)
+                given = np.frombuffer(raw, dtype="<f4")
+        with np.errstate(over="ignore"):  # the infinity it becomes is rejected later
+            return np.asarray(given, dtype=np.float32)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InvalidInput(f"embedding: {error}") from error
+
+
+def check_embedding(embedding: Embedding, dimension: int, name: str) -> Embedding:
+    """Check that an embedding fits a gallery.
+
+    Args:
+        embedding: as :func:`decode_embedding` returned it.
+        dimension: length of the gallery's embeddings.
+        name: what to call it in messages.
+
+    Returns:
+        (D,) float32, scaled to unit length in full precision.
+
+    Raises:
+        InvalidInput: it has another length, a value that is not finite, or not unit length.
+    """
+    if embedding.shape != (dimension,):
+        raise InvalidInput(f"{name}: embedding has shape {embedding.shape}, must be ({dimension},)")
+    return np.asarray(rules.unit_rows(embedding[None], 1, dimension, lambda _: name)[0])
+
+
+def require_model(wanted: str | None, model_sha256: str, gallery: str) -> None:
+    """Reject embeddings of another model; those of one length look alike.
+
+    Args:
+        wanted: the model that made them, if the client says so.
+        model_sha256: the gallery's model.
+        gallery: its name.
+
+    Raises:
+        ModelMismatch: the two differ.
+    """
+    if wanted is not None and wanted != model_sha256:
+        raise ModelMismatch(
+            f"the embeddings are of model {wanted[:12]}, but gallery {gallery!r} holds those of "
+            f"{model_sha256[:12]}: embed the pictures again with the gallery's model"
+        )
+
+
+def to_bytes(embedding: Embedding) -> bytes:
+    """The little-endian float32 bytes of an embedding, whose SHA-256 is its digest."""
+    return embedding.astype("<f4").tobytes()
