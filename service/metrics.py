@@ -18,7 +18,8 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from service.access.rules import METHODS
-from service.gallery.base import GalleryStats, GalleryStore
+from service.gallery.base import GalleryStats
+from service.gallery.protocol import GalleryStore
 from service.metric_labels import (
     OUTCOMES,
     PARTS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from service.embedding.shelf import ModelShelf
-from service.gallery.base import GalleryStore
+from service.gallery.protocol import GalleryStore
 from service.identities import grouping
 from service.identities.corrections import Corrections
 from service.imports.importer import Importer

@@ -15,7 +15,7 @@ from pathlib import Path
 from service.embedding.batching import Batcher
 from service.embedding.intake import Intake
 from service.errors import ArtifactError, NotFound
-from service.gallery.base import Gallery, GalleryStore
+from service.gallery.protocol import Gallery, GalleryStore
 from service.gallery.rules import model_mismatch
 from service.model.manifest import MANIFEST_NAME, Manifest, read_manifest
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.errors import NotFound, ReidError
-from service.gallery.base import Filter, Gallery, GalleryStore, Receipt
+from service.gallery.base import Filter, Receipt
+from service.gallery.protocol import Gallery, GalleryStore
 from service.jobs.board import JobBoard
 from service.jobs.notes import Names
 

@@ -7,7 +7,8 @@ import time
 
 from service.erasure.crops import Erasure, names_of
 from service.errors import NotFound, ReidError
-from service.gallery.base import Filter, GalleryStats, GalleryStore, Receipt
+from service.gallery.base import Filter, GalleryStats, Receipt
+from service.gallery.protocol import GalleryStore
 from service.machine.background import Report
 
 log = logging.getLogger(__name__)

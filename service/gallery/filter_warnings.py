@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from service.gallery.base import Absent, Filter, Gallery
+from service.gallery.base import Absent, Filter
+from service.gallery.protocol import Gallery
 from service.values import vocabulary
 
 WarningCode = vocabulary.WarningCode

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from service.errors import InvalidInput, ModelMismatch
 from service.gallery.base import Crop, GalleryOptions
+from service.values.gallery_names import gallery_name_of, is_gallery_name
 from service.values.names import id_of, name_of, normal_form
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _UNIT_TOLERANCE = 1e-3
 
@@ -31,16 +31,15 @@ def check_name(name: str) -> None:
     Raises:
         InvalidInput: the name breaks the rule.
     """
-    if not is_name(name):
-        raise InvalidInput(
-            f"gallery name {name[:80]!r}: must be 1 to 64 characters of a-z, 0-9, '_' and '-', "
-            "starting with a letter or digit"
-        )
+    try:
+        gallery_name_of(name)
+    except ValueError as error:
+        raise InvalidInput(str(error)) from None
 
 
 def is_name(name: str) -> bool:
     """Whether a text can be a gallery's name."""
-    return _NAME.fullmatch(name) is not None
+    return is_gallery_name(name)
 
 
 def check_model(model_sha256: str) -> None:

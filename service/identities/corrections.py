@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from service.errors import InvalidInput, NotFound
-from service.gallery.base import Crop, Filter, Gallery
+from service.gallery.base import Crop, Filter
+from service.gallery.protocol import Gallery
 from service.identities.clustering import is_free
 from service.identities.names import fresh_names
 

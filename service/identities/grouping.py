@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from service.api.identities import ClusterBody
 from service.embedding.shelf import ModelShelf
 from service.errors import InvalidInput, NotFound, Unavailable
-from service.gallery.base import Crop, Filter, Gallery, GalleryStore
+from service.gallery.base import Crop, Filter
 from service.gallery.filter_fields import filter_of, filter_time_warnings
 from service.gallery.filter_warnings import warnings_of
+from service.gallery.protocol import Gallery, GalleryStore
 from service.identities.clustering import group_crops
 from service.identities.corrections import Basis, Corrections, known_identities
 from service.jobs.context import JobContext

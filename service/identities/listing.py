@@ -6,7 +6,8 @@ from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass, field
 
-from service.gallery.base import Crop, Filter, Gallery
+from service.gallery.base import Crop, Filter
+from service.gallery.protocol import Gallery
 from service.gallery.rules import decode_cursor, encode_cursor
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from service.access.caller import Caller
 from service.embedding.shelf import ModelShelf
 from service.errors import InvalidInput
-from service.gallery.base import GalleryStore
+from service.gallery.protocol import GalleryStore
 from service.imports.reader import RECEIVED, ImportReader, Wanted, named_manifest, reading_of
 from service.imports.roots import ImportRoots, discard_copies, roots_for
 from service.imports.storing import store_items

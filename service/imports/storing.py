@@ -15,7 +15,8 @@ from PIL import Image
 from service.embedding.encoded_image import EncodedImage
 from service.embedding.shelf import Model, ModelShelf, OpenGallery
 from service.errors import Conflict, ReidError, Unavailable
-from service.gallery.base import Crop, Filter, Gallery, GalleryStore
+from service.gallery.base import Crop, Filter
+from service.gallery.protocol import Gallery, GalleryStore
 from service.imports.items import Items, Picture, Ready
 from service.ingest.crop_names import LeftOut
 from service.ingest.enroller import identified

@@ -14,7 +14,8 @@ from service.embedding.encoded_image import EncodedImage
 from service.embedding.intake import Embedding
 from service.embedding.shelf import Model, ModelShelf
 from service.errors import ReidError, Replaced
-from service.gallery.base import Crop, Gallery, GalleryStore
+from service.gallery.base import Crop
+from service.gallery.protocol import Gallery, GalleryStore
 from service.ingest.joining import JoinRule, join_groups, keep_findings, stored_crops
 from service.machine.executors import Executors
 from service.machine.stopwatch import Stopwatch

@@ -10,7 +10,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from service.gallery.base import Crop, Filter, Gallery, Hit
+from service.gallery.base import Crop, Filter, Hit
+from service.gallery.protocol import Gallery
 from service.model.manifest import Calibration
 
 _TIMES_LIKELIER = 4.0

@@ -9,13 +9,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from service.embedding.encoded_image import EncodedImage
 from service.embedding.intake import Embedding
 from service.embedding.shelf import ModelShelf
-from service.embedding.encoded_image import EncodedImage
 from service.errors import Conflict, NotFound, ReidError, Unsupported
-from service.gallery.base import Crop, Filter, Gallery, GalleryStore
-from service.gallery.disk.gallery import LocalGallery
-from service.gallery.disk.store import LocalGalleryStore
+from service.gallery.base import Crop, Filter
+from service.gallery.disk.gallery import DiskGallery
+from service.gallery.disk.store import DiskGalleryStore
+from service.gallery.protocol import Gallery, GalleryStore
 from service.jobs.bridge import Bridge
 from service.jobs.context import JobContext
 from service.model_change.comparison import compare
@@ -124,7 +125,7 @@ class ModelChange:
         served = self._store.open(gallery)
         names = {manifest.sha256: manifest.name for manifest in self._shelf.manifests()}
         versions = [_version(served, served, names)]
-        if isinstance(self._store, LocalGalleryStore):
+        if isinstance(self._store, DiskGalleryStore):
             versions += [_version(copy, served, names) for copy in self._store.kept_models(gallery)]
         return versions
 
@@ -178,8 +179,8 @@ class ModelChange:
         """Delete a version that is not served. Raises NotFound, Conflict if it is served."""
         self._local().drop_model(gallery, sha256)
 
-    def _local(self) -> LocalGalleryStore:
-        if not isinstance(self._store, LocalGalleryStore):
+    def _local(self) -> DiskGalleryStore:
+        if not isinstance(self._store, DiskGalleryStore):
             raise Unsupported(
                 "galleries in Milvus keep no pictures, so they cannot be embedded by another "
                 "model: create a gallery of that model and index the crops again"
@@ -189,7 +190,7 @@ class ModelChange:
 
 def _version(copy: Gallery, served: Gallery, names: Mapping[str, str]) -> KeptVersion:
     behind = 0
-    if isinstance(copy, LocalGallery) and isinstance(served, LocalGallery) and copy is not served:
+    if isinstance(copy, DiskGallery) and isinstance(served, DiskGallery) and copy is not served:
         behind = len(differences(served, copy))
     return KeptVersion(
         sha256=copy.model_sha256,
@@ -238,7 +239,7 @@ class _CatchingUp:
             Conflict: crops would be left behind, and nobody allowed it.
             _LateError: crops have come that must be embedded first.
         """
-        if not (isinstance(served, LocalGallery) and isinstance(copy, LocalGallery)):
+        if not (isinstance(served, DiskGallery) and isinstance(copy, DiskGallery)):
             raise TypeError("a switch needs galleries on this machine")
         found = differences(served, copy)
         if self._embeddable(served, found.to_embed):
@@ -253,7 +254,7 @@ class _CatchingUp:
             copy.delete(Filter(crop_ids=frozenset(left)))
         apply_known(served, copy, found)
 
-    def _embeddable(self, served: LocalGallery, crops: Sequence[Crop]) -> list[Crop]:
+    def _embeddable(self, served: DiskGallery, crops: Sequence[Crop]) -> list[Crop]:
         """Those crops whose picture is stored and was not tried in vain."""
         pictured = served.pictured(Filter(crop_ids=frozenset(crop.crop_id for crop in crops)))
         return [

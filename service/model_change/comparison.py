@@ -8,7 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from service.errors import NotFound
-from service.gallery.base import Crop, Filter, Gallery, Hit
+from service.gallery.base import Crop, Filter, Hit
+from service.gallery.protocol import Gallery
 
 _QUERIES = 500
 _DEPTH = 10

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from service.gallery.base import Crop, Filter
-from service.gallery.disk.gallery import LocalGallery
+from service.gallery.disk.gallery import DiskGallery
 
 _EVERYTHING = Filter()
 
@@ -33,7 +33,7 @@ class Differences:
 
 
 def differences(
-    served: LocalGallery, copy: LocalGallery, where: Filter = _EVERYTHING
+    served: DiskGallery, copy: DiskGallery, where: Filter = _EVERYTHING
 ) -> Differences:
     """Compare two versions of a gallery crop by crop.
 

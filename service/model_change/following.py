@@ -15,12 +15,12 @@ from typing import TypeVar
 
 import numpy as np
 
-from service.embedding.intake import Embedding
 from service.embedding.encoded_image import EncodedImage
+from service.embedding.intake import Embedding
 from service.errors import Conflict, NotFound, ReidError
 from service.gallery.base import Crop, Filter
-from service.gallery.disk.gallery import LocalGallery
-from service.gallery.disk.store import LocalGalleryStore
+from service.gallery.disk.gallery import DiskGallery
+from service.gallery.disk.store import DiskGalleryStore
 from service.model_change.differences import Differences, differences
 
 _BATCH = 32
@@ -54,14 +54,14 @@ class Following:
         embed: embeds pictures by that model; never called with a lock held.
     """
 
-    def __init__(self, store: LocalGalleryStore, gallery: str, sha256: str, embed: Embed) -> None:
+    def __init__(self, store: DiskGalleryStore, gallery: str, sha256: str, embed: Embed) -> None:
         self._store = store
         self._gallery = gallery
         self._sha256 = sha256
         self._embed = embed
 
     @contextmanager
-    def pair(self) -> Iterator[tuple[LocalGallery, LocalGallery]]:
+    def pair(self) -> Iterator[tuple[DiskGallery, DiskGallery]]:
         """The served version and this one as they are now, with the gallery's lock held.
 
         Raises:
@@ -77,7 +77,7 @@ class Following:
                 raise NotFound(f"gallery {self._gallery!r} has no version of model {model}")
             yield served, copy
 
-    def now(self) -> tuple[LocalGallery, LocalGallery]:
+    def now(self) -> tuple[DiskGallery, DiskGallery]:
         """Both versions as they are now, without the lock; raises as :meth:`pair`."""
         with self.pair() as versions:
             return versions
@@ -135,7 +135,7 @@ class Following:
         return Followed(len(now), len(rows) - len(now))
 
 
-def apply_known(served: LocalGallery, copy: LocalGallery, found: Differences) -> None:
+def apply_known(served: DiskGallery, copy: DiskGallery, found: Differences) -> None:
     """Do to a copy what needs no embedding; the caller holds the lock since ``found`` was found.
 
     Args:
@@ -151,7 +151,7 @@ def apply_known(served: LocalGallery, copy: LocalGallery, found: Differences) ->
         copy.add_pictures({crop_id: served.picture(crop_id) for crop_id in ids})
 
 
-def _picture(served: LocalGallery, crop: Crop, failed: Failed) -> bytes | None:
+def _picture(served: DiskGallery, crop: Crop, failed: Failed) -> bytes | None:
     try:
         picture = served.picture(crop.crop_id)
     except NotFound as error:
@@ -163,7 +163,7 @@ def _picture(served: LocalGallery, crop: Crop, failed: Failed) -> bytes | None:
     return picture
 
 
-def _same(served: LocalGallery, now: Crop, crop: Crop, pictures: Mapping[Crop, bytes]) -> bool:
+def _same(served: DiskGallery, now: Crop, crop: Crop, pictures: Mapping[Crop, bytes]) -> bool:
     """Whether a crop still shows the picture that was embedded."""
     if crop.digest is not None:
         return now.digest == crop.digest

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from service.errors import Unsupported
-from service.gallery.base import Filter, Gallery, Hit, StandardisedHits, StandardisedQuery
+from service.gallery.base import Filter, Hit, StandardisedHits, StandardisedQuery
+from service.gallery.protocol import Gallery
 from service.search.cost import GROUPED_CANDIDATES
 from service.search.kreciprocal import Float32s
 from service.search.multi_shot import Tally, settled, tally

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from service.errors import InvalidInput
-from service.gallery.base import Crop, Filter, Gallery
+from service.gallery.base import Crop, Filter
+from service.gallery.protocol import Gallery
 from service.search.cost import SearchCost
 from service.search.options import SearchOptions
 from service.search.shots import Query

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from service.errors import NotFound, Unavailable
-from service.gallery.base import Crop, Gallery, Hit, StandardisedHits
+from service.gallery.base import Crop, Hit, StandardisedHits
+from service.gallery.protocol import Gallery
 from service.search.kreciprocal import Float32s, rerank
 from service.search.multi_shot import IdentityScore, Tally, identity_score
 from service.search.shots import Query

@@ -12,8 +12,9 @@ import numpy as np
 
 from service.gallery.base import GalleryOptions
 from service.gallery.disk import segments
-from service.gallery.disk.database import GalleryDatabase, Header
-from service.gallery.disk.mending import mend_within, version_of
+from service.gallery.disk.database import GalleryDatabase
+from service.gallery.disk.header import Header
+from service.gallery.disk.migration import format_of, migrate_within
 from service.gallery.disk.schema import ROWS_A_SEGMENT
 from service.machine.sqlite import answering, connect
 
@@ -31,14 +32,14 @@ VALUES (?, ?, ?, ?, ?, ?, 'given', ?, ?)
 """
 
 
-def is_of_version_1(path: Path) -> bool:
+def is_of_format_1(path: Path) -> bool:
     """Whether a file was written by the first release.
 
     Raises:
         Unavailable: it cannot be read.
     """
     with answering(path), closing(connect(path, "ro")) as reader:
-        return version_of(reader) == 1
+        return format_of(reader) == 1
 
 
 def convert(old: Path, new: Path) -> str:
@@ -68,7 +69,7 @@ def convert(old: Path, new: Path) -> str:
         GalleryDatabase.create(new, Header(model_sha256, dimension, created, GalleryOptions()))
         with answering(new), closing(connect(new, "rw")) as writer:
             _copy(reader, writer, dimension)
-            mend_within(writer)
+            migrate_within(writer)
             writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         return str(model_sha256)
 

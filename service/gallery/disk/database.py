@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,28 +13,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import NotFound, Unavailable
-from service.gallery.base import Crop, Filter, GalleryOptions, Receipt
+from service.gallery.base import Crop, GalleryOptions
 from service.gallery.disk import segments
-from service.gallery.disk.conditions import as_json, condition
+from service.gallery.disk.conditions import as_json
+from service.gallery.disk.header import Header, read_header, require_format
+from service.gallery.disk.loading import Stored, load
 from service.gallery.disk.pictures import new_key, veiled
-from service.gallery.disk.schema import (
-    CREATE_CROPS,
-    CREATE_DIGEST_INDEX,
-    CREATE_INDEX,
-    SCHEMA,
-    SCHEMA_VERSION,
-)
+from service.gallery.disk.reading import FIELDS, GalleryReader
+from service.gallery.disk.schema import CREATE_CROPS, CREATE_DIGEST_INDEX, CREATE_INDEX, SCHEMA
 from service.machine.sqlite import answering, connect
 
 _log = logging.getLogger(__name__)
 _LOG_PATIENCE_MS = 500
-_SPARE_ROWS = 1024
-_ROWS_A_PART = 16_384
 _FEW = 10_000  # crops whose metadata is written anew in a moment
 _REST = 50.0  # times what a compaction took, until the next one
 _PATIENCE_MS = 30_000
-FIELDS = "crop_id, identity, camera, timestamp, digest, origin, added"
 
 _UPSERT_CROP = f"""
 INSERT INTO crops (id, {FIELDS}, picture_key, crc32) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -56,9 +47,6 @@ _PLACES = """
 SELECT crop_id, id, picture_key, digest FROM crops
 WHERE crop_id IN (SELECT value FROM json_each(?))
 """
-_PICTURE = """
-SELECT data, picture_key FROM crops JOIN pictures ON pictures.crop = crops.id WHERE crop_id = ?
-"""
 _COMPACT = f"""
 {CREATE_CROPS.format(name="fresh")};
 INSERT INTO fresh SELECT * FROM crops ORDER BY id;
@@ -68,36 +56,6 @@ ALTER TABLE fresh RENAME TO crops;
 {CREATE_DIGEST_INDEX};
 UPDATE gallery SET unclean = 0
 """  # noqa: S608 - fixed texts
-_COUNTS = """
-SELECT count(*), count(picture_key), count(DISTINCT identity),
-    min(coalesce(timestamp, added)) FROM crops
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """What a gallery is, apart from its crops."""
-
-    model_sha256: str
-    dimension: int
-    created: float
-    options: GalleryOptions
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A gallery as read back from disk.
-
-    Attributes:
-        crops: every crop, in the order of their places.
-        embeddings: (M, D) float32, M >= N, row i of crop i; what follows is room to grow, which
-            costs nothing before it is used.
-        sound: (N,) bool, False where the embedding is missing, cut or altered.
-    """
-
-    crops: list[Crop]
-    embeddings: NDArray[np.float32]
-    sound: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,26 +67,7 @@ class _Known:
     digest: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Doomed:
-    """Crops a filter would delete."""
-
-    crop_ids: list[str]
-    receipt: Receipt
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """What SQL counts of a gallery that is not in memory."""
-
-    crops: int
-    pictures: int
-    identities: int
-    oldest: float | None
-    cameras: dict[str, int]
-
-
-class GalleryDatabase:
+class GalleryDatabase(GalleryReader):
     """An open SQLite file. One thread writes at a time (the caller sees to it), any may read.
 
     Args:
@@ -139,14 +78,14 @@ class GalleryDatabase:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        super().__init__(path)
         self._places: segments.Places | None = None
         self._log_unclean = False  # whether the log may still hold what was deleted
         self._rested = 0.0  # when the next compaction may begin, monotonic seconds
         with answering(path):
             self._writer = connect(path, "rw")
             try:
-                require_version(path, self._writer)
+                require_format(path, self._writer)
                 self.header = read_header(path, self._writer)
                 _add_digest_index(path, self._writer)
             except BaseException:
@@ -154,6 +93,13 @@ class GalleryDatabase:
                 raise
         self.pictures = 0
         """How many crops have a stored picture; known once the gallery was loaded."""
+
+    def load(self) -> Stored:
+        """Read everything back; see :func:`service.gallery.disk.loading.load`."""
+        stored = load(self.path, self.header.dimension)
+        self._places = segments.Places.beside(stored.places)
+        self.pictures = stored.pictures
+        return stored
 
     @staticmethod
     def create(path: Path, header: Header) -> None:
@@ -177,47 +123,6 @@ class GalleryDatabase:
                     *(options.store_crops, options.keep_for, options.join),
                 ),
             )
-
-    def load(self) -> Stored:
-        """Read everything back, verifying each embedding.
-
-        Three things at a time, part by part: the system hands out memory, the file is read, and
-        what was read is checked. Any of them can be the slowest.
-
-        Raises:
-            Unavailable: SQLite cannot read the file.
-        """
-        with (
-            answering(self.path),
-            closing(connect(self.path, "ro")) as reader,
-            ThreadPoolExecutor(1) as memory,
-            ThreadPoolExecutor(1) as disk,
-        ):
-            reader.execute("BEGIN")  # crops and embeddings of one moment
-            (count,) = reader.execute("SELECT count(*) FROM crops").fetchone()
-            room = segments.room_for(count + count // 4 + _SPARE_ROWS, self.header.dimension)
-            embeddings, sound = room[:count], np.empty(count, np.bool_)
-            parts = [slice(at, at + _ROWS_A_PART) for at in range(0, count, _ROWS_A_PART)]
-            taken = [memory.submit(segments.take_memory, embeddings[part]) for part in parts]
-            rows = reader.execute(
-                f"SELECT id, crc32, picture_key IS NOT NULL, {FIELDS} FROM crops ORDER BY id"  # noqa: S608 - fixed texts
-            ).fetchall()
-            places = np.fromiter((row[0] for row in rows), np.int64, count)
-
-            def read(part: slice, memory_taken: Future[None]) -> None:
-                memory_taken.result()
-                segments.read_rows(reader, places[part], embeddings[part])
-
-            reading = [disk.submit(read, *both) for both in zip(parts, taken, strict=True)]
-            crops = [Crop(*row[3:]) for row in rows]
-            for part, ready in zip(parts, reading, strict=True):
-                ready.result()
-                checksums = [row[1] for row in rows[part]]
-                sound[part] = segments.sound_rows(embeddings[part], checksums)
-        embeddings[~sound] = 0.0
-        self._places = segments.Places.beside(places)
-        self.pictures = sum(row[2] for row in rows)
-        return Stored(crops, room, sound)
 
     def upsert(
         self,
@@ -301,17 +206,6 @@ class GalleryDatabase:
                     added += 1
         self.pictures += added
 
-    def pictured(self, where: Filter) -> set[str]:
-        """Ids of the crops that pass the filter and whose picture is stored.
-
-        Raises:
-            Unavailable: SQLite cannot read the file.
-        """
-        expression, values = condition(where)
-        statement = f"SELECT crop_id FROM crops WHERE {expression} AND picture_key IS NOT NULL"  # noqa: S608 - fixed texts, values are bound
-        with answering(self.path), closing(connect(self.path, "ro")) as reader:
-            return {crop_id for (crop_id,) in reader.execute(statement, values)}
-
     def configure(self, options: GalleryOptions) -> None:
         """Change the options, durable on return; without ``store_crops`` pictures are erased."""
         with self._transaction() as writer:
@@ -331,31 +225,6 @@ class GalleryDatabase:
         if not options.store_crops:
             self.pictures = 0
             self.empty_log()
-
-    def matching(self, where: Filter) -> Doomed:
-        """What passes the filter, and what deleting it would take away.
-
-        Raises:
-            Unavailable: SQLite cannot read the file.
-        """
-        expression, values = condition(where)
-        statement = (
-            "SELECT crop_id, identity, camera, digest, picture_key IS NOT NULL FROM crops "  # noqa: S608 - fixed texts, values are bound
-            f"WHERE {expression}"
-        )
-        with answering(self.path), closing(connect(self.path, "ro")) as reader:
-            rows = reader.execute(statement, values).fetchall()
-        names = frozenset(row[1] for row in rows if row[1] is not None)
-        receipt = Receipt(
-            crops=len(rows),
-            pictures=sum(pictured for *_, pictured in rows),
-            identities=len(names),
-            cameras=dict(sorted(Counter(row[2] for row in rows if row[2] is not None).items())),
-            crop_ids=frozenset(row[0] for row in rows),
-            names=names,
-            digests=frozenset(row[3] for row in rows if row[3] is not None),
-        )
-        return Doomed([crop_id for crop_id, *_ in rows], receipt)
 
     def erase(self, crop_ids: Collection[str], *, sparing: bool = False) -> None:
         """Delete crops and overwrite what is known of them, durable on return.
@@ -386,69 +255,6 @@ class GalleryDatabase:
         except MemoryError:  # the crops are gone all the same; the next write looks for places anew
             self._places = None
         self.empty_log()
-
-    def page(self, where: Filter, after: str, limit: int, hidden: Sequence[str]) -> list[Crop]:
-        """List crops in the order of their ids.
-
-        Args:
-            where: which crops to list.
-            after: only ids greater than this one; empty for the first page.
-            limit: at most this many.
-            hidden: ids to leave out.
-
-        Returns:
-            The crops.
-
-        Raises:
-            Unavailable: SQLite cannot read the file.
-        """
-        expression, values = condition(where)
-        statement = (
-            f"SELECT {FIELDS} FROM crops "  # noqa: S608 - fixed texts, values are bound
-            f"WHERE {expression} AND crop_id > ? "
-            "AND crop_id NOT IN (SELECT value FROM json_each(?)) ORDER BY crop_id LIMIT ?"
-        )
-        # A connection of its own: listing neither waits for a write nor for another listing.
-        with answering(self.path), closing(connect(self.path, "ro")) as reader:
-            rows = reader.execute(statement, (*values, after, as_json(hidden), limit))
-            return [Crop(*row) for row in rows]
-
-    def picture(self, crop_id: str) -> bytes:
-        """The stored picture of a crop.
-
-        Raises:
-            NotFound: none is stored.
-            Unavailable: SQLite cannot read the file.
-        """
-        with answering(self.path), closing(connect(self.path, "ro")) as reader:
-            row = reader.execute(_PICTURE, [crop_id]).fetchone()
-        if row is None:
-            raise NotFound(f"no picture of crop {crop_id!r} is stored")
-        return veiled(*row)
-
-    def holds(self, digests: Collection[str]) -> bool:
-        """Whether a crop has one of these digests.
-
-        Raises:
-            Unavailable: SQLite cannot read the file.
-        """
-        statement = "SELECT 1 FROM crops WHERE digest IN (SELECT value FROM json_each(?)) LIMIT 1"
-        with answering(self.path), closing(connect(self.path, "ro")) as reader:
-            return reader.execute(statement, [as_json(digests)]).fetchone() is not None
-
-    def counts(self) -> Counts:
-        """Count without loading anything.
-
-        Raises:
-            Unavailable: SQLite cannot read the file.
-        """
-        with answering(self.path), closing(connect(self.path, "ro")) as reader:
-            crops, pictures, identities, oldest = reader.execute(_COUNTS).fetchone()
-            cameras = reader.execute(
-                "SELECT camera, count(*) FROM crops WHERE camera IS NOT NULL GROUP BY camera "
-                "ORDER BY camera"
-            ).fetchall()
-        return Counts(crops, pictures, identities, oldest, dict(cameras))
 
     def empty_log(self) -> None:
         """Empty the write-ahead log, which still holds what was deleted or replaced.
@@ -548,43 +354,6 @@ def _add_digest_index(path: Path, writer: sqlite3.Connection) -> None:
         writer.execute(CREATE_DIGEST_INDEX)
     except sqlite3.Error as error:
         _log.warning("%s: no index of digests: %s", path, error)
-
-
-def require_version(
-    path: Path, reader: sqlite3.Connection, accepted: Collection[int] = (SCHEMA_VERSION,)
-) -> None:
-    """Refuse a file of another version.
-
-    Args:
-        path: the file, for the message.
-        reader: open on it.
-        accepted: the versions that will do.
-
-    Raises:
-        Unavailable: it is of none of them; the message says what to do.
-    """
-    (version,) = reader.execute("PRAGMA user_version").fetchone()
-    if version not in accepted:
-        raise Unavailable(
-            f"{path}: written in format {version}, this release reads formats 1 to "
-            f"{SCHEMA_VERSION}; run the release that wrote it, or a newer one"
-        )
-
-
-def read_header(path: Path, reader: sqlite3.Connection) -> Header:
-    """What the gallery is.
-
-    Raises:
-        Unavailable: the file does not say.
-    """
-    row = reader.execute(
-        "SELECT model_sha256, dimension, created, store_crops, keep_for, joins FROM gallery"
-    ).fetchone()
-    if row is None:
-        raise Unavailable(f"{path}: the gallery's header is missing")
-    model_sha256, dimension, created, store_crops, keep_for, joins = row
-    options = GalleryOptions(bool(store_crops), keep_for, bool(joins))
-    return Header(model_sha256, dimension, created, options)
 
 
 def _kept_key(crop: Crop, before: _Known | None) -> bytes | None:

@@ -17,12 +17,13 @@ import logging
 import os
 import re
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from service.errors import ReidError, Unavailable
-from service.gallery.disk.conversion import convert, is_of_version_1
-from service.gallery.disk.mending import mend
+from service.gallery.disk.conversion import convert, is_of_format_1
+from service.gallery.disk.migration import migrate
 from service.machine.durable import sync_folder
 
 _log = logging.getLogger(__name__)
@@ -109,9 +110,9 @@ def bring_up_to_date(folder: Path) -> None:
             remove(entry)
     served = served_file(folder)
     _remove_converted(folder / _FIRST_NAME, served)
-    if served.name == _FIRST_NAME and is_of_version_1(served):
+    if served.name == _FIRST_NAME and is_of_format_1(served):
         _convert(served)
-    _mend_all(folder)
+    _migrate_all(folder)
 
 
 def _convert(served: Path) -> None:
@@ -130,12 +131,12 @@ def _convert(served: Path) -> None:
     _log.info("%s: converted", finished)
 
 
-def _mend_all(folder: Path) -> None:
+def _migrate_all(folder: Path) -> None:
     """Bring names and times in every database of a gallery under today's rules."""
-    mend(served_file(folder))
+    migrate(served_file(folder))
     for kept in other_files(folder):
         try:
-            mend(kept)
+            migrate(kept)
         except ReidError as error:  # opening it fails as well, and says that it is left alone
             _log.warning("%s: names and times were not mended: %s", kept, error)
 
@@ -144,8 +145,20 @@ def _remove_converted(first: Path, served: Path) -> None:
     """Remove a file that was converted before a crash: what is erased now must not stay in it."""
     if first != served and first.exists():
         with suppress(Unavailable):  # it is damaged, and left to whoever looks after the folder
-            if is_of_version_1(first):
+            if is_of_format_1(first):
                 remove_database(first)
+
+
+def write_database(path: Path, write: Callable[[Path], None]) -> None:
+    """Write a database whole or not at all, durable on return."""
+    unfinished = path.with_name(path.name + UNFINISHED)
+    remove_database(unfinished)  # of an attempt whose disk took no removals either
+    try:
+        write(unfinished)
+        finish(unfinished, path)
+    except BaseException:
+        remove_database(unfinished)
+        raise
 
 
 def finish(unfinished: Path, finished: Path) -> None:
@@ -181,3 +194,13 @@ def remove(entry: Path) -> None:
             entry.unlink(missing_ok=True)
     except OSError as error:
         _log.warning("%s: left for the next start: %s", entry, error)
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of a folder's files; those that are removed meanwhile count as nothing."""
+    size = 0
+    with suppress(FileNotFoundError):  # the gallery was deleted meanwhile
+        for entry in folder.iterdir():
+            with suppress(FileNotFoundError):  # SQLite removes its log when it is empty
+                size += entry.stat().st_size
+    return size

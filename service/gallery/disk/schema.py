@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 3
-UNMENDED_VERSION = 2
+FORMAT = 3
+UNMIGRATED_FORMAT = 2
 """The tables are those of today; names and times may still be as older releases took them."""
 ROWS_A_SEGMENT = 64
 
@@ -52,7 +52,7 @@ CREATE TABLE pictures (
     crop INTEGER PRIMARY KEY,
     data BLOB NOT NULL
 ) STRICT;
-PRAGMA user_version = {SCHEMA_VERSION};
+PRAGMA user_version = {FORMAT};
 COMMIT;
 """
 """Embeddings lie in segments, apart from the metadata: a start reads them in a few large pieces

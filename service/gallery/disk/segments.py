@@ -6,7 +6,6 @@ places is taken; a free place holds zeros.
 
 from __future__ import annotations
 
-import mmap
 import sqlite3
 import zlib
 from collections.abc import Iterator, Sequence
@@ -132,40 +131,6 @@ def read_rows(
             inside = places[start:stop] - segment * ROWS_A_SEGMENT
             whole = inside[-1] - inside[0] + 1 == len(inside)  # a slice spares a copy
             out[start:stop] = vectors[inside[0] : inside[-1] + 1] if whole else vectors[inside]
-
-
-def room_for(rows: int, dimension: int) -> NDArray[np.float32]:
-    """Memory for embeddings, which costs nothing before it is used.
-
-    NumPy's own asks for huge pages, and where memory is in pieces the system spends more time on
-    making those than reading takes.
-
-    Args:
-        rows: M, at least one.
-        dimension: D.
-
-    Returns:
-        (M, D) float32, zeros.
-
-    Raises:
-        MemoryError: the system has none left.
-    """
-    try:
-        memory = mmap.mmap(-1, 4 * rows * dimension, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    except OSError as error:
-        raise MemoryError(f"no memory for {rows} embeddings of {dimension} numbers") from error
-    return np.frombuffer(memory, np.float32).reshape(rows, dimension)
-
-
-def take_memory(rows: NDArray[np.float32]) -> None:
-    """Have the system hand out memory now, from a thread that has nothing else to do.
-
-    Under a virtual machine a page's first touch may cost more than reading what goes there.
-
-    Args:
-        rows: part of what :func:`room_for` gave; set to zeros.
-    """
-    rows.reshape(-1)[:: mmap.PAGESIZE // rows.itemsize] = 0.0
 
 
 def sound_rows(rows: NDArray[np.float32], checksums: Sequence[int]) -> NDArray[np.bool_]:

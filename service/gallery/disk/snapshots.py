@@ -25,10 +25,11 @@ from service.gallery import rules
 from service.gallery.base import SnapshotRecord
 from service.gallery.disk import folders, segments
 from service.gallery.disk.conditions import as_json
-from service.gallery.disk.database import GalleryDatabase, Header, read_header, require_version
-from service.gallery.disk.mending import ids_before_mending, mend
-from service.gallery.disk.schema import ROWS_A_SEGMENT, SCHEMA_VERSION, UNMENDED_VERSION
-from service.gallery.disk.taking import Taking
+from service.gallery.disk.database import GalleryDatabase
+from service.gallery.disk.header import Header, read_header, require_format
+from service.gallery.disk.migration import ids_before_migration, migrate
+from service.gallery.disk.schema import FORMAT, ROWS_A_SEGMENT, UNMIGRATED_FORMAT
+from service.gallery.disk.snapshot_in_progress import SnapshotInProgress
 from service.machine.durable import disk_errors, sync_folder
 from service.machine.sqlite import answering, connect
 
@@ -49,11 +50,11 @@ class SnapshotShelf:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._takings: dict[str, list[Taking]] = {}
+        self._takings: dict[str, list[SnapshotInProgress]] = {}
         self._lock = threading.Lock()  # held while the takings are looked at, never during one
 
     @contextmanager
-    def taking(self, name: str, database: GalleryDatabase) -> Iterator[Taking]:
+    def taking(self, name: str, database: GalleryDatabase) -> Iterator[SnapshotInProgress]:
         """Begin a snapshot of this moment; until the end it is named where it holds a crop.
 
         Args:
@@ -65,7 +66,7 @@ class SnapshotShelf:
         """
         now = time.time()
         with answering(database.path):
-            taking = Taking(f"{_moment(now)}-{secrets.token_hex(2)}", now, database.path)
+            taking = SnapshotInProgress(_new_id(now), now, database.path)
         with self._lock:
             self._takings.setdefault(name, []).append(taking)
         try:
@@ -78,7 +79,7 @@ class SnapshotShelf:
             taking.close()
 
     def keep(
-        self, name: str, taking: Taking, lock: AbstractContextManager[object]
+        self, name: str, taking: SnapshotInProgress, lock: AbstractContextManager[object]
     ) -> SnapshotRecord:
         """Copy the database of a snapshot that was begun, durable on return.
 
@@ -173,7 +174,7 @@ class SnapshotShelf:
             (verdict,) = reader.execute("PRAGMA integrity_check(1)").fetchone()
             if verdict != "ok":
                 raise Conflict(f"snapshot {snapshot_id} is damaged: {verdict}")
-            require_version(path, reader, (UNMENDED_VERSION, SCHEMA_VERSION))
+            require_format(path, reader, (UNMIGRATED_FORMAT, FORMAT))
             header = read_header(path, reader)
             damaged = _damaged_crop(reader, header.dimension)
         if damaged is not None:
@@ -196,14 +197,14 @@ class SnapshotShelf:
             shutil.copyfile(self.file(name, snapshot_id), to)
             with closing(connect(to, "rw")) as connection:
                 connection.execute("DROP TABLE snapshot")
-            mend(to)
+            migrate(to)
 
     def remove_unfinished(self) -> None:
         """Remove what was being taken when the service died."""
         for path in self._root.glob(f"*/*{folders.UNFINISHED}*"):
             folders.remove(path)
 
-    def _takings_of(self, name: str) -> list[Taking]:
+    def _takings_of(self, name: str) -> list[SnapshotInProgress]:
         with self._lock:
             return list(self._takings.get(name, ()))
 
@@ -232,7 +233,7 @@ class SnapshotShelf:
         )
 
 
-def _copy(taking: Taking, target: Path, name: str) -> None:
+def _copy(taking: SnapshotInProgress, target: Path, name: str) -> None:
     with closing(sqlite3.connect(target)) as copy:
         taking.copy_to(copy)
         # One file without a log, that is read in place without a lock.
@@ -243,9 +244,9 @@ def _copy(taking: Taking, target: Path, name: str) -> None:
         copy.commit()
 
 
-def _moment(seconds: float) -> str:
+def _new_id(seconds: float) -> str:
     moment = datetime.fromtimestamp(seconds, UTC)
-    return f"{moment:%Y%m%dT%H%M%S}{moment.microsecond // 1000:03}"
+    return f"{moment:%Y%m%dT%H%M%S}{moment.microsecond // 1000:03}-{secrets.token_hex(2)}"
 
 
 def _mark_of(reader: sqlite3.Connection, name: str) -> tuple[int, float]:
@@ -260,7 +261,7 @@ def _mark_of(reader: sqlite3.Connection, name: str) -> tuple[int, float]:
 def _holds(path: Path, crop_ids: Sequence[str]) -> bool:
     statement = "SELECT 1 FROM crops WHERE crop_id IN (SELECT value FROM json_each(?)) LIMIT 1"
     try:
-        listed = as_json([*crop_ids, *ids_before_mending(path, crop_ids)])
+        listed = as_json([*crop_ids, *ids_before_migration(path, crop_ids)])
         with closing(connect(path, "immutable")) as reader:
             return reader.execute(statement, [listed]).fetchone() is not None
     except (sqlite3.Error, OSError):

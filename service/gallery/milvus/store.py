@@ -1,6 +1,6 @@
 """Galleries in Milvus, for more crops than one machine should hold.
 
-``milvus-lite`` syncs its log to disk only when closed, so it is for trials and tests.
+``milvus-lite`` syncs its log to disk only when it is closed, so use it for trials and tests only.
 """
 
 from __future__ import annotations
@@ -12,27 +12,29 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pymilvus import DataType, MilvusClient
+from typing_extensions import override
 
 from service.errors import Conflict, NotFound, Unavailable, Unsupported
 from service.gallery import rules
 from service.gallery.base import DEFAULT_OPTIONS, GalleryOptions, GalleryStats, SnapshotRecord
-from service.gallery.milvus.gallery import (
+from service.gallery.milvus.collection import (
     BYTES_OF_TEXT,
     CollectionName,
-    MilvusGallery,
     check_options,
     options_property,
     reachable,
 )
-from service.gallery.milvus.mending import RULES, TODAY
+from service.gallery.milvus.gallery import MilvusGallery
+from service.gallery.milvus.migration import RULES, TODAY
+from service.gallery.protocol import GalleryStore
 
 
-class MilvusGalleryStore:
+class MilvusGalleryStore(GalleryStore):
     """All galleries of one Milvus database.
 
     Args:
         uri: ``http://host:19530`` of a server, or a file's path for ``milvus-lite``.
-        token: ``user:password`` or a key, empty where Milvus asks for none.
+        token: ``user:password`` or a key; empty if Milvus needs none.
 
     Raises:
         Unavailable: Milvus cannot be reached.
@@ -45,10 +47,12 @@ class MilvusGalleryStore:
         self._lock = threading.Lock()
 
     @property
+    @override
     def device(self) -> str:
-        """``milvus``: the server decides where it searches."""
+        """Always ``milvus``: the server decides where it searches."""
         return "milvus"
 
+    @override
     def create(
         self,
         name: str,
@@ -56,94 +60,102 @@ class MilvusGalleryStore:
         dimension: int,
         options: GalleryOptions = DEFAULT_OPTIONS,
     ) -> MilvusGallery:
-        """Create a gallery; see :class:`service.gallery.base.GalleryStore`."""
         rules.check_name(name)
         rules.check_dimension(dimension)
         check_options(options)
         with self._lock:
             if self._find(name) is not None:
-                raise Conflict(f"gallery {name!r} exists")
+                raise Conflict(f"gallery {name!r} already exists")
             collection = CollectionName(name, model_sha256, round(time.time(), 3))
             with reachable():
                 self._create(str(collection), dimension, options)
             return self._gallery(collection)
 
+    @override
     def open(self, name: str) -> MilvusGallery:
-        """An existing gallery. Raises NotFound."""
         with self._lock:
             return self._gallery(self._require(name))
 
+    @override
     @contextmanager
     def changing(self, name: str) -> Iterator[MilvusGallery]:
-        """A gallery with its lock held, in this process. Raises NotFound."""
+        """Hold the gallery's lock, in this process only. Raises NotFound."""
         gallery = self.open(name)
         with gallery.changing():
             yield gallery
 
+    @override
     def stats(self) -> list[GalleryStats]:
-        """Stats of every gallery, by name."""
         with self._lock:
             galleries = [self._gallery(collection) for collection in self._collections()]
         return [gallery.stats() for gallery in sorted(galleries, key=lambda one: one.name)]
 
+    @override
     def delete(self, name: str) -> int:
-        """Delete a gallery and everything in it; returns how many crops. Raises NotFound."""
         with self._lock:
             collection = self._require(name)
             gallery = self._gallery(collection)
-        with gallery.changing():  # counting takes a while, and keeps nobody from other galleries
+        with gallery.changing():  # counting takes a while and must not block other galleries
             crops = gallery.stats().crops
             with self._lock, reachable():
                 self._client.drop_collection(str(collection))
                 self._open.pop(str(collection), None)
             return crops
 
+    @override
     def holding(self, digests: Collection[str], but: str) -> list[str]:
-        """Other galleries that hold a crop with one of these digests, or cannot tell, by name."""
         if not digests:
             return []
         with self._lock:
             others = [self._gallery(one) for one in self._collections() if one.name != but]
         return sorted(gallery.name for gallery in others if _may_hold(gallery, digests))
 
+    @override
     def snapshots(self, name: str) -> list[SnapshotRecord]:
-        """None: Milvus has backups of its own. Raises NotFound."""
+        """Always empty: Milvus has backups of its own. Raises NotFound."""
         with self._lock:
             self._require(name)
         return []
 
+    @override
     def take_snapshot(self, name: str) -> SnapshotRecord:
         """Raises Unsupported."""
         raise _no_snapshots(name)
 
-    def snapshot_file(self, name: str, snapshot_id: str) -> Path:  # noqa: ARG002 - the protocol's
+    @override
+    def snapshot_file(self, name: str, snapshot_id: str) -> Path:
         """Raises Unsupported."""
         raise _no_snapshots(name)
 
+    @override
     def restore(
         self,
         name: str,
-        snapshot_id: str,  # noqa: ARG002 - the protocol's
-        into: str | None,  # noqa: ARG002 - the protocol's
+        snapshot_id: str,
+        into: str | None,
     ) -> MilvusGallery:
         """Raises Unsupported."""
         raise _no_snapshots(name)
 
-    def delete_snapshot(self, name: str, snapshot_id: str) -> None:  # noqa: ARG002 - the protocol's
+    @override
+    def delete_snapshot(self, name: str, snapshot_id: str) -> None:
         """Raises Unsupported."""
         raise _no_snapshots(name)
 
+    @override
     def tidy(self) -> None:
-        """Milvus compacts by itself."""
+        """Do nothing: Milvus compacts by itself."""
 
+    @override
     def writable(self) -> bool:
-        """Whether a write would be accepted now: Milvus answers."""
+        """Whether Milvus answers."""
         try:
             self._collections()
         except Unavailable:
             return False
         return True
 
+    @override
     def close(self) -> None:
         """Close the connection."""
         with reachable():
@@ -161,7 +173,7 @@ class MilvusGalleryStore:
         schema.add_field("embedding", DataType.FLOAT_VECTOR, dim=dimension)
         index = self._client.prepare_index_params()
         index.add_index("embedding", index_type="FLAT", metric_type="IP")
-        # Strong: what one request was told is stored, the next one finds, on any replica.
+        # With Strong consistency, a request finds what earlier ones stored, on any replica.
         self._client.create_collection(
             collection, schema=schema, index_params=index, consistency_level="Strong"
         )
@@ -174,7 +186,7 @@ class MilvusGalleryStore:
         return [found for name in names if (found := CollectionName.parse(name)) is not None]
 
     def _find(self, name: str) -> CollectionName | None:
-        # Two services may create the same gallery at the same moment: the older one counts.
+        # Two services may have created the same gallery at the same moment: the older one counts.
         found = [one for one in self._collections() if one.name == name]
         return min(found, key=lambda one: one.created, default=None)
 
@@ -202,6 +214,6 @@ def _may_hold(gallery: MilvusGallery, digests: Collection[str]) -> bool:
 
 def _no_snapshots(name: str) -> Unsupported:
     return Unsupported(
-        f"gallery {name[:80]!r} is kept in Milvus, of which this service takes no snapshots: use "
-        "milvus-backup, or keep the galleries in the data folder"
+        f"gallery {name[:80]!r} is in Milvus, and this service takes no snapshots of Milvus: use "
+        "milvus-backup, or keep galleries in the data folder"
     )

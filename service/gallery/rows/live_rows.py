@@ -1,216 +1,24 @@
-"""A gallery in memory: rows that never change, and a moment of it that a query can hold on to."""
+"""The searchable rows of a gallery in memory, and how they follow its writes."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import NotFound
-from service.gallery.base import Absent, Crop, Filter, Origin
-from service.gallery.beyond_columns import holds, reads_crops
-from service.gallery.disk.segments import room_for
+from service.gallery.base import Crop, Filter, Origin
+from service.gallery.rows.view import Columns, GalleryView
 from service.gallery.rules import described
 from service.gallery.standardising.cameras import Lengths, Standards
 from service.gallery.standardising.running import RunningStandards
-from service.gallery.standardising.search import StandardisedRows
 
-_UNKNOWN = -1
 _GROWTH = 1.5
 _COMPACT_FROM = 1024
 _COMPACT_SHARE = 1 / 6  # so old and new columns together hold at most 2.2 times the living rows
-
-
-class Columns(NamedTuple):
-    """What a query reads of each slot, one array a field.
-
-    Attributes:
-        vectors: (S, D) float32, unit rows.
-        cameras: (S,) int32, a code for each camera, -1 where unknown.
-        identities: (S,) int32, a code for each identity, -1 where unknown.
-        timestamps: (S,) float64 seconds, NaN where unknown.
-        dates: (S,) float64 seconds, the timestamp or where it is unknown the time the crop was
-            added; NaN where neither is known.
-    """
-
-    vectors: NDArray[np.float32]
-    cameras: NDArray[np.int32]
-    identities: NDArray[np.int32]
-    timestamps: NDArray[np.float64]
-    dates: NDArray[np.float64]
-
-    @classmethod
-    def empty(cls, slots: int, dimension: int) -> Columns:
-        """Room for so many slots; embeddings take memory only once they are written."""
-        some = slots and dimension
-        vectors = room_for(slots, dimension) if some else np.empty((slots, dimension), np.float32)
-        return cls(
-            vectors,
-            np.empty(slots, np.int32),
-            np.empty(slots, np.int32),
-            np.empty(slots, np.float64),
-            np.empty(slots, np.float64),
-        )
-
-    def first(self, count: int) -> Columns:
-        """The first slots, without a copy."""
-        return Columns(
-            self.vectors[:count],
-            self.cameras[:count],
-            self.identities[:count],
-            self.timestamps[:count],
-            self.dates[:count],
-        )
-
-    def describe(
-        self,
-        start: int,
-        crops: Sequence[Crop],
-        camera_codes: dict[str, int],
-        identity_codes: dict[str, int],
-    ) -> None:
-        """Write what is known of crops, from slot ``start`` on; labels without a code get one."""
-        part = slice(start, start + len(crops))
-        self.cameras[part] = _codes((crop.camera for crop in crops), camera_codes)
-        self.identities[part] = _codes((crop.identity for crop in crops), identity_codes)
-        # An array of objects turns None into NaN by itself.
-        self.timestamps[part] = np.array([crop.timestamp for crop in crops], np.float64)
-        self.dates[part] = np.array(
-            [crop.added if crop.timestamp is None else crop.timestamp for crop in crops],
-            np.float64,
-        )
-
-    def fill(self, other: Columns) -> None:
-        """Copy shorter columns to the start of these."""
-        count = len(other.cameras)
-        self.vectors[:count] = other.vectors
-        self.cameras[:count] = other.cameras
-        self.identities[:count] = other.identities
-        self.timestamps[:count] = other.timestamps
-        self.dates[:count] = other.dates
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """A gallery at one moment, safe to read without a lock.
-
-    Attributes:
-        columns: S slots; a slot once written never changes, but for identities, of which a
-            relabelling makes a new column.
-        alive: (S,) bool, False where the crop was replaced or deleted since.
-        crops: the crop of each slot; longer than S once the gallery has grown.
-        camera_codes: code of each camera.
-        identity_codes: code of each identity.
-        generation: counts compactions; slots of two generations have nothing in common.
-        standards: statistics of the cameras, in force at this moment.
-        lengths: lengths of the standardised rows of this generation.
-        masks: what the latest filter let pass: a search asks the same filter several times.
-    """
-
-    columns: Columns
-    alive: NDArray[np.bool_]
-    crops: list[Crop]
-    camera_codes: dict[str, int]
-    identity_codes: dict[str, int]
-    generation: int
-    standards: Standards
-    lengths: Lengths
-    masks: dict[Filter, NDArray[np.bool_]] = field(
-        init=False, default_factory=dict, repr=False, compare=False
-    )
-
-    @property
-    def standardised(self) -> StandardisedRows:
-        """What a query by standardised embeddings reads."""
-        vectors, cameras = self.columns.vectors, self.columns.cameras
-        return StandardisedRows(
-            vectors, cameras, self.crops, self.camera_codes, self.standards, self.lengths
-        )
-
-    def passing(self, where: Filter, chosen: Sequence[int] | None) -> NDArray[np.bool_]:
-        """Which slots a query may find.
-
-        Args:
-            where: the filter; ``crop_ids`` is answered by ``chosen``.
-            chosen: slots of ``where.crop_ids``, None where it is not given.
-
-        Returns:
-            (S,) bool.
-        """
-        mask = self.alive
-        if where.cameras is not None:
-            mask = mask & _has_code(self.columns.cameras, where.cameras, self.camera_codes)
-        if where.identities is not None:
-            mask = mask & _has_code(self.columns.identities, where.identities, self.identity_codes)
-        for excluded in (where.not_camera, where.own_camera):
-            if excluded is not None and excluded in self.camera_codes:
-                mask = mask & (self.columns.cameras != self.camera_codes[excluded])
-        if where.since is not None:
-            mask = mask & (self.columns.timestamps >= where.since)
-        if where.until is not None:
-            mask = mask & (self.columns.timestamps < where.until)
-        if where.has_identity is not None:
-            mask = mask & ((self.columns.identities != _UNKNOWN) == where.has_identity)
-        if where.expired_before is not None:
-            mask = mask & (self.columns.dates < where.expired_before)
-        if chosen is not None:
-            among = np.zeros(len(mask), np.bool_)
-            among[np.asarray(chosen, np.int64)] = True
-            mask = mask & among
-        return self._held_by_crops(mask, where) if reads_crops(where) else mask
-
-    def absent(self, where: Filter) -> Absent:
-        """Which cameras and identities of a filter no crop has."""
-        cameras = set(where.cameras or ()) | {where.not_camera, where.own_camera}
-        return Absent(
-            cameras=self._without_crop(self.columns.cameras, cameras, self.camera_codes),
-            identities=self._without_crop(
-                self.columns.identities, set(where.identities or ()), self.identity_codes
-            ),
-        )
-
-    def _without_crop(
-        self, column: NDArray[np.int32], names: Iterable[str | None], codes: dict[str, int]
-    ) -> tuple[str, ...]:
-        """Those names that no living crop has; codes of crops that are gone stay for a while."""
-        asked = sorted(name for name in names if name is not None)
-        known = {name: codes[name] for name in asked if name in codes}
-        used: set[int] = set()
-        if known:
-            of_living = column[self.alive]
-            used.update(np.unique(of_living[np.isin(of_living, list(known.values()))]).tolist())
-        return tuple(name for name in asked if known.get(name) not in used)
-
-    def _held_by_crops(self, mask: NDArray[np.bool_], where: Filter) -> NDArray[np.bool_]:
-        """Those slots of a mask whose crops meet the conditions that no column holds."""
-        slots = np.flatnonzero(mask)
-        kept = [slot for slot in slots.tolist() if holds(self.crops[slot], where)]
-        passing = np.zeros(len(mask), np.bool_)
-        passing[kept] = True
-        return passing
-
-    def count_cameras(self) -> dict[str, int]:
-        """Crops of each camera, by its name."""
-        counts = np.bincount(self.columns.cameras[self.alive] + 1, minlength=1)[1:]
-        names = sorted((name, code) for name, code in tuple(self.camera_codes.items()))
-        return {
-            name: int(counts[code]) for name, code in names if code < len(counts) and counts[code]
-        }
-
-    def count_identities(self) -> int:
-        """Distinct identities."""
-        codes = self.columns.identities[self.alive]
-        return len(np.unique(codes[codes != _UNKNOWN]))
-
-    def oldest(self) -> float | None:
-        """Least date of a crop, None where none has any."""
-        dates = self.columns.dates[self.alive]
-        least = np.fmin.reduce(dates, initial=np.inf)
-        return float(least) if least < np.inf else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -226,7 +34,7 @@ class Draft:
         moved: whether the living rows moved into fresh columns.
     """
 
-    now: Snapshot
+    now: GalleryView
     room: Columns
     running: RunningStandards
     coming: Mapping[str, int] = field(default_factory=dict)
@@ -235,7 +43,7 @@ class Draft:
 
 
 class LiveRows:
-    """The rows behind the snapshots. One thread changes them at a time, any number reads.
+    """The rows behind the views. One thread changes them at a time, any number reads.
 
     Rows are only ever appended; replacing or deleting a crop marks its old slot dead. Removing a
     row from a flat index instead would shift every later row, a full pass for one deletion, and
@@ -254,10 +62,10 @@ class LiveRows:
         self._dimension = dimension
         self._room = Columns.empty(0, dimension)
         self._slots: dict[str, int] = {}
-        self._lock = threading.Lock()  # held while a snapshot is swapped, never during a search
+        self._lock = threading.Lock()  # held while a view is swapped, never during a search
         self._running = RunningStandards()
         nothing = np.empty(0, np.bool_)
-        self._now = Snapshot(
+        self._now = GalleryView(
             self._room, nothing, [], {}, {}, generation=0, standards=Standards(), lengths=Lengths()
         )
 
@@ -267,24 +75,24 @@ class LiveRows:
     def __len__(self) -> int:
         return len(self._slots)
 
-    def now(self) -> Snapshot:
+    def now(self) -> GalleryView:
         """The gallery as it is."""
         return self._now
 
-    def select(self, where: Filter) -> tuple[Snapshot, NDArray[np.bool_]]:
+    def select(self, where: Filter) -> tuple[GalleryView, NDArray[np.bool_]]:
         """The gallery as it is, and which of its slots pass the filter."""
         with self._lock:
-            snapshot, chosen = self._now, None
+            view, chosen = self._now, None
             if where.crop_ids is not None:
                 chosen = [self._slots[key] for key in where.crop_ids if key in self._slots]
-        mask = snapshot.masks.get(where)
+        mask = view.masks.get(where)
         if mask is None:
-            mask = snapshot.passing(where, chosen)
-            snapshot.masks.clear()  # one at a time: a mask takes a byte a crop
-            snapshot.masks[where] = mask
-        return snapshot, mask
+            mask = view.passing(where, chosen)
+            view.masks.clear()  # one at a time: a mask takes a byte a crop
+            view.masks[where] = mask
+        return view, mask
 
-    def find(self, crop_ids: Sequence[str]) -> tuple[Snapshot, list[int]]:
+    def find(self, crop_ids: Sequence[str]) -> tuple[GalleryView, list[int]]:
         """The gallery as it is, and the slots of these crops. Raises NotFound."""
         with self._lock:
             try:
@@ -472,7 +280,7 @@ class LiveRows:
             columns.vectors, columns.cameras, alive, added=slots, removed=slots[:0]
         )
         generation = before.generation + 1
-        now = Snapshot(
+        now = GalleryView(
             columns, alive, listed, cameras, identities, generation, standards, Lengths()
         )
         coming = {crop.crop_id: slot for slot, crop in enumerate(listed)}
@@ -493,7 +301,7 @@ def _take_back(slots: dict[str, int], coming: Iterable[str], stood: Mapping[str,
 
 
 def _follow_moves(
-    running: RunningStandards, before: Snapshot, columns: Columns, slots: NDArray[np.int64]
+    running: RunningStandards, before: GalleryView, columns: Columns, slots: NDArray[np.int64]
 ) -> Standards:
     """Take into account that crops changed their cameras."""
     old, new = before.columns.cameras, columns.cameras
@@ -504,14 +312,3 @@ def _follow_moves(
     without[moved] = False
     running.follow(columns.vectors, old, without, added=moved[:0], removed=moved)
     return running.follow(columns.vectors, new, before.alive, added=moved, removed=moved[:0])
-
-
-def _codes(labels: Iterable[str | None], codes: dict[str, int]) -> list[int]:
-    code = codes.setdefault
-    return [_UNKNOWN if label is None else code(label, len(codes)) for label in labels]
-
-
-def _has_code(
-    column: NDArray[np.int32], labels: frozenset[str], codes: dict[str, int]
-) -> NDArray[np.bool_]:
-    return np.isin(column, [codes[label] for label in labels if label in codes])

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from service.errors import Unavailable
 from service.gallery.base import Hit
-from service.gallery.rows.live_rows import Snapshot
+from service.gallery.rows.view import GalleryView
 from service.gallery.scoring import best_first, cosines
 
 Scores = NDArray[np.float32]
@@ -125,13 +125,11 @@ class Mirror:
         self._generation = 0
         self._followed = 0
 
-    def search(
-        self, snapshot: Snapshot, queries: Scores, fetch: int
-    ) -> tuple[Scores, Slots] | None:
-        """Best living rows of a snapshot.
+    def search(self, view: GalleryView, queries: Scores, fetch: int) -> tuple[Scores, Slots] | None:
+        """Best living rows of a view.
 
         Args:
-            snapshot: the gallery as the query sees it.
+            view: the gallery as the query sees it.
             queries: (Q, D) float32.
             fetch: how many a query, at most the living.
 
@@ -139,40 +137,38 @@ class Mirror:
             Scores and slots, both (Q, fetch), best first; None where the mirror cannot tell.
         """
         with self._lock:
-            self._follow(snapshot)
-            if snapshot.generation != self._generation:
+            self._follow(view)
+            if view.generation != self._generation:
                 return None
-            known = self._slots < len(snapshot.alive)
-            known[known] = snapshot.alive[self._slots[known]]
+            known = self._slots < len(view.alive)
+            known[known] = view.alive[self._slots[known]]
             living = np.count_nonzero(known)
             stale = len(known) - int(living)
-            # An older snapshot may hold a crop that was gone before the mirror came by.
-            if living < np.count_nonzero(snapshot.alive) or fetch + stale > _GPU_TOP_K:
+            # An older view may hold a crop that was gone before the mirror came by.
+            if living < np.count_nonzero(view.alive) or fetch + stale > _GPU_TOP_K:
                 return None
             scores, rows = self._index.search(queries, fetch + stale)
         # A stable sort moves the stale rows behind the living and keeps the order of both.
         order = np.argsort(~known[rows], axis=1, kind="stable")[:, :fetch]
         return np.take_along_axis(scores, order, 1), self._slots[np.take_along_axis(rows, order, 1)]
 
-    def _follow(self, snapshot: Snapshot) -> None:
-        if snapshot.generation < self._generation:
+    def _follow(self, view: GalleryView) -> None:
+        if view.generation < self._generation:
             return  # a query that began before a compaction
-        dead = int(
-            np.count_nonzero(~snapshot.alive[self._slots[self._slots < len(snapshot.alive)]])
-        )
-        if snapshot.generation > self._generation or dead > _GPU_STALE_ROWS:
+        dead = int(np.count_nonzero(~view.alive[self._slots[self._slots < len(view.alive)]]))
+        if view.generation > self._generation or dead > _GPU_STALE_ROWS:
             self._index.reset()
             self._slots, self._followed = self._slots[:0], 0
-            self._generation = snapshot.generation
-        new = np.flatnonzero(snapshot.alive[self._followed :]) + self._followed
+            self._generation = view.generation
+        new = np.flatnonzero(view.alive[self._followed :]) + self._followed
         if len(new):
-            self._index.add(snapshot.columns.vectors[new])
+            self._index.add(view.columns.vectors[new])
             self._slots = np.concatenate([self._slots, new])
-        self._followed = max(self._followed, len(snapshot.alive))
+        self._followed = max(self._followed, len(view.alive))
 
 
 def nearest(
-    snapshot: Snapshot,
+    view: GalleryView,
     mask: NDArray[np.bool_],
     queries: Scores,
     top_k: int,
@@ -181,7 +177,7 @@ def nearest(
     """Exact nearest crops.
 
     Args:
-        snapshot: the gallery at one moment.
+        view: the gallery at one moment.
         mask: (S,) bool, slots that may be found.
         queries: (Q, D) float32, unit rows.
         top_k: at most this many hits a query, >= 1.
@@ -196,24 +192,24 @@ def nearest(
     pending = np.arange(len(queries))
     fetch = min(passing, top_k + _SPARE)
     while top_k and len(pending):
-        scores, slots, margin = _candidates(snapshot, mask, queries[pending], fetch, mirror)
+        scores, slots, margin = _candidates(view, mask, queries[pending], fetch, mirror)
         # A row left out scores at most the last one fetched: below the margin it cannot tie.
         done = (scores[:, -1] < scores[:, top_k - 1] - margin) | (fetch == passing)
         for query, found in zip(pending[done], slots[done], strict=True):
-            hits[query] = _rank(snapshot, queries[query], found)[:top_k]
+            hits[query] = _rank(view, queries[query], found)[:top_k]
         pending = pending[~done]
         fetch = min(passing, 4 * fetch)
     return hits
 
 
 def _candidates(
-    snapshot: Snapshot, mask: NDArray[np.bool_], queries: Scores, fetch: int, mirror: Mirror | None
+    view: GalleryView, mask: NDArray[np.bool_], queries: Scores, fetch: int, mirror: Mirror | None
 ) -> tuple[Scores, Slots, float]:
-    if mirror is not None and mask is snapshot.alive:
-        found = mirror.search(snapshot, queries, fetch)
+    if mirror is not None and mask is view.alive:
+        found = mirror.search(view, queries, fetch)
         if found is not None:
             return *found, _MARGIN_GPU
-    vectors = snapshot.columns.vectors
+    vectors = view.columns.vectors
     if len(queries) > _SINGLES:
         return *_by_product(vectors, mask, queries, fetch), _MARGIN_CPU
     return *_by_faiss(vectors, mask, queries, fetch), _MARGIN_CPU
@@ -267,8 +263,8 @@ def _by_product(
     return np.take_along_axis(scores, best, 1), np.take_along_axis(slots, best, 1)
 
 
-def _rank(snapshot: Snapshot, query: Scores, slots: Slots) -> list[Hit]:
-    scores = cosines(snapshot.columns.vectors[slots], query)
+def _rank(view: GalleryView, query: Scores, slots: Slots) -> list[Hit]:
+    scores = cosines(view.columns.vectors[slots], query)
     return best_first(
-        Hit(snapshot.crops[slot], score) for slot, score in zip(slots.tolist(), scores, strict=True)
+        Hit(view.crops[slot], score) for slot, score in zip(slots.tolist(), scores, strict=True)
     )

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import NotFound
-from service.gallery.base import Crop, Filter, Gallery, GalleryOptions
-from service.gallery.disk.store import LocalGalleryStore
+from service.gallery.base import Crop, Filter, GalleryOptions
+from service.gallery.disk.store import DiskGalleryStore
+from service.gallery.protocol import Gallery
 
 MODEL, OTHER_MODEL, DIMENSION = "a" * 64, "b" * 64, 64
 GALLERY = "g"
@@ -53,7 +54,7 @@ def add(gallery: Gallery, numbers: range, version: int = 0) -> None:
 
 def prepare(root: Path) -> None:
     """A data folder with one gallery left as a clean stop leaves it."""
-    store = LocalGalleryStore(root, device="cpu")
+    store = DiskGalleryStore(root, device="cpu")
     add(store.create(GALLERY, MODEL, DIMENSION, GalleryOptions(store_crops=True)), range(CROPS))
     store.take_snapshot(GALLERY)
     store.open(GALLERY).delete(Filter(crop_ids=frozenset({"001"})))
@@ -72,33 +73,33 @@ class Operation:
     """
 
     name: str
-    act: Callable[[LocalGalleryStore], object]
+    act: Callable[[DiskGalleryStore], object]
     unconfirmed: bool = False
 
 
-def _delete(store: LocalGalleryStore) -> object:
+def _delete(store: DiskGalleryStore) -> object:
     return store.open(GALLERY).delete(Filter(cameras=frozenset({"c1"})))
 
 
-def _relabel(store: LocalGalleryStore) -> object:
+def _relabel(store: DiskGalleryStore) -> object:
     return store.open(GALLERY).relabel({"000": "p9", "002": None, "005": "p9"}, "hand")
 
 
-def _delete_snapshot(store: LocalGalleryStore) -> object:
+def _delete_snapshot(store: DiskGalleryStore) -> object:
     for record in store.snapshots(GALLERY):
         store.delete_snapshot(GALLERY, record.snapshot_id)
     return None
 
 
-def _restore(store: LocalGalleryStore) -> object:
+def _restore(store: DiskGalleryStore) -> object:
     return store.restore(GALLERY, store.snapshots(GALLERY)[0].snapshot_id, None)
 
 
-def _restore_beside(store: LocalGalleryStore) -> object:
+def _restore_beside(store: DiskGalleryStore) -> object:
     return store.restore(GALLERY, store.snapshots(GALLERY)[0].snapshot_id, "beside")
 
 
-def _change_model(store: LocalGalleryStore) -> object:
+def _change_model(store: DiskGalleryStore) -> object:
     """A version for another model, filled and served."""
 
     def catch_up(served: Gallery, other: Gallery) -> None:
@@ -110,7 +111,7 @@ def _change_model(store: LocalGalleryStore) -> object:
     return store.switch_model(GALLERY, OTHER_MODEL, catch_up)
 
 
-def _delete_gallery(store: LocalGalleryStore) -> object:
+def _delete_gallery(store: DiskGalleryStore) -> object:
     with suppress(NotFound):  # gone at the first attempt, which was not confirmed
         return store.delete(GALLERY)
     return None
@@ -131,7 +132,7 @@ OPERATIONS = [
 ]
 
 
-def observe(store: LocalGalleryStore) -> Seen:
+def observe(store: DiskGalleryStore) -> Seen:
     """Everything a store serves: crops, embeddings, pictures, labels, options, snapshots.
 
     Raises:
@@ -140,7 +141,7 @@ def observe(store: LocalGalleryStore) -> Seen:
     return {stats.name: _observe_gallery(store, stats.name) for stats in store.stats()}
 
 
-def _observe_gallery(store: LocalGalleryStore, name: str) -> Seen:
+def _observe_gallery(store: DiskGalleryStore, name: str) -> Seen:
     gallery = store.open(name)
     crops = gallery.page(Filter(), EVERYTHING).crops
     ids = [one.crop_id for one in crops]

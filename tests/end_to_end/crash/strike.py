@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from crash.operations import OPERATIONS, Operation, Seen, observe, prepare
 
 from service.errors import ReidError
-from service.gallery.disk.store import LocalGalleryStore
+from service.gallery.disk.store import DiskGalleryStore
 
 # As numbered in file_faults.c.
 KINDS = {
@@ -136,7 +136,7 @@ class Striker:
                 self.report.problems += [f"{where}: {wrong}" for wrong in self._strike(strike)]
                 self.report.struck[kind] += 1
 
-    def _undisturbed(self, act: Callable[[LocalGalleryStore], object]) -> tuple[Seen, int]:
+    def _undisturbed(self, act: Callable[[DiskGalleryStore], object]) -> tuple[Seen, int]:
         with closing(self._open_copy()) as store:
             self._faults.arm(self._copy, None, 0)
             act(store)
@@ -179,13 +179,13 @@ class Striker:
             if problem := strike.judge(observe(store), "acknowledged"):
                 tell(f"tried again: {problem}")
 
-    def _open_copy(self) -> LocalGalleryStore:
+    def _open_copy(self) -> DiskGalleryStore:
         shutil.rmtree(self._copy, ignore_errors=True)
         shutil.copytree(self._template, self._copy, ignore=shutil.ignore_patterns("reserve"))
-        return LocalGalleryStore(self._copy, device="cpu")
+        return DiskGalleryStore(self._copy, device="cpu")
 
     def _reopen(self) -> Seen:
-        with closing(LocalGalleryStore(self._copy, device="cpu")) as store:
+        with closing(DiskGalleryStore(self._copy, device="cpu")) as store:
             return observe(store)
 
 

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.gallery.base import Crop, Filter, Gallery, GalleryStore, Hit
-from service.gallery.disk.store import LocalGalleryStore
+from service.gallery.base import Crop, Filter, Hit
+from service.gallery.disk.store import DiskGalleryStore
+from service.gallery.protocol import Gallery, GalleryStore
 
 try:
     from service.gallery.milvus.store import MilvusGalleryStore
@@ -138,7 +139,7 @@ def reopen(backend: str, tmp_path: Path) -> Iterator[Reopen]:
             opened.pop().close()
         match backend:
             case "local":
-                opened.append(LocalGalleryStore(tmp_path / "data", device="cpu"))
+                opened.append(DiskGalleryStore(tmp_path / "data", device="cpu"))
             case "milvus":
                 opened.append(open_milvus(tmp_path / "milvus.db"))
         return opened[-1]

@@ -13,7 +13,7 @@ import pytest
 from service.errors import StorageFull, Unavailable
 from service.gallery.base import Crop, Filter, GalleryOptions
 from service.gallery.disk import conversion, folders
-from service.gallery.disk.store import LocalGalleryStore
+from service.gallery.disk.store import DiskGalleryStore
 
 MODEL = "a" * 64
 EVERYTHING = Filter()
@@ -133,12 +133,12 @@ def test_without_room_the_old_file_stays_as_it_is(old, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patched:
         patched.setattr(conversion, "_copy", full)
-        store = LocalGalleryStore(tmp_path / "data", device="cpu")
+        store = DiskGalleryStore(tmp_path / "data", device="cpu")
         with pytest.raises(Unavailable, match="full"):
             store.open("g")
         store.close()
     assert names(old[0]) == ["gallery.sqlite3"]
-    store = LocalGalleryStore(tmp_path / "data", device="cpu")
+    store = DiskGalleryStore(tmp_path / "data", device="cpu")
     assert store.open("g").stats().crops == 150
     store.close()
 

@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("pymilvus", reason="pymilvus is not installed")
 
-from service.gallery.milvus.gallery import CollectionName
+from service.gallery.milvus.collection import CollectionName
 
 
 @pytest.mark.parametrize("name", ["a", "a-b", "a_b", "a_-b", "a_d-u", "0_u-d_", "x" * 64])

@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 
 from service.gallery.base import Filter
-from service.gallery.disk.store import LocalGalleryStore
+from service.gallery.disk.store import DiskGalleryStore
 from service.values.names import fitting_id
 
 MODEL = "a" * 64
@@ -87,7 +87,7 @@ def test_an_old_file_keeps_every_crop_under_a_name_of_today(tmp_path, draw, writ
     vectors = draw(len(ROWS))
     write(folder, vectors)
     for _ in range(2):  # the second start finds nothing to mend
-        store = LocalGalleryStore(tmp_path / "data", device="cpu")
+        store = DiskGalleryStore(tmp_path / "data", device="cpu")
         try:
             gallery = store.open("g")
             found = {crop.crop_id: crop for crop in gallery.crops(EVERYTHING)}
@@ -108,14 +108,14 @@ def test_a_folder_whose_name_is_no_gallery_s_is_left_alone(tmp_path, caplog):
     for name in ("lost+found", "Lobby", "a b"):
         (galleries / name).mkdir(parents=True)
         (galleries / name / "kept").write_text("x")
-    store = LocalGalleryStore(tmp_path / "data", device="cpu")
+    store = DiskGalleryStore(tmp_path / "data", device="cpu")
     try:
         assert store.stats() == []
         created = store.create("lobby", MODEL, 8)
         assert created.name == "lobby"
     finally:
         store.close()
-    assert caplog.text.count("is no gallery's name") == 3
+    assert caplog.text.count("is not a gallery name") == 3
     assert sorted(path.parent.name for path in galleries.glob("*/kept")) == [
         "Lobby",
         "a b",

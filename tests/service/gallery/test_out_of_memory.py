@@ -13,7 +13,7 @@ import pytest
 
 from service.gallery.base import Crop, Filter, GalleryOptions
 from service.gallery.disk import segments
-from service.gallery.rows import live_rows
+from service.gallery.rows import allocation, live_rows, view
 from service.gallery.rows.live_rows import LiveRows
 from service.gallery.standardising import running
 
@@ -22,7 +22,7 @@ EVERYTHING = Filter()
 # Statements that take no memory: locks, and the swap at the end.
 _FREE = ("with ", "try:", "for crop_id in draft.going", "slots.pop(", "self._slots, self._room")
 _FREE += ("self._running, self._now = draft",)
-_MODULES = {live_rows.__file__, running.__file__, segments.__file__}
+_MODULES = {module.__file__ for module in (allocation, live_rows, view, running, segments)}
 
 
 def _line(frame):
@@ -206,10 +206,10 @@ class Rooms:
 
     def __init__(self, monkeypatch):
         self.made = []
-        monkeypatch.setattr(live_rows, "room_for", self.room_for)
+        monkeypatch.setattr(view, "room_for", self.room_for)
 
     def room_for(self, rows, dimension):
-        room = segments.room_for(rows, dimension)
+        room = allocation.room_for(rows, dimension)
         self.made.append(room)
         return room
 

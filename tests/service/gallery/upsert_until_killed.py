@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from service.gallery.base import Crop, Filter
-from service.gallery.disk.store import LocalGalleryStore
+from service.gallery.disk.store import DiskGalleryStore
 
 DIMENSION = 16
 
@@ -19,7 +19,7 @@ def vector(seed: int) -> np.ndarray:
 
 
 def main(root: Path) -> None:
-    gallery = LocalGalleryStore(root, device="cpu").create("g", "a" * 64, DIMENSION)
+    gallery = DiskGalleryStore(root, device="cpu").create("g", "a" * 64, DIMENSION)
     print("ready", flush=True)
     for step in range(1_000_000):
         crop_id = f"{step % 37}"

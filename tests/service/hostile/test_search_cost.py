@@ -21,7 +21,7 @@ from service.access.keys import FILE, KeyStore
 from service.access.limits import Buckets
 from service.access.new_key import NewKey
 from service.gallery.base import Crop
-from service.gallery.disk.gallery import LocalGallery
+from service.gallery.disk.gallery import DiskGallery
 from service.http.middleware.body import Incoming
 from service.search import ranking
 
@@ -166,13 +166,13 @@ class TestOthersAreAnswered:
             assert [one.result().status_code for one in heavy] == [200] * 12
 
     def test_listings_of_one_client_leave_threads_to_others(self, start, keyed, monkeypatch):
-        opened, page = threading.Event(), LocalGallery.page
+        opened, page = threading.Event(), DiskGallery.page
 
-        def held(self: LocalGallery, where: Any, limit: int, cursor: Any = None) -> Any:
+        def held(self: DiskGallery, where: Any, limit: int, cursor: Any = None) -> Any:
             assert limit != 999 or opened.wait(120)
             return page(self, where, limit, cursor)
 
-        monkeypatch.setattr(LocalGallery, "page", held)
+        monkeypatch.setattr(DiskGallery, "page", held)
         with start() as service, ThreadPoolExecutor(40) as clients:
             fill(service)
             one, other = (keyed(service) for _ in range(2))
@@ -188,13 +188,13 @@ class TestOthersAreAnswered:
             assert {one.result().status_code for one in many} == {200}
 
     def test_writes_of_one_client_leave_threads_to_others(self, start, keyed, monkeypatch):
-        opened, relabel = threading.Event(), LocalGallery.relabel
+        opened, relabel = threading.Event(), DiskGallery.relabel
 
-        def held(self: LocalGallery, labels: Any, origin: Any) -> int:
+        def held(self: DiskGallery, labels: Any, origin: Any) -> int:
             assert opened.wait(120)
             return relabel(self, labels, origin)
 
-        monkeypatch.setattr(LocalGallery, "relabel", held)
+        monkeypatch.setattr(DiskGallery, "relabel", held)
         with start() as service, ThreadPoolExecutor(20) as clients:
             fill(service)
             one, other = (keyed(service, "write") for _ in range(2))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from service.errors import InvalidInput, NotFound
 from service.gallery.base import Crop, Filter
-from service.gallery.disk.store import LocalGalleryStore
+from service.gallery.disk.store import DiskGalleryStore
 from service.identities.clustering import ClusterRule, group_crops
 from service.identities.corrections import Corrections, known_identities
 
@@ -27,7 +27,7 @@ def units(rows: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    opened = LocalGalleryStore(tmp_path_factory.mktemp("corrections"), device="cpu")
+    opened = DiskGalleryStore(tmp_path_factory.mktemp("corrections"), device="cpu")
     yield opened
     opened.close()
 
@@ -112,13 +112,13 @@ def test_no_clustering_undoes_what_people_said(store, plan):
 
 
 def test_corrections_are_on_disk(tmp_path: Path):
-    store = LocalGalleryStore(tmp_path, device="cpu")
+    store = DiskGalleryStore(tmp_path, device="cpu")
     gallery, corrections = filled(store), Corrections()
     cluster(gallery, corrections)
     corrections.label(gallery, ["00"], "anna")
     name, before = gallery.name, gallery.crops(EVERYTHING)
     store.close()
-    again = LocalGalleryStore(tmp_path, device="cpu")
+    again = DiskGalleryStore(tmp_path, device="cpu")
     after = again.open(name).crops(EVERYTHING)
     again.close()
     assert [(crop, crop.origin) for crop in after] == [(crop, crop.origin) for crop in before]

@@ -11,7 +11,7 @@ import pytest
 
 from service.errors import Replaced
 from service.gallery.base import Filter
-from service.gallery.disk.gallery import LocalGallery
+from service.gallery.disk.gallery import DiskGallery
 from service.identities import grouping
 from service.identities.corrections import Basis, Corrections
 from service.ingest import enroller
@@ -32,7 +32,7 @@ def gallery(start):
         yield service
 
 
-def opened(service) -> LocalGallery:
+def opened(service) -> DiskGallery:
     return service.parts.store.open("g")
 
 
@@ -84,13 +84,13 @@ def test_two_changes_of_options_both_count(gallery, monkeypatch):
         assert gallery.http.patch("/galleries/g", json=changes).status_code == 200
 
     meanwhile = Meanwhile(lambda: patch(keep_for=1e9))
-    before = LocalGallery.configure
+    before = DiskGallery.configure
 
     def configure(self, options):
         meanwhile.after(lambda: None)()  # the other one reads and writes before this one writes
         before(self, options)
 
-    monkeypatch.setattr(LocalGallery, "configure", configure)
+    monkeypatch.setattr(DiskGallery, "configure", configure)
     patch(join=True)
     meanwhile.ended()
     found = gallery.http.get("/galleries/g").json()

@@ -12,7 +12,7 @@ import pytest
 
 from service.access.keys import FILE, KeyStore
 from service.access.new_key import NewKey
-from service.gallery.disk.store import LocalGalleryStore
+from service.gallery.disk.store import DiskGalleryStore
 from service.gallery.rules import encode_cursor
 from service.jobs.job import Job, Order
 from service.jobs.table import JobTable
@@ -42,7 +42,7 @@ def store_jobs(data: Path, jobs: list[Job]) -> None:
 
 def provide_galleries(data: Path, *names: str) -> None:
     """Jobs go with their galleries: make those of the stored jobs."""
-    with closing(LocalGalleryStore(data, device="cpu")) as store:
+    with closing(DiskGalleryStore(data, device="cpu")) as store:
         for name in names:
             store.create(name, "0" * 64, 8)
 

@@ -9,8 +9,8 @@ from contextlib import closing
 import pytest
 
 from service.access.audit import AuditEntry, AuditLog
-from service.gallery.disk.gallery import LocalGallery
-from service.gallery.disk.store import LocalGalleryStore
+from service.gallery.disk.gallery import DiskGallery
+from service.gallery.disk.store import DiskGalleryStore
 from service.testing import solid
 
 HOUR = 3600.0
@@ -47,7 +47,7 @@ class FailingOnce:
 
 
 @pytest.mark.parametrize("error", [RuntimeError("odd"), MemoryError(), OSError("gone")])
-@pytest.mark.parametrize("owner", [LocalGalleryStore, LocalGallery])
+@pytest.mark.parametrize("owner", [DiskGalleryStore, DiskGallery])
 def test_retention_goes_on_after_any_exception(start, monkeypatch, caplog, owner, error):
     with start(retention_seconds=0.01) as service:
         service.http.post("/galleries", json={"name": "week", "keep_for": HOUR})
@@ -63,14 +63,14 @@ def test_retention_goes_on_after_any_exception(start, monkeypatch, caplog, owner
 
 
 def test_one_failing_gallery_does_not_keep_the_others(start, monkeypatch, caplog):
-    delete = LocalGallery.delete
+    delete = DiskGallery.delete
 
     def delete_some(self, where, **options):
         if self.name == "broken":
             raise RuntimeError("odd")
         return delete(self, where, **options)
 
-    monkeypatch.setattr(LocalGallery, "delete", delete_some)
+    monkeypatch.setattr(DiskGallery, "delete", delete_some)
     with start(retention_seconds=0.01) as service:
         for name in ("broken", "sound"):
             service.http.post("/galleries", json={"name": name, "keep_for": HOUR})
@@ -84,8 +84,8 @@ def test_one_failing_gallery_does_not_keep_the_others(start, monkeypatch, caplog
 @pytest.mark.parametrize("error", [RuntimeError("odd"), MemoryError()])
 def test_tidying_goes_on_after_any_exception(start, monkeypatch, error):
     with start(retention_seconds=0.01) as service:
-        failing = FailingOnce(LocalGallery.tidy, error)
-        monkeypatch.setattr(LocalGallery, "tidy", failing)
+        failing = FailingOnce(DiskGallery.tidy, error)
+        monkeypatch.setattr(DiskGallery, "tidy", failing)
         assert failing.recovered.wait(30), "tidying has stopped"
         assert failures(service, "tidy") >= 1
 
@@ -94,7 +94,7 @@ def test_closing_closes_everything_whatever_fails_on_the_way(start, monkeypatch)
     closed = []
     with start() as service:
         service.create("other")
-        close = LocalGallery.close
+        close = DiskGallery.close
 
         def close_badly(self):
             closed.append(self.name)
@@ -105,12 +105,12 @@ def test_closing_closes_everything_whatever_fails_on_the_way(start, monkeypatch)
         def board_fails(self, patience=10.0):
             raise RuntimeError("odd")
 
-        monkeypatch.setattr(LocalGallery, "close", close_badly)
+        monkeypatch.setattr(DiskGallery, "close", close_badly)
         monkeypatch.setattr(type(service.parts.board), "close", board_fails)
         folder = service.parts.settings.data
     assert sorted(closed) == ["default", "other"]
     monkeypatch.undo()
-    LocalGalleryStore(folder, device="cpu").close()  # the folder was let go of
+    DiskGalleryStore(folder, device="cpu").close()  # the folder was let go of
 
 
 def test_a_worker_survives_a_job_whose_end_cannot_be_noted(start, monkeypatch):

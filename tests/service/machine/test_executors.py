@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from service.gallery.disk.gallery import LocalGallery
+from service.gallery.disk.gallery import DiskGallery
 from service.testing import solid
 
 # As many threads as asyncio's own pool has, which everything once shared.
@@ -22,13 +22,13 @@ def stuck(service, monkeypatch):
     service.create("stuck")
     service.put("stuck", "a", RED)
     gallery, arrived = service.parts.store.open("stuck"), threading.Semaphore(0)
-    delete = LocalGallery.delete
+    delete = DiskGallery.delete
 
     def delete_late(self, *args, **kwargs):
         arrived.release()
         return delete(self, *args, **kwargs)
 
-    monkeypatch.setattr(LocalGallery, "delete", delete_late)
+    monkeypatch.setattr(DiskGallery, "delete", delete_late)
     body = {"crop_ids": ["nobody"]}
     with ThreadPoolExecutor(WRITERS) as clients:
         with gallery.versions.lock:

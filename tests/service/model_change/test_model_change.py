@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from service.gallery.base import Crop, Filter
-from service.gallery.disk.store import LocalGalleryStore
+from service.gallery.disk.store import DiskGalleryStore
 from service.model.manifest import read_manifest
 from service.model_change.comparison import compare
 from service.model_change.differences import differences
@@ -187,7 +187,7 @@ def test_models_are_listed(change):
 
 @pytest.fixture
 def two(tmp_path):
-    store = LocalGalleryStore(tmp_path, device="cpu")
+    store = DiskGalleryStore(tmp_path, device="cpu")
     yield store.create("a", "a" * 64, 4), store.create("b", "b" * 64, 4)
     store.close()
 

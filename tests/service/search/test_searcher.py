@@ -16,7 +16,7 @@ from service.embedding.onnx_embedder import OnnxEmbedder
 from service.embedding.shelf import Model, ModelShelf
 from service.errors import InvalidInput, Unavailable
 from service.gallery.base import Filter
-from service.gallery.disk.store import LocalGalleryStore
+from service.gallery.disk.store import DiskGalleryStore
 from service.machine.executors import Threads
 from service.machine.stopwatch import Stopwatch
 from service.metrics import Metrics
@@ -38,7 +38,7 @@ class Opposites(FakeEmbedder):
         return np.stack([row if image.mean() > 127 else -row for image in images])
 
 
-class Forgetful(LocalGalleryStore):
+class Forgetful(DiskGalleryStore):
     """Its crops are deleted right after a query found them."""
 
     def open(self, name):
@@ -79,7 +79,7 @@ def search(store, embedder, uploads, **options):
 
 @pytest.fixture
 def store(request, tmp_path):
-    kind = getattr(request, "param", LocalGalleryStore)
+    kind = getattr(request, "param", DiskGalleryStore)
     opened = kind(tmp_path, device="cpu")
     opened.create("people", TINY_MANIFEST.sha256, TINY_MANIFEST.dimension)
     yield opened
@@ -97,7 +97,7 @@ def test_crops_that_vanish_during_re_ranking_are_worth_another_try(store):
     from service.gallery.base import Crop
 
     row = FakeEmbedder().embed(np.zeros((1, 64, 32, 3), dtype=np.uint8))
-    LocalGalleryStore.open(store, "people").upsert([Crop("a")], row)
+    DiskGalleryStore.open(store, "people").upsert([Crop("a")], row)
     with pytest.raises(Unavailable, match="deleted while"):
         search(store, FakeEmbedder(), [BLACK], rerank_top=10)
 

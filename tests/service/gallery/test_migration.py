@@ -1,4 +1,4 @@
-"""Galleries of older releases: at start their names and times come under today's rules."""
+"""Galleries of older releases: their names and times are migrated to the present rules at start."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.gallery.disk.mending import mend, mend_within
-from service.gallery.disk.store import LocalGalleryStore
+from service.gallery.disk.migration import migrate, migrate_within
+from service.gallery.disk.store import DiskGalleryStore
 from service.testing import solid
 from service.values.names import fitting_id, fitting_name, id_of, marked_id, name_of, normal_form
 
@@ -148,7 +148,7 @@ def test_retention_meets_the_mended_time(tmp_path, old):
     path = old({"timestamp": 20261121.0}, {"timestamp": 20261121.0})
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("UPDATE gallery SET keep_for = 1")
-    store = LocalGalleryStore(tmp_path / "data", device="cpu")
+    store = DiskGalleryStore(tmp_path / "data", device="cpu")
     try:
         oldest = store.open("g").stats().oldest
     finally:
@@ -259,9 +259,9 @@ def test_importing_a_folder_again_finds_the_mended_crops(start, old):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from service.gallery import mending
+from service.gallery import migration
 
-connect = mending.connect
+connect = migration.connect
 
 def spied(path, mode):
     connection = connect(path, mode)
@@ -274,8 +274,8 @@ def die_at(statement):
     if statement.startswith(sys.argv[2]):
         os.kill(os.getpid(), signal.SIGKILL)
 
-mending.connect = spied
-mending.mend(Path(sys.argv[1]))
+migration.connect = spied
+migration.migrate(Path(sys.argv[1]))
 """
 
 
@@ -297,7 +297,7 @@ def test_a_kill_leaves_all_or_nothing(tmp_path, start, old, at, happened):
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     wanted = [(f"\u00e9{n}", str(n), None, None) for n in range(60)]
     assert stored(path) == (wanted if happened else before)
-    mend(path)
+    migrate(path)
     assert stored(path) == wanted
     with start() as service:
         assert len(service.crop_ids("g", identities=["7"])) == 1
@@ -331,7 +331,7 @@ def test_no_two_crops_get_one_id(ids):
             "camera TEXT, timestamp REAL) STRICT"
         )
         database.executemany("INSERT INTO crops (crop_id) VALUES (?)", [(one,) for one in ids])
-        mend_within(database)
+        migrate_within(database)
         made = [row[0] for row in database.execute("SELECT crop_id FROM crops ORDER BY id")]
         assert len(set(made)) == len(ids)
         assert all(id_of(one) == one for one in made)

@@ -20,7 +20,7 @@ import pytest
 from service.errors import Conflict, NotFound, StorageFull, Unavailable
 from service.gallery.base import Crop, Filter
 from service.gallery.disk.folders import served_file
-from service.gallery.disk.store import LocalGalleryStore
+from service.gallery.disk.store import DiskGalleryStore
 
 MODEL = "a" * 64
 EVERYTHING = Filter()
@@ -214,9 +214,9 @@ from pathlib import Path
 import numpy as np
 from service.errors import StorageFull, Unavailable
 from service.gallery.base import Crop, Filter
-from service.gallery.folders import served_file
-from service.gallery.local import LocalGalleryStore
-store = LocalGalleryStore(Path(sys.argv[1]), device="cpu")
+from service.gallery.disk.folders import served_file
+from service.gallery.disk.store import DiskGalleryStore
+store = DiskGalleryStore(Path(sys.argv[1]), device="cpu")
 gallery = store.create("g", "{MODEL}", 512)
 rows = np.eye(512, dtype=np.float32)
 gallery.upsert([Crop("kept")], rows[:1])
@@ -293,28 +293,28 @@ class TestFolders:
     def test_a_folder_that_cannot_be_made_is_named(self, tmp_path):
         (tmp_path / "file").touch()
         with pytest.raises(Unavailable, match="file"):
-            LocalGalleryStore(tmp_path / "file" / "data", device="cpu")
+            DiskGalleryStore(tmp_path / "file" / "data", device="cpu")
 
 
 class TestLock:
     def test_a_second_process_is_refused_and_told_which(self, store, root):
         code = (
             "import sys; from pathlib import Path\n"
-            "from service.gallery.disk.store import LocalGalleryStore\n"
-            "LocalGalleryStore(Path(sys.argv[1]), device='cpu')\n"
+            "from service.gallery.disk.store import DiskGalleryStore\n"
+            "DiskGalleryStore(Path(sys.argv[1]), device='cpu')\n"
         )
         answer = subprocess.run(
             [sys.executable, "-c", code, root], check=False, capture_output=True, text=True
         )
         assert answer.returncode == 1
         assert "Unavailable" in answer.stderr
-        assert "serves these galleries" in answer.stderr
+        assert "already serves this folder" in answer.stderr
         assert (root / "lock").read_text().strip() in answer.stderr
 
     def test_closing_lets_the_next_one_in(self, store, root):
         gallery = store.create("g", MODEL, 8)
-        with pytest.raises(Unavailable, match="serves these galleries"):
-            LocalGalleryStore(root, device="cpu")
+        with pytest.raises(Unavailable, match="already serves this folder"):
+            DiskGalleryStore(root, device="cpu")
         store.close()
         with pytest.raises(Unavailable, match="closed"):
             gallery.delete(EVERYTHING)
@@ -322,25 +322,25 @@ class TestLock:
             store.create("h", MODEL, 8)
         assert not store.writable()
         store.close()
-        LocalGalleryStore(root, device="cpu").close()
+        DiskGalleryStore(root, device="cpu").close()
 
 
 class TestDevice:
     def test_auto_takes_what_is_there(self, tmp_path):
-        store = LocalGalleryStore(tmp_path)
+        store = DiskGalleryStore(tmp_path)
         assert store.device == ("cuda" if faiss.get_num_gpus() else "cpu")
         store.close()
 
     @pytest.mark.skipif(faiss.get_num_gpus() > 0, reason="GPU: FAISS sees one here")
     def test_cuda_without_a_gpu_refuses_to_start(self, tmp_path):
         with pytest.raises(Unavailable, match="sees no GPU"):
-            LocalGalleryStore(tmp_path, device="cuda")
-        LocalGalleryStore(tmp_path, device="cpu").close()
+            DiskGalleryStore(tmp_path, device="cuda")
+        DiskGalleryStore(tmp_path, device="cpu").close()
 
     @pytest.mark.gpu
     @pytest.mark.skipif(faiss.get_num_gpus() == 0, reason="GPU: FAISS sees none here")
     def test_the_gpu_finds_what_the_cpu_finds(self, tmp_path, draw, oracle):
-        gallery = LocalGalleryStore(tmp_path, device="cuda").create("g", MODEL, 64)
+        gallery = DiskGalleryStore(tmp_path, device="cuda").create("g", MODEL, 64)
         crops, rows = [Crop(f"{i:04d}", camera=str(i % 3)) for i in range(2000)], draw(2000, 64)
         gallery.upsert(crops, rows)
         oracle.upsert(crops, rows)

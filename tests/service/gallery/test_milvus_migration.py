@@ -1,4 +1,4 @@
-"""Collections of older releases: when they are opened, their names and times are mended."""
+"""Collections of older releases: when they are opened, their names and times are migrated."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ pytest.importorskip("pymilvus", reason="pymilvus is not installed")
 
 from pymilvus import MilvusException
 
-from service.gallery.milvus.mending import RULES, TODAY
+from service.gallery.milvus.migration import RULES, TODAY
 
 MODEL = "a" * 64
 COMPOSED, DECOMPOSED = "Jos\u00e9", "Jose\u0301"
@@ -100,7 +100,7 @@ def test_it_happens_once(old, reopen, caplog):
         store = reopen()
         assert store.open("g").get("1").identity == COMPOSED
         assert properties(store)[RULES] == TODAY
-    assert caplog.text.count("1 crops were brought under today's rules") == 1
+    assert caplog.text.count("names or times of 1 crops were migrated") == 1
 
 
 def test_a_new_gallery_needs_no_mending(store, draw):
@@ -117,5 +117,5 @@ def test_a_refusal_is_logged_and_leaves_the_gallery_usable(old, reopen, monkeypa
 
     monkeypatch.setattr(store._client, "upsert", refuse)
     assert store.open("g").get("1").identity == DECOMPOSED
-    assert "could not be mended: not today" in caplog.text
+    assert "names and times were not migrated: not today" in caplog.text
     assert reopen().open("g").get("1").identity == COMPOSED

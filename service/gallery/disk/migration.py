@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from service.gallery.disk.schema import SCHEMA_VERSION, UNMENDED_VERSION
+from service.gallery.disk.schema import FORMAT, UNMIGRATED_FORMAT
 from service.machine.sqlite import answering, connect
 from service.values.names import fitting_id, fitting_name, marked_id
-from service.values.timestamps import mended as mended_time
+from service.values.timestamps import mended as fitting_time
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ _Fields = tuple[str, str | None, str | None, float | None]
 
 
 @dataclass(slots=True)
-class Mended:
+class Migrated:
     """How many crops got another id, identity, camera or time."""
 
     ids: int = 0
@@ -54,7 +54,7 @@ class Mended:
         self.times += changed[3]
 
 
-def mend(path: Path) -> None:
+def migrate(path: Path) -> None:
     """Bring a database's names and times under today's rules, unless that was done.
 
     No crop is lost, and none loses its picture or its embedding. Names of one normal form become
@@ -69,40 +69,40 @@ def mend(path: Path) -> None:
         StorageFull: there is no room for the changes; nothing changed.
         Unavailable: it cannot be read or written; nothing changed.
     """
-    if _says_it_is_mended(path):
+    if _is_migrated(path):
         return
     with answering(path):
         # A reader without write access would leave its write-ahead log behind.
         with closing(connect(path, "rw")) as reader:
-            if version_of(reader) != UNMENDED_VERSION:
+            if format_of(reader) != UNMIGRATED_FORMAT:
                 return
         with closing(connect(path, "rw")) as writer:
-            mended = mend_within(writer)
+            migrated = migrate_within(writer)
             writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     _log.info(
         "%s: names and times were brought under today's rules: %d ids, %d identities, %d cameras "
         "and %d times changed",
-        *(path, mended.ids, mended.identities, mended.cameras, mended.times),
+        *(path, migrated.ids, migrated.identities, migrated.cameras, migrated.times),
     )
 
 
-def _says_it_is_mended(path: Path) -> bool:
+def _is_migrated(path: Path) -> bool:
     """Whether the file's own header has today's version, which never goes back.
 
     Read without SQLite: opening and closing a database folds its write-ahead log in, and a start
-    must not write where nothing is to be mended. A log that is still to be folded in may hold a
+    must not write where nothing is to be migrated. A log that is still to be folded in may hold a
     newer header, so another version here proves nothing.
     """
     try:
         with path.open("rb") as file:
             file.seek(_USER_VERSION_OFFSET)
-            return int.from_bytes(file.read(4), "big") == SCHEMA_VERSION
+            return int.from_bytes(file.read(4), "big") == FORMAT
     except OSError:
         return False  # whoever opens it says what is wrong
 
 
-def mend_within(writer: sqlite3.Connection) -> Mended:
-    """Do what :func:`mend` does in one transaction on an open database.
+def migrate_within(writer: sqlite3.Connection) -> Migrated:
+    """Do what :func:`migrate` does in one transaction on an open database.
 
     Args:
         writer: not in a transaction.
@@ -114,18 +114,18 @@ def mend_within(writer: sqlite3.Connection) -> Mended:
         sqlite3.Error: the file cannot be written; nothing changed.
     """
     with _transaction(writer):
-        mended, changes = Mended(), []
+        migrated, changes = Migrated(), []
         for place, before, after in _changes(writer):
-            mended.count(before, after)
+            migrated.count(before, after)
             changes.append((*after, place))
         writer.executemany(_UPDATE, changes)
         if changes:  # pages may keep old copies of the rows
             writer.execute("UPDATE gallery SET unclean = 1")
-        writer.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    return mended
+        writer.execute(f"PRAGMA user_version = {FORMAT}")
+    return migrated
 
 
-def ids_before_mending(snapshot: Path, crop_ids: Collection[str]) -> list[str]:
+def ids_before_migration(snapshot: Path, crop_ids: Collection[str]) -> list[str]:
     """What crops are called in a snapshot that an older release may have taken.
 
     Args:
@@ -147,7 +147,7 @@ def ids_before_mending(snapshot: Path, crop_ids: Collection[str]) -> list[str]:
     ]
 
 
-def version_of(reader: sqlite3.Connection) -> int:
+def format_of(reader: sqlite3.Connection) -> int:
     """The version of a database's tables and rules.
 
     Raises:
@@ -166,7 +166,7 @@ def _changes(reader: sqlite3.Connection) -> Iterator[tuple[int, _Fields, _Fields
             new_ids.get(crop_id, crop_id),
             None if identity is None else name(identity),
             None if camera is None else name(camera),
-            None if timestamp is None else mended_time(timestamp),
+            None if timestamp is None else fitting_time(timestamp),
         )
         if after != before:
             yield place, before, after
@@ -175,7 +175,7 @@ def _changes(reader: sqlite3.Connection) -> Iterator[tuple[int, _Fields, _Fields
 @lru_cache(maxsize=_SNAPSHOTS_REMEMBERED)
 def _new_ids_of(snapshot: Path, _changed: int) -> dict[str, str]:
     with closing(connect(snapshot, "immutable")) as reader:
-        return _new_ids(reader) if version_of(reader) == UNMENDED_VERSION else {}
+        return _new_ids(reader) if format_of(reader) == UNMIGRATED_FORMAT else {}
 
 
 def _new_ids(reader: sqlite3.Connection) -> dict[str, str]:

@@ -15,7 +15,7 @@ from service.machine.sqlite import connect
 _HOLDS = "SELECT 1 FROM crops WHERE crop_id IN (SELECT value FROM json_each(?)) LIMIT 1"
 
 
-class Taking:
+class SnapshotInProgress:
     """Two readers of one database, both of the same moment: one is copied, the other is asked.
 
     Args:

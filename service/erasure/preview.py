@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from service.errors import Unconfirmed
-from service.gallery.base import Crop, Filter, Gallery, GalleryOptions, Receipt
+from service.gallery.base import Crop, Filter, GalleryOptions, Receipt
+from service.gallery.protocol import Gallery
 from service.values.timestamps import stated
 
 
 @dataclass(frozen=True, slots=True)
-class Doomed:
+class ErasurePreview:
     """What a change of a gallery's options erases.
 
     Attributes:
@@ -44,7 +45,7 @@ class Doomed:
         )
 
 
-def doomed_by(gallery: Gallery, options: GalleryOptions, now: float) -> Doomed:
+def preview_erasure(gallery: Gallery, options: GalleryOptions, now: float) -> ErasurePreview:
     """What a change of a gallery's options erases; nothing is changed.
 
     Args:
@@ -57,12 +58,12 @@ def doomed_by(gallery: Gallery, options: GalleryOptions, now: float) -> Doomed:
         What would go.
     """
     before, keep_for = gallery.options, options.keep_for
-    doomed = Doomed(Receipt(0, 0, 0, {}))
+    doomed = ErasurePreview(Receipt(0, 0, 0, {}))
     if keep_for is not None and (before.keep_for is None or keep_for < before.keep_for):
         where = Filter(expired_before=now - keep_for)
         times = [_time_of(crop) for crop in gallery.crops(where)]
         receipt = gallery.delete(where, dry_run=True)
-        doomed = Doomed(receipt, min(times, default=None), max(times, default=None))
+        doomed = ErasurePreview(receipt, min(times, default=None), max(times, default=None))
     if before.store_crops and not options.store_crops:
         receipt = replace(doomed.receipt, pictures=gallery.stats().pictures)
         doomed = replace(doomed, receipt=receipt)

@@ -1,7 +1,7 @@
-"""Names and times that older releases stored in Milvus, brought under today's rules: once each.
+"""One-time migration of names and times that older releases stored in Milvus to the present rules.
 
-A property of the collection says that it was done. Milvus has no transactions: a crash on the way
-loses no crop, and the next start begins again.
+A property of the collection records that it is done. Milvus has no transactions: a crash during the
+migration loses no crop, and the next start repeats it.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ _log = logging.getLogger(__name__)
 Row = Mapping[str, Any]
 
 
-def mend_collection(
+def migrate_collection(
     client: MilvusClient, collection: str, fields: Sequence[str], batches: Iterable[Sequence[Row]]
 ) -> None:
-    """Bring the crops of a collection under today's rules, as galleries on disk are at start.
+    """Make names and times of a collection follow the present rules, as for galleries on disk.
 
-    Where Milvus refuses, the log says so and the collection stays as it is.
+    If Milvus refuses, a warning is logged and the migration is repeated at the next start.
 
     Args:
         client: an open client.
-        collection: whose property :data:`RULES` is not :data:`TODAY`; must be loaded.
-        fields: every field but the embedding.
+        collection: a loaded collection whose property :data:`RULES` is not :data:`TODAY`.
+        fields: all fields except the embedding.
         batches: all rows with these fields.
     """
     try:
@@ -44,26 +44,26 @@ def mend_collection(
             _replace(client, collection, fields, dict(changes[at : at + _BATCH]))
         client.alter_collection_properties(collection, {RULES: TODAY})
     except MilvusException as error:
-        _log.warning("%s: names and times could not be mended: %s", collection, error.message)
+        _log.warning("%s: names and times were not migrated: %s", collection, error.message)
         return
     if changes:
-        _log.info("%s: %d crops were brought under today's rules", collection, len(changes))
+        _log.info("%s: names or times of %d crops were migrated", collection, len(changes))
 
 
 def one_of(crop_ids: Iterable[str]) -> str:
-    """The expression that these ids pass, whatever they hold."""
+    """An expression for these ids, whatever characters they contain."""
     return f"crop_id in [{', '.join(json.dumps(one, ensure_ascii=False) for one in crop_ids)}]"
 
 
 def _changes(
     client: MilvusClient, collection: str, batches: Iterable[Sequence[Row]]
 ) -> Iterator[tuple[str, Row]]:
-    """The old id of each crop that changes, and its new values."""
+    """The old id and the new values of each crop that changes."""
     taken: set[str] = set()
     for row in (row for batch in batches for row in batch):
         new = {
             "crop_id": _new_id(client, collection, row["crop_id"], taken),
-            # An empty text stands for unknown.
+            # An empty text means unknown.
             "identity": fitting_name(row["identity"]) or "",
             "camera": fitting_name(row["camera"]) or "",
             "timestamp": mended(row["timestamp"]) if row["timed"] else row["timestamp"],

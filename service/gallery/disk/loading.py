@@ -1,0 +1,78 @@
+"""Reading a whole gallery back from its SQLite file, as fast as memory and disk allow."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.gallery.base import Crop
+from service.gallery.disk import segments
+from service.gallery.disk.reading import FIELDS
+from service.gallery.rows.allocation import room_for, take_memory
+from service.machine.sqlite import answering, connect
+
+_SPARE_ROWS = 1024
+_ROWS_A_PART = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A gallery as read back from disk.
+
+    Attributes:
+        crops: every crop, in the order of their places.
+        embeddings: (M, D) float32, M >= N, row i of crop i; what follows is room to grow, which
+            costs nothing before it is used.
+        sound: (N,) bool, False where the embedding is missing, cut or altered.
+    """
+
+    crops: list[Crop]
+    embeddings: NDArray[np.float32]
+    sound: NDArray[np.bool_]
+    places: NDArray[np.int64]
+    pictures: int
+
+
+def load(path: Path, dimension: int) -> Stored:
+    """Read everything back, verifying each embedding.
+
+    Three things at a time, part by part: the system hands out memory, the file is read, and
+    what was read is checked. Any of them can be the slowest.
+
+    Raises:
+        Unavailable: SQLite cannot read the file.
+    """
+    with (
+        answering(path),
+        closing(connect(path, "ro")) as reader,
+        ThreadPoolExecutor(1) as memory,
+        ThreadPoolExecutor(1) as disk,
+    ):
+        reader.execute("BEGIN")  # crops and embeddings of one moment
+        (count,) = reader.execute("SELECT count(*) FROM crops").fetchone()
+        room = room_for(count + count // 4 + _SPARE_ROWS, dimension)
+        embeddings, sound = room[:count], np.empty(count, np.bool_)
+        parts = [slice(at, at + _ROWS_A_PART) for at in range(0, count, _ROWS_A_PART)]
+        taken = [memory.submit(take_memory, embeddings[part]) for part in parts]
+        rows = reader.execute(
+            f"SELECT id, crc32, picture_key IS NOT NULL, {FIELDS} FROM crops ORDER BY id"  # noqa: S608 - fixed texts
+        ).fetchall()
+        places = np.fromiter((row[0] for row in rows), np.int64, count)
+
+        def read(part: slice, memory_taken: Future[None]) -> None:
+            memory_taken.result()
+            segments.read_rows(reader, places[part], embeddings[part])
+
+        reading = [disk.submit(read, *both) for both in zip(parts, taken, strict=True)]
+        crops = [Crop(*row[3:]) for row in rows]
+        for part, ready in zip(parts, reading, strict=True):
+            ready.result()
+            checksums = [row[1] for row in rows[part]]
+            sound[part] = segments.sound_rows(embeddings[part], checksums)
+    embeddings[~sound] = 0.0
+    return Stored(crops, room, sound, places, sum(row[2] for row in rows))

@@ -1,0 +1,217 @@
+"""A view of a gallery in memory: one moment of it, which a query can read without a lock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.gallery.base import Absent, Crop, Filter
+from service.gallery.beyond_columns import holds, reads_crops
+from service.gallery.rows.allocation import room_for
+from service.gallery.standardising.cameras import Lengths, Standards
+from service.gallery.standardising.search import StandardisedRows
+
+_UNKNOWN = -1
+
+
+class Columns(NamedTuple):
+    """What a query reads of each slot, one array a field.
+
+    Attributes:
+        vectors: (S, D) float32, unit rows.
+        cameras: (S,) int32, a code for each camera, -1 where unknown.
+        identities: (S,) int32, a code for each identity, -1 where unknown.
+        timestamps: (S,) float64 seconds, NaN where unknown.
+        dates: (S,) float64 seconds, the timestamp or where it is unknown the time the crop was
+            added; NaN where neither is known.
+    """
+
+    vectors: NDArray[np.float32]
+    cameras: NDArray[np.int32]
+    identities: NDArray[np.int32]
+    timestamps: NDArray[np.float64]
+    dates: NDArray[np.float64]
+
+    @classmethod
+    def empty(cls, slots: int, dimension: int) -> Columns:
+        """Room for so many slots; embeddings take memory only once they are written."""
+        some = slots and dimension
+        vectors = room_for(slots, dimension) if some else np.empty((slots, dimension), np.float32)
+        return cls(
+            vectors,
+            np.empty(slots, np.int32),
+            np.empty(slots, np.int32),
+            np.empty(slots, np.float64),
+            np.empty(slots, np.float64),
+        )
+
+    def first(self, count: int) -> Columns:
+        """The first slots, without a copy."""
+        return Columns(
+            self.vectors[:count],
+            self.cameras[:count],
+            self.identities[:count],
+            self.timestamps[:count],
+            self.dates[:count],
+        )
+
+    def describe(
+        self,
+        start: int,
+        crops: Sequence[Crop],
+        camera_codes: dict[str, int],
+        identity_codes: dict[str, int],
+    ) -> None:
+        """Write what is known of crops, from slot ``start`` on; labels without a code get one."""
+        part = slice(start, start + len(crops))
+        self.cameras[part] = _codes((crop.camera for crop in crops), camera_codes)
+        self.identities[part] = _codes((crop.identity for crop in crops), identity_codes)
+        # An array of objects turns None into NaN by itself.
+        self.timestamps[part] = np.array([crop.timestamp for crop in crops], np.float64)
+        self.dates[part] = np.array(
+            [crop.added if crop.timestamp is None else crop.timestamp for crop in crops],
+            np.float64,
+        )
+
+    def fill(self, other: Columns) -> None:
+        """Copy shorter columns to the start of these."""
+        count = len(other.cameras)
+        self.vectors[:count] = other.vectors
+        self.cameras[:count] = other.cameras
+        self.identities[:count] = other.identities
+        self.timestamps[:count] = other.timestamps
+        self.dates[:count] = other.dates
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryView:
+    """A gallery at one moment, safe to read without a lock.
+
+    Attributes:
+        columns: S slots; a slot once written never changes, but for identities, of which a
+            relabelling makes a new column.
+        alive: (S,) bool, False where the crop was replaced or deleted since.
+        crops: the crop of each slot; longer than S once the gallery has grown.
+        camera_codes: code of each camera.
+        identity_codes: code of each identity.
+        generation: counts compactions; slots of two generations have nothing in common.
+        standards: statistics of the cameras, in force at this moment.
+        lengths: lengths of the standardised rows of this generation.
+        masks: what the latest filter let pass: a search asks the same filter several times.
+    """
+
+    columns: Columns
+    alive: NDArray[np.bool_]
+    crops: list[Crop]
+    camera_codes: dict[str, int]
+    identity_codes: dict[str, int]
+    generation: int
+    standards: Standards
+    lengths: Lengths
+    masks: dict[Filter, NDArray[np.bool_]] = field(
+        init=False, default_factory=dict, repr=False, compare=False
+    )
+
+    @property
+    def standardised(self) -> StandardisedRows:
+        """What a query by standardised embeddings reads."""
+        vectors, cameras = self.columns.vectors, self.columns.cameras
+        return StandardisedRows(
+            vectors, cameras, self.crops, self.camera_codes, self.standards, self.lengths
+        )
+
+    def passing(self, where: Filter, chosen: Sequence[int] | None) -> NDArray[np.bool_]:
+        """Which slots a query may find.
+
+        Args:
+            where: the filter; ``crop_ids`` is answered by ``chosen``.
+            chosen: slots of ``where.crop_ids``, None where it is not given.
+
+        Returns:
+            (S,) bool.
+        """
+        mask = self.alive
+        if where.cameras is not None:
+            mask = mask & _has_code(self.columns.cameras, where.cameras, self.camera_codes)
+        if where.identities is not None:
+            mask = mask & _has_code(self.columns.identities, where.identities, self.identity_codes)
+        for excluded in (where.not_camera, where.own_camera):
+            if excluded is not None and excluded in self.camera_codes:
+                mask = mask & (self.columns.cameras != self.camera_codes[excluded])
+        if where.since is not None:
+            mask = mask & (self.columns.timestamps >= where.since)
+        if where.until is not None:
+            mask = mask & (self.columns.timestamps < where.until)
+        if where.has_identity is not None:
+            mask = mask & ((self.columns.identities != _UNKNOWN) == where.has_identity)
+        if where.expired_before is not None:
+            mask = mask & (self.columns.dates < where.expired_before)
+        if chosen is not None:
+            among = np.zeros(len(mask), np.bool_)
+            among[np.asarray(chosen, np.int64)] = True
+            mask = mask & among
+        return self._held_by_crops(mask, where) if reads_crops(where) else mask
+
+    def absent(self, where: Filter) -> Absent:
+        """Which cameras and identities of a filter no crop has."""
+        cameras = set(where.cameras or ()) | {where.not_camera, where.own_camera}
+        return Absent(
+            cameras=self._without_crop(self.columns.cameras, cameras, self.camera_codes),
+            identities=self._without_crop(
+                self.columns.identities, set(where.identities or ()), self.identity_codes
+            ),
+        )
+
+    def _without_crop(
+        self, column: NDArray[np.int32], names: Iterable[str | None], codes: dict[str, int]
+    ) -> tuple[str, ...]:
+        """Those names that no living crop has; codes of crops that are gone stay for a while."""
+        asked = sorted(name for name in names if name is not None)
+        known = {name: codes[name] for name in asked if name in codes}
+        used: set[int] = set()
+        if known:
+            of_living = column[self.alive]
+            used.update(np.unique(of_living[np.isin(of_living, list(known.values()))]).tolist())
+        return tuple(name for name in asked if known.get(name) not in used)
+
+    def _held_by_crops(self, mask: NDArray[np.bool_], where: Filter) -> NDArray[np.bool_]:
+        """Those slots of a mask whose crops meet the conditions that no column holds."""
+        slots = np.flatnonzero(mask)
+        kept = [slot for slot in slots.tolist() if holds(self.crops[slot], where)]
+        passing = np.zeros(len(mask), np.bool_)
+        passing[kept] = True
+        return passing
+
+    def count_cameras(self) -> dict[str, int]:
+        """Crops of each camera, by its name."""
+        counts = np.bincount(self.columns.cameras[self.alive] + 1, minlength=1)[1:]
+        names = sorted((name, code) for name, code in tuple(self.camera_codes.items()))
+        return {
+            name: int(counts[code]) for name, code in names if code < len(counts) and counts[code]
+        }
+
+    def count_identities(self) -> int:
+        """Distinct identities."""
+        codes = self.columns.identities[self.alive]
+        return len(np.unique(codes[codes != _UNKNOWN]))
+
+    def oldest(self) -> float | None:
+        """Least date of a crop, None where none has any."""
+        dates = self.columns.dates[self.alive]
+        least = np.fmin.reduce(dates, initial=np.inf)
+        return float(least) if least < np.inf else None
+
+
+def _codes(labels: Iterable[str | None], codes: dict[str, int]) -> list[int]:
+    code = codes.setdefault
+    return [_UNKNOWN if label is None else code(label, len(codes)) for label in labels]
+
+
+def _has_code(
+    column: NDArray[np.int32], labels: frozenset[str], codes: dict[str, int]
+) -> NDArray[np.bool_]:
+    return np.isin(column, [codes[label] for label in labels if label in codes])
