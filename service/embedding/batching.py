@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from service.embedding.embedder import Embedder, check_batch
 from service.errors import Overloaded, ReidError, TooLarge, Unavailable
 from service.machine.disconnect import current_disconnect
-from service.machine.processors import give_way
+from service.machine.processors import lower_priority
 
 Image = NDArray[np.uint8]
 Outcome = NDArray[np.float32] | ReidError
@@ -112,7 +112,7 @@ class Batcher:
         self._queue: deque[_Call] = deque()
         self._queued = 0
         self._runner: asyncio.Task[None] | None = None
-        self._thread = ThreadPoolExecutor(1, "network", initializer=give_way)
+        self._thread = ThreadPoolExecutor(1, "network", initializer=lower_priority)
         self._closing = False
         self._pace = Pace()
         self._free_at = 0.0  # when the run under way should end, in the event loop's time
@@ -145,7 +145,7 @@ class Batcher:
             Overloaded: the queue cannot take all N, or their turn would come, or has come, too
                 late; none was embedded.
             TooLarge: not even an empty queue could take all N.
-            Unavailable: the service is shutting down, or the client has left.
+            Unavailable: the service is shutting down, or the client has disconnected.
             ValueError: an image has another dtype or shape.
         """
         images = list(images)
@@ -230,7 +230,7 @@ class Batcher:
             expiry = loop.call_later(max(0.0, patience), self._expire, call)
 
         def leave(_departure: asyncio.Future[None]) -> None:
-            call.fail(Unavailable("the client has left"))
+            call.fail(Unavailable("the client has disconnected"))
 
         if departure is not None:
             departure.add_done_callback(leave)

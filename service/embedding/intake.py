@@ -18,7 +18,7 @@ from service.embedding.encoded_image import EncodedImage
 from service.embedding.imaging import ImageLimits, decode
 from service.errors import InvalidInput, Overloaded, ReidError, Unavailable
 from service.machine.disconnect import current_disconnect
-from service.machine.processors import give_way
+from service.machine.processors import lower_priority
 from service.machine.stopwatch import Stopwatch
 from service.metrics import Metrics
 from service.model.manifest import Manifest
@@ -56,7 +56,7 @@ class Intake:
             limits=limits,
         )
         self._blank = np.zeros((manifest.input_height, manifest.input_width, 3), dtype=np.uint8)
-        self._pool = ThreadPoolExecutor(threads, "decode", initializer=give_way)
+        self._pool = ThreadPoolExecutor(threads, "decode", initializer=lower_priority)
         self._pace = Pace()
         self._decoding = 0
         self._metrics = metrics
@@ -78,7 +78,7 @@ class Intake:
             Overloaded: the turn of the images would come, or has come, too late; none was embedded.
             TooLarge: more images than could ever wait.
             Unavailable: the network failed for reasons that lie not in the images, the service is
-                shutting down, or the client has left.
+                shutting down, or the client has disconnected.
         """
         self.admit(len(uploads))
         turn = _Turn(time.monotonic(), self._batcher.max_queue_seconds, current_disconnect())
@@ -159,7 +159,7 @@ class _Turn:
     def begin(self) -> None:
         """Raises where it is too late to begin; what is begun is finished."""
         if self.departure is not None and self.departure.done():
-            raise Unavailable("the client has left")
+            raise Unavailable("the client has disconnected")
         if self.begun:
             return
         self.waited = time.monotonic() - self.arrived

@@ -11,7 +11,7 @@ from service.embedding.embedder import check_batch
 from service.errors import InvalidImage
 from service.model.contract import load_model, refuse, session_findings
 from service.model.manifest import Manifest
-from service.model.session import Device, Provider, infer, open_network
+from service.model.session import Device, Provider, infer, open_on_device
 
 LARGEST_RUN = 64
 """Images in one run of the network; a larger batch takes several runs."""
@@ -34,7 +34,7 @@ class OnnxEmbedder:
 
     def __init__(self, path: Path, *, device: Device = "auto", threads: int | None = None) -> None:
         self._manifest, file = load_model(path)
-        self._session, self._provider = open_network(file, device, threads, self._blank(1))
+        self._session, self._provider = open_on_device(file, device, threads, self._blank(1))
         refuse(path, session_findings(self._session, self._run, self._manifest))
         if self._provider == "cuda":
             self._warm_up()

@@ -34,7 +34,7 @@ from service.imports.frames import (
     Refused,
     packed,
 )
-from service.imports.reader import ImportReader, Wanted
+from service.imports.reader import ImportReader, ImportRequest
 
 _BUFFER = 1 << 16
 _LESS_URGENT = 5  # steps of priority below the service; its decoders are lower still
@@ -104,13 +104,13 @@ def _let_go_of_standard_input() -> None:
     os.close(nothing)
 
 
-def _received(channel: socket.socket) -> Wanted:
+def _received(channel: socket.socket) -> ImportRequest:
     with channel.makefile("rb") as stream:
         size = int.from_bytes(stream.read(WANTED_HEAD))
-        return Wanted(**json.loads(stream.read(size)))
+        return ImportRequest(**json.loads(stream.read(size)))
 
 
-def _read(channel: socket.socket, wanted: Wanted) -> NoReturn:
+def _read(channel: socket.socket, wanted: ImportRequest) -> NoReturn:
     status = _FAILED
     with suppress(BaseException):
         _end_with_watcher()
@@ -122,7 +122,7 @@ def _read(channel: socket.socket, wanted: Wanted) -> NoReturn:
     os._exit(status)
 
 
-def _send_all(wanted: Wanted, stream: BinaryIO) -> int:
+def _send_all(wanted: ImportRequest, stream: BinaryIO) -> int:
     def send(frame: Frame) -> None:
         stream.write(packed(frame))
 

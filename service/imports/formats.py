@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import os
 import tarfile
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 from service.errors import InvalidInput, TooLarge
 from service.imports.gunzip import HARMLESS, RATIO, gunzip
-from service.machine.durable import disk_errors
+from service.machine.durable import disk_errors, replaced_file
 
 ImportFormat = Literal["tar", "tar.gz", "zip", "ndjson", "csv", "parquet"]
 """What can be uploaded; a job's spec names it, or ``folder``, as its ``source``."""
@@ -184,19 +183,14 @@ def _start_inside(path: Path) -> bytes:
 
 
 def _unpack(path: Path, most: int) -> None:
-    unpacked = path.with_name(f"{path.name}-unpacked")
     most = min(most, max(HARMLESS, RATIO * path.stat().st_size))
-    with disk_errors(path), gunzip(path) as packed, unpacked.open("xb") as file:
+    with disk_errors(path), gunzip(path) as packed, replaced_file(path) as file:
         size = 0
         while chunk := _chunk(packed):
             size += len(chunk)
             if size > most:
                 raise TooLarge(f"the body unpacks to more than {most:,} bytes")
             file.write(chunk)
-        file.flush()
-        os.fsync(file.fileno())
-    with disk_errors(path):
-        unpacked.replace(path)
 
 
 def _chunk(packed: BinaryIO) -> bytes:

@@ -27,8 +27,9 @@ from service.errors import (
     Unavailable,
 )
 from service.gallery.base import Crop
-from service.imports.items import Item, Picture, Ready
+from service.imports.items import Item, Picture
 from service.ingest.crop_names import LeftOut
+from service.ingest.sent_embeddings import EmbeddedCrop
 
 HEAD = struct.Struct(">II")
 """Before each frame: how many bytes its JSON has, and how many its content."""
@@ -120,7 +121,7 @@ def _words(frame: Frame) -> tuple[list[Any], bytes]:
     match frame:
         case Picture(name, crop, content):
             words = ["picture", name[:_LONGEST], *_crop_words(crop)]
-        case Ready(name, crop, embedding):
+        case EmbeddedCrop(crop, embedding, name):
             words = ["ready", name[:_LONGEST], *_crop_words(crop)]
             content = embedding.astype("<f4").tobytes()
         case LeftOut(path, reason, is_error, is_other):
@@ -148,7 +149,8 @@ def _frame(words: Any, content: bytes) -> Frame:
         case ["picture", str(name), *crop]:
             frame = Picture(name, _crop(crop), content)
         case ["ready", str(name), *crop]:
-            frame = Ready(name, _crop(crop), np.frombuffer(content, "<f4").astype(np.float32))
+            embedding = np.frombuffer(content, "<f4").astype(np.float32)
+            frame = EmbeddedCrop(_crop(crop), embedding, name)
         case ["left", str(path), str(reason), bool(is_error), bool(is_other)]:
             frame = LeftOut(Path(path), reason, is_error, is_other)
         case ["expect", int(total)]:

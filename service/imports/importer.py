@@ -11,7 +11,7 @@ from service.access.caller import Caller
 from service.embedding.shelf import ModelShelf
 from service.errors import InvalidInput
 from service.gallery.protocol import GalleryStore
-from service.imports.reader import RECEIVED, ImportReader, Wanted, named_manifest, reading_of
+from service.imports.reader import RECEIVED, ImportReader, ImportRequest, named_manifest, reading_of
 from service.imports.roots import ImportRoots, discard_copies, roots_for
 from service.imports.storing import store_items
 from service.imports.subprocess_reader import (
@@ -82,10 +82,10 @@ class Importer:
         log.warning("this system reads imports without a process, and a limit of memory, each")
         return ImportReader(wanted, context.expect)
 
-    def _wanted(self, context: JobContext) -> Wanted:
+    def _wanted(self, context: JobContext) -> ImportRequest:
         order, settings = context.job.order, self.settings
         rows = order.spec["source"] in _WITH_ROWS
-        return Wanted(
+        return ImportRequest(
             spec=order.spec,
             gallery=order.gallery,
             # Asked again: what the operator allows may have changed since the job was taken.

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
 from service.errors import ImageTooLarge, InvalidInput, TooLarge
 from service.gallery.base import Crop
 from service.ingest.crop_names import LeftOut
+from service.ingest.sent_embeddings import EmbeddedCrop
 
 _LONGEST_PATH = 32 << 10
 
@@ -26,16 +24,7 @@ class Picture:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """A crop that comes with its embedding (D,) float32 instead of a picture."""
-
-    name: str
-    crop: Crop
-    embedding: NDArray[np.float32]
-
-
-Item: TypeAlias = Picture | Ready | LeftOut
+Item: TypeAlias = Picture | EmbeddedCrop | LeftOut
 Items: TypeAlias = Iterator[Item]
 
 

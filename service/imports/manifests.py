@@ -8,21 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from service.errors import InvalidInput, ReidError
-from service.imports.items import (
-    Bounds,
-    EmbeddedCrop,
-    Item,
-    Items,
-    Picture,
-    check_relative,
-    refused,
-)
+from service.imports.items import Bounds, Item, Items, Picture, check_relative, refused
 from service.imports.roots import ImportRoots, read_image
 from service.ingest.crop_names import CropFile, LeftOut, described_row
 from service.ingest.crop_values import is_missing, read_id, read_path
 from service.ingest.reading import Reading
 from service.ingest.rows import Format, Row, format_of, read_rows
-from service.ingest.sent_embeddings import check_embedding, decode_embedding
+from service.ingest.sent_embeddings import EmbeddedCrop, check_embedding, decode_embedding
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +59,7 @@ def manifest_items(
     """
     for number, row in source.rows(manifest, format_):
         if not isinstance(row, InvalidInput) and not is_missing(row.get("embedding")):
-            yield _ready(row, number, dimension, source.reading)
+            yield _embedded(row, number, dimension, source.reading)
         else:
             yield _picture(row, number, source)
 
@@ -140,7 +132,7 @@ def _read(entry: CropFile, folder: Path, source: ManifestSource) -> Item:
     return Picture(str(entry.path), entry.crop, data)
 
 
-def _ready(row: Mapping[str, Any], number: int, dimension: int, reading: Reading) -> Item:
+def _embedded(row: Mapping[str, Any], number: int, dimension: int, reading: Reading) -> Item:
     try:
         name = read_id("column crop_id", row.get("crop_id")) or read_path(row.get("path"))
     except InvalidInput as error:
@@ -155,4 +147,4 @@ def _ready(row: Mapping[str, Any], number: int, dimension: int, reading: Reading
         checked = check_embedding(sent, dimension, f"crop {name!r}")
     except InvalidInput as error:
         return refused(name, error)
-    return EmbeddedCrop(name, entry.crop, checked)
+    return EmbeddedCrop(entry.crop, checked, name)

@@ -26,7 +26,7 @@ RECEIVED = "received"
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ImportRequest:
     """What is to be read; made of values that JSON holds.
 
     Attributes:
@@ -75,7 +75,7 @@ class ImportReader:
         InvalidInput: a zone is none.
     """
 
-    def __init__(self, wanted: Wanted, expect: Callable[[int], object]) -> None:
+    def __init__(self, wanted: ImportRequest, expect: Callable[[int], object]) -> None:
         self._wanted = wanted
         self._expect = expect
         self._tally = Tally()
@@ -119,7 +119,7 @@ class ImportReader:
 class _Run:
     """Where the items come from."""
 
-    wanted: Wanted
+    wanted: ImportRequest
     expect: Callable[[int], object]
     tally: Tally
     reading: Reading

@@ -1,10 +1,9 @@
-"""Items into a gallery: batch by batch, skipping what is there already."""
+"""Store items in a gallery, batch by batch, and skip those that are already there."""
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from io import BytesIO
@@ -15,34 +14,34 @@ from PIL import Image
 from service.embedding.encoded_image import EncodedImage
 from service.embedding.shelf import Model, ModelShelf, OpenGallery
 from service.errors import Conflict, ReidError, Unavailable
-from service.gallery.base import Crop, Filter
-from service.gallery.protocol import Gallery, GalleryStore
-from service.imports.items import Items, Picture, Ready
+from service.gallery.protocol import GalleryStore
+from service.imports.items import Items, Picture
 from service.ingest.crop_names import LeftOut
-from service.ingest.enroller import identified
-from service.ingest.joining import keep_findings, stored_crops
+from service.ingest.enroller import identified, lacking_pictures, unchanged, with_digest
+from service.ingest.joining import stored_crops
+from service.ingest.sent_embeddings import EmbeddedCrop, to_bytes
 from service.jobs.bridge import BATCH
 from service.jobs.context import JobContext
 
 _READY = 256
 _BYTES = 32 << 20
-_PARALLEL = 2  # one batch is embedded while another is stored and the next one read
+_PARALLEL = 2  # one batch is embedded while another is stored and the next one is read
 
 
 def store_items(context: JobContext, store: GalleryStore, shelf: ModelShelf, items: Items) -> None:
-    """Bring items into the job's gallery.
+    """Store items in the job's gallery.
 
-    Safe to repeat: what is there with the same bytes and metadata is only counted.
+    Safe to repeat: items that are already stored with the same bytes and metadata are only counted.
 
     Args:
-        context: the job; every item is counted there, one that fails by itself with its reason.
+        context: the job, which counts every item and notes why one failed.
         store: the galleries.
         shelf: the models.
-        items: where they come from; no crop_id comes twice.
+        items: what to store; no crop_id occurs twice.
 
     Raises:
-        ReidError: the source cannot be read further, or the service cannot store.
-        Interrupted: let it pass.
+        ReidError: the source cannot be read any further, or the service cannot store.
+        Interrupted: the job has to end; do not catch it.
     """
     first: Model | None = None
     under_way: deque[Future[None]] = deque()
@@ -52,7 +51,7 @@ def store_items(context: JobContext, store: GalleryStore, shelf: ModelShelf, ite
             context.raise_if_cancelled()
             opened = shelf.open(store, context.gallery)
             first = first or opened.model
-            if opened.model is not first and any(isinstance(item, Ready) for item in batch):
+            if opened.model is not first and any(isinstance(item, EmbeddedCrop) for item in batch):
                 raise Conflict(_switched(context.gallery))
             under_way.append(pool.submit(_store, context, store, opened, batch))
             if len(under_way) > _PARALLEL:
@@ -65,14 +64,14 @@ def store_items(context: JobContext, store: GalleryStore, shelf: ModelShelf, ite
 
 def _switched(gallery: str) -> str:
     return (
-        f"gallery {gallery!r} was switched to another model while embeddings were imported, which "
-        "belong to the model before: switch back, or import pictures"
+        f"gallery {gallery!r} was switched to another model during this import, whose embeddings "
+        "come from the previous model: switch back, or import pictures"
     )
 
 
-def _batches(context: JobContext, items: Items) -> Iterator[list[Picture | Ready]]:
-    """Usable items in batches; the others are counted here."""
-    batch: list[Picture | Ready] = []
+def _batches(context: JobContext, items: Items) -> Iterator[list[Picture | EmbeddedCrop]]:
+    """Group usable items into batches; count the others."""
+    batch: list[Picture | EmbeddedCrop] = []
     size = 0
     failure: ReidError | None = None
     try:
@@ -88,14 +87,16 @@ def _batches(context: JobContext, items: Items) -> Iterator[list[Picture | Ready
                 yield batch
                 batch, size = [], 0
     except ReidError as error:
-        failure = error  # what came before it is sound
+        failure = error  # the items before it are sound
     if batch:
         yield batch
     if failure is not None:
         raise failure
 
 
-def _usable(context: JobContext, item: Picture | Ready | LeftOut) -> Picture | Ready | None:
+def _usable(
+    context: JobContext, item: Picture | EmbeddedCrop | LeftOut
+) -> Picture | EmbeddedCrop | None:
     if not isinstance(item, LeftOut):
         return item
     if item.is_error:
@@ -109,55 +110,44 @@ def _store(
     context: JobContext,
     store: GalleryStore,
     opened: OpenGallery,
-    batch: Sequence[Picture | Ready],
+    batch: Sequence[Picture | EmbeddedCrop],
 ) -> None:
     context.raise_if_cancelled()
-    known = stored_crops(opened.gallery, {item.crop.crop_id for item in batch})
-    new = _changed(context, batch, known, _lacking(opened.gallery, batch))
-    _store_ready(context, store, opened, [item for item in new if isinstance(item, Ready)])
-    _store_pictures(context, [item for item in new if isinstance(item, Picture)])
+    _store_embedded(
+        context, store, opened, [item for item in batch if isinstance(item, EmbeddedCrop)]
+    )
+    _store_pictures(context, opened, [item for item in batch if isinstance(item, Picture)])
 
 
-def _lacking(gallery: Gallery, batch: Sequence[Picture | Ready]) -> set[str]:
-    """Crops whose picture is to be stored and is not, though the crop may be."""
-    if not gallery.options.store_crops:
-        return set()
-    sent = {item.crop.crop_id for item in batch if isinstance(item, Picture)}
-    return sent - gallery.pictured(Filter(crop_ids=frozenset(sent)))
-
-
-def _changed(
-    context: JobContext,
-    batch: Sequence[Picture | Ready],
-    known: Mapping[str, Crop],
-    lacking: Collection[str],
-) -> list[Picture | Ready]:
-    """What the gallery does not hold yet; the rest is counted.
-
-    The items stay as they were sent: what the gallery found out of them is decided again when they
-    are stored, and may be something else by then.
-    """
-    coming = [replace(item.crop, digest=_digest(item)) for item in batch]
-    new: list[Picture | Ready] = []
-    for item, sent, kept in zip(batch, coming, keep_findings(coming, known), strict=True):
-        if kept == known.get(kept.crop_id) and kept.crop_id not in lacking:
-            context.count("unchanged")
-        else:
-            new.append(replace(item, crop=sent))
-    return new
-
-
-def _digest(item: Picture | Ready) -> str:
-    data = item.data if isinstance(item, Picture) else item.embedding.astype("<f4").tobytes()
-    return hashlib.sha256(data).hexdigest()
-
-
-def _store_pictures(context: JobContext, pictures: Sequence[Picture]) -> None:
+def _store_pictures(context: JobContext, opened: OpenGallery, pictures: Sequence[Picture]) -> None:
+    new = _new_pictures(context, opened, pictures)
+    if not new:
+        return
     try:
-        _enrol(context, pictures)
+        _enrol(context, new)
     except Unavailable:
         context.raise_if_cancelled()
-        _enrol(context, _without_poison(context, pictures))
+        _enrol(context, _embeddable(context, new))
+
+
+def _new_pictures(
+    context: JobContext, opened: OpenGallery, pictures: Sequence[Picture]
+) -> list[Picture]:
+    """The pictures to embed and store, with their digests; the others are counted."""
+    if not pictures:
+        return []
+    sent = [replace(item, crop=with_digest(item.crop, item.data)) for item in pictures]
+    crops = [item.crop for item in sent]
+    crop_ids = {crop.crop_id for crop in crops}
+    same = unchanged(crops, stored_crops(opened.gallery, crop_ids))
+    same -= lacking_pictures(opened.gallery, crop_ids)
+    _count_unchanged(context, len(same))
+    return [item for item in sent if item.crop.crop_id not in same]
+
+
+def _count_unchanged(context: JobContext, count: int) -> None:
+    if count:
+        context.count("unchanged", count)
 
 
 def _enrol(context: JobContext, pictures: Sequence[Picture]) -> None:
@@ -172,11 +162,11 @@ def _enrol(context: JobContext, pictures: Sequence[Picture]) -> None:
             context.fail(picture.name, str(enrolment.error))
 
 
-def _without_poison(context: JobContext, pictures: Sequence[Picture]) -> list[Picture]:
-    """Find the pictures the network fails on, each by itself.
+def _embeddable(context: JobContext, pictures: Sequence[Picture]) -> list[Picture]:
+    """Embed each picture separately, and leave out those on which the network fails.
 
     Raises:
-        Unavailable: it fails on any picture: it is not they that are at fault.
+        Unavailable: the network fails on a blank picture too, so the pictures are not the cause.
     """
     context.embed([EncodedImage("blank", _blank())])
     sound: list[Picture] = []
@@ -196,17 +186,22 @@ def _blank() -> bytes:
     return buffer.getvalue()
 
 
-def _store_ready(
-    context: JobContext, store: GalleryStore, opened: OpenGallery, ready: Sequence[Ready]
+def _store_embedded(
+    context: JobContext, store: GalleryStore, opened: OpenGallery, items: Sequence[EmbeddedCrop]
 ) -> None:
-    if not ready:
+    if not items:
         return
-    rows = np.stack([item.embedding for item in ready])
+    sent = [with_digest(item.crop, to_bytes(item.embedding)) for item in items]
     with store.changing(context.gallery) as gallery:
         if gallery.model_sha256 != opened.model.manifest.sha256:
             raise Conflict(_switched(context.gallery))
-        known = stored_crops(gallery, {item.crop.crop_id for item in ready})
-        crops = identified(gallery, opened.model, [item.crop for item in ready], rows, known)
-        gallery.upsert(crops, rows)
-    for item in ready:
-        context.count("replaced" if item.crop.crop_id in known else "created")
+        known = stored_crops(gallery, {crop.crop_id for crop in sent})
+        same = unchanged(sent, known)
+        new = [place for place, crop in enumerate(sent) if crop.crop_id not in same]
+        if new:
+            rows = np.stack([items[place].embedding for place in new])
+            crops = [sent[place] for place in new]
+            gallery.upsert(identified(gallery, opened.model, crops, rows, known), rows)
+    _count_unchanged(context, len(same))
+    for place in new:
+        context.count("replaced" if sent[place].crop_id in known else "created")

@@ -40,7 +40,7 @@ from service.imports.frames import (
     unpacked,
 )
 from service.imports.items import Item
-from service.imports.reader import Wanted
+from service.imports.reader import ImportRequest
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class ForkServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
 
-    def begin(self, wanted: Wanted) -> _Link:
+    def begin(self, wanted: ImportRequest) -> _Link:
         """Start a reader.
 
         Args:
@@ -165,7 +165,7 @@ class SubprocessReader:
 
     def __init__(
         self,
-        wanted: Wanted,
+        wanted: ImportRequest,
         fork_server: ForkServer,
         expect: Callable[[int], object],
         check: Callable[[], object],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,25 +14,16 @@ from service.gallery.base import Crop
 from service.gallery.protocol import GalleryStore
 from service.ingest.enroller import Enrolment, EnrolmentOutcome, identified, with_digest
 from service.ingest.joining import stored_crops
-from service.ingest.sent_embeddings import Embedding, check_embedding, require_model, to_bytes
+from service.ingest.sent_embeddings import (
+    EmbeddedCrop,
+    Embedding,
+    check_embedding,
+    require_model,
+    to_bytes,
+)
 from service.machine.executors import Executors
 from service.machine.stopwatch import Stopwatch
 from service.model.manifest import Manifest
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class EmbeddedCrop:
-    """A crop and its embedding.
-
-    Attributes:
-        crop: what is known of it.
-        embedding: (D,) float32, as the client sent it.
-        name: what to call it in messages.
-    """
-
-    crop: Crop
-    embedding: Embedding
-    name: str
 
 
 class EmbeddingEnroller:

@@ -1,10 +1,14 @@
-"""Uploaded crops into a gallery: decode → embed → upsert."""
+"""Add crops to a gallery: decode → embed → upsert.
+
+This module alone decides what becomes of a crop that is sent: whether it is already stored, which
+findings are kept, and which identity it joins. Requests and imports both go through it.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -14,19 +18,25 @@ from service.embedding.encoded_image import EncodedImage
 from service.embedding.intake import Embedding
 from service.embedding.shelf import Model, ModelShelf
 from service.errors import ReidError, Replaced
-from service.gallery.base import Crop
+from service.gallery.base import Crop, Filter
 from service.gallery.protocol import Gallery, GalleryStore
 from service.ingest.joining import JoinRule, join_groups, keep_findings, stored_crops
 from service.machine.executors import Executors
 from service.machine.stopwatch import Stopwatch
 from service.model.manifest import Manifest
 
-_ATTEMPTS = 2  # once more, should the gallery be switched to another model between the two steps
+_ATTEMPTS = 2  # the second one if the gallery switches to another model while crops are embedded
 
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """What became of one crop; ``error`` where it could not be used."""
+    """What became of one crop.
+
+    Attributes:
+        crop: the crop as it is stored.
+        status: ``error`` if it could not be used.
+        error: the reason.
+    """
 
     crop: Crop
     status: Literal["created", "replaced", "error"]
@@ -35,7 +45,7 @@ class Enrolment:
 
 @dataclass(frozen=True, slots=True)
 class EnrolmentOutcome:
-    """What became of a batch, and the model that embedded it."""
+    """What became of a batch of crops, and the model that embedded it."""
 
     model: Manifest
     enrolments: list[Enrolment]
@@ -46,7 +56,7 @@ class Enroller:
 
     Args:
         store: the galleries.
-        shelf: the models; a gallery is filled with its own.
+        shelf: the models; each gallery is filled by its own.
         executors: threads that read and write galleries.
     """
 
@@ -63,17 +73,18 @@ class Enroller:
         stopwatch: Stopwatch,
         client: str | None = None,
     ) -> EnrolmentOutcome:
-        """Insert or replace crops by id; a bad image leaves the others.
+        """Insert or replace crops by id; an unusable image does not affect the others.
 
         Args:
             gallery_name: an existing gallery.
             uploads: N image files.
-            crops: what is known of them, upload i shows crop i; digests are filled in here.
+            crops: their metadata; upload i shows crop i. A missing digest is computed here.
             stopwatch: measures the stages decode, embed and upsert.
-            client: who pays, and has half of the writing threads at most; None for jobs.
+            client: the client to charge, which gets at most half of the writing threads; None for
+                jobs.
 
         Returns:
-            N enrolments in the order of the crops, durable once this returns.
+            N enrolments in the order of the crops, durable on return.
 
         Raises:
             NotFound: no such gallery.
@@ -91,10 +102,10 @@ class Enroller:
                     enrolments = await threads.run(
                         self._upsert, gallery_name, opened.model, uploads, crops, embeddings
                     )
-                except Replaced:  # by another model, so the embeddings are worth nothing
+                except Replaced:  # by another model, so these embeddings are useless
                     continue
             return EnrolmentOutcome(opened.model.manifest, enrolments)
-        raise Replaced(f"gallery {gallery_name!r} changes its model again and again: ask later")
+        raise Replaced(f"gallery {gallery_name!r} keeps changing its model: retry later")
 
     def _upsert(
         self,
@@ -106,7 +117,7 @@ class Enroller:
     ) -> list[Enrolment]:
         with self._store.changing(gallery_name) as gallery:
             if gallery.model_sha256 != model.manifest.sha256:
-                raise Replaced(f"gallery {gallery_name!r} was switched to another model: ask again")
+                raise Replaced(f"gallery {gallery_name!r} was switched to another model: retry")
             return _upsert(gallery, model, uploads, crops, embeddings)
 
 
@@ -120,8 +131,7 @@ def _upsert(
     usable = {index: row for index, row in enumerate(embeddings) if not isinstance(row, ReidError)}
     now = time.time()
     coming = [
-        replace(crops[index], digest=hashlib.sha256(uploads[index].data).hexdigest(), added=now)
-        for index in usable
+        replace(with_digest(crops[index], uploads[index].data), added=now) for index in usable
     ]
     before = stored_crops(gallery, {crop.crop_id for crop in coming})
     if usable:
@@ -141,6 +151,48 @@ def _upsert(
     return outcomes
 
 
+def with_digest(crop: Crop, data: bytes) -> Crop:
+    """Fill in a crop's digest, unless it is known.
+
+    Args:
+        crop: a crop.
+        data: the bytes it was made of.
+
+    Returns:
+        The crop with the SHA-256 of these bytes.
+    """
+    return crop if crop.digest else replace(crop, digest=hashlib.sha256(data).hexdigest())
+
+
+def unchanged(crops: Sequence[Crop], before: Mapping[str, Crop]) -> set[str]:
+    """Find the crops that the gallery holds exactly as they are sent.
+
+    Args:
+        crops: N crops with their digests.
+        before: what the gallery holds under their ids.
+
+    Returns:
+        The ids of these crops.
+    """
+    kept = keep_findings(crops, before)
+    return {crop.crop_id for crop in kept if crop == before.get(crop.crop_id)}
+
+
+def lacking_pictures(gallery: Gallery, crop_ids: Collection[str]) -> set[str]:
+    """Find the crops whose picture the gallery should store and does not.
+
+    Args:
+        gallery: the gallery.
+        crop_ids: ids of crops that are sent with a picture.
+
+    Returns:
+        Their ids; empty if the gallery does not store pictures.
+    """
+    if not gallery.options.store_crops:
+        return set()
+    return set(crop_ids) - gallery.pictured(Filter(crop_ids=frozenset(crop_ids)))
+
+
 def identified(
     gallery: Gallery,
     model: Model,
@@ -148,11 +200,11 @@ def identified(
     rows: Embedding,
     before: Mapping[str, Crop],
 ) -> list[Crop]:
-    """Crops with what is known of their pictures, and with the groups they join.
+    """Add what is known about the pictures of crops, and the identities the crops join.
 
     Args:
-        gallery: where they go; the caller holds its lock until they are stored.
-        model: what the gallery's embeddings are made by.
+        gallery: the gallery; the caller holds its lock until the crops are stored.
+        model: the model that made the gallery's embeddings.
         crops: N crops with their digests.
         rows: (N, D) float32, unit rows; row i belongs to crop i.
         before: what the gallery holds under their ids.

@@ -1,4 +1,4 @@
-"""What a gallery knows already of crops that are about to be stored."""
+"""Use what a gallery already knows about crops that are about to be stored."""
 
 from __future__ import annotations
 
@@ -16,20 +16,19 @@ from service.model.manifest import Calibration
 
 _TIMES_LIKELIER = 4.0
 _FIRST_LOOK = 32
-_DEEPEST = 4096  # crops; a rival beyond so many of one person is not looked for
+_DEEPEST = 4096  # crops; beyond this many crops of one person no rival is searched for
 
 
 @dataclass(frozen=True, slots=True)
 class JoinRule:
     """When a crop joins the identity of the nearest crop.
 
-    The threshold was calibrated on single pairs. Among all crops of a gallery somebody's nearly
-    always reaches it, whoever comes: so the nearest identity must also lead the next one by what
-    makes it four times as likely.
+    The threshold is calibrated on single pairs. In a whole gallery some crop nearly always reaches
+    it, so the nearest identity must also be four times as likely as the next one.
 
     Attributes:
-        threshold: least cosine with the nearest crop.
-        lead: least difference to the nearest crop of any other identity.
+        threshold: smallest cosine with the nearest crop.
+        lead: smallest lead over the nearest crop of any other identity.
     """
 
     threshold: float
@@ -37,17 +36,17 @@ class JoinRule:
 
     @classmethod
     def of(cls, calibration: Calibration) -> Self:
-        """The rule of a model: of two cosines its calibration makes odds."""
+        """Derive the rule from a model's calibration, which turns cosines into odds."""
         return cls(calibration.threshold, math.log(_TIMES_LIKELIER) / calibration.slope)
 
     def choose(self, hits: Sequence[Hit]) -> str | None:
-        """The identity to join.
+        """Choose the identity to join.
 
         Args:
             hits: the nearest crops that have an identity, best first.
 
         Returns:
-            Its name; None where nobody is near enough, or two are.
+            Its name; None if no identity is near enough, or two are about equally near.
         """
         if not hits or hits[0].score < self.threshold:
             return None
@@ -58,7 +57,7 @@ class JoinRule:
         return best.crop.identity
 
     def is_open(self, hits: Sequence[Hit]) -> bool:
-        """Whether crops beyond these hits could still change the choice.
+        """Whether crops beyond these hits could change the choice.
 
         Args:
             hits: the nearest crops that have an identity, best first.
@@ -70,10 +69,10 @@ class JoinRule:
 
 
 def keep_findings(crops: Sequence[Crop], stored: Mapping[str, Crop]) -> list[Crop]:
-    """Keep who a picture shows where the same picture is sent again.
+    """Keep the known identity of a picture that is sent again.
 
-    What a person said stays whatever is sent; what a clustering said stays unless an identity is
-    sent. Another picture under the same id is another crop and keeps nothing.
+    An identity set by a person always stays. One found by clustering stays unless an identity is
+    sent. A different picture under the same id is a new crop and keeps nothing.
 
     Args:
         crops: N crops with their digests.
@@ -88,20 +87,20 @@ def keep_findings(crops: Sequence[Crop], stored: Mapping[str, Crop]) -> list[Cro
 def join_groups(
     gallery: Gallery, crops: Sequence[Crop], rows: NDArray[np.float32], rule: JoinRule
 ) -> list[Crop]:
-    """Give crops without an identity that of the nearest crop, where it is near and clearly so.
+    """Assign crops without an identity to the nearest identity, if the choice is clear.
 
     Args:
-        gallery: its crops with an identity are the groups.
+        gallery: its crops with an identity are the groups to join.
         crops: N crops.
         rows: (N, D) float32, unit rows; row i belongs to crop i.
-        rule: how near, and how clearly.
+        rule: how near and how clear the choice must be.
 
     Returns:
         N crops; those that joined have the origin ``cluster``.
     """
     joined = list(crops)
     alone = [i for i, crop in enumerate(crops) if crop.identity is None and crop.origin != "hand"]
-    # Those that are about to be replaced must not vouch for themselves.
+    # A crop that is about to be replaced must not match itself.
     coming = {crop.crop_id for crop in crops}
     depth = _FIRST_LOOK + len(coming)
     while alone:
@@ -118,14 +117,14 @@ def join_groups(
 
 
 def stored_crops(gallery: Gallery, crop_ids: Collection[str]) -> dict[str, Crop]:
-    """What the gallery holds under these ids.
+    """Look up crops by id.
 
     Args:
-        gallery: which.
+        gallery: the gallery.
         crop_ids: any ids.
 
     Returns:
-        The crops there are, by id.
+        The crops that exist, by id.
     """
     where = Filter(crop_ids=frozenset(crop_ids))
     page = gallery.page(where, max(len(crop_ids), 1))

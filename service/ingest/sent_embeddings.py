@@ -1,4 +1,4 @@
-"""Embeddings that a client sends instead of pictures, such as those that ``POST /embed`` answered.
+"""Embeddings that a client sends instead of pictures, such as those from ``POST /embed``.
 
 Imports, searches and single crops read them by the same rules.
 """
@@ -6,6 +6,7 @@ Imports, searches and single crops read them by the same rules.
 from __future__ import annotations
 
 import base64
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from pydantic_core import from_json
 
 from service.errors import InvalidInput, ModelMismatch
 from service.gallery import rules
+from service.gallery.base import Crop
 
 Embedding = NDArray[np.float32]
 
@@ -20,6 +22,21 @@ MAX_NUMBERS = 1 << 16
 """Most numbers of one embedding, whatever the model."""
 
 _LONGEST_NUMBER = 64  # characters of one number as text, with what separates it from the next
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EmbeddedCrop:
+    """A crop and its embedding.
+
+    Attributes:
+        crop: its metadata.
+        embedding: (D,) float32, sent instead of a picture.
+        name: what to call it in messages.
+    """
+
+    crop: Crop
+    embedding: Embedding
+    name: str
 
 
 def decode_embedding(given: object, most: int = MAX_NUMBERS) -> Embedding:
@@ -70,7 +87,7 @@ def check_embedding(embedding: Embedding, dimension: int, name: str) -> Embeddin
 
 
 def require_model(wanted: str | None, model_sha256: str, gallery: str) -> None:
-    """Reject embeddings of another model; those of one length look alike.
+    """Reject embeddings of another model; a different model may have the same length.
 
     Args:
         wanted: the model that made them, if the client says so.

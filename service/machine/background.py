@@ -1,4 +1,4 @@
-"""Work that nobody waits for: whatever goes wrong in it is said, and it goes on."""
+"""Background work: failures are logged and counted, and the work continues."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from typing import Protocol, TypeAlias
 log = logging.getLogger(__name__)
 
 Report: TypeAlias = Callable[[str], object]
-"""Takes the name of a background task that has failed once more."""
+"""Called with the name of a background task each time it fails."""
 
 
 class _Runs(Protocol):
-    """A group of threads; see :class:`service.machine.executors.Threads`."""
+    """A thread pool; see :class:`service.machine.executors.Threads`."""
 
     async def run(self, call: Callable[[], None], /) -> None: ...
 
 
 def guarded(task: str, call: Callable[[], object], report: Report) -> bool:
-    """Call, and turn any exception into a log entry and a report.
+    """Call a function; log and report any exception instead of raising it.
 
     Args:
-        task: names the work; one of a fixed set, since it labels a metric.
+        task: name of the work, from a fixed set because it labels a metric.
         call: the work.
-        report: counts the failure.
+        report: called with the name if the work fails.
 
     Returns:
         Whether the call succeeded.
@@ -34,19 +34,19 @@ def guarded(task: str, call: Callable[[], object], report: Report) -> bool:
     try:
         call()
     except Exception:
-        log.exception("background task %r failed; it goes on", task)
+        log.exception("background task %r failed; continuing", task)
         report(task)
         return False
     return True
 
 
 class Repeating:
-    """Does something now and again in a thread, until it is closed.
+    """Repeats a call in a thread until it is closed.
 
     Args:
-        task: names the work in the log and in the metrics.
-        call: the work; an exception ends one turn, never the repetition.
-        seconds: pause between two turns.
+        task: name of the work in the log and in the metrics.
+        call: the work; an exception ends one run, never the repetition.
+        seconds: pause between two runs.
         threads: run the work.
         report: counts failures.
     """
@@ -63,21 +63,21 @@ class Repeating:
         self._running: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin the first turn in the background; needs a running event loop."""
+        """Start the first run in the background; needs a running event loop."""
         self._running = asyncio.create_task(self._run(), name=self._name)
 
     async def close(self) -> None:
-        """Stop; a turn that has begun is finished first."""
+        """Stop after the current run."""
         self._ending.set()
         if self._running is not None:
-            # shielded: a caller who gives up waiting must not interrupt the turn
+            # Shielded, so that a caller who stops waiting does not interrupt the run.
             await asyncio.shield(self._running)
 
     async def _run(self) -> None:
         while not self._ending.is_set():
-            await self._threads.run(self._turn)
+            await self._threads.run(self._run_once)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._ending.wait(), self._seconds)
 
-    def _turn(self) -> None:
+    def _run_once(self) -> None:
         guarded(self._name, self._call, self._report)

@@ -1,28 +1,28 @@
-"""Whether the client of the request at hand is still there: nobody waits for work nobody wants."""
+"""Tell work in progress when the client of its request disconnects, so that it can stop."""
 
 from __future__ import annotations
 
 import asyncio
 from contextvars import ContextVar
 
-_departure: ContextVar[asyncio.Future[None] | None] = ContextVar("departure", default=None)
+_disconnect: ContextVar[asyncio.Future[None] | None] = ContextVar("disconnect", default=None)
 
 
-def set_disconnect(departure: asyncio.Future[None]) -> None:
-    """Tell the work of the current task how it learns that its client has left.
+def set_disconnect(disconnect: asyncio.Future[None]) -> None:
+    """Set the future by which the current task learns that its client has disconnected.
 
     Args:
-        departure: gets a result when the client leaves before it has an answer, and none otherwise.
+        disconnect: gets a result if the client disconnects before it is answered.
     """
-    _departure.set(departure)
+    _disconnect.set(disconnect)
 
 
 def current_disconnect() -> asyncio.Future[None] | None:
-    """The future of the request at hand; None where the work belongs to no client."""
-    return _departure.get()
+    """The future of the current request; None if the work belongs to no client."""
+    return _disconnect.get()
 
 
 def client_disconnected() -> bool:
-    """Whether the client of the request at hand has left."""
-    departure = _departure.get()
-    return departure is not None and departure.done()
+    """Whether the client of the current request has disconnected."""
+    disconnect = _disconnect.get()
+    return disconnect is not None and disconnect.done()

@@ -1,7 +1,7 @@
-"""Room on the disk that is kept for what must not fail when everything else has filled it.
+"""Reserve disk space for operations that must succeed even on a full disk.
 
-Revoking a key and erasing a crop write, too: a journal, an entry of the audit log. A client that
-fills the disk must not keep anybody from either.
+Revoking a key and erasing a crop write to the disk too: a journal, an audit entry. A client that
+fills the disk must not be able to prevent either.
 """
 
 from __future__ import annotations
@@ -17,39 +17,39 @@ from typing import Literal
 
 FILE = "reserve"
 DATA_RESERVE = 16 << 20
-"""Bytes kept in a data folder: enough to erase the largest picture, of 10 MB by default."""
+"""Bytes reserved in a data folder: enough to erase the largest picture, 10 MB by default."""
 ReserveUse = Literal["none", "shared", "whole"]
-"""How much of a reserve a change may use. ``shared`` erases crops and leaves the last part to
-``whole``, which revokes keys."""
+"""How much of a reserve an operation may use: ``shared`` to erase crops, ``whole`` to revoke keys.
+``shared`` leaves the last part for ``whole``."""
 
-_PART_OF_DISK = 8  # a reserve takes at most an eighth of a small disk
-_LAST_PART = 4  # of which the last quarter is for ``whole`` alone
+_PART_OF_DISK = 8  # on a small disk the reserve takes at most one eighth
+_LAST_PART = 4  # the last quarter of the reserve is for ``whole`` alone
 _log = logging.getLogger(__name__)
 
 
 class Reserve:
-    """A file whose only use is its size. Making it shorter gives its room to whoever needs it.
+    """A file that occupies disk space; shortening it frees that space.
 
-    It belongs to one folder and may be used by several processes and threads.
+    One folder has one reserve; several processes and threads may use it.
 
     Args:
         path: the file; its folder may not exist yet.
-        size: how large it shall be, bytes; less on a disk of less than eight times that.
+        size: bytes to occupy, at most an eighth of the disk.
     """
 
     def __init__(self, path: Path, size: int) -> None:
         self._path = path
         self._size = size
         self._lock = threading.Lock()
-        self._seen = False  # whether its room was ever asked for by this process
+        self._seen = False  # whether this process has ever allocated it
         self._told = False
 
     def keep(self) -> bool:
-        """Make it whole, unless it is.
+        """Fill the reserve up to its size.
 
         Returns:
-            Whether it is whole now. True as well where no such file can be made for another reason
-            than room: the log says so, once.
+            Whether it is full now. Also True if the file cannot be created for a reason other than
+            missing space, which is logged once.
         """
         with self._lock:
             try:
@@ -58,22 +58,22 @@ class Reserve:
                     self._allocate(wanted)
                     self._seen = True
             except FileNotFoundError:
-                return True  # nothing is kept in a folder that is not there
+                return True  # a missing folder needs no reserve
             except OSError as error:
                 if error.errno in {errno.ENOSPC, errno.EDQUOT}:
                     return False
                 self._tell(error)
         return True
 
-    def give(self, share: ReserveUse, step: int | None = None) -> bool:
-        """Give some of its room back to the disk.
+    def give(self, use: ReserveUse, step: int | None = None) -> bool:
+        """Free some of the reserve.
 
         Args:
-            share: what the room is for.
-            step: how much, bytes; None for all that the share allows.
+            use: what the space is for.
+            step: bytes to free; None frees all that this use may have.
 
         Returns:
-            Whether any was given.
+            Whether any space was freed.
         """
         with self._lock:
             try:
@@ -82,12 +82,12 @@ class Reserve:
                 return False
             try:
                 size = os.fstat(descriptor).st_size
-                floor = {"none": size, "shared": self._wanted() // _LAST_PART, "whole": 0}[share]
+                floor = {"none": size, "shared": self._wanted() // _LAST_PART, "whole": 0}[use]
                 left = floor if step is None else max(floor, size - step)
                 if left >= size:
                     return False
                 os.ftruncate(descriptor, left)
-                os.fsync(descriptor)  # some file systems give room back only then
+                os.fsync(descriptor)  # some file systems free the space only then
             except OSError:
                 return False
             finally:
@@ -95,13 +95,13 @@ class Reserve:
         return True
 
     @contextmanager
-    def given(self, share: ReserveUse) -> Iterator[bool]:
-        """Give all that the share allows, for the length of a block; then keep it again.
+    def given(self, use: ReserveUse) -> Iterator[bool]:
+        """Free all that a use may have while a block runs; fill the reserve again afterwards.
 
         Yields:
-            Whether any was given.
+            Whether any space was freed.
         """
-        given = self.give(share)
+        given = self.give(use)
         try:
             yield given
         finally:
@@ -118,12 +118,12 @@ class Reserve:
             try:
                 os.posix_fallocate(descriptor, 0, wanted)
             except OSError:
-                os.ftruncate(descriptor, before)  # what was taken on the way goes back
+                os.ftruncate(descriptor, before)  # free what was allocated before the failure
                 raise
         finally:
             os.close(descriptor)
 
     def _tell(self, error: OSError) -> None:
         if not self._told:
-            _log.warning("%s: no room can be kept on this disk: %s", self._path, error)
+            _log.warning("%s: no space can be reserved on this disk: %s", self._path, error)
         self._told = True

@@ -1,8 +1,8 @@
-"""Threads for blocking work, in groups that cannot hold each other up.
+"""Thread pools for blocking work, one per kind of work so that kinds cannot block each other.
 
-asyncio's own pool is small and shared by everything: a few writers that wait for one gallery would
-stop every search and probe of the service. So each kind of work has threads of its own, and the
-lint rules keep ``asyncio.to_thread`` out of the package.
+asyncio's default pool is small and shared: a few writers waiting for one gallery would stop every
+search and every probe. So each kind of work has its own pool, and a lint rule forbids
+``asyncio.to_thread`` in this package.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _Arguments = ParamSpec("_Arguments")
 _Answer = TypeVar("_Answer")
 
 _LEAST_READS = 8
-_MOST_WAITING = 1 << 10  # reads of one client: how many requests there are bounds them sooner
+_MOST_WAITING = 1 << 10  # reads per client; the limit on requests takes effect earlier
 _HEAVY_WAITING = 16
 _HEAVY_WAITING_IN_ALL = 64
 _WRITES = 16
@@ -32,14 +32,14 @@ _BOOKKEEPING = 4
 
 
 class Threads:
-    """A group of threads for calls that block.
+    """A thread pool for blocking calls.
 
     Args:
-        name: what the threads are called, followed by a number.
-        count: how many there are; further calls wait for one of them.
-        report: counts failures of calls that nobody waits for.
-        pool: runs the calls instead; for tests that decide when a call begins and ends.
-        turns: shares the threads out between clients; by default one has half of them at most.
+        name: prefix of the threads' names.
+        count: number of threads; further calls wait for a free one.
+        report: counts failures of background calls.
+        pool: runs the calls instead; for tests that control when a call begins and ends.
+        turns: shares the threads between clients; by default one client gets at most half of them.
     """
 
     def __init__(
@@ -63,47 +63,47 @@ class Threads:
         *args: _Arguments.args,
         **kwargs: _Arguments.kwargs,
     ) -> _Answer:
-        """Call in one of the threads, with the context variables of the caller.
+        """Call a function in one of the threads, with the caller's context variables.
 
         Args:
-            call: blocks, perhaps for long.
+            call: a function that may block for a long time.
             args: its arguments.
             kwargs: its keyword arguments.
 
         Returns:
-            What it returns; what it raises is raised here.
+            Its return value. Its exceptions are raised here.
         """
         bound = partial(copy_context().run, call, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._pool, bound)
 
     def of(self, client: str) -> ClientThreads:
-        """These threads for one client's calls that may take long: it cannot have all of them.
+        """These threads for long calls of one client, which can never occupy all of them.
 
         Args:
-            client: who pays.
+            client: the client to charge.
         """
         return ClientThreads(self, client)
 
     def start(self, task: str, call: Callable[[], object]) -> None:
-        """Let one of the threads do something that nobody waits for.
+        """Start background work in one of the threads.
 
         Args:
-            task: names the work in the log and in the metrics.
+            task: name of the work in the log and in the metrics.
             call: the work; a failure is logged and counted.
         """
         self._pool.submit(guarded, task, call, self.report)
 
     def close(self) -> None:
-        """Wait for the calls that have begun, and end the threads."""
+        """Wait for running calls, then end the threads."""
         self._pool.shutdown()
 
 
 class ClientThreads:
-    """A group of threads as one client may use it.
+    """A thread pool as one client may use it.
 
     Args:
-        threads: the group.
-        client: who pays.
+        threads: the pool.
+        client: the client to charge.
     """
 
     def __init__(self, threads: Threads, client: str) -> None:
@@ -117,41 +117,40 @@ class ClientThreads:
         *args: _Arguments.args,
         **kwargs: _Arguments.kwargs,
     ) -> _Answer:
-        """Call in one of the threads, once it is the client's turn.
+        """Call a function in one of the threads when it is the client's turn.
 
         Args:
-            call: blocks, perhaps for long.
+            call: a function that may block for a long time.
             args: its arguments.
             kwargs: its keyword arguments.
 
         Returns:
-            What it returns; what it raises is raised here.
+            Its return value. Its exceptions are raised here.
 
         Raises:
-            TooManyRequests: too many calls of this client wait already.
-            Overloaded: too many calls wait already.
-            Unavailable: the client has left.
+            TooManyRequests: too many calls of this client are waiting.
+            Overloaded: too many calls are waiting.
+            Unavailable: the client has disconnected.
         """
         async with self._threads.turns.taken(self._client):
             return await self._threads.run(call, *args, **kwargs)
 
 
 class Executors:
-    """Every group of threads of one service.
+    """Every thread pool of one service.
 
     Attributes:
         reads: light searches, listings, stored pictures, counts: work that never waits for a
-            writer. One client has half of the threads at most.
-        heavy: searches that cost much, by :mod:`service.search.cost`. They leave a processor to
-            all other work, and one client has half of the threads at most.
+            writer. One client gets at most half of the threads.
+        heavy: expensive searches, as :mod:`service.search.cost` estimates. They leave one processor
+            to all other work, and one client gets at most half of the threads.
         writes: changes to the crops and options of galleries; they wait for their gallery.
-        background: what takes long and concerns whole galleries: snapshots, restores, model
-            switches, retention.
-        bookkeeping: jobs, keys, the audit log, received files, the disk probe: short work that
+        background: long work on whole galleries: snapshots, restores, model switches, retention.
+        bookkeeping: jobs, keys, the audit log, uploaded files, the disk probe: short work that
             never waits for a gallery.
 
     Args:
-        report: counts failures of calls that nobody waits for.
+        report: counts failures of background calls.
     """
 
     def __init__(self, report: Report) -> None:
@@ -162,8 +161,8 @@ class Executors:
         self.bookkeeping = Threads("bookkeeping", _BOOKKEEPING, report)
 
     async def close(self) -> None:
-        """Wait for the calls that have begun, then end every group."""
-        # In a thread: a call that is under way may still need the event loop.
+        """Wait for running calls, then end every pool."""
+        # In a thread, because a running call may still need the event loop.
         await asyncio.get_running_loop().run_in_executor(None, self._end)
 
     def _end(self) -> None:
@@ -179,10 +178,10 @@ class Executors:
 
 
 def _heavy(count: int, report: Report) -> Threads:
-    share = _halves(count, _HEAVY_WAITING, _HEAVY_WAITING_IN_ALL)
-    return Threads("heavy", count, report, turns=Turns("heavy searches", share))
+    quota = _halves(count, _HEAVY_WAITING, _HEAVY_WAITING_IN_ALL)
+    return Threads("heavy", count, report, turns=Turns("heavy searches", quota))
 
 
 def _halves(count: int, waiting: int, waiting_in_all: int) -> ThreadQuota:
-    """One client has half of the threads at most, and at least one."""
+    """One client gets at most half of the threads, and at least one."""
     return ThreadQuota(count, max(1, count // 2), waiting, waiting_in_all)

@@ -1,10 +1,11 @@
-"""Threads shared out between clients: places, a share of them for each, and turns in between.
+"""Share threads fairly between clients: each has a quota, and clients take turns.
 
-Work that takes long is done in steps. Between two steps it gives its place to another client who
-waits, and it ends where its own client has left. So whoever sends much waits for itself: any other
-client waits for one step of each client at work, however much work is waiting.
+Long work is split into steps. Between two steps it gives up its thread if another client waits, and
+it stops if its own client has disconnected. So a client that sends a lot only delays itself: any
+other client waits for one step per active client, however much work is queued.
 
-Everything here runs on the event loop; only the steps run in threads.
+Everything here runs on the event loop; only the steps run in threads. A "place" is the right to use
+one of the threads.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ _RETRY_SECONDS = 5
 
 @dataclass(frozen=True, slots=True)
 class ThreadQuota:
-    """What clients may have of some threads.
+    """How a pool of threads is divided between clients.
 
     Attributes:
-        places: calls that run at the same time.
-        each: how many of them one client may hold.
-        waiting: requests of one client that may wait; beyond it they are refused.
-        waiting_in_all: requests of all clients that may wait.
+        places: calls that may run at the same time.
+        each: how many of these one client may hold.
+        waiting: requests that may wait per client; further ones are rejected.
+        waiting_in_all: requests that may wait in total.
     """
 
     places: int
@@ -39,30 +40,30 @@ class ThreadQuota:
 
 
 class _Places:
-    """Who holds places and who waits for them."""
+    """Which clients hold places, and which wait for one."""
 
-    def __init__(self, share: ThreadQuota) -> None:
-        self._share = share
+    def __init__(self, quota: ThreadQuota) -> None:
+        self._quota = quota
         self._held: dict[str, int] = {}
-        # Whose turn comes next stands first; nobody is in it who does not wait.
+        # In the order of turns; holds only clients that wait.
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
     def waiting(self, client: str) -> int:
-        """How many of a client's requests wait."""
+        """Number of waiting requests of a client."""
         return len(self._waiting.get(client, ()))
 
     def waiting_in_all(self) -> int:
-        """How many requests wait."""
+        """Number of waiting requests."""
         return sum(map(len, self._waiting.values()))
 
     def is_free_for(self, client: str) -> bool:
-        """Whether a place is free that is this client's to take; who waits cannot take it."""
+        """Whether a place is free that this client may take."""
         held = self._held
-        return sum(held.values()) < self._share.places and held.get(client, 0) < self._share.each
+        return sum(held.values()) < self._quota.places and held.get(client, 0) < self._quota.each
 
     def is_wanted_by_others(self, client: str) -> bool:
         return any(
-            other != client and self._held.get(other, 0) < self._share.each
+            other != client and self._held.get(other, 0) < self._quota.each
             for other in self._waiting
         )
 
@@ -70,7 +71,7 @@ class _Places:
         self._held[client] = self._held.get(client, 0) + 1
 
     def release(self, client: str, *, last: bool = False) -> None:
-        """Give a place back; ``last`` lets every other client go first."""
+        """Give a place back; ``last`` puts the client behind all others."""
         self._held[client] -= 1
         if last:
             self._waiting.move_to_end(client)
@@ -79,7 +80,7 @@ class _Places:
         self._grant()
 
     def _grant(self) -> None:
-        """Give free places to those who wait, one client after the other."""
+        """Give free places to waiting requests, one client after the other."""
         while (client := next(filter(self.is_free_for, self._waiting), None)) is not None:
             waiter = self._waiting[client].popleft()
             self._waiting.move_to_end(client)
@@ -101,7 +102,7 @@ class _Places:
         return waiter
 
     def give_up(self, client: str, waiter: asyncio.Future[None]) -> None:
-        if waiter.done():  # it came in the same moment
+        if waiter.done():  # it was granted at the same moment
             self.release(client)
             return
         self._waiting[client].remove(waiter)
@@ -112,51 +113,53 @@ class Turns:
     """Places that clients take in turn.
 
     Args:
-        name: what is shared out, for refusals: ``heavy searches``.
-        share: what each may have.
+        name: what is shared, for messages, such as ``heavy searches``.
+        quota: what each client may have.
     """
 
-    def __init__(self, name: str, share: ThreadQuota) -> None:
+    def __init__(self, name: str, quota: ThreadQuota) -> None:
         self.name = name
-        self.share = share
-        self._places = _Places(share)
+        self.quota = quota
+        self._places = _Places(quota)
 
     @property
     def waiting(self) -> int:
-        """How many requests wait for a place."""
+        """Number of requests that wait for a place."""
         return self._places.waiting_in_all()
 
     def admit(self, client: str) -> None:
-        """Refuse a request that could not even wait, before work is done for it.
+        """Reject a request for which there is no room to wait, before any work is done for it.
 
         Args:
-            client: who pays.
+            client: the client to charge.
 
         Raises:
-            TooManyRequests: as many of this client's wait as may.
-            Overloaded: as many wait in all as may.
+            TooManyRequests: too many requests of this client are waiting.
+            Overloaded: too many requests are waiting in total.
         """
         if self._places.is_free_for(client):
             return
-        if (own := self._places.waiting(client)) >= self.share.waiting:
-            raise TooManyRequests(f"{own} {self.name} of this client wait already", _RETRY_SECONDS)
-        if (number := self._places.waiting_in_all()) >= self.share.waiting_in_all:
-            raise Overloaded(f"{number} {self.name} wait already", _RETRY_SECONDS)
+        if (own := self._places.waiting(client)) >= self.quota.waiting:
+            raise TooManyRequests(
+                f"{own} {self.name} of this client are already waiting", _RETRY_SECONDS
+            )
+        if (number := self._places.waiting_in_all()) >= self.quota.waiting_in_all:
+            raise Overloaded(f"{number} {self.name} are already waiting", _RETRY_SECONDS)
 
     @asynccontextmanager
     async def taken(self, client: str) -> AsyncIterator[Turn]:
-        """Hold a place for as long as the block runs.
+        """Hold a place while the block runs.
 
         Args:
-            client: who pays.
+            client: the client to charge.
 
         Yields:
             The turn.
 
         Raises:
-            TooManyRequests: as many of this client's wait as may.
-            Overloaded: as many wait in all as may.
-            Unavailable: the client has left.
+            TooManyRequests: too many requests of this client are waiting.
+            Overloaded: too many requests are waiting in total.
+            Unavailable: the client has disconnected.
         """
         self.admit(client)
         turn = Turn(self._places, client)
@@ -168,11 +171,11 @@ class Turns:
 
 
 class Turn:
-    """One request's place, held or waited for.
+    """The place of one request, which holds it or waits for it.
 
     Args:
-        places: where.
-        client: who pays.
+        places: all places.
+        client: the client to charge.
     """
 
     def __init__(self, places: _Places, client: str) -> None:
@@ -184,12 +187,12 @@ class Turn:
         """Wait for a place.
 
         Args:
-            first: before the client's other requests that wait.
+            first: go before the client's other waiting requests.
 
         Raises:
-            Unavailable: the client has left.
+            Unavailable: the client has disconnected.
         """
-        _require_presence()
+        _require_client()
         places, client = self._places, self._client
         if places.is_free_for(client):
             places.hold(client)
@@ -198,37 +201,37 @@ class Turn:
         self._holds = True
 
     async def pass_on(self) -> None:
-        """Let another client who waits go first; to be called between two steps.
+        """Let a waiting client go first; call this between two steps.
 
         Raises:
-            Unavailable: the client has left.
+            Unavailable: the client has disconnected.
         """
-        _require_presence()
+        _require_client()
         if self._places.is_wanted_by_others(self._client):
             self._holds = False
-            # In the queue before the place is free: the client's next request must not overtake.
+            # Queue before releasing, so that the client's next request cannot overtake this one.
             waiter = self._places.enqueue(self._client, first=True)
             self._places.release(self._client, last=True)
             await self._wait(waiter)
             self._holds = True
 
     def leave(self) -> None:
-        """Give the place back, where one is held."""
+        """Give the place back, if one is held."""
         if self._holds:
             self._holds = False
             self._places.release(self._client)
 
     async def _wait(self, waiter: asyncio.Future[None]) -> None:
-        departure = current_disconnect()
+        disconnect = current_disconnect()
         try:
-            ends = [waiter] if departure is None else [waiter, departure]
+            ends = [waiter] if disconnect is None else [waiter, disconnect]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            _require_presence()
+            _require_client()
         except BaseException:
             self._places.give_up(self._client, waiter)
             raise
 
 
-def _require_presence() -> None:
+def _require_client() -> None:
     if client_disconnected():
-        raise Unavailable("the client has left")
+        raise Unavailable("the client has disconnected")

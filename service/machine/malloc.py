@@ -1,4 +1,4 @@
-"""Keeps a long-lived process with many threads from holding memory it has freed."""
+"""Limit glibc's memory arenas, so that a long-running process returns memory it has freed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _ARENAS = 2
 def share_arenas() -> None:
     """Let all threads allocate from two arenas.
 
-    glibc gives threads up to eight arenas a processor. Pictures of changing sizes, decoded by
-    changing threads, leave holes in each of them, and the process grows for hours without a leak.
-    To be called before threads start; does nothing where the C library is another.
+    glibc creates up to eight arenas per processor. Images of different sizes, decoded in different
+    threads, fragment each of them, so the process grows for hours without a leak. Call this before
+    threads start; it does nothing with another C library.
     """
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

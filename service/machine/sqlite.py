@@ -1,4 +1,4 @@
-"""How this service opens SQLite files, and what it makes of their errors."""
+"""Open SQLite files, and translate their errors."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from typing import Literal
 
 from service.errors import StorageFull, Unavailable
 
-_NO_ROOM = 64 * 1024  # with fewer bytes free, an I/O error is most likely for want of room
+_NO_ROOM = 64 * 1024  # with fewer bytes free, an I/O error most likely means a full disk
 _CACHE_KIB = 16 * 1024
 _PAGE_BYTES = 16384
 
 
 @contextmanager
 def answering(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors into ours.
+    """Turn SQLite's errors into the service's.
 
     Args:
-        path: the file at work, for the message.
+        path: the file in use, for the message.
 
     Raises:
-        StorageFull: the disk, or the file's limit, is full.
+        StorageFull: the disk is full, or the file has reached its size limit.
         Unavailable: any other failure of the file: read-only, I/O error, damage.
     """
     try:
@@ -42,12 +42,12 @@ def connect(
 
     Args:
         path: the file.
-        mode: read only, read and write, the latter and create it where it is missing, or a file
-            nobody writes to.
+        mode: ``ro`` reads, ``rw`` reads and writes, ``rwc`` also creates a missing file,
+            ``immutable`` reads a file that no process writes to.
         wait: seconds to wait for another connection's lock.
 
     Returns:
-        A connection without implicit transactions, for use by several threads.
+        A connection without implicit transactions, usable from several threads.
 
     Raises:
         sqlite3.Error: it cannot be opened.
@@ -61,7 +61,7 @@ def connect(
         check_same_thread=False,
     )
     try:
-        # Whatever SQLite sorts or copies on the way describes people: it stays out of /tmp.
+        # Temporary tables hold personal data too, so they must not go to /tmp.
         connection.execute("PRAGMA temp_store = MEMORY")
         if mode in {"rw", "rwc"}:
             _prepare_for_writing(connection)
@@ -72,18 +72,18 @@ def connect(
 
 
 def _prepare_for_writing(connection: sqlite3.Connection) -> None:
-    # Of a new file only. Embeddings are read whole: a segment then is a chain of few pages.
+    # Takes effect in a new file only. Large pages, because embeddings are read in whole segments.
     connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
     connection.execute("PRAGMA journal_mode = WAL")
-    # FULL: a commit that returned survives a power cut, not only a crash of the program.
+    # FULL, so that a commit survives a power failure, not just a crash of the program.
     connection.execute("PRAGMA synchronous = FULL")
-    # Embeddings describe people: what is deleted is overwritten, not only unlinked.
+    # Embeddings are personal data, so deleted ones are overwritten, not just unlinked.
     connection.execute("PRAGMA secure_delete = ON")
     connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
 
 
 def lacks_room(path: Path, error: sqlite3.Error) -> bool:
-    """Whether SQLite failed because the disk, or the file's limit, is full.
+    """Whether SQLite failed because the disk is full or the file has reached its size limit.
 
     Args:
         path: the file.
@@ -92,7 +92,7 @@ def lacks_room(path: Path, error: sqlite3.Error) -> bool:
     code = getattr(error, "sqlite_errorcode", None)
     if code == sqlite3.SQLITE_FULL:
         return True
-    # A journal that cannot be created for want of room is one that cannot be opened.
+    # On a full disk SQLite cannot create its journal, and reports that it cannot open it.
     if code is None or code & 0xFF not in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}:
         return False
     try:

@@ -1,4 +1,4 @@
-"""How long the stages of one request took."""
+"""Measure how long the stages of one request take."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from contextlib import contextmanager
 
 
 class Stopwatch:
-    """Measures named stages and tells an observer; a stage entered twice adds up.
+    """Measures named stages and reports them to an observer.
+
+    The times of a stage that is entered several times add up.
 
     Args:
-        observe: called with a stage's name and its seconds each time one ends well, or once for all
-            parts of one.
+        observe: called with the name and seconds of a stage each time it ends without an error, or
+            once for a stage that is measured in parts.
     """
 
     def __init__(self, observe: Callable[[str, float], object]) -> None:
@@ -22,7 +24,7 @@ class Stopwatch:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Measure the block as the named stage."""
+        """Measure the block as the named stage, and report it."""
         before = self._seconds.get(name, 0.0)
         with self.part(name):
             yield
@@ -30,17 +32,17 @@ class Stopwatch:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Measure the block as a part of the named stage, which :meth:`tell` ends."""
+        """Measure the block as a part of the named stage, which :meth:`tell` reports."""
         start = time.perf_counter()
         yield
         self._seconds[name] = self._seconds.get(name, 0.0) + time.perf_counter() - start
 
     def tell(self, name: str) -> None:
-        """Tell of a stage whose parts have all ended."""
+        """Report a stage whose parts have all ended."""
         self._observe(name, self._seconds.get(name, 0.0))
 
     def took_ms(self) -> dict[str, float]:
-        """Milliseconds of every stage so far, and the ``total`` since construction."""
+        """Milliseconds per stage so far, and the ``total`` since construction."""
         total = time.perf_counter() - self._start
         stages = {**self._seconds, "total": total}
         return {name: round(seconds * 1000, 3) for name, seconds in stages.items()}

@@ -1,1 +1,1 @@
-"""The model contract: what a model folder holds and which rules its network keeps."""
+"""The model contract: the files of a model folder, and the rules for its network."""

@@ -1,4 +1,4 @@
-"""Reading a model from disk: load it, or name every rule of the contract that it breaks."""
+"""Load a model from disk, or list every rule of the contract that it breaks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from service.errors import ArtifactError
 from service.model.manifest import MANIFEST_NAME, Manifest, read_manifest, sha256_of
 from service.model.rules import (
     Finding,
-    Network,
+    RunNetwork,
     behaviour_findings,
     graph_findings,
     manifest_findings,
@@ -21,15 +21,17 @@ from service.model.rules import (
 )
 from service.model.session import infer, open_session
 
+_MAKE_MANIFEST = f"Create {MANIFEST_NAME}, or export the model again"
+
 
 def check_model(path: Path) -> list[Finding]:
-    """Name every broken rule; runs the network on the CPU.
+    """List every rule that a model breaks; runs the network on the CPU.
 
     Args:
         path: ``models/<name>``, or an ONNX file without a manifest.
 
     Returns:
-        The broken rules; empty for a sound model.
+        The broken rules; empty for a valid model.
     """
     manifest, findings = _read_manifest(path) if path.is_dir() else (None, [])
     file = _network_file(path, manifest)
@@ -45,14 +47,14 @@ def check_model(path: Path) -> list[Finding]:
 
 
 def session_findings(
-    session: onnxruntime.InferenceSession, network: Network, manifest: Manifest | None
+    session: onnxruntime.InferenceSession, run: RunNetwork, manifest: Manifest | None
 ) -> list[Finding]:
-    """Broken rules of an open network.
+    """List the rules that a loaded network breaks.
 
     Args:
-        session: describes the graph.
-        network: runs it; left alone where the graph is unsound.
-        manifest: to compare sizes with; None for a bare ONNX file.
+        session: the network, loaded by ONNX Runtime.
+        run: runs it; not called if the graph breaks a rule.
+        manifest: the sizes to compare with; None for a bare ONNX file.
 
     Returns:
         The broken rules.
@@ -64,20 +66,20 @@ def session_findings(
     sizes = read_sizes(inputs, outputs)
     if manifest is not None:
         findings += manifest_findings(sizes, manifest)
-    return findings + behaviour_findings(network, sizes)
+    return findings + behaviour_findings(run, sizes)
 
 
 def load_model(path: Path) -> tuple[Manifest, Path]:
-    """Find a model's manifest and network, and verify its hash.
+    """Find a model's manifest and network file, and verify the hash.
 
-    A bare ONNX file that keeps the contract needs no manifest: the sizes come from the graph, the
-    name from the file. It has no calibration.
+    A bare ONNX file that keeps the contract needs no manifest: the sizes come from the graph and
+    the name from the file. Such a model has no calibration.
 
     Args:
         path: ``models/<name>``, or an ONNX file.
 
     Returns:
-        The manifest and the path of the network.
+        The manifest and the path of the network file.
 
     Raises:
         ArtifactError: a file is missing, the manifest or a bare file's graph breaks its rules, or
@@ -103,7 +105,7 @@ def refuse(path: Path, findings: Sequence[Finding]) -> None:
         findings: the broken rules.
 
     Raises:
-        ArtifactError: there is at least one; the message names them all.
+        ArtifactError: at least one rule is broken; the message lists them all.
     """
     if findings:
         raise ArtifactError(f"{path}: " + " ".join(map(str, findings)))
@@ -115,7 +117,7 @@ def _read_manifest(folder: Path) -> tuple[Manifest | None, list[Finding]]:
         return Manifest.model_validate_json(path.read_bytes()), []
     except OSError as error:
         found = f"{path}: {error.strerror}"
-        return None, [Finding(found, f"a model folder holds {MANIFEST_NAME}", "Export it again")]
+        return None, [Finding(found, f"a model folder contains {MANIFEST_NAME}", _MAKE_MANIFEST)]
     except ValidationError as error:
         return None, [
             Finding(
@@ -136,7 +138,7 @@ def _hash_findings(file: Path, manifest: Manifest) -> list[Finding]:
         Finding(
             f"{file}: sha256 is {found}",
             f"the manifest's sha256, {manifest.sha256}",
-            "Copy the network again, or export it anew if it was meant to change",
+            "Copy the network again, or export it again if it was meant to change",
         )
     ]
 
@@ -153,7 +155,7 @@ def _name_of(path: Path) -> str:
 
 def _missing(file: Path) -> Finding:
     return Finding(
-        f"{file} is not there",
+        f"{file} does not exist",
         f"a model is a folder with {MANIFEST_NAME} and its network, or one ONNX file",
         "Check the path",
     )

@@ -1,6 +1,6 @@
 """The model contract: ``models/<name>/`` with ``manifest.json`` and ``model.onnx``.
 
-Training writes it, the service reads it, and nothing else passes between the two programs.
+Training writes it and the service reads it; nothing else passes between the two programs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MANIFEST_NAME = "manifest.json"
 
 
 class Manifest(FrozenRecord):
-    """What a program must know of a model before it opens the network."""
+    """What a program must know about a model before it loads the network."""
 
     schema_version: Literal[1] = 1
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
@@ -44,7 +44,7 @@ class Manifest(FrozenRecord):
     opset: int | None = None
     recipe: dict[str, Any] = Field(default_factory=dict, description="the whole training config")
     trained_epochs: int | None = Field(
-        default=None, description="fewer than the recipe's where training was stopped early"
+        default=None, description="fewer than in the recipe if training was stopped early"
     )
     training_data: str | None = None
     accuracy: tuple[Accuracy, ...] = ()
@@ -106,11 +106,11 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write ``manifest.json``, readable by people and stable under ``diff``.
+    """Write ``manifest.json``, readable and with a stable order of fields.
 
     Args:
         folder: ``models/<name>``; must exist.
-        manifest: what to write.
+        manifest: the manifest.
     """
     text = json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False)
     (folder / MANIFEST_NAME).write_text(text + "\n", encoding="utf-8")

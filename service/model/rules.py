@@ -1,7 +1,7 @@
-"""The rules a network must keep, checked on its graph and by running it.
+"""Check the rules of the contract on a network's graph, and by running it.
 
-The network takes ``images``, uint8 (N, H, W, 3) RGB, N free, and answers ``embeddings``, float32
-(N, D), rows of unit length that do not depend on what else is in the batch.
+The input is ``images``, uint8 (N, H, W, 3) RGB with N free. The output is ``embeddings``, float32
+(N, D), whose rows have unit length and do not depend on the other images of the batch.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ SIDES = range(8, 4096 + 1)
 DIMENSIONS = range(1, 65536 + 1)
 
 Shape = Sequence[int | str | None]
-Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+RunNetwork = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 class Tensor(Protocol):
-    """An input or output of a graph, as ONNX Runtime describes it; a free axis is no number."""
+    """An input or output of a graph, as ONNX Runtime describes it. Free axes are not numbers."""
 
     name: str
     type: str
@@ -36,7 +36,7 @@ class Tensor(Protocol):
 
 
 class Sizes(NamedTuple):
-    """The numbers that graph and manifest both state."""
+    """The sizes that both graph and manifest state."""
 
     input_height: int
     input_width: int
@@ -49,25 +49,25 @@ class Finding:
 
     Attributes:
         found: what the model does.
-        rule: what the contract asks for.
-        mend: what to change.
+        rule: what the contract requires.
+        fix: what to change.
     """
 
     found: str
     rule: str
-    mend: str
+    fix: str
 
     def __str__(self) -> str:
         """The three parts as sentences."""
-        return f"{self.found}. The contract: {self.rule}. {self.mend}."
+        return f"{self.found}. The contract: {self.rule}. {self.fix}."
 
 
 def graph_findings(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> list[Finding]:
-    """Broken rules about names, types and shapes.
+    """Check names, types and shapes.
 
     Args:
-        inputs: of the graph.
-        outputs: of the graph; others beside ``embeddings`` are ignored.
+        inputs: inputs of the graph.
+        outputs: outputs of the graph; all but ``embeddings`` are ignored.
 
     Returns:
         The broken rules.
@@ -76,11 +76,11 @@ def graph_findings(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> list[
 
 
 def read_sizes(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Sizes:
-    """Read H, W and D from a graph without findings.
+    """Read H, W and D from a graph that :func:`graph_findings` accepts.
 
     Args:
-        inputs: of the graph.
-        outputs: of the graph.
+        inputs: inputs of the graph.
+        outputs: outputs of the graph.
 
     Returns:
         The sizes.
@@ -91,11 +91,11 @@ def read_sizes(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Sizes:
 
 
 def manifest_findings(sizes: Sizes, manifest: Manifest) -> list[Finding]:
-    """Sizes in which graph and manifest differ.
+    """Check that graph and manifest state the same sizes.
 
     Args:
-        sizes: of the graph.
-        manifest: of the same model.
+        sizes: the sizes of the graph.
+        manifest: the manifest of the same model.
 
     Returns:
         The broken rules.
@@ -111,21 +111,20 @@ def manifest_findings(sizes: Sizes, manifest: Manifest) -> list[Finding]:
     ]
 
 
-def behaviour_findings(network: Network, sizes: Sizes) -> list[Finding]:
-    """Broken rules that show only when the network runs.
+def behaviour_findings(run: RunNetwork, sizes: Sizes) -> list[Finding]:
+    """Check the rules that need a run of the network.
 
     Args:
-        network: (N, H, W, 3) uint8 to (N, D) float32; may raise Unavailable.
+        run: (N, H, W, 3) uint8 to (N, D) float32; may raise Unavailable.
         sizes: H, W and D.
 
     Returns:
-        The broken rules. After a failed run, a wrong shape or a non-finite number the later rules
-        say nothing more and are left out.
+        The broken rules. A failed run, a wrong shape or a non-finite number ends the checks.
     """
     images = _probes(sizes.input_height, sizes.input_width)
     try:
-        together = network(images)
-        alone = np.concatenate([network(image[None]) for image in images])
+        together = run(images)
+        alone = np.concatenate([run(image[None]) for image in images])
     except Unavailable as error:
         return [_failed_run(error)]
     expected = (len(images), sizes.dimension)
@@ -157,7 +156,8 @@ def _vector_findings(
     cosines = products / np.maximum(lengths * np.linalg.norm(alone, axis=1), 1e-12)
     if 1.0 - cosines.min() > COMPOSITION_TOLERANCE:
         yield Finding(
-            f"an image alone and in a batch of {len(alone)} differs: cosine {cosines.min():.6f}",
+            f"an image alone and in a batch of {len(alone)} has different embeddings: cosine "
+            f"{cosines.min():.6f}",
             f"an embedding does not depend on the batch (cosine >= {1 - COMPOSITION_TOLERANCE})",
             "Export in evaluation mode, with the running statistics of batch normalisation",
         )
@@ -229,7 +229,7 @@ def _output_findings(outputs: Sequence[Tensor]) -> Iterator[Finding]:
 
 
 def _probes(height: int, width: int) -> NDArray[np.uint8]:
-    """Noise, a gradient, two blocks of colour and darkness: (4, H, W, 3)."""
+    """Noise, a gradient, two colour blocks and dark noise: (4, H, W, 3)."""
     noise = np.random.default_rng(0).integers(0, 256, (height, width, 3))
     gradient = np.broadcast_to(np.linspace(0, 255, height)[:, None, None], noise.shape)
     blocks = np.full_like(noise, (200, 40, 40))

@@ -1,4 +1,4 @@
-"""Opening and running ONNX files, on the GPU where one answers."""
+"""Load ONNX files into ONNX Runtime sessions and run them, on a GPU if one is available."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from service.errors import ArtifactError, Unavailable
-from service.machine.processors import available, give_way
+from service.machine.processors import available, lower_priority
 from service.model.rules import INPUT_NAME, OUTPUT_NAME
 
 Device = Literal["auto", "cuda", "cpu"]
@@ -26,22 +26,22 @@ _CPU = "CPUExecutionProvider"
 logger = logging.getLogger(__name__)
 
 
-def open_network(
+def open_on_device(
     file: Path, device: Device, threads: int | None, probe: NDArray[np.uint8]
 ) -> tuple[onnxruntime.InferenceSession, Provider]:
-    """Open a network where it runs fastest.
+    """Load a network on a device.
 
     Args:
         file: the ONNX file.
-        device: ``cuda`` insists on the GPU, ``auto`` takes the CPU where none answers.
-        threads: cores for one run on the CPU; None leaves the choice to ONNX Runtime.
-        probe: (1, H, W, 3); the GPU counts only if it embeds this image.
+        device: ``cuda`` requires the GPU; ``auto`` uses the CPU if no GPU works.
+        threads: cores per run on the CPU; None leaves the choice to ONNX Runtime.
+        probe: (1, H, W, 3); a GPU is used only if it embeds this image.
 
     Returns:
-        The session and where it runs.
+        The session and the device it runs on.
 
     Raises:
-        ArtifactError: the network cannot be opened, or ``cuda`` was asked for and does not answer.
+        ArtifactError: the network cannot be loaded, or ``cuda`` was requested and no GPU works.
     """
     if device != "cpu":
         try:
@@ -56,38 +56,38 @@ def open_network(
 def open_session(
     file: Path, *, providers: Sequence[Any] = (_CPU,), threads: int | None = None
 ) -> onnxruntime.InferenceSession:
-    """Open a network on given execution providers.
+    """Load a network on given execution providers.
 
     Args:
         file: the ONNX file.
-        providers: in order of preference, as ONNX Runtime takes them.
-        threads: cores for one run; None leaves the choice to ONNX Runtime.
+        providers: execution providers in order of preference.
+        threads: cores per run; None leaves the choice to ONNX Runtime.
 
     Returns:
         The session.
 
     Raises:
-        ArtifactError: ONNX Runtime cannot read or build the network.
+        ArtifactError: ONNX Runtime cannot read or initialise the network.
     """
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # exporters leave unused weights behind, a warning for each
+    options.log_severity_level = 3  # exporters leave unused weights, with a warning for each
     options.intra_op_num_threads = threads or _cap()
-    options.add_session_config_entry(
-        "session.intra_op.allow_spinning", "0"
-    )  # leave idle cores idle
+    # Without spinning, idle threads leave their cores to others.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        with ThreadPoolExecutor(1, initializer=give_way) as starter:  # its threads inherit that
+        # The session's threads inherit the priority of the thread that creates it.
+        with ThreadPoolExecutor(1, initializer=lower_priority) as starter:
             session = starter.submit(
                 onnxruntime.InferenceSession, file, options, providers=list(providers)
             ).result()
-    except Exception as error:  # its exceptions share no other base
+    except Exception as error:  # ONNX Runtime's exceptions have no other common base
         raise ArtifactError(f"{file}: {_first_line(error)}") from error
-    session.disable_fallback()  # a provider lost later is an error, not a silent slow-down
+    session.disable_fallback()  # a GPU that fails later is an error, not a silent slow-down
     return session
 
 
 def _cap() -> int:
-    # ONNX Runtime counts the machine's cores, and knows neither masks nor a container's quota.
+    # ONNX Runtime counts the machine's cores and ignores CPU masks and container quotas.
     mine = available()
     return mine if mine < (os.cpu_count() or 1) else 0
 
@@ -96,18 +96,18 @@ def infer(session: onnxruntime.InferenceSession, images: NDArray[np.uint8]) -> N
     """Run a network.
 
     Args:
-        session: a network whose graph keeps the contract.
+        session: a loaded network whose graph keeps the contract.
         images: (N, H, W, 3) uint8 RGB.
 
     Returns:
         (N, D) float32.
 
     Raises:
-        Unavailable: the run failed, for example for want of memory.
+        Unavailable: the run failed, for example because memory ran out.
     """
     try:
         (embeddings,) = session.run([OUTPUT_NAME], {INPUT_NAME: images})
-    except Exception as error:  # its exceptions share no other base
+    except Exception as error:  # ONNX Runtime's exceptions have no other common base
         raise Unavailable(f"the network failed: {_first_line(error)}") from error
     return np.asarray(embeddings)
 
@@ -119,11 +119,11 @@ def _open_on_cuda(file: Path, probe: NDArray[np.uint8]) -> onnxruntime.Inference
     options = {"cudnn_conv_algo_search": "HEURISTIC"}  # EXHAUSTIVE costs ~0.5 s per batch size
     session = open_session(file, providers=[(_CUDA, options), _CPU])
     if _CUDA not in session.get_providers():
-        raise ArtifactError("ONNX Runtime finds no GPU, or not the CUDA libraries it needs")
+        raise ArtifactError("ONNX Runtime finds no GPU, or lacks CUDA libraries it needs")
     try:
         infer(session, probe)
     except Unavailable as error:
-        raise ArtifactError(f"the GPU does not run the network: {error}") from error
+        raise ArtifactError(f"the GPU cannot run the network: {error}") from error
     return session
 
 

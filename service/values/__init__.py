@@ -1,1 +1,1 @@
-"""Values as people and programs write them: names, times, time zones."""
+"""Read names, times and time zones as people and programs write them."""

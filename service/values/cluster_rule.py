@@ -11,12 +11,12 @@ class ClusterRule:
 
     Attributes:
         eps: Jaccard distance up to which crops are neighbours, 0..1.
-        min_samples: neighbours that make a crop the core of a group, the crop itself included.
+        min_samples: neighbours that make a crop the core of a group, including the crop itself.
         min_score: minimum cosine of two neighbours, whatever their distance: query expansion makes
             a stranger resemble the nearest person.
-        standardise: first remove what each camera does to all of its crops alike.
-        k1: length of a neighbour list, the crop itself included.
-        k2: rows averaged by query expansion, the crop itself included.
+        standardise: first remove the effect that each camera has on all of its crops.
+        k1: length of a neighbour list, including the crop itself.
+        k2: rows averaged by query expansion, including the crop itself.
     """
 
     eps: float = 0.5

@@ -1,4 +1,4 @@
-"""The kinds of field that many requests share, whatever carries them."""
+"""Field types that many requests share, in a form, a query or JSON."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from service.values.timestamps import (
 from service.values.zones import read_zone
 
 MAX_TEXT = 256
-"""Longest text that names one thing beside crops: a gallery, a model, a zone, a time."""
+"""Longest text that names anything but a crop: a gallery, a model, a zone, a time."""
 
 MAX_CURSOR = 4096
-"""Longest cursor; it may hold a crop's id, whose letters take several bytes each."""
+"""Longest cursor; it may hold a crop id, whose characters take several bytes each."""
 
 
 def _seconds(value: object) -> float:
@@ -65,28 +65,28 @@ _TIME_SCHEMA = WithJsonSchema(
             {"type": "string", "format": "date-time", "maxLength": MAX_TEXT},
         ],
         "description": "ISO 8601, a date such as 20261121, or seconds since 1970-01-01 UTC "
-        "(milliseconds where only they make a time between 1980 and 2100); UTC where no zone is "
-        "given or stated",
+        "(or milliseconds, if only those make a time between 1980 and 2100); UTC if no zone is "
+        "given",
     }
 )
 Timestamp = Annotated[float, PlainValidator(_seconds), _TIME_SCHEMA]
-"""A time whose zone is UTC where it has none."""
+"""A time; UTC if it has no zone."""
 ZonedTime = Annotated[Moment, PlainValidator(_zoned), PlainSerializer(restated), _TIME_SCHEMA]
-"""A time in a model whose field ``zone``, declared before it, is of times that have none."""
+"""A time in a model that declares the field ``zone`` before it, for times without a zone."""
 Zone = Annotated[str, StringConstraints(max_length=MAX_TEXT), AfterValidator(_zone)]
 Cursor = Annotated[str, StringConstraints(max_length=MAX_CURSOR)]
-"""The cursor of a page; what it means is told where the page is made."""
-ZONE = "whose clocks a time without a zone was read from, such as Europe/Berlin or +01:00"
-"""What the field ``zone`` is for."""
+"""The cursor of a page; the code that makes the page defines its meaning."""
+ZONE = "the time zone of times that have none, such as Europe/Berlin or +01:00"
+"""Description of the field ``zone``."""
 
 
 class Body(BaseModel):
-    """A request body; a field nobody knows is refused, so that a typo is noticed."""
+    """A request body. Unknown fields are rejected, so that a typo is noticed."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class JsonBody(Body):
-    """A body of JSON, whose types are taken at their word: 0 is not false, "1" is no number."""
+    """A JSON body, whose types are not converted: 0 is not false, "1" is not a number."""
 
     model_config = ConfigDict(strict=True)

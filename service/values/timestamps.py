@@ -1,4 +1,4 @@
-"""Moments in time as people and programs write them: one rule for everything the service reads."""
+"""Read and write points in time: one rule for all input of the service."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from decimal import Decimal
 
 from service.values.zones import in_zone
 
-EARLIEST = 315_532_800  # 1980-01-01 UTC: no number of seconds or milliseconds means a time before
-LATEST = 4_102_444_800  # 2100-01-01 UTC: nor one from here on
+EARLIEST = 315_532_800  # 1980-01-01 UTC; no number is read as an earlier time
+LATEST = 4_102_444_800  # 2100-01-01 UTC; no number is read as this time or a later one
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LOCAL_EPOCH = _EPOCH.replace(tzinfo=None)
 
@@ -37,12 +37,12 @@ _URL_SPACE = re.compile(r".*[0-9] [0-9]{2}:?[0-9]{2}")
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A time that was read, and what had to be assumed.
+    """A time that was read, and what was assumed to read it.
 
     Attributes:
         seconds: since 1970-01-01 UTC, finite.
-        assumed_utc: it was written without a zone and none was stated.
-        ambiguous: the clocks of its zone showed it twice; the first of both was taken.
+        assumed_utc: it was written without a zone, and no zone was given.
+        ambiguous: the clocks of its zone showed it twice; the first of the two was taken.
     """
 
     seconds: float
@@ -51,22 +51,22 @@ class Moment:
 
 
 def read_moment(given: object, zone: tzinfo | None = None) -> Moment:
-    """Read a moment.
+    """Read a time.
 
-    A number means seconds since 1970-01-01 UTC where that is a time between 1980 and 2100, or
-    milliseconds where only they are. 8, 12 or 14 digits that are a date (``20261121``,
-    ``202611211405``, ``20261121140533``) are that date. A text may be such a number, or ISO 8601 in
-    its extended or basic form. Nothing else is a time.
+    A number means seconds since 1970-01-01 UTC, or milliseconds, whichever is between 1980 and
+    2100. Numbers of 8, 12 or 14 digits that are a date (``20261121``, ``202611211405``,
+    ``20261121140533``) mean that date. A text may be such a number, or ISO 8601 in extended or
+    basic form. Anything else is rejected.
 
     Args:
         given: a text, a number, a datetime or a date.
-        zone: whose clocks a time without a zone of its own was read from; None assumes UTC.
+        zone: the zone of a time that is written without one; None assumes UTC.
 
     Returns:
         The moment.
 
     Raises:
-        ValueError: it is no time; the message says what was given and what would be right.
+        ValueError: it is not a time; the message shows what was given and what is allowed.
     """
     match given:
         case str():
@@ -87,14 +87,14 @@ def parse_timestamp(given: object, zone: tzinfo | None = None) -> float:
 
 
 def mended(stored: float) -> float:
-    """What a number means that earlier versions stored as seconds, whatever it was.
+    """Correct a number that an earlier version stored as seconds without checking it.
 
     Args:
         stored: a crop's timestamp.
 
     Returns:
-        The seconds of the date (``20261121.0``) or of the milliseconds it was meant as; the number
-        itself where it is neither.
+        The seconds of the date (``20261121.0``) or of the milliseconds that it stands for; the
+        number itself if it is neither.
     """
     if EARLIEST <= stored < LATEST:
         return stored
@@ -106,24 +106,24 @@ def mended(stored: float) -> float:
 
 
 def written(seconds: float) -> float | str:
-    """A moment in a form that :func:`read_moment` reads back as the same number.
+    """Write a time so that :func:`read_moment` reads back the same number.
 
     Args:
         seconds: since 1970-01-01 UTC.
 
     Returns:
-        The seconds where a number is taken for them, else ISO 8601.
+        The seconds if that number is read as seconds, otherwise ISO 8601.
     """
     if EARLIEST <= seconds < LATEST:
         return seconds
     try:
         return (_EPOCH + timedelta(seconds=seconds)).isoformat()
-    except (OverflowError, ValueError):  # in no year that a date has
+    except (OverflowError, ValueError):  # outside the years of a datetime
         return seconds
 
 
 def stated(seconds: float) -> str:
-    """A moment for people: ISO 8601 in UTC, to the second; the seconds where no date has them."""
+    """Write a time for people: ISO 8601 in UTC, to the second; plain seconds if it has no date."""
     try:
         moment = _EPOCH + timedelta(seconds=seconds)
     except (OverflowError, ValueError):
@@ -132,7 +132,7 @@ def stated(seconds: float) -> str:
 
 
 def restated(moment: Moment) -> float | str:
-    """As :func:`written`, and read back with the same assumption of UTC."""
+    """Write a moment like :func:`written`, so that UTC is assumed again when it is read back."""
     if not moment.assumed_utc:
         return written(moment.seconds)
     return (_LOCAL_EPOCH + timedelta(seconds=moment.seconds)).isoformat()
@@ -147,7 +147,7 @@ def _read_text(text: str, shown: str, zone: tzinfo | None) -> Moment:
 
 
 def _read_iso(text: str, shown: str, zone: tzinfo | None) -> Moment:
-    # fromisoformat takes no space before an offset.
+    # fromisoformat rejects a space before an offset.
     compact = re.sub(r" (?=[+-])", "", text.upper())
     try:
         moment = datetime.fromisoformat(compact)
@@ -157,7 +157,7 @@ def _read_iso(text: str, shown: str, zone: tzinfo | None) -> Moment:
 
 
 def _read_number(text: str, found: re.Match[str], shown: str, zone: tzinfo | None) -> Moment:
-    # No number in this window is a date of 8 or 14 digits, nor one of 12 before the year 3155.
+    # No number in this range is a date of 8 or 14 digits, nor one of 12 digits before 3155.
     for factor in (1, 1000):
         seconds = Decimal(text) / factor
         if EARLIEST <= seconds < LATEST:
@@ -174,8 +174,8 @@ def _read_digits(digits: str, shown: str) -> datetime:
         return datetime.strptime(digits, pattern)  # noqa: DTZ007
     except ValueError:
         raise ValueError(
-            f"{shown} is not a time: {len(digits)} digits are read as a date {shape}, and there is "
-            "no such date"
+            f"{shown} is not a time: {len(digits)} digits are read as {shape}, and this date does "
+            "not exist"
         ) from None
 
 
@@ -185,7 +185,7 @@ def _placed(moment: datetime, zone: tzinfo | None) -> Moment:
         moment = moment.replace(tzinfo=UTC)
     elif moment.tzinfo is None and zone is not None:
         moment, ambiguous = in_zone(moment, zone)
-    # In this order, because the moment itself may lie outside the years that a datetime can hold.
+    # In this order, because the moment in UTC may lie outside the years of a datetime.
     since = moment.replace(tzinfo=None) - _LOCAL_EPOCH - (moment.utcoffset() or timedelta())
     return Moment(since.total_seconds(), assumed, ambiguous)
 
@@ -200,26 +200,26 @@ def _number_hint(number: Decimal, whole: str) -> str:
         if EARLIEST <= number / factor < LATEST:
             return f"these look like {name}; divide them by {factor:,} to write seconds"
     if number == 0:
-        return "leave the field out where the time is unknown"
+        return "leave the field out if the time is unknown"
     if len(whole) == 4:
-        return f"a year alone is no moment; write its first day, {whole}-01-01"
+        return f"a year alone is not a time; write its first day, {whole}-01-01"
     if len(whole) == 6:
-        return f"a month alone is no moment; write its first day, {whole[:4]}-{whole[4:]}-01"
+        return f"a month alone is not a time; write its first day, {whole[:4]}-{whole[4:]}-01"
     return (
-        "as seconds or milliseconds since 1970-01-01 UTC it is not between the years 1980 and "
-        f"2100; {_RIGHT}"
+        "read as seconds or milliseconds since 1970-01-01 UTC it is not between the years 1980 "
+        f"and 2100; {_RIGHT}"
     )
 
 
 def _hint(text: str) -> str:
     if _URL_SPACE.fullmatch(text):
-        return "the offset lacks its sign (a + in a URL is written %2B)"
+        return "the offset has no sign (in a URL, + is written %2B)"
     if text.lower() in {"", "nan", "infinity", "nat", "none", "null"}:
-        return "leave the field out where the time is unknown"
+        return "leave the field out if the time is unknown"
     if re.fullmatch(r"[0-9]{4}-[0-9]{2}", text):
-        return f"a month alone is no moment; write its first day, {text}-01"
+        return f"a month alone is not a time; write its first day, {text}-01"
     if "_" in text and re.fullmatch(r"[0-9_]+", text):
-        return f"digits are written without underscores; {_RIGHT}"
+        return f"write digits without underscores; {_RIGHT}"
     return _RIGHT
 
 

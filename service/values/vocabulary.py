@@ -1,11 +1,11 @@
-"""Closed lists of words that the API shares with the rooms behind it."""
+"""Closed sets of words that the API shares with the rest of the service."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 Origin = Literal["given", "cluster", "hand"]
-"""Where a crop's identity comes from: sent with the crop, made by a clustering, or corrected."""
+"""Source of a crop's identity: sent with the crop, found by clustering, or set by hand."""
 
 WarningCode = Literal[
     "unknown_camera",
@@ -17,10 +17,10 @@ WarningCode = Literal[
     "assumed_utc",
     "ambiguous_time",
 ]
-"""What is odd about a request that is allowed all the same."""
+"""Warnings about a request that is accepted but probably a mistake."""
 
 IdentityScore = Literal["best", "mean", "top3"]
-"""What ranks an identity: the cosine of its best crop, or the mean of all or of its best three."""
+"""The score of an identity: the cosine of its best crop, the mean of all, or of its best three."""
 
 JobKind = Literal["import", "cluster", "reembed"]
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]

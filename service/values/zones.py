@@ -1,4 +1,4 @@
-"""Time zones: by the names of the IANA database, or as offsets from UTC."""
+"""Read time zones: IANA names, or offsets from UTC."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import cache
 from zoneinfo import ZoneInfo, available_timezones
 
 _OFFSET = re.compile(r"(?P<sign>[+-])(?P<hours>[0-9]{2})(:?(?P<minutes>[0-9]{2}))?")
-_MOST_HOURS = 18  # ISO offsets in use end at 14; no zone was ever further away
+_MOST_HOURS = 18  # offsets in use end at 14 hours, and none was ever larger than this
 
 
 def read_zone(text: str) -> tzinfo:
@@ -21,7 +21,7 @@ def read_zone(text: str) -> tzinfo:
         The zone.
 
     Raises:
-        ValueError: there is no such zone; the message names it.
+        ValueError: the zone is unknown; the message names it.
     """
     name = text.strip()
     if name in {"Z", "z"}:
@@ -30,22 +30,22 @@ def read_zone(text: str) -> tzinfo:
         return _fixed(name, found)
     if name in _names():
         return ZoneInfo(name)
-    raise ValueError(f"time zone {text[:80]!r} is not known: {_advice(name)}")
+    raise ValueError(f"unknown time zone {text[:80]!r}: {_advice(name)}")
 
 
 def in_zone(moment: datetime, zone: tzinfo) -> tuple[datetime, bool]:
-    """Read a local time in a zone.
+    """Place a local time in a zone.
 
     Args:
-        moment: without a zone of its own.
-        zone: whose clocks showed it.
+        moment: a time without a zone.
+        zone: the zone of the clock that showed it.
 
     Returns:
-        The moment, and whether the clocks showed this time twice (they were set back): then it is
-        the first of both, before the change.
+        The moment, and whether the clocks showed this time twice because they were set back. In
+        that case the moment is the first of the two.
 
     Raises:
-        ValueError: the clocks never showed it, because they were set forward.
+        ValueError: the clocks never showed this time, because they were set forward.
     """
     first = moment.replace(tzinfo=zone, fold=0)
     second = moment.replace(tzinfo=zone, fold=1)
@@ -54,9 +54,9 @@ def in_zone(moment: datetime, zone: tzinfo) -> tuple[datetime, bool]:
         return first, False
     if before < after:
         raise ValueError(
-            f"{moment.isoformat(' ')} does not exist in {zone}: the clocks were set forward over "
-            "it; if the camera's clock does not change with the season, state its offset as the "
-            f"zone, such as {_iso_offset(before)}"
+            f"{moment.isoformat(' ')} does not exist in {zone}: the clocks were set forward past "
+            "it; if the camera's clock ignores daylight saving time, give its offset as the zone, "
+            f"such as {_iso_offset(before)}"
         )
     return first, True
 
@@ -71,7 +71,7 @@ def _fixed(name: str, found: re.Match[str]) -> tzinfo:
 def _offset(moment: datetime) -> timedelta:
     offset = moment.utcoffset()
     if offset is None:
-        raise TypeError("a zone tells its offset")
+        raise TypeError("the zone has no offset")
     return offset
 
 
@@ -81,14 +81,14 @@ def _iso_offset(offset: timedelta) -> str:
 
 @cache
 def _names() -> frozenset[str]:
-    # ZoneInfo alone is not enough: which names it takes depends on the file system, and some zones
-    # count leap seconds.
+    # Checked here because ZoneInfo accepts other names depending on the file system, and some of
+    # those zones count leap seconds.
     return frozenset(available_timezones()) - {"Factory"}
 
 
 def _advice(name: str) -> str:
     if re.fullmatch(r"[0-9]{2}:?[0-9]{2}", name):
-        return f"an offset begins with + or -, as +{name} (a + in a URL is written %2B)"
+        return f"an offset begins with + or -, such as +{name} (in a URL, + is written %2B)"
     near = next((known for known in sorted(_names()) if _may_mean(name, known)), None)
     meant = f"did you mean {near}? " if near else ""
     return f"{meant}Write an IANA name such as Europe/Berlin, or an offset such as +01:00"

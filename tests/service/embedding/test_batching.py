@@ -393,7 +393,7 @@ def test_images_of_a_client_that_left_are_dropped():
         leaving = asyncio.create_task(request())
         await until(lambda: batcher.stats().queued == 5)
         departure.set_result(None)
-        with pytest.raises(Unavailable, match="the client has left"):
+        with pytest.raises(Unavailable, match="the client has disconnected"):
             await leaving
         assert batcher.stats().queued == 0
         gate.open.set()

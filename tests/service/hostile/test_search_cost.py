@@ -300,10 +300,10 @@ class TestWhatAKeyPays:
 
     def test_as_many_heavy_searches_of_one_client_wait_as_may(self, crowd, door):
         heavy = crowd.parts.executors.heavy
-        most = heavy.turns.share.waiting + heavy.turns.share.each
+        most = heavy.turns.quota.waiting + heavy.turns.quota.each
         with ThreadPoolExecutor(most + 1) as clients:
             asked = [clients.submit(ask, crowd.http, "0001") for _ in range(most)]
-            while heavy.turns.waiting < heavy.turns.share.waiting:
+            while heavy.turns.waiting < heavy.turns.quota.waiting:
                 threading.Event().wait(0.01)
             refused = ask(crowd.http, "0001")
             assert (refused.status_code, refused.json()["code"]) == (429, "too_many_requests")

@@ -32,8 +32,8 @@ from service.errors import (
 )
 from service.gallery.base import Crop
 from service.imports.frames import HEAD, Broken, Done, Expect, Refused, packed, unpacked
-from service.imports.items import Picture, Ready
-from service.imports.reader import RECEIVED, ImportReader, Wanted
+from service.imports.items import EmbeddedCrop, Picture
+from service.imports.reader import RECEIVED, ImportReader, ImportRequest
 from service.imports.subprocess_reader import (
     ForkServer,
     SubprocessReader,
@@ -49,8 +49,8 @@ GIB = 1 << 30
 ENOUGH = 200  # pictures of 100 kB: far more than a connection takes in before it is read
 
 
-def wanted(folder: Path, source: str, **spec: Any) -> Wanted:
-    return Wanted(
+def wanted(folder: Path, source: str, **spec: Any) -> ImportRequest:
+    return ImportRequest(
         spec={"source": source, **spec},
         gallery="g",
         bound=False,
@@ -63,7 +63,7 @@ def wanted(folder: Path, source: str, **spec: Any) -> Wanted:
     )
 
 
-def archive(folder: Path, members: dict[str, bytes]) -> Wanted:
+def archive(folder: Path, members: dict[str, bytes]) -> ImportRequest:
     with tarfile.open(folder / RECEIVED, "w") as tar:
         for name, data in members.items():
             member = tarfile.TarInfo(name)
@@ -72,11 +72,13 @@ def archive(folder: Path, members: dict[str, bytes]) -> Wanted:
     return wanted(folder, "tar")
 
 
-def many(folder: Path) -> Wanted:
+def many(folder: Path) -> ImportRequest:
     return archive(folder, {f"{number:04}_c1s1.png": b"x" * 100_000 for number in range(ENOUGH)})
 
 
-def apart(what: Wanted, fork_server: ForkServer | None = None, **hooks: Any) -> SubprocessReader:
+def apart(
+    what: ImportRequest, fork_server: ForkServer | None = None, **hooks: Any
+) -> SubprocessReader:
     nothing = lambda *_: None  # noqa: E731
     chosen = {"expect": nothing, "check": nothing, **hooks}
     return SubprocessReader(what, fork_server or shared_fork_server(), **chosen)
@@ -145,8 +147,8 @@ def test_another_process_reads_what_this_one_would(tmp_path):
         ours, theirs = list(here.items()), list(there.items())
         assert len(ours) == len(theirs) > 2
         for mine, other in zip(ours, theirs, strict=True):
-            if isinstance(mine, Ready):
-                assert isinstance(other, Ready)
+            if isinstance(mine, EmbeddedCrop):
+                assert isinstance(other, EmbeddedCrop)
                 assert (mine.name, mine.crop) == (other.name, other.crop)
                 np.testing.assert_array_equal(mine.embedding, other.embedding)
             else:
@@ -213,7 +215,7 @@ class Pretending(ForkServer):
         super().__init__()
         self._sent = sent
 
-    def begin(self, wanted: Wanted) -> _Link:
+    def begin(self, wanted: ImportRequest) -> _Link:
         ours, theirs = socket.socketpair()
         report, said = os.pipe()
         os.close(said)
@@ -294,9 +296,7 @@ def busy() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("busy")
-def test_a_service_with_a_thousand_connections_reports_how_readers_end(
-    tmp_path, fork_server
-):
+def test_a_service_with_a_thousand_connections_reports_how_readers_end(tmp_path, fork_server):
     assert len(list(apart(many(tmp_path), fork_server).items())) == ENOUGH
     items = apart(many(tmp_path), fork_server).items()
     next(items)
@@ -359,9 +359,9 @@ PROGRAM = """
 import json, sys, time
 from pathlib import Path
 from service.imports.subprocess_reader import SubprocessReader, ForkServer
-from service.imports.reader import Wanted
+from service.imports.reader import ImportRequest
 fork_server = ForkServer()
-items = SubprocessReader(Wanted(**json.loads(sys.argv[1])), fork_server, int, int).items()
+items = SubprocessReader(ImportRequest(**json.loads(sys.argv[1])), fork_server, int, int).items()
 next(items)
 print(fork_server._process.pid, flush=True)
 time.sleep(600)
@@ -370,7 +370,7 @@ time.sleep(600)
 
 def test_nobody_outlives_a_service_that_is_killed(tmp_path):
     what = many(tmp_path)
-    fields = {name: getattr(what, name) for name in Wanted.__dataclass_fields__}
+    fields = {name: getattr(what, name) for name in ImportRequest.__dataclass_fields__}
     with subprocess.Popen(
         [sys.executable, "-c", PROGRAM, json.dumps(fields)], stdout=subprocess.PIPE, text=True
     ) as program:

@@ -100,7 +100,7 @@ def test_what_may_not_wait_is_refused():
                 journal.turns.admit("a")
             waiting.append(asyncio.create_task(journal.request("b", "b", 1)))
             await asyncio.sleep(0)
-            with pytest.raises(Overloaded, match="3 searches wait"):
+            with pytest.raises(Overloaded, match="3 searches are already waiting"):
                 journal.turns.admit("c")
         await asyncio.gather(*waiting)
         journal.turns.admit("a")
@@ -117,7 +117,7 @@ def test_who_leaves_frees_its_place_and_goes_no_further(moment):
 
         async def request() -> None:
             set_disconnect(departure)
-            with pytest.raises(Unavailable, match="the client has left"):
+            with pytest.raises(Unavailable, match="the client has disconnected"):
                 await journal.request("a", "a", 3)
 
         match moment:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from service.machine.processors import available, give_way
+from service.machine.processors import available, lower_priority
 
 
 @pytest.fixture(autouse=True)
@@ -97,7 +97,7 @@ def test_a_thread_that_gives_way_and_those_it_starts_come_after_the_others():
             return inner.submit(priority).result()
 
     mine = priority()
-    with ThreadPoolExecutor(1, initializer=give_way) as pool:
+    with ThreadPoolExecutor(1, initializer=lower_priority) as pool:
         assert pool.submit(priority).result() == min(mine + 10, 19)
         assert pool.submit(start_another).result() == min(mine + 10, 19)
     assert priority() == mine

@@ -56,7 +56,7 @@ def test_a_sound_folder_and_a_sound_bare_file_pass(tiny_model):
         ({"ending": "long"}, "embeddings have lengths", "L2 normalisation"),
         ({"ending": "constant"}, "different images get the same embedding", "weights"),
         ({"ending": "nan"}, "NaN or infinity", "division by zero"),
-        ({"ending": "batch"}, "alone and in a batch of 4 differs: cosine 0.", "evaluation mode"),
+        ({"ending": "batch"}, "alone and in a batch of 4 has different embeddings: cosine 0.", "evaluation mode"),
         ({"ending": "first"}, "the output's batch is fixed at 1", "dynamic first axis"),
     ],
     ids=lambda value: str(value)[:40],
@@ -112,12 +112,12 @@ def test_a_folder_without_a_manifest(model):
 
 def test_a_folder_without_a_network(model):
     (model / "model.onnx").unlink()
-    assert "model.onnx is not there" in only(model)
+    assert "model.onnx does not exist" in only(model)
 
 
 def test_an_empty_folder_and_a_missing_path(tmp_path):
     assert len(texts(tmp_path)) == 2
-    assert "nothing is not there" in only(tmp_path / "nothing")
+    assert "nothing does not exist" in only(tmp_path / "nothing")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a network", b"\x00" * 1000])
@@ -224,5 +224,5 @@ def test_load_a_bare_file(tiny_model, tmp_path, file_name, name):
 
 
 def test_load_refuses_what_is_not_there(tmp_path):
-    with pytest.raises(ArtifactError, match="is not there"):
+    with pytest.raises(ArtifactError, match="does not exist"):
         load_model(tmp_path / "nothing.onnx")
