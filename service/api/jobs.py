@@ -55,3 +55,10 @@ class Jobs(BaseModel):
 
     jobs: list[JobRecord]
     cursor: str | None = Field(description="asks for the next page; null on the last one")
+
+
+class JobItemError(BaseModel):
+    """A line of ``GET /jobs/{job_id}/errors``."""
+
+    item: str = Field(description="the file, or the row of a manifest")
+    reason: str

@@ -1,0 +1,175 @@
+"""The fields of requests, as keyword arguments; docs/api.md says what each one does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypedDict
+
+from service.client.call import Time
+from service.values.vocabulary import IdentityScore
+
+Image = bytes | Path | tuple[str, bytes]
+"""The bytes of an image file, its path, or a file name with its bytes."""
+
+
+class ConditionFields(TypedDict, total=False):
+    """Which crops take part; all conditions that are given must hold."""
+
+    cameras: Sequence[str]
+    not_camera: str | None
+    identities: Sequence[str]
+    has_identity: bool | None
+    id_prefix: str | None
+    zone: str | None
+    since: Time | None
+    until: Time | None
+    added_since: Time | None
+    added_until: Time | None
+
+
+class FilterFields(ConditionFields, total=False):
+    """Which crops take part, by id as well."""
+
+    crop_ids: Sequence[str]
+
+
+class SearchFields(ConditionFields, total=False):
+    """What ``POST /search`` takes beside images."""
+
+    gallery: str
+    crop_ids: Sequence[str]
+    among: Sequence[str]
+    top_k: int | None
+    camera: str | None
+    exclude_same_camera: bool
+    min_score: float | None
+    rerank: bool
+    rerank_top: int | None
+    group_by: Literal["none", "identity"]
+    identity_score: IdentityScore
+    combine: bool
+    standardise: bool | None
+
+
+class ClusterFields(FilterFields, total=False):
+    """What ``POST /galleries/{gallery}/cluster`` takes."""
+
+    eps: float
+    min_samples: int
+    min_score: float | None
+    standardise: bool
+
+
+class GalleryFields(TypedDict, total=False):
+    """Options of a new gallery."""
+
+    model: str | None
+    store_crops: bool
+    keep_for: float | None
+    join: bool
+
+
+class ChangeFields(TypedDict, total=False):
+    """Options of a gallery that change; ``keep_for=None`` keeps crops for good."""
+
+    store_crops: bool
+    keep_for: float | None
+    join: bool
+
+
+class NamingFields(TypedDict, total=False):
+    """How an import reads the names and times of files."""
+
+    pattern: str | None
+    layout: str | None
+    zone: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewCrop:
+    """A crop to add.
+
+    Attributes:
+        crop_id: its id in the gallery, 1..200 characters.
+        image: the picture.
+        identity: the person it shows, if known.
+        camera: the camera that took it, if known.
+        timestamp: when it was taken, if known.
+        zone: whose clock ``timestamp`` was read from, if it has no zone of its own.
+    """
+
+    crop_id: str
+    image: Image
+    identity: str | None = None
+    camera: str | None = None
+    timestamp: Time | None = None
+    zone: str | None = None
+
+
+Embedding = Sequence[float] | str
+"""Numbers of unit length, or base64 of little-endian float32, as ``client.embed`` answers them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vector:
+    """An embedding to search for.
+
+    Attributes:
+        embedding: of the gallery's model.
+        camera: the camera that took its picture; that of the whole search if None.
+    """
+
+    embedding: Embedding
+    camera: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddedCrop:
+    """A crop to add by its embedding instead of a picture.
+
+    Attributes:
+        crop_id: its id in the gallery, 1..200 characters.
+        embedding: of the gallery's model.
+        identity: the person it shows, if known.
+        camera: the camera that took it, if known.
+        timestamp: when it was taken, if known.
+        zone: whose clock ``timestamp`` was read from, if it has no zone of its own.
+    """
+
+    crop_id: str
+    embedding: Embedding
+    identity: str | None = None
+    camera: str | None = None
+    timestamp: Time | None = None
+    zone: str | None = None
+
+
+def file_part(image: Image) -> tuple[str, bytes]:
+    """A file name and bytes of an image."""
+    match image:
+        case Path():
+            return image.name, image.read_bytes()
+        case bytes():
+            return "image", image
+        case _:
+            return image
+
+
+def image_parts(images: Image | Sequence[Image]) -> list[tuple[str, tuple[str, bytes]]]:
+    """The field ``images`` of a form.
+
+    Args:
+        images: one, or several.
+
+    Returns:
+        A part for each, as httpx takes them.
+    """
+    match images:
+        case bytes() | Path():
+            return [("images", file_part(images))]
+        case (str(name), bytes(data)):
+            return [("images", (name, data))]
+        case _:
+            return [("images", file_part(image)) for image in images]

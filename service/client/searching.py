@@ -1,0 +1,78 @@
+"""Search and embed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Literal, Unpack
+
+from service.api.search import EmbedAnswer, SearchAnswer
+from service.client.call import Call, as_model, given, send_json
+from service.client.fields import Embedding, Image, SearchFields, Vector, image_parts
+
+
+def search(
+    images: Image | Sequence[Image] = (), /, **fields: Unpack[SearchFields]
+) -> Call[SearchAnswer]:
+    """Find the crops of a gallery that show the same people.
+
+    Args:
+        images: crops of people; none if ``crop_ids`` names crops of the gallery.
+        fields: the gallery, the filter and the options of ``POST /search``.
+
+    Returns:
+        One result per image, then one per crop id; with ``combine`` one for all.
+    """
+    parts = image_parts(images)
+    return Call(
+        method="POST",
+        path="/search",
+        read=as_model(SearchAnswer),
+        body=lambda: {"data": given(fields), "files": parts},
+        repeat="always",
+    )
+
+
+def search_by_vectors(
+    vectors: Sequence[Vector | Embedding],
+    *,
+    model_sha256: str | None = None,
+    **fields: Unpack[SearchFields],
+) -> Call[SearchAnswer]:
+    """Find the crops of a gallery that are closest to embeddings.
+
+    Args:
+        vectors: embeddings of the gallery's model, as :func:`embed` answers them.
+        model_sha256: the model that made them; if it is not the gallery's, the request is rejected.
+        fields: the gallery, the filter and the options, as of :func:`search`.
+
+    Returns:
+        One result per vector, then one per crop id; with ``combine`` one for all.
+    """
+    sent = [
+        given(asdict(one if isinstance(one, Vector) else Vector(embedding=one))) for one in vectors
+    ]
+    body = {**given(fields), "vectors": sent, **given({"model_sha256": model_sha256})}
+    return send_json("POST", "/search", SearchAnswer, body, repeat="always")
+
+
+def embed(
+    images: Image | Sequence[Image], *, encoding: Literal["float", "base64"] = "float"
+) -> Call[EmbedAnswer]:
+    """Embed images; nothing is stored.
+
+    Args:
+        images: crops of people.
+        encoding: ``float`` for lists of numbers, ``base64`` for little-endian float32.
+
+    Returns:
+        One result per image, in order.
+    """
+    parts = image_parts(images)
+    return Call(
+        method="POST",
+        path="/embed",
+        read=as_model(EmbedAnswer),
+        body=lambda: {"data": {"encoding": encoding}, "files": parts},
+        repeat="always",
+    )
