@@ -1,10 +1,10 @@
-# `make` prints what there is. A bare machine needs python3 (3.11 or newer, with venv) and make.
+# `make` lists the targets. A bare machine needs python3 (3.11 or newer, with venv) and make.
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
-# The suite runs in this many processes; 0 runs it in one, for a debugger.
+# The number of processes that run the suite; 0 runs it in this one, for a debugger.
 PYTEST_JOBS ?= 2
-# `make demo ONCE=1` ends after one search; without it the page stays up for you to try.
+# `make demo ONCE=1` ends after one search; without it the page stays up until you stop it.
 ONCE ?=
 
 VENV := .venv
@@ -15,7 +15,7 @@ DRAWN_TRAIN := build/drawn-people-train
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo serve test check format lock train-smoke model bench docker-test clean
+.PHONY: help demo serve test check format lock train-smoke model docs bench docker-test clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -32,14 +32,14 @@ serve: $(VENV)/.installed-cpu ## the service with the shipped model, on http://1
 
 # ---- work on it
 
-# A file stays in one process, so that what its tests share is made once. Files keep their order: the
-# long ones of end_to_end come early, and the processes end at about the same time.
+# Each test file runs in one process, so that its tests share what is slow to make. Files keep their
+# order: the long ones in end_to_end start early, so both processes end at about the same time.
 IN_PARALLEL = --numprocesses $(PYTEST_JOBS) --dist loadfile --no-loadscope-reorder
 
-test: check $(VENV)/.browser ## everything: checks, then the whole test suite (first run downloads about 5 GB of PyTorch)
+test: check $(VENV)/.browser ## run the checks, then the whole test suite (the first run downloads about 5 GB of PyTorch)
 	$(BIN)/python -m pytest $(IN_PARALLEL) $(PYTEST_ARGS)
 
-check: $(VENV)/.installed-all ## lint, format, types, and who may import whom
+check: $(VENV)/.installed-all ## check lint, format, types and which room may import which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -49,23 +49,29 @@ format: $(VENV)/.installed-all ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-# Pins stay as they are where they still fit; with UPGRADE=1 each becomes the newest.
+# Pins that still fit stay as they are; UPGRADE=1 raises each to its newest release. The suite runs on
+# requirements-dev.txt, and the other files take their versions from it: what we ship is what we test.
+# The GPU's file takes them from server-cpu's, because PyTorch and cuVS pin different CUDA libraries.
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
+LOCKS := docker/requirements-
 
-lock: $(VENV)/.installed-all ## pin what goes into the images, with hashes (UPGRADE=1: newest versions)
-	$(LOCK) pyproject.toml --extra cpu --output-file docker/requirements-cpu.txt
-	$(LOCK) pyproject.toml --extra gpu --output-file docker/requirements-gpu.txt
-	$(LOCK) pyproject.toml --extra cpu --extra train --output-file docker/requirements-training.txt
-	$(LOCK) --group pyproject.toml:image --output-file docker/requirements-build.txt
+lock: $(VENV)/.installed-all ## pin every dependency with its hashes (UPGRADE=1: the newest releases)
+	$(LOCK) pyproject.toml --extra dev --extra server-cpu --extra training --output-file $(LOCKS)dev.txt
+	$(LOCK) pyproject.toml --constraint $(LOCKS)dev.txt --output-file $(LOCKS)client.txt
+	set -e; for extra in server-cpu training infomap milvus parquet; do \
+		$(LOCK) pyproject.toml --extra $$extra --constraint $(LOCKS)dev.txt --output-file $(LOCKS)$$extra.txt; done
+	$(LOCK) pyproject.toml --extra server-gpu --constraint $(LOCKS)server-cpu.txt --output-file $(LOCKS)server-gpu.txt
+	$(LOCK) --group pyproject.toml:backend --constraint $(LOCKS)dev.txt --output-file $(LOCKS)backend.txt
+	$(LOCK) --group pyproject.toml:image --constraint $(LOCKS)dev.txt --output-file $(LOCKS)build.txt
 
-train-smoke: $(VENV)/.installed-all ## train a few epochs on drawn people, on any machine
+train-smoke: $(VENV)/.installed-all ## train a few epochs on drawn people; runs on any machine
 	rm -rf $(DRAWN_TRAIN) runs/smoke
 	$(BIN)/python -m training synthesize $(DRAWN_TRAIN)
 	$(BIN)/python -m training train --config training/configs/smoke.toml \
 		--data $(DRAWN_TRAIN) --output runs/smoke
 
-# Where the two data sets and the ImageNet weights lie on your disk; runs/ keeps what is finished.
+# Paths of the two data sets and of the ImageNet weights on your disk. Finished stages stay in runs/.
 CUHK03 ?=
 PKU ?=
 WEIGHTS ?=
@@ -82,17 +88,20 @@ model: $(VENV)/.installed-all ## train the shipped model again: make model CUHK0
 		--data "$(CUHK03)" --data "$(PKU)" --before-training --weights "$(WEIGHTS)" \
 		--notes training/configs/hhcl-mobilenetv2.md
 
-bench: $(VENV)/.installed-all ## every figure of docs/benchmarks.md; each prints one JSON line last
+docs: $(VENV)/.installed-all ## build the documentation as a site in build/docs, and fail on a broken link
+	$(BIN)/python docs/site.py
+
+bench: $(VENV)/.installed-all ## run every benchmark in docs/benchmarks.md; each prints one line of JSON at its end
 	set -e; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
 
-docker-test: $(VENV)/.installed-all ## build the image, run it, kill it, prove that nothing is lost
+docker-test: $(VENV)/.installed-all ## build the image, run it, kill it, and check that nothing is lost
 	$(BIN)/python -m pytest tests/end_to_end/test_docker.py -v $(PYTEST_ARGS)
 
 clean: ## remove drawn data and caches; the environment stays (rm -rf .venv)
 	rm -rf build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find service training benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# ---- environments: one folder for both, since pip adds and never removes
+# ---- environments: both targets fill one folder, because pip adds and never removes
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -103,20 +112,26 @@ $(BIN)/python:
 		exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed-cpu: pyproject.toml | $(BIN)/python
+# Everything comes from the index with a known hash. The package itself is built by the pinned backend,
+# because pip would otherwise fetch another one, without a hash.
+INSTALL = $(PIP) --require-hashes --requirement $(LOCKS)backend.txt --requirement
+INSTALL_PROJECT = $(PIP) --no-deps --no-build-isolation --editable .
+
+$(VENV)/.installed-cpu: pyproject.toml $(LOCKS)server-cpu.txt $(LOCKS)backend.txt | $(BIN)/python
 	@echo "Setting up $(VENV), once: about a minute."
-	$(PIP) --editable ".[cpu]"
+	$(INSTALL) $(LOCKS)server-cpu.txt
+	$(INSTALL_PROJECT)
 	@touch $@
 
-# torch and torchvision as the index serves them: a CPU-only torch beside them does not import.
-$(VENV)/.installed-all: pyproject.toml | $(BIN)/python
+$(VENV)/.installed-all: pyproject.toml $(LOCKS)dev.txt $(LOCKS)backend.txt | $(BIN)/python
 	@echo "Setting up $(VENV), once: about 5 GB, a few minutes."
-	$(PIP) --editable ".[cpu,train,dev]"
+	$(INSTALL) $(LOCKS)dev.txt
+	$(INSTALL_PROJECT)
 	$(BIN)/python -c 'import torchvision'
 	@touch $@ $(VENV)/.installed-cpu
 
-# The page is tested in Debian's Chromium. Where it cannot be installed, its tests say so: they skip,
-# or fail if CI=true. It is tried again the next time.
+# The tests of the page need Debian's Chromium. If it cannot be installed, they skip and say so, or
+# fail with CI=true; the next run tries again.
 $(VENV)/.browser: | $(VENV)/.installed-all
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || { \
 		test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \

@@ -1,5 +1,5 @@
 # ruff: noqa: INP001  (a program of the image, not part of a package)
-"""The container's health: exit 0 when the service is ready, 1 and the reason when it is not."""
+"""Health check of the container: exits with 0 if the service is ready, else with 1 and a reason."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import urllib.request
 
 
 def main() -> int:
-    """Ask ``/readyz`` inside the container; needs nothing but the standard library.
+    """Request ``/readyz`` inside the container, with the standard library alone.
 
     Returns:
-        The exit status Docker reads.
+        The exit status for Docker.
     """
     url = f"http://127.0.0.1:{os.environ.get('REID_PORT', '8000')}/readyz"
     try:

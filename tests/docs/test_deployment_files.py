@@ -1,6 +1,6 @@
-"""The files around the code keep their promises: Makefile, image, compose files, workflow.
+"""The files around the code do what they promise: Makefile, Dockerfile, compose files, workflow.
 
-Nothing here needs a Docker engine; tests/end_to_end/test_docker.py runs what is checked here.
+No test here needs a Docker engine; tests/end_to_end/test_docker.py runs what is checked here.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def text(name: str) -> str:
 
 
 def tool(name: str) -> str:
-    """A program of the extra `dev`, or a skip that names it."""
+    """A program of the extra `dev`; skips the test and names the program if it is missing."""
     found = shutil.which(name, path=BIN) or shutil.which(name)
     if found is None:
         pytest.skip(f"{name} is not installed; it comes with the extra `dev`")
@@ -58,7 +58,7 @@ def run(
 
 @cache
 def configuration(*files: str, **variables: str) -> dict[str, Any]:
-    """What compose makes of the files."""
+    """The files as compose merges and fills them in."""
     flags = [flag for file in files for flag in ("--file", file)]
     answer = run(tool("docker-compose"), *flags, "config", "--format", "json", variables=variables)
     assert answer.returncode == 0, answer.stderr
@@ -66,7 +66,7 @@ def configuration(*files: str, **variables: str) -> dict[str, Any]:
 
 
 def composed(*files: str, **variables: str) -> dict[str, Any]:
-    """The one service of the files."""
+    """The only service of the files."""
     (service,) = configuration(*files, **variables)["services"].values()
     return dict(service)
 
@@ -80,13 +80,13 @@ def networks(*files: str, **variables: str) -> dict[str, Any]:
 
 
 def targets() -> set[str]:
-    """The targets the Makefile declares phony."""
+    """The targets that the Makefile declares phony."""
     (names,) = re.findall(r"^\.PHONY:(.*)$", text("Makefile"), re.MULTILINE)
     return set(names.split())
 
 
 def make(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """Run make, unaffected by a make that runs these tests."""
+    """Run make, independent of a make that may run these tests."""
     return run(tool("make"), *arguments, cwd=cwd, variables={"MAKEFLAGS": "", "MAKELEVEL": "0"})
 
 
@@ -100,7 +100,7 @@ def test_make_alone_lists_every_target() -> None:
 
 @pytest.mark.parametrize("target", ["demo", "test", "serve", "train-smoke", "bench"])
 def test_every_command_make_runs_exists(target: str) -> None:
-    """Each ``python -m`` of a recipe names a module that is there, each program is installed."""
+    """Modules after ``python -m`` and files after ``--config`` exist."""
     recipe = make("--dry-run", target, "ONCE=1").stdout
     for module in re.findall(r"-m (service|training)\b", recipe):
         assert (ROOT / module / "__main__.py").is_file()
@@ -111,14 +111,15 @@ def test_every_command_make_runs_exists(target: str) -> None:
 
 @pytest.fixture
 def bare_checkout(tmp_path: Path) -> Path:
-    """A checkout in which nothing was set up yet."""
+    """A checkout in which nothing has been set up yet."""
     for name in ("Makefile", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "docker", tmp_path / "docker")
     return tmp_path
 
 
 def python_that(folder: Path, body: str) -> str:
-    """A shell script that stands in for an interpreter with a defect."""
+    """A shell script in place of an interpreter, with a defect."""
     program = folder / "crippled-python"
     program.write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
     program.chmod(0o755)
@@ -133,7 +134,7 @@ def test_make_names_the_python_it_needs(bare_checkout: Path) -> None:
     assert not (bare_checkout / ".venv").exists()
 
 
-def test_make_says_what_to_install_where_venv_is_missing(bare_checkout: Path) -> None:
+def test_make_says_what_to_install_if_venv_is_missing(bare_checkout: Path) -> None:
     without_venv = python_that(
         bare_checkout, f'case "$*" in *ensurepip*) exit 1;; *) exec {sys.executable} "$@";; esac'
     )
@@ -148,12 +149,20 @@ def test_continuous_integration_runs_the_demo_and_the_whole_suite_and_nothing_el
     assert {"demo", "test"} <= targets()
 
 
+def test_the_workflow_runs_every_python_that_the_lock_files_serve() -> None:
+    (versions,) = re.findall(
+        r"^ +python: (\[.+\])$", text(".github/workflows/ci.yml"), re.MULTILINE
+    )
+    assert json.loads(versions) == ["3.11", "3.12", "3.13"]
+    assert "cache-dependency-path: docker/requirements-*.txt" in text(".github/workflows/ci.yml")
+
+
 def test_ci_run_is_the_test_command() -> None:
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
     lines = [line for line in text(".ci/run").splitlines() if not line.startswith("#")]
     assert lines[:2] == ["set -eu", 'cd "$(dirname "$0")/.."']
-    assert lines[2].startswith("export CI=true")  # nothing may be missing there
+    assert lines[2].startswith("export CI=true")  # a skipped test fails there
     assert lines[-1] == "exec make test"
     assert not any(
         "pytest" in line or "make " in line for line in lines[:-1] if "install" not in line
@@ -161,7 +170,7 @@ def test_ci_run_is_the_test_command() -> None:
 
 
 def test_actions_are_named_by_commit() -> None:
-    """A tag can be moved to other code, a commit cannot; the comment says which release it is."""
+    """A tag can be moved to other code, a commit cannot; the comment names the release."""
     used = re.findall(r"\buses: (.+)$", text(".github/workflows/ci.yml"), re.MULTILINE)
     assert used
     wrong = [name for name in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40} +# v[\d.]+", name)]
@@ -219,7 +228,7 @@ def test_the_base_image_is_named_by_digest() -> None:
 
 @pytest.mark.parametrize("file", COMPOSE_GPU)
 def test_compose_file_is_clean(file: str) -> None:
-    """The overlay alone shows only what it changes: its findings count where they are severe."""
+    """The overlay alone lacks most settings, so only its severe findings count."""
     answer = run(tool("compose-lint"), file)
     assert answer.returncode == 0, answer.stdout
 
@@ -238,7 +247,7 @@ def test_container_is_confined(files: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("files", [COMPOSE, COMPOSE_GPU])
 @pytest.mark.parametrize("memory", [{}, {"HHCL_MEMORY": "3g"}])
 def test_memory_reaches_no_disk(files: tuple[str, ...], memory: dict[str, str]) -> None:
-    """Neither as a core dump nor as swap: it holds pictures, embeddings and keys."""
+    """Memory holds pictures, embeddings and keys: no core dumps, no swap."""
     service = composed(*files, **memory)
     assert service["ulimits"] == {"core": {}}  # compose leaves zeros out of its JSON
     assert service["memswap_limit"] == service["deploy"]["resources"]["limits"]["memory"]
@@ -246,7 +255,7 @@ def test_memory_reaches_no_disk(files: tuple[str, ...], memory: dict[str, str]) 
 
 @pytest.mark.parametrize("files", [COMPOSE, COMPOSE_GPU])
 def test_nothing_leads_out_of_the_container(files: tuple[str, ...]) -> None:
-    """The gateway is an address of the network that no container can get: the last one."""
+    """The gateway is the network's last address, which no container can get."""
     assert composed(*files)["networks"] == {"front": None}
     assert composed(*files)["dns"] == ["127.0.0.1"]
     network = networks(*files)["front"]
@@ -257,15 +266,15 @@ def test_nothing_leads_out_of_the_container(files: tuple[str, ...]) -> None:
     assert pool["gateway"] != str(last)
 
 
-def test_the_network_can_be_another() -> None:
+def test_the_network_can_be_changed() -> None:
     (pool,) = networks(*COMPOSE, HHCL_NETWORK="10.1.2")["front"]["ipam"]["config"]
     assert pool["subnet"] == "10.1.2.0/29"
     assert pool["aux_addresses"] == {"DefaultGatewayIPv4": "10.1.2.6"}
 
 
-def test_the_base_image_can_be_another() -> None:
+def test_the_base_image_can_be_changed() -> None:
     assert composed(*COMPOSE, PYTHON_IMAGE="mine")["build"]["args"] == {"PYTHON_IMAGE": "mine"}
-    assert not composed(*COMPOSE)["build"].get("args")  # then the Dockerfile's digest holds
+    assert not composed(*COMPOSE)["build"].get("args")  # then the digest in the Dockerfile applies
 
 
 def test_port_is_published_to_this_machine_alone() -> None:
@@ -273,11 +282,11 @@ def test_port_is_published_to_this_machine_alone() -> None:
     assert (port["host_ip"], port["published"], port["target"]) == ("127.0.0.1", "9000", 8000)
 
 
-def test_only_a_port_of_this_machine_alone_may_go_without_a_key() -> None:
+def test_only_a_port_on_this_machine_works_without_a_key() -> None:
     service = composed(*COMPOSE)
     assert service["environment"]["REID_ALLOW_ANONYMOUS"] == "true"
     assert [port["host_ip"] for port in service["ports"]] == ["127.0.0.1"]
-    assert "ALLOW_ANONYMOUS" not in stages()["runtime"]  # whoever runs the image decides
+    assert "ALLOW_ANONYMOUS" not in stages()["runtime"]  # the person who runs the image decides
 
 
 def test_only_the_data_folder_outlives_the_container() -> None:
@@ -286,13 +295,13 @@ def test_only_the_data_folder_outlives_the_container() -> None:
     assert "REID_DATA=/data" in stages()["runtime"]
 
 
-def test_running_requests_may_finish_before_docker_kills() -> None:
+def test_running_requests_can_finish_before_docker_kills_the_service() -> None:
     grace = composed(*COMPOSE)["stop_grace_period"]
     seconds = int(re.fullmatch(r"(\d+)s", grace)[1])  # type: ignore[index]  # None fails the test
     assert seconds > Settings.model_fields["drain_seconds"].default
 
 
-def test_gpu_overlay_reserves_a_gpu_and_insists_on_it() -> None:
+def test_the_gpu_overlay_reserves_a_gpu_and_requires_it() -> None:
     service = composed(*COMPOSE_GPU)
     assert service["build"]["target"] == "service-gpu"
     assert service["image"] != composed(*COMPOSE)["image"]
@@ -313,14 +322,14 @@ def test_every_variable_of_the_container_is_a_setting(monkeypatch: pytest.Monkey
 # ---- documents ----------------------------------------------------------------------------------
 
 
-def test_every_file_of_docker_has_its_line() -> None:
+def test_the_readme_of_docker_describes_every_file() -> None:
     described = set(re.findall(r"^- `([^`]+)`: \S", text("docker/README.md"), re.MULTILINE))
     there = {path.name for path in (ROOT / "docker").iterdir() if path.is_file()}
     assert described == there - {"README.md"}
 
 
 def documented(field: FieldInfo) -> str:
-    """A setting's default in the words of the document."""
+    """A setting's default, as the document words it."""
     if field.default_factory:
         return "one per available processor"
     if isinstance(field.default, bool):
