@@ -1,1 +1,1 @@
-"""Training: learns a person embedding from unlabelled crops and exports it to ONNX."""
+"""Train a person embedding on unlabelled crops, and export it to ONNX."""

@@ -17,7 +17,7 @@ from training.commands.train import train
 
 app = typer.Typer(
     name="training",
-    help="Learn a person embedding from unlabelled crops, measure it, export it.",
+    help="Train a person embedding on unlabelled crops, measure it, and export it.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -27,7 +27,7 @@ for _command in (inspect, train, adapt, report, evaluate, export, synthesize):
 
 
 def main() -> None:
-    """Run the command line; an error people can act on is one line and exit status 2."""
+    """Run the command line; an error that users can fix is one line, with exit status 2."""
     try:
         app()
     except ReidError as error:

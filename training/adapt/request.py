@@ -1,4 +1,4 @@
-"""What an adaptation is asked for, and what it gives back."""
+"""Input and result of an adaptation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
 """The commands of ``python -m training``, one module each.
 
-They import what they need when they run, so that ``synthesize`` and ``--help`` need no torch.
+Each imports what it needs only when it runs, so that ``synthesize`` and ``--help`` need no torch.
 """

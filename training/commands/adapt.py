@@ -12,7 +12,7 @@ from training.commands.options import Device, DeviceChoice, LayoutName, SkipBad,
 
 def adapt(
     model: Annotated[
-        Path, typer.Option(help="What to start from: exported model folder, run, or checkpoint.")
+        Path, typer.Option(help="Model to adapt: exported model folder, run, or checkpoint.")
     ],
     output: Annotated[Path, typer.Option(help="Folder of the run.")],
     data: Annotated[
@@ -22,7 +22,7 @@ def adapt(
         str | None,
         typer.Option(
             help="Instead of --data: the stored pictures of a running service's gallery, such as "
-            "http://127.0.0.1:8000/galleries/station; they are copied to OUTPUT-crops."
+            "http://127.0.0.1:8000/galleries/station. They are copied to OUTPUT-crops."
         ),
     ] = None,
     key: Annotated[
@@ -30,31 +30,31 @@ def adapt(
     ] = None,
     pattern: Annotated[
         str | None,
-        typer.Option(help="How the paths of a plain folder look, such as '{camera}/{name}'."),
+        typer.Option(help="Pattern of the paths in a plain folder, such as '{camera}/{name}'."),
     ] = None,
     layout: LayoutName = "auto",
     rounds: Annotated[
-        int | None, typer.Option(min=1, max=99, help="At most so many, instead of 10.")
+        int | None, typer.Option(min=1, max=99, help="Maximum number of rounds, instead of 10.")
     ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(min=0.0, help="Instead of 1e-4; less forgets less.")
+        float | None, typer.Option(min=0.0, help="Instead of 1e-4. A lower rate forgets less.")
     ] = None,
     share: Annotated[
         float,
-        typer.Option(min=0.0, max=1.0, help="Of the adapted weights in the result; 1: all."),
+        typer.Option(min=0.0, max=1.0, help="Share of the adapted weights in the result."),
     ] = 0.5,
-    seed: Annotated[int, typer.Option(min=0, help="Source of every choice.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Source of every random choice.")] = 1,
     skip_bad: SkipBad = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     device: Device = DeviceChoice.AUTO,
 ) -> None:
-    """Fit a model to your own cameras, from unlabelled crops.
+    """Adapt a model to your own cameras with unlabelled crops.
 
-    A fifth of the crops is held out. The model trains on the rest in short rounds; after each,
-    cycle agreement tells how well a held-out crop's group is found again by way of another camera.
-    It ends when that no longer grows. The result lies half way between the start and the best
-    round, which wins most and forgets little; if it is not clearly better than the start, the start
-    stays. Identities are never read.
+    A fifth of the crops is held out. The model trains on the rest in short rounds. After each
+    round, cycle agreement measures how well a held-out crop's group is found again through another
+    camera. The rounds stop when that no longer improves. The result is half way between the start
+    and the best round, which keeps most of the gain and forgets little. If it is not clearly better
+    than the start, the start is kept. Identities are never read.
 
     Export the result with: python -m training export --run OUTPUT --output models/NAME
     """
@@ -70,7 +70,7 @@ def adapt(
     if found.better:
         typer.echo(f"better than the start: {change}, round {found.best}: {found.checkpoint}")
     else:
-        typer.echo(f"no better: nothing changed; the start model lies in {found.checkpoint}")
+        typer.echo(f"no better: nothing changed; the start model is in {found.checkpoint}")
 
 
 def _crops(data: Path | None, gallery: str | None, key: str | None, output: Path) -> Path:
@@ -83,9 +83,9 @@ def _crops(data: Path | None, gallery: str | None, key: str | None, output: Path
             folder = output.with_name(f"{output.name}-crops")
             fetched = fetch_crops(gallery, key, folder)
             typer.echo(
-                f"{fetched.crops} pictures of people in {folder} (delete them when you are done), "
-                f"{fetched.without_picture} crops have none"
+                f"{fetched.crops} pictures of people copied to {folder} (delete them when you are "
+                f"done); {fetched.without_picture} crops have no picture"
             )
             return fetched.manifest
         case _:
-            raise typer.BadParameter("one of --data and --gallery is needed, not both")
+            raise typer.BadParameter("give either --data or --gallery")

@@ -48,28 +48,28 @@ def evaluate(
         ProtocolChoice, typer.Option(help="What a query is compared with.")
     ] = ProtocolChoice.BOTH,
     rerank: Annotated[
-        bool, typer.Option("--rerank", help="Add lines after k-reciprocal re-ranking.")
+        bool, typer.Option("--rerank", help="Add results after k-reciprocal re-ranking.")
     ] = False,
     before_training: Annotated[
         bool,
-        typer.Option("--before-training", help="Measure what the model's training began with."),
+        typer.Option("--before-training", help="Measure the network before training instead."),
     ] = False,
     weights: Annotated[
-        str | None, typer.Option(help="With --before-training: start weights, if they moved.")
+        str | None, typer.Option(help="With --before-training: where the start weights are now.")
     ] = None,
     pictures: Annotated[
-        Path | None, typer.Option(help="Draw the worst ranked lists there; they show the crops.")
+        Path | None, typer.Option(help="Folder for pictures of the worst ranked lists.")
     ] = None,
     format_: Annotated[
-        FormChoice, typer.Option("--format", help="Of the table on standard output.")
+        FormChoice, typer.Option("--format", help="Format of the table on standard output.")
     ] = FormChoice.TEXT,
     skip_bad: SkipBad = False,
     device: Device = DeviceChoice.AUTO,
 ) -> None:
     """Measure mAP (finite sum) and CMC on the query and gallery of labelled data.
 
-    If a data set cannot be measured, or pictures cannot be drawn, the table still
-    shows the other figures; the error follows, and the exit status is 2.
+    If a data set cannot be measured or pictures cannot be drawn, the table still shows the other
+    figures. The error follows, and the exit status is 2.
     """
     from training.data.entries import DataError
     from training.measure.evaluation import PROTOCOLS
@@ -84,7 +84,7 @@ def evaluate(
     from training.networks.embedder import open_embedder, open_start
 
     if weights is not None and not before_training:
-        raise InvalidInput("--weights names start weights: it needs --before-training")
+        raise InvalidInput("--weights gives start weights, so it needs --before-training")
     if not data:
         raise InvalidInput("nothing to measure on: give --data FOLDER")
     datasets = read_held_out(data, skip_bad=skip_bad, layout=layout)
@@ -109,7 +109,7 @@ def evaluate(
 def _measure_each(
     datasets: Iterable[Dataset], measured: Callable[[Dataset], Iterable[Accuracy]]
 ) -> tuple[list[Accuracy], list[str]]:
-    """What can be measured of each data set, and why something cannot."""
+    """Measure each data set as far as possible, and collect the reasons for failures."""
     from training.data.entries import DataError
 
     lines: list[Accuracy] = []

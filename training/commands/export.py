@@ -20,29 +20,34 @@ def export(
     output: Annotated[Path, typer.Option(help="Folder of the model, such as models/NAME.")],
     data: HeldOutData = None,
     layout: LayoutName = "auto",
-    name: Annotated[str | None, typer.Option(help="Of the model; the folder's by default.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="The model's name; by default the folder's.")
+    ] = None,
     licence: Annotated[str | None, typer.Option(help="Terms of the weights.")] = None,
     training_data: Annotated[
-        str | None, typer.Option(help="What it was trained on, in words.")
+        str | None, typer.Option(help="What the model was trained on, in words.")
     ] = None,
     notes: Annotated[
-        Path | None, typer.Option(help="Markdown for the card: limits and origins.")
+        Path | None, typer.Option(help="Markdown file for the card: limits and origins.")
     ] = None,
     false_match_rate: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Impostor pairs that may reach the threshold.")
+        float,
+        typer.Option(
+            min=0.0, max=1.0, help="Share of impostor pairs that may reach the threshold."
+        ),
     ] = 0.01,
     before_training: Annotated[
-        bool, typer.Option("--before-training", help="Measure what training began with as well.")
+        bool, typer.Option("--before-training", help="Also measure the network before training.")
     ] = False,
     weights: Annotated[
-        str | None, typer.Option(help="With --before-training: start weights, if they moved.")
+        str | None, typer.Option(help="With --before-training: where the start weights are now.")
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the model that lies there.")
+        bool, typer.Option("--overwrite", help="Replace the model that is there.")
     ] = False,
     skip_bad: SkipBad = False,
 ) -> None:
-    """Write a model folder for the service: ONNX network, manifest, card."""
+    """Export a model folder for the service: ONNX network, manifest and card."""
     from training.core.checkpoint import load_checkpoint
     from training.export.model_folder import ExportOptions, export_model
     from training.measure.held_out import read_held_out

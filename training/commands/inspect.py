@@ -13,7 +13,7 @@ from training.commands.options import LayoutName
 
 
 class InspectionForm(StrEnum):
-    """How the inspection is written."""
+    """How the inspection is printed."""
 
     TEXT = "text"
     JSON = "json"
@@ -23,13 +23,14 @@ def inspect(
     data: Annotated[Path, typer.Argument(help="Folder of crops or a manifest file.")],
     layout: LayoutName = "auto",
     pattern: Annotated[
-        str | None, typer.Option(help="For plain folders, such as '{camera}/{name}'.")
+        str | None,
+        typer.Option(help="Pattern of the paths in a plain folder, such as '{camera}/{name}'."),
     ] = None,
     format_: Annotated[
-        InspectionForm, typer.Option("--format", help="Of the standard output.")
+        InspectionForm, typer.Option("--format", help="Format of the output.")
     ] = InspectionForm.TEXT,
 ) -> None:
-    """Show what a data set holds: splits, cameras, sizes, unusable files, duplicates."""
+    """Show what is in a data set: splits, cameras, sizes, unusable files, duplicates."""
     from training.data.datasets import DataSource, read_dataset
     from training.data.inspection import inspect_dataset
     from training.data.inspection_text import describe_inspection, inspection_as_dict

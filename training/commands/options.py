@@ -1,4 +1,4 @@
-"""What several commands ask for."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class DeviceChoice(StrEnum):
 Data = Annotated[
     list[Path] | None,
     typer.Option(
-        help="Folder of crops (Market-1501, MSMT17, plain folders) or a manifest file; "
-        "repeat for more sites."
+        help="Folder of crops (Market-1501, MSMT17, plain folders) or a manifest file. "
+        "Repeat for more sites."
     ),
 ]
 
@@ -33,31 +33,31 @@ LayoutName = Annotated[
     Literal["auto", Layout],
     typer.Option(
         "--layout",
-        help="How names give identity and camera; auto looks for the folders of Market-1501, the "
+        help="How names give identity and camera. auto looks for the folders of Market-1501, the "
         "lists of MSMT17 and a manifest. mars reads 0001C1T0001F001.jpg, viper cam_a/000_45.bmp.",
     ),
 ]
 HeldOutData = Annotated[
     list[Path] | None,
-    typer.Option("--data", help="Labelled folder with query and gallery; repeat for more."),
+    typer.Option("--data", help="Labelled data set with query and gallery. Repeat for more."),
 ]
 SkipBad = Annotated[
     bool, typer.Option("--skip-bad", help="Count and list unusable files instead of stopping.")
 ]
-Device = Annotated[DeviceChoice, typer.Option(help="auto takes CUDA where there is a GPU.")]
+Device = Annotated[DeviceChoice, typer.Option(help="auto uses the GPU if there is one.")]
 
 
 def read_text(file: Path) -> str:
-    """A text file's content.
+    """Read a text file.
 
     Args:
-        file: where it lies.
+        file: the file.
 
     Returns:
         The text.
 
     Raises:
-        InvalidInput: it cannot be read.
+        InvalidInput: the file cannot be read.
     """
     try:
         return file.read_text(encoding="utf-8")
@@ -66,16 +66,16 @@ def read_text(file: Path) -> str:
 
 
 def parse_set(text: str) -> tuple[str, str]:
-    """One ``--set``.
+    """Split the value of ``--set``.
 
     Args:
         text: ``KEY=VALUE``.
 
     Returns:
-        Key and value, both still text.
+        Key and value, both as text.
 
     Raises:
-        InvalidInput: it has no key or no equals sign.
+        InvalidInput: the key or the equals sign is missing.
     """
     key, separator, value = text.partition("=")
     if not separator or not key:
@@ -84,16 +84,16 @@ def parse_set(text: str) -> tuple[str, str]:
 
 
 def torch_device(choice: DeviceChoice) -> Any:
-    """The device a choice means on this machine.
+    """Find the device that a choice means on this machine.
 
     Args:
-        choice: what was asked for.
+        choice: the option's value.
 
     Returns:
         The ``torch.device``.
 
     Raises:
-        InvalidInput: CUDA was asked for and is not there.
+        InvalidInput: the choice is CUDA, and there is no CUDA device.
     """
     import torch
 

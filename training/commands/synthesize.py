@@ -9,18 +9,22 @@ import typer
 
 
 def synthesize(
-    output: Annotated[Path, typer.Argument(help="Folder to make.")],
-    identities: Annotated[int, typer.Option(help="How many people.")] = 100,
-    cameras: Annotated[int, typer.Option(help="How many cameras, 2..9.")] = 3,
-    crops: Annotated[int, typer.Option(help="Pictures of each person in each camera.")] = 4,
+    output: Annotated[Path, typer.Argument(help="Folder to create.")],
+    identities: Annotated[int, typer.Option(help="Number of people.")] = 100,
+    cameras: Annotated[int, typer.Option(help="Number of cameras, 2..9.")] = 3,
+    crops: Annotated[int, typer.Option(help="Pictures per person and camera.")] = 4,
     seed: Annotated[int, typer.Option(help="Another seed draws other people.")] = 0,
     train_share: Annotated[float, typer.Option(help="Share of the people to train on.")] = 0.5,
-    distractors: Annotated[int, typer.Option(help="Pictures of nobody searched for.")] = 0,
-    junk: Annotated[int, typer.Option(help="Badly cut pictures, which evaluation ignores.")] = 0,
-    height: Annotated[int, typer.Option(help="Of a picture, in pixels.")] = 128,
-    width: Annotated[int, typer.Option(help="Of a picture, in pixels.")] = 64,
+    distractors: Annotated[
+        int, typer.Option(help="Pictures of people who are never searched for.")
+    ] = 0,
+    junk: Annotated[
+        int, typer.Option(help="Badly cropped pictures, which evaluation ignores.")
+    ] = 0,
+    height: Annotated[int, typer.Option(help="Height of a picture in pixels.")] = 128,
+    width: Annotated[int, typer.Option(help="Width of a picture in pixels.")] = 64,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a drawn data set that lies there.")
+        bool, typer.Option("--overwrite", help="Replace a drawn data set that is there.")
     ] = False,
 ) -> None:
     """Draw pedestrians with identities and cameras, in the layout of Market-1501."""

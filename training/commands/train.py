@@ -20,7 +20,7 @@ from training.commands.options import (
 
 
 class MethodChoice(StrEnum):
-    """How an embedding is learned."""
+    """The training method."""
 
     HHCL = "hhcl"
     SCL = "scl"
@@ -30,15 +30,19 @@ def train(
     output: Annotated[Path, typer.Option(help="Folder of the run.")],
     data: Data = None,
     layout: LayoutName = "auto",
-    config: Annotated[Path | None, typer.Option(help="TOML file; see training/configs.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file; examples are in training/configs.")
+    ] = None,
     method: Annotated[
-        MethodChoice | None, typer.Option(help="Instead of the config's: hhcl or scl.")
+        MethodChoice | None, typer.Option(help="Training method, instead of the config's.")
     ] = None,
     weights: Annotated[
         str | None, typer.Option(help="Start weights: default (ImageNet), none, a file, or a run.")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Instead of the config's.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Instead of the config's.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Number of epochs, instead of the config's.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed, instead of the config's.")] = None,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Count and list unusable files instead of stopping.")
     ] = False,

@@ -1,1 +1,1 @@
-"""The parts both methods learn with: network, engine, pixels, transforms, options."""
+"""What both methods use: options, backbones, pixels, augmentation, optimisers, checkpoints."""

@@ -1,7 +1,7 @@
-"""Everything a training run can be told: one frozen tree, read from TOML.
+"""The config of a training run: one frozen tree of options, read from TOML.
 
-An unknown key is an error, a value outside its range names the rule. The whole tree is stored in
-the checkpoint and in the exported manifest.
+An unknown key is an error, and a value outside its range is rejected with the rule. The whole tree
+is stored in the checkpoint and in the exported manifest.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from training.core.options import (
 
 @dataclass(frozen=True, config=STRICT)
 class TrainConfig:
-    """One run.
+    """The options of one run; each section has its own class in :mod:`training.core.options`.
 
     Attributes:
         method: ``hhcl`` (Hu, Zhu, He 2021) or ``scl`` (Pang et al. 2022).
-        seed: source of every choice.
+        seed: source of every random choice.
     """
 
     method: Literal["hhcl", "scl"] = "hhcl"
@@ -53,20 +53,20 @@ class TrainConfig:
     seed: Annotated[int, Field(ge=0)] = 1
 
     def as_dict(self) -> dict[str, Any]:
-        """The tree as plain values, for JSON and checkpoints."""
+        """Convert the tree to plain values, for JSON and checkpoints."""
         return asdict(self)
 
 
 def read_config(file: Path | None, overrides: dict[str, Any]) -> TrainConfig:
-    """Defaults, then a TOML file, then single values.
+    """Read a config: defaults, overridden by a TOML file, overridden by single values.
 
     Args:
         file: the TOML file, or None for the defaults, which are HHCL's Market-1501 recipe.
         overrides: values by dotted name, such as ``{"schedule.epochs": 3}``; a text is read as TOML
-            where it can be, so that ``"3"`` is a number.
+            if possible, so that ``"3"`` is a number.
 
     Returns:
-        The checked tree.
+        The validated tree.
 
     Raises:
         InvalidInput: the file cannot be read, or a key or value breaks a rule.
@@ -83,14 +83,14 @@ def read_config(file: Path | None, overrides: dict[str, Any]) -> TrainConfig:
 
 
 def parse_config(tree: dict[str, Any], origin: str) -> TrainConfig:
-    """Check a plain tree.
+    """Validate a tree of plain values.
 
     Args:
-        tree: nested dictionaries, as TOML and checkpoints hold them.
-        origin: where it came from, for messages.
+        tree: nested dictionaries, from TOML or a checkpoint.
+        origin: where the tree comes from, for messages.
 
     Returns:
-        The checked tree.
+        The validated tree.
 
     Raises:
         InvalidInput: a key is unknown or a value breaks its rule.
@@ -102,13 +102,13 @@ def parse_config(tree: dict[str, Any], origin: str) -> TrainConfig:
 
 
 def broken_rules(error: ValidationError) -> str:
-    """Which value broke which rule, for people.
+    """Format which values broke which rules.
 
     Args:
-        error: of a config, or of a manifest made from one.
+        error: from validating a config, or a manifest made from one.
 
     Returns:
-        One line: ``key = value: rule``, a semicolon between two.
+        One line: ``key = value: rule``, separated by semicolons.
     """
     return "; ".join(
         f"{'.'.join(map(str, item['loc']))} = {item['input']!r}: {item['msg']}"

@@ -1,6 +1,6 @@
-"""The options of a training run, section by section, each with its rule.
+"""The options of a training run, one class per section of the TOML file, each with its rule.
 
-Paper symbols live only here, each with its meaning.
+Options that stand for a symbol of a paper name the symbol.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class ModelOptions:
         height: input height in pixels.
         width: input width in pixels.
         last_stride: stride of the last stage that halves the map; the paper uses 1.
-        compile: compile the network for training (``torch.compile``); pays on a GPU over many
-            epochs, not on a CPU.
+        compile: compile the network for training (``torch.compile``); worthwhile on a GPU over
+            many epochs, not on a CPU.
     """
 
     backbone: Literal["resnet50", "resnet18", "mobilenet_v2"] = "resnet50"
@@ -44,19 +44,20 @@ class ModelOptions:
 
 @dataclass(frozen=True, config=STRICT)
 class AugmentOptions:
-    """What training does to a crop; the first three are the paper's, the rest is off there.
+    """Augmentation in training; the first three are the paper's, which has none of the others.
 
     Attributes:
-        flip: chance of mirroring.
-        padding: black pixels on each side before the random crop back to size.
-        erasing: chance of random erasing (Zhong et al., AAAI 2020): area 2-40 %, aspect 0.3-3.33.
+        flip: probability of mirroring.
+        padding: black pixels added on each side before a random crop of the original size.
+        erasing: probability of random erasing (Zhong et al., AAAI 2020): area 2-40 %, aspect
+            0.3-3.33.
         brightness: factor drawn from 1 - b .. 1 + b.
         contrast: factor drawn from 1 - c .. 1 + c, around the crop's mean grey.
         saturation: factor drawn from 1 - s .. 1 + s.
         hue: rotation of the colour plane by up to this share of a full turn, either way.
-        greyscale: chance of dropping all colour.
-        style_mixing: chance that a crop's early maps take on another's mean and deviation
-            (MixStyle, Zhou et al., ICLR 2021), so that light and camera tell less.
+        greyscale: probability of removing all colour.
+        style_mixing: probability that a crop's early maps take on another's mean and deviation
+            (MixStyle, Zhou et al., ICLR 2021), so that light and camera matter less.
     """
 
     flip: Share = 0.5
@@ -75,17 +76,18 @@ class ClusterOptions:
     """How an epoch's pseudo-labels are made.
 
     Attributes:
-        scheme: ``dbscan`` over all crops together, as the paper; ``infomap``, communities of the
-            graph of near crops (Rosvall and Bergstrom 2008), as Cluster Contrast's variant;
-            ``camera-link``, first inside each camera, then linked across cameras.
-        k1: k-reciprocal neighbours, the crop itself included.
-        k2: crops averaged by query expansion, the crop itself included.
-        eps: DBSCAN radius on the Jaccard distance.
-        min_samples: crops within eps, itself included, that make a core crop.
-        link_first: for ``camera-link``, share of the links used in the first epoch, the best ones.
-        link_last: the same for the last epoch; in between the share grows evenly.
-        link_score: what makes two clusters of different cameras alike: ``local-scaling`` of cosines
-            (Conneau et al. 2018), or ``sinkhorn``, a balanced assignment (Cuturi 2013).
+        scheme: ``dbscan`` over all crops together, as in the paper; ``infomap``, communities in the
+            graph of near crops (Rosvall and Bergstrom 2008), a variant of Cluster Contrast;
+            ``camera-link``, clusters inside each camera, then linked across cameras.
+        k1: number of k-reciprocal neighbours, including the crop itself.
+        k2: number of crops that query expansion averages, including the crop itself.
+        eps: DBSCAN's radius on the Jaccard distance.
+        min_samples: number of crops within eps, including itself, that make a crop a core crop.
+        link_first: for ``camera-link``, share of the links used in the first epoch, best first.
+        link_last: the same for the last epoch; in between the share grows linearly.
+        link_score: how the similarity of clusters of different cameras is computed:
+            ``local-scaling`` of cosines (Conneau et al. 2018), or ``sinkhorn``, a balanced
+            assignment (Cuturi 2013).
     """
 
     scheme: Literal["dbscan", "infomap", "camera-link"] = "dbscan"
@@ -100,23 +102,24 @@ class ClusterOptions:
 
 @dataclass(frozen=True, config=STRICT)
 class MemoryOptions:
-    """The contrast.
+    """The cluster memory, and how batches are contrasted with it.
 
     Attributes:
         kind: ``hybrid`` (the released recipe, CMhybrid), ``hybrid-instances`` (the paper's instance
             memory, CMhybrid_v2), ``centroid`` (CM) or ``hardest`` (CMhard).
-        weighting: ``released`` weighs hard and mean prototypes 0.5 and 0.25, as the code behind the
-            published numbers; ``convex`` 0.5 and 0.5, as the paper's formula.
+        weighting: ``released`` weights hard and mean prototypes 0.5 and 0.25, as the code behind
+            the published numbers does; ``convex`` 0.5 and 0.5, as in the paper's formula.
         temperature: tau.
-        momentum: m, the share of the old row an update keeps.
-        negatives: ``all`` contrasts a crop with every other cluster, as the paper; ``same-camera``
-            only with clusters its own camera saw. A cluster that only other cameras saw may be the
-            same person, not yet linked, and pushing it away is what keeps the two apart.
+        momentum: m, the share of the old row that an update keeps.
+        negatives: ``all`` contrasts a crop with every other cluster, as in the paper;
+            ``same-camera`` only with clusters that its own camera saw. A cluster that only other
+            cameras saw may show the same person, not linked yet, and pushing it away would keep the
+            two apart.
         smoothing: label smoothing with 0.1, over the highest-scoring fiftieth of the clusters.
-        camera_entropy: weigh a crop by the entropy of its cluster's cameras in the batch (3C).
-        proxy_weight: share of the inter-camera proxy loss (PPLR, ICE) added; 0 is off.
-        proxy_temperature: its tau.
-        proxy_negatives: its hardest negative proxies.
+        camera_entropy: weight a crop by the entropy of its cluster's cameras in the batch (3C).
+        proxy_weight: weight of the additional inter-camera proxy loss (PPLR, ICE); 0 is off.
+        proxy_temperature: tau of the proxy loss.
+        proxy_negatives: number of the hardest negative proxies in the proxy loss.
     """
 
     kind: Literal["hybrid", "hybrid-instances", "centroid", "hardest"] = "hybrid"
@@ -133,27 +136,28 @@ class MemoryOptions:
 
 @dataclass(frozen=True, config=STRICT)
 class SclOptions:
-    """SCL (Pang et al. 2022); read with ``method = "scl"`` only. Defaults are the shipped yml's.
+    """SCL (Pang et al. 2022); read only if ``method = "scl"``. Defaults: the released yml.
 
     Attributes:
-        stripes: horizontal stripes with a local feature each.
+        stripes: number of horizontal stripes, each with a local feature.
         global_size: dimensions of the global feature.
         local_size: dimensions of each local feature.
-        batch: crops in a batch, drawn plainly.
-        positives: K, nearest crops taken for the same person.
-        negatives: n, the next nearest, taken for other people.
+        batch: crops per batch, plainly shuffled.
+        positives: K, the number of nearest crops treated as the same person.
+        negatives: n, the number of next nearest crops, treated as other people.
         temperature: 1 / t.
         global_weight: lambda_g, share of the global distance.
         camera_weight: lambda_c, added to the distance of crops of one camera.
         self_weight: lambda_t, weight of the crop itself among its positives.
         positive_weight: alpha, scale of the other positives' weight.
         local_weight: lambda_p, share of the local feature's loss.
-        warmup_epochs: first epochs, with the crop itself as the only positive.
-        bank_momentum: share of the old row the global and local banks keep.
-        mixture_writes: ``after`` writes the mixture bank once the gradients are known; ``released``
-            repeats the released code's order, where later gradients see earlier writes (Q3).
-        warmup_negatives: ``others`` leaves the crop itself out; ``released`` repeats the slip that
-            may keep it in (Q2).
+        warmup_epochs: number of first epochs with the crop itself as the only positive.
+        bank_momentum: share of the old row that the global and local banks keep.
+        mixture_writes: ``after`` writes the mixture bank after the gradients are computed;
+            ``released`` repeats the order of the released code, in which later gradients see
+            earlier writes.
+        warmup_negatives: ``others`` leaves the crop itself out; ``released`` repeats the mistake of
+            the released code, which may keep it in.
     """
 
     stripes: Positive = 8
@@ -179,9 +183,9 @@ class BatchOptions:
     """P x K sampling.
 
     Attributes:
-        clusters: P, clusters in a batch.
-        crops: K, crops of each.
-        ghost_group: crops that share batch statistics; the published runs had 64 on each device.
+        clusters: P, clusters per batch.
+        crops: K, crops per cluster.
+        ghost_group: crops that share batch statistics; the published runs had 64 per device.
     """
 
     clusters: Positive = 16
@@ -191,16 +195,16 @@ class BatchOptions:
 
 @dataclass(frozen=True, config=STRICT)
 class ScheduleOptions:
-    """Optimiser and StepLR.
+    """Optimiser and learning-rate schedule (StepLR).
 
     Attributes:
         optimiser: ``adam`` (HHCL) or ``sgd`` with Nesterov momentum 0.9 (SCL).
-        epochs: passes of extract, cluster, train; for SCL passes over the crops.
-        iterations: batches an epoch, whatever the size of the data; 0, for SCL, means all crops.
-        learning_rate: the optimiser's.
+        epochs: rounds of embedding, clustering and training; for SCL, passes over the crops.
+        iterations: batches per epoch, whatever the size of the data; 0, for SCL, means all crops.
+        learning_rate: initial learning rate.
         weight_decay: L2, on all parameters.
         step: epochs between drops of the learning rate.
-        decay: factor of a drop.
+        decay: factor of each drop.
     """
 
     optimiser: Literal["adam", "sgd"] = "adam"
@@ -217,8 +221,8 @@ class WarmupOptions:
     """Self-supervised warm-up before the first clustering (Barlow Twins, Zbontar et al. 2021).
 
     Attributes:
-        epochs: passes of ``schedule.iterations`` batches; 0 is off, as in the papers.
-        batch: crops in a batch, each seen in two augmentations.
+        epochs: warm-up epochs of ``schedule.iterations`` batches; 0 is off, as in the papers.
+        batch: crops per batch, each in two augmentations.
         redundancy: weight of the off-diagonal terms.
     """
 
@@ -229,17 +233,17 @@ class WarmupOptions:
 
 @dataclass(frozen=True, config=STRICT)
 class DataOptions:
-    """Which crops.
+    """The crops to train on.
 
     Attributes:
         path: the data set's folder, or a manifest file.
-        also: more of them, each a site of its own: no person is looked for across sites.
-        layout: how names give identity and camera; ``auto`` looks.
-        pattern: for ``folders``, such as ``{camera}/{name}``.
-        skip_bad: count and list what cannot be used instead of stopping.
-        keep: where decoded crops are kept: ``auto`` takes the first that fits of ``device`` (GPU
-            memory), ``host`` (main memory, pinned for a GPU) and ``disk`` (a file in the run's
-            folder, read as needed).
+        also: more data sets; each is a site of its own, and people are not matched across sites.
+        layout: how names give identity and camera; ``auto`` recognises it by the files.
+        pattern: for the layout ``folders``, such as ``{camera}/{name}``.
+        skip_bad: count and list unusable files instead of stopping at the first.
+        keep: where decoded crops are kept: ``device`` (GPU memory), ``host`` (main memory, pinned
+            for a GPU) or ``disk`` (a file in the run's folder, read as needed); ``auto`` takes the
+            first of these with enough room.
     """
 
     path: str = ""
@@ -252,14 +256,14 @@ class DataOptions:
 
 @dataclass(frozen=True, config=STRICT)
 class EvaluationOptions:
-    """When to measure on query and gallery, where the data has them.
+    """When to measure, and which epoch is the result.
 
     Attributes:
         every: epochs between measurements; the last epoch is always measured; 0 means never.
-        select: which epoch's network is the result: the ``last``; by ``validation``, the measured
-            epoch whose cameras agree best, without labels; by ``test``, the best mAP on query and
-            gallery, as published numbers are, which looks at test data.
-        crops: training crops, drawn once, on which the cameras' agreement is measured.
+        select: which epoch's network is the result. ``last``: the last epoch. ``validation``: the
+            measured epoch whose cameras agree best, without labels. ``test``: the epoch with the
+            best mAP on query and gallery. That looks at test data, as published numbers do.
+        crops: number of training crops, chosen once, on which the cameras' agreement is measured.
     """
 
     every: Annotated[int, Field(ge=0)] = 10

@@ -1,4 +1,4 @@
-"""Where decoded crops are kept while a run uses them again and again."""
+"""Keep decoded crops in GPU memory, main memory or on disk while a run uses them repeatedly."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from training.data.images import Images, load_images
 
 Keep = Literal["auto", "device", "host", "disk"]
 Place = Literal["device", "host", "disk"]
-# The network, its maps and the optimiser need the rest of a GPU; clustering, that of the host.
+# The network, its maps and the optimiser need the rest of the GPU; clustering needs main memory.
 _SHARE_OF_DEVICE = 0.25
 _SHARE_OF_HOST = 0.5
 
 
 class Pixels:
-    """Crops as uint8, handed out by index on the device that works on them.
+    """Crops as uint8, returned by index on the device that processes them.
 
     Args:
         rows: (N, H, W, 3) uint8, in main memory or mapped from a file.
-        device: where they are handed out.
-        on_device: whether all of them are copied there now.
+        device: where crops are returned.
+        on_device: copy all crops there now.
     """
 
     def __init__(
@@ -46,11 +46,11 @@ class Pixels:
         self._device = device
 
     def __len__(self) -> int:
-        """How many crops."""
+        """Number of crops."""
         return len(self._rows)
 
     def take(self, indices: NDArray[np.int64]) -> Tensor:
-        """Some crops.
+        """Get some of the crops.
 
         Args:
             indices: (n,) int64.
@@ -59,10 +59,10 @@ class Pixels:
             (n, H, W, 3) uint8 on the device.
         """
         index = torch.from_numpy(indices).to(self._rows.device)
-        # By kind: "cuda" is not equal to the "cuda:0" its tensors name, and there is one of it.
+        # Compare types, because "cuda" does not equal the "cuda:0" that its tensors report.
         if self._rows.device.type == self._device.type:
             return self._rows[index]
-        # Gathered in pinned memory, from which the GPU copies while the host goes on.
+        # The GPU can copy from pinned memory while the host continues.
         pinned = torch.empty(
             (len(indices), *self._rows.shape[1:]), dtype=torch.uint8, pin_memory=True
         )
@@ -72,11 +72,11 @@ class Pixels:
 
 @dataclass(frozen=True, slots=True)
 class FreeMemory:
-    """What may still be taken, in bytes.
+    """Memory that is free, in bytes.
 
     Attributes:
-        device: of the GPU; 0 where the network runs on the CPU.
-        host: of main memory, for this process.
+        device: GPU memory; 0 if the network runs on the CPU.
+        host: this process's share of main memory.
     """
 
     device: int
@@ -86,22 +86,22 @@ class FreeMemory:
 def load_pixels(
     samples: Sequence[Sample], config: TrainConfig, world: World, folder: Path
 ) -> tuple[Images, Pixels]:
-    """Decode a run's crops to where ``data.keep`` says.
+    """Decode a run's crops to the place that ``data.keep`` chooses.
 
-    Crops on a GPU are decoded to main memory or disk first and stay there, for what is measured.
-    A file on disk has no name: it is gone with the process, however that ends.
+    Crops on a GPU are first decoded to main memory or disk and stay there too, for measuring. A
+    file on disk has no name, so it disappears with the process, however the process ends.
 
     Args:
         samples: N samples.
-        config: of the run.
-        world: each process keeps crops of its own.
-        folder: of the run, where a file lies.
+        config: the run's config.
+        world: the run's processes; each keeps its own copy of the crops.
+        folder: the run's folder, for a file.
 
     Returns:
-        The images, and the way to take them by index.
+        The images, and access to them by index.
 
     Raises:
-        InvalidInput: an unreadable crop, or no room.
+        InvalidInput: a crop is unreadable, or there is no room.
     """
     model = config.model
     shape = (len(samples), model.height, model.width, 3)
@@ -121,18 +121,18 @@ def load_pixels(
 
 
 def choose_place(size: int, keep: Keep, free: FreeMemory) -> Place:
-    """Where crops are kept.
+    """Choose where crops are kept.
 
     Args:
-        size: of all crops, in bytes.
-        keep: what was asked for; ``auto`` takes the first place with room and to spare.
-        free: what may be taken.
+        size: size of all crops in bytes.
+        keep: the option; ``auto`` takes the first place with ample room.
+        free: memory that is free.
 
     Returns:
         The place.
 
     Raises:
-        InvalidInput: ``device`` was asked for and has no room.
+        InvalidInput: the option is ``device``, and the GPU has no room.
     """
     if keep == "device" and size >= free.device:
         raise InvalidInput(
@@ -147,10 +147,10 @@ def choose_place(size: int, keep: Keep, free: FreeMemory) -> Place:
 
 
 def free_memory(world: World) -> FreeMemory:
-    """Measure what is free now.
+    """Measure how much memory is free now.
 
     Args:
-        world: main memory is shared by its processes.
+        world: the run's processes, which share main memory.
 
     Returns:
         The measurement.
@@ -161,7 +161,7 @@ def free_memory(world: World) -> FreeMemory:
 
 
 def _free_host_memory() -> int:
-    """Available memory, less where a container may have no more of it."""
+    """Available main memory, limited to what a container allows."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         fields = dict(line.split(":", 1) for line in lines)

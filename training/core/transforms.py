@@ -1,8 +1,8 @@
-"""What happens to a batch of crops between memory and network, on the network's device.
+"""Augment and normalise a batch of crops on the network's device.
 
-Crops are decoded once and kept as uint8. Every choice comes from one NumPy generator and is drawn
-for the whole batch before any pixel is touched, so a run is repeatable on any device, and processes
-that share a batch make the choices one process would.
+Crops are decoded once and kept as uint8. All random choices come from one NumPy generator and are
+made for the whole batch before any pixel changes. So a run is repeatable on any device, and
+processes that share a batch make the same choices as a single process would.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _RGB_TO_YIQ = np.array([_GREY, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3
 
 
 def normalise(images: Tensor) -> Tensor:
-    """Pixels to what the ImageNet weights expect.
+    """Normalise pixels as the ImageNet weights expect them.
 
     Args:
         images: (N, H, W, 3) uint8, or float 0..255.
 
     Returns:
-        (N, 3, H, W) float32, channels innermost in memory, as convolutions are fastest.
+        (N, 3, H, W) float32, with channels innermost in memory, which is fastest for convolutions.
     """
     mean = torch.tensor(IMAGENET_MEAN, device=images.device) * 255
     std = torch.tensor(IMAGENET_STD, device=images.device) * 255
@@ -44,15 +44,15 @@ def normalise(images: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What is done to each crop of a batch.
+    """The random choices for each crop of a batch.
 
     Attributes:
-        padding: black pixels on each side before the crop.
-        corners: (N, 2) int64, top and left of the crop in the padded image.
+        padding: black pixels added on each side before cropping.
+        corners: (N, 2) int64, top and left corner of the crop in the padded image.
         mirrored: (N,) bool.
         colours: (N, 3, 3) float64, applied to RGB columns.
         contrast: (N,) float64, factor around the crop's mean grey.
-        erased: (N, 4) int64, top, left, height, width; height 0 where nothing is erased.
+        erased: (N, 4) int64, top, left, height, width; height 0 if nothing is erased.
     """
 
     padding: int
@@ -63,10 +63,10 @@ class Choices:
     erased: Int64s
 
     def part(self, rows: slice) -> Choices:
-        """The choices of some of the crops.
+        """Select the choices of some of the crops.
 
         Args:
-            rows: which.
+            rows: which crops.
 
         Returns:
             Their choices.
@@ -84,13 +84,13 @@ class Choices:
 def draw_choices(
     count: int, size: tuple[int, int], options: AugmentOptions, rng: np.random.Generator
 ) -> Choices:
-    """Draw what is done to a batch.
+    """Make the random choices for a batch.
 
     Args:
         count: N, crops in the batch.
         size: their height and width.
-        options: what may be done.
-        rng: source of every choice.
+        options: the augmentation.
+        rng: source of every random choice.
 
     Returns:
         The choices.
@@ -108,12 +108,12 @@ def draw_choices(
 
 
 def augment(images: Tensor, options: AugmentOptions, rng: np.random.Generator) -> Tensor:
-    """HHCL's training transform on a batch, plus colour changes where asked.
+    """Augment a batch as HHCL does in training, plus colour changes if the options ask for them.
 
     Args:
         images: (N, H, W, 3) uint8 on any device.
-        options: what to do.
-        rng: source of every choice.
+        options: the augmentation.
+        rng: source of every random choice.
 
     Returns:
         (N, 3, H, W) float32, normalised, on the same device.
@@ -123,14 +123,14 @@ def augment(images: Tensor, options: AugmentOptions, rng: np.random.Generator) -
 
 
 def apply_choices(images: Tensor, choices: Choices) -> Tensor:
-    """Mirror, pad and crop, colour, normalise, erase.
+    """Mirror, pad and crop, change colours, normalise, erase.
 
-    The erased rectangle is filled with the ImageNet mean *after* normalisation, as the reference
-    does, so it is not the mean colour.
+    The erased rectangle is filled with the ImageNet mean *after* normalisation, as in the released
+    code, so it is not the mean colour.
 
     Args:
         images: (N, H, W, 3) uint8 on any device.
-        choices: of these N crops.
+        choices: the choices for these N crops.
 
     Returns:
         (N, 3, H, W) float32, normalised, on the same device.
@@ -173,9 +173,9 @@ def _draw_colours(count: int, options: AugmentOptions, rng: np.random.Generator)
 
 
 def _change_colours(images: Tensor, choices: Choices) -> Tensor:
-    """(N, H, W, 3) float 0..255 -> the same; one 3x3 matrix and one factor an image."""
+    """(N, H, W, 3) float 0..255 -> the same; one 3x3 matrix and one factor per image."""
     if np.allclose(choices.colours, np.eye(3)) and (choices.contrast == 1).all():
-        return images  # as in the paper; a product of the whole batch for nothing is not free
+        return images  # as in the paper; skip a matrix product that changes nothing
     matrix = torch.from_numpy(choices.colours).to(images)
     mixed = images @ matrix.transpose(1, 2)[:, None]
     grey = (mixed @ torch.tensor(_GREY).to(images)).mean(dim=(1, 2))[:, None, None, None]
@@ -184,7 +184,7 @@ def _change_colours(images: Tensor, choices: Choices) -> Tensor:
 
 
 def _erase(images: Tensor, boxes: Int64s) -> Tensor:
-    """(N, 3, H, W) -> the same; all boxes at once, as a GPU waits for every launch."""
+    """(N, 3, H, W) -> the same; all boxes at once, because every kernel launch costs time."""
     if not boxes[:, 2].any():
         return images
     top, left, tall, wide = torch.from_numpy(boxes).to(images.device).T[:, :, None]
@@ -200,15 +200,15 @@ def _erase(images: Tensor, boxes: Int64s) -> Tensor:
 def draw_erased_box(
     height: int, width: int, rng: np.random.Generator
 ) -> tuple[int, int, int, int] | None:
-    """A rectangle of 2-40 % of the area and an aspect of 0.3-3.33 that fits, in 100 tries.
+    """Draw a rectangle with 2-40 % of the image's area and an aspect of 0.3-3.33.
 
     Args:
-        height: of the image.
-        width: of the image.
-        rng: source of every choice.
+        height: the image's height.
+        width: the image's width.
+        rng: source of every random choice.
 
     Returns:
-        (top, left, height, width), or None when no try fitted.
+        (top, left, height, width), or None if no rectangle fitted in 100 tries.
     """
     for _ in range(100):
         area = rng.uniform(0.02, 0.4) * height * width

@@ -1,10 +1,10 @@
-"""A start without anybody's weights: learning from the crops themselves before they are clustered.
+"""Warm up a network without pretrained weights on the crops, before they are clustered.
 
-Random features cluster by chance, and HHCL then learns that chance. Barlow Twins (Zbontar et al.,
-ICML 2021) asks two augmentations of a crop for the same features and different features for not
-repeating each other; no label and no other crop's identity is needed.
+Random features form random clusters, and HHCL would learn those. Barlow Twins (Zbontar et al.,
+ICML 2021) makes the features of two augmentations of a crop equal and decorrelates the dimensions.
+It needs no label and no knowledge of which crops show the same person.
 
-Letters: B batch, P features of the projector.
+Letters: B batch, P dimensions of the projector.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ _PROJECTED = 1024
 
 
 def warm_up(network: nn.Module, pixels: Pixels, config: TrainConfig) -> list[float]:
-    """Teach a network to tell crops apart, whatever was done to them; all follows from the seed.
+    """Train a network to tell crops apart despite augmentation; the seed decides everything.
 
     Args:
         network: maps (N, 3, H, W) to (N, D), on the device of the crops; left in training mode.
         pixels: at least two crops.
-        config: of the run; a warm-up epoch has ``schedule.iterations`` batches, or, where that is
-            0, as many as the crops fill.
+        config: the run's config; a warm-up epoch has ``schedule.iterations`` batches, or, if that
+            is 0, as many as the crops fill.
 
     Returns:
         Mean loss of each epoch.
     """
-    seeds = np.random.SeedSequence(config.seed, spawn_key=(0,))  # a stream no epoch draws from
+    seeds = np.random.SeedSequence(config.seed, spawn_key=(0,))  # a stream that no epoch uses
     rng = np.random.default_rng(seeds)
     torch.manual_seed(int(seeds.generate_state(1)[0]))
     device = next(network.parameters()).device
@@ -57,13 +57,13 @@ def warm_up(network: nn.Module, pixels: Pixels, config: TrainConfig) -> list[flo
 
 
 def warm_up_together(network: nn.Module, pixels: Pixels, config: TrainConfig, world: World) -> None:
-    """Warm up in the first process and hand the network to all.
+    """Warm up in the first process and copy the network to all others.
 
     Args:
-        network: on the world's device; the same one in every process afterwards.
-        pixels: as :func:`warm_up`.
-        config: of the run.
-        world: its processes.
+        network: on the world's device; equal in every process afterwards.
+        pixels: as for :func:`warm_up`.
+        config: the run's config.
+        world: the run's processes.
     """
     network.load_state_dict(world.from_first(_warm_state, network, pixels, config))
 
@@ -74,11 +74,11 @@ def _warm_state(network: nn.Module, pixels: Pixels, config: TrainConfig) -> dict
 
 
 def barlow_twins_loss(one: Tensor, other: Tensor, redundancy: float) -> Tensor:
-    """Distance of the two views' cross-correlation from the unit matrix (equation 1).
+    """Compute the distance of two views' cross-correlation from the identity (equation 1).
 
     Args:
         one: (B, P) float, projections of one augmentation.
-        other: (B, P) float, of another; row i is of the same crop.
+        other: (B, P) float, projections of another; row i belongs to the same crop.
         redundancy: lambda, weight of the off-diagonal terms.
 
     Returns:
@@ -96,7 +96,7 @@ def _standardise(rows: Tensor) -> Tensor:
 
 
 def _projector(dimension: int) -> nn.Module:
-    """Thrown away after the warm-up: what it drops to please the loss stays in the network."""
+    """Discarded after the warm-up: information that it drops for the loss stays in the network."""
     return nn.Sequential(
         nn.Linear(dimension, _PROJECTED, bias=False),
         nn.BatchNorm1d(_PROJECTED),

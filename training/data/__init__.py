@@ -1,1 +1,1 @@
-"""Data sets: samples with a path, an identity and a camera, and how they are read."""
+"""Data sets: list, inspect and decode crops with their identity and camera."""

@@ -1,4 +1,4 @@
-"""Pictures that a data set holds more than once: the same file, the same pixels, or nearly so."""
+"""Find pictures that a data set contains more than once: exactly, by pixels, or nearly."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 NEAR_BITS = 4
-"""Two perceptual hashes of 64 bits that differ in no more bits show nearly the same picture."""
+"""Pictures whose 64-bit perceptual hashes differ in at most this many bits are near-duplicates."""
 
-_BLOCK = 1024  # rows of the distance matrix held at once
+_BLOCK = 1024  # rows of the distance matrix in memory at once
 
 
 @dataclass(frozen=True, slots=True)
 class Twins:
-    """Groups of pictures that are alike.
+    """Groups of duplicate pictures.
 
     Attributes:
-        groups: indices, ascending, at least two a group.
+        groups: indices, ascending, at least two per group.
         across_splits: groups with pictures of more than one split.
         across_identities: groups with pictures of more than one known identity.
     """
@@ -33,19 +33,19 @@ class Twins:
 
     @property
     def spare(self) -> int:
-        """Pictures that could go with one of each group left."""
+        """Number of pictures to remove so that one of each group remains."""
         return sum(len(group) - 1 for group in self.groups)
 
 
 def find_twins(
     keys: Sequence[Hashable], splits: Sequence[str], identities: Sequence[Hashable | None]
 ) -> Twins:
-    """Group pictures of one key.
+    """Group pictures that have the same key.
 
     Args:
-        keys: one a picture, such as a digest.
-        splits: of each.
-        identities: of each; None where unknown.
+        keys: one per picture, such as a digest.
+        splits: the split of each picture.
+        identities: the identity of each picture; None if unknown.
 
     Returns:
         The groups, in the order of their first picture.
@@ -68,7 +68,7 @@ def _count_mixed(groups: Iterable[Sequence[Hashable]]) -> int:
 
 
 def near_keys(hashes: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """One key for pictures that are connected by nearly equal hashes.
+    """Give the same key to pictures that are connected by nearly equal hashes.
 
     Args:
         hashes: (N, 64) bits of perceptual hashes.
@@ -80,7 +80,7 @@ def near_keys(hashes: NDArray[np.bool_]) -> NDArray[np.int64]:
     signs = np.where(distinct, 1, -1).astype(np.float32)
     pairs = []
     for start in range(0, len(signs), _BLOCK):
-        # A product of signs is 64 less twice the number of bits that differ.
+        # A product of signs is 64 minus twice the number of differing bits.
         differing = (64 - signs[start : start + _BLOCK] @ signs[start:].T) / 2
         pairs.append(np.argwhere(differing <= NEAR_BITS) + start)
     rows, columns = np.concatenate(pairs).T

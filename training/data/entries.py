@@ -89,7 +89,7 @@ def unused_file(path: Path) -> LeftOut | None:
 def files_below(root: Path) -> Iterator[Path | Skipped | LeftOut]:
     """List every file below a folder, by the same rules as the service's imports.
 
-    Links to folders are followed, wherever they lead; hidden and generated folders are left out.
+    Links to folders are followed, whatever they point to; hidden and generated folders are left out.
 
     Args:
         root: the folder.

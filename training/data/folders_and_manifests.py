@@ -1,4 +1,4 @@
-"""Data sets of one's own: folders whose paths fit a pattern, and manifests with a row an image."""
+"""List data sets that users arrange themselves: by a pattern of paths, or by a manifest."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def list_folders(root: Path, pattern: str) -> Iterator[Entry]:
     """List every image below a folder whose relative path fits a pattern.
 
     Args:
-        root: the folder; links to folders are followed, hidden and generated folders left out.
-        pattern: see :func:`compile_pattern`; without ``{identity}`` the data set is unlabelled,
-            without ``{camera}`` there is one camera, without ``{split}`` all is train.
+        root: the folder; links to folders are followed, hidden and generated folders are left out.
+        pattern: see :func:`compile_pattern`. Without ``{identity}`` the data set is unlabelled,
+            without ``{camera}`` there is one camera, without ``{split}`` everything is train.
 
     Yields:
-        An entry a file.
+        One entry per file.
 
     Raises:
         DataError: the pattern breaks a rule.
@@ -65,13 +65,13 @@ def _folder_file(root: Path, path: Path, pattern: str, rule: re.Pattern[str]) ->
 def compile_pattern(pattern: str) -> re.Pattern[str]:
     """Compile a pattern for relative paths without their extension.
 
-    ``{identity}``, ``{camera}`` and ``{split}`` take a value, ``{name}`` takes what does not
-    matter; each stands for one or more characters within one path component, as few as fit.
-    Everything else stands for itself. Examples: ``{camera}/{name}``,
+    ``{identity}``, ``{camera}`` and ``{split}`` capture a value; ``{name}`` matches any other text.
+    Each matches one or more characters within one path component, as few as possible. Everything
+    else matches itself. Examples: ``{camera}/{name}``,
     ``{identity}/{camera}_{name}``, ``{split}/{identity}_{name}_{camera}``.
 
     Args:
-        pattern: the pattern; ``{name}`` may occur several times, the others once.
+        pattern: the pattern; ``{name}`` may occur several times, each other field once.
 
     Returns:
         A regular expression with the groups ``identity``, ``camera`` and ``split``.
@@ -102,19 +102,19 @@ def list_manifest(path: Path, ignored: set[str] | None = None) -> Iterator[Entry
     """List the rows of a manifest.
 
     A row has ``path`` (relative to the manifest's folder, or absolute) and ``camera``, and may have
-    ``identity`` (empty or -1: unknown) and ``split`` (train, query or gallery; empty: train). A
-    value means what it means to the service, see :mod:`service.ingest.crop_values`.
+    ``identity`` (empty or -1: unknown) and ``split`` (train, query or gallery; empty: train).
+    Values mean the same as in the service, see :mod:`service.ingest.crop_values`.
 
     Args:
-        path: a ``.csv`` file with a header, an ``.ndjson`` or ``.jsonl`` file with an object a
-            line, or a folder that holds such a file called ``manifest``.
-        ignored: receives the names of columns that mean nothing.
+        path: a ``.csv`` file with a header, an ``.ndjson`` or ``.jsonl`` file with one object per
+            line, a ``.parquet`` file, or a folder with such a file named ``manifest``.
+        ignored: receives the names of columns that have no meaning here.
 
     Yields:
-        An entry a row.
+        One entry per row.
 
     Raises:
-        DataError: no such file, an unknown suffix, or bytes that are not CSV or JSON lines.
+        DataError: the file is missing, its suffix is unknown, or it cannot be parsed.
     """
     file = manifest_file(path)
     format_ = _FORMATS.get(file.suffix.lower())
@@ -136,7 +136,7 @@ def _require_columns(columns: Collection[str], header: Sequence[str]) -> None:
 
 
 def manifest_file(path: Path) -> Path:
-    """The manifest itself, given it or its folder. Raises DataError if the folder holds none."""
+    """Find the manifest, given its path or its folder. Raises DataError if there is none."""
     if not path.is_dir():
         return path
     found = find_manifest(path)
@@ -161,7 +161,7 @@ def _manifest_row(file: Path, where: str, row: Row) -> Entry:
 
 
 def _named_record(path: Path, name: str, values: Mapping[str, Any], where: str = "") -> Record:
-    """A record by the values of a row or of a path. Raises InvalidInput."""
+    """Make a record from the values of a row or a path. Raises InvalidInput."""
     split = read_name(f"{where}split", values.get("split")) or "train"
     if split not in _SPLITS:
         raise InvalidInput(f"{where}split {split!r} is not one of {', '.join(_SPLITS)}")

@@ -1,4 +1,4 @@
-"""What a data set holds, before anything is trained on it."""
+"""Inspect a data set: splits, cameras, picture sizes, unusable files, duplicates."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _RATIOS = (0.0, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Smallest, middle and largest of some numbers."""
+    """Minimum, median and maximum of some numbers."""
 
     minimum: float
     median: float
@@ -39,15 +39,15 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class SplitCounts:
-    """One split.
+    """Counts of one split.
 
     Attributes:
-        crops: how many.
-        identities: known ones, distractors aside.
+        crops: number of crops.
+        identities: number of known identities, without distractors.
         of_camera: crops by camera name.
-        per_identity: crops of an identity; None where identities are unknown.
-        per_camera: crops of a camera that has any.
-        one_camera: identities that one camera alone saw in this split.
+        per_identity: crops per identity; None if identities are unknown.
+        per_camera: crops per camera, of cameras that have any.
+        one_camera: number of identities that only one camera saw in this split.
         distractors: crops of identity 0 in a gallery in Market-1501's layout.
     """
 
@@ -62,14 +62,14 @@ class SplitCounts:
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """What the files show.
+    """Sizes of the pictures.
 
     Attributes:
         height: in pixels.
         width: in pixels.
-        ratio: height by width.
-        heights: pictures by range of height.
-        ratios: pictures by range of ratio.
+        ratio: height / width.
+        heights: number of pictures by range of height.
+        ratios: number of pictures by range of ratio.
     """
 
     height: Spread
@@ -81,20 +81,20 @@ class Pictures:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """A data set.
+    """Everything that an inspection found.
 
     Attributes:
-        name: the folder's own.
-        layout: how it was read.
-        splits: those that have crops.
-        left_out: files that the data set's own convention excludes, by reason.
-        remarks: what reading it had to leave aside, beside files.
+        name: the folder's own name.
+        layout: how the data set was read.
+        splits: the splits that have crops.
+        left_out: number of files that the data set's own convention excludes, by reason.
+        remarks: what else was ignored or may have been misread.
         skipped: files that broke a rule or cannot be read.
-        files: the readable pictures, in the order of the indices of twins.
-        pictures: what they show; None where none is readable.
+        files: the readable pictures, in the order of the indices in the groups of duplicates.
+        pictures: their sizes; None if no picture is readable.
         same_bytes: copies of a file.
-        same_pixels: other files that show the same, pixel by pixel; copies count once.
-        near: pictures whose perceptual hashes nearly agree; pixel-equal ones count once.
+        same_pixels: different files with equal pixels; copies count once.
+        near: pictures with nearly equal perceptual hashes; pixel-equal pictures count once.
     """
 
     name: str
@@ -112,7 +112,7 @@ class Inspection:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Look:
-    """One readable picture."""
+    """What one look at a readable picture found."""
 
     path: Path
     split: str
@@ -125,13 +125,13 @@ class _Look:
 
 
 def inspect_dataset(dataset: Dataset) -> Inspection:
-    """Count crops and look at every picture.
+    """Count crops and read every picture.
 
     Args:
-        dataset: read with ``skip_bad``, so that what cannot be used is listed.
+        dataset: read with ``skip_bad``, so that unusable files are listed.
 
     Returns:
-        What was found.
+        The findings.
     """
     parts = {"train": dataset.train, "query": dataset.query, "gallery": dataset.gallery}
     splits = {name: samples for name, samples in parts.items() if samples}
@@ -191,7 +191,7 @@ def _count(dataset: Dataset, split: str, samples: Sequence[Sample]) -> SplitCoun
 
 
 def _distractors(dataset: Dataset, split: str) -> int:
-    """Crops of identity 0, which is a person where a query shows it (MSMT17 renamed)."""
+    """Crops of identity 0, which is a person if a query shows it (MSMT17 renamed)."""
     if dataset.layout != "market1501" or split != "gallery":
         return 0
     if any(sample.identity == 0 for sample in dataset.query):
@@ -226,7 +226,7 @@ def _in_threads(
     look: Callable[[tuple[str, Sample]], _Look | Skipped], work: Sequence[tuple[str, Sample]]
 ) -> Iterator[_Look | Skipped]:
     with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:
-        # disable=None: no progress bar where nobody watches
+        # disable=None: no progress bar unless the output is a terminal
         yield from tqdm(pool.map(look, work), "look", len(work), unit="crop", disable=None)
 
 
@@ -240,7 +240,7 @@ def _look(split: str, sample: Sample) -> _Look | Skipped:
     except ReidError as error:
         return Skipped(sample.path, str(error))
     size = f"{height}x{width}:".encode()
-    # Train and test may number people from 0 each (MSMT17).
+    # Train and test may both number people from 0 (MSMT17).
     known = None if sample.identity == UNKNOWN else (split == "train", sample.identity)
     return _Look(
         path=sample.path,
@@ -255,7 +255,7 @@ def _look(split: str, sample: Sample) -> _Look | Skipped:
 
 
 def _size(data: bytes) -> tuple[int, int]:
-    """Height and width as people see the picture; 1, 1 where decoding has to say what is wrong."""
+    """Displayed height and width; 1, 1 for a damaged file, so that decoding reports the error."""
     try:
         with Image.open(BytesIO(data)) as picture:
             width, height = picture.size
@@ -279,7 +279,7 @@ def _describe_pictures(looks: Sequence[_Look]) -> Pictures:
 
 
 def _histogram(values: Sequence[float], edges: Sequence[float]) -> dict[str, int]:
-    """Values by range; empty ranges are left out. A range holds its lower end."""
+    """Count values by range; empty ranges are left out. A range includes its lower end."""
     counts = np.histogram(values, [*edges, np.inf])[0]
     names = [f"{low:g} to {high:g}" for low, high in pairwise(edges)]
     names.append(f"{edges[-1]:g} and more")

@@ -1,4 +1,4 @@
-"""An inspection in words and as plain values."""
+"""Format an inspection as text and as plain values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _EXAMPLES = 3
 
 
 def inspection_as_dict(found: Inspection) -> dict[str, Any]:
-    """Plain values for JSON; twins name files instead of indices.
+    """Convert an inspection to plain values for JSON; duplicates are listed as files.
 
     Args:
         found: the inspection.
@@ -32,13 +32,13 @@ def inspection_as_dict(found: Inspection) -> dict[str, Any]:
 
 
 def describe_inspection(found: Inspection) -> str:
-    """Lines for people.
+    """Describe an inspection for people.
 
     Args:
         found: the inspection.
 
     Returns:
-        The text, without a line break at its end.
+        The text, without a newline at the end.
     """
     lines = [f"{found.name} ({found.layout})", "", *_describe_splits(found)]
     lines += [f"left out: {count} x {reason}" for reason, count in found.left_out.items()]

@@ -1,4 +1,4 @@
-"""Several data sets in one run: each is a site whose cameras see nobody of another site."""
+"""Join several data sets for one run: each is a site, and people are not matched across sites."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from training.data.datasets import UNKNOWN, Dataset, Sample
 
 
 def join_sites(datasets: Sequence[Dataset]) -> tuple[tuple[Sample, ...], NDArray[np.int64]]:
-    """The training crops of all data sets, cameras and identities numbered on from set to set.
+    """Join the training crops of all data sets, and renumber cameras and identities.
 
     Args:
         datasets: at least one.
 
     Returns:
-        The samples, set after set; and (cameras,) int64, the site of each camera.
+        The samples, one data set after the other; and (cameras,) int64, the site of each camera.
     """
     samples: list[Sample] = []
     sites: list[int] = []

@@ -1,1 +1,1 @@
-"""From a checkpoint to a model folder, and back from ONNX to a network that learns."""
+"""Export a checkpoint to a model folder, and read an exported network back to train on."""

@@ -1,4 +1,4 @@
-"""CARD.md: what a person must know of a model before they use it."""
+"""Write CARD.md: what people need to know about a model before they use it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from training.measure.tables import format_results
 
 CARD_NAME = "CARD.md"
 
-_PROTOCOLS = """On query and gallery of each data set, people who were not trained on. The protocol
-`market1501` removes gallery crops of the query's person in the query's camera (Zheng et al., ICCV
-2015), `cross-camera` all of the query's camera."""
+_PROTOCOLS = """\
+Measured on the query and gallery of each data set, which show people who were not trained on. The
+protocol `market1501` removes gallery crops of the query's person from the query's camera (Zheng et
+al., ICCV 2015); `cross-camera` removes all gallery crops from the query's camera."""
 
 
 def write_card(folder: Path, manifest: Manifest, notes: str = "") -> None:
@@ -23,21 +24,21 @@ def write_card(folder: Path, manifest: Manifest, notes: str = "") -> None:
 
     Args:
         folder: ``models/<name>``; must exist.
-        manifest: of the model; every figure of the card comes from it.
-        notes: Markdown with what figures do not say: limits, where the data comes from.
+        manifest: the model's manifest, the source of every figure on the card.
+        notes: Markdown with what figures cannot say: limits, origin of the data.
     """
     (folder / CARD_NAME).write_text(format_card(manifest, notes), encoding="utf-8")
 
 
 def format_card(manifest: Manifest, notes: str = "") -> str:
-    """A model's card as Markdown.
+    """Format a model's card as Markdown.
 
     Args:
-        manifest: of the model.
-        notes: Markdown, put before the licence.
+        manifest: the model's manifest.
+        notes: Markdown, placed before the licence.
 
     Returns:
-        The text, with a newline at the end.
+        The text, ending with a newline.
     """
     sections = [
         _heading(manifest),
@@ -56,9 +57,9 @@ def _heading(manifest: Manifest) -> str:
     method = manifest.recipe.get("method", "hhcl").upper()
     return f"""# {manifest.name}
 
-Person re-identification: a crop of one person in, an embedding out. Crops of one person have a
-high cosine, whichever camera took them. Learned with {method} from crops without labels \
-({backbone}).
+A model for person re-identification: it turns a crop of one person into an embedding. Crops of the
+same person have a high cosine, whichever camera took them. Trained by {method} on crops without
+identity labels ({backbone}).
 
 | | |
 | --- | --- |
@@ -92,7 +93,7 @@ def _recipe(manifest: Manifest) -> str:
     command = " \\\n    ".join(lines)
     return f"""## Recipe
 
-The manifest holds the whole config. This repeats the run; paths are names of files here:
+The manifest contains the whole config. This command repeats the run; its paths are your files:
 
 ```sh
 {command}
@@ -109,7 +110,7 @@ def _stopped(manifest: Manifest) -> str:
 
 
 def _changes(recipe: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Dotted names and values that differ from the defaults, the paper's recipe."""
+    """Dotted names and values that differ from the defaults, which are the paper's recipe."""
     for section, default in TrainConfig().as_dict().items():
         value = recipe.get(section, default)
         if not isinstance(default, dict):
@@ -143,21 +144,19 @@ def _accuracy(manifest: Manifest) -> str:
 def _calibration(manifest: Manifest) -> str:
     calibration = manifest.calibration
     if calibration is None:
-        return (
-            "## Scores\n\nNot calibrated: the service takes no default threshold from this model."
-        )
+        return "## Scores\n\nNot calibrated: the model gives the service no default threshold."
     return f"""## Scores
 
-From {calibration.genuine_pairs:,} genuine and {calibration.impostor_pairs:,} impostor pairs \
+Fitted on {calibration.genuine_pairs:,} genuine and {calibration.impostor_pairs:,} impostor pairs \
 ({calibration.data}):
 
 - P(same identity) = 1 / (1 + exp(-({calibration.slope:.2f} * cosine \
-{calibration.intercept:+.2f}))), for a pair drawn from both kinds equally often (Platt 1999).
+{calibration.intercept:+.2f}))), if genuine and impostor pairs are equally frequent (Platt 1999).
 - At the default threshold, cosine {calibration.threshold:.4f}, \
 {calibration.false_match_rate:.2%} of the impostor pairs and \
 {calibration.true_match_rate:.1%} of the genuine pairs match.
 
-Other cameras shift both: measure on crops of your own before a threshold decides anything."""
+Other cameras change both. Measure on crops of your own before you rely on a threshold."""
 
 
 def _licence(manifest: Manifest) -> str:
@@ -165,5 +164,5 @@ def _licence(manifest: Manifest) -> str:
 
 {manifest.licence or "No licence is stated for these weights."}
 
-An embedding is personal data where the crop is: it finds the same person again. Store it, guard it
-and delete it like the picture."""
+If a crop is personal data, so is its embedding, because it finds the same person again. Store,
+protect and delete it like the picture."""

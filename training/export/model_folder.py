@@ -1,4 +1,4 @@
-"""From a checkpoint to ``models/<name>/``: the network, its manifest and its card."""
+"""Export a checkpoint to ``models/<name>/``: the network, its manifest and its card."""
 
 from __future__ import annotations
 
@@ -50,17 +50,17 @@ _PLACEHOLDER = "0" * 64
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
-    """What an export states and does beside the network itself.
+    """What an export states and does besides writing the network.
 
     Attributes:
-        name: of the model.
+        name: the model's name.
         licence: terms of the weights.
-        training_data: what it was trained on; None takes it from the run's config.
-        notes: Markdown for the card: what figures do not say.
+        training_data: what the model was trained on; None takes it from the run's config.
+        notes: Markdown for the card: what figures cannot say.
         false_match_rate: share of impostor pairs that may reach the service's threshold.
-        before_training: also measure the network that training began with.
-        start_weights: instead of the config's, where that network's file lies elsewhere now.
-        overwrite: replace a model that lies at the output.
+        before_training: also measure the network with which training began.
+        start_weights: overrides the config's start weights, if their file has moved.
+        overwrite: replace a model that is already at the output.
     """
 
     name: str
@@ -75,12 +75,12 @@ class ExportOptions:
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What was written.
+    """The result of an export.
 
     Attributes:
-        manifest: of the model.
+        manifest: the model's manifest.
         parity: how well ONNX Runtime and PyTorch agree.
-        compared_on: which crops say so.
+        compared_on: on which crops they were compared, in words.
     """
 
     manifest: Manifest
@@ -93,22 +93,22 @@ def export_model(
 ) -> Exported:
     """Write a model folder; it appears only when it is complete.
 
-    With data sets, their query and gallery give accuracy, calibration and the crops on which ONNX
-    and PyTorch must agree. Without, the model has neither figure, and drawn people are compared.
+    Data sets give the accuracy, the calibration, and the crops on which ONNX and PyTorch must
+    agree. Without data sets the model has neither figure, and drawn people are compared instead.
 
     Args:
-        checkpoint: of the run; an unfinished one is exported as it is, and the manifest says so.
-        datasets: with query and gallery of identities that were not trained on.
-        output: folder to make.
+        checkpoint: the run's; if the run is unfinished, the manifest says so.
+        datasets: data sets whose query and gallery show people who were not trained on.
+        output: the folder to create.
         options: what to state and do.
 
     Returns:
-        What was written.
+        The result.
 
     Raises:
         ArtifactError: the exported network does not agree with PyTorch.
         Conflict: the folder is not free.
-        InvalidInput: a value breaks its rule, data cannot be read, or allows no calibration.
+        InvalidInput: a value breaks its rule, or the data cannot be read or allows no calibration.
     """
     network = restore_network(checkpoint)
     manifest = _describe(checkpoint, network.dimension, options)
@@ -135,13 +135,13 @@ def export_model(
 
 
 def recipe_of(config: TrainConfig) -> dict[str, Any]:
-    """A run's config without the folders of the machine it ran on.
+    """Convert a run's config to plain values, without the folders of the training machine.
 
     Args:
-        config: of the run.
+        config: the run's config.
 
     Returns:
-        A tree that :func:`training.core.config.parse_config` reads; of paths the last part is left.
+        A tree that :func:`training.core.config.parse_config` reads; paths keep only the last part.
     """
     recipe = config.as_dict()
     recipe["data"]["path"] = Path(recipe["data"]["path"]).name
@@ -151,7 +151,7 @@ def recipe_of(config: TrainConfig) -> dict[str, Any]:
 
 
 def _describe(checkpoint: Checkpoint, dimension: int, options: ExportOptions) -> Manifest:
-    """What is known before the work; the network's hash and all measurements follow."""
+    """What is known in advance; the network's hash and all measurements are added later."""
     size, recipe = checkpoint.config.model, recipe_of(checkpoint.config)
     sites = [recipe["data"]["path"] or "unknown", *recipe["data"]["also"]]
     whose = "its" if len(sites) == 1 else "their"
@@ -177,7 +177,7 @@ def _describe(checkpoint: Checkpoint, dimension: int, options: ExportOptions) ->
 def _choose_crops(
     crops: Sequence[HeldOutCrops], embedder: Embedder
 ) -> tuple[NDArray[np.uint8], str]:
-    """As many crops as the largest batch, spread over the data, and what they are."""
+    """As many crops as the largest batch, spread over the data, and a description of them."""
     if crops:
         images = np.concatenate([each.query.pixels for each in crops])
         origin = "query crops of " + ", ".join(each.dataset.name for each in crops)
@@ -225,7 +225,7 @@ def _calibrate(
 
 @contextmanager
 def _complete_or_nothing(output: Path, *, overwrite: bool) -> Iterator[Path]:
-    """A fresh folder that takes the output's place when the block ends well."""
+    """Yield a new folder that replaces the output when the block ends without an error."""
     output = output.resolve()
     _check_free(output, overwrite)
     try:

@@ -1,4 +1,4 @@
-"""A network as one ONNX file that keeps the model contract, and the proof that it is the same."""
+"""Write a network as one ONNX file that meets the model contract, and check it against PyTorch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BATCHES = (1, 7, 32)
 
 
 class _FromPixels(nn.Module):
-    """Cast, normalisation and layout become part of the graph: the service only resizes."""
+    """A network with cast, normalisation and layout in its graph, so the service only resizes."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
@@ -35,20 +35,22 @@ class _FromPixels(nn.Module):
 
 
 def write_onnx(network: Network, height: int, width: int, file: Path) -> None:
-    """Write the network: ``images`` uint8 (N, H, W, 3) to ``embeddings`` float32 (N, D), N free.
+    """Write a network that maps ``images`` to ``embeddings`` with any batch size N.
+
+    ``images`` is uint8 (N, H, W, 3), ``embeddings`` is float32 (N, D).
 
     Args:
         network: on the CPU, in evaluation mode.
         height: H.
         width: W.
-        file: what to write; weights included.
+        file: the file to write; it includes the weights.
 
     Raises:
-        ArtifactError: the exporter gave no valid graph.
+        ArtifactError: the exporter did not produce a valid graph.
     """
     program = torch.onnx.export(
         _FromPixels(network).eval(),
-        # Two images: the exporter would take a batch of one for a constant.
+        # Two images, because the exporter would make a batch size of one constant.
         (torch.zeros(2, height, width, 3, dtype=torch.uint8),),
         input_names=["images"],
         output_names=["embeddings"],
@@ -73,9 +75,9 @@ class Parity:
     """How well ONNX Runtime and PyTorch agree.
 
     Attributes:
-        cosine: the worst over all crops and batches.
-        crops: how many were compared.
-        batches: sizes of the batches that each crop was in.
+        cosine: the lowest over all crops and batches.
+        crops: number of crops compared.
+        batches: sizes of the batches in which each crop was embedded.
     """
 
     cosine: float
@@ -83,7 +85,7 @@ class Parity:
     batches: tuple[int, ...] = BATCHES
 
     def __str__(self) -> str:
-        """One line for people."""
+        """Format one line for people."""
         sizes = ", ".join(map(str, self.batches))
         return f"worst cosine {self.cosine:.7f} over {self.crops} crops in batches of {sizes}"
 
@@ -91,18 +93,18 @@ class Parity:
 def check_parity(
     reference: NDArray[np.float32], exported: OnnxEmbedder, images: NDArray[np.uint8]
 ) -> Parity:
-    """Compare every crop, alone and among others, with what PyTorch says.
+    """Compare every crop's embeddings, alone and in batches, with PyTorch's.
 
     Args:
-        reference: (N, D) float32 of PyTorch, unit rows.
-        exported: the ONNX file.
+        reference: (N, D) float32, PyTorch's embeddings, unit rows.
+        exported: the exported network.
         images: (N, H, W, 3) uint8, N >= 32 so that the largest batch is full.
 
     Returns:
         How well they agree.
 
     Raises:
-        ArtifactError: a crop's cosine is below 0.9999; the message names batch and crop.
+        ArtifactError: a crop's cosine is below 0.9999; the message names the batch and the crop.
     """
     worst = 1.0
     for batch in BATCHES:
@@ -119,7 +121,7 @@ def check_parity(
 
 
 def _drop_traces(model: onnx.ModelProto) -> None:
-    """Forget where each operation stood in whose source folder."""
+    """Remove source paths of the exporting machine from the graph."""
     graph = model.graph
     model.ClearField("metadata_props")
     graph.ClearField("metadata_props")

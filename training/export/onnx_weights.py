@@ -1,11 +1,11 @@
-"""An exported network back in PyTorch, ready to learn on.
+"""Read an exported network back into PyTorch, ready for further training.
 
-The exporter folds each batch normalisation into the convolution before it: the file holds
-``W' = W g / s`` and ``b' = b - g m / s``, and no longer the scale g, shift b, mean m and deviation
-s. They cannot be told apart again, but training needs a normalisation that can follow the data. So
-the mean m' and variance v' of what the folded convolution gives are measured on crops, and the
-normalisation gets exactly the scale ``sqrt(v' + eps)`` and shift ``b' + m'`` that undo it. In
-evaluation the network is the exported one; in training, a batch like those crops passes unchanged.
+The exporter folds each batch normalisation into the convolution before it. The file holds
+``W' = W g / s`` and ``b' = b - g m / s``, but no longer the scale g, shift b, mean m and deviation
+s, which cannot be recovered. Training needs a normalisation that can follow the data. So the mean
+m' and variance v' of the folded convolution's output are measured on crops, and the normalisation
+gets the scale ``sqrt(v' + eps)`` and shift ``b' + m'`` that exactly undo it. In evaluation mode the
+network is the exported one; in training mode, a batch like those crops passes unchanged.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from training.networks.embedder import open_onnx
 
 _PREFIX = "network."
 _BATCH = 32
-_MEASURED = 1024  # crops; more change means and variances by less than training does in a step
+_MEASURED = 1024  # crops; more would change the statistics less than one training step does
 _COMPARED = 64
 _CPU = torch.device("cpu")
 
@@ -42,16 +42,16 @@ def read_exported(
 
     Args:
         folder: ``models/<name>``.
-        crops: (N, H, W, 3) uint8 of the cameras to train on, in the size the model takes.
-        device: where the network shall be.
+        crops: (N, H, W, 3) uint8, from the cameras to train on, in the model's input size.
+        device: where to put the network.
 
     Returns:
-        The config it was trained with, and the network in evaluation mode.
+        The config with which the model was trained, and the network in evaluation mode.
 
     Raises:
-        ArtifactError: the folder breaks the contract, its network is not the recipe's, or PyTorch
-            and ONNX Runtime do not give the same embeddings.
-        InvalidInput: the recipe has options this version does not know.
+        ArtifactError: the folder breaks the contract, its network does not match the recipe, or
+            PyTorch and ONNX Runtime give different embeddings.
+        InvalidInput: the recipe has options that this version does not know.
     """
     manifest = read_manifest(folder)
     file = folder / manifest.file
@@ -83,18 +83,18 @@ def _load_tensors(network: nn.Module, tensors: dict[str, Tensor], file: Path) ->
     try:
         missing, unknown = network.load_state_dict(own, strict=False)
     except RuntimeError as error:
-        raise ArtifactError(f"{file}: another network than its recipe's: {error}") from error
+        raise ArtifactError(f"{file}: its network does not match its recipe: {error}") from error
     folded = {name for conv, norm in _pairs(network) for name in _names(norm, conv, tensors)}
     counters = {name for name in missing if name.endswith(".num_batches_tracked")}
     if lacking := sorted({*missing} - folded - counters):
         raise ArtifactError(
-            f"{file}: lacks {len(lacking)} tensors of its recipe's network ({lacking[0]}, ...), "
-            f"and {len(unknown)} are not its own; it cannot be trained on"
+            f"{file}: {len(lacking)} tensors of its recipe's network are missing ({lacking[0]}, "
+            f"...), and {len(unknown)} are unknown; the model cannot be trained further"
         )
 
 
 def _pairs(network: nn.Module) -> Iterator[tuple[str, str]]:
-    """Names of each convolution and of the normalisation that follows it in every backbone here."""
+    """Names of each convolution and of the normalisation that follows it in our backbones."""
     last = ""
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d):
@@ -113,7 +113,7 @@ def _names(norm: str, conv: str, tensors: dict[str, Tensor]) -> list[str]:
 def _folded(
     network: nn.Module, tensors: dict[str, Tensor]
 ) -> Iterator[tuple[nn.BatchNorm2d, Tensor]]:
-    """Normalisations that are part of their convolution, and the bias that is left of each."""
+    """Normalisations folded into their convolution, and the bias that remains of each."""
     modules = dict(network.named_modules())
     for conv, norm in _pairs(network):
         bias, module = tensors.get(f"{conv}.weight_bias"), modules[norm]
@@ -125,7 +125,7 @@ def _folded(
 def _unfold(
     network: nn.Module, folded: list[tuple[nn.BatchNorm2d, Tensor]], crops: NDArray[np.uint8]
 ) -> None:
-    """Give each normalisation the statistics of these crops, and what undoes them."""
+    """Give each normalisation these crops' statistics, and a scale and shift that undo them."""
     device = next(network.parameters()).device
     sums = {norm: torch.zeros(2, norm.num_features, device=device).double() for norm, _ in folded}
     counts = dict.fromkeys(sums, 0)
@@ -148,7 +148,7 @@ def _unfold(
 
 
 def _pass_through(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, bias: Tensor) -> None:
-    """In evaluation the normalisation adds the bias, whatever its statistics."""
+    """Make the normalisation add only the bias in evaluation mode, whatever its statistics."""
     norm.running_mean, norm.running_var = (each.to(norm.weight) for each in (mean, variance))
     norm.weight.copy_((variance + norm.eps).sqrt())
     norm.bias.copy_(bias + mean)
@@ -162,13 +162,13 @@ def _require_equal(
     worst = float(np.einsum("nd,nd->n", found.astype(np.float64), expected).min())
     if not worst >= MIN_COSINE:  # catches NaN
         raise ArtifactError(
-            f"{file}: read back into PyTorch, a crop's embedding has cosine {worst:.6f} with ONNX "
-            f"Runtime's, must be at least {MIN_COSINE}; start from the run instead"
+            f"{file}: the embeddings of PyTorch and ONNX Runtime differ: a crop's cosine is "
+            f"{worst:.6f}, must be at least {MIN_COSINE}; start from the run instead"
         )
 
 
 def _spread(crops: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
-    """At most so many crops, taken evenly."""
+    """At most ``count`` crops, evenly spaced."""
     spread: NDArray[np.uint8] = crops[
         np.linspace(0, len(crops) - 1, min(count, len(crops))).astype(int)
     ]

@@ -1,4 +1,4 @@
-"""From embeddings to pseudo-labels, on the k-reciprocal Jaccard distance."""
+"""Turn embeddings into pseudo-labels by clustering on the k-reciprocal Jaccard distance."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ def cluster(
     progress: float = 1.0,
     sites: Int64s | None = None,
 ) -> Int64s:
-    """Pseudo-labels of one epoch.
+    """Make the pseudo-labels of one epoch.
 
-    A clustering without at least two clusters cannot train a contrast. Then eps is widened by a
-    tenth (no cluster) or narrowed by a tenth (one cluster) for this epoch, at most ten times, with
-    a message each time.
+    A contrast needs at least two clusters. If there are fewer, eps is raised by a tenth (no
+    cluster) or lowered by a tenth (one cluster) for this epoch, at most ten times, with a message
+    each time.
 
     Args:
         embeddings: (N, D) float32, unit rows.
         cameras: (N,) int64.
-        options: how.
+        options: how to cluster.
         tell: takes messages for people.
-        progress: finished share of the run, 0..1; ``camera-link`` trusts more links as it grows.
-        sites: (N,) int64; no cluster has crops of two of them. None: all are on one.
+        progress: finished share of the run, 0..1; ``camera-link`` uses more links as it grows.
+        sites: (N,) int64; a cluster never has crops of two sites. None: all crops are of one site.
 
     Returns:
         (N,) int64: 0..C-1 with C >= 2, or -1 for an outlier.
 
     Raises:
-        InvalidInput: no eps nearby gives two clusters, or ``infomap`` is not installed; the message
-            names the way out.
+        InvalidInput: no eps tried gives two clusters, or ``infomap`` is not installed; the message
+            says what to do.
     """
     one_site = np.zeros(len(embeddings), dtype=np.int64)
     graphs = _graphs(embeddings, cameras, one_site if sites is None else sites, options)
@@ -64,21 +64,21 @@ def cluster(
         eps = min(eps * 1.1, 0.99) if clusters == 0 else eps * 0.9
         tell(f"{clusters} clusters: trying eps {eps:.3f} instead of {options.eps} for this epoch")
     raise InvalidInput(
-        f"{len(embeddings)} crops give no two clusters for any eps from {options.eps} to {eps:.2f};"
-        " check the crops, start from better --weights, or lower clustering.min_samples"
+        f"{len(embeddings)} crops do not form two clusters with any eps from {options.eps} to "
+        f"{eps:.2f}; check the crops, start from better --weights, or lower clustering.min_samples"
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Graph:
-    members: Int64s  # indices of the crops this graph is about
-    distance: csr_array  # (M, M) Jaccard distance between them; what is not stored is 1
+    members: Int64s  # indices of the M crops in this graph
+    distance: csr_array  # (M, M) Jaccard distance between them; entries that are not stored are 1
 
 
 def _graphs(
     embeddings: Float32s, cameras: Int64s, sites: Int64s, options: ClusterOptions
 ) -> list[_Graph]:
-    """A graph a site, or a camera where cameras are linked later."""
+    """One graph per site, or per camera if cameras are linked later."""
     match options.scheme:
         case "dbscan" | "infomap":
             parts = sites
@@ -110,7 +110,7 @@ def _cluster_graphs(
 def _find_communities(distance: csr_array, eps: float, min_samples: int) -> Int64s:
     """Modules in which a random walk along near crops stays long (Rosvall and Bergstrom 2008)."""
     try:
-        import infomap  # noqa: PLC0415 - an extra: most runs do without
+        import infomap  # noqa: PLC0415 - an optional package that most runs do not need
     except ModuleNotFoundError as error:
         raise InvalidInput(
             'clustering.scheme = "infomap" needs the package infomap (pip install infomap), '
@@ -120,7 +120,7 @@ def _find_communities(distance: csr_array, eps: float, min_samples: int) -> Int6
     kept = (near.data < eps) & (near.row < near.col)
     links = (1.0 - near.data[kept], (near.row[kept], near.col[kept]))
     walk = coo_array(links, shape=distance.shape)
-    # Always the same seed: an epoch's clusters follow from its embeddings alone, as DBSCAN's.
+    # A fixed seed makes the clusters depend on the embeddings alone, as DBSCAN's do.
     modules = infomap.run((walk + walk.T).tocsr(), two_level=True, seed=1, silent=True).modules()
     found = np.array([modules[crop] for crop in range(distance.shape[0])])
     _, first, module, size = np.unique(

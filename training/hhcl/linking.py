@@ -1,4 +1,4 @@
-"""From clusters inside each camera to clusters across them: the scheme ``camera-link``."""
+"""Join the clusters of single cameras across cameras: the scheme ``camera-link``."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ OUTLIER = -1
 
 
 def standardise_cameras(embeddings: Float32s, cameras: Int64s) -> Float32s:
-    """Take each camera's own mean and spread out of its embeddings.
+    """Remove each camera's own mean and spread from its embeddings.
 
-    What a camera's light, colour and viewpoint do to every crop alike is not identity. Per camera
-    and dimension: subtract the mean, divide by the deviation; then unit length again.
+    Effects of a camera's light, colour and viewpoint that all its crops share are not identity. Per
+    camera and dimension, subtract the mean and divide by the deviation; then restore unit length.
 
     Args:
         embeddings: (N, D) float32.
@@ -47,19 +47,19 @@ def link_cameras(
 ) -> Int64s:
     """Join clusters of different cameras that are each other's nearest.
 
-    Embeddings are standardised per camera and whitened by how crops vary inside a cluster (the
-    directions in which one person differs from himself count less; Hatch et al. 2006). Cosines of
-    centroids are then made fair (``score``), which keeps a centroid in a crowd from being
-    everybody's nearest. Of the mutually nearest the best links come first, and a
-    link that would put two clusters of one camera together is refused.
+    Embeddings are standardised per camera and whitened by how crops vary inside a cluster:
+    directions in which crops of one person differ count less (Hatch et al. 2006). Cosines of
+    centroids are then adjusted (``score``), so that a centroid in a crowded region is not the
+    nearest of all others. Links between mutually nearest clusters are made from the best on; a link
+    that would join two clusters of one camera is rejected.
 
     Args:
         embeddings: (N, D) float32, unit rows.
         cameras: (N,) int64.
         labels: (N,) int64 pseudo-labels made inside each camera, -1 for an outlier.
-        share: part of the links that is used, the best ones, 0..1.
+        share: share of the links that is used, from the best on, 0..1.
         score: ``local-scaling`` (Conneau et al. 2018) or ``sinkhorn`` (Cuturi 2013).
-        sites: (N,) int64; nobody is looked for on two of them. None: all cameras are on one.
+        sites: (N,) int64; clusters are never joined across sites. None: there is one site.
 
     Returns:
         (N,) int64 pseudo-labels over all cameras.
@@ -74,7 +74,7 @@ def link_cameras(
 
 
 def _parts(sites: Int64s | None, inside: NDArray[np.bool_]) -> list[Int64s]:
-    """Indices of each site's crops that are in a cluster; only sites that have some."""
+    """Indices of each site's crops that are in a cluster; sites without such crops are omitted."""
     members = np.flatnonzero(inside)
     if sites is None:
         return [members] if len(members) else []
@@ -106,7 +106,7 @@ def _whitened_centroids(embeddings: Float32s, labels: Int64s) -> NDArray[np.floa
     centre /= np.bincount(labels)[:, None]
     deviation = embeddings - centre[labels]
     variance, axes = np.linalg.eigh(deviation.T @ deviation / len(deviation))
-    # A tenth of the mean variance on top: directions nothing varied in must not count for all.
+    # Add a tenth of the mean variance, or directions without variation would outweigh all others.
     variance = np.maximum(variance, 0.0) + 0.1 * variance.mean() + 1e-12
     white = (centre @ axes) / np.sqrt(variance)
     unit: NDArray[np.float64] = white / np.linalg.norm(white, axis=1, keepdims=True)
@@ -141,7 +141,7 @@ def _make_fair(cosine: NDArray[np.float64], score: LinkScore) -> NDArray[np.floa
 
 
 def _balance(cosine: NDArray[np.float64], temperature: float = 0.05) -> NDArray[np.float64]:
-    """Rows and columns of exp(cosine / temperature) scaled in turn until all sums are even."""
+    """Scale rows and columns of exp(cosine / temperature) in turn until all sums are equal."""
     plan: NDArray[np.float64] = np.exp((cosine - cosine.max()) / temperature)
     for _ in range(50):
         plan /= plan.sum(axis=1, keepdims=True)
@@ -150,7 +150,7 @@ def _balance(cosine: NDArray[np.float64], temperature: float = 0.05) -> NDArray[
 
 
 def _scale_locally(cosine: NDArray[np.float64], neighbours: int = 10) -> NDArray[np.float64]:
-    """Twice the cosine less both sides' mean cosine to their nearest."""
+    """Twice the cosine, minus each side's mean cosine to its nearest neighbours."""
     across = np.sort(cosine, axis=1)[:, -neighbours:].mean(axis=1)
     down = np.sort(cosine, axis=0)[-neighbours:].mean(axis=0)
     scaled: NDArray[np.float64] = 2 * cosine - across[:, None] - down

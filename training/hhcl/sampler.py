@@ -19,19 +19,19 @@ def identity_batches(
     iterations: int,
     rng: np.random.Generator,
 ) -> Iterator[Int64s]:
-    """Endless passes over the shuffled clusters, cut into batches (HHCL's RandomMultipleGallery).
+    """Shuffle the clusters again and again, and cut them into batches (RandomMultipleGallery).
 
-    A pass drops the clusters that do not fill a last batch. With fewer clusters than
-    ``clusters_per_batch`` a batch holds them all. A cluster's crops lie side by side, so that the
-    groups of ghost batch normalisation hold whole clusters.
+    Each pass drops the clusters that do not fill a last batch. If there are fewer clusters than
+    ``clusters_per_batch``, every batch has all of them. A cluster's crops are contiguous, so that
+    the groups of ghost batch normalisation contain whole clusters.
 
     Args:
         labels: (N,) int64 pseudo-labels, -1 for an outlier, which is never drawn.
         cameras: (N,) int64 camera of each crop.
         clusters_per_batch: P, >= 1.
         crops_per_cluster: K, >= 1.
-        iterations: how many batches.
-        rng: source of every choice.
+        iterations: number of batches.
+        rng: source of every random choice.
 
     Yields:
         (P * K,) int64 indices into ``labels``.
@@ -49,15 +49,15 @@ def identity_batches(
 
 
 def _draw_crops(members: Int64s, cameras: Int64s, count: int, rng: np.random.Generator) -> Int64s:
-    """An anchor and ``count - 1`` companions, from other cameras than the anchor's if there are."""
+    """An anchor and ``count - 1`` companions, from cameras other than the anchor's if possible."""
     anchor = rng.choice(members)
     companions = members[cameras[members] != cameras[anchor]]
     if len(companions) == 0:
         companions = members[members != anchor]
     if len(companions) == 0:
-        # The reference yields the anchor alone here, which would shift every later group.
+        # The released code yields the anchor alone here, which would shift every later group.
         return np.repeat(anchor, count)
-    # The reference compares with K, not K - 1; kept, as it decides who is drawn twice.
+    # Compare with K, not K - 1, as the released code does: it decides who is drawn twice.
     again = len(companions) < count
     drawn = rng.choice(companions, size=count - 1, replace=again)
     return np.concatenate([[anchor], drawn])

@@ -1,1 +1,1 @@
-"""Accuracy: rankings, CMC and mAP, agreement, calibration, pictures of ranked lists."""
+"""Accuracy: mAP and CMC, agreement of cameras, calibration, pictures of ranked lists."""

@@ -1,4 +1,4 @@
-"""How well cameras agree on who is who, measured without a label."""
+"""Measure without labels how well cameras agree on who is who."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ Float32s = NDArray[np.float32]
 Int64s = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-_NEAREST = 3  # crops of the own camera that stand for a group where none are given
-_EQUAL = 1e-5  # cosines nearer than this are a tie
+_NEAREST = 3  # crops of the same camera that serve as a group if no groups are given
+_EQUAL = 1e-5  # cosines closer than this count as equal
 _TIE_PENALTY = 1e-6
-_ROWS = 256  # ways sorted at once: a few MB
+_ROWS = 256  # ways sorted at once, which takes a few MB
 
 
 def cycle_agreement(
@@ -21,27 +21,28 @@ def cycle_agreement(
     groups: Int64s | None = None,
     starts: Bools | None = None,
 ) -> float | None:
-    """Mean average precision of the way back from another camera.
+    """Compute the mean average precision of ways to another camera and back.
 
-    From a crop to its nearest in another camera, and from there back: all crops of the first camera
-    but the crop itself, nearest first. Right are those of the crop's own group. One camera is far
-    easier than two, so groups made inside each camera by a fixed network are nearly people, and a
-    network that finds them again by way of another camera knows people across cameras. The crop
-    itself is left out because its nearest is near it by choice, even among random embeddings. Of
-    equals the wrong come first, so that a collapsed network gains nothing.
+    A way leads from a crop to the nearest crop of another camera, and from there back: it ranks all
+    crops of the first camera, except the crop itself, nearest first. The crops of the crop's own
+    group are correct. Matching inside one camera is far easier than across two. So groups that a
+    fixed network makes inside each camera are nearly people, and a network that finds them again
+    through another camera recognises people across cameras. The crop itself is left out because
+    its nearest crop was chosen to be near it, even among random embeddings. Of equal cosines the
+    wrong ones come first, so that a collapsed network gains nothing.
 
-    Links that are wrong in the same way in both directions go unseen, as in any cycle.
+    As in any cycle, links that are wrong in the same way in both directions go unnoticed.
 
     Args:
         embeddings: (N, D) float32, unit rows.
         cameras: (N,) int64.
-        groups: (N,) int64, made inside each camera, -1 for a crop in none. Fixed ones make two
-            networks comparable. None: a crop's three nearest in its camera, which only compares
-            networks that are alike.
+        groups: (N,) int64, made inside each camera, -1 for a crop in no group. Fixed groups make
+            two networks comparable. None: a crop's three nearest in its camera, which compares only
+            networks that are similar.
         starts: (N,) bool, crops from which ways start; None: all.
 
     Returns:
-        0..1, mean over ways; None with fewer than two cameras or no group of two.
+        0..1, mean over all ways; None with fewer than two cameras or without a group of two.
     """
     found = way_precisions(embeddings, cameras, groups, starts)
     return float(found.mean()) if len(found) else None
@@ -53,13 +54,13 @@ def way_precisions(
     groups: Int64s | None = None,
     starts: Bools | None = None,
 ) -> NDArray[np.float64]:
-    """The terms of :func:`cycle_agreement`, in an order that only cameras and groups decide.
+    """Compute the terms of :func:`cycle_agreement`, in an order set by cameras and groups alone.
 
     Args:
         embeddings: (N, D) float32, unit rows.
         cameras: (N,) int64.
-        groups: as there.
-        starts: as there.
+        groups: as for :func:`cycle_agreement`.
+        starts: as for :func:`cycle_agreement`.
 
     Returns:
         (W,) float64, average precision of each way.
@@ -80,7 +81,7 @@ def way_precisions(
 
 
 def _alike(embeddings: Float32s, groups: Int64s | None) -> Bools:
-    """(H, H) whether a row's crop should find a column's."""
+    """(H, H) whether the crop of a row should find the crop of a column."""
     count = len(embeddings)
     if groups is not None:
         alike: Bools = (groups[:, None] == groups) & (groups >= 0)
@@ -95,7 +96,7 @@ def _alike(embeddings: Float32s, groups: Int64s | None) -> Bools:
 
 
 def _precisions(cosine: Float32s, right: Bools, itself: Int64s) -> NDArray[np.float64]:
-    """Average precision of each row; of equal cosines the wrong come first."""
+    """Average precision of each row; of equal cosines the wrong ones come first."""
     score = np.round(cosine.astype(np.float64) / _EQUAL) * _EQUAL - _TIE_PENALTY * right
     score[np.arange(len(score)), itself] = -np.inf  # last, and never right
     ranked = np.take_along_axis(right, np.argsort(-score, axis=1), axis=1)

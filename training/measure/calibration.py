@@ -1,11 +1,11 @@
-"""What a cosine means: the probability of one identity, and the threshold of the service.
+"""Calibrate cosines: the probability that a pair shows one person, and the service's threshold.
 
-Genuine pairs show one identity, impostor pairs two; both across cameras only, as a search does.
-They must come from identities the network was not trained on, or the scores are too good to be
-true: the query and gallery of a data set hold such people.
+Genuine pairs show one identity, impostor pairs two. All pairs are across cameras, as in a search.
+They must come from identities on which the network was not trained, or the scores are too good to
+be true. The people in a data set's query and gallery are such identities.
 
-Cosines are counted in steps of 1e-4, so that the memory needed does not grow with the data and the
-stated rates hold exactly at the threshold, itself one of the steps.
+Cosines are counted in steps of 1e-4. So memory use does not grow with the data, and the stated
+rates hold exactly at the threshold, which is itself one of the steps.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from training.data.datasets import Sample
 Float32s = NDArray[np.float32]
 Int64s = NDArray[np.int64]
 
-_STEPS = 10_000  # in a cosine of 1
+_STEPS = 10_000  # steps between cosine 0 and 1
 _COUNTERS = 2 * _STEPS + 1
-_COSINES = np.round(np.arange(-_STEPS, _STEPS + 1) / _STEPS, 4)  # lower edge of each counter
-_BLOCK_ELEMENTS = 1 << 22  # of cosines held at once
+_COSINES = np.round(np.arange(-_STEPS, _STEPS + 1) / _STEPS, 4)  # lower edge of each step
+_BLOCK_ELEMENTS = 1 << 22  # cosines in memory at once
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PairCounts:
-    """How many pairs have which cosine.
+    """Histograms of the cosines of genuine and impostor pairs.
 
     Attributes:
-        genuine: (20001,) pairs of one identity whose cosine is at least -1 + i / 10,000 and less
-            than a step above.
-        impostor: (20001,) the same of two identities.
+        genuine: (20001,) number of pairs of one identity whose cosine is at least
+            -1 + i / 10,000 and less than one step above that.
+        impostor: (20001,) the same for pairs of two identities.
     """
 
     genuine: Int64s
     impostor: Int64s
 
     def __add__(self, other: PairCounts) -> PairCounts:
-        """The pairs of both."""
+        """Add the pairs of two histograms."""
         return PairCounts(self.genuine + other.genuine, self.impostor + other.impostor)
 
 
@@ -59,8 +59,8 @@ def count_pairs(
 ) -> PairCounts:
     """Count the cosines of all pairs of crops from different cameras.
 
-    Query and gallery are pooled. Crops without identity are left out. Two crops of which neither
-    shows somebody searched for are no pair: nobody knows whether two distractors are one person.
+    Query and gallery are pooled. Crops without identity are left out. At least one crop of a pair
+    shows an identity of the query: whether two distractors are one person is unknown.
 
     Args:
         query_embeddings: (Q, D) float32, unit rows.
@@ -93,21 +93,21 @@ def count_pairs(
 def calibrate(pairs: PairCounts, data: str, *, false_match_rate: float = 0.01) -> Calibration:
     """Fit probability and threshold.
 
-    The probability is Platt's (1999): a logistic curve over the cosine, with his smoothed targets,
-    so that kinds which do not overlap still give a finite slope. Genuine and impostor pairs weigh
-    half each, however many there are.
+    The probability is Platt's (1999): a logistic curve over the cosine. His smoothed targets give a
+    finite slope even if the cosines of genuine and impostor pairs do not overlap. Genuine and
+    impostor pairs weigh half each, however many there are.
 
     Args:
-        pairs: of identities the network was not trained on.
-        data: where they come from, in words.
+        pairs: pairs of identities on which the network was not trained.
+        data: where the pairs come from, in words.
         false_match_rate: share of impostor pairs that may reach the threshold, 0..1.
 
     Returns:
-        The record for the manifest. Its threshold is the lowest step that keeps the rate.
+        The record for the manifest. Its threshold is the lowest step that meets the rate.
 
     Raises:
-        InvalidInput: a kind of pair is missing, genuine pairs do not score higher, or no threshold
-            keeps the rate.
+        InvalidInput: there are no genuine or no impostor pairs, genuine pairs do not score higher,
+            or no threshold meets the rate.
     """
     genuine, impostor = _require_both(pairs, data)
     slope, intercept = _fit_platt(pairs)
@@ -139,7 +139,7 @@ def calibrate(pairs: PairCounts, data: str, *, false_match_rate: float = 0.01) -
 
 
 def _count(cosines: Float32s) -> Int64s:
-    # 1e-3 of a step: a cosine that is a step, but for rounding, belongs to it.
+    # Add 1e-3 of a step, so that rounding does not move a cosine at a step to the step below.
     steps = np.floor((cosines.astype(np.float64) + 1) * _STEPS + 1e-3).astype(np.int64)
     return np.bincount(np.clip(steps, 0, _COUNTERS - 1), minlength=_COUNTERS)
 
@@ -150,7 +150,7 @@ def _share_at_or_above(counts: Int64s) -> NDArray[np.float64]:
 
 
 def _fit_platt(pairs: PairCounts) -> tuple[float, float]:
-    """Slope and intercept of the logistic curve."""
+    """Fit slope and intercept of the logistic curve."""
     genuine, impostor = pairs.genuine.sum(), pairs.impostor.sum()
     certain, doubtful = (genuine + 1) / (genuine + 2), 1 / (impostor + 2)  # Platt's t+ and t-
     shares = pairs.genuine / genuine, pairs.impostor / impostor

@@ -1,21 +1,22 @@
-"""Measuring accuracy: rankings, CMC and mAP, under a stated protocol.
+"""Measure accuracy: rankings, CMC and mAP, under a stated protocol.
 
-Two protocols decide what a query is compared with:
+Two protocols decide which gallery images a query is compared with:
 
 ``market1501``
     Gallery images that show the query's identity in the query's camera are removed (Zheng et al.,
     ICCV 2015).
 ``cross-camera``
-    All gallery images of the query's camera are removed: every other image comes from elsewhere.
+    All gallery images of the query's camera are removed.
 
-In both, identity -1 is removed from the gallery and identity 0000 of Market-1501 stays in it as a
-distractor. A query without a correct image left is skipped and counted as such.
+In both, images of identity -1 are removed from the gallery, and images of identity 0000 of
+Market-1501 stay in it as distractors. A query without a correct image left is skipped, and the
+number of skipped queries is stated.
 
 mAP is the finite-sum form: the average precision of a query is the mean, over its correct images,
-of (correct so far) / (rank). The trapezoidal form of Market-1501's original MATLAB code lies about
-half a point to a point lower; figures of the two forms do not compare.
+of (correct so far) / (rank). The trapezoidal form of Market-1501's original MATLAB code gives half
+a point to a point less, so figures of the two forms cannot be compared.
 
-Letters: Q queries, G gallery images, D dimensions, K gallery images that take part for a query.
+Letters: Q queries, G gallery images, D dimensions, K gallery images that a query is compared with.
 """
 
 from __future__ import annotations
@@ -38,18 +39,18 @@ Protocol = Literal["market1501", "cross-camera"]
 PROTOCOLS: tuple[Protocol, ...] = ("market1501", "cross-camera")
 Float32s = NDArray[np.float32]
 
-_BLOCK_ELEMENTS = 1 << 24  # of distances held at once: 64 MiB
+_BLOCK_ELEMENTS = 1 << 24  # distances in memory at once: 64 MiB
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ranking:
-    """What one query finds: the gallery images that take part, nearest first.
+    """The gallery images that one query is compared with, nearest first.
 
     Attributes:
         query: index of the query.
         gallery: (K,) indices into the gallery; equal distances keep the gallery's order.
-        distance: (K,) of each of them.
-        correct: (K,) whether each shows the query's identity.
+        distance: (K,) distance of each image.
+        correct: (K,) whether each image shows the query's identity.
     """
 
     query: int
@@ -77,10 +78,10 @@ class Scores:
 
     Attributes:
         protocol: what a query is compared with.
-        rerank: whether distances were k-reciprocally re-ranked.
+        rerank: whether distances were re-ranked by k-reciprocal encoding.
         gallery: number of gallery images.
-        average_precision: (Q,) of each query; NaN where it was skipped.
-        first_hit: (Q,) rank of each query's first correct image, from 1; 0 where it was skipped.
+        average_precision: (Q,) of each query; NaN if it was skipped.
+        first_hit: (Q,) rank of each query's first correct image, from 1; 0 if it was skipped.
     """
 
     protocol: Protocol
@@ -91,12 +92,12 @@ class Scores:
 
     @property
     def queries(self) -> int:
-        """Queries that count."""
+        """Number of queries that count."""
         return int(np.count_nonzero(self.first_hit))
 
     @property
     def skipped(self) -> int:
-        """Queries without a correct image left in the gallery."""
+        """Number of queries without a correct image left in the gallery."""
         return len(self.first_hit) - self.queries
 
     @property
@@ -110,13 +111,13 @@ class Scores:
         return np.count_nonzero(found) / self.queries
 
     def accuracy(self, data: str) -> Accuracy:
-        """The line a model's manifest carries.
+        """Make the entry for a model's manifest.
 
         Args:
-            data: what was evaluated on.
+            data: name of the data set.
 
         Returns:
-            The line.
+            The entry.
         """
         return Accuracy(
             data=data,
@@ -148,8 +149,8 @@ def evaluate(
         query: Q samples; row i belongs to sample i.
         gallery_embeddings: (G, D) float32, unit rows.
         gallery: G samples; row i belongs to sample i.
-        protocol: what a query is compared with, see the module.
-        rerank: whether to re-rank by k-reciprocal encoding (Zhong et al., CVPR 2017).
+        protocol: what a query is compared with; see the module.
+        rerank: re-rank by k-reciprocal encoding (Zhong et al., CVPR 2017).
 
     Returns:
         The scores.
@@ -157,7 +158,7 @@ def evaluate(
     Raises:
         DataError: the data set cannot be evaluated: no query, unknown identities, one camera, or no
             query with a correct image under the protocol.
-        ValueError: shapes that do not fit, or a value that is not finite.
+        ValueError: shapes do not match, or a value is not finite.
     """
     rankings = rank_gallery(
         query_embeddings, query, gallery_embeddings, gallery, protocol=protocol, rerank=rerank
@@ -171,17 +172,17 @@ def score(
     """Measure mAP (finite sum) and CMC of a given distance matrix.
 
     Args:
-        distance: (Q, G); smaller is nearer, equal ones rank in the gallery's order.
+        distance: (Q, G); smaller is nearer; equal distances keep the gallery's order.
         query: Q samples.
         gallery: G samples.
-        protocol: what a query is compared with, see the module.
+        protocol: what a query is compared with; see the module.
 
     Returns:
         The scores.
 
     Raises:
-        DataError: as :func:`evaluate`.
-        ValueError: a shape that does not fit, or a distance that is not finite.
+        DataError: as for :func:`evaluate`.
+        ValueError: the shape does not match, or a distance is not finite.
     """
     _check_evaluable(query, gallery)
     if distance.shape != (len(query), len(gallery)):
@@ -200,10 +201,10 @@ def rank_gallery(
     protocol: Protocol = "market1501",
     rerank: bool = False,
 ) -> Iterator[Ranking]:
-    """Rank the gallery for every query, a block of queries at a time.
+    """Rank the gallery for every query, one block of queries at a time.
 
-    Args and errors are those of :func:`evaluate`; distances are ``1 - cosine``, or the mixture of
-    Jaccard and Euclidean distance after re-ranking.
+    Arguments and errors are those of :func:`evaluate`. Distances are ``1 - cosine``, or a mixture
+    of Jaccard and Euclidean distance after re-ranking.
 
     Returns:
         An iterator of Q rankings, in the order of the queries.
@@ -254,7 +255,7 @@ def _rank_blocks(
     identities = np.array([sample.identity for sample in gallery])
     cameras = np.array([sample.camera for sample in gallery])
     rows = (row for block in blocks for row in block)
-    # disable=None: no progress bar where nobody watches
+    # disable=None: no progress bar unless the output is a terminal
     asked = tqdm(query, "rank", unit="query", disable=None, leave=False)
     for index, (sample, distance) in enumerate(zip(asked, rows, strict=True)):
         correct = identities == sample.identity

@@ -1,8 +1,8 @@
-"""Ranked lists as pictures: what a query found, for people to look at.
+"""Draw ranked lists: a query, and the gallery crops that it found.
 
-Each picture shows the query at the left and the nearest gallery crops beside it, framed green where
-the identity is the query's and red where it is not. They show real people where the data does:
-nothing writes them unless asked.
+Each picture shows the query at the left and the nearest gallery crops beside it. A green frame
+means the query's identity, a red frame another. If the data shows real people, so do the pictures;
+they are written only on request.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _FRAME = 4
 _GAP = 6
 _CAPTION = 36  # three lines
 _CELL = (_CROP[0] + 2 * _FRAME + _GAP, _CROP[1] + 2 * _FRAME + _CAPTION + _GAP)
-_SHEET_ROWS = 50  # a sheet nobody can open helps nobody
+_SHEET_ROWS = 50  # a larger sheet is hard to open
 _PAPER, _INK = "#ffffff", "#202020"
 _RIGHT, _WRONG, _ASKED = "#1a9850", "#d73027", "#808080"
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One query with its nearest crops: (index into the gallery, distance, correct) each."""
+    """One query and its nearest crops: (index into the gallery, distance, correct) each."""
 
     query: int
     average_precision: float
@@ -53,22 +53,21 @@ def write_ranked_lists(
     choose: Choice = "worst",
     top_k: int = 10,
 ) -> list[Path]:
-    """Draw ranked lists, a PNG a query, and a contact sheet of the first fifty.
+    """Draw ranked lists: one PNG per query, and a contact sheet of the first fifty.
 
-    File names begin with the query's average precision, so a folder lists them worst first. Queries
+    File names begin with the query's average precision, so a folder lists the worst first. Queries
     without a correct image in the gallery are left out.
 
     Args:
-        folder: where to write; created if absent, files of the same name are replaced.
+        folder: where to write; created if missing. Files of the same name are replaced.
         rankings: from :func:`training.measure.evaluation.rank_gallery`.
-        dataset: whose ``query`` and ``gallery`` were ranked.
-        count: how many queries; None draws all.
-        choose: which ones, by average precision.
-        top_k: how many gallery crops beside each query.
+        dataset: the data set whose ``query`` and ``gallery`` were ranked.
+        count: number of queries; None draws all.
+        choose: which queries come first, by average precision.
+        top_k: number of gallery crops beside each query.
 
     Returns:
-        The pictures in the order of ``choose``, and the contact sheet last; empty if no query
-        counts.
+        The pictures in the order of ``choose``, then the contact sheet; empty if no query counts.
 
     Raises:
         DataError: a crop cannot be read, or the folder cannot be written.

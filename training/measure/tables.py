@@ -1,4 +1,4 @@
-"""Accuracy for people and programs: as a text table, as Markdown, as JSON."""
+"""Format measured accuracy as a text table, as Markdown or as JSON."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ _HEADER = (
     "skipped",
     "gallery",
 )
-_TEXT_COLUMNS = 3  # the first ones; numbers follow and align right
+_TEXT_COLUMNS = 3  # the columns after these hold numbers and are aligned right
 
 
 def format_results(results: Sequence[Accuracy], form: Form = "text") -> str:
-    """Write measured accuracy as a table or document.
+    """Format measured accuracy as a table or a JSON document.
 
     Args:
-        results: a row each.
-        form: ``text`` and ``markdown`` show percent with one decimal, ``json`` shares 0..1 in full.
+        results: one row each.
+        form: ``text`` and ``markdown`` show percent with one decimal; ``json`` gives shares 0..1 in
+            full precision.
 
     Returns:
         The text, without a newline at the end.

@@ -1,4 +1,4 @@
-"""Crops in, embeddings out, whether a checkpoint or an exported model computes them."""
+"""Embed crops with a checkpoint or with an exported model."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ _BATCH = 32
 
 
 class Embedder(Protocol):
-    """A network and the crops it takes."""
+    """A network, and the crops that it takes."""
 
     @property
     def height(self) -> int:
-        """Rows of a crop."""
+        """Height of a crop in pixels."""
         ...
 
     @property
     def width(self) -> int:
-        """Columns of a crop."""
+        """Width of a crop in pixels."""
         ...
 
     @property
     def resize(self) -> Resize:
-        """How a crop comes to that size."""
+        """How a crop is resized to that size."""
         ...
 
     def embed(self, images: NDArray[np.uint8]) -> Float32s:
@@ -57,14 +57,14 @@ class Embedder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TorchEmbedder:
-    """PyTorch runs it.
+    """A network run by PyTorch.
 
     Attributes:
         network: on ``device``.
-        height: rows of a crop.
-        width: columns of a crop.
+        height: height of a crop in pixels.
+        width: width of a crop in pixels.
         device: where the network runs.
-        resize: how training read its crops.
+        resize: how training resized its crops.
     """
 
     network: Network
@@ -80,13 +80,13 @@ class TorchEmbedder:
 
 @dataclass(frozen=True, slots=True)
 class OnnxEmbedder:
-    """ONNX Runtime runs it, on the CPU.
+    """A network run by ONNX Runtime on the CPU.
 
     Attributes:
-        session: an open network that keeps the model contract.
-        height: rows of a crop.
-        width: columns of a crop.
-        resize: how a crop comes to that size.
+        session: an open network that meets the model contract.
+        height: height of a crop in pixels.
+        width: width of a crop in pixels.
+        resize: how a crop is resized.
     """
 
     session: onnxruntime.InferenceSession
@@ -95,9 +95,9 @@ class OnnxEmbedder:
     resize: Resize
 
     def embed(self, images: NDArray[np.uint8], *, batch: int = _BATCH) -> Float32s:
-        """(N, H, W, 3) uint8 -> (N, D) float32, unit rows; ``batch`` crops a run."""
+        """(N, H, W, 3) uint8 -> (N, D) float32, unit rows; ``batch`` crops at a time."""
         starts = range(0, len(images), batch)
-        # disable=None: no progress bar where nobody watches
+        # disable=None: no progress bar unless the output is a terminal
         shown = tqdm(starts, "embed", unit="batch", leave=False, disable=None)
         runs = [
             self.session.run(["embeddings"], {"images": images[start : start + batch]})[0]
@@ -107,11 +107,11 @@ class OnnxEmbedder:
 
 
 def open_embedder(model: Path, device: torch.device) -> Embedder:
-    """Open a model, as trained or as exported.
+    """Open a trained or an exported model.
 
     Args:
         model: a run's folder, a checkpoint file, or an exported ``models/<name>``.
-        device: where a checkpoint runs; an exported model runs on the CPU.
+        device: where a checkpoint runs; exported models run on the CPU.
 
     Returns:
         The model.
@@ -128,18 +128,18 @@ def open_embedder(model: Path, device: torch.device) -> Embedder:
 
 
 def open_start(model: Path, weights: str | None, device: torch.device) -> Embedder:
-    """Open the network that a model's training began with.
+    """Open the network with which a model's training began.
 
     Args:
         model: as for :func:`open_embedder`; its config describes the network.
-        weights: start weights instead of the config's, for one that lies elsewhere now.
+        weights: overrides the config's start weights, for example if the file has moved.
         device: where the network runs.
 
     Returns:
         The network before its first epoch.
 
     Raises:
-        InvalidInput: there is no config, or the weights cannot be had.
+        InvalidInput: there is no config, or the weights cannot be read or do not fit.
     """
     if _is_exported(model):
         config = parse_config(read_manifest(model).recipe, f"the recipe in {model}")
@@ -149,18 +149,18 @@ def open_start(model: Path, weights: str | None, device: torch.device) -> Embedd
 
 
 def start_embedder(config: TrainConfig, weights: str | None, device: torch.device) -> Embedder:
-    """The network that a config begins with.
+    """Build the network with which a config begins.
 
     Args:
-        config: of the run.
-        weights: start weights instead of the config's.
+        config: the run's config.
+        weights: overrides the config's start weights.
         device: where the network runs.
 
     Returns:
         The network before its first epoch.
 
     Raises:
-        InvalidInput: the weights cannot be had.
+        InvalidInput: the weights cannot be read or do not fit.
     """
     torch.manual_seed(config.seed)
     return _torch_embedder(new_network(config, weights=weights), config, device)
@@ -171,19 +171,19 @@ def open_onnx(file: Path, manifest: Manifest) -> OnnxEmbedder:
 
     Args:
         file: the ONNX file.
-        manifest: states the crops it takes.
+        manifest: the model's manifest, which states the size of its crops.
 
     Returns:
         The network.
 
     Raises:
-        ArtifactError: ONNX Runtime cannot open it, or it takes other crops.
+        ArtifactError: ONNX Runtime cannot open the file, or it takes crops of another size.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     try:
         session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its exceptions share no other base
+    except Exception as error:  # ONNX Runtime's exceptions share no other base
         raise ArtifactError(f"{file}: {error}") from error
     expected = [manifest.input_height, manifest.input_width, 3]
     found = session.get_inputs()[0].shape[1:]

@@ -1,4 +1,4 @@
-"""The page that shows a run: one HTML file with everything in it, for a browser without network."""
+"""The report of a run: one self-contained HTML file, which needs no network."""
 
 from training.page.document import write_page
 from training.page.gathered import Wanted

@@ -1,4 +1,4 @@
-"""Figures of one epoch's clusters: their sizes, their cameras, and a map of the embeddings."""
+"""Draw one epoch's clusters: their sizes, their cameras, and maps of the embeddings."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ TITLES = (
     "Map of embeddings, by pseudo-label",
 )
 
-_MIX = 40  # clusters drawn as bars: more are a picture of nothing
+_MIX = 40  # clusters drawn as bars; more cannot be told apart
 _NAMED = 7  # clusters with a colour of their own on the map
-_FEWEST = 5  # crops: fewer make no map
+_FEWEST = 5  # crops; t-SNE needs a few
 
 
 def draw_clusters(record: EpochRecord, cameras: list[str]) -> list[Figure | Missing]:
-    """A histogram, a bar a cluster, and two maps.
+    """Draw a histogram of sizes, one bar per cluster, and two maps.
 
     Args:
-        record: of the epoch.
-        cameras: name of each camera index; where it is too short the index serves.
+        record: the epoch's record.
+        cameras: name of each camera index; cameras beyond its end are named by their index.
 
     Returns:
         The figures, in the order of ``TITLES``.
@@ -72,12 +72,12 @@ def _camera_mix(record: EpochRecord, names: list[str]) -> Figure:
 
 def _maps(record: EpochRecord, names: list[str]) -> list[Figure | Missing]:
     if len(record.drawn) < _FEWEST:
-        reason = f"{len(record.drawn)} crops, and a map needs {_FEWEST}"
+        reason = f"there are {len(record.drawn)} crops, and a map needs {_FEWEST}"
         return [Missing(title, reason) for title in TITLES[2:]]
     points = _project(record.embeddings.astype(np.float32))
     cameras, labels = record.cameras[record.drawn], record.labels[record.drawn]
     text = (
-        f"t-SNE of {len(points)} crops: near points are alike, distances between groups mean "
+        f"t-SNE of {len(points)} crops: nearby points are similar; distances between groups mean "
         "little. "
     )
     by_camera = [(names[camera], cameras == camera) for camera in np.unique(cameras)]
@@ -87,11 +87,11 @@ def _maps(record: EpochRecord, names: list[str]) -> list[Figure | Missing]:
     by_label = [("outliers", labels < 0), ("other clusters", others)]
     by_label += [(f"cluster {c}", labels == c) for c in largest]
     return [
-        _map("figure-map-camera", TITLES[2], text + "Colour is the camera.", points, by_camera),
+        _map("figure-map-camera", TITLES[2], text + "Colours show cameras.", points, by_camera),
         _map(
             "figure-map-label",
             TITLES[3],
-            text + f"Colour is the pseudo-label of the {len(largest)} largest clusters drawn.",
+            text + f"Colours show the {len(largest)} largest of the clusters drawn.",
             points,
             by_label,
         ),

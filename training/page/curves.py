@@ -1,4 +1,4 @@
-"""Figures of what changes from epoch to epoch."""
+"""Draw the measures that change from epoch to epoch."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from training.page.history import Epoch
 
 Read = Callable[[Epoch], float | None]
 
-_NO_TRUTH = "the run's data does not say who is who"
-_NOT_MEASURED = "no epoch measured it: evaluation.every is 0, or the data does not allow it"
+_NO_TRUTH = "the run's data has no identities"
+_NOT_MEASURED = "not measured in any epoch: evaluation.every is 0, or the data does not allow it"
 
 
 def draw_curves(history: list[Epoch]) -> list[Figure | Missing]:
-    """A figure a measure.
+    """Draw one figure per measure.
 
     Args:
         history: at least one epoch.
 
     Returns:
-        The figures; a measure that no epoch has is named as missing.
+        The figures; a measure without values in any epoch is reported as missing.
     """
     return [
         _curve("clusters", "Clusters", "Number of clusters", history, lambda e: e.clusters),
@@ -50,7 +50,7 @@ def draw_curves(history: list[Epoch]) -> list[Figure | Missing]:
 def _curve(name: str, title: str, axis: str, history: list[Epoch], read: Read) -> Figure | Missing:
     points = [(e.number, value) for e in history if (value := read(e)) is not None]
     if not points:
-        return Missing(title, "the run's metrics do not hold it")
+        return Missing(title, "the run's metrics do not contain it")
     plot = new_plot("epoch", title)
     _add_line(plot, title, points)
     first, last = points[0], points[-1]
@@ -64,7 +64,7 @@ def _agreement(history: list[Epoch]) -> Figure | Missing:
     match drawn:
         case Missing():
             return Missing(
-                title, f"{_NOT_MEASURED} (one camera), or an earlier version trained this run"
+                title, f"{_NOT_MEASURED} (one camera), or an earlier version trained the run"
             )
         case Figure():
             return drawn

@@ -1,4 +1,4 @@
-"""Putting the page together."""
+"""Assemble the page."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def write_page(wanted: Wanted, output: Path) -> Path:
     """Write the report of a run.
 
     Args:
-        wanted: the run and what may be shown of it.
-        output: the HTML file; its folder is made, an older page is replaced.
+        wanted: the run, and what to show of it.
+        output: the HTML file; its folder is created, an older page is replaced.
 
     Returns:
         The file.
 
     Raises:
-        InvalidInput: the folder holds no run, a file in it is damaged, or the page cannot be
+        InvalidInput: the folder contains no run, a file in it is damaged, or the page cannot be
             written.
     """
     history = read_history(wanted.run)
@@ -82,7 +82,7 @@ def _planned(recipe: dict[str, Any] | None, history: list[Epoch]) -> str:
 
 
 def _flatten(tree: dict[str, Any], section: str = "") -> Iterator[tuple[str, str]]:
-    """Dotted names and values, as ``--set`` takes them."""
+    """Dotted names and values, in the form of ``--set``."""
     for name, value in tree.items():
         if isinstance(value, dict):
             yield from _flatten(value, f"{section}{name}.")
@@ -91,7 +91,7 @@ def _flatten(tree: dict[str, Any], section: str = "") -> Iterator[tuple[str, str
 
 
 def _summary(chosen: list[Chosen]) -> dict[str, list[str]]:
-    """Rows of the summary, a cell an epoch."""
+    """Rows of the summary, one cell per epoch."""
     epochs = [c.epoch for c in chosen]
     rows = {
         "": [c.title for c in chosen],

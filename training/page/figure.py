@@ -1,4 +1,4 @@
-"""A figure of the page, and how all of them look."""
+"""A figure of the page, and the style of all figures."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-# Okabe and Ito's colours, told apart by people who see fewer; all readable on light and dark.
+# Okabe and Ito's palette suits colour-blind readers; all are readable on light and dark.
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#9a8f00")
 GREY = "#8a8a8a"
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A drawing with its words.
+    """A drawing with its title and text.
 
     Attributes:
-        name: of the element; unique on the page.
-        title: the heading above it.
-        text: what it shows, for people and for screen readers.
+        name: id of the element; unique on the page.
+        title: the heading above the drawing.
+        text: what the drawing shows, also for screen readers.
         plot: the drawing.
     """
 
@@ -29,7 +29,7 @@ class Figure:
     plot: go.Figure
 
     def to_html(self) -> str:
-        """The drawing as an element; needs plotly's script on the page."""
+        """Render the drawing as an element; it needs plotly's script on the page."""
         markup: str = self.plot.to_html(
             full_html=False,
             include_plotlyjs=False,
@@ -52,15 +52,15 @@ class Missing:
 
 
 def new_plot(x: str, y: str, **layout: Any) -> go.Figure:
-    """An empty drawing with named axes.
+    """Create an empty drawing with named axes.
 
     Args:
         x: name of the horizontal axis.
         y: name of the vertical axis.
-        layout: more of plotly's layout.
+        layout: further options of plotly's layout.
 
     Returns:
-        The drawing; background transparent, so that the page's shows.
+        The drawing, with a transparent background.
     """
     plot = go.Figure()
     plot.update_layout(

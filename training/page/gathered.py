@@ -1,4 +1,4 @@
-"""What a report shows besides the metrics, gathered from the run's record, checkpoint and crops."""
+"""Gather what a report shows besides the metrics: from the run's record, checkpoint and crops."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _LISTS = "Ranked lists"
 
 @dataclass(frozen=True, slots=True)
 class Clusters:
-    """An epoch's clusters and where they come from.
+    """An epoch's clusters and their origin.
 
     Attributes:
         record: the clusters.
-        cameras: name of each camera index; empty where the crops are not at hand.
-        origin: a sentence for people.
+        cameras: name of each camera index; empty if the crops are not available.
+        origin: where the clusters come from, as a sentence for people.
     """
 
     record: EpochRecord
@@ -45,7 +45,7 @@ class Clusters:
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """Parts of a report; what could not be had says why.
+    """Parts of a report; a missing part says why it is missing.
 
     Attributes:
         recipe: the run's config as plain values; None without a checkpoint.
@@ -67,7 +67,7 @@ class Wanted:
     Attributes:
         run: the run's folder.
         data: folders of crops; None looks where the run found them.
-        show_crops: show pictures of people who are not drawn, too.
+        show_crops: also show pictures of real people.
         device: where the network runs.
     """
 
@@ -78,20 +78,20 @@ class Wanted:
 
 
 def gather(wanted: Wanted) -> Gathered:
-    """Read the record and the checkpoint, and look at the crops where they are at hand.
+    """Read the record, the checkpoint, and the crops if they are available.
 
     Args:
-        wanted: what.
+        wanted: what to gather.
 
     Returns:
-        What there is.
+        The parts that are available.
 
     Raises:
-        InvalidInput: a file is damaged, or folders that were named cannot be read.
+        InvalidInput: a file is damaged, or a folder given in ``wanted.data`` cannot be read.
     """
     if not (wanted.run / FILE_NAME).exists():
         record = load_epoch(wanted.run)
-        reason = f"the run holds no {FILE_NAME}"
+        reason = f"the run has no {FILE_NAME}"
         clusters = _from_record(record, []) if record else Missing("Clusters", reason)
         return Gathered(None, clusters, {}, [Missing(_LISTS, reason)])
     checkpoint = load_checkpoint(wanted.run)
@@ -106,7 +106,7 @@ def gather(wanted: Wanted) -> Gathered:
 
 
 def is_drawn(folder: Path) -> bool:
-    """Whether a data set shows drawn people only, by the note that ``synthesize`` leaves in it."""
+    """Whether a data set shows only drawn people: ``synthesize`` leaves a note in it."""
     return (folder / NOTE).is_file()
 
 
@@ -118,18 +118,18 @@ def _find_datasets(wanted: Wanted, config: TrainConfig) -> list[Dataset] | Missi
         DataSource(path, layout=data.layout, pattern=data.pattern, skip_bad=True) for path in paths
     ]
     if not sources:
-        return Missing("", "the run does not say where its crops lie; name them by --data")
+        return Missing("", "the run does not say where its crops are; give them with --data")
     try:
         return [read_dataset(source) for source in sources]
     except DataError as error:
         if wanted.data:
             raise
-        reason = "its crops are not where the run found them; name them by --data"
+        reason = "its crops are not where the run found them; give them with --data"
         return Missing("", f"{reason} ({error})")
 
 
 def _from_record(record: EpochRecord, cameras: list[str]) -> Clusters:
-    return Clusters(record, cameras, "As the last epoch began: what it learned from.")
+    return Clusters(record, cameras, "The clusters that the last epoch was trained on.")
 
 
 def _clusters(
@@ -143,7 +143,7 @@ def _clusters(
         return Missing(
             "Clusters", f"the run kept no record of its last epoch, and {datasets.reason}"
         )
-    origin = "The run kept no record of its last epoch: made anew with the network it ended with."
+    origin = "The run kept no record of its last epoch; these clusters come from its final network."
     return Clusters(_remake(wanted, checkpoint, datasets), names, origin)
 
 
@@ -175,12 +175,12 @@ def _open_run(wanted: Wanted) -> TorchEmbedder:
 def _lists(
     wanted: Wanted, datasets: list[Dataset] | Missing
 ) -> dict[str, list[RankedList] | Missing]:
-    """Ranked lists by data set; one entry without a name if there are none at all."""
+    """Ranked lists by data set; a single entry without a name if there are none."""
     if isinstance(datasets, Missing):
         return {"": Missing(_LISTS, datasets.reason)}
     shown = [d for d in datasets if wanted.show_crops or is_drawn(d.source.path)]
     if not shown:
-        reason = "they would show people who are not drawn; --show-crops shows them"
+        reason = "they would show real people; --show-crops shows them"
         return {"": Missing(_LISTS, reason)}
     searchable = [dataset for dataset in shown if dataset.query and dataset.gallery]
     if not searchable:
@@ -195,7 +195,7 @@ def _lists_of(dataset: Dataset, embedder: TorchEmbedder) -> list[RankedList] | M
         found = draw_lists(_embed(dataset, embedder))
     except DataError as error:
         return Missing(title, str(error))
-    return found or Missing(title, "no query has a match in the gallery by another camera")
+    return found or Missing(title, "no query has a match from another camera in the gallery")
 
 
 def _embed(dataset: Dataset, embedder: TorchEmbedder) -> HeldOutEmbeddings:

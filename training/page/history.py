@@ -1,4 +1,4 @@
-"""Reading ``metrics.jsonl``, of this version and of older ones that measured less."""
+"""Read ``metrics.jsonl``, also of older versions, which measured less."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from training.run.log import METRICS_NAME
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """One line of ``metrics.jsonl``; None is what was not measured. Shares are 0..1.
+    """One line of ``metrics.jsonl``; None means not measured. Shares are 0..1.
 
     Attributes:
         number: from 1.
-        loss: mean of the epoch.
-        learning_rate: of the epoch.
-        clusters: how many.
+        loss: mean loss.
+        learning_rate: the epoch's learning rate.
+        clusters: number of clusters.
         outliers: share of crops in no cluster.
         crossing: share of clusters with more than one camera.
         nmi: normalised mutual information of clusters and identities.
@@ -44,30 +44,30 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """An epoch worth a column of the summary, and why."""
+    """An epoch with a column in the summary, and the column's title."""
 
     title: str
     epoch: Epoch
 
 
 def read_history(run: Path) -> list[Epoch]:
-    """Every finished epoch of a run, in order.
+    """Read every finished epoch of a run, in order.
 
     Args:
-        run: the run's folder; a run that goes on right now may be read.
+        run: the run's folder; the run may still be going on.
 
     Returns:
         At least one epoch.
 
     Raises:
-        InvalidInput: there is no such file, no finished epoch in it, or a line breaks the form.
+        InvalidInput: the file is missing, has no finished epoch, or has a malformed line.
     """
     file = run / METRICS_NAME
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"{run} holds no run that can be reported: {error}") from error
-    # What follows the last line break is a line being written.
+    # Text after the last newline is a line that is still being written.
     lines = text[: text.rfind("\n") + 1].splitlines()
     epochs = [_parse_line(file, number, line) for number, line in enumerate(lines, 1) if line]
     if not epochs:
@@ -93,7 +93,7 @@ def _parse_line(file: Path, number: int, line: str) -> Epoch:
             rank1=_known(tree.get("rank1") or {}),
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise InvalidInput(f"{file}: line {number} is no epoch ({error!r})") from error
+        raise InvalidInput(f"{file}: line {number} is not a valid epoch ({error!r})") from error
 
 
 def _number(value: Any) -> float | None:
@@ -101,18 +101,18 @@ def _number(value: Any) -> float | None:
 
 
 def _known(shares: dict[str, Any]) -> dict[str, float]:
-    """Without null: that was tried, and the data did not allow it."""
+    """Without null, which marks measurements that the data did not allow."""
     return {str(name): float(share) for name, share in shares.items() if share is not None}
 
 
 def choose_epochs(history: list[Epoch]) -> list[Chosen]:
-    """First, best by validation, and last epoch.
+    """Choose the first, the best and the last epoch.
 
     Args:
         history: at least one epoch.
 
     Returns:
-        Two or three; the best needs agreement to have been measured.
+        Two or three epochs; there is a best one only if agreement was measured.
     """
     measured = [(e.agreement, -e.number, e) for e in history if e.agreement is not None]
     best = [Chosen("best by agreement", max(measured)[2])] if measured else []

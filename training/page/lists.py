@@ -1,4 +1,4 @@
-"""Ranked lists as pictures inside the page: a query and what it found."""
+"""Draw ranked lists for the page: a query and the crops that it found."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _TOP = 10
 
 @dataclass(frozen=True, slots=True)
 class RankedList:
-    """One query.
+    """The ranked list of one query.
 
     Attributes:
         text: what the picture shows, in words.
-        source: the picture as a ``data:`` address.
-        width: pixels.
-        height: pixels.
+        source: the picture as a ``data:`` URL.
+        width: in pixels.
+        height: in pixels.
     """
 
     text: str
@@ -37,7 +37,7 @@ class RankedList:
 
 
 def draw_lists(held_out: HeldOutEmbeddings) -> list[RankedList]:
-    """The three worst and the three best queries, by average precision.
+    """Draw the three worst and the three best queries, by average precision.
 
     Args:
         held_out: embedded query and gallery.

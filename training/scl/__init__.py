@@ -1,1 +1,1 @@
-"""SCL (Pang et al. 2022): selective contrastive learning with three banks."""
+"""SCL (Pang et al. 2022): selective contrastive learning with three banks of features."""

@@ -1,10 +1,10 @@
-"""SCL's three banks, and what they say of a batch (Pang et al., TOMM 2022, arXiv 2010.07608).
+"""SCL's three banks, and selection and loss by them (Pang et al., TOMM 2022, arXiv 2010.07608).
 
-The global and the local bank hold every crop's features and choose, by distance, a crop's positives
-and negatives; the mixture bank M holds what the loss compares with.
+The global and the local bank hold the features of all crops; a crop's positives and negatives are
+selected by the distance to them. The loss compares a crop with the rows of the mixture bank M.
 
 Letters: N crops, B of them in a batch, K positives beside the crop itself, n negatives, D_g and D_l
-dimensions, S stripes with S * D_l = D_g. "Local feature" here is a crop's S stripes side by side.
+dimensions, S stripes with S * D_l = D_g. A "local feature" here is a crop's S stripes side by side.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from service.errors import InvalidInput
 from training.core.options import SclOptions
 from training.scl.network import Features
 
-# More than any distance inside a site, so that crops of another site rank last.
+# Exceeds any distance inside a site, so that crops of another site rank last.
 _OTHER_SITE = 1e3
 
 
 class Selection(NamedTuple):
-    """What each crop of a batch is compared with.
+    """The crops that each crop of a batch is compared with.
 
     Attributes:
-        positives: (B, 1 + K) int64, the crop itself first, then nearest first; (B, 1) in warm-up.
+        positives: (B, 1 + K) int64, the crop itself, then the nearest first; (B, 1) in warm-up.
         negatives: (B, n) int64; (B, n + K) in warm-up.
     """
 
@@ -41,12 +41,12 @@ class Selection(NamedTuple):
 
 
 class Banks(NamedTuple):
-    """One row a crop, in float32 on the network's device.
+    """One row per crop, in float32 on the network's device.
 
     Attributes:
         whole: (N, D_g), the global bank, unit rows.
         stripes: (N, S, D_l), the local bank, unit rows.
-        mixture: (N, D_g), the mixture bank: zero until a crop is written, then unit rows.
+        mixture: (N, D_g), the mixture bank: a row is zero until it is first written, then unit.
     """
 
     whole: Tensor
@@ -55,28 +55,28 @@ class Banks(NamedTuple):
 
     @classmethod
     def fill(cls, features: Features) -> Self:
-        """Banks before the first epoch, from the features of all crops."""
+        """Fill the banks before the first epoch with the features of all crops."""
         return cls(features.whole, features.stripes, torch.zeros_like(features.whole))
 
 
 class SelectiveContrast:
-    """The banks of a run at work.
+    """Selects what a batch is compared with, computes the loss, and updates the banks.
 
     Args:
         banks: of all N crops; changed in place.
         cameras: (N,) int64, on the same device.
-        sites: (N,) int64, likewise: crops of two sites never show the same person.
-        options: of the method.
+        sites: (N,) int64, likewise: crops of different sites never show the same person.
+        options: the method's options.
 
     Raises:
-        InvalidInput: a crop has fewer than K others to choose from, or none is left as a negative.
+        InvalidInput: a crop has fewer than K others to choose from, or no crop remains as negative.
     """
 
     def __init__(self, banks: Banks, cameras: Tensor, sites: Tensor, options: SclOptions) -> None:
         self.banks = banks
         self._cameras, self._sites = cameras, sites
         self._options = options
-        # n is clipped to what is left beside the crop and its positives, as in the released code.
+        # As in the released code, n is limited to the crops that are left beside the positives.
         self._negatives = min(options.negatives, len(cameras) - options.positives - 1)
         smallest = int(torch.unique(sites, return_counts=True)[1].min())
         if smallest <= options.positives or self._negatives < 1:
@@ -86,17 +86,17 @@ class SelectiveContrast:
             )
 
     def distances(self, indices: Tensor, features: Features) -> Tensor:
-        """How far the batch is from every crop.
+        """Compute the distance from the batch to every crop.
 
         d = lambda_g |g - G|^2 + (1 - lambda_g) / S * sum over stripes of |l_s - L_s|^2
-        + lambda_c [same camera], by cosines since all rows have unit length.
+        + lambda_c [same camera], computed by cosines because all rows have unit length.
 
         Args:
-            indices: (B,) int64 of the batch.
-            features: of the batch.
+            indices: (B,) int64, the batch's crops.
+            features: the batch's features.
 
         Returns:
-            (B, N) float32; another site's crops are out of reach.
+            (B, N) float32; crops of other sites are farther than any crop of the same site.
         """
         options, share = self._options, self._options.global_weight
         local = features.stripes.flatten(1) @ self.banks.stripes.flatten(1).T
@@ -108,11 +108,11 @@ class SelectiveContrast:
 
     @torch.no_grad()
     def select(self, indices: Tensor, features: Features) -> Selection:
-        """The K nearest are positives, the n next nearest negatives; who is further is ignored.
+        """Select the K nearest as positives and the n next nearest as negatives.
 
         Args:
-            indices: (B,) int64 of the batch.
-            features: of the batch.
+            indices: (B,) int64, the batch's crops.
+            features: the batch's features.
 
         Returns:
             The selection.
@@ -125,14 +125,15 @@ class SelectiveContrast:
         return Selection(torch.cat([own, nearest[:, :positives]], dim=1), nearest[:, positives:])
 
     def select_any(self, indices: Tensor, order: Tensor) -> Selection:
-        """Warm-up: the crop is its own only positive, anyone else a negative.
+        """Select for the warm-up: a crop is its own only positive, random crops are negatives.
 
-        The batch shares one shuffled list. Which of its first n + K + 1 entries a crop leaves out
-        is ``warmup_negatives``: itself, or, as the released code slipped, the entry whose
-        *position* is the crop's index, so that a crop may be its own negative.
+        The batch shares one shuffled list, and each crop leaves out one of the first n + K + 1
+        entries. ``warmup_negatives`` decides which: the crop itself, or, by a mistake in the
+        released code, the entry whose *position* is the crop's index. Then a crop may be its own
+        negative.
 
         Args:
-            indices: (B,) int64 of the batch.
+            indices: (B,) int64, the batch's crops.
             order: (N,) int64, all crops shuffled.
 
         Returns:
@@ -147,15 +148,15 @@ class SelectiveContrast:
         return Selection(indices[:, None], order[places + (places >= left_out[:, None]).long()])
 
     def loss(self, features: Features, selection: Selection) -> Tensor:
-        """lambda_p ell(l) + (1 - lambda_p) ell(g): both branches against the same mixture rows.
+        """Compute lambda_p ell(l) + (1 - lambda_p) ell(g), both against the same mixture rows.
 
         Args:
-            features: of the batch.
-            selection: for the batch.
+            features: the batch's features.
+            selection: what the batch is compared with.
 
         Returns:
-            Scalar. Its backward pass writes the mixture bank where ``mixture_writes`` says
-            ``released``, else nothing does before :meth:`update`.
+            Scalar. With ``mixture_writes = "released"`` its backward pass writes the mixture bank;
+            otherwise only :meth:`update` does.
         """
         local, mixture, options = features.stripes.flatten(1), self.banks.mixture, self._options
         match options.mixture_writes:
@@ -167,12 +168,12 @@ class SelectiveContrast:
 
     @torch.no_grad()
     def update(self, indices: Tensor, features: Features, selection: Selection) -> None:
-        """Take the batch in, after its gradient.
+        """Write the batch into the banks, after the gradient step on it.
 
         Args:
-            indices: (B,) int64 of the batch.
-            features: of the forward pass, detached.
-            selection: for the batch.
+            indices: (B,) int64, the batch's crops.
+            features: the features of the forward pass, detached.
+            selection: what the batch was compared with.
         """
         if self._options.mixture_writes == "after":
             for feature in (features.stripes.flatten(1), features.whole):
@@ -187,11 +188,11 @@ class SelectiveContrast:
 
 
 def positive_weights(count: int, options: SclOptions) -> Tensor:
-    """w_0 = lambda_t for the crop itself, alpha (1 - lambda_t) / K for each other positive.
+    """Weights: w_0 = lambda_t for the crop itself, alpha (1 - lambda_t) / K for other positives.
 
     Args:
-        count: positives, the crop itself included.
-        options: of the method.
+        count: number of positives, including the crop itself.
+        options: the method's options.
 
     Returns:
         (count,) float32.
@@ -204,20 +205,20 @@ def positive_weights(count: int, options: SclOptions) -> Tensor:
 def multi_positive_loss(
     feature: Tensor, mixture: Tensor, selection: Selection, options: SclOptions
 ) -> Tensor:
-    """ell(x) = sum over positives j of w_j * -log softmax(z)_j, with z = t <M, x>.
+    """Compute ell(x) = sum over positives j of w_j * -log softmax(z)_j, with z = t <M, x>.
 
-    One softmax over all positives and negatives, so that positives compete and ell has a floor
-    above 0. The local feature has length sqrt(S), so its logits are that much larger than the
-    global feature's: in effect another temperature, as in the released code.
+    There is one softmax over all positives and negatives, so positives compete and ell cannot reach
+    0. The local feature has length sqrt(S), so its logits are larger than the global feature's by
+    that factor. In effect it has another temperature, as in the released code.
 
     Args:
         feature: (B, D_g) float32: global, or local with its stripes side by side.
         mixture: (N, D_g) float32.
-        selection: for the batch.
-        options: of the method.
+        selection: what the batch is compared with.
+        options: the method's options.
 
     Returns:
-        Scalar, the batch's mean.
+        Scalar, the mean over the batch.
     """
     logits = _logits(feature, mixture, selection, options)
     count = selection.positives.shape[1]
@@ -238,15 +239,15 @@ def _mixed_loss(
 
 
 def _write(mixture: Tensor, rows: Tensor, features: Tensor) -> None:
-    """M_p <- unit((M_p + x) / 2), crop after crop: two crops may share a neighbour."""
+    """M_p <- unit((M_p + x) / 2), one crop at a time because two crops may share a neighbour."""
     for row, feature in zip(rows.tolist(), features, strict=True):
         mixture[row] = F.normalize(mixture[row] + feature, dim=0)
 
 
 class _WritingLoss(torch.autograd.Function):
-    """The released order: each positive is a step of the backward pass that reads M, then writes.
+    """The released order: for each positive, the backward pass reads M and then writes it.
 
-    Local before global, the furthest positive first, so that later steps see earlier writes.
+    Local comes before global and the farthest positive first, so later steps see earlier writes.
     """
 
     @staticmethod
@@ -264,7 +265,7 @@ class _WritingLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         whole, local, mixture, selection, options = ctx.released
-        # Both branches were compared with the rows of the forward pass: before the first write.
+        # Both branches were compared with the rows as they were before the first write.
         of_local, of_whole = (
             F.softmax(_logits(feature, mixture, selection, options), dim=1)
             for feature in (local, whole)
@@ -282,7 +283,7 @@ def _write_backwards(
     selection: Selection,
     options: SclOptions,
 ) -> Tensor:
-    """Gradient of ell, positive after positive, and the writes between; (B, D_g)."""
+    """Gradient of ell, (B, D_g), one positive at a time, with the writes in between."""
     gradient = torch.zeros_like(feature)
     weights = positive_weights(selection.positives.shape[1], options)
     scale = 1 / (options.temperature * len(feature))

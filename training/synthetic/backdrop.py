@@ -1,4 +1,4 @@
-"""What stands behind the people: one textured wall and floor per camera."""
+"""The street behind people: one textured wall and floor per camera."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WIDTHS, HEIGHTS = 5.0, 1.35
 
 
 class Wall(StrEnum):
-    """What is behind the street."""
+    """The wall behind the street."""
 
     BRICK = "brick"
     PANELS = "panels"
@@ -27,7 +27,7 @@ class Wall(StrEnum):
 
 
 class Floor(StrEnum):
-    """What people walk on."""
+    """The floor that people walk on."""
 
     ASPHALT = "asphalt"
     TILES = "tiles"
@@ -45,14 +45,15 @@ PAINT: tuple[RGB, ...] = (
 
 
 def draw_backdrop(rng: np.random.Generator, size: tuple[int, int]) -> NDArray[np.float32]:
-    """Draw a street wide enough to stand anywhere along it.
+    """Draw a street that is wide enough to place people anywhere along it.
 
     Args:
-        rng: stream of the camera.
+        rng: the camera's random stream.
         size: (height, width) of one crop, pixels.
 
     Returns:
-        (HEIGHTS * H, WIDTHS * W, 3) float32, 0..1, RGB; the floor begins at a third to two thirds.
+        (HEIGHTS * H, WIDTHS * W, 3) float32, 0..1, RGB; the floor begins between a third and
+        two thirds of the height.
     """
     height, width = round(size[0] * HEIGHTS), round(size[1] * WIDTHS)
     horizon = round(height * rng.uniform(0.34, 0.62))

@@ -1,4 +1,4 @@
-"""Painting bodies: a view that projects, a brush that fills, a tube that clothes wrap around."""
+"""Paint bodies: a view that projects, a brush that fills, a tube that clothes wrap around."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ AROUND = (-math.pi, math.pi)
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Where a camera sees a body: a weak perspective from slightly above.
+    """How a camera sees a body: a weak perspective from slightly above.
 
     Attributes:
-        yaw: radians the body is turned by.
-        tilt: radians the camera looks down by.
+        yaw: rotation of the body in radians.
+        tilt: downward tilt of the camera in radians.
         perspective: how much wider the head is drawn than the feet, as a share.
         lean: sideways shear of a camera that hangs askew.
         centre: pixel column of the body's axis at the floor.
@@ -54,7 +54,7 @@ class View:
         return self.centre + across * self.scale, self.floor - up * self.scale
 
     def depth(self, point: Point) -> float:
-        """How near a point is: larger is nearer."""
+        """Nearness of a point: larger is nearer."""
         return self._toward(point[0], point[2])
 
     def widening(self, up: float) -> float:
@@ -84,7 +84,7 @@ class Ring:
         )
 
     def facing(self, yaw: float) -> float:
-        """Angle of the point whose normal looks into the camera."""
+        """Angle of the point whose normal points at the camera."""
         return math.atan2(-self.depth * math.sin(yaw), self.width * math.cos(yaw))
 
 
@@ -133,7 +133,7 @@ class Brush:
         self.edge = max(1, round(view.scale * EDGE_WIDTH))
 
     def polygon(self, pixels: list[Pixel], colour: RGB, *, edged: bool = True) -> None:
-        """Fill a polygon; its edge is a darker tone, so that limbs of one colour stay apart."""
+        """Fill a polygon, with a darker edge so that limbs of one colour stay distinct."""
         outline = tone(colour, EDGE) if edged else None
         self.draw.polygon(pixels, fill=colour, outline=outline, width=self.edge if edged else 1)
 
@@ -142,12 +142,12 @@ class Brush:
         self.polygon([self.view.project(point) for point in points], colour, edged=False)
 
     def limb(self, joints: Sequence[Point], radii: Sequence[float], colour: RGB) -> None:
-        """Fill a chain of tapering capsules with one edge around all of it.
+        """Fill a chain of tapering capsules with one edge around the whole chain.
 
         Args:
             joints: from one end to the other, at least two.
             radii: of each joint, in body heights.
-            colour: its colour.
+            colour: the fill colour.
         """
         bones = list(zip(joints, joints[1:], radii, radii[1:], strict=False))
         for start, end, thick, thin in bones:
@@ -197,11 +197,11 @@ class Brush:
         """Fill the visible part of a band around a tube.
 
         Args:
-            tube: what it lies on.
+            tube: the tube under the band.
             heights: top and bottom of the band.
-            colour: its colour.
-            angles: from where to where around the tube; all around by default.
-            edged: whether to draw a darker edge.
+            colour: the fill colour.
+            angles: start and end around the tube; all around by default.
+            edged: draw a darker edge.
         """
         rings = [tube.ring(y) for y in tube.heights(*heights)]
         spans = [span for ring in rings if (span := self._visible(ring, angles))]
@@ -215,7 +215,7 @@ class Brush:
         self.polygon([self.view.project(point) for point in points], colour, edged=edged)
 
     def _visible(self, ring: Ring, angles: tuple[float, float]) -> tuple[float, float] | None:
-        """The part of a range of angles that looks into the camera, or None."""
+        """The part of a range of angles that faces the camera, or None."""
         facing = ring.facing(self.view.yaw)
         if angles == AROUND:
             return facing - 0.5 * math.pi, facing + 0.5 * math.pi

@@ -1,4 +1,4 @@
-"""A camera: where it hangs, what it sees behind people, and what it does to colours."""
+"""A camera: its placement, the street that it sees, and how it changes colours."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REFERENCE_HEIGHT = 1.72
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a camera hangs; angles in radians, path is the yaw of people who come towards it."""
+    """Placement of a camera; angles in radians. ``path`` is the yaw of people coming towards it."""
 
     tilt: float
     perspective: float
@@ -35,16 +35,16 @@ class Placement:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sensor:
-    """What a camera does to light.
+    """How a camera turns light into a picture.
 
     Attributes:
-        cast: (3, 3) float32, the mix of channels that its white balance leaves.
+        cast: (3, 3) float32, the mixing of channels by its white balance.
         gain: brightness factor.
         gamma: exponent; above 1 darkens the middle tones.
         contrast: factor around middle grey.
         blur: standard deviation, pixels of a 128-pixel crop.
         noise: standard deviation, shares of white.
-        detail: share of the crop's resolution that it resolves.
+        detail: share of the crop's resolution that the camera resolves.
         quality: JPEG quality, 1..95.
     """
 
@@ -80,12 +80,12 @@ def build_camera(
 ) -> Camera:
     """Build one camera.
 
-    Casts, exposures and paths of the cameras of a data set are spread by a golden-ratio sequence,
-    so that two neighbours never happen to be alike.
+    A golden-ratio sequence spreads casts, exposures and paths over the cameras of a data set, so
+    that two successive cameras are never similar by chance.
 
     Args:
-        shared: stream of all cameras of the data set, at its start.
-        own: stream of this camera alone.
+        shared: random stream of all cameras of the data set, at its start.
+        own: random stream of this camera alone.
         index: 0-based number of the camera.
         size: (height, width) of a crop, pixels.
 
@@ -115,7 +115,7 @@ def build_camera(
 
 
 def _cast(rng: np.random.Generator, hue: float) -> NDArray[np.float32]:
-    """A white balance gone wrong towards a hue, with some channels leaking into others."""
+    """A white balance shifted towards a hue, with some leakage between channels."""
     strength = rng.uniform(0.07, 0.13)
     channels = np.array([0.0, 2.0, 4.0]) * math.pi / 3.0
     gains = np.exp(strength * np.cos(channels - hue))
@@ -132,15 +132,15 @@ def frame_person(
     size: tuple[int, int],
     shift: float,
 ) -> View:
-    """Put a person into a detector's box that is never quite right.
+    """Place a person in a detector's box, which is never quite exact.
 
     Args:
-        camera: who looks.
-        person: at whom; tall people fill more of the box.
-        pose: turned which way.
-        rng: stream of this crop.
+        camera: the camera.
+        person: the person; tall people fill more of the box.
+        pose: the person's pose.
+        rng: random stream of this crop.
         size: (height, width) of the canvas, pixels.
-        shift: how far from the middle, as a share of the width.
+        shift: distance from the middle, as a share of the width.
 
     Returns:
         The view.
@@ -171,12 +171,12 @@ def see_backdrop(
 
 
 def expose(camera: Camera, scene: NDArray[np.float32], rng: np.random.Generator) -> bytes:
-    """Turn light into a JPEG the way this camera does.
+    """Turn light into a JPEG as this camera does.
 
     Args:
-        camera: whose sensor.
+        camera: the camera.
         scene: (H, W, 3) float32, 0..1, RGB.
-        rng: stream of this crop.
+        rng: random stream of this crop.
 
     Returns:
         The bytes of a JPEG file.
@@ -195,7 +195,7 @@ def expose(camera: Camera, scene: NDArray[np.float32], rng: np.random.Generator)
 def _soften(
     sensor: Sensor, light: NDArray[np.float32], rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Lose detail: a coarse sensor, then a lens that is a little out of focus."""
+    """Remove detail: a coarse sensor, then a lens slightly out of focus."""
     height, width = light.shape[:2]
     image = Image.fromarray((np.clip(light, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8))
     if sensor.detail < 0.95:

@@ -29,7 +29,7 @@ def torso(person: Person, bones: Skeleton) -> Tube:
     """The shape of the upper clothes, from the collar to the hem.
 
     Args:
-        person: who wears them.
+        person: the person who wears them.
         bones: the pose.
 
     Returns:
@@ -51,7 +51,7 @@ def torso(person: Person, bones: Skeleton) -> Tube:
 
 
 def paint_upper(brush: Brush, upper: Upper, tube: Tube) -> None:
-    """Upper clothes without the sleeves: cloth, pattern, and what marks the cut.
+    """Paint the upper clothes without the sleeves: cloth, pattern, and details of the cut.
 
     Args:
         brush: the canvas.
@@ -115,17 +115,17 @@ def _paint_cut(brush: Brush, upper: Upper, tube: Tube) -> None:
 
 
 def paint_hood(brush: Brush, upper: Upper, bones: Skeleton) -> None:
-    """The hood of a hoodie, lying on the back."""
+    """Paint the hood of a hoodie, lying on the back."""
     left, right = (-0.042, bones.shoulder + 0.01, -0.05), (0.042, bones.shoulder + 0.01, -0.05)
     brush.limb((left, right), (0.034, 0.034), tone(upper.colour, 0.88))
 
 
 def paint_arm(brush: Brush, person: Person, arm: Arm) -> None:
-    """One arm with its sleeve.
+    """Paint one arm with its sleeve.
 
     Args:
         brush: the canvas.
-        person: whose arm.
+        person: the person.
         arm: its joints.
     """
     upper, skin = person.upper, person.body.skin
@@ -161,11 +161,11 @@ def _stripe_sleeve(brush: Brush, upper: Upper, arm: Arm, radii: tuple[float, flo
 
 
 def paint_leg(brush: Brush, person: Person, leg: Leg) -> None:
-    """One leg with its shoe.
+    """Paint one leg with its shoe.
 
     Args:
         brush: the canvas.
-        person: whose leg.
+        person: the person.
         leg: its joints.
     """
     skin, lower = person.body.skin, person.lower
@@ -200,7 +200,7 @@ def _paint_shoe(brush: Brush, person: Person, leg: Leg) -> None:
 
 
 def paint_hips(brush: Brush, person: Person, bones: Skeleton) -> None:
-    """What joins the legs: the seat of the trousers, or a skirt."""
+    """Paint the seat of the trousers, which joins the legs, or a skirt."""
     build, hip = person.body.build, bones.hip
     waist = Ring(hip + 0.06, 0.086 * build, 0.060 * build)
     if person.lower.bottom is Bottom.SKIRT:
@@ -213,7 +213,7 @@ def paint_hips(brush: Brush, person: Person, bones: Skeleton) -> None:
 
 
 def paint_backpack(brush: Brush, bag: Bag, bones: Skeleton, tube: Tube) -> None:
-    """A backpack: a box on the back; from the front it peeks out beside the body."""
+    """Paint a backpack: a box on the back; from the front its sides are visible."""
     z = -tube.ring(bones.shoulder - 0.12).depth - 0.045
     top, bottom = bones.shoulder + 0.005, bones.shoulder - 0.225
     pack = Tube(
@@ -228,7 +228,7 @@ def paint_backpack(brush: Brush, bag: Bag, bones: Skeleton, tube: Tube) -> None:
 
 
 def paint_straps(brush: Brush, bag: Bag, bones: Skeleton, tube: Tube) -> None:
-    """The straps of a backpack, over the shoulders and down the chest."""
+    """Paint the straps of a backpack, over the shoulders and down the chest."""
     strap = tone(bag.colour, 0.85)
     for side in (-1.0, 1.0):
         angles = (side * 0.62 - 0.1, side * 0.62 + 0.1)
@@ -236,7 +236,7 @@ def paint_straps(brush: Brush, bag: Bag, bones: Skeleton, tube: Tube) -> None:
 
 
 def paint_shoulder_bag(brush: Brush, bag: Bag, bones: Skeleton, tube: Tube) -> None:
-    """A bag on one hip."""
+    """Paint a bag on one hip."""
     x = bag.side * (tube.ring(bones.hip + 0.05).width + 0.022)
     top, bottom = bones.hip + 0.075, bones.hip - 0.05
     pouch = Tube(Ring(top, 0.024, 0.072, x=x), Ring(bottom, 0.030, 0.080, x=x))
@@ -245,7 +245,7 @@ def paint_shoulder_bag(brush: Brush, bag: Bag, bones: Skeleton, tube: Tube) -> N
 
 
 def paint_sling(brush: Brush, bag: Bag, bones: Skeleton, tube: Tube) -> None:
-    """The strap of a shoulder bag, from the other shoulder across chest and back."""
+    """Paint the strap of a shoulder bag, from the other shoulder across chest and back."""
     strap = tone(bag.colour, 0.8)
     steps = 8
     for facing in (0.0, math.pi):
@@ -264,7 +264,7 @@ def paint_sling(brush: Brush, bag: Bag, bones: Skeleton, tube: Tube) -> None:
 
 
 def _beyond(start: Point, end: Point, share: float) -> Point:
-    """The point at a share of the way from start to end; beyond the end where it is above 1."""
+    """The point at a share of the way from start to end; beyond the end if the share exceeds 1."""
     return (
         start[0] + share * (end[0] - start[0]),
         start[1] + share * (end[1] - start[1]),

@@ -1,4 +1,4 @@
-"""One crop: a person before a camera's street, perhaps half hidden, turned into a JPEG."""
+"""Draw one crop: a person, perhaps half hidden, in front of a camera's street, as a JPEG."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def draw_crop(
     """Draw one crop.
 
     Args:
-        person: whom it shows; None is a detector's mistake, an empty street.
-        camera: who looks.
-        rng: stream of this crop.
+        person: the person; None draws a detector's mistake, an empty street.
+        camera: the camera.
+        rng: random stream of this crop.
         size: (height, width), pixels.
         shift: how far the box misses the person, as a share of its width.
 

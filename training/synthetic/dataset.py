@@ -1,4 +1,4 @@
-"""A folder of drawn people in the layout of Market-1501 (Zheng et al., ICCV 2015)."""
+"""Draw a folder of people in the layout of Market-1501 (Zheng et al., ICCV 2015)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DISTRACTOR, JUNK = 0, -1
 
 
 class Stream(IntEnum):
-    """First key of every random stream, so that no two things share one."""
+    """First key of every random stream, so that no two purposes share a stream."""
 
     FAMILY = 0
     IDENTITY = 1
@@ -38,15 +38,15 @@ class Stream(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class SyntheticSummary:
-    """What was written.
+    """Counts of what was written.
 
     Attributes:
-        folder: where.
-        train_identities: people in train.
-        test_identities: people in query and gallery.
-        train: pictures in ``bounding_box_train``.
-        query: pictures in ``query``.
-        gallery: pictures in ``bounding_box_test``, with distractors and junk.
+        folder: the data set's folder.
+        train_identities: number of people in train.
+        test_identities: number of people in query and gallery.
+        train: number of pictures in ``bounding_box_train``.
+        query: number of pictures in ``query``.
+        gallery: number of pictures in ``bounding_box_test``, with distractors and junk.
     """
 
     folder: Path
@@ -74,7 +74,7 @@ def synthesize(
     """Draw a data set; the folder appears only when it is complete.
 
     Args:
-        out: folder to make; must be absent or empty.
+        out: folder to create; must be missing or empty.
         options: what to draw.
         overwrite: replace a data set that this function wrote before.
 
@@ -82,7 +82,7 @@ def synthesize(
         What was written.
 
     Raises:
-        Conflict: the folder is not empty, or holds what this function did not write.
+        Conflict: the folder is not empty, or contains files that this function did not write.
         InvalidInput: the folder cannot be written.
         StorageFull: the disk is full.
     """
@@ -106,8 +106,8 @@ def _check_free(out: Path, overwrite: bool) -> None:
     foreign = found - {TRAIN, QUERY, GALLERY, NOTE}
     if found and (foreign or NOTE not in found):
         raise Conflict(
-            f"{out} holds {', '.join(sorted(foreign or found)[:3])} and is no drawn data set: "
-            "choose another folder"
+            f"{out} contains {', '.join(sorted(foreign or found)[:3])} and is not a drawn data "
+            "set: choose another folder"
         )
     if found and not overwrite:
         raise Conflict(f"{out} already holds a drawn data set; --overwrite replaces it")
@@ -143,14 +143,14 @@ def _build_cameras(options: SyntheticOptions) -> list[Camera]:
 
 
 def draw_identity(seed: int, identity: int) -> Person:
-    """The person behind an identity of a seed.
+    """Invent the person of an identity.
 
     Args:
-        seed: of the data set.
+        seed: the data set's seed.
         identity: from 1.
 
     Returns:
-        The person, whatever else the data set holds.
+        The person, who does not depend on the rest of the data set.
     """
     family = _rng(seed, Stream.FAMILY, (identity - 1) // FAMILY_SIZE)
     return draw_person(family, _rng(seed, Stream.IDENTITY, identity))
@@ -168,7 +168,7 @@ def _plan(options: SyntheticOptions) -> Iterator[_Shot]:
 
 
 def _plan_extras(options: SyntheticOptions) -> Iterator[_Shot]:
-    """Distractors, every second of them an empty street, and people the box cut in half."""
+    """Distractors, half of them empty streets, and people whom the box cuts in half."""
     for index in range(options.distractors):
         camera, stream = index % options.cameras, (Stream.DISTRACTOR, index)
         person = None if index % 2 else draw_stranger(_rng(options.seed, *stream, 1))

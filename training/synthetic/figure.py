@@ -1,4 +1,4 @@
-"""One person in one pose, painted back to front and averaged down to smooth edges."""
+"""Paint one person in one pose, back to front, and average pixels for smooth edges."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ ARM_BIAS = 0.03
 def paint(
     person: Person, pose: Pose, view: View, size: tuple[int, int], fineness: int
 ) -> Image.Image:
-    """Draw a person on nothing.
+    """Draw a person on a transparent background.
 
     Args:
-        person: who.
-        pose: in which moment of a walk.
-        view: from where, in pixels of the fine canvas.
+        person: the person.
+        pose: the moment of a walk.
+        view: the camera's view, in pixels of the fine canvas.
         size: (height, width) of the result, pixels.
         fineness: canvas pixels per result pixel and direction.
 
@@ -50,7 +50,7 @@ def paint(
 
 
 def _layers(brush: Brush, person: Person, bones: Skeleton) -> list[Layer]:
-    """What there is to paint, with its depth; the torso is at 0."""
+    """Everything to paint, with its depth; the torso is at 0."""
     depth, head = brush.view.depth, HeadPainter(brush, person, bones)
     tube = clothes.torso(person, bones)
     layers: list[Layer] = [
@@ -99,11 +99,11 @@ def _arm_depth(brush: Brush, arm: Arm) -> float:
 
 
 def round_off(figure: NDArray[np.float32], sun: float, strength: float) -> NDArray[np.float32]:
-    """Shade a flat figure as if it were round: the slope of its blurred outline is its normal.
+    """Shade a flat figure as if it were round, with the slope of its blurred outline as normal.
 
     Args:
         figure: (H, W, 4) float32, 0..1, colours multiplied by alpha.
-        sun: radians; where the light comes from, 0 is the right, pi/2 above.
+        sun: direction of the light, radians; 0 is the right, pi/2 above.
         strength: 0 leaves the figure flat.
 
     Returns:

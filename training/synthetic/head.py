@@ -1,4 +1,4 @@
-"""Head, hair and hat."""
+"""Paint head, hair and hat."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ EYE = (40, 32, 32)
 
 
 class HeadPainter:
-    """Paints in head coordinates: (across, up) in head radii, seen from where the camera is.
+    """Paints in head coordinates, (across, up) in head radii, as the camera sees them.
 
     Args:
         brush: the canvas.
-        person: whose head.
+        person: the person.
         bones: the pose.
     """
 
@@ -41,12 +41,12 @@ class HeadPainter:
         self.brush.oval(position, (wide * self.radius, high * self.radius), colour)
 
     def neck(self) -> None:
-        """The neck, down into the collar."""
+        """Paint the neck, down to the collar."""
         base, chin = (0.0, self.bones.shoulder + 0.01, 0.0), (0.0, self.bones.head - 0.02, 0.005)
         self.brush.limb((base, chin), (0.030, 0.028), tone(self.person.body.skin, 0.9))
 
     def falling_hair(self) -> None:
-        """Hair below the skull: bob, long hair or a ponytail."""
+        """Paint hair below the skull: bob, long hair or a ponytail."""
         hair, shoulder, head = self.person.hair, self.bones.shoulder, self.bones.head
         colour = tone(hair.colour, 0.92)
         match hair.style:
@@ -68,7 +68,7 @@ class HeadPainter:
         self.brush.limb((top, bottom), radii, tone(self.person.hair.colour, 0.92))
 
     def head(self) -> None:
-        """Skull, face and hat."""
+        """Paint skull, face and hat."""
         skin, hair = self.person.body.skin, self.person.hair
         self.oval((0.0, 0.0), (1.0, OBLONG), tone(skin, JAW_TONE))
         self.oval((0.0, 0.0), (0.94, OBLONG - 0.06), skin)
@@ -86,7 +86,7 @@ class HeadPainter:
                 pass
 
     def _face(self) -> None:
-        """A patch of skin that turns away with the head."""
+        """Paint a patch of skin that turns away with the head."""
         shown = min(1.0, max(0.0, (self.cosine + 0.45) / 1.45)) ** 0.75
         if shown < 0.1:
             return
@@ -106,7 +106,7 @@ class HeadPainter:
         return math.atan2(self.sine, self.cosine) + angle
 
     def _dome(self, brow: float, wide: float) -> None:
-        """The upper part of an ellipse over the skull, down to the brow."""
+        """Paint the upper part of an ellipse over the skull, down to the brow."""
         colour = self.person.hair.hat_colour
         box = (
             self.x - wide * self.radius,

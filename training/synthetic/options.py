@@ -1,4 +1,4 @@
-"""What a drawn data set shall be like."""
+"""The options of a drawn data set."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from service.errors import InvalidInput
 
 @dataclass(frozen=True, slots=True)
 class SyntheticOptions:
-    """The same options draw the same files, byte for byte, with the same versions of libraries.
+    """What to draw; equal options and library versions give the same files, byte for byte.
 
     Attributes:
-        identities: how many people; identity k looks the same however many there are.
-        cameras: how many cameras, 2..9.
-        crops: pictures of each person in each camera, at least 2: one is the query.
+        identities: number of people; identity k looks the same whatever the number.
+        cameras: number of cameras, 2..9.
+        crops: pictures per person and camera, at least 2, because one is the query.
         seed: another seed draws other people in other streets.
         train_share: share of the identities that go to ``bounding_box_train``.
-        distractors: pictures of nobody searched for (0000) in ``bounding_box_test``.
-        junk: badly cut pictures (-1) in ``bounding_box_test``, which an evaluation ignores.
+        distractors: pictures of people who are never searched for (0000) in ``bounding_box_test``.
+        junk: badly cropped pictures (-1) in ``bounding_box_test``, which an evaluation ignores.
         height: pixels of a picture, 32..512.
         width: pixels of a picture, 16..512.
 
@@ -57,7 +57,7 @@ class SyntheticOptions:
 
     @property
     def train_identities(self) -> int:
-        """Identities 1..n that are trained on; at least one, and at least one is left to test."""
+        """Number of identities for training: at least one, and at least one less than all."""
         wanted = math.floor(self.identities * self.train_share + 0.5)
         return min(self.identities - 1, max(1, wanted))
 

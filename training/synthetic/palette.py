@@ -1,6 +1,6 @@
 """Colours of people and streets.
 
-The palettes are short and weighted as clothes in a street are: mostly dark, grey, white and blue.
+The palettes are short, and weighted like clothes in a street: mostly dark, grey, white and blue.
 """
 
 from __future__ import annotations
@@ -69,10 +69,10 @@ LEATHER: tuple[tuple[RGB, float], ...] = (
 
 
 def pick(rng: np.random.Generator, weighted: tuple[tuple[T, float], ...]) -> T:
-    """One value, drawn by its weight.
+    """Pick a value at random by its weight.
 
     Args:
-        rng: the stream to draw from; one number is taken.
+        rng: the random stream; one number is taken from it.
         weighted: values with weights > 0.
 
     Returns:
@@ -87,14 +87,14 @@ def pick(rng: np.random.Generator, weighted: tuple[tuple[T, float], ...]) -> T:
 
 
 def vary(rng: np.random.Generator, colour: RGB) -> RGB:
-    """Move a palette colour a little: two black coats are rarely the same black.
+    """Vary a palette colour slightly, because two black coats are rarely the same black.
 
     Args:
-        rng: the stream to draw from.
-        colour: 0..255 a channel.
+        rng: the random stream.
+        colour: 0..255 per channel.
 
     Returns:
-        The colour, a little lighter or darker and a little off in hue.
+        The colour, slightly lighter or darker, with a slightly different hue.
     """
     red, green, blue = (
         min(255, max(0, round(channel + offset)))
@@ -106,6 +106,6 @@ def vary(rng: np.random.Generator, colour: RGB) -> RGB:
 
 
 def tone(colour: RGB, factor: float) -> RGB:
-    """A colour made darker (factor < 1) or lighter (factor > 1)."""
+    """Make a colour darker (factor < 1) or lighter (factor > 1)."""
     red, green, blue = (min(255, round(channel * factor)) for channel in colour)
     return red, green, blue

@@ -1,8 +1,8 @@
-"""Who is drawn: body, hair, clothes and bag of one identity.
+"""Invent the people to draw: body, hair, clothes and bag of one identity.
 
-Identities come in families of three. A member takes some of its traits from the family, the rest
-is its own, and all colours come from one short palette: so every data set holds people who are
-alike from afar and differ in a bag, a sleeve or a stripe.
+Identities come in families of three. A member shares some traits with its family and has others of
+its own, and all colours come from one short palette. So every data set contains people who look
+alike from a distance and differ in a bag, a sleeve or a stripe.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class HairStyle(StrEnum):
 
 
 class Hat(StrEnum):
-    """What is worn over the hair."""
+    """Headwear."""
 
     NONE = "none"
     CAP = "cap"
@@ -76,7 +76,7 @@ class Bottom(StrEnum):
 
 
 class BagKind(StrEnum):
-    """What is carried."""
+    """Kind of bag."""
 
     NONE = "none"
     BACKPACK = "backpack"
@@ -141,7 +141,7 @@ class Bag:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Everything that stays the same from camera to camera."""
+    """Everything about a person that stays the same from camera to camera."""
 
     body: Body
     hair: Hair
@@ -152,11 +152,11 @@ class Person:
 
 
 def draw_person(family: np.random.Generator, own: np.random.Generator) -> Person:
-    """Invent one identity: its own body, and one to three traits of its family.
+    """Invent one identity with its own body and one to three traits of its family.
 
     Args:
-        family: stream shared by the members of a family, at its start.
-        own: stream of this identity alone.
+        family: random stream shared by the members of a family, at its start.
+        own: random stream of this identity alone.
 
     Returns:
         The person.
@@ -179,7 +179,7 @@ def draw_stranger(rng: np.random.Generator) -> Person:
     """Invent a person without a family.
 
     Args:
-        rng: the stream to draw from.
+        rng: the random stream.
 
     Returns:
         The person.

@@ -1,4 +1,4 @@
-"""How a person stands in one crop: a walking skeleton, turned towards some direction.
+"""The pose of a person in one crop: a walking skeleton, turned in some direction.
 
 Body coordinates are in units of the person's height: x to the person's left, y up from the floor,
 z forward.
@@ -32,7 +32,7 @@ class Pose:
         phase: radians, position in the walking cycle.
         stride: radians, amplitude of the legs.
         swing: radians, amplitude of the arms.
-        bend: radians, how far the elbows are bent.
+        bend: radians, bend of the elbows.
     """
 
     yaw: float
@@ -63,7 +63,7 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class Skeleton:
-    """Where everything is: legs and arms left then right; hip is the height of the hip joints."""
+    """Joints of a body, legs and arms left then right; ``hip`` is the height of the hip joints."""
 
     legs: tuple[Leg, Leg]
     arms: tuple[Arm, Arm]
@@ -81,10 +81,10 @@ class Skeleton:
 
 
 def draw_pose(rng: np.random.Generator, path: float) -> Pose:
-    """A random moment of a walk along a path, either way.
+    """Draw a random moment of a walk along a path, in either direction.
 
     Args:
-        rng: stream of this crop.
+        rng: random stream of this crop.
         path: yaw of people who come along the camera's path, radians.
 
     Returns:
@@ -102,7 +102,7 @@ def draw_pose(rng: np.random.Generator, path: float) -> Pose:
 
 
 def skeleton(pose: Pose, build: float) -> Skeleton:
-    """Joints of a body in a pose, its lower foot on the floor.
+    """Compute the joints of a body in a pose, with its lower foot on the floor.
 
     Args:
         pose: the moment.
@@ -129,7 +129,7 @@ def skeleton(pose: Pose, build: float) -> Skeleton:
 
 
 def _knee_angles(pose: Pose, phase: float) -> tuple[float, float]:
-    """Angles of thigh and shin to the vertical; the knee of the leg that swings forward is bent."""
+    """Angles of thigh and shin to the vertical; the knee of the forward leg is bent."""
     thigh = pose.stride * math.sin(phase)
     return thigh, thigh - pose.stride * (0.15 + 1.1 * max(0.0, math.cos(phase)))
 

@@ -1,4 +1,4 @@
-"""A contact sheet: one row a person, a block of columns a camera."""
+"""Draw a contact sheet: one row per person, one block of columns per camera."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def contact_sheet(folder: Path, path: Path, *, people: int = 5, crops: int = 3) 
     """Draw a PNG with people as rows and cameras as columns.
 
     Args:
-        folder: a data set in the layout of Market-1501 whose pictures all have one size.
+        folder: a data set in the layout of Market-1501 whose pictures all have the same size.
         path: the PNG to write.
-        people: how many rows at most, lowest identities first.
-        crops: pictures of each person in each camera.
+        people: maximum number of rows, lowest identities first.
+        crops: pictures per person and camera.
 
     Raises:
-        InvalidInput: the folder holds no pictures of people.
+        InvalidInput: the folder contains no pictures of people.
     """
     shelf = _collect(folder)
     identities = sorted({identity for identity, _ in shelf})[:people]
@@ -48,13 +48,13 @@ def contact_sheet(folder: Path, path: Path, *, people: int = 5, crops: int = 3) 
                 with Image.open(file) as crop:
                     place = column * block + index * width, HEADER + row * (height + GAP)
                     sheet.paste(crop, place)
-    # A palette makes the file a third as large; drawn people survive it well.
+    # A palette makes the file a third as large, and drawn people still look the same.
     small = sheet.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, kmeans=2)
     small.save(path, "PNG", optimize=True)
 
 
 def _collect(folder: Path) -> Shelf:
-    """Files by identity and camera, without distractors and junk."""
+    """Group files by identity and camera, without distractors and junk."""
     shelf: Shelf = defaultdict(list)
     for entry in list_market1501(folder):
         if isinstance(entry, Record) and isinstance(entry.identity, int) and entry.identity > 0:

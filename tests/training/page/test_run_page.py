@@ -82,8 +82,8 @@ def test_a_line_being_written_is_not_read(tmp_path):
 
 def test_a_run_of_an_older_version_says_what_it_did_not_measure(tmp_path):
     html = shown(page(write_metrics(tmp_path / "old", OLD)))
-    assert "no epoch measured it" in html
-    assert "the run holds no checkpoint.pt" in html
+    assert "not measured in any epoch" in html
+    assert "the run has no checkpoint.pt" in html
     assert 'id="figure-clusters"' in html
     assert 'id="figure-agreement"' not in html
 
@@ -122,9 +122,9 @@ def test_people_who_are_not_drawn_are_shown_only_if_asked(run, drawn, tmp_path):
     assert "<img " in shown(page(run, data=[people], show_crops=True))
 
 
-def test_without_a_record_the_clusters_are_made_anew(run):
+def test_without_a_record_the_clusters_are_computed_again(run):
     (run / "last-epoch.npz").unlink()
-    assert "made anew with the network it ended with" in shown(page(run))
+    assert "these clusters come from its final network" in shown(page(run))
 
 
 def test_without_record_and_crops_the_page_says_so(run, drawn, tmp_path):
@@ -134,6 +134,6 @@ def test_without_record_and_crops_the_page_says_so(run, drawn, tmp_path):
     torch.save(checkpoint, run / "checkpoint.pt")
     html = shown(page(run))
     assert "kept no record of its last epoch" in html
-    assert "name them by --data" in html
+    assert "give them with --data" in html
     with pytest.raises(InvalidInput, match="nowhere"):
         page(run, data=[tmp_path / "nowhere"])

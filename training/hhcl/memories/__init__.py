@@ -1,1 +1,1 @@
-"""The cluster memories that HHCL contrasts with."""
+"""Cluster memories: what HHCL contrasts a batch with."""

@@ -1,4 +1,4 @@
-"""The memory an epoch learns from, made of its pseudo-labels."""
+"""Build an epoch's memory from its embeddings and pseudo-labels."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ Int64s = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class ClusteredCrops:
-    """An epoch's crops as its clustering left them.
+    """An epoch's crops after clustering.
 
     Attributes:
         embeddings: (N, D) float32, unit rows.
-        labels: (N,) int64 pseudo-labels, 0..C-1, or -1 for an outlier, which no memory knows.
+        labels: (N,) int64 pseudo-labels, 0..C-1, or -1 for an outlier, which no memory contains.
         cameras: (N,) int64, 0-based.
     """
 
@@ -49,15 +49,15 @@ def build_memory(
     rng: np.random.Generator,
     device: torch.device,
 ) -> Memory:
-    """The memory that the options ask for, as it stands before an epoch's first batch.
+    """Build the memory that the options ask for, before an epoch's first batch.
 
     Args:
-        crops: at least one in a cluster.
-        options: which memory, and how it contrasts.
-        crops_per_cluster: K, a batch's crops of a cluster; the slots of ``hybrid-instances``.
-        rng: source of the slots' first crops; touched by ``hybrid-instances`` only. Replicas need
-            equal states of it.
-        device: where the memory lives.
+        crops: at least one of them in a cluster.
+        options: the kind of memory, and how it contrasts.
+        crops_per_cluster: K, crops of each cluster in a batch; the slots of ``hybrid-instances``.
+        rng: chooses the first crops in the slots; only ``hybrid-instances`` uses it. It must be in
+            the same state in every process.
+        device: where the memory is kept.
 
     Returns:
         The memory.

@@ -1,4 +1,4 @@
-"""How a batch's similarities to the clusters become one loss.
+"""Turn a batch's similarities to the clusters into one loss.
 
 Letters: B batch, C clusters, tau temperature.
 """
@@ -18,16 +18,16 @@ _NEVER = float("-inf")
 
 @dataclass(frozen=True, slots=True)
 class Contrast:
-    """Cross-entropy of softened similarities; what is off is not computed.
+    """Cross-entropy of similarities divided by a temperature, with optional extensions.
 
     Attributes:
         temperature: tau, > 0.
-        seen_by: (C, cameras) bool, which cameras saw each cluster; then a crop is contrasted only
-            with clusters its own camera saw. None contrasts it with all, as HHCL does.
+        seen_by: (C, cameras) bool, which cameras saw each cluster: a crop is contrasted only with
+            clusters that its own camera saw. None contrasts it with all clusters, as HHCL does.
         smoothing: HHCL's ``--smooth``: 0.1 of the target is spread over the highest-scoring
-            fiftieth of the clusters a crop is contrasted with, or, where that is one or none, over
-            all of them.
-        camera_entropy: weigh each crop by ``camera_entropy_weights``.
+            fiftieth of the clusters that a crop is contrasted with, or over all of them if that
+            fiftieth is at most one cluster.
+        camera_entropy: weight each crop by :func:`camera_entropy_weights`.
     """
 
     temperature: float = 0.05
@@ -36,10 +36,10 @@ class Contrast:
     camera_entropy: bool = False
 
     def loss(self, similarities: Tensor, labels: Tensor, cameras: Tensor) -> Tensor:
-        """Mean over the batch.
+        """Compute the mean loss of a batch.
 
         Args:
-            similarities: (B, C) float32, of each crop with what stands for each cluster.
+            similarities: (B, C) float32, of each crop to each cluster's row.
             labels: (B,) int64, the cluster of each crop, 0..C-1.
             cameras: (B,) int64, the camera of each crop.
 
@@ -61,11 +61,10 @@ class Contrast:
 
 
 def camera_entropy_weights(labels: Tensor, cameras: Tensor) -> Tensor:
-    """How much each crop counts: more, the more cameras its cluster has in the batch (3C, 2024).
+    """Weight each crop by how many cameras its cluster has in the batch (3C, 2024).
 
-    With ``H`` the base-2 entropy of a cluster's cameras in the batch, its crops weigh
-    ``P * exp(H) / sum(exp(H))`` over the batch's P clusters, so that the clusters' weights have
-    mean 1.
+    If ``H`` is the base-2 entropy of a cluster's cameras in the batch, the weight of its crops is
+    ``P * exp(H) / sum(exp(H))`` over the batch's P clusters: the clusters' weights have mean 1.
 
     Args:
         labels: (B,) int64.
@@ -83,13 +82,13 @@ def camera_entropy_weights(labels: Tensor, cameras: Tensor) -> Tensor:
 
 
 def _smoothed_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Loss of each crop, (B,); a logit of minus infinity takes no part."""
+    """Loss of each crop, (B,); logits of minus infinity are ignored."""
     contrasted = logits > _NEVER
     most = contrasted.sum(dim=1, keepdim=True) // _CLUSTERS_PER_TARGET
     rank = logits.argsort(dim=1, descending=True).argsort(dim=1)
     spread = contrasted & ((rank < most) | (most <= 1))
     log_p = logits.log_softmax(dim=1)
-    # Minus infinity times a target of 0 would not be a number.
+    # Minus infinity times a target of 0 would be NaN.
     smooth = log_p.masked_fill(~spread, 0.0).sum(dim=1) / spread.sum(dim=1)
     own = log_p.gather(1, labels[:, None]).squeeze(1)
     return -(1 - _SMOOTHED) * own - _SMOOTHED * smooth

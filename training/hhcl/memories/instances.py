@@ -1,6 +1,6 @@
-"""The memory of HHCL's paper: a prototype and a few crops of each cluster.
+"""The memory of HHCL's paper: one prototype and a few crops per cluster.
 
-Letters: B batch, C clusters, K slots of a cluster, D dimensions, h the instance share (0.5).
+Letters: B batch, C clusters, K slots per cluster, D dimensions, h the instance share (0.5).
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ _INSTANCE_SHARE = 0.5
 
 
 class InstanceMemory:
-    """``CMhybrid_v2``: contrast with the clusters' means and with their hardest instances.
+    """``CMhybrid_v2``: contrasts with the clusters' means and with their hardest instances.
 
     ``L = h * CE_instances + (1 - h) * CE_mean`` (Hu, Zhu, He 2021; code @4986b46). A crop's
-    similarity with a cluster's instances is the lowest with its own (hardest positive) and the
-    highest with another's (hardest negative).
+    similarity to its own cluster is the lowest to any of the cluster's instances (hardest
+    positive); to another cluster, the highest (hardest negative).
 
     Args:
         centroids: (C, D) float32; normalised here.
-        instances: (C, K, D) float32, unit rows, as ``draw_instances`` gives them; copied.
-        contrast: how similarities become a loss.
+        instances: (C, K, D) float32, unit rows, from :func:`draw_instances`; copied.
+        contrast: turns similarities into a loss.
         momentum: share of the old mean that an update keeps, 0..1; instances are overwritten.
     """
 
@@ -40,7 +40,7 @@ class InstanceMemory:
         self._momentum = momentum
 
     def loss(self, embeddings: Tensor, labels: Tensor, cameras: Tensor) -> Tensor:
-        """Contrast of a batch against means and instances as they stand; writes nothing.
+        """Contrast a batch with the current means and instances, without changing them.
 
         Args:
             embeddings: (B, D) float32, unit rows.
@@ -48,7 +48,7 @@ class InstanceMemory:
             cameras: (B,) int64, the camera of each row.
 
         Returns:
-            Scalar loss; its gradient reaches the embeddings only.
+            Scalar loss; its gradient reaches only the embeddings.
         """
         mean = self._contrast.loss(embeddings @ self.mean.T, labels, cameras)
         instances = self._contrast.loss(self._hardest(embeddings, labels), labels, cameras)
@@ -65,8 +65,8 @@ class InstanceMemory:
     def update(self, embeddings: Tensor, labels: Tensor) -> None:
         """Overwrite the first slots of each cluster in this batch, and move its mean.
 
-        Of a cluster with more than K crops in the batch the first K are kept. (The reference would
-        write the rest into other clusters' slots.) With fewer, the other slots stay.
+        If a cluster has more than K crops in the batch, the first K are kept; the released code
+        would write the rest into other clusters' slots. If it has fewer, the other slots stay.
 
         Args:
             embeddings: (B, D) float32, unit rows of the forward pass.
@@ -84,13 +84,13 @@ def draw_instances(
     count: int,
     rng: np.random.Generator,
 ) -> NDArray[np.float32]:
-    """Crops of each cluster, drawn with replacement.
+    """Draw crops of each cluster, with replacement.
 
     Args:
         embeddings: (N, D) float32.
         labels: (N,) int64 pseudo-labels, 0..C-1, or -1 for an outlier, which is never drawn.
         count: K, crops of each cluster, >= 1.
-        rng: source of the draws.
+        rng: source of the random choice.
 
     Returns:
         (C, K, D) float32.

@@ -1,4 +1,4 @@
-"""What HHCL's step asks of a memory, whichever kind it is."""
+"""The protocol that every kind of cluster memory follows."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from torch import Tensor
 
 
 class Memory(Protocol):
-    """What an epoch contrasts with: one or more rows per cluster.
+    """One or more rows per cluster, with which an epoch's batches are contrasted.
 
-    Nothing changes inside ``backward``: the step calls :meth:`update` in the open (ADR 0005).
+    ``backward`` changes nothing: the training step calls :meth:`update` explicitly (ADR 0005).
     """
 
     def loss(self, embeddings: Tensor, labels: Tensor, cameras: Tensor) -> Tensor:
-        """Compute the loss of a batch; writes nothing.
+        """Compute the loss of a batch without changing the memory.
 
         Args:
             embeddings: (B, D) float, unit rows.
@@ -27,7 +27,7 @@ class Memory(Protocol):
         ...
 
     def update(self, embeddings: Tensor, labels: Tensor) -> None:
-        """Move the rows towards a batch, after its gradient step.
+        """Move the rows towards a batch, after the gradient step on it.
 
         Args:
             embeddings: (B, D) float, unit rows, detached.

@@ -1,9 +1,9 @@
-"""Memories whose clusters are prototypes: rows that follow the batches by explicit momentum.
+"""Memories of prototypes: rows that follow the batches with momentum.
 
-The reference writes its memory inside ``backward``. Here ``loss`` only reads and ``update`` only
-writes, and the loop calls ``update`` after the gradient, with the features of the forward pass: the
-same arithmetic, in the open. An update follows from rows, embeddings and labels alone, so replicas
-that take the same batch in stay equal.
+The released code writes its memory inside ``backward``. Here ``loss`` only reads and ``update``
+only writes; the training step calls ``update`` after the gradient, with the features of the forward
+pass. The arithmetic is the same, but visible. An update depends only on rows, embeddings and
+labels, so processes that see the same batches keep equal memories.
 
 Letters: B batch, C clusters, D dimensions, m momentum, h the hard share (0.5).
 """
@@ -27,16 +27,16 @@ _HARD_SHARE = 0.5
 class HybridMemory:
     """``CMhybrid``, the memory of HHCL's released recipe (Hu, Zhu, He 2021, code @4986b46).
 
-    Row k of ``hard`` follows the batch's least similar crop of cluster k, row k of ``mean`` the
-    batch's mean of it. Momentum 0.1 keeps 10 % of the old row.
+    Row k of ``hard`` follows the batch's crop of cluster k that is least similar to it; row k of
+    ``mean`` follows the mean of the batch's crops of cluster k. Momentum 0.1 keeps 10 % of the old
+    row.
 
     Args:
         centroids: (C, D) float32; normalised here and written to both prototypes.
-        contrast: how similarities become a loss.
+        contrast: turns similarities into a loss.
         momentum: share of the old row that an update keeps, 0..1.
-        weighting: ``released`` is ``h * (CE_hard + (1 - h) * CE_mean)`` = 0.5 and 0.25, as the code
-            that gave the published numbers computes it; ``convex`` is 0.5 and 0.5, as the paper's
-            formula reads.
+        weighting: ``released`` is ``h * (CE_hard + (1 - h) * CE_mean)``, so 0.5 and 0.25, as in the
+            code behind the published numbers; ``convex`` is 0.5 and 0.5, as in the paper's formula.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class HybridMemory:
         self._weighting = weighting
 
     def loss(self, embeddings: Tensor, labels: Tensor, cameras: Tensor) -> Tensor:
-        """Hybrid contrast of a batch against the rows as they stand; writes nothing.
+        """Contrast a batch with the current rows, without changing them.
 
         Args:
             embeddings: (B, D) float32, unit rows.
@@ -62,7 +62,7 @@ class HybridMemory:
             cameras: (B,) int64, the camera of each row.
 
         Returns:
-            Scalar loss; its gradient reaches the embeddings only.
+            Scalar loss; its gradient reaches only the embeddings.
         """
         hard = self._contrast.loss(embeddings @ self.hard.T, labels, cameras)
         mean = self._contrast.loss(embeddings @ self.mean.T, labels, cameras)
@@ -84,14 +84,14 @@ class HybridMemory:
 
 
 class PrototypeMemory:
-    """One row a cluster: Cluster Contrast's memories (Dai et al. 2022).
+    """One row per cluster: Cluster Contrast's memories (Dai et al. 2022).
 
-    ``CM`` follows with ``follow_each``, ``CMhard`` with ``follow_hardest``.
+    ``CM`` uses ``follow_each``, ``CMhard`` uses ``follow_hardest``.
 
     Args:
         centroids: (C, D) float32; normalised here.
-        contrast: how similarities become a loss.
-        follow: moves the rows by a batch.
+        contrast: turns similarities into a loss.
+        follow: moves the rows towards a batch.
         momentum: share of the old row that a step of ``follow`` keeps, 0..1.
     """
 
@@ -104,22 +104,22 @@ class PrototypeMemory:
         self._momentum = momentum
 
     def loss(self, embeddings: Tensor, labels: Tensor, cameras: Tensor) -> Tensor:
-        """Contrast of a batch against the rows as they stand; as ``HybridMemory.loss``."""
+        """Contrast a batch with the current rows; see :meth:`HybridMemory.loss`."""
         return self._contrast.loss(embeddings @ self.rows.T, labels, cameras)
 
     def update(self, embeddings: Tensor, labels: Tensor) -> None:
-        """Move the rows of the clusters in this batch; as ``HybridMemory.update``."""
+        """Move the rows of the clusters in this batch; see :meth:`HybridMemory.update`."""
         self._follow(self.rows, embeddings, labels, self._momentum)
 
 
 @torch.no_grad()
 def follow_hardest(rows: Tensor, embeddings: Tensor, labels: Tensor, momentum: float) -> None:
-    """Move each row towards the crop of its cluster least similar to it, the first on ties.
+    """Move each row towards the crop of its cluster that is least similar to it; first on ties.
 
     Args:
         rows: (C, D) float32, unit rows; written.
         embeddings: (B, D) float32, unit rows.
-        labels: (B,) int64; the rows of clusters not among them stay.
+        labels: (B,) int64; the rows of other clusters stay.
         momentum: share of the old row that stays, 0..1.
     """
     for cluster in labels.unique():
@@ -129,12 +129,12 @@ def follow_hardest(rows: Tensor, embeddings: Tensor, labels: Tensor, momentum: f
 
 @torch.no_grad()
 def follow_mean(rows: Tensor, embeddings: Tensor, labels: Tensor, momentum: float) -> None:
-    """Move each row towards the mean of its cluster's crops, not normalised before it is mixed in.
+    """Move each row towards the mean of its cluster's crops, which is not normalised first.
 
     Args:
         rows: (C, D) float32, unit rows; written.
         embeddings: (B, D) float32, unit rows.
-        labels: (B,) int64; the rows of clusters not among them stay.
+        labels: (B,) int64; the rows of other clusters stay.
         momentum: share of the old row that stays, 0..1.
     """
     for cluster in labels.unique():
@@ -143,15 +143,15 @@ def follow_mean(rows: Tensor, embeddings: Tensor, labels: Tensor, momentum: floa
 
 @torch.no_grad()
 def follow_each(rows: Tensor, embeddings: Tensor, labels: Tensor, momentum: float) -> None:
-    """Move each row by every crop of its cluster, one after the other in the batch's order.
+    """Move each row towards every crop of its cluster in turn, in the batch's order.
 
     Args:
         rows: (C, D) float32, unit rows; written.
         embeddings: (B, D) float32, unit rows.
-        labels: (B,) int64; the rows of clusters not among them stay.
-        momentum: share of the row that each crop leaves, 0..1.
+        labels: (B,) int64; the rows of other clusters stay.
+        momentum: share of the row that stays at each crop, 0..1.
     """
-    # Clusters do not touch each other's rows, so the n-th crops of all of them can go at once.
+    # Clusters have separate rows, so the n-th crops of all clusters can be written together.
     turn = (labels[:, None] == labels).tril(diagonal=-1).sum(dim=1)
     for n in range(int(turn.max()) + 1):
         clusters, now = labels[turn == n], embeddings[turn == n]
@@ -159,5 +159,5 @@ def follow_each(rows: Tensor, embeddings: Tensor, labels: Tensor, momentum: floa
 
 
 def _mix(old: Tensor, new: Tensor, momentum: float) -> Tensor:
-    """What momentum makes of rows, (..., D), unit length again."""
+    """Mix old and new rows, (..., D), by momentum, and restore unit length."""
     return F.normalize(momentum * old + (1 - momentum) * new, dim=-1)

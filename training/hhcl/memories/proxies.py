@@ -1,4 +1,4 @@
-"""Inter-camera contrast: a crop and its cluster as the other cameras see it.
+"""Inter-camera contrast: a crop against its cluster as other cameras see it.
 
 Letters: B batch, D dimensions, Q proxies (pairs of a cluster and a camera that saw it).
 """
@@ -15,10 +15,10 @@ from training.hhcl.memories.memory import Memory
 
 @dataclass(frozen=True, slots=True)
 class CameraProxies:
-    """PPLR's inter-camera loss (Cho et al., CVPR 2022; ICE has it too); fixed within an epoch.
+    """PPLR's inter-camera loss (Cho et al., CVPR 2022; also in ICE); fixed within an epoch.
 
-    A crop's positives are its cluster's proxies of other cameras, its negatives the most similar
-    proxies of other clusters. Each positive is contrasted with all positives and negatives:
+    A crop's positives are its cluster's proxies of other cameras; its negatives are the most
+    similar proxies of other clusters. Each positive is contrasted with all positives and negatives:
     ``mean over positives of -log softmax``.
 
     Attributes:
@@ -26,8 +26,9 @@ class CameraProxies:
         clusters: (Q,) int64, the cluster of each row.
         cameras: (Q,) int64, the camera of each row.
         temperature: > 0.
-        negatives: how many of the most similar negatives count, >= 1.
-        seen_by: (C, cameras) bool; then only clusters that the crop's own camera saw are negatives.
+        negatives: number of the most similar negatives that count, >= 1.
+        seen_by: (C, cameras) bool; only clusters that the crop's own camera saw are negatives.
+            None allows all clusters.
     """
 
     rows: Tensor
@@ -38,7 +39,7 @@ class CameraProxies:
     seen_by: Tensor | None = None
 
     def loss(self, embeddings: Tensor, labels: Tensor, cameras: Tensor) -> Tensor:
-        """Mean over the batch; a crop whose cluster no other camera saw adds 0 to it, as in PPLR.
+        """Compute the batch's mean; crops whose cluster no other camera saw add 0, as in PPLR.
 
         Args:
             embeddings: (B, D) float32, unit rows.
@@ -46,7 +47,7 @@ class CameraProxies:
             cameras: (B,) int64, the camera of each row.
 
         Returns:
-            Scalar loss; its gradient reaches the embeddings only.
+            Scalar loss; its gradient reaches only the embeddings.
         """
         same = labels[:, None] == self.clusters  # (B, Q)
         positive = same & (cameras[:, None] != self.cameras)
@@ -66,12 +67,12 @@ class CameraProxies:
 
 @dataclass(frozen=True, slots=True)
 class ProxyMemory:
-    """A memory whose loss has the inter-camera loss added.
+    """A memory with the inter-camera loss added to its own.
 
     Attributes:
-        memory: reads and writes as before.
-        proxies: read only.
-        weight: of the proxies' loss, > 0.
+        memory: the cluster memory.
+        proxies: never changed.
+        weight: weight of the inter-camera loss, > 0.
     """
 
     memory: Memory
@@ -79,10 +80,10 @@ class ProxyMemory:
     weight: float
 
     def loss(self, embeddings: Tensor, labels: Tensor, cameras: Tensor) -> Tensor:
-        """The memory's loss and the weighted proxies'; writes nothing."""
+        """Add the memory's loss and the weighted inter-camera loss; nothing is changed."""
         inter_camera = self.proxies.loss(embeddings, labels, cameras)
         return self.memory.loss(embeddings, labels, cameras) + self.weight * inter_camera
 
     def update(self, embeddings: Tensor, labels: Tensor) -> None:
-        """Take the batch into the memory."""
+        """Move the memory towards the batch."""
         self.memory.update(embeddings, labels)
