@@ -17,7 +17,7 @@ from pathlib import Path
 
 from service.errors import StorageFull, TooLarge, TooManyRequests
 from service.jobs.job import Job, Order
-from service.machine.durable import disk_errors, sync_folder
+from service.machine.durable import disk_errors, move_durably
 
 RECEIVING_EACH = 4
 """Most uploads of one client at the same time."""
@@ -144,9 +144,7 @@ class JobFolders:
     def take(self, received: Path, job_id: str) -> None:
         """Make an upload a job's folder, durable on return. Raises as :meth:`receiving`."""
         with disk_errors(received):
-            sync_folder(received)
-            received.rename(self.of(job_id))
-            sync_folder(self._folder)
+            move_durably(received, self.of(job_id))
 
     def holds_files(self, job_id: str) -> bool:
         """Whether a job's folder holds anything."""

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 import re
 import shutil
 from collections.abc import Callable
@@ -24,12 +23,11 @@ from pathlib import Path
 from service.errors import ReidError, Unavailable
 from service.gallery.disk.conversion import convert, is_of_format_1
 from service.gallery.disk.migration import migrate
-from service.machine.durable import sync_folder
+from service.machine.durable import UNFINISHED, move_durably, replaced_file
 
 _log = logging.getLogger(__name__)
 
 CURRENT = "current"
-UNFINISHED = ".new"
 _FIRST_NAME = "gallery.sqlite3"
 _NAME = re.compile(r"gallery(-[0-9a-f]{1,12}(-\d+)?)?\.sqlite3")
 _BESIDE = ("-wal", "-shm", "-journal")
@@ -60,23 +58,15 @@ def serve_from(database: Path) -> None:
     """
     current = database.with_name(CURRENT)
     before = current.read_bytes() if current.exists() else None
-    _replace(current, f"{database.name}\n".encode())
     try:
-        sync_folder(database.parent)
+        with replaced_file(current) as file:
+            file.write(f"{database.name}\n".encode())
     except OSError:
-        # The disk did not confirm the new name, and what was refused must not come to be served.
-        if before is not None:
-            _replace(current, before)
+        # If the disk did not confirm the new name, a rejected change must not be served later.
+        if before is not None and current.read_bytes() != before:
+            with suppress(OSError), replaced_file(current) as file:
+                file.write(before)
         raise
-
-
-def _replace(file: Path, content: bytes) -> None:
-    unfinished = file.with_name(file.name + UNFINISHED)
-    with unfinished.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    unfinished.replace(file)
 
 
 def new_file(folder: Path, model_sha256: str) -> Path:
@@ -170,13 +160,7 @@ def finish(unfinished: Path, finished: Path) -> None:
     log = unfinished.with_name(unfinished.name + "-wal")
     if log.exists():  # closing does not say so where SQLite fails to fold it in
         raise OSError(errno.EIO, "its write-ahead log could not be folded in", str(unfinished))
-    descriptor = os.open(unfinished, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    unfinished.rename(finished)
-    sync_folder(finished.parent)
+    move_durably(unfinished, finished)
 
 
 def remove_database(path: Path) -> None:

@@ -30,7 +30,7 @@ from service.gallery.disk.header import Header, read_header, require_format
 from service.gallery.disk.migration import ids_before_migration, migrate
 from service.gallery.disk.schema import FORMAT, ROWS_A_SEGMENT, UNMIGRATED_FORMAT
 from service.gallery.disk.snapshot_in_progress import SnapshotInProgress
-from service.machine.durable import disk_errors, sync_folder
+from service.machine.durable import UNFINISHED, disk_errors, sync_folder
 from service.machine.sqlite import answering, connect
 
 _SNAPSHOT_ID = re.compile(r"\d{8}T\d{9}-[0-9a-f]{4}")
@@ -98,7 +98,7 @@ class SnapshotShelf:
             Unavailable: it cannot be read or written.
         """
         path = self._path(name, taking.snapshot_id)
-        unfinished = path.with_name(path.name + folders.UNFINISHED)
+        unfinished = path.with_name(path.name + UNFINISHED)
         with disk_errors(path), answering(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -201,7 +201,7 @@ class SnapshotShelf:
 
     def remove_unfinished(self) -> None:
         """Remove what was being taken when the service died."""
-        for path in self._root.glob(f"*/*{folders.UNFINISHED}*"):
+        for path in self._root.glob(f"*/*{UNFINISHED}*"):
             folders.remove(path)
 
     def _takings_of(self, name: str) -> list[SnapshotInProgress]:

@@ -259,7 +259,7 @@ def test_importing_a_folder_again_finds_the_mended_crops(start, old):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from service.gallery import migration
+from service.gallery.disk import migration
 
 connect = migration.connect
 

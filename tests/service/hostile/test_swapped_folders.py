@@ -114,7 +114,7 @@ def _ear() -> _Hook:
 @pytest.fixture
 def hook(_ear: _Hook, monkeypatch: pytest.MonkeyPatch) -> _Hook:
     """Hears of the openings of jobs, which read in this process: no other one can be heard."""
-    monkeypatch.setattr(importer, "can_read_apart", lambda: False, raising=False)
+    monkeypatch.setattr(importer, "can_fork_readers", lambda: False, raising=False)
     return _ear
 
 
