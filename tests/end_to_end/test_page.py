@@ -887,3 +887,59 @@ def test_draw_the_screenshots(chromium, tmp_path, name, scheme, width, height):
         shot = shot.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
         shot.save(folder / f"page-{name}.png", optimize=True)
         visited.check()
+
+
+@pytest.mark.on_request("PAGE_SCREENSHOTS")
+def test_record_the_animation(chromium, tmp_path):
+    """A search, a look at what was found, and a search with a found crop, as ``page.webp``."""
+    drawn = tmp_path / "people"
+    options = SyntheticOptions(
+        identities=14, cameras=4, crops=3, train_share=0.1, height=256, width=128
+    )
+    synthesize(drawn, options)
+    frames: list[Image.Image] = []
+    milliseconds: list[int] = []
+    with serving(tmp_path / "data", OnnxEmbedder(MODEL, device="cpu")) as service:
+        service.fill("station", sorted((drawn / "bounding_box_test").iterdir()))
+        size = {"width": 960, "height": 720}
+        visited = visit(chromium, service, viewport=size, reduced_motion="reduce")
+        page = visited.page
+
+        def keep(milliseconds_shown: int) -> None:
+            frames.append(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))
+            milliseconds.append(milliseconds_shown)
+
+        visited.gallery("station")
+        keep(1200)
+        visited.choose(drawn / "query" / "0005_c1s1_000001_00.jpg")
+        page.hover("#search-button")
+        keep(1000)
+        page.click("#search-button")
+        page.wait_for_selector("#results[aria-busy=false] .answer")
+        page.wait_for_timeout(1500)
+        keep(2200)
+        for _ in range(6):
+            page.mouse.wheel(0, 110)
+            page.wait_for_timeout(100)
+            keep(140)
+        milliseconds[-1] = 1800
+        found = page.locator(".crop .open").nth(2)
+        found.scroll_into_view_if_needed()
+        found.hover()
+        keep(900)
+        found.click()
+        page.wait_for_selector(".asked .hint")
+        page.wait_for_timeout(1500)
+        page.mouse.move(0, 0)
+        keep(2600)
+        visited.check()
+    first, *others = frames
+    first.save(
+        Path(os.environ["PAGE_SCREENSHOTS"]) / "page.webp",
+        save_all=True,
+        append_images=others,
+        duration=milliseconds,
+        loop=0,
+        quality=70,
+        method=6,
+    )
