@@ -39,7 +39,7 @@ from service.cli.indexer import IndexReport, index
 from service.cli.service_client import Client
 from service.cli.tables import table
 from service.embedding.encoded_image import EncodedImage
-from service.http.forms import MAX_TOP_K
+from service.http.request_models import MAX_TOP_K
 from service.http.server import bind, url_of
 from service.ingest.crop_names import crop_id_of, list_market1501
 from service.model.manifest import read_manifest

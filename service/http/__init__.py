@@ -1,1 +1,1 @@
-"""HTTP: the app, its server, the middleware and the routes."""
+"""HTTP: the app, its server, its middleware and its routes."""

@@ -1,6 +1,6 @@
-"""Answers that grow with what was found: built and written out in a thread, not on the event loop.
+"""Build large answers in a thread, not on the event loop.
 
-While the loop turns 64,000 matches into JSON it answers nobody else, not even a probe.
+While the loop turned 64,000 matches into JSON, it would answer nothing else, not even a probe.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ async def json_answer(
     """Build an answer and its JSON in a thread.
 
     Args:
-        threads: where.
+        threads: run ``build``.
         build: makes the answer.
         args: its arguments.
         kwargs: its keyword arguments.
 
     Returns:
-        The answer, 200; a route declares its ``response_model`` for the documentation.
+        A response with status 200; the route declares its ``response_model`` for the documentation.
     """
 
     def text() -> bytes:

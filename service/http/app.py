@@ -1,4 +1,4 @@
-"""The HTTP application: wiring, start and end, the one error handler."""
+"""The HTTP application: routes, middleware, start-up, shutdown, and the only error handler."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from service.embedding.embedder import Embedder
 from service.errors import ReidError
 from service.gallery.protocol import GalleryStore
 from service.http.given_once import query_given_once
-from service.http.middleware.access import confirm_rule, guard
+from service.http.middleware.access import guard
 from service.http.middleware.admission import Admission
-from service.http.middleware.every_request import RequestContext
+from service.http.middleware.every_request import EveryRequest
 from service.http.middleware.head import answer_head
 from service.http.middleware.headers import add_headers
 from service.http.middleware.proxies import ForwardedFor
 from service.http.problems import answer_error
+from service.http.route_table import confirm_rule
 from service.http.routes import (
     audit,
     crops,
@@ -76,16 +77,16 @@ def create_app(
 
     Args:
         settings: every setting.
-        embedder: takes the place of the model the settings name.
-        gallery_store: takes the place of the data folder the settings name.
-        clock: seconds that only rise; for tests of what holds for a while.
+        embedder: replaces the model that the settings name.
+        gallery_store: replaces the data folder that the settings name.
+        clock: a monotonic clock, in seconds; tests replace it.
 
     Returns:
         An ASGI application; ``app.state.parts`` holds its parts.
 
     Raises:
-        ArtifactError: the model breaks the contract.
-        Unavailable: the device, or the data folder, cannot be used.
+        ArtifactError: the model violates the contract.
+        Unavailable: the device or the data folder cannot be used.
     """
     parts = open_parts(settings, embedder, gallery_store, clock)
     app = FastAPI(
@@ -93,7 +94,7 @@ def create_app(
         summary="Find the same person again across cameras.",
         version=version("hhcl-reid"),
         lifespan=_lifespan,
-        openapi_url=None,  # service.http.routes.docs answers it
+        openapi_url=None,  # service.http.routes.docs serves it
         docs_url=None,
         redoc_url=None,
         dependencies=[
@@ -101,7 +102,7 @@ def create_app(
             Depends(require_known_query),
             Depends(query_given_once),
         ],
-        # Clients fold /galleries/x/crops/.. into /galleries/x/, which must not mean the gallery.
+        # Clients normalise /galleries/x/crops/.. to /galleries/x/, which must not mean the gallery.
         redirect_slashes=False,
     )
     app.state.parts = parts
@@ -120,12 +121,12 @@ def create_app(
 
 
 def _surround(app: FastAPI, settings: Settings, clock: Clock) -> None:
-    """Put around the routes what a request passes first."""
+    """Add the middleware that each request passes before its route."""
     parts: Parts = app.state.parts
-    # The last one added is asked first: an id, then the key, then a place, then the route.
+    # The last one added runs first: an id, then the key, then a place, then the route.
     app.add_middleware(Admission, settings=settings, parts=parts)
     guard(app, app.state.gate, settings)
-    app.add_middleware(RequestContext, settings=settings, parts=parts, clock=clock)
+    app.add_middleware(EveryRequest, settings=settings, parts=parts, clock=clock)
     add_headers(app, settings)
     if settings.trusted_proxies:
         app.add_middleware(ForwardedFor, trusted=settings.trusted_proxies)

@@ -1,4 +1,4 @@
-"""What routes ask FastAPI for; coroutines, since FastAPI gives each plain function a thread."""
+"""What routes get from FastAPI. All are coroutines: plain functions would run in a thread each."""
 
 import asyncio
 import hashlib
@@ -12,7 +12,7 @@ from service.access.gate import Gate
 from service.api.models import ModelName
 from service.embedding.encoded_image import EncodedImage
 from service.errors import TooLarge
-from service.http.middleware.access import AuditNote
+from service.http.audit_note import AuditNote
 from service.machine.stopwatch import Stopwatch
 from service.model.manifest import Manifest
 from service.values.fields import CropId
@@ -26,30 +26,30 @@ async def parts_of(request: Request) -> Parts:
 
 
 async def stopwatch_of(parts: Annotated[Parts, Depends(parts_of)]) -> Stopwatch:
-    """A stopwatch that starts now and feeds the metrics."""
+    """A stopwatch that starts now and reports to the metrics."""
     return Stopwatch(parts.metrics.observe_stage)
 
 
 async def gate_of(request: Request) -> Gate:
-    """Keys, limits and the audit log."""
+    """The keys, the limits and the audit log."""
     gate: Gate = request.app.state.gate
     return gate
 
 
 async def caller_of(request: Request) -> Caller:
-    """Who is asking; a route whose gallery is not in its path asks them for it."""
+    """The caller. A route whose path has no gallery must check the caller's access itself."""
     caller: Caller = request.state.caller
     return caller
 
 
 async def client_of(request: Request) -> str:
-    """The name that what the request uses is charged to: a key's, or an address'."""
+    """The name of the client to charge: that of a key, or of an address."""
     client: str = request.state.client
     return client
 
 
 async def audit_of(request: Request) -> AuditNote:
-    """What this route tells the audit log."""
+    """The note in which this route tells the audit log what happened."""
     note: AuditNote = request.state.audit
     return note
 
@@ -67,11 +67,11 @@ async def read_uploads(files: Sequence[UploadFile], parts: Parts) -> list[Encode
     """Read uploaded files.
 
     Args:
-        files: what the form carried.
-        parts: knows the limit.
+        files: the files of the form.
+        parts: know the limit.
 
     Returns:
-        Name and bytes of each.
+        Name and bytes of each file.
 
     Raises:
         TooLarge: more images than one request may carry.
@@ -91,5 +91,5 @@ async def digests(queries: Sequence[bytes], parts: Parts) -> list[str]:
 
 
 def model_name(manifest: Manifest) -> ModelName:
-    """Which network made the embeddings."""
+    """Name the network that made the embeddings."""
     return ModelName(name=manifest.name, sha256=manifest.sha256)

@@ -1,4 +1,4 @@
-"""Rejects a second value for a field that takes one: FastAPI would silently drop the first."""
+"""Reject a second value for a field that takes one: FastAPI would silently drop the first."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastapi import Request
 
 from service.api.filters import CropFilter, SearchFilter
 from service.errors import InvalidInput
-from service.http.forms import CropsForm, EmbedForm, SearchForm
+from service.http.request_models import CropsForm, EmbedForm, SearchForm
 
 _LISTS = frozenset(
     {

@@ -1,4 +1,4 @@
-"""Lines of the log that clients cause: a flood of requests must not become a flood of lines."""
+"""Limit the log lines that clients cause: a flood of requests must not flood the log."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ LINES_PER_MINUTE = 60
 
 
 class Summary:
-    """Counts events that get no line of their own, and logs the count once a second at most.
+    """Counts events that get no log line of their own; logs the count at most once per second.
 
     Args:
-        log: where to.
+        log: receives the line.
         text: the line, with ``%d`` for the count.
-        clock: seconds that only rise.
+        clock: a monotonic clock, in seconds.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Summary:
         self._told = -_SECOND
 
     def count(self) -> None:
-        """Add one."""
+        """Count one event."""
         self._count += 1
         now = self._clock()
         if now - self._told >= _SECOND:
@@ -40,11 +40,11 @@ class Summary:
 
 
 class LineBudget:
-    """So many lines a minute per client; what exceeds them is counted instead.
+    """Allows each client a number of log lines per minute, and counts the others.
 
     Args:
-        summary: counts what gets no line.
-        clock: seconds that only rise.
+        summary: counts the lines that are not written.
+        clock: a monotonic clock, in seconds.
     """
 
     def __init__(self, summary: Summary, clock: Callable[[], float] = time.monotonic) -> None:
@@ -52,13 +52,13 @@ class LineBudget:
         self._buckets = Buckets(clock)
 
     def allows(self, client: str) -> bool:
-        """Whether a line about this client may be written now.
+        """Decide whether a line about a client may be written now.
 
         Args:
-            client: the name of the client.
+            client: the client's name.
 
         Returns:
-            Whether to write it; if not, it has been counted.
+            Whether to write it; if not, it was counted.
         """
         if not self._buckets.take(client, LINES_PER_MINUTE):
             return True

@@ -1,9 +1,9 @@
-"""Who may be answered at the same time: so many requests in all, and a share of them per client.
+"""How many requests are answered at the same time, in total and per client.
 
-A request keeps its place until its answer has been handed over. A client could therefore hold a
-place by sending a body as slowly as it can. So when places run out, the request that arrives most
-slowly loses its place: to another request of the same client if the client has used up its share,
-otherwise to the request that arrives now.
+A request keeps its place until its answer has been handed over, so a client could hold a place by
+sending its body as slowly as possible. When places run out, the slowest request therefore loses its
+place: to another request of the same client if that client has used up its share, otherwise to the
+request that arrives now.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from typing import Protocol
 
 from service.errors import Overloaded, TooManyRequests
 
-SLOW = 64 * 1024.0  # bytes a second; a request that arrives faster keeps its place
-GRACE_SECONDS = 1.0  # how long we wait for a client, in all, before its rate is judged
+SLOW = 64 * 1024.0  # bytes per second; a request that arrives faster keeps its place
+GRACE_SECONDS = 1.0  # how long we wait for a client, in total, before we judge its rate
 
 
 def share_of(places: int) -> int:
-    """How many of some places one client may hold, unless a setting says otherwise: a quarter."""
+    """How many places one client may hold unless a setting says otherwise: a quarter."""
     return max(1, places // 4)
 
 
 class Arriving(Protocol):
-    """A request whose body may still be under way."""
+    """A request whose body may still be arriving."""
 
     @property
     def waited_seconds(self) -> float:
@@ -35,15 +35,15 @@ class Arriving(Protocol):
         """Bytes of the body per second of that wait."""
 
     def give_up(self) -> None:
-        """End the request, because somebody else needs its place."""
+        """End the request, because another one needs its place."""
 
 
 class Place:
     """One request that is being answered.
 
     Attributes:
-        client: the name it is charged to.
-        request: tells how fast it arrives.
+        client: name of the client that is charged for it.
+        request: knows how fast it arrives.
     """
 
     def __init__(self, client: str, request: Arriving, leave: Callable[[Place], None]) -> None:
@@ -60,8 +60,8 @@ class Places:
     """The places of one service, or of one kind of request.
 
     Args:
-        most: places in all.
-        share: places of one client, at most ``most``.
+        most: number of places.
+        share: most places of one client, at most ``most``.
     """
 
     def __init__(self, most: int, share: int) -> None:
@@ -74,23 +74,23 @@ class Places:
         return len(self._taken)
 
     def take(self, client: str, request: Arriving) -> Place:
-        """Take a place, from a slow request if there is no free one.
+        """Take a place; if none is free, take it from a slow request.
 
         Args:
-            client: the name the request is charged to.
-            request: tells how fast it arrives.
+            client: name of the client that is charged for the request.
+            request: knows how fast it arrives.
 
         Returns:
-            The place; the caller releases it.
+            The place; the caller must release it.
 
         Raises:
-            Overloaded: every place is taken, and none of them by a slow request that may lose it.
+            Overloaded: every place is taken, and no slow request may lose its place.
             TooManyRequests: the client has used up its share, and none of its requests is slow.
         """
         if self._held[client] >= self._share:
             self._evict([place for place in self._taken if place.client == client])
         elif len(self._taken) >= self._most:
-            # Nobody loses a place to a client who holds more of them already.
+            # A client never loses a place to one that holds more places already.
             held = self._held[client]
             self._evict([place for place in self._taken if self._held[place.client] >= held])
         self._require_room(client)
@@ -100,7 +100,7 @@ class Places:
         return place
 
     def _evict(self, candidates: list[Place]) -> None:
-        """End the slowest request of the clients who hold most, if there is a slow one."""
+        """End the slowest request of the clients with the most places, if one is slow."""
         slow = [place for place in candidates if _is_slow(place.request)]
         if slow:
             slowest = min(slow, key=lambda place: (-self._held[place.client], place.request.rate))
@@ -109,11 +109,11 @@ class Places:
 
     def _require_room(self, client: str) -> None:
         if len(self._taken) >= self._most:
-            raise Overloaded(f"{self._most} requests are being answered already")
+            raise Overloaded(f"{self._most} requests are being answered already: retry later")
         if self._held[client] >= self._share:
             raise TooManyRequests(
                 f"{self._share} requests of {client} are being answered already: wait for an "
-                "answer before you send the next one"
+                "answer before you send another"
             )
 
     def _leave(self, place: Place) -> None:

@@ -1,6 +1,6 @@
-"""Texts of others in what people read line by line: the process log and the terminal.
+"""Make text from clients safe to print in the process log and the terminal.
 
-A line break in a name would begin a line that looks like one of ours, and an escape code would
+A line break in a name would start a line that looks like one of ours, and an escape code could
 recolour the terminal or rename its window.
 """
 
@@ -10,19 +10,19 @@ import logging
 import unicodedata
 
 MAX_MESSAGE = 8_000
-"""Most characters of one message in the log."""
+"""Longest message in the log, in characters."""
 
 _UNPRINTED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 def one_line(text: str) -> str:
-    r"""A text without characters that break a line, hide or control a terminal.
+    r"""Escape characters that break a line, are invisible, or control a terminal.
 
     Args:
-        text: anything.
+        text: any text.
 
     Returns:
-        The text with such characters written as ``\n``, ``\x1b`` or ``\u202e``.
+        The text with these characters written as ``\n``, ``\x1b`` or ``\u202e``.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -30,13 +30,13 @@ def one_line(text: str) -> str:
 
 
 class OneLine(logging.Formatter):
-    """Formats a record so that a text of others can neither begin a line nor fill the log.
+    """Formats a record so that text from clients can neither start a line nor fill the log.
 
-    Lines of a traceback are indented: only ours begin with a time.
+    Lines of a traceback are indented: only our own lines begin with a time.
     """
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        """The line of a record, without its traceback."""
+        """Format a record without its traceback."""
         message = record.message
         if len(message) > MAX_MESSAGE:
             message = f"{message[:MAX_MESSAGE]}… ({len(message):,} characters)"
@@ -44,17 +44,17 @@ class OneLine(logging.Formatter):
         return super().formatMessage(record)
 
     def formatException(self, ei: object) -> str:  # noqa: N802 - logging's name
-        """A traceback, bounded, each line indented."""
-        text = super().formatException(ei)  # type: ignore[arg-type]  # as logging has it
+        """Format a traceback: shortened, each line indented."""
+        text = super().formatException(ei)  # type: ignore[arg-type]  # logging passes more than it declares
         return _indented(text)
 
     def formatStack(self, stack_info: str) -> str:  # noqa: N802 - logging's name
-        """A stack, as a traceback."""
+        """Format a stack like a traceback."""
         return _indented(super().formatStack(stack_info))
 
 
 def _indented(text: str) -> str:
-    # The end of a traceback says what happened; its beginning is the framework's.
+    # The end of a traceback says what happened; its start belongs to the framework.
     bounded = text if len(text) <= 4 * MAX_MESSAGE else "…" + text[-4 * MAX_MESSAGE :]
     return "\n".join(f"  {one_line(line)}" for line in bounded.split("\n"))
 

@@ -27,7 +27,7 @@ from service.errors import (
     Unsupported,
     disk_error,
 )
-from service.http.middleware.access import flat
+from service.http.route_table import flat
 from service.http.unknown_fields import describe_unknown
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from service.access.keys import FILE, KeyStore
 from service.errors import Unavailable
 from service.http.app import create_app
-from service.http.connections.crowd import Crowd
+from service.http.connections.open_connections import OpenConnections
 from service.http.connections.protocol import Connection, ConnectionLimits
 from service.http.line_budget import Summary
 from service.http.plain_lines import OneLine
@@ -34,11 +34,11 @@ log = logging.getLogger(__name__)
 LOOPBACK = "127.0.0.1"
 _HEAD_SECONDS = 10.0
 _KEEP_ALIVE_SECONDS = 30
-_SPARE_CONNECTIONS = 64  # idle ones, and those that are being refused
+_SPARE_CONNECTIONS = 64  # idle ones, and those that are being rejected
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what is under way.
+    """Serve until SIGTERM or SIGINT, then finish the running requests.
 
     Args:
         settings: every setting.
@@ -51,10 +51,10 @@ def serve(settings: Settings) -> None:
     share_arenas()
     _allow_open_files(2 * _connections(settings))
     _log_to_stderr(settings.log_level)
-    # Its debug is a line a byte, and a warning is whatever a client got wrong.
+    # It logs a debug line per byte, and a warning per mistake of a client.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
     for name in unknown_variables(os.environ):
-        log.warning("%s is set but is no setting; it may be misspelt", name)
+        log.warning("%s is set but is not a setting; it may be misspelt", name)
     _warn_of_others(settings.data)
     with bind(_allowed_host(settings), settings.port) as listener:
         app = create_app(settings)
@@ -69,7 +69,7 @@ def _log_to_stderr(level: str) -> None:
 
 
 def _warn_of_others(data: Path) -> None:
-    """Say so if other users of this machine can read what describes people."""
+    """Warn if other users of this machine can read data about people."""
     if mode := open_to_others(data):
         log.warning(
             "other users of this machine may look into %s (mode %s): chmod -R go= %s",
@@ -80,15 +80,15 @@ def _warn_of_others(data: Path) -> None:
 
 
 def _allowed_host(settings: Settings) -> str:
-    """The host to listen on: beyond loopback only with keys, or where that was asked for."""
+    """The host to listen on: beyond loopback only if keys exist or the operator allows it."""
     if KeyStore(settings.data / FILE).configured():
         return settings.host
-    log.warning("there is no API key: whoever reaches the port may do everything")
+    log.warning("no API key exists: anyone who can reach this port has full access")
     if settings.allow_anonymous or _is_loopback(settings.host):
         return settings.host
     log.warning(
-        "so the service listens on %s only, not on %s; to open it, make a key "
-        "(python -m service keys create) and start again, or set REID_ALLOW_ANONYMOUS=true",
+        "the service therefore listens on %s only, not on %s; to open it, create a key "
+        "(python -m service keys create) and restart, or set REID_ALLOW_ANONYMOUS=true",
         LOOPBACK,
         settings.host,
     )
@@ -99,22 +99,22 @@ def _is_loopback(host: str) -> bool:
     try:
         found = socket.getaddrinfo(host, None, flags=socket.AI_PASSIVE)
     except OSError:
-        return True  # binding will tell what is wrong with it
+        return True  # binding will report what is wrong with it
     return all(ip_address(address[0]).is_loopback for *_, address in found)
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Take an address.
+    """Bind a socket to an address.
 
     Args:
         host: a name or an address, IPv4 or IPv6.
-        port: 0 lets the system pick one.
+        port: 0 lets the system choose one.
 
     Returns:
-        A bound socket.
+        The bound socket.
 
     Raises:
-        Unavailable: there is no such address, or somebody has it.
+        Unavailable: the address does not exist or is in use.
     """
     try:
         (family, kind, _, _, address), *_ = socket.getaddrinfo(
@@ -129,7 +129,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def url_of(listener: socket.socket) -> str:
-    """Where a bound socket is reached.
+    """Return the URL of a bound socket.
 
     Args:
         listener: bound to an IPv4 or IPv6 address.
@@ -142,28 +142,28 @@ def url_of(listener: socket.socket) -> str:
 
 
 def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
-    """How Uvicorn serves the app.
+    """Configure Uvicorn.
 
     Args:
-        app: what answers.
+        app: answers the requests.
         settings: every setting.
 
     Returns:
-        The configuration, with bounds on what connections cost.
+        The configuration, with limits on what connections may cost.
     """
     limits = ConnectionLimits(
         head_seconds=min(_HEAD_SECONDS, settings.receive_seconds),
         write_seconds=settings.receive_seconds,
     )
-    crowd = Crowd(_connections(settings))
-    malformed = Summary(log, "%d requests that are no HTTP since the last line like this")
+    connections = OpenConnections(_connections(settings))
+    malformed = Summary(log, "%d requests that are not valid HTTP since the last line like this")
     return uvicorn.Config(
         app,
-        http=partial(Connection, limits, crowd, malformed),  # type: ignore[arg-type]  # Uvicorn only calls it
+        http=partial(Connection, limits, connections, malformed),  # type: ignore[arg-type]  # Uvicorn only calls it
         ws="none",
         log_config=None,
         access_log=False,
-        proxy_headers=False,  # read by http.middleware.proxies, from trusted proxies only
+        proxy_headers=False,  # http.middleware.proxies reads them, from trusted proxies only
         server_header=False,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=settings.drain_seconds,
@@ -175,7 +175,7 @@ def _connections(settings: Settings) -> int:
 
 
 def _allow_open_files(count: int) -> None:
-    """Raise the soft limit of open files, as far as the hard one lets us."""
+    """Raise the soft limit of open files, up to the hard limit."""
     if sys.platform != "win32":
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
@@ -184,14 +184,14 @@ def _allow_open_files(count: int) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn, which tells the app when it starts to drain and ends with status 0 after it."""
+    """Uvicorn, which tells the app when draining starts, and exits with status 0 afterwards."""
 
     def __init__(self, app: FastAPI, settings: Settings) -> None:
         super().__init__(server_config(app, settings))
         self._lifecycle = app.state.parts.lifecycle
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
-        # After draining Uvicorn raises the signal again for whoever handled it before.
+        # After draining, Uvicorn raises the signal again for the previous handler.
         previous = {sig: signal.signal(sig, _nothing) for sig in (signal.SIGTERM, signal.SIGINT)}
         try:
             super().run(sockets)
@@ -205,4 +205,4 @@ class _Server(uvicorn.Server):
 
 
 def _nothing(sig: int, frame: FrameType | None) -> None:
-    """The signal has done its work."""
+    """Ignore the signal, which has been handled already."""

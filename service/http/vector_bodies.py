@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from service.errors import InvalidInput
 from service.gallery.base import Crop
-from service.http.forms import MAX_ENTRIES, SearchFields, seconds_of
+from service.http.request_models import MAX_ENTRIES, SearchFields, seconds_of
 from service.ingest.sent_embeddings import EmbeddedCrop, Embedding, decode_embedding
 from service.search.shots import SentVector
 from service.values.fields import ZONE, CropId, JsonBody, Label, Zone, ZonedTime

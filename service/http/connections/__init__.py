@@ -1,1 +1,1 @@
-"""Connections and heads of HTTP/1.1: what ends early, and what is refused."""
+"""HTTP/1.1 connections: which ones are closed early, and which request heads are rejected."""

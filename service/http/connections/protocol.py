@@ -1,7 +1,7 @@
-"""HTTP connections that end when their client does not do its part.
+"""HTTP connections that are closed if their client is too slow.
 
-Uvicorn bounds how long a connection may rest between two requests. This module also bounds how long
-a request's head may take and how slowly an answer may be read, and refuses doubtful heads.
+Uvicorn limits how long a connection may be idle between two requests. This module also limits how
+long a request's head may take and how slowly an answer may be read, and rejects ambiguous heads.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from service.access.caller import client_name
-from service.http.connections.crowd import Crowd
 from service.http.connections.framing import HEAD_BYTES, StrictConnection
+from service.http.connections.open_connections import OpenConnections
 from service.http.connections.reading_pace import ReadingPace
 from service.http.line_budget import Summary
 
 log = logging.getLogger(__name__)
-# Uvicorn's warnings are a line for each request that a client got wrong; its errors are ours.
+# Uvicorn's warnings are about clients' mistakes, one line per request; its errors are about ours.
 _server_log = logging.getLogger("uvicorn.error.connection")
 _server_log.setLevel(logging.ERROR)
 
-_LINGER_SECONDS = 1.0  # a client that still writes gets this long to read why it was refused
-_UNREAD_SECONDS = 5.0  # and this long to finish a body that we do not need
+_LINGER_SECONDS = 1.0  # how long a rejected client that still writes may read the reason
+_UNREAD_SECONDS = 5.0  # how long it may take to finish a body that we do not need
 _GATHERED = 1 << 16  # bytes
 
 
@@ -40,8 +40,8 @@ class ConnectionLimits:
     """What a connection may cost.
 
     Attributes:
-        head_seconds: longest a request's head may take to arrive.
-        write_seconds: longest an answer may wait for its client to read on.
+        head_seconds: how long a request's head may take to arrive.
+        write_seconds: how long an answer may wait for its client to continue reading.
     """
 
     head_seconds: float
@@ -53,19 +53,23 @@ class Connection(H11Protocol):
 
     Args:
         limits: what it may cost.
-        crowd: all connections of this server.
-        malformed: counts what is no HTTP.
+        connections: all connections of this server.
+        malformed: counts requests that are not valid HTTP.
         uvicorn: Uvicorn's own arguments.
     """
 
     def __init__(
-        self, limits: ConnectionLimits, crowd: Crowd, malformed: Summary, **uvicorn: Any
+        self,
+        limits: ConnectionLimits,
+        connections: OpenConnections,
+        malformed: Summary,
+        **uvicorn: Any,
     ) -> None:
         super().__init__(**uvicorn)
         self.conn = StrictConnection(h11.SERVER, HEAD_BYTES)
         self.logger = _server_log
         self._limits = limits
-        self._crowd = crowd
+        self._connections = connections
         self._malformed = malformed
         self.idle_since = time.monotonic()
         self.client_name = ""
@@ -79,11 +83,11 @@ class Connection(H11Protocol):
         return cycle is None or cycle.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in Uvicorn
-        """Start to wait for a request."""
+        """Start waiting for a request."""
         gathering = _Gathering(transport, self.loop, self._close)
         super().connection_made(cast("asyncio.Transport", gathering))
         self.client_name = client_name(None, self.client[0] if self.client else "")
-        if not self._crowd.admit(self):
+        if not self._connections.add(self):
             transport.abort()
             return
         pace = ReadingPace(self._limits.write_seconds, self.loop, gathering.taken, transport.abort)
@@ -91,14 +95,14 @@ class Connection(H11Protocol):
         self._wait_for_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the timers."""
-        self._crowd.leave(self)
+        """Cancel the timers."""
+        self._connections.remove(self)
         self._stop(self._head_timer)
         self._pace.close()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes of a request; from the first on, the rest of its head is waited for."""
+        """Read bytes of a request; the first one starts the timer for the rest of its head."""
         if self._refused:
             return
         super().data_received(data)
@@ -109,26 +113,26 @@ class Connection(H11Protocol):
             self._head_timer = None
 
     def on_response_complete(self) -> None:
-        """Rest until the next request, whose first bytes may be here already."""
+        """Become idle until the next request, whose first bytes may have arrived already."""
         self.idle_since = time.monotonic()
         super().on_response_complete()
         if self.idle and self.conn.trailing_data[0]:
             self._wait_for_head()
 
     def pause_writing(self) -> None:
-        """Wait for a client that does not read."""
+        """Start timing a client that does not read."""
         super().pause_writing()
         self._pace.pause()
 
     def resume_writing(self) -> None:
-        """The client has read on."""
+        """Stop timing: the client reads again."""
         self._pace.resume()
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP, a doubtful head, or one that is too large."""
+        """Reject a request that is not HTTP, is ambiguous, or has a head that is too large."""
         self._malformed.count()
-        error = sys.exception()  # Uvicorn calls this while it handles it
+        error = sys.exception()  # Uvicorn calls this while handling it
         if isinstance(error, h11.RemoteProtocolError):
             self._refuse(error.error_status_hint, str(error))
         else:
@@ -143,28 +147,28 @@ class Connection(H11Protocol):
         self._refuse(408, f"no request came within {self._limits.head_seconds:g} s")
 
     def _refuse(self, status: int, detail: str) -> None:
-        """Answer without the app, which has no request to answer; then end the connection."""
+        """Answer without the app, which has no request; then close the connection."""
         if self.transport.is_closing():
             return
         if self.conn.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:  # an answer has begun
             self.transport.close()
             return
         self._refused = True
-        if not self.idle:  # what the app may still have to say goes nowhere
+        if not self.idle:  # discard the rest of what the app sends
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self.transport.write(_problem(status, detail))
         self.transport.write_eof()
         self.loop.call_later(_LINGER_SECONDS, self.transport.close)
 
-    def end(self) -> None:
+    def abort(self) -> None:
         """Make room for another connection."""
         self.transport.abort()
 
     def _close(self, transport: asyncio.Transport) -> None:
-        """End the connection, but first let the client finish a body that we do not need.
+        """Close the connection, but first let the client finish a body that we do not need.
 
-        Closing while bytes arrive resets the connection, and the client may lose our answer.
+        Closing while bytes arrive resets the connection, and the client may lose the answer.
         """
         if self._refused or self.conn.their_state is not h11.SEND_BODY:
             transport.close()
@@ -175,7 +179,7 @@ class Connection(H11Protocol):
         self.loop.call_later(_UNREAD_SECONDS, transport.close)
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Say nothing: the request is answered as if it had not asked."""
+        """Log nothing: the request is answered as if it had not asked for an upgrade."""
 
     @staticmethod
     def _stop(timer: asyncio.TimerHandle | None) -> None:
@@ -184,10 +188,10 @@ class Connection(H11Protocol):
 
 
 class _Gathering:
-    """A transport that sends what is written in one turn of the loop at once.
+    """A transport that joins everything written during one turn of the event loop.
 
-    Uvicorn writes an answer's head and its body apart, and each would be a call of the system and a
-    packet of its own.
+    Uvicorn writes an answer's head and body separately, and each would need its own system call and
+    packet.
     """
 
     def __init__(
@@ -211,11 +215,11 @@ class _Gathering:
             self._loop.call_soon(self._flush)
         self._written.append(data)
         self._gathered += len(data)
-        if self._gathered >= _GATHERED:  # so that the writer notices a client that does not read
+        if self._gathered >= _GATHERED:  # so that the writer notices if the client does not read
             self._flush()
 
     def taken(self) -> int:
-        """How many bytes the client has taken so far, or the system for it."""
+        """How many bytes the client, or the system on its behalf, has read so far."""
         return self._sent - self._transport.get_write_buffer_size()
 
     def write_eof(self) -> None:

@@ -1,24 +1,24 @@
-"""How slowly a client may read an answer before its connection ends."""
+"""How slowly a client may read an answer before its connection is closed."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 
-SLOWEST = 32 * 1024.0  # bytes a second, on average over the time that we wait for the client
+SLOWEST = 32 * 1024.0  # bytes per second, averaged over the time that we wait for the client
 
 
 class ReadingPace:
-    """Ends a connection whose client reads too slowly.
+    """Closes a connection whose client reads too slowly.
 
-    Time counts only while an answer waits for its client. Whenever such waits have added up to
-    ``seconds``, the client must have taken ``seconds * SLOWEST`` bytes in the meantime. So a client
-    that reads a byte now and then does not hold an answer in memory.
+    Only the time that an answer waits for its client counts. Each time these waits add up to
+    ``seconds``, the client must have read ``seconds * SLOWEST`` bytes meanwhile. So a client cannot
+    keep an answer in memory by reading a byte now and then.
 
     Args:
-        seconds: how much waiting is judged at a time.
+        seconds: how much waiting to judge at a time.
         loop: runs the timer.
-        taken: how many bytes the client has taken since it connected.
+        taken: returns how many bytes the client has read since it connected.
         end: closes the connection at once.
     """
 
@@ -39,7 +39,7 @@ class ReadingPace:
         self._timer: asyncio.TimerHandle | None = None
 
     def pause(self) -> None:
-        """An answer waits from now on."""
+        """Start counting: an answer waits for the client."""
         self.close()
         if not self._waited:
             self._taken_before = self._taken()
@@ -47,7 +47,7 @@ class ReadingPace:
         self._timer = self._loop.call_later(self._seconds - self._waited, self._judge)
 
     def resume(self) -> None:
-        """The client has read enough for the answer to go on."""
+        """Stop counting: the client has read enough for the answer to continue."""
         self.close()
         if self._since is not None:
             self._waited = min(self._waited + self._loop.time() - self._since, self._seconds)

@@ -1,45 +1,34 @@
-"""Asks the table of rules before a request's body is read; tells the audit log what happened."""
+"""Check the key and the rule of each request before its body is read; write the audit log.
+
+The middleware matches the route itself, before the router does. An ``APIRoute`` subclass could ask
+the same table without matching twice, but it would not cover mounts (``/web``, ``/docs/assets``),
+every router would have to name it, and places (:mod:`service.http.middleware.admission`) would have
+to be taken inside the routes too, since a place is taken after the key was checked and before the
+body is read: more code, and a guarantee that a new router can forget.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from starlette.datastructures import Headers
-from starlette.routing import BaseRoute, Match, Mount
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.access.caller import EVERYONE, NOBODY, Caller, client_name
 from service.access.entry import AuditEntry
 from service.access.gate import Gate
-from service.access.key_file import Key
-from service.access.rules import RULES, Rule, template
+from service.access.rules import RULES, Rule
 from service.errors import Forbidden, ReidError, Unauthorized, Unavailable, disk_error
+from service.http.audit_note import AuditNote
 from service.http.middleware.origins import Origins
+from service.http.route_table import flat, require_rules, row_of
 from service.machine.disk_reserve import ReserveUse
 from service.settings import Settings
-
-
-@dataclass(slots=True)
-class AuditNote:
-    """What only the route knows of a request; the audit log takes it over.
-
-    Attributes:
-        gallery: which one, where the path does not say.
-        target: what was acted on, where the path does not say: a key, or a restored gallery.
-        key: that was made or revoked.
-        crops: how many were returned or changed.
-        queries: SHA-256 of each query's file, in hexadecimal.
-    """
-
-    gallery: str | None = None
-    target: str | None = None
-    key: Key | None = None
-    crops: int | None = None
-    queries: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -59,11 +48,12 @@ class AccessControl:
     """ASGI middleware around the routes.
 
     Args:
-        app: what answers those who may ask.
+        app: answers the requests that are allowed.
         gate: knows the keys.
         routes: every route of the app, in its order.
-        origins: pages of which origins may call.
-        audit_required: refuse what tells of persons while the audit log takes no entry.
+        origins: decides which web pages may call the service.
+        audit_required: reject requests whose answers describe people while the audit log accepts no
+            entries.
     """
 
     def __init__(
@@ -82,12 +72,16 @@ class AccessControl:
         self._logged_first = {"change", "read"} if audit_required else {"change"}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one connection's request, or raise why not."""
+        """Answer one request.
+
+        Raises:
+            ReidError: the request is not allowed.
+        """
         visit = self._visit(scope) if scope["type"] == "http" else None
-        if visit is None:  # 404 and 405 tell nothing that /openapi.json does not
+        if visit is None:  # 404 and 405 reveal nothing that /openapi.json does not
             await self._app(scope, receive, send)
             return
-        scope["route"] = visit.matched  # a refused request is counted under its route too
+        scope["route"] = visit.matched  # rejected requests are counted per route, too
         try:
             self._admit(visit, Headers(scope=scope))
             if visit.rule.audit in self._logged_first:
@@ -104,13 +98,13 @@ class AccessControl:
         await self._answer(visit, scope, receive, send)
 
     def _visit(self, scope: Scope) -> _Visit | None:
-        # HEAD is answered by the route of GET, and by its rule.
+        # The route of GET answers HEAD, under the rule of GET.
         asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
         for route in self._routes:
             match, found = route.matches(asked)
             if match is not Match.FULL:
                 continue
-            method, path = _row_of(route, scope["method"])
+            method, path = row_of(route, scope["method"])
             client = scope.get("client")
             given = found.get("path_params", {})
             return _Visit(
@@ -133,7 +127,7 @@ class AccessControl:
         if rule.scope == "open":
             return
         if caller is NOBODY:
-            raise Unauthorized("this needs a key: Authorization: Bearer KEY")
+            raise Unauthorized("this request needs a key: Authorization: Bearer KEY")
         caller.require_scope(rule.scope)
         match rule.gallery:
             case "path":
@@ -152,11 +146,11 @@ class AccessControl:
         except Unavailable:
             if visit.rule.scope != "open":
                 raise
-            return NOBODY  # the probes answer, whatever became of the keys
+            return NOBODY  # probes answer even if the keys cannot be read
 
     async def _answer(self, visit: _Visit, scope: Scope, receive: Receive, send: Send) -> None:
         status = 0
-        withheld: OSError | None = None  # why an answer was not sent
+        withheld: OSError | None = None  # why the answer is not sent
         kind = visit.rule.audit
 
         async def send_logged(message: Message) -> None:
@@ -164,7 +158,7 @@ class AccessControl:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 failure = await self._log(visit, status) if kind != "none" else None
-                # A change is made by now, so it is answered all the same.
+                # A change has been made by now, so its answer is sent in any case.
                 if failure is not None and kind == "read" and kind in self._logged_first:
                     withheld = failure
             if withheld is not None:
@@ -174,10 +168,10 @@ class AccessControl:
         try:
             await self._app(scope, receive, send_logged)
         except Exception:
-            # What raises while it answers is wrapped on its way here.
+            # The frameworks wrap what `send_logged` raises.
             if withheld is None:
                 raise
-            raise disk_error("the audit log takes no entry", withheld) from withheld
+            raise disk_error("the audit log accepts no entries", withheld) from withheld
         finally:
             if kind != "none" and not status and scope["state"].get("admitted"):
                 await self._log(visit, 500)
@@ -197,7 +191,7 @@ class AccessControl:
         refused: str | None = None,
         address: str | None = None,
     ) -> OSError | None:
-        """Tell the audit log; returns why it took no entry, which it has reported."""
+        """Write an audit entry; returns the error if it failed, which the log has reported."""
         note, made = visit.note, visit.rule.audit == "change" and status < 400
         entry = AuditEntry(
             time=time.time(),
@@ -215,7 +209,7 @@ class AccessControl:
             refused=refused,
             address=address,
         )
-        # Only what was really erased or revoked may use the room that is kept for it.
+        # Only real erasures and revocations may use the disk space reserved for them.
         share: ReserveUse = visit.rule.share if made and note.crops != 0 else "none"
         try:
             await asyncio.wrap_future(self._gate.audit.write(entry, durable=made, share=share))
@@ -225,7 +219,7 @@ class AccessControl:
 
 
 def guard(app: FastAPI, gate: Gate, settings: Settings) -> None:
-    """Put the middleware around an app whose routes are complete.
+    """Add the middleware to an app whose routes are complete.
 
     Args:
         app: the application.
@@ -233,7 +227,7 @@ def guard(app: FastAPI, gate: Gate, settings: Settings) -> None:
         settings: every setting.
 
     Raises:
-        RuntimeError: a route has no row in the table; the message names it.
+        RuntimeError: a route has no row in the table of rules; the message names it.
     """
     require_rules(app.routes)
     origins = Origins(settings.cors_origins, beyond_loopback=settings.allow_anonymous)
@@ -244,59 +238,6 @@ def guard(app: FastAPI, gate: Gate, settings: Settings) -> None:
         origins=origins,
         audit_required=settings.audit_required,
     )
-
-
-def confirm_rule(request: Request) -> None:
-    """Make sure that the route which answers is the one whose rule was asked.
-
-    The middleware and the router match paths by the same code; should they ever come to differ,
-    nothing is answered.
-
-    Raises:
-        RuntimeError: they differ.
-    """
-    row = _row_of(request.scope["route"], request.method)
-    if RULES.get(row) is not getattr(request.state, "rule", None):
-        raise RuntimeError(f"{' '.join(row)} was reached without its rule")
-
-
-def flat(routes: Iterable[BaseRoute]) -> Iterator[BaseRoute]:
-    """Every route, those of included routers in their place.
-
-    Args:
-        routes: of an app or a router.
-
-    Yields:
-        Routes that are no router.
-    """
-    for route in routes:
-        included = getattr(route, "original_router", None)  # FastAPI keeps included ones whole
-        if included is None:
-            yield route
-        else:
-            yield from flat(included.routes)
-
-
-def require_rules(routes: Iterable[BaseRoute]) -> None:
-    """Make sure that every route has its row in the table.
-
-    Args:
-        routes: of the app.
-
-    Raises:
-        RuntimeError: a route has none; the message names it.
-    """
-    for route in flat(routes):
-        methods = getattr(route, "methods", None) or {"GET"}
-        for method in methods:
-            if _row_of(route, method) not in RULES:
-                row = " ".join(_row_of(route, method))
-                raise RuntimeError(f"{row} has no row in service/access/rules.py")
-
-
-def _row_of(route: BaseRoute, method: str) -> tuple[str, str]:
-    path = template(getattr(route, "path", repr(route)))
-    return "GET" if isinstance(route, Mount) or method == "HEAD" else method, path
 
 
 def _target(path_params: Mapping[str, str]) -> str | None:

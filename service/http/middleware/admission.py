@@ -1,4 +1,4 @@
-"""Gives every request that may be answered a place, or refuses it for want of one."""
+"""Give each allowed request a place, or reject it if no place is free."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from service.http.places import Place, Places, share_of
 from service.settings import Settings
 from service.wiring import Parts
 
-_WITHOUT_PLACE = frozenset({"/livez", "/readyz"})  # whoever asks too often asks nothing of them
+_WITHOUT_PLACE = frozenset({"/livez", "/readyz"})  # cheap, and must answer under any load
 _METRICS = "/metrics"
 _SCRAPERS = 32
 
@@ -18,14 +18,14 @@ _SCRAPERS = 32
 class Admission:
     """ASGI middleware between the check of the key and the routes.
 
-    A request takes a place only after its key was checked, so nobody without a key can keep out
-    somebody who has one. Requests without a key, while keys exist, have a few places of their own:
-    they read the page and the documentation.
+    A request takes a place only after its key was checked, so clients without a key cannot lock out
+    those with one. While keys exist, requests without one share a few places of their own, for the
+    page and the documentation.
 
     Args:
-        app: what answers those who have a place.
-        settings: how many places there are, and how many of them one client may hold.
-        parts: tell whether uploads would have to wait too long.
+        app: answers the requests that have a place.
+        settings: say how many places there are, and how many one client may hold.
+        parts: say whether uploads would have to wait too long.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings, parts: Parts) -> None:
@@ -33,16 +33,23 @@ class Admission:
         self._parts = parts
         share = settings.places_per_client
         self._known = Places(settings.max_requests, share)
-        self._strangers = Places(share, share_of(share))
+        self._keyless = Places(share, share_of(share))
         self._scrapers = Places(_SCRAPERS, share_of(_SCRAPERS))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one connection's request, or raise why there is no place for it."""
+        """Answer one request.
+
+        Raises:
+            TooManyRequests: the client has used up its share of the places.
+            Overloaded: no place is free, or the network's queue is too long.
+        """
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         place = self._enter(scope)
-        scope["state"]["admitted"] = True  # what goes wrong from here on was begun
+        scope["state"]["admitted"] = (
+            True  # from here on a failure is one of a request that was begun
+        )
         if place is None:
             await self._app(scope, receive, send)
             return
@@ -50,7 +57,7 @@ class Admission:
         async def send_and_leave(message: Message) -> None:
             await send(message)
             if message["type"] == "http.response.body" and not message.get("more_body"):
-                place.release()  # now: the client may ask again before our task ends
+                place.release()  # now: the client may send the next request before this task ends
 
         try:
             await self._app(scope, receive, send_and_leave)
@@ -60,12 +67,12 @@ class Admission:
     def _enter(self, scope: Scope) -> Place | None:
         state = scope["state"]
         if "client" not in state or scope["path"] in _WITHOUT_PLACE:
-            return None  # no route answers it, so it costs next to nothing; or it is a probe
+            return None  # a probe, or no route answers it, so it costs next to nothing
         if is_form(scope):
-            self._parts.admit_upload()  # parsing a form costs more than refusing it
+            self._parts.admit_upload()  # parsing a form costs more than rejecting it
         return self._places_for(scope).take(state["client"], state["incoming"])
 
     def _places_for(self, scope: Scope) -> Places:
         if scope["path"] == _METRICS:
             return self._scrapers
-        return self._strangers if scope["state"]["caller"] is NOBODY else self._known
+        return self._keyless if scope["state"]["caller"] is NOBODY else self._known

@@ -1,4 +1,4 @@
-"""A request's body as it arrives: bounded in size and in time, and given up when its client is."""
+"""A request's body as it arrives, limited in size and time; notices when the client disconnects."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope
 
 _OPENS_A_VALUE = b",[{"
-_SLOWEST = 500.0  # bytes a second a body has to average; slower clients hold on to a place
+_SLOWEST = 500.0  # bytes per second, on average; slower clients would keep a place too long
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,8 @@ class BodyLimits:
 
     Attributes:
         max_bytes: its size.
-        idle_seconds: longest its client may send nothing.
-        max_values: how many values its JSON may hold; None for bodies of another kind.
+        idle_seconds: how long its client may send nothing.
+        max_values: how many values its JSON may hold; None for other bodies.
     """
 
     max_bytes: int
@@ -31,20 +31,20 @@ class BodyLimits:
 
 
 def is_form(scope: Scope) -> bool:
-    """Whether the body of a request says that it is a form, which may carry files."""
+    """Whether a request declares its body as a form, which may carry files."""
     kind = Headers(scope=scope).get("Content-Type", "").partition(";")[0]
     return kind.strip().lower() == "multipart/form-data"
 
 
 class Incoming:
-    """The body of one request; :meth:`receive` takes the place of the server's own.
+    """The body of one request; :meth:`receive` replaces the server's own.
 
     Args:
         receive: the server's.
         scope: the request's.
         limits: what the body may cost.
-        answered: whether the answer has begun, from when on it no longer matters who leaves.
-        clock: seconds that only rise.
+        answered: whether the answer has begun; from then on a disconnect no longer matters.
+        clock: a monotonic clock, in seconds.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Incoming:
         self._patience: asyncio.Timeout | None = None
         self._lost_its_place = False
         self._end: asyncio.Task[Message] | None = None
-        self.departure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.disconnect: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
     def waited_seconds(self) -> float:
@@ -79,26 +79,26 @@ class Incoming:
 
     @property
     def rate(self) -> float:
-        """Bytes of the body per second of that wait; infinite before any wait."""
+        """Bytes of the body per second of that wait; infinite before the first wait."""
         waited = self.waited_seconds
         return self._read / waited if waited > 0 else math.inf
 
     def give_up(self) -> None:
-        """Answer 408 from now on, because somebody else needs the place."""
+        """Answer 408 from now on, because another request needs the place."""
         self._lost_its_place = True
         if self._patience is not None:
             self._patience.reschedule(asyncio.get_running_loop().time())
 
     def close(self) -> None:
-        """Stop to watch whether the client leaves."""
+        """Stop watching for the client's disconnect."""
         if self._end is not None:
             self._end.cancel()
 
     async def receive(self) -> Message:
-        """The next message of the server, as ASGI has it.
+        """Return the server's next ASGI message.
 
         Raises:
-            HTTPException: 413 for a body that is too large, 408 for one that does not come.
+            HTTPException: 413 if the body is too large, 408 if it does not arrive in time.
         """
         if self._end is not None:
             return await asyncio.shield(self._end)
@@ -108,11 +108,11 @@ class Incoming:
             raise HTTPException(413, f"the request body exceeds {limit:,} bytes")
         self._count_values(message.get("body", b""))
         if message["type"] == "http.request" and not message.get("more_body"):
-            self._end = asyncio.create_task(self._await_departure())
+            self._end = asyncio.create_task(self._await_disconnect())
         return message
 
     def _count_values(self, piece: bytes) -> None:
-        """Refuse JSON that costs far more to parse, and to refuse, than its size says."""
+        """Reject JSON that costs far more to parse and to validate than its size suggests."""
         most = self._limits.max_values
         if most is None:
             return
@@ -132,15 +132,15 @@ class Incoming:
         finally:
             self._waited += self._clock() - since
             self._waiting_since = self._patience = None
-        if self._lost_its_place:  # the last bytes came as it was taken
+        if self._lost_its_place:  # the last bytes arrived just as the place was taken away
             raise self._too_slow()
         self._read += len(message.get("body", b""))
         if message["type"] == "http.disconnect":
-            self._note_departure()
+            self._note_disconnect()
         return message
 
     def _too_slow(self) -> HTTPException:
-        came = f"{self._read:,} bytes of the request body came in {self._waited:.1f} s"
+        came = f"{self._read:,} bytes of the request body arrived in {self._waited:.1f} s"
         if self._lost_its_place:
             detail = f"{came}: too slow to keep a place that another request needs"
         else:
@@ -150,11 +150,11 @@ class Incoming:
             )
         return HTTPException(408, detail, {"Connection": "close"})
 
-    async def _await_departure(self) -> Message:
+    async def _await_disconnect(self) -> Message:
         message = await self._receive()
-        self._note_departure()
+        self._note_disconnect()
         return message
 
-    def _note_departure(self) -> None:
-        if not self._answered() and not self.departure.done():
-            self.departure.set_result(None)
+    def _note_disconnect(self) -> None:
+        if not self._answered() and not self.disconnect.done():
+            self.disconnect.set_result(None)

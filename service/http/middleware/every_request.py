@@ -1,4 +1,4 @@
-"""What every request gets: an id, bounds for its body, a line in the log, a count."""
+"""What every request gets: an id, limits for its body, a log line and a count in the metrics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.access.caller import NOBODY, client_name
 from service.access.entry import is_request_id
 from service.access.rules import METHODS, template
-from service.errors import Overloaded, TooManyRequests
+from service.errors import Overloaded
 from service.http.line_budget import LineBudget, Summary
 from service.http.middleware.body import BodyLimits, Incoming, is_form
 from service.http.problems import answer_error
@@ -31,21 +31,20 @@ log = logging.getLogger("service.requests")
 HEADER = "X-Request-ID"
 _PROBES = frozenset({"/livez", "/readyz", "/metrics"})
 _IMPORT = re.compile(r"/galleries/[^/]+/imports")
-_MAX_JSON = 1 << 20  # bytes; the longest list of ids that is taken needs less, names of use given
-_MAX_VALUES = 25_000  # of one JSON body, counted by what opens or separates them
-_REFUSED = frozenset({Overloaded.status, TooManyRequests.status})
+_MAX_JSON = 1 << 20  # bytes; enough for the longest list of ids with names of usual length
+_MAX_VALUES = 25_000  # of one JSON body, counted by the characters that open or separate them
 _PIECE = 1 << 16  # bytes of an answer handed to the connection at once
-_LONGEST_SEGMENT = 40  # characters of an unknown path's first segment in the log
+_LONGEST_SEGMENT = 40  # characters of an unknown path's first segment that the log shows
 
 
-class RequestContext:
+class EveryRequest:
     """ASGI middleware around the whole app.
 
     Args:
-        app: what answers.
-        settings: the limits of a body.
-        parts: count requests.
-        clock: seconds that only rise.
+        app: answers the requests.
+        settings: hold the limits of a body.
+        parts: hold the metrics.
+        clock: a monotonic clock, in seconds.
     """
 
     def __init__(
@@ -55,14 +54,14 @@ class RequestContext:
         self._settings = settings
         self._parts = parts
         self._clock = clock
-        self._refusals = Summary(log, "%d requests refused with 503 since the last line like this")
+        self._refusals = Summary(log, "%d requests rejected with 503 since the last line like this")
         unwritten = Summary(
-            log, "%d requests got no line of their own since the last line like this"
+            log, "%d requests without a line of their own since the last line like this"
         )
         self._lines = LineBudget(unwritten)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one connection's request."""
+        """Answer one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -71,17 +70,17 @@ class RequestContext:
         answer = _Answer(send, request_id)
         incoming = self._incoming(scope, receive, answer)
         scope.setdefault("state", {}).update(request_id=request_id, incoming=incoming)
-        set_disconnect(incoming.departure)
+        set_disconnect(incoming.disconnect)
         try:
             _require_known(scope["method"])
             await self._app(scope, incoming.receive, answer.send)
         except Exception as error:
-            if answer.status:  # too late for a problem body: the connection has to break
+            if answer.status:  # too late for a problem body: break the connection
                 raise
             await answer_error(Request(scope), error)(scope, receive, answer.send)
         finally:
             incoming.close()
-            status = CLIENT_LEFT if incoming.departure.done() else answer.status
+            status = CLIENT_LEFT if incoming.disconnect.done() else answer.status
             self._report(scope, status, request_id, time.perf_counter() - start)
 
     def _incoming(self, scope: Scope, receive: Receive, answer: _Answer) -> Incoming:
@@ -95,7 +94,7 @@ class RequestContext:
         route = _route(scope)
         self._parts.metrics.count_request(method, route, status, seconds)
         if self._is_logged(scope, status):
-            # The route, not the path: a crop's id may name a person, and logs outlive erasures.
+            # Log the route, not the path: a crop id may name a person, and logs outlive erasures.
             shown = _first_segment(scope["path"]) if route == NO_ROUTE else route
             log.info("%s %s %d %.1f ms %s", method, shown, status, seconds * 1e3, request_id)
 
@@ -114,7 +113,7 @@ class RequestContext:
 
 
 def _body_limits(scope: Scope, settings: Settings) -> BodyLimits:
-    """What a body may cost: of an import, of a form with files, or of JSON."""
+    """The limits of a body: an import's, a form's with files, or JSON's."""
     seconds = settings.receive_seconds
     if scope["method"] == "POST" and _IMPORT.fullmatch(scope["path"]):
         return BodyLimits(settings.max_import_bytes, seconds)
@@ -126,9 +125,9 @@ def _body_limits(scope: Scope, settings: Settings) -> BodyLimits:
 class _Answer:
     """Sends an answer with its id, in pieces.
 
-    The server buffers what it is given until the client reads it, and waits only between pieces. So
-    a large answer takes no second copy of its size, and its request keeps its place until the
-    client has read nearly all of it.
+    The server buffers what it gets until the client reads it, and waits only between pieces. So a
+    large answer is not copied as a whole, and its request keeps its place until the client has read
+    nearly all of it.
     """
 
     def __init__(self, send: Send, request_id: str) -> None:
@@ -154,7 +153,7 @@ class _Answer:
 def _require_known(method: str) -> None:
     if method not in METHODS:
         known = ", ".join(sorted(METHODS))
-        raise HTTPException(405, f"no route has this method; there are {known}")
+        raise HTTPException(405, f"unknown method; the service knows {known}")
 
 
 def _request_id(given: str | None) -> str:
@@ -166,7 +165,7 @@ def _route(scope: Scope) -> str:
 
 
 def _first_segment(path: str) -> str:
-    """What the log shows of a path nobody serves: it may name a person further on."""
+    """What the log shows of an unknown path: the rest of it may name a person."""
     segment, _, rest = path.removeprefix("/").partition("/")
     shown = quote(segment[:_LONGEST_SEGMENT])
     return f"/{shown}{'…' if len(segment) > _LONGEST_SEGMENT else ''}{'/…' if rest else ''}"

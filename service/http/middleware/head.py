@@ -7,14 +7,14 @@ from fastapi.routing import iter_route_contexts
 
 
 def answer_head(app: FastAPI) -> None:
-    """Let every route that answers ``GET`` answer ``HEAD`` too, as it does and by the same rule.
+    """Make every route with ``GET`` answer ``HEAD`` too, under the same access rule.
 
-    The server leaves out the body. FastAPI, unlike Starlette, does not do this by itself, and load
+    The server leaves out the body. FastAPI, unlike Starlette, does not do this itself, and load
     balancers probe with ``HEAD``.
 
     Args:
-        app: an app whose routes are complete. Its schema is made before: it needs no second
-            description of each route.
+        app: an app whose routes are complete. Its API document is built first, because it should
+            not describe each route twice.
     """
     app.openapi()
     for route in iter_route_contexts(app.routes):

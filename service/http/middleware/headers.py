@@ -1,4 +1,4 @@
-"""Headers that tell browsers what not to do with an answer."""
+"""Headers that restrict what browsers may do with an answer."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ _EVERY_ANSWER = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
-    # Answers tell of people: no cache may keep them. Files of the page say otherwise themselves.
+    # Answers describe people, so no cache may keep them. The page's files set their own header.
     "Cache-Control": "no-store",
-    # No answer but the pages, which bring their own policy, is shown as a document.
+    # Only the pages are shown as documents, and they set their own policy.
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
 
 
 class SecurityHeaders:
-    """ASGI middleware that adds to every answer the headers it does not bring itself.
+    """ASGI middleware that adds these headers to every answer that does not set them itself.
 
     Args:
-        app: what answers.
+        app: answers the requests.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one connection's request."""
+        """Answer one request."""
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -48,18 +48,18 @@ class SecurityHeaders:
 
 
 def _path_of(location: str) -> str:
-    """A location without its host, which may be the one that the client named in ``Host``."""
+    """A location without its host, which a client may have invented in ``Host``."""
     parts = urlsplit(location)
     path = "/" + parts.path.lstrip("/")
     return f"{path}?{parts.query}" if parts.query else path
 
 
 def add_headers(app: FastAPI, settings: Settings) -> None:
-    """Put the headers around an app, outside of everything that may refuse.
+    """Add the headers to an app, outside everything that may reject a request.
 
     Args:
         app: the application.
-        settings: name the origins whose pages may read answers; by default none.
+        settings: name the origins whose pages may read answers; none by default.
     """
     app.add_middleware(SecurityHeaders)
     if settings.cors_origins:

@@ -1,8 +1,8 @@
-"""Web pages of elsewhere must not use a service that asks for no key.
+"""Pages from another origin must not use a service that needs no key.
 
-A browser sends requests to this machine for any page that is open in it. As long as there is no
-key, two headers that pages cannot forge tell such requests apart: ``Origin``, and ``Host``, which
-holds the page's own name where that was made to point here (DNS rebinding).
+A browser sends requests to this machine on behalf of any page that is open in it. While no key
+exists, two headers that pages cannot forge reveal such requests: ``Origin``, and ``Host``, which
+holds the page's own name if that name was made to resolve to this machine (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from starlette.datastructures import Headers
 from service.errors import Forbidden
 
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\s:@/\[\]]+))(?::\d*)?")
-_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})  # what they answer no other origin can read
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})  # other origins cannot read their answers
 
 
 class Origins:
     """Which origins and hosts are ours.
 
     Args:
-        allowed: origins whose pages may call the service, ``https://reid.example``.
-        beyond_loopback: the operator lets everybody in who reaches the port.
+        allowed: origins whose pages may call the service, such as ``https://reid.example``.
+        beyond_loopback: the operator allows every client that can reach the port.
     """
 
     def __init__(self, allowed: Sequence[str], *, beyond_loopback: bool) -> None:
@@ -34,26 +34,26 @@ class Origins:
         self._beyond_loopback = beyond_loopback
 
     def check(self, method: str, headers: Headers) -> None:
-        """Refuse what a page of elsewhere sends.
+        """Reject requests that a page from another origin sends.
 
         Args:
             method: of the request.
-            headers: its headers.
+            headers: of the request.
 
         Raises:
-            Forbidden: ``Host`` is not ours, or ``Origin`` is not where the request goes to.
+            Forbidden: ``Host`` is not ours, or ``Origin`` is neither ours nor allowed.
         """
         host = headers.get("Host", "").lower()
         if host and not self._is_ours(_hostname(host)):
             raise Forbidden(
-                f"host {host[:80]!r} is not this machine, and there is no key: create a key, or "
-                "name the service's address in REID_CORS_ORIGINS"
+                f"host {host[:80]!r} is not this machine, and no key exists: create a key, or add "
+                "the service's address to REID_CORS_ORIGINS"
             )
         origin = headers.get("Origin")
         if origin is None or method in _SAFE:
             return
         if origin.lower().partition("://")[2] != host and not self._lets_in(origin.lower()):
-            raise Forbidden(f"pages of {origin[:80]!r} may not call this service")
+            raise Forbidden(f"pages from {origin[:80]!r} may not call this service")
 
     def _is_ours(self, name: str) -> bool:
         if name == "localhost" or name.endswith(".localhost") or name in self._hosts:
@@ -61,7 +61,7 @@ class Origins:
         try:
             loopback = ipaddress.ip_address(name).is_loopback
         except ValueError:
-            # Names without a dot are those of a local network; nobody can buy one.
+            # A name without a dot belongs to a local network; nobody can register one.
             return self._beyond_loopback and "." not in name
         return loopback or self._beyond_loopback
 

@@ -1,4 +1,4 @@
-"""Which address a request came from, if proxies passed it on."""
+"""Which client address a request came from, if proxies forwarded it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _HEADER = "X-Forwarded-For"
 
 
 class ForwardedFor:
-    """ASGI middleware that puts the client's address in the place of a trusted proxy's.
+    """ASGI middleware that replaces a trusted proxy's address by the client's.
 
-    Each proxy appends the address that it was asked from, so the entries on the right are those of
-    our own proxies and the ones on the left are the client's invention. The first entry from the
-    right that is no trusted proxy is the client. An entry that is no address ends the search: then
-    the proxy that passed it on counts as the client.
+    Each proxy appends the address that the request came from, so our own proxies wrote the entries
+    on the right, and the client may have invented those on the left. The first entry from the right
+    that is not a trusted proxy is the client. If an entry is not an address, the search ends there,
+    and the proxy that forwarded it counts as the client.
 
     Args:
-        app: what answers.
+        app: answers the requests.
         trusted: addresses and networks of the proxies.
     """
 
@@ -31,7 +31,7 @@ class ForwardedFor:
         self._trusted = [ipaddress.ip_network(network) for network in trusted]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, with its client's address."""
+        """Forward a request with its client's address."""
         if scope["type"] == "http":
             scope = {**scope, "client": self._client_of(scope)}
         await self._app(scope, receive, send)
@@ -58,7 +58,7 @@ class ForwardedFor:
 
 
 def _address_of(entry: str) -> Address | None:
-    """The address of an entry: ``192.0.2.7``, ``192.0.2.7:80``, ``2001:db8::7``, ``[…]:80``."""
+    """Parse an entry: ``192.0.2.7``, ``192.0.2.7:80``, ``2001:db8::7`` or ``[…]:80``."""
     entry = entry.strip()
     if entry.startswith("["):
         entry = entry[1:].partition("]")[0]

@@ -31,12 +31,12 @@ from service.gallery.protocol import Gallery
 from service.gallery.time_warnings import crop_time_warnings, time_warnings
 from service.http.answers import json_answer
 from service.http.crop_export import (
-    MEDIA_TYPES,
     Export,
     export_response,
     requested_format,
     require_exportable,
 )
+from service.http.crop_writers import MEDIA_TYPES
 from service.http.dependencies import (
     AuditOf,
     CallerOf,
@@ -48,12 +48,12 @@ from service.http.dependencies import (
     model_name,
     read_uploads,
 )
-from service.http.forms import CropForm, CropsForm, DeleteBody, ListQuery
 from service.http.given_once import form_given_once
 from service.http.json_route import json_body
 from service.http.problems import image_problem_of, responses
 from service.http.receipts import beside_counts, deletion_receipt
 from service.http.records import crop_record, warning_records
+from service.http.request_models import CropForm, CropsForm, DeleteBody, ListQuery
 from service.http.vector_bodies import VectorCrop, VectorCrops
 from service.ingest.enroller import Enrolment, EnrolmentOutcome
 from service.machine.stopwatch import Stopwatch

@@ -19,9 +19,9 @@ from service.http.dependencies import (
     model_name,
     read_uploads,
 )
-from service.http.forms import EmbedForm
 from service.http.given_once import form_given_once
 from service.http.problems import image_problem_of, responses
+from service.http.request_models import EmbedForm
 
 router = APIRouter(tags=["search"])
 

@@ -21,10 +21,10 @@ from service.errors import (
 from service.gallery.base import GalleryStats
 from service.gallery.protocol import Gallery
 from service.http.dependencies import AuditOf, CallerOf, CropIdInPath, PartsOf
-from service.http.forms import GalleryBody, GalleryChanges
 from service.http.problems import responses
 from service.http.receipts import beside_counts
 from service.http.records import gallery_forecast, gallery_record
+from service.http.request_models import GalleryBody, GalleryChanges
 from service.wiring import Parts
 
 router = APIRouter(prefix="/galleries", tags=["galleries"])

@@ -29,8 +29,8 @@ from service.gallery.filter_fields import filter_of, filter_time_warnings
 from service.gallery.filter_warnings import warnings_of
 from service.gallery.protocol import Gallery
 from service.http.answers import json_answer
+from service.http.audit_note import AuditNote
 from service.http.dependencies import AuditOf, CallerOf, ClientOf, PartsOf
-from service.http.middleware.access import AuditNote
 from service.http.problems import responses
 from service.http.records import correction_record, identity_page, job_record
 from service.identities.corrections import Correction

@@ -33,11 +33,11 @@ from service.http.dependencies import (
     model_name,
     read_uploads,
 )
-from service.http.forms import SearchFields, SearchForm
 from service.http.given_once import form_given_once
 from service.http.json_route import json_body
 from service.http.problems import image_problem_of, responses
 from service.http.records import crop_record, warning_records
+from service.http.request_models import SearchFields, SearchForm
 from service.http.vector_bodies import VectorSearch
 from service.search.searcher import Match, Payer, SearchOptions, SearchOutcome, SearchResult
 from service.search.shots import SentVector

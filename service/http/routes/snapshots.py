@@ -9,9 +9,9 @@ from service.api.galleries import GalleryRecord
 from service.api.snapshots import SnapshotEntry, Snapshots
 from service.errors import Conflict, NotFound, StorageFull, Unavailable, Unsupported
 from service.http.dependencies import AuditOf, CallerOf, PartsOf
-from service.http.forms import RestoreBody
 from service.http.problems import responses
 from service.http.records import gallery_record, snapshot_entry
+from service.http.request_models import RestoreBody
 
 router = APIRouter(prefix="/galleries/{gallery}/snapshots", tags=["snapshots"])
 

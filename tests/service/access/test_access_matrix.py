@@ -24,7 +24,7 @@ from service.access.caller import SCOPES, Scope
 from service.access.keys import FILE, KeyStore
 from service.access.new_key import NewKey
 from service.access.rules import RULES, Rule
-from service.http.middleware.access import require_rules
+from service.http.route_table import require_rules
 from service.testing import solid
 
 ROOT = Path(__file__).parents[3]

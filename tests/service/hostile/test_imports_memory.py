@@ -30,8 +30,8 @@ PROGRAM = """
 import sys, threading
 from pathlib import Path
 import uvicorn
-from service.app import create_app
-from service.server import bind, server_config, url_of
+from service.http.app import create_app
+from service.http.server import bind, server_config, url_of
 from service.settings import Settings
 from service.testing import FakeEmbedder
 

@@ -118,15 +118,15 @@ def leaving(service: Any, **fields: Any) -> Iterator[socket.socket]:
 
 
 @pytest.fixture
-def departures(monkeypatch) -> threading.Semaphore:
-    """Counts clients whose departure was noticed."""
-    noticed, note = threading.Semaphore(0), Incoming._note_departure
+def disconnects(monkeypatch) -> threading.Semaphore:
+    """Count clients whose disconnect was noticed."""
+    noticed, note = threading.Semaphore(0), Incoming._note_disconnect
 
     def counted(self: Incoming) -> None:
         note(self)
         noticed.release()
 
-    monkeypatch.setattr(Incoming, "_note_departure", counted)
+    monkeypatch.setattr(Incoming, "_note_disconnect", counted)
     return noticed
 
 
@@ -211,15 +211,15 @@ class TestOthersAreAnswered:
 
 
 class TestWhoLeaves:
-    def test_ends_the_search_between_two_queries(self, crowd, door, departures):
+    def test_ends_the_search_between_two_queries(self, crowd, door, disconnects):
         with leaving(crowd, **HEAVY, crop_ids=["0001", "0002", "0003", "0004"]):
             door.wait()
-        assert departures.acquire(timeout=PATIENCE)
+        assert disconnects.acquire(timeout=PATIENCE)
         door.open.set()
         until_nothing_runs(crowd, 1)
         assert len(door.calls) == 1
 
-    def test_ends_the_wait_for_a_place(self, crowd, door, departures):
+    def test_ends_the_wait_for_a_place(self, crowd, door, disconnects):
         with ThreadPoolExecutor(1) as clients:
             places = crowd.parts.executors.heavy.count
             held = [clients.submit(ask, crowd.http, "0000") for _ in range(places)]
@@ -228,7 +228,7 @@ class TestWhoLeaves:
             with leaving(crowd, **HEAVY, crop_ids=["0001", "0002"]):
                 while not crowd.parts.executors.heavy.turns.waiting:
                     threading.Event().wait(0.01)
-            assert departures.acquire(timeout=PATIENCE)
+            assert disconnects.acquire(timeout=PATIENCE)
             until_nothing_runs(crowd, 1)
             door.open.set()
             assert [one.result().status_code for one in held] == [200] * places

@@ -178,7 +178,7 @@ def test_a_flood_of_refused_requests_is_no_flood_of_lines(start, caplog, dial):
         assert service.http.get("/galleries").status_code == 200
     own = [text for text in caplog.messages if text.startswith("GET /") and " 404 " in text]
     assert LINES_PER_MINUTE <= len(own) < 400  # one more a second
-    assert any("got no line of their own" in text for text in caplog.messages)
+    assert any("without a line of their own" in text for text in caplog.messages)
     assert any(text.startswith("GET /galleries 200") for text in caplog.messages)
 
 
@@ -190,7 +190,7 @@ def test_a_flood_of_what_is_no_http_is_no_flood_of_lines(start, caplog, dial, mo
                 line.send(b"SSH-2.0-x\r\n\r\n")
                 assert line.answer()[0] == 400
     about = [text for text in caplog.messages if "HTTP" in text]
-    assert about == ["1 requests that are no HTTP since the last line like this"]
+    assert about == ["1 requests that are not valid HTTP since the last line like this"]
 
 
 def test_an_unknown_path_is_logged_by_a_piece_of_its_first_segment(start, caplog):
@@ -231,32 +231,32 @@ def test_a_query_of_many_values_costs_no_square_of_them(service):
     assert "a has 2500 values" in answer.json()["detail"]
 
 
-def test_a_newcomer_is_refused_only_if_every_connection_is_at_work():
-    crowd_module = pytest.importorskip("service.http.connections.crowd")
+def test_a_new_connection_is_rejected_only_if_every_connection_is_busy():
+    module = pytest.importorskip("service.http.connections.open_connections")
 
     @dataclass(eq=False)
-    class Guest:
+    class Fake:
         client_name: str
         idle: bool
         idle_since: float = 0.0
-        ended: bool = False
+        aborted: bool = False
 
-        def end(self) -> None:
-            self.ended = True
+        def abort(self) -> None:
+            self.aborted = True
 
-    crowd = crowd_module.Crowd(4)
-    busy = [Guest("a", idle=False) for _ in range(3)]
-    for guest in busy:
-        assert crowd.admit(guest)
-    resting = Guest("b", idle=True)
-    assert crowd.admit(resting)
-    assert crowd.admit(Guest("c", idle=False))
-    assert resting.ended
-    assert not crowd.admit(Guest("c", idle=False))
-    crowd.leave(busy[0])
-    crowd.leave(busy[0])
-    assert crowd.admit(Guest("c", idle=False))
-    assert len(crowd) == 4
+    connections = module.OpenConnections(4)
+    busy = [Fake("a", idle=False) for _ in range(3)]
+    for connection in busy:
+        assert connections.add(connection)
+    idle = Fake("b", idle=True)
+    assert connections.add(idle)
+    assert connections.add(Fake("c", idle=False))
+    assert idle.aborted
+    assert not connections.add(Fake("c", idle=False))
+    connections.remove(busy[0])
+    connections.remove(busy[0])
+    assert connections.add(Fake("c", idle=False))
+    assert len(connections) == 4
 
 
 def test_large_answers_arrive_whole(start):

@@ -72,7 +72,7 @@ def test_a_body_that_stops_is_answered_408_and_the_connection_ends(impatient):
         client.sendall(post(10_000) + PART)
         status, problem = problem_in(read_to_the_end(client))
     assert (status, problem["code"]) == (408, "request_timeout")
-    assert f"{len(PART)} bytes of the request body came" in problem["detail"]
+    assert f"{len(PART)} bytes of the request body arrived" in problem["detail"]
     assert_well(impatient)
 
 

@@ -16,6 +16,7 @@ import pytest
 from service.access.keys import FILE, KeyStore
 from service.access.new_key import NewKey
 from service.http import crop_export
+from service.http.crop_writers import writer_of
 from service.testing import solid
 
 NAMES = ["Ærøskøbing, gate 2", 'Anna "A."', "line;semicolon", "12", "c1"]
@@ -249,7 +250,7 @@ def test_a_crop_erased_during_the_walk_leaves_the_others(service, monkeypatch):
     service.add("shrinking", entries, *[solid((1, 2, 3))] * 9)
     gallery = service.parts.store.open("shrinking")
     export_ = crop_export.Export(gallery, crop_export.Filter(), "ndjson", embeddings=True)
-    pieces = crop_export._pieces(export_, crop_export._writer(export_))
+    pieces = crop_export._pieces(export_, writer_of("ndjson", embeddings=True))
     written = next(pieces)
     gallery.delete(crop_export.Filter(crop_ids=frozenset({"5"})))
     written += b"".join(pieces)

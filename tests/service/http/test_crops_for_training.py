@@ -38,7 +38,7 @@ def test_pictures_arrive_byte_for_byte_and_without_identities(station, tmp_path)
     assert dataset.cameras == ("c1", "c2", "unknown")
 
 
-def test_a_second_fetch_brings_what_is_new_and_forgets_what_was_erased(service, station, tmp_path):
+def test_a_second_fetch_adds_new_pictures_and_removes_erased_ones(service, station, tmp_path):
     fetch_crops(station, None, tmp_path)
     kept = next((tmp_path / "pictures").glob("*.png"))
     before = kept.stat().st_mtime_ns
@@ -61,7 +61,7 @@ def test_crops_without_a_picture_are_counted_and_left_out(service, tmp_path):
     assert (fetched.crops, fetched.without_picture) == (1, 1)
 
 
-def test_a_gallery_without_pictures_is_refused(service, tmp_path):
+def test_a_gallery_without_pictures_is_rejected(service, tmp_path):
     service.create("bare")
     service.put("bare", "a", solid((9, 9, 9)))
     with pytest.raises(InvalidInput, match="no crop has a stored picture"):
@@ -71,19 +71,19 @@ def test_a_gallery_without_pictures_is_refused(service, tmp_path):
 @pytest.mark.parametrize(
     "address", ["people", "ftp://host/galleries/a", "http://host/", "http://host/galleries/"]
 )
-def test_what_is_no_gallerys_address_is_refused(address, tmp_path):
+def test_an_address_that_is_not_a_gallerys_is_rejected(address, tmp_path):
     with pytest.raises(InvalidInput, match="must look like"):
         fetch_crops(address, None, tmp_path)
 
 
-def test_what_the_service_says_is_passed_on(service, tmp_path):
+def test_the_services_error_is_passed_on(service, tmp_path):
     with pytest.raises(InvalidInput, match=r"404.*nowhere"):
         fetch_crops(f"{service.url}/galleries/nowhere", None, tmp_path)
     with pytest.raises(Unavailable, match=r"127\.0\.0\.1:9"):
         fetch_crops("http://127.0.0.1:9/galleries/people", None, tmp_path)
 
 
-def test_cameras_arrive_under_the_names_they_have(service, tmp_path):
+def test_cameras_keep_their_names(service, tmp_path):
     name = service.create("camera-names")
     service.http.patch(f"/galleries/{name}", json={"store_crops": True})
     cameras = ["1", "1.0", "NA", "None", "Doe, Jane", '"quoted"']

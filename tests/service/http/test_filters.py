@@ -323,7 +323,7 @@ class TestWarnings:
         (warning,) = answer["warnings"]
         assert (warning["code"], warning["field"]) == ("unknown_camera", "camera")
         assert warning["values"] == ["1"]
-        assert "exclude_same_camera leaves nothing out" in warning["detail"]
+        assert "exclude_same_camera excludes nothing" in warning["detail"]
         assert "'c1', 'c2', 'c3'" in warning["detail"]
         assert answer["results"][0]["considered"] == 6
 

@@ -172,7 +172,7 @@ def test_an_upload_that_would_wait_too_long_is_refused_before_its_form_is_read(s
             answer = client.recv(65536)
         assert answer.startswith(b"HTTP/1.1 503")
         assert b"retry-after: 2" in answer
-        assert "1 requests refused with 503 since the last line like this" in caplog.text
+        assert "1 requests rejected with 503 since the last line like this" in caplog.text
         assert service.http.get("/galleries").status_code == 200
         assert service.http.get("/readyz").status_code == 200
 

@@ -170,7 +170,7 @@ async def lose_the_place(*, while_waiting: bool) -> str:
 @pytest.mark.parametrize("while_waiting", [True, False])
 def test_whoever_lost_the_place_is_told_so(while_waiting):
     detail = asyncio.run(lose_the_place(while_waiting=while_waiting))
-    assert detail.startswith("330 bytes of the request body came in 2.0 s: too slow to keep")
+    assert detail.startswith("330 bytes of the request body arrived in 2.0 s: too slow to keep")
 
 
 class Held:
