@@ -23,7 +23,7 @@ SHIPPED = "models/hhcl-mobilenetv2"
 
 @dataclass(frozen=True)
 class Place:
-    """Where documented commands run: what the documents call by fixed names lies elsewhere here."""
+    """Where documented commands run; it replaces the documents' fixed names by its own places."""
 
     url: str
     drawn: Path
@@ -31,7 +31,7 @@ class Place:
     folder: Path
 
     def run(self, command: str) -> subprocess.CompletedProcess[str]:
-        """Run a documented command; curl's status tells of an HTTP status of 400 or more."""
+        """Run a documented command; curl fails on an HTTP status of 400 or more."""
         return subprocess.run(
             ["bash", "-o", "pipefail", "-c", self.placed(command)],
             cwd=self.folder,
@@ -43,7 +43,7 @@ class Place:
         )
 
     def placed(self, command: str) -> str:
-        """The command with this place's service, drawn people, model and interpreter."""
+        """Return the command with this place's service, drawn people, model and interpreter."""
         command = command.replace("http://127.0.0.1:8000", self.url)
         command = command.replace("build/drawn-people", str(self.drawn))
         command = command.replace(SHIPPED, str(self.model))
@@ -56,13 +56,13 @@ class Place:
 
 @pytest.fixture(scope="session")
 def root() -> Path:
-    """The repository."""
+    """Return the repository's folder."""
     return ROOT
 
 
 @pytest.fixture(scope="session")
 def documents() -> dict[str, str]:
-    """Text of every document, by its path in the repository."""
+    """Return the text of every document, by its path in the repository."""
     paths = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/README.md")]
     return {
         path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
@@ -74,10 +74,10 @@ def documents() -> dict[str, str]:
 def place(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[Place]:
-    """A running service with the shipped model, and the people that `make demo` draws."""
+    """Run a service with the shipped model and the people that `make demo` draws."""
     folder = tmp_path_factory.mktemp("place")
     model = ROOT / SHIPPED
-    if not model.is_dir():  # test_the_shipped_model_answers says so
+    if not model.is_dir():  # test_the_shipped_model_answers reports it
         model = request.getfixturevalue("tiny_model")
     drawn = synthesize(folder / "drawn", SyntheticOptions()).folder
     with bind("127.0.0.1", 0) as listener:
@@ -96,7 +96,7 @@ def place(
 
 
 def wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    """Return once the service answers; fail with its log where it does not."""
+    """Return once the service answers; fail with its log if it does not."""
     deadline = time.monotonic() + 300
     while process.poll() is None and time.monotonic() < deadline:
         try:

@@ -1,11 +1,10 @@
-"""What the documents tell people to type works, and what they point to is there.
+"""Documented commands work, and links lead somewhere.
 
-Commands are run where a document marks them: a line ``<!-- tested: curl -->`` before a fenced
-block. In that block a command starts with ``$`` and a space, lines that end with a backslash
-continue it, and JSON after it is what it answers: the same keys, not the same values; a key ``…``
-stands for those left out. A block without ``$`` holds a command a line.
-``<!-- tested: curl, refused -->`` marks commands that the service refuses. Commands of one document
-run in their order, on one service.
+A document marks the commands to run: a line ``<!-- tested: curl -->`` before a fenced block. In
+that block a command starts with ``$`` and a space, and lines that end with a backslash continue it.
+JSON after a command is its answer: the keys must match, the values need not; a key ``…`` stands for
+those left out. A block without ``$`` has one command per line. ``<!-- tested: curl, refused -->``
+marks commands that the service rejects. The commands of one document run in order, on one service.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Command:
-    """A command, whether the service should refuse it, and the answer the document shows."""
+    """A command, whether the service should reject it, and the documented answer."""
 
     text: str
     refused: bool
@@ -43,10 +42,10 @@ class Command:
 
 
 def commands(document: str) -> Iterator[Command]:
-    """The commands of a document's marked blocks, in their order."""
+    """Yield the commands of a document's marked blocks, in order."""
     for found in MARKED.finditer(document):
         block = found["block"]
-        if not block.startswith("$ "):  # every line is a command, or a comment
+        if not block.startswith("$ "):  # every line is a command or a comment
             block = re.sub(r"(?<!\\\n)^(?!#)(?=\S)", "$ ", block, flags=re.MULTILINE)
         for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             whole = re.match(r"(?:.*\\\n)*.*", part)
@@ -56,7 +55,7 @@ def commands(document: str) -> Iterator[Command]:
 
 
 def code(document: str) -> str:
-    """Everything a document sets as code: its blocks and spans."""
+    """Return a document's code: its blocks and spans."""
     return "\n".join([*FENCED.findall(document), *CODE_SPAN.findall(FENCED.sub("", document))])
 
 
@@ -94,7 +93,7 @@ def test_documented_commands_work(name, documents, place):
 
 
 def differing(shown: object, answered: object, where: str = "answer") -> Iterator[str]:
-    """Keys that only one of two JSON values has, at any depth."""
+    """Yield the keys that only one of two JSON values has, at any depth."""
     match shown, answered:
         case dict(), dict():
             extra = set() if "…" in shown else answered.keys() - shown.keys()
@@ -171,17 +170,17 @@ def test_every_link_leads_somewhere(documents):
                 continue
             if not target.exists() or (anchor and anchor not in anchors(target)):
                 broken.append(f"{name}: {found['target']}")
-    assert not broken, f"links to what is not there: {broken}"
+    assert not broken, f"broken links: {broken}"
 
 
 def anchors(path: Path) -> set[str]:
-    """What links may name in a document, as GitHub and GitLab call its headings."""
+    """Return the anchors of a document's headings, as GitHub and GitLab name them."""
     titles = HEADING.findall(FENCED.sub("", path.read_text(encoding="utf-8")))
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 def programs() -> dict[str, dict[str, Any]]:
-    """The commands of both command lines by their names."""
+    """Return the commands of both command lines by name."""
     from service.__main__ import cli
     from training.__main__ import app
 
@@ -211,7 +210,7 @@ def test_every_documented_command_and_option_exists(documents):
 
 
 def unknown(program: str, rest: str) -> list[str]:
-    """The command, or the options, that a program does not have."""
+    """Return the command, or the options, that a program does not have."""
     there = programs()[program]
     words = re.sub(r"[|;&>].*", "", rest).split()
     if not words or words[0].startswith("-"):

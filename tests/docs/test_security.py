@@ -1,4 +1,4 @@
-"""The table of attacks is true: every row names a test that is there."""
+"""Every row in the table of attacks names a test that exists."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAMED = re.compile(r"`(tests/[\w/]+\.py)::(?:\w+::)?(\w+)`")
 
 
 def rows() -> list[list[str]]:
-    """The cells of each attack in the table, without its head."""
+    """Return the cells of each attack in the table, without the head."""
     text = (ROOT / "docs/security.md").read_text(encoding="utf-8")
     table = text.partition("| what was tried | before | what holds it | test |\n")[2]
     lines = table.partition("\n\n")[0].splitlines()[1:]
@@ -21,7 +21,7 @@ def rows() -> list[list[str]]:
 
 
 def names_in(path: str) -> set[str]:
-    """The names of the tests that a file defines."""
+    """Return the names of the tests that a file defines."""
     tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)} | {
         node.name for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef)
@@ -29,7 +29,7 @@ def names_in(path: str) -> set[str]:
 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row[0][:60])
-def test_every_attack_says_what_happened_what_holds_it_and_which_test_shows_it(row):
+def test_every_attack_has_its_effect_its_defence_and_an_existing_test(row):
     assert len(row) == 4, row
     assert all(row), f"an empty cell: {row}"
     named = NAMED.findall(row[3])
@@ -38,7 +38,7 @@ def test_every_attack_says_what_happened_what_holds_it_and_which_test_shows_it(r
     assert not missing, missing
 
 
-def test_the_table_holds_what_was_tried():
+def test_the_table_has_rows():
     assert len(rows()) >= 20
 
 
