@@ -119,7 +119,9 @@ def check(found: tuple[object, object], wanted: tuple[str | None, str] | str, co
 
 @pytest.mark.parametrize(("value", "name"), JSON_VALUES)
 @pytest.mark.parametrize("suffix", ["jsonl", "ndjson"])
-def test_json_values(tmp_path: Path, suffix: str, value: str, name: str | None) -> None:
+def test_json_values_mean_the_same_to_both(
+    tmp_path: Path, suffix: str, value: str, name: str | None
+) -> None:
     row = f'{{"path": "a.jpg", "camera": "c1", "identity": {value}}}\n'
     wanted = REFUSED if name == REFUSED else (name, "c1")
     check(both(tmp_path, f"m.{suffix}", row), wanted, "identity")
@@ -130,7 +132,7 @@ def test_json_values(tmp_path: Path, suffix: str, value: str, name: str | None) 
 
 
 @pytest.mark.parametrize(("value", "name"), CSV_VALUES)
-def test_csv_values(tmp_path: Path, value: str, name: str | None) -> None:
+def test_csv_values_mean_the_same_to_both(tmp_path: Path, value: str, name: str | None) -> None:
     found = both(tmp_path, "m.csv", f"path,camera,identity\na.jpg,c1,{value}\n")
     check(found, REFUSED if name == REFUSED else (name, "c1"), "identity")
 
@@ -146,11 +148,11 @@ def test_csv_values(tmp_path: Path, value: str, name: str | None) -> None:
         "path,identity,camera,",
     ],
 )
-def test_blanks_and_capitals_in_a_header_cost_no_column(tmp_path: Path, header: str) -> None:
+def test_blanks_and_capitals_in_a_header_lose_no_column(tmp_path: Path, header: str) -> None:
     assert both(tmp_path, "m.csv", f"{header}\na.jpg, ada, c1\n") == (("ada", "c1"), ("ada", "c1"))
 
 
-def test_blanks_and_capitals_in_json_names_cost_no_value(tmp_path: Path) -> None:
+def test_blanks_and_capitals_in_json_names_lose_no_value(tmp_path: Path) -> None:
     row = '{"path": "a.jpg", " Identity": "ada", "camera ": "c1"}\n'
     assert both(tmp_path, "m.jsonl", row) == (("ada", "c1"), ("ada", "c1"))
 
@@ -169,7 +171,7 @@ def test_blanks_and_capitals_in_json_names_cost_no_value(tmp_path: Path) -> None
         ("m.csv", "path,camera,identity\na.jpg,c1,\udcff\n", "not UTF-8"),
     ],
 )
-def test_what_would_lose_or_mix_values_is_refused(
+def test_rows_that_would_lose_or_mix_values_are_rejected(
     tmp_path: Path, name: str, text: str, reason: str
 ) -> None:
     (tmp_path / "a.jpg").write_bytes(b"")

@@ -1,4 +1,4 @@
-"""The shipped kind of network with real weights: ONNX Runtime and PyTorch agree on real crops."""
+"""ONNX Runtime and PyTorch agree on real crops, with the shipped network and real weights."""
 
 from pathlib import Path
 
@@ -50,7 +50,7 @@ def exported(trained: TorchEmbedder, tmp_path_factory: pytest.TempPathFactory) -
     return open_onnx(file, manifest)
 
 
-def test_real_crops_alone_and_mixed(
+def test_real_crops_agree_alone_and_in_batches(
     trained: TorchEmbedder, exported: OnnxEmbedder, crops: NDArray[np.uint8]
 ) -> None:
     parity = check_parity(trained.embed(crops), exported, crops)
@@ -58,14 +58,14 @@ def test_real_crops_alone_and_mixed(
     assert (parity.crops, parity.batches) == (40, BATCHES)
 
 
-def test_pictures_nobody_took(trained: TorchEmbedder, exported: OnnxEmbedder) -> None:
+def test_artificial_pictures_agree(trained: TorchEmbedder, exported: OnnxEmbedder) -> None:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (32, HEIGHT, WIDTH, 3)).astype(np.uint8)
     images[0], images[1] = 0, 255
     assert check_parity(trained.embed(images), exported, images).cosine >= MIN_COSINE
 
 
-def test_embeddings_have_length_one(exported: OnnxEmbedder, crops: NDArray[np.uint8]) -> None:
+def test_embeddings_have_unit_length(exported: OnnxEmbedder, crops: NDArray[np.uint8]) -> None:
     embeddings = exported.embed(crops)
     assert embeddings.dtype == np.float32
     assert embeddings.shape == (len(crops), 1280)

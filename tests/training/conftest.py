@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The team's folder of real crops and weights, which never enters the project."""
+    """The shared folder of real crops and weights, which is not part of the project."""
     folder = Path(__file__).resolve().parents[3] / "shared"
     if not folder.is_dir():
         pytest.skip("../shared: the folder with real crops and weights is not here")
@@ -18,7 +18,7 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small drawn set in Market-1501 layout."""
+    """A small drawn data set in Market-1501's layout."""
     from training.synthetic import SyntheticOptions, synthesize
 
     folder = tmp_path_factory.mktemp("drawn") / "people"
@@ -30,7 +30,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def run_folder(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run whose network has seen the drawn crops but learned nothing; it takes 64x32."""
+    """A run whose network has seen the drawn crops but not learned; it takes crops of 64x32."""
     import torch
 
     from training.core.checkpoint import Checkpoint, save_checkpoint
@@ -48,7 +48,9 @@ def run_folder(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     network = new_network(config)
     for module in network.modules():
         if isinstance(module, GhostBatchNorm2d):
-            module.momentum = 1.0  # running statistics unlike a fresh network's, after one batch
+            module.momentum = (
+                1.0  # so one batch makes running statistics differ from a new network's
+            )
     crops = load_images(read_dataset(DataSource(drawn)).train, 64, 32)
     with torch.no_grad():
         network(normalise(torch.from_numpy(crops.pixels)))
@@ -59,7 +61,7 @@ def run_folder(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def exported(run_folder: Path, drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """That run as a model folder, measured on the drawn people. Not to be changed."""
+    """That run exported to a model folder and measured on the drawn people. Do not change it."""
     from training.core.checkpoint import load_checkpoint
     from training.export.model_folder import ExportOptions, export_model
     from training.measure.held_out import read_held_out
@@ -74,7 +76,7 @@ def exported(run_folder: Path, drawn: Path, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
-    """Networks this small lose more to waiting for each other's threads than they gain."""
+    """Use one thread, because networks this small lose more by waiting for threads than they gain."""
     try:
         import torch
     except ModuleNotFoundError:

@@ -155,9 +155,9 @@ class SclOptions:
         bank_momentum: share of the old row that the global and local banks keep.
         mixture_writes: ``after`` writes the mixture bank after the gradients are computed;
             ``released`` repeats the order of the released code, in which later gradients see
-            earlier writes.
+            earlier writes (Q3 in docs/training.md).
         warmup_negatives: ``others`` leaves the crop itself out; ``released`` repeats the mistake of
-            the released code, which may keep it in.
+            the released code, which may keep it in (Q2 in docs/training.md).
     """
 
     stripes: Positive = 8

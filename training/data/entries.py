@@ -89,7 +89,8 @@ def unused_file(path: Path) -> LeftOut | None:
 def files_below(root: Path) -> Iterator[Path | Skipped | LeftOut]:
     """List every file below a folder, by the same rules as the service's imports.
 
-    Links to folders are followed, whatever they point to; hidden and generated folders are left out.
+    Links to folders are followed, even out of the folder; hidden and generated folders are left
+    out.
 
     Args:
         root: the folder.

@@ -1,4 +1,4 @@
-"""Adapting: better or unchanged, never by labels, and an interruption changes nothing."""
+"""Adapting improves a model or leaves it unchanged, reads no labels, and can be interrupted."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def same_networks(left: Path, right: Path) -> bool:
 
 @pytest.fixture(scope="module")
 def start(run_folder, tmp_path_factory) -> Path:
-    """The run of the other tests with batches of 8 crops, so that rounds are quick."""
+    """The run of the other tests with batches of 8 crops, so that rounds are fast."""
     saved = load_checkpoint(run_folder)
     config = replace(saved.config, batch=BatchOptions(clusters=4, crops=2))
     folder = tmp_path_factory.mktemp("start")
@@ -80,7 +80,7 @@ def test_the_result_is_the_best_round_or_the_start(adapted, start, drawn):
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, 1.0), (0.5, 2.0), (1.0, 3.0)])
-def test_the_result_lies_on_the_line_between_start_and_round(start, share, expected):
+def test_the_result_interpolates_between_start_and_best_round(start, share, expected):
     one, three = (
         replace(load_checkpoint(start), network={"w": torch.tensor(value), "n": torch.tensor(7)})
         for value in (1.0, 3.0)
@@ -127,15 +127,17 @@ def test_identities_in_file_names_change_nothing(start, drawn, tmp_path):
     assert same_networks(tmp_path / "run-true", tmp_path / "run-shuffled")
 
 
-def test_no_better_leaves_the_start(start, drawn, tmp_path):
-    # Steps this large wreck any network.
+def test_if_no_round_is_better_the_start_is_kept(start, drawn, tmp_path):
+    # Steps this large ruin any network.
     wrecking = Request(start, DataSource(drawn), tmp_path / "run", 1, learning_rate=10.0)
     found = adapt(wrecking, CPU)
     assert (found.better, found.best, found.agreement) == (False, 0, found.start)
     assert same_networks(tmp_path / "run", start)
 
 
-def test_an_exported_model_comes_back_equal_and_learns(exported_start, start, drawn, tmp_path):
+def test_an_exported_model_is_read_back_exactly_and_can_learn(
+    exported_start, start, drawn, tmp_path
+):
     crops = load_images(read_dataset(DataSource(drawn)).train, 64, 32).pixels
     config, network = read_exported(exported_start, crops)
     trained = restore_network(load_checkpoint(start))
@@ -144,15 +146,17 @@ def test_an_exported_model_comes_back_equal_and_learns(exported_start, start, dr
     assert config.model == load_checkpoint(start).config.model
     network.train()
     with torch.no_grad():
-        group = crops[: config.batch.ghost_group]  # a smaller one has other batch statistics
+        group = crops[
+            : config.batch.ghost_group
+        ]  # a smaller group would have other batch statistics
         learning = network(normalise(torch.from_numpy(group))).numpy()
-    # the measured statistics are these crops': training starts from the network as it is
+    # the statistics were measured on these crops, so training starts from the network as it is
     assert (learning * before[: len(group)]).sum(axis=1).min() > 0.98
     found = adapt(Request(exported_start, DataSource(drawn), tmp_path / "run", rounds=1), CPU)
     assert found.checkpoint.exists()
 
 
-def test_an_adaptation_does_without_its_list_of_rounds(start, drawn, tmp_path, capsys):
+def test_an_adaptation_survives_an_unwritable_list_of_rounds(start, drawn, tmp_path, capsys):
     (tmp_path / "run" / ROUNDS_NAME).mkdir(parents=True)
     request = Request(start, DataSource(drawn), tmp_path / "run", rounds=1)
     found = adapt(request, CPU, resume=True)  # the folder is not empty
@@ -160,7 +164,7 @@ def test_an_adaptation_does_without_its_list_of_rounds(start, drawn, tmp_path, c
     assert f"{ROUNDS_NAME} cannot be written: " in capsys.readouterr().out
 
 
-def test_one_camera_is_compared_between_two_halves(start, drawn, tmp_path, capsys):
+def test_crops_of_one_camera_are_compared_between_two_halves(start, drawn, tmp_path, capsys):
     folder = tmp_path / "one"
     folder.mkdir()
     for sample in read_dataset(DataSource(drawn)).train:
@@ -170,7 +174,7 @@ def test_one_camera_is_compared_between_two_halves(start, drawn, tmp_path, capsy
     assert "one camera: its crops are dealt to two" in capsys.readouterr().out
 
 
-def test_too_few_crops_are_refused(start, drawn, tmp_path):
+def test_too_few_crops_are_rejected(start, drawn, tmp_path):
     folder = tmp_path / "few"
     folder.mkdir()
     for sample in read_dataset(DataSource(drawn)).train[:20]:

@@ -1,4 +1,4 @@
-"""The config tree: defaults are the paper's, mistakes are named."""
+"""The config tree: defaults are the paper's, and errors name the key or value."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def test_overrides_are_read_as_values():
         ("seed.x", "1", "seed"),
     ],
 )
-def test_a_mistake_is_named(key, value, message):
+def test_the_error_names_the_wrong_key_or_value(key, value, message):
     with pytest.raises(InvalidInput, match=message):
         read_config(None, {key: value})
 
 
-def test_unreadable_files_are_clear(tmp_path):
+def test_an_unreadable_file_is_a_clear_error(tmp_path):
     with pytest.raises(InvalidInput, match="No such file"):
         read_config(tmp_path / "missing.toml", {})
     broken = tmp_path / "broken.toml"
@@ -70,6 +70,6 @@ def test_unreadable_files_are_clear(tmp_path):
         read_config(broken, {})
 
 
-def test_round_trip():
+def test_a_config_survives_a_round_trip():
     config = read_config(None, {"clustering.scheme": "camera-link"})
     assert parse_config(config.as_dict(), "checkpoint") == config

@@ -1,4 +1,4 @@
-"""Several processes learn what one would: rows, losses, weights, running statistics."""
+"""Several processes learn what one process would: rows, losses, weights, running statistics."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def learn(world: World, *, clusters: int = 4, compiled: bool = False) -> dict:
 
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory) -> list[dict]:
-    """What each of two processes ends with."""
+    """The results of each of two processes."""
     folder = tmp_path_factory.mktemp("ranks")
     result = subprocess.run(
         [*TORCHRUN, __file__, str(folder)],
@@ -94,7 +94,7 @@ def two_processes(tmp_path_factory) -> list[dict]:
 
 
 @pytest.mark.parametrize("split", ["even", "uneven"])
-def test_two_processes_end_as_one(two_processes, split):
+def test_two_processes_end_like_one(two_processes, split):
     """An uneven split has other ghost groups than one process, so only ranks are compared."""
     first, second = (held[split] for held in two_processes)
     for name, value in second.items():
@@ -104,7 +104,7 @@ def test_two_processes_end_as_one(two_processes, split):
             torch.testing.assert_close(first[name], value, rtol=0, atol=1e-5, msg=name)
 
 
-def test_an_uneven_gather_keeps_every_row_and_weighs_it_once(two_processes):
+def test_an_uneven_gather_keeps_every_row_and_counts_it_once(two_processes):
     for rank, held in enumerate(two_processes):
         np.testing.assert_array_equal(held["gathered"], np.arange(10.0))
         # d/dx of sum(x^2), for this process's own rows only
@@ -113,8 +113,8 @@ def test_an_uneven_gather_keeps_every_row_and_weighs_it_once(two_processes):
         )
 
 
-def test_ghost_groups_matter_here():
-    """The comparison above could not fail if groups of another size gave the same."""
+def test_ghost_groups_change_the_result_of_this_comparison():
+    """If groups of another size gave the same result, the comparison above could not fail."""
     one = learn(World(CPU))
     other = learn(World(CPU), clusters=3)
     assert (one["neck.running_mean"] - other["neck.running_mean"]).abs().max() > 1e-3
@@ -127,7 +127,7 @@ def test_shares_are_whole_clusters_in_order():
     assert World(CPU).share(7) == slice(0, 7)
 
 
-def test_alone_nothing_is_exchanged():
+def test_a_single_process_exchanges_nothing():
     with open_world(CPU) as world, world.together():
         assert world.from_first(max, 1, 2) == 2
         assert world.first
@@ -151,7 +151,7 @@ def test_compiling_changes_neither_names_nor_results():
         (["batch.clusters=1"], "batch.clusters = 1 for 2 processes: each process needs"),
     ],
 )
-def test_an_error_is_one_line_whatever_the_number_of_processes(tmp_path, changes, message):
+def test_an_error_is_one_line_with_any_number_of_processes(tmp_path, changes, message):
     settings = [part for text in ["data.path=x", *changes] for part in ("--set", text)]
     command = ["-m", "training", "train", "--device", "cpu", "--output", str(tmp_path / "run")]
     result = subprocess.run(
@@ -174,7 +174,7 @@ def main(folder: Path) -> None:
     """One of the processes."""
     torch.set_num_threads(1)
     with open_world(CPU) as world:
-        print("spoken")  # by the first only
+        print("spoken")  # only by the first process
         own = torch.arange(10.0)[world.share(10, 2)].requires_grad_()
         gathered = world.gather(own, 10, 2)
         (gathered**2).sum().backward()

@@ -1,4 +1,4 @@
-"""Optimisers, and embeddings whatever the batch."""
+"""Optimisers, and embeddings that do not depend on the batch."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_row_i_belongs_to_image_i_whatever_the_batch(batch):
     )
 
 
-def test_optimisers_are_the_papers():
+def test_the_optimisers_are_those_of_the_papers():
     network = Mean()
     adam = build_optimiser(network, ScheduleOptions(), CPU)
     assert isinstance(adam, torch.optim.Adam)
@@ -59,6 +59,6 @@ def test_optimisers_are_the_papers():
     torch.testing.assert_close(network.scale.detach(), torch.full((3,), 1 - 0.461))
 
 
-def test_alone_and_not_compiled_the_network_learns_itself():
+def test_alone_and_uncompiled_the_network_itself_is_trained():
     network = Mean()
     assert build_learner(network, ScheduleOptions(), World(CPU)).forward is network

@@ -1,4 +1,4 @@
-"""The papers' recipes: every published constant, and a short run on the layout they are for."""
+"""The papers' recipes: every published constant, and a short run on the intended layout."""
 
 from __future__ import annotations
 
@@ -167,14 +167,14 @@ def test_optimiser_and_learning_rates(name):
         assert dropped == pytest.approx(rate), epoch
 
 
-def test_constants_that_are_no_options():
+def test_constants_that_are_not_options():
     assert transforms.IMAGENET_MEAN == (0.485, 0.456, 0.406)
     assert transforms.IMAGENET_STD == (0.229, 0.224, 0.225)
 
 
 @pytest.fixture(scope="session")
 def msmt17(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The drawn people, filed and named as MSMT17 is."""
+    """The drawn people in the folders and names of MSMT17."""
     root = tmp_path_factory.mktemp("msmt17") / "MSMT17_V1"
     dataset = read_dataset(DataSource(drawn))
     train = sorted({sample.identity for sample in dataset.train})
@@ -198,7 +198,7 @@ def msmt17(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_a_recipe_runs_on_the_files_it_is_for(name, drawn, msmt17, tmp_path):
+def test_a_recipe_runs_on_the_layout_it_is_for(name, drawn, msmt17, tmp_path):
     folder = {"market1501": drawn, "msmt17": msmt17}[name.split("-")[1]]
     settings = parsed(name, **QUICK | {"data.path": str(folder)})
     assert settings.data.layout in {"auto", name.split("-")[1]}

@@ -1,4 +1,4 @@
-"""Crops come back the same from wherever they are kept."""
+"""Crops are the same wherever they are kept."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ON_GPU = pytest.param(
 
 @pytest.mark.parametrize("device", ["cpu", ON_GPU])
 @pytest.mark.parametrize("on_device", [False, True])
-def test_crops_are_taken_in_the_order_asked_for(device, on_device):
+def test_crops_are_returned_in_the_requested_order(device, on_device):
     rows = np.random.default_rng(0).integers(0, 256, (9, 4, 2, 3), dtype=np.uint8)
     pixels = Pixels(rows, torch.device(device), on_device=on_device)
     assert len(pixels) == 9
@@ -35,7 +35,7 @@ def test_crops_are_taken_in_the_order_asked_for(device, on_device):
 
 
 @pytest.mark.parametrize("keep", ["auto", "host", "disk"])
-def test_every_place_holds_the_same_and_leaves_nothing(drawn, tmp_path, keep):
+def test_every_place_returns_the_same_crops_and_leaves_no_file(drawn, tmp_path, keep):
     samples = read_dataset(DataSource(drawn)).train[:12]
     config = read_config(None, {"model.height": 64, "model.width": 32, "data.keep": keep})
     images, pixels = load_pixels(samples, config, World(CPU), tmp_path)
@@ -68,11 +68,11 @@ def test_an_unreadable_crop_is_left_out_on_disk_too(drawn, tmp_path):
     ("device", "host", "place"),
     [(4000, 0, "device"), (3999, 2000, "host"), (0, 2000, "host"), (3999, 1999, "disk")],
 )
-def test_the_first_place_with_room_to_spare_is_taken(device, host, place):
+def test_auto_takes_the_first_place_with_ample_room(device, host, place):
     assert choose_place(1000, "auto", FreeMemory(device, host)) == place
 
 
-def test_what_was_asked_for_is_done_or_refused():
+def test_the_requested_place_is_used_or_rejected():
     assert choose_place(1000, "disk", FreeMemory(10**6, 10**6)) == "disk"
     assert choose_place(1000, "host", FreeMemory(10**6, 0)) == "host"
     assert choose_place(1000, "device", FreeMemory(1001, 0)) == "device"
@@ -88,7 +88,7 @@ def test_free_memory_is_shared_by_the_processes_of_a_machine(monkeypatch):
     assert free_memory(World(CPU)).host < alone.host / 2
 
 
-def test_a_disk_too_small_is_named(drawn, tmp_path):
+def test_a_disk_that_is_too_small_is_an_error(drawn, tmp_path):
     """Ten million rows of the same crop would need 10^14 bytes."""
     sample = read_dataset(DataSource(drawn)).train[0]
     changes = {"model.height": 1024, "model.width": 1024, "data.keep": "disk"}

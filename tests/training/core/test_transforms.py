@@ -1,4 +1,4 @@
-"""Augmentation in batches against the rules it states."""
+"""Augmentation of batches against its stated rules."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def pixels_of(normalised):
     return (normalised.permute(0, 2, 3, 1) * std + mean) * 255
 
 
-def test_everything_off_only_normalises():
+def test_with_everything_off_crops_are_only_normalised():
     torch.testing.assert_close(
         augment(images(), AugmentOptions(**PLAIN), rng()), normalise(images())
     )
@@ -69,7 +69,7 @@ def test_cropping_moves_within_black_padding():
     assert len(places) > 1
 
 
-def test_erasing_fills_after_normalisation_with_the_mean_itself():
+def test_erasing_fills_with_the_mean_after_normalisation():
     options = AugmentOptions(**PLAIN | {"erasing": 1.0})
     out = augment(images(64), options, rng())
     changed = (out != normalise(images(64))).any(dim=1)
@@ -123,11 +123,11 @@ def test_contrast_keeps_the_mean_grey():
     assert (out.std(dim=(1, 2, 3)) != source.float().std(dim=(1, 2, 3))).all()
 
 
-def test_hue_turns_and_keeps_luma():
+def test_a_hue_change_rotates_colours_and_keeps_luma():
     red = torch.tensor([180, 60, 60], dtype=torch.uint8).expand(40, 4, 4, 3)
     options = AugmentOptions(**PLAIN | {"hue": 0.1})
     out = pixels_of(augment(red, options, rng()))[:, 0, 0]
-    # A turn that leaves the cube of colours is cut off at its face, hence the tolerance on luma.
+    # Colours rotated out of the RGB cube are clipped, hence the tolerance on luma.
     turned = [abs((colorsys.rgb_to_hsv(*(p / 255).tolist())[0] + 0.5) % 1 - 0.5) for p in out]
     assert max(turned) > 0.04
     assert max(turned) < 0.2
@@ -135,7 +135,7 @@ def test_hue_turns_and_keeps_luma():
     torch.testing.assert_close(luma, torch.full((40,), 95.88), atol=3.0, rtol=0)
 
 
-def test_the_same_seed_does_the_same():
+def test_the_same_seed_gives_the_same_augmentation():
     options = AugmentOptions(brightness=0.3, contrast=0.3, saturation=0.3, hue=0.1, greyscale=0.1)
     torch.testing.assert_close(
         augment(images(), options, rng()), augment(images(), options, rng()), rtol=0, atol=0
@@ -143,7 +143,7 @@ def test_the_same_seed_does_the_same():
 
 
 def one_by_one(image, row, choices):
-    """The paper's transform of one image, step by step, as prose has it; channels first."""
+    """The paper's transform of one image, step by step; channels first."""
     height, width, _ = image.shape
     padded = np.zeros((height + 20, width + 20, 3), np.uint8)
     padded[10:-10, 10:-10] = image
@@ -158,7 +158,7 @@ def one_by_one(image, row, choices):
     return out
 
 
-def test_a_batch_is_what_its_images_are_one_by_one():
+def test_a_batch_equals_its_images_one_by_one():
     source = images(32, 48, 24)
     choices = draw_choices(32, (48, 24), AugmentOptions(), rng())
     assert choices.mirrored.any()
@@ -171,7 +171,7 @@ def test_a_batch_is_what_its_images_are_one_by_one():
 
 
 def draw_reference_box(height, width, source):
-    """Random erasing as Zhong et al. state it: 100 tries of an area and an aspect that fit."""
+    """Random erasing as in Zhong et al.: up to 100 tries of an area and an aspect."""
     for _ in range(100):
         area, aspect = source.uniform(0.02, 0.4) * height * width, source.uniform(0.3, 3.33)
         tall, wide = round((area * aspect) ** 0.5), round((area / aspect) ** 0.5)
@@ -180,7 +180,7 @@ def draw_reference_box(height, width, source):
     return None
 
 
-def test_choices_are_distributed_as_one_by_one():
+def test_choices_for_a_batch_are_distributed_as_one_by_one():
     """Means of 4,000 draws; six standard errors of each are below the tolerance."""
     count, height, width = 4000, 256, 128
     choices = draw_choices(count, (height, width), AugmentOptions(), rng())
@@ -198,12 +198,12 @@ def test_choices_are_distributed_as_one_by_one():
         assert abs(one.mean() - other.mean()) < 6 * (one.std() + other.std()) / len(other) ** 0.5
 
 
-def test_nothing_is_erased_where_no_rectangle_fits():
+def test_nothing_is_erased_if_no_rectangle_fits():
     choices = draw_choices(20, (1, 40), AugmentOptions(erasing=1.0, padding=0), rng())
     assert not choices.erased.any()
 
 
-def test_processes_that_share_a_batch_make_the_choices_of_one():
+def test_processes_that_share_a_batch_make_the_choices_of_a_single_process():
     options = AugmentOptions(brightness=0.3, contrast=0.3, hue=0.1)
     source = images(8)
     whole = augment(source, options, rng())

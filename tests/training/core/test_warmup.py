@@ -1,4 +1,4 @@
-"""Barlow Twins: its loss by hand, and what a warm-up does to a network without weights."""
+"""Barlow Twins: its loss by hand, and the effect of a warm-up on a network without weights."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ def columns(*features):
     return torch.tensor(features).T
 
 
-def test_identical_and_decorrelated_features_cost_nothing():
+def test_identical_and_decorrelated_features_have_zero_loss():
     rows = columns(FEATURE_A, FEATURE_B)
     assert barlow_twins_loss(rows, rows, 0.005).item() == pytest.approx(0, abs=1e-5)
     scaled = 7 * rows + 3  # each feature is standardised over the batch
     assert barlow_twins_loss(rows, scaled, 0.005).item() == pytest.approx(0, abs=1e-5)
 
 
-def test_the_loss_by_hand():
+def test_the_loss_computed_by_hand():
     """C = [[1, 1], [0, 0]]: the second feature is lost (1), and one repeats another (lambda)."""
     one, other = columns(FEATURE_A, FEATURE_B), columns(FEATURE_A, FEATURE_A)
     assert barlow_twins_loss(one, other, 0.25).item() == pytest.approx(1.25, abs=1e-5)
-    # C = [[-1, 0], [0, -1]]: both views say the opposite.
+    # C = [[-1, 0], [0, -1]]: the two views are opposite.
     assert barlow_twins_loss(one, -one, 0.25).item() == pytest.approx(8, abs=1e-4)
 
 
-def test_a_feature_that_never_varies_is_no_division_by_nothing():
+def test_a_constant_feature_does_not_divide_by_zero():
     constant = torch.ones(4, 2, requires_grad=True)
     loss = barlow_twins_loss(constant, constant.detach(), 0.005)
     loss.backward()
@@ -90,7 +90,7 @@ def agreement(network, crops) -> float:
 
 
 def test_a_warm_up_lowers_its_loss_and_makes_the_cameras_agree_better(crops):
-    """Better than the same random weights do once their running statistics have seen the crops."""
+    """The reference is the same random weights with running statistics of the crops."""
     network, before, losses = warmed(crops)
     assert losses[-1] < 0.8 * losses[0]
     after = agreement(network, crops)
@@ -102,7 +102,7 @@ def test_a_warm_up_lowers_its_loss_and_makes_the_cameras_agree_better(crops):
     assert after > agreement(untaught, crops) + 0.03
 
 
-def test_the_seed_decides_all_of_it(crops):
+def test_the_seed_decides_the_whole_warm_up(crops):
     quick = {"warmup.epochs": 1, "schedule.iterations": 2, "warmup.batch": 8}
     (one, _, first), (two, _, second) = warmed(crops, **quick), warmed(crops, **quick)
     _, _, third = warmed(crops, seed=2, **quick)
@@ -111,14 +111,14 @@ def test_the_seed_decides_all_of_it(crops):
         torch.testing.assert_close(value, two.state_dict()[name], rtol=0, atol=0)
 
 
-def test_without_a_number_of_iterations_an_epoch_sees_as_many_crops_as_there_are(crops, capsys):
+def test_with_zero_iterations_an_epoch_takes_as_many_crops_as_there_are(crops, capsys):
     quick = {"warmup.epochs": 1, "schedule.iterations": 0, "warmup.batch": 5000}
     _, _, losses = warmed(crops, **quick)
     assert len(losses) == 1
     assert "warm-up 1/1: loss" in capsys.readouterr().out
 
 
-def test_a_run_warms_up_once_and_a_resumed_one_not_again(drawn, tmp_path, capsys):
+def test_a_resumed_run_does_not_warm_up_again(drawn, tmp_path, capsys):
     quick = {
         "data.path": str(drawn),
         "model.backbone": "resnet18",

@@ -1,4 +1,4 @@
-"""Folders as people have them, read for training: the service's rules, and its layouts by name."""
+"""Reading users' folders for training, by the service's rules and its layouts."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def people(dataset: Dataset) -> set[tuple[str | None, str]]:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
-def test_every_layout_of_the_service_is_one_of_training(tmp_path, layout):
+def test_training_has_every_layout_of_the_service(tmp_path, layout):
     found = layout.read(layout.example)
     draw(tmp_path, layout.example)
     dataset = read(tmp_path, layout=layout.name)
@@ -62,7 +62,7 @@ def test_person_0_keeps_the_name(tmp_path, layout, paths, expected):
     assert people(read(draw(tmp_path, *paths), layout=layout)) == expected
 
 
-def test_junk_and_distractors_are_nobody_where_the_data_set_says_so(tmp_path):
+def test_junk_and_distractors_are_left_out_if_the_data_set_marks_them(tmp_path):
     names = ("0001C1T0001F001.jpg", "00-1C1T0001F001.jpg", "0000C2T0001F001.jpg")
     draw(tmp_path, *(f"bbox_test/{name}" for name in names))
     dataset = read(tmp_path, layout="mars")
@@ -70,7 +70,7 @@ def test_junk_and_distractors_are_nobody_where_the_data_set_says_so(tmp_path):
     assert dataset.left_out == {"identity 00-1 marks junk in mars names": 1}
 
 
-def test_folders_that_are_called_so_are_splits(tmp_path):
+def test_folders_named_after_splits_are_splits(tmp_path):
     draw(
         tmp_path,
         "bbox_train/0001/0001C1T0001F001.jpg",
@@ -81,20 +81,20 @@ def test_folders_that_are_called_so_are_splits(tmp_path):
     assert (len(dataset.train), len(dataset.query), len(dataset.gallery)) == (2, 0, 1)
 
 
-def test_market_names_without_markets_folders_are_read_when_they_are_named(tmp_path):
+def test_market1501_names_are_read_without_its_folders_if_the_layout_is_given(tmp_path):
     draw(tmp_path, "0002_c1s1_000451_03.jpg", "-1_c1s1_000001_00.jpg", "0000_c2_1.jpg")
     dataset = read(tmp_path, layout="market1501")
     assert people(dataset) == {("0002", "c1"), ("0000", "c2")}
 
 
-def test_a_file_that_is_named_otherwise_stops_or_is_listed(tmp_path):
+def test_a_file_with_another_name_is_an_error_or_is_listed(tmp_path):
     draw(tmp_path, "0001C1T0001F001.jpg", "holiday.jpg")
     with pytest.raises(DataError, match=r"holiday\.jpg: not named as mars is, such as 0001C1T0001"):
         read(tmp_path, layout="mars")
     assert len(read(tmp_path, layout="mars", skip_bad=True).skipped) == 1
 
 
-def test_a_folder_of_unknown_layout_says_which_names_it_has(tmp_path):
+def test_the_error_for_an_unknown_layout_lists_layouts_that_fit(tmp_path):
     draw(tmp_path, "0001C1T0001F001.jpg", "0002C1T0001F001.jpg")
     with pytest.raises(DataError, match="fit the layout mars; choose it with --layout"):
         read(tmp_path)
@@ -180,7 +180,7 @@ def test_a_parquet_manifest(tmp_path):
         (["sub/manifest.csv"], False),
     ],
 )
-def test_a_manifest_that_cannot_be_used_is_named(tmp_path, names, market):
+def test_the_error_names_a_manifest_that_cannot_be_used(tmp_path, names, market):
     draw(tmp_path, "c1_1.jpg", "sub/c1_2.jpg")
     if market:
         draw(tmp_path, "bounding_box_train/0001_c1_1.jpg", "query/0005_c1_1.jpg")
@@ -196,7 +196,7 @@ def test_a_manifest_that_cannot_be_used_is_named(tmp_path, names, market):
 # ---- what is no data, and what is linked
 
 
-def test_hidden_and_generated_folders_are_no_data(tmp_path):
+def test_hidden_and_generated_folders_are_ignored(tmp_path):
     draw(
         tmp_path,
         "c1/a.jpg",
@@ -212,7 +212,7 @@ def test_hidden_and_generated_folders_are_no_data(tmp_path):
     assert any("such as __MACOSX" in reason for reason in dataset.left_out)
 
 
-def test_links_are_followed_wherever_they_lead_and_circles_end(tmp_path):
+def test_links_are_followed_and_circles_end(tmp_path):
     draw(tmp_path / "other-disk", "a.jpg")
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "c1").symlink_to(tmp_path / "other-disk")
@@ -222,7 +222,7 @@ def test_links_are_followed_wherever_they_lead_and_circles_end(tmp_path):
     assert any("a link back to a folder above it" in reason for reason in dataset.left_out)
 
 
-def test_a_broken_link_and_a_pipe_do_not_vanish(tmp_path):
+def test_a_broken_link_and_a_pipe_are_reported(tmp_path):
     draw(tmp_path, "c1/a.jpg")
     (tmp_path / "c1" / "gone.jpg").symlink_to(tmp_path / "nothing")
     os.mkfifo(tmp_path / "c1" / "pipe.jpg")

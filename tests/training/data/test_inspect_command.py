@@ -51,7 +51,7 @@ def test_counts_of_drawn_people(drawn):
     assert not found.same_bytes.groups
 
 
-def test_distractors_and_junk_are_told_apart(tmp_path):
+def test_distractors_and_junk_are_distinguished(tmp_path):
     options = SyntheticOptions(
         identities=4, cameras=2, crops=2, seed=1, height=64, width=32, distractors=3, junk=2
     )
@@ -74,7 +74,7 @@ def test_unusable_files_are_listed_and_the_rest_is_read(people):
     assert "skipped in all: 2" in describe_inspection(found)
 
 
-def test_copies_are_found_by_bytes_pixels_and_looks(people):
+def test_copies_are_found_by_bytes_pixels_and_perceptual_hash(people):
     train, gallery = people / "bounding_box_train", people / "bounding_box_test"
     first, second, third = sorted(train.iterdir())[::12][:3]
     shutil.copy(first, gallery / "0900_c1s1_000001_00.jpg")
@@ -113,7 +113,7 @@ def test_the_command_writes_text_and_json(drawn):
     assert tree["near"]["across_splits"] == 0
 
 
-def test_a_folder_that_is_no_data_set_is_one_line(tmp_path):
+def test_a_folder_that_is_not_a_data_set_is_a_one_line_error(tmp_path):
     command = [sys.executable, "-m", "training", "inspect", str(tmp_path)]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     assert answer.returncode == 2

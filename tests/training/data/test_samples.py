@@ -1,4 +1,4 @@
-"""Every layout is drawn on disk with tiny pictures and read back."""
+"""Every layout is written to disk with tiny pictures and read back."""
 
 import json
 from pathlib import Path
@@ -79,7 +79,7 @@ def test_summary_names_splits_cameras_and_what_is_missing(market: Path) -> None:
     assert "left out 1: junk (identity -1)" in summary
 
 
-def test_market1501_with_a_folder_missing(market: Path) -> None:
+def test_market1501_without_one_of_its_folders_is_an_error(market: Path) -> None:
     (market / "query" / "0005_c1s1_000001_00.png").unlink()
     with pytest.raises(DataError, match="no usable image in query as layout market1501"):
         read(market)
@@ -89,7 +89,7 @@ def test_market1501_with_a_folder_missing(market: Path) -> None:
         read(market)
 
 
-def test_a_name_that_fits_no_rule_is_an_error_or_a_listed_skip(market: Path) -> None:
+def test_a_name_that_fits_no_rule_is_an_error_or_is_listed(market: Path) -> None:
     draw(market, "query/holiday.jpg")
     with pytest.raises(DataError, match=r"holiday\.jpg: name does not begin with <identity>_c<"):
         read(market)
@@ -130,7 +130,9 @@ def test_msmt17_merges_val_into_train_and_takes_cameras_from_names(msmt17: Path)
         ("0002/0002_000_01_0303_0_0.jpg", "is not '<path> <identity>'"),
     ],
 )
-def test_msmt17_with_a_bad_line(msmt17: Path, line: str, reason: str) -> None:
+def test_a_bad_line_of_msmt17_is_an_error_or_is_listed(
+    msmt17: Path, line: str, reason: str
+) -> None:
     with (msmt17 / "list_query.txt").open("a") as file:
         file.write(line + "\n")
     with pytest.raises(DataError, match=reason):
@@ -138,7 +140,7 @@ def test_msmt17_with_a_bad_line(msmt17: Path, line: str, reason: str) -> None:
     assert len(read(msmt17, skip_bad=True).skipped) == 1
 
 
-def test_msmt17_without_a_list_or_a_folder(msmt17: Path) -> None:
+def test_msmt17_without_a_list_or_a_folder_is_an_error(msmt17: Path) -> None:
     (msmt17 / "list_val.txt").unlink()
     with pytest.raises(DataError, match=r"list_val\.txt: No such file"):
         read(msmt17)
@@ -164,7 +166,7 @@ def test_named_identities_are_numbered_in_sorted_order(tmp_path: Path) -> None:
     assert [(s.identity, s.camera) for s in dataset.train] == [(-1, 1), (1, 0), (0, 0), (0, 1)]
 
 
-def test_one_camera_is_legal_and_splits_may_be_named(tmp_path: Path) -> None:
+def test_one_camera_is_enough_and_paths_may_give_the_split(tmp_path: Path) -> None:
     draw(tmp_path, "train/a_1.jpg", "query/a_1.jpg", "gallery/a_1.jpg")
     dataset = read(tmp_path, pattern="{split}/{identity}_{name}")
     assert dataset.cameras == ("0",)
@@ -184,7 +186,7 @@ def test_folders_follow_links(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "pattern", ["", "{person}/{name}", "{camera}/{camera}", "{name", "{name}.jpg"]
 )
-def test_a_pattern_that_breaks_a_rule(pattern: str) -> None:
+def test_a_pattern_that_breaks_a_rule_is_an_error(pattern: str) -> None:
     with pytest.raises(DataError, match="pattern"):
         compile_pattern(pattern)
 
@@ -197,7 +199,7 @@ def test_pattern_fields_stay_within_a_path_component() -> None:
     assert rule.fullmatch("0000/013_04_0303_1") is None
 
 
-def test_a_path_that_does_not_fit_the_pattern(tmp_path: Path) -> None:
+def test_a_path_that_does_not_fit_the_pattern_is_an_error_or_is_listed(tmp_path: Path) -> None:
     draw(tmp_path, "hall/a.jpg", "b.jpg")
     with pytest.raises(DataError, match=r"b\.jpg: path does not fit the pattern"):
         read(tmp_path, pattern="{camera}/{name}")
@@ -209,7 +211,7 @@ def write_csv(folder: Path, *rows: str) -> Path:
     return path
 
 
-def test_csv_manifest(tmp_path: Path) -> None:
+def test_a_csv_manifest_is_read(tmp_path: Path) -> None:
     draw(tmp_path, "a.jpg", "b.jpg", "in folder/c.jpg")
     write_csv(
         tmp_path,
@@ -226,7 +228,7 @@ def test_csv_manifest(tmp_path: Path) -> None:
     assert labels(dataset.gallery) == [("c.jpg", -1, 1)]
 
 
-def test_json_lines_manifest_takes_numbers_as_names(tmp_path: Path) -> None:
+def test_numbers_in_a_json_lines_manifest_are_names(tmp_path: Path) -> None:
     draw(tmp_path, "a.jpg", "b.jpg")
     rows = [{"path": "b.jpg", "camera": 2, "identity": 11}, {"path": "a.jpg", "camera": 10}]
     path = tmp_path / "crops.jsonl"
@@ -246,7 +248,9 @@ def test_json_lines_manifest_takes_numbers_as_names(tmp_path: Path) -> None:
         ("a.jpg,hall", "listed twice in train"),
     ],
 )
-def test_a_manifest_row_that_breaks_a_rule(tmp_path: Path, row: str, reason: str) -> None:
+def test_a_manifest_row_that_breaks_a_rule_is_an_error_or_is_listed(
+    tmp_path: Path, row: str, reason: str
+) -> None:
     draw(tmp_path, "a.jpg")
     path = write_csv(tmp_path, "path,camera", "a.jpg,door", row)
     with pytest.raises(DataError, match=reason):
@@ -266,13 +270,15 @@ def test_a_manifest_row_that_breaks_a_rule(tmp_path: Path, row: str, reason: str
         ("m.txt", b"", r"ends in \.csv or \.jsonl"),
     ],
 )
-def test_a_manifest_that_is_none(tmp_path: Path, name: str, content: bytes, reason: str) -> None:
+def test_a_file_that_is_not_a_manifest_is_an_error(
+    tmp_path: Path, name: str, content: bytes, reason: str
+) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=reason):
         read(tmp_path / name, skip_bad=True)
 
 
-def test_what_is_not_a_data_set(tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_data_set_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file or folder"):
         read(tmp_path / "nowhere")
     with pytest.raises(DataError, match="no known layout"):
@@ -314,5 +320,5 @@ def test_no_readable_image_is_an_error_even_when_skipping(tmp_path: Path) -> Non
         load_images(gone, 16, 8)
 
 
-def test_no_samples_are_no_images() -> None:
+def test_no_samples_give_no_images() -> None:
     assert load_images([], 16, 8).pixels.shape == (0, 16, 8, 3)

@@ -1,4 +1,4 @@
-"""Several data sets in one run: cameras and identities are numbered on from set to set."""
+"""Several data sets in one run: cameras and identities are renumbered so that none is shared."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def numbers(*datasets: Dataset) -> list[tuple[int, int]]:
     return [(sample.identity, sample.camera) for sample in join_sites(datasets)[0]]
 
 
-def test_one_site_stays_as_it_is():
+def test_a_single_site_is_not_renumbered():
     only = dataset("a", 2, (7, 0), (7, 1), (2, 1))
     samples, site_of_camera = join_sites([only])
     assert samples == only.train
@@ -37,7 +37,7 @@ def test_neither_cameras_nor_identities_are_shared_between_sites():
     assert [sample.path.parent.name for sample in samples] == ["a", "a", "b", "b", "b"]
 
 
-def test_unknown_identities_stay_unknown_and_take_no_numbers():
+def test_unknown_identities_stay_unknown_and_use_up_no_numbers():
     one = dataset("a", 1, (UNKNOWN, 0), (5, 0))
     two = dataset("b", 1, (UNKNOWN, 0), (UNKNOWN, 0))
     three = dataset("c", 1, (0, 0), (UNKNOWN, 0))
@@ -46,7 +46,7 @@ def test_unknown_identities_stay_unknown_and_take_no_numbers():
     assert numbers(two, three) == [(-1, 0), (-1, 0), (0, 1), (-1, 1)]
 
 
-def test_cameras_that_only_the_test_crops_have_keep_their_number():
+def test_cameras_only_in_query_and_gallery_keep_their_number():
     one, two = dataset("a", 4, (1, 2)), dataset("b", 1, (1, 0))
     assert numbers(one, two) == [(1, 2), (3, 4)]
     assert join_sites([one, two])[1].tolist() == [0, 0, 0, 0, 1]

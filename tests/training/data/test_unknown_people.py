@@ -1,4 +1,4 @@
-"""People whom a manifest leaves unknown, however it writes that, cost the figures nothing."""
+"""Unknown people in a manifest do not change figures, however the manifest marks them."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ CommandLine = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def training(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
-    """Runs ``python -m training ...`` and answers status, output and errors."""
+    """Run ``python -m training ...`` and return status, output and errors."""
 
     def run(*words: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["training", *map(str, words)])
@@ -27,7 +27,7 @@ def training(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 
 
 def manifest(drawn: Path, folder: Path, name: str, unknown: str) -> Path:
-    """The drawn people's query and gallery; two of three are written as unknown."""
+    """The drawn people's query and gallery, two of three marked as unknown."""
     rows = []
     for split, where in (("query", "query"), ("gallery", "bounding_box_test")):
         for path in sorted((drawn / where).iterdir()):
@@ -59,7 +59,7 @@ def manifest(drawn: Path, folder: Path, name: str, unknown: str) -> Path:
         ("people.csv", "-1"),
     ],
 )
-def test_evaluate_measures_the_same_however_unknown_is_written(
+def test_the_spelling_of_unknown_does_not_change_evaluate(
     training: CommandLine, exported: Path, drawn: Path, tmp_path: Path, name: str, unknown: str
 ) -> None:
     (tmp_path / "null").mkdir()
@@ -75,7 +75,7 @@ def test_evaluate_measures_the_same_however_unknown_is_written(
     assert measured[0] == measured[1]
 
 
-def test_inspect_counts_the_unknown_as_nobody(
+def test_inspect_does_not_count_unknown_people(
     training: CommandLine, drawn: Path, tmp_path: Path
 ) -> None:
     counts = []
@@ -87,7 +87,7 @@ def test_inspect_counts_the_unknown_as_nobody(
     assert counts[0] == counts[1] == counts[2]
 
 
-def test_ignored_columns_are_named(training: CommandLine, drawn: Path, tmp_path: Path) -> None:
+def test_ignored_columns_are_listed(training: CommandLine, drawn: Path, tmp_path: Path) -> None:
     file = tmp_path / "people.csv"
     rows = [f"{path},c1,7" for path in sorted((drawn / "query").iterdir())]
     file.write_text("\n".join(["path,camera,person_id", *rows]) + "\n")

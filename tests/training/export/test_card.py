@@ -1,4 +1,4 @@
-"""The card says what the manifest says, and its command repeats the run."""
+"""The card agrees with the manifest, and its command repeats the run."""
 
 import re
 import shlex
@@ -101,14 +101,14 @@ def test_every_site_of_the_run_is_named() -> None:
     assert "--data street \\\n    --data yard \\\n    --data 'our hall'" in text
 
 
-def test_a_run_that_was_stopped_says_so() -> None:
+def test_the_card_says_if_training_was_stopped_early() -> None:
     planned = MANIFEST.recipe["schedule"]["epochs"]
     assert "stopped" not in format_card(MANIFEST.model_copy(update={"trained_epochs": planned}))
     stopped = format_card(MANIFEST.model_copy(update={"trained_epochs": 18}))
     assert f"stopped after 18 of {planned} epochs" in stopped
 
 
-def test_what_was_not_measured_is_said() -> None:
+def test_the_card_says_what_was_not_measured() -> None:
     bare = Manifest(
         name="bare", sha256="0" * 64, input_height=64, input_width=32, dimension=8, opset=20
     )
@@ -119,7 +119,7 @@ def test_what_was_not_measured_is_said() -> None:
     assert "None" not in card
 
 
-def test_the_card_lies_beside_the_manifest(tmp_path: Path) -> None:
+def test_the_card_is_written_beside_the_manifest(tmp_path: Path) -> None:
     write_card(tmp_path, MANIFEST, "first")
     write_card(tmp_path, MANIFEST, "second")
     text = (tmp_path / CARD_NAME).read_text(encoding="utf-8")

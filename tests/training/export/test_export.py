@@ -1,4 +1,4 @@
-"""A model folder: complete or absent, the checkpoint's network, and no trace of a path."""
+"""A model folder is complete or absent, has the checkpoint's network, and contains no path."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def test_the_folder_is_complete_and_alone(exported: Path) -> None:
+def test_the_folder_is_complete_and_nothing_else_is_left(exported: Path) -> None:
     assert {file.name for file in exported.iterdir()} == {"manifest.json", "model.onnx", CARD_NAME}
     assert [folder.name for folder in exported.parent.iterdir()] == [exported.name]
 
@@ -58,7 +58,7 @@ def test_the_graph_is_one_file_with_a_free_batch(exported: Path) -> None:
     assert {opset.domain: opset.version for opset in model.opset_import}[""] == 20
 
 
-def test_no_folder_of_this_machine_is_told(exported: Path, drawn: Path) -> None:
+def test_no_path_of_this_machine_is_exported(exported: Path, drawn: Path) -> None:
     graph = (exported / "model.onnx").read_bytes()
     texts = [file.read_bytes() for file in exported.iterdir() if file.name != "model.onnx"]
     for folder in (ROOT, drawn.parent, exported.parent):
@@ -79,7 +79,7 @@ def test_the_manifest_states_the_run(exported: Path, run_folder: Path, drawn: Pa
     assert (exported / CARD_NAME).read_text() == format_card(manifest, "Drawn only.")
 
 
-def test_accuracy_and_calibration_are_the_checkpoints(
+def test_accuracy_and_calibration_match_the_checkpoint(
     exported: Path, run_folder: Path, drawn: Path
 ) -> None:
     manifest = read_manifest(exported)
@@ -98,14 +98,14 @@ def test_accuracy_and_calibration_are_the_checkpoints(
     assert manifest.calibration.data.startswith("people: ")
 
 
-def test_the_network_before_training_was_measured_too(exported: Path) -> None:
+def test_the_network_before_training_is_measured_too(exported: Path) -> None:
     manifest = read_manifest(exported)
     protocols = [line.protocol for line in manifest.accuracy_before]
     assert protocols == ["market1501", "cross-camera"]
     assert manifest.accuracy_before != manifest.accuracy
 
 
-def test_another_network_is_no_parity(exported: Path, run_folder: Path, drawn: Path) -> None:
+def test_parity_fails_for_another_network(exported: Path, run_folder: Path, drawn: Path) -> None:
     network = open_onnx(exported / "model.onnx", read_manifest(exported))
     trained = open_embedder(run_folder, CPU)
     crops = load_held_out(read_held_out([drawn])[0], trained).gallery.pixels
@@ -119,7 +119,7 @@ def test_another_network_is_no_parity(exported: Path, run_folder: Path, drawn: P
         check_parity(reference, network, crops)
 
 
-def test_a_network_that_depends_on_the_batch_is_no_parity(build_model) -> None:
+def test_parity_fails_if_the_batch_changes_embeddings(build_model) -> None:
     folder = build_model(ending="batch")
     network = open_onnx(folder / "model.onnx", read_manifest(folder))
     crops = np.random.default_rng(0).integers(0, 256, (max(BATCHES), 64, 32, 3)).astype(np.uint8)
@@ -127,13 +127,13 @@ def test_a_network_that_depends_on_the_batch_is_no_parity(build_model) -> None:
         check_parity(network.embed(crops, batch=1), network, crops)
 
 
-def test_a_manifest_of_another_size_is_refused(exported: Path) -> None:
+def test_a_manifest_with_another_input_size_is_rejected(exported: Path) -> None:
     manifest = read_manifest(exported).model_copy(update={"input_height": 128})
     with pytest.raises(ArtifactError, match=r"takes images of \[64, 32, 3\]"):
         open_onnx(exported / "model.onnx", manifest)
 
 
-def test_a_file_that_is_no_network_is_refused(exported: Path, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_network_is_rejected(exported: Path, tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"no network")
     with pytest.raises(ArtifactError, match=r"model\.onnx"):
         open_onnx(tmp_path / "model.onnx", read_manifest(exported))
@@ -147,7 +147,7 @@ def test_a_model_is_not_replaced_by_accident(exported: Path, run_folder: Path) -
 
 
 @pytest.mark.parametrize("overwrite", [True, False])
-def test_a_folder_of_something_else_is_never_replaced(tmp_path: Path, overwrite: bool) -> None:
+def test_a_folder_that_is_not_a_model_is_never_replaced(tmp_path: Path, overwrite: bool) -> None:
     (tmp_path / "diary.txt").write_text("mine")
     with (
         pytest.raises(Conflict, match="neither empty nor a model"),
@@ -170,7 +170,9 @@ def test_a_failure_leaves_the_old_model(tmp_path: Path) -> None:
     assert [entry.name for entry in output.parent.iterdir()] == ["one"]
 
 
-def test_a_bad_name_is_refused_before_the_work(run_folder: Path, tmp_path: Path) -> None:
+def test_an_invalid_name_is_rejected_before_the_export_starts(
+    run_folder: Path, tmp_path: Path
+) -> None:
     with pytest.raises(InvalidInput, match="name = 'Bad Name'"):
         export_model(load_checkpoint(run_folder), [], tmp_path / "x", ExportOptions("Bad Name"))
     assert list(tmp_path.iterdir()) == []

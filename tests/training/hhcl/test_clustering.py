@@ -24,7 +24,7 @@ def units(rows: np.ndarray) -> np.ndarray:
 
 
 def people(identities: int, crops: int, cameras: int, seed: int = 0, shift: float = 0.0):
-    """Well separated people; each camera adds a constant of its own."""
+    """Well separated people; each camera adds a constant of its own to all embeddings."""
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(identities, 32))
     offsets = shift * rng.normal(size=(cameras, 32))
@@ -56,7 +56,7 @@ def test_vector_g_min_samples_counts_the_crop_itself():
     assert found.tolist() == [0, 0, 0, 0, -1, -1, -1, -1]
 
 
-def test_sparse_and_dense_graphs_cluster_alike():
+def test_sparse_and_dense_graphs_give_the_same_clusters():
     rows, _, _ = people(12, 5, 1)
     sparse = jaccard_distance(rows, k1=8, k2=3)
     dense = np.ones(sparse.shape)
@@ -73,7 +73,7 @@ def test_people_are_found():
     assert same_partition(labels, identity)
 
 
-def test_linking_finds_people_across_cameras_that_shift_everything():
+def test_linking_finds_people_although_each_camera_shifts_all_embeddings():
     rows, identity, camera = people(20, 5, 2, shift=1.5)
     options = {"k1": 5, "k2": 2, "eps": 0.5, "min_samples": 2}
     apart = cluster(rows, camera, ClusterOptions(**options), lambda _: None)
@@ -96,7 +96,7 @@ def test_infomap_finds_people_and_repeats():
     assert again.tolist() == labels.tolist()
 
 
-def test_infomap_parts_two_people_whom_one_bridge_of_near_crops_makes_one_for_dbscan():
+def test_infomap_separates_two_people_whom_dbscan_joins_over_a_bridge_of_crops():
     arcs = np.concatenate([np.linspace(0, 20, 12), [27.0], np.linspace(34, 54, 12), [180, 181]])
     rows, camera = on_circle(*arcs), np.zeros(len(arcs), np.int64)
     rule = {"k1": 12, "k2": 2, "eps": 0.8, "min_samples": 2}
@@ -115,7 +115,7 @@ def test_infomap_leaves_small_communities_out():
     assert (labels[len(rows) :] == -1).all()
 
 
-def test_infomap_missing_names_the_package(monkeypatch):
+def test_the_error_without_infomap_names_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "infomap", None)
     rows, _, camera = people(3, 4, 1)
     with pytest.raises(InvalidInput, match="pip install infomap"):
@@ -123,8 +123,8 @@ def test_infomap_missing_names_the_package(monkeypatch):
 
 
 @pytest.mark.parametrize("scheme", ["dbscan", "infomap", "camera-link"])
-def test_no_cluster_reaches_across_sites(scheme):
-    """The same twelve people stand on both sites, so only the sites keep them apart."""
+def test_no_cluster_spans_two_sites(scheme):
+    """The same twelve people are on both sites, so only the sites separate them."""
     if scheme == "infomap":
         pytest.importorskip("infomap", reason="the package infomap is not installed")
     rows, identity, camera = people(12, 5, 4, shift=0.2)
@@ -140,7 +140,7 @@ def test_no_cluster_reaches_across_sites(scheme):
         assert same_partition(together, identity)
 
 
-def test_one_cluster_or_none_changes_eps_and_says_so():
+def test_with_one_cluster_or_none_eps_changes_with_a_message():
     rows, _, camera = people(3, 8, 1)
     told: list[str] = []
     labels = cluster(rows, camera, ClusterOptions(k1=24, k2=1, eps=0.98), told.append)
@@ -150,7 +150,7 @@ def test_one_cluster_or_none_changes_eps_and_says_so():
 
 
 @pytest.mark.parametrize("scheme", ["dbscan", "infomap", "camera-link"])
-def test_hopeless_input_is_a_clear_error(scheme):
+def test_crops_that_never_cluster_are_a_clear_error(scheme):
     if scheme == "infomap":
         pytest.importorskip("infomap", reason="the package infomap is not installed")
     with pytest.raises(InvalidInput, match="no two clusters"):
@@ -158,6 +158,6 @@ def test_hopeless_input_is_a_clear_error(scheme):
 
 
 @pytest.mark.parametrize(("key", "value"), [("eps", 0.0), ("eps", 1.0), ("k1", 0)])
-def test_options_out_of_range_are_refused(key, value):
+def test_options_out_of_range_are_rejected(key, value):
     with pytest.raises(ValueError, match=key):
         ClusterOptions(**{key: value})

@@ -34,7 +34,7 @@ def test_vector_d_many_clusters_give_it_to_the_highest_scoring_fiftieth():
 
 
 def test_one_highest_scoring_cluster_alone_is_not_enough():
-    """99 clusters: a fiftieth is one, so all of them share."""
+    """A fiftieth of 99 clusters is one cluster, so all of them share."""
     logits = torch.zeros(99)
     logits[3] = 2.0
     log_p = logits.log_softmax(0)
@@ -51,7 +51,7 @@ def test_vector_j_clusters_on_more_cameras_weigh_more():
     np.testing.assert_allclose(weights, expected, atol=1e-5)
 
 
-def test_equal_camera_entropies_weigh_nothing():
+def test_equal_camera_entropies_give_equal_weights():
     similarities = torch.tensor([[0.9, 0.1], [0.2, 0.3]])
     arguments = similarities, torch.tensor([0, 1]), torch.tensor([0, 1])
     plain = Contrast().loss(*arguments)
@@ -104,7 +104,7 @@ def test_only_the_hardest_negative_proxies_count():
     assert proxies(negatives=1).loss(*crop()).item() == pytest.approx(expected, abs=1e-5)
 
 
-def test_two_positives_are_averaged_and_the_own_camera_is_none():
+def test_two_positives_are_averaged_and_the_same_camera_gives_none():
     rows = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]], dtype=torch.float64)
     made = CameraProxies(rows, torch.tensor([0, 0, 0, 1]), torch.tensor([0, 1, 2, 0]), 0.5)
     embedding, labels, cameras = crop()
@@ -113,8 +113,8 @@ def test_two_positives_are_averaged_and_the_own_camera_is_none():
     assert made.loss(embedding, labels, cameras).item() == pytest.approx(expected, abs=1e-9)
 
 
-def test_same_camera_proxies_leave_out_clusters_the_camera_never_saw():
-    """Cluster 1 was never seen by camera 0: only the positive is left of its crop's softmax."""
+def test_same_camera_proxies_exclude_clusters_the_camera_never_saw():
+    """Camera 0 never saw cluster 1, so only the positive remains in the softmax of its crop."""
     masked = proxies(seen_by=torch.tensor([[True, True], [False, True]]))
     assert masked.loss(*crop(camera=0)).item() == pytest.approx(0.0, abs=1e-9)
     plain = proxies().loss(*crop(camera=1)).item()

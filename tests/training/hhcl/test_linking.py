@@ -1,4 +1,4 @@
-"""Linking the clusters of cameras: who may be joined, and by which score."""
+"""Linking clusters across cameras: which may be joined, and by which score."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def units(rows: np.ndarray) -> np.ndarray:
 
 
 def people(identities: int, crops: int, cameras: int, seed: int = 0, shift: float = 0.0):
-    """Well separated people; each camera adds a constant of its own."""
+    """Well separated people; each camera adds a constant of its own to all embeddings."""
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(identities, 32))
     offsets = shift * rng.normal(size=(cameras, 32))
@@ -38,7 +38,7 @@ def test_linking_never_merges_two_clusters_of_one_camera():
     assert same_partition(linked, identity)
 
 
-def test_linking_keeps_outliers_and_survives_having_nothing():
+def test_linking_keeps_outliers_and_accepts_no_clusters_at_all():
     rows, identity, camera = people(4, 3, 2)
     labels = (identity * 2 + camera).astype(np.int64)
     labels[0] = -1
@@ -56,7 +56,7 @@ def test_standardised_cameras_have_unit_rows_and_no_offset():
     assert np.isfinite(one_crop).all()
 
 
-def test_no_share_of_the_links_leaves_every_camera_its_own_clusters():
+def test_without_links_every_camera_keeps_its_own_clusters():
     rows, identity, camera = people(6, 4, 2)
     labels = identity * 2 + camera
     assert same_partition(link_cameras(rows, camera, labels, share=0.0), labels)
@@ -64,7 +64,7 @@ def test_no_share_of_the_links_leaves_every_camera_its_own_clusters():
     assert len(set(half.tolist())) == 9  # three of the six pairs are joined
 
 
-def test_sites_are_never_linked_and_an_empty_one_is_no_trouble():
+def test_sites_are_never_linked_and_a_site_may_be_empty():
     rows, identity, camera = people(8, 3, 4)
     labels, sites = identity * 4 + camera, camera // 2
     linked = link_cameras(rows, camera, labels, sites=sites)
@@ -75,7 +75,7 @@ def test_sites_are_never_linked_and_an_empty_one_is_no_trouble():
 
 
 def changed_people(seed: int):
-    """40 people, each changed from one camera to the other as much as people differ."""
+    """40 people, each as different between the two cameras as people are from each other."""
     rng = np.random.default_rng(seed)
     centre = rng.normal(size=(40, 24))
     seen = np.stack([centre, centre + rng.normal(size=centre.shape)], axis=1)
@@ -93,9 +93,9 @@ def test_a_balanced_assignment_finds_what_mutual_neighbours_miss(seed):
     assert same_partition(link_cameras(rows, camera, labels, score="sinkhorn"), identity)
 
 
-def test_balancing_gives_up_the_best_single_pair_for_the_best_assignment():
+def test_balancing_prefers_the_best_assignment_to_the_best_single_pair():
     cosine = np.array([[0.60, 0.55, 0.1], [0.50, 0.10, 0.1], [0.59, 0.10, 0.3]])
-    assert cosine.argmax(axis=1).tolist() == [0, 0, 0]  # everybody's nearest is the same one
+    assert cosine.argmax(axis=1).tolist() == [0, 0, 0]  # all have the same nearest
     plan = _balance(cosine)
     assert plan.argmax(axis=1).tolist() == plan.argmax(axis=0).tolist() == [1, 0, 2]
     np.testing.assert_allclose(plan.sum(axis=0), 1, atol=1e-6)

@@ -1,4 +1,4 @@
-"""The outer loop: what it leaves behind, and that an interruption changes nothing."""
+"""HHCL's loop: what a run writes, and that an interruption changes nothing."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def command(data: Path, output: Path, *more: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def finished(drawn, tmp_path_factory) -> Path:
-    """An uninterrupted run, by the command line and so with the interrupted one's threads."""
+    """An uninterrupted run from the command line, with as many threads as the interrupted one."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
     start = time.monotonic()
     subprocess.run(command(drawn, folder), env=ENVIRONMENT, capture_output=True, check=True)
@@ -108,7 +108,7 @@ def test_a_run_killed_while_it_learns_ends_the_same(drawn, finished, tmp_path):
         command(drawn, output), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=ENVIRONMENT
     ) as victim:
         assert victim.stderr
-        # The first line of metrics means that epoch 2 is under way; its bar, that it trains.
+        # The first line of metrics shows that epoch 2 has begun; its progress bar, that it trains.
         while len(metrics(output)) < 1:
             assert victim.poll() is None, victim.stderr.read().decode()
             time.sleep(0.01)
@@ -140,14 +140,14 @@ def test_resuming_a_finished_run_does_nothing(drawn, finished):
     assert (finished / "metrics.jsonl").read_bytes() == before
 
 
-def test_a_folder_in_use_is_refused(drawn, finished):
+def test_a_folder_in_use_is_rejected(drawn, finished):
     with pytest.raises(InvalidInput, match="--resume continues it"):
         run(config(drawn), finished, CPU)
     with pytest.raises(InvalidInput, match="other options for seed"):
         run(config(drawn, seed=9), finished, CPU, resume=True)
 
 
-def test_one_camera_and_no_identities_train_too(drawn, tmp_path, capsys):
+def test_training_works_with_one_camera_and_without_identities(drawn, tmp_path, capsys):
     plain = tmp_path / "crops" / "entrance"
     plain.mkdir(parents=True)
     for file in sorted((drawn / "bounding_box_train").iterdir()):
@@ -178,7 +178,7 @@ def test_one_camera_and_no_identities_train_too(drawn, tmp_path, capsys):
 
 
 def test_two_sites_train_together_and_the_best_epoch_is_kept(drawn, tmp_path, capsys):
-    """Two sites of one camera each: no cluster can hold crops of two cameras."""
+    """Two sites of one camera each, so no cluster can have crops of two cameras."""
     for name, camera in (("north", "c1s"), ("south", "c2s")):
         (tmp_path / name / camera).mkdir(parents=True)
         for file in sorted((drawn / "bounding_box_train").glob(f"*_{camera}*")):
@@ -227,7 +227,7 @@ def test_the_best_measured_epoch_is_kept(drawn, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_training_improves_on_drawn_people(shared, tmp_path):
-    """From ImageNet weights, five short epochs; measured once: 18 to 30 mAP."""
+    """Five short epochs from ImageNet weights; one measurement gave 18 to 30 mAP."""
     people = tmp_path / "people"
     drawing = SyntheticOptions(identities=80, cameras=2, crops=4, seed=7, height=96, width=48)
     synthesize(people, drawing)
@@ -258,7 +258,7 @@ def test_training_improves_on_drawn_people(shared, tmp_path):
         (["--config", "missing.toml"], "missing.toml"),
     ],
 )
-def test_mistakes_are_one_line_and_status_2(tmp_path, arguments, message):
+def test_user_errors_are_one_line_with_status_2(tmp_path, arguments, message):
     result = subprocess.run(
         command(tmp_path, tmp_path / "run", *arguments),
         capture_output=True,
@@ -270,7 +270,7 @@ def test_mistakes_are_one_line_and_status_2(tmp_path, arguments, message):
     assert "Traceback" not in result.stderr
 
 
-def test_a_run_that_never_measures_does_not_read_what_it_would_measure_on(drawn, tmp_path):
+def test_a_run_that_never_measures_does_not_read_query_and_gallery(drawn, tmp_path):
     people = shutil.copytree(drawn, tmp_path / "people")
     min((people / "query").iterdir()).write_bytes(b"no picture")
     with pytest.raises(InvalidInput, match="query"):
@@ -280,6 +280,6 @@ def test_a_run_that_never_measures_does_not_read_what_it_would_measure_on(drawn,
     assert metrics(tmp_path / "run")[0]["map"] == {}
 
 
-def test_a_folder_without_crops_names_itself(tmp_path):
+def test_the_error_names_a_folder_without_crops(tmp_path):
     with pytest.raises(InvalidInput, match=str(tmp_path)):
         run(config(tmp_path), tmp_path / "run", CPU)

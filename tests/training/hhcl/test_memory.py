@@ -1,4 +1,4 @@
-"""The hybrid memory and what an epoch's memory is made of (vector A, hand-computed)."""
+"""The hybrid memory, and what an epoch's memory is built from (vector A, hand-computed)."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_vector_a_update():
     np.testing.assert_allclose(rows.mean, [[0.937622, 0.347657], [0.284447, 0.958692]], atol=1e-5)
 
 
-def test_loss_writes_nothing_and_update_spares_absent_clusters():
+def test_loss_changes_nothing_and_update_only_the_clusters_in_the_batch():
     rows = memory()
     rows.loss(*batch()).backward()
     assert rows.hard.tolist() == HARD
@@ -99,8 +99,8 @@ def test_both_prototypes_start_as_the_unit_centroid():
     assert made.hard.data_ptr() != made.mean.data_ptr()
 
 
-def test_same_camera_negatives_leave_out_what_the_camera_never_saw():
-    """Cluster 1 was seen by camera 1 only: for a crop of camera 0 there is nothing to confuse."""
+def test_same_camera_negatives_exclude_clusters_the_camera_never_saw():
+    """Only camera 1 saw cluster 1, so a crop of camera 0 has no negative."""
     rows = memory(seen_by=torch.tensor([[True, True], [False, True]]))
     embeddings, labels, _ = batch()
     from_camera_0 = rows.loss(embeddings[:2], labels[:2], torch.tensor([0, 0]))

@@ -1,4 +1,4 @@
-"""The other kinds of memory (vectors B and C, hand-computed), and every option with every kind."""
+"""The other kinds of memory (vectors B and C, hand-computed), and every option with each kind."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ def test_vector_b_loss(follow):
         (follow_hardest, [1, 0, 3, 2], [[0.820741, 0.571300], [0.571300, 0.820741]]),
     ],
 )
-def test_vector_b_update_and_whether_the_order_counts(follow, order, expected):
+def test_vector_b_update_and_whether_the_order_matters(follow, order, expected):
     rows = PrototypeMemory(doubles(ROWS), Contrast(), follow)
     rows.update(doubles(EMBEDDINGS)[order], torch.tensor([0, 0, 1, 1])[order])
     np.testing.assert_allclose(rows.rows, expected, atol=1e-5)
 
 
-def test_following_each_crop_is_one_step_after_the_other():
+def test_following_each_crop_takes_one_step_per_crop():
     rng = np.random.default_rng(5)
     rows = torch.nn.functional.normalize(torch.from_numpy(rng.normal(size=(4, 3))), dim=1)
     embeddings = torch.nn.functional.normalize(torch.from_numpy(rng.normal(size=(9, 3))), dim=1)
@@ -109,7 +109,7 @@ def test_fewer_crops_than_slots_leave_the_last_slots():
     assert rows.instances.tolist() == [[EMBEDDINGS[3], INSTANCES[0][1]], INSTANCES[1]]
 
 
-def test_instances_are_drawn_from_their_own_cluster_with_replacement():
+def test_instances_are_drawn_with_replacement_from_their_own_cluster():
     embeddings = np.arange(5, dtype=np.float32)[:, None]
     labels = np.array([0, 1, -1, 0, 0])
     drawn = draw_instances(embeddings, labels, 20, np.random.default_rng(2))
@@ -160,7 +160,7 @@ def tensors(memory) -> dict:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_option_with_every_kind(kind):
+def test_every_option_works_with_every_kind_of_memory(kind):
     memory = built(everything(kind))
     for name, value in tensors(memory).items():
         setattr(memory.memory, name, value.double())
@@ -187,7 +187,7 @@ def test_each_option_changes_the_loss(kind):
     base = {"kind": kind, "temperature": 0.2}
     changes = [{}, {"negatives": "same-camera"}, {"smoothing": True}]
     changes += [{"camera_entropy": True}, {"proxy_weight": 0.5}]
-    # One cluster of the batch on a single camera, so that the clusters' entropies differ.
+    # One cluster of the batch has crops of one camera only, so that the entropies differ.
     cameras = torch.where(labels == 2, cameras[0], cameras)
     losses = [
         built(MemoryOptions(**base, **change)).loss(embeddings.float(), labels, cameras).item()
@@ -198,7 +198,7 @@ def test_each_option_changes_the_loss(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_replicas_that_take_the_same_batch_in_stay_equal(kind):
+def test_processes_that_see_the_same_batch_keep_equal_memories(kind):
     one, other = built(everything(kind)), built(everything(kind))
     embeddings, labels, _ = draw_batch()
     for shift in (0.1, 0.2):

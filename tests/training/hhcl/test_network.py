@@ -27,7 +27,7 @@ def test_vector_k_plain_batch_when_it_is_one_group():
     np.testing.assert_allclose(out.detach().ravel(), expected, atol=1e-5)
 
 
-def test_ghost_groups_are_what_separate_replicas_compute():
+def test_ghost_groups_compute_what_separate_replicas_would():
     torch.manual_seed(0)
     images = torch.randn(12, 3, 5, 4)
     ghost, plain = GhostBatchNorm2d(3, group=4), torch.nn.BatchNorm2d(3)
@@ -61,7 +61,7 @@ def test_vector_j_neck_then_unit_length():
         ("mobilenet_v2", 1, 1280, (4, 2)),
     ],
 )
-def test_backbones_keep_the_last_stage_as_asked(backbone, last_stride, dimension, shape):
+def test_the_last_stage_has_the_requested_stride(backbone, last_stride, dimension, shape):
     network = build_network(backbone, weights="none", last_stride=last_stride).eval()
     images = torch.randn(2, 3, 64, 32)
     assert network.features(images).shape == (2, dimension, *shape)
@@ -69,7 +69,7 @@ def test_backbones_keep_the_last_stage_as_asked(backbone, last_stride, dimension
     torch.testing.assert_close(lengths, torch.ones(2))
 
 
-def test_every_normalisation_is_ghostly_and_the_neck_has_no_bias_to_learn():
+def test_every_normalisation_uses_ghost_groups_and_the_necks_bias_is_frozen():
     network = build_network("mobilenet_v2", weights="none", ghost_group=32)
     norms = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     assert len(norms) == 53
@@ -95,28 +95,28 @@ def maps_of_many_styles(count=12):
     return plain * (0.5 + torch.rand(count, 5, 1, 1)) + torch.randn(count, 5, 1, 1)
 
 
-def test_style_mixing_leaves_evaluation_alone():
+def test_style_mixing_does_nothing_in_evaluation():
     maps = maps_of_many_styles()
     assert StyleMixing(1.0).eval()(maps) is maps
     torch.testing.assert_close(StyleMixing(0.0).train()(maps), maps, rtol=0, atol=0)
 
 
-def test_mixed_styles_are_blends_of_two_of_the_batch():
+def test_a_mixed_style_blends_two_maps_of_the_batch():
     maps = maps_of_many_styles()
     mixed = StyleMixing(1.0).train()(maps)
     torch.testing.assert_close(textures(mixed), textures(maps), rtol=1e-3, atol=1e-4)
     before, after = styles(maps), styles(mixed)
     kept = []
     for own, new in zip(before, after, strict=True):
-        towards = before - own  # (N, 2C): where a blend with each other map would lie
+        towards = before - own  # (N, 2C): the direction of a blend with each other map
         share = (towards @ (new - own) / towards.square().sum(dim=1).clamp(min=1e-9)).clamp(0, 1)
         distance = (own + share[:, None] * towards - new).abs().amax(dim=1)
         assert distance.min() < 1e-3
         kept.append(1 - share[distance.argmin()].item())
-    assert min(kept) < 0.5  # not one map of many has kept most of its own style by chance
+    assert min(kept) < 0.5  # so the own style is not always the larger part
 
 
-def test_half_a_chance_of_mixing_leaves_about_half_the_maps():
+def test_probability_one_half_mixes_about_half_the_maps():
     maps = maps_of_many_styles(400)
     moved = (styles(StyleMixing(0.5).train()(maps)) - styles(maps)).abs().amax(dim=1) > 1e-3
     everything = (styles(StyleMixing(1.0).train()(maps)) - styles(maps)).abs().amax(dim=1) > 1e-3
@@ -134,7 +134,7 @@ def test_style_mixing_repeats_with_the_seed():
 
 
 @pytest.mark.parametrize("backbone", ["resnet18", "mobilenet_v2"])
-def test_style_mixing_changes_training_only_and_has_nothing_to_save(backbone):
+def test_style_mixing_changes_only_training_and_adds_nothing_to_the_state(backbone):
     mixed = build_network(backbone, weights="none", style_mixing=1.0)
     plain = build_network(backbone, weights="none")
     plain.load_state_dict(mixed.state_dict())
@@ -161,7 +161,7 @@ def test_weights_file_round_trip_and_clear_errors(tmp_path):
     assert source.dimension == 512
 
 
-def test_a_failed_download_names_the_way_out(monkeypatch, tmp_path):
+def test_a_failed_download_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     with pytest.raises(InvalidInput, match="--weights FILE"):

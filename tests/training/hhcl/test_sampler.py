@@ -23,7 +23,7 @@ def draw(labels, cameras, *, p=2, k=4, iterations=10, seed=0):
     )
 
 
-def test_a_clusters_crops_lie_side_by_side_and_outliers_never_come():
+def test_a_clusters_crops_are_contiguous_and_outliers_are_never_drawn():
     labels = np.array([0, 1, 2, -1] * 6)
     for batch in draw(labels, np.zeros(24), p=2, k=4):
         groups = labels[batch].reshape(2, 4)
@@ -32,7 +32,7 @@ def test_a_clusters_crops_lie_side_by_side_and_outliers_never_come():
         assert groups[0, 0] != groups[1, 0]
 
 
-def test_companions_come_from_other_cameras_than_the_anchor():
+def test_companions_come_from_cameras_other_than_the_anchors():
     labels, cameras = [0] * 12, np.array([0] * 6 + [1] * 6)
     for (batch,) in [draw(labels, cameras, p=1, k=4, iterations=1, seed=s) for s in range(20)]:
         anchor, *companions = cameras[batch]
@@ -40,8 +40,8 @@ def test_companions_come_from_other_cameras_than_the_anchor():
         assert len(set(batch)) == 4  # six candidates are enough to draw without repetition
 
 
-def test_too_few_candidates_are_drawn_again():
-    """Three candidates for K = 4: the reference compares with K, so it draws with replacement."""
+def test_too_few_candidates_are_drawn_with_replacement():
+    """Three candidates for K = 4: the released code compares with K and draws with replacement."""
     repeated = 0
     for seed in range(30):
         (batch,) = draw([0] * 4, [0, 1, 1, 1], p=1, k=4, iterations=1, seed=seed)
@@ -49,12 +49,12 @@ def test_too_few_candidates_are_drawn_again():
     assert repeated > 5
 
 
-def test_one_camera_falls_back_to_the_rest_of_the_cluster():
+def test_with_one_camera_companions_come_from_the_rest_of_the_cluster():
     (batch,) = draw([0] * 5, [0] * 5, p=1, k=5, iterations=1)
     assert batch[0] not in batch[1:]
 
 
-def test_a_lonely_crop_fills_its_group():
+def test_a_single_crop_fills_its_group():
     (batch,) = draw([0, 1, 1], [0, 0, 0], p=2, k=3, iterations=1)
     assert len(batch) == 6
 
@@ -73,7 +73,7 @@ def test_fewer_clusters_than_p_make_smaller_batches():
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_the_same_seed_draws_the_same(seed):
+def test_the_same_seed_gives_the_same_batches(seed):
     labels = np.repeat(np.arange(6), 4)
     cameras = np.tile([0, 1], 12)
     first, second = (draw(labels, cameras, seed=seed) for _ in range(2))

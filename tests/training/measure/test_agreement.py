@@ -1,4 +1,4 @@
-"""Cycle agreement: it follows the labelled mAP, and no shortcut pleases it."""
+"""Cycle agreement follows the labelled mAP, and no shortcut raises it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from training.measure.agreement import cycle_agreement, way_precisions
 PEOPLE, CROPS, SIZE = 30, 4, 64
 CAMERAS = np.tile(np.repeat([0, 1], CROPS), PEOPLE)
 IDENTITIES = np.repeat(np.arange(PEOPLE), 2 * CROPS)
-GROUPS = 2 * IDENTITIES + CAMERAS  # a person in one camera
+GROUPS = 2 * IDENTITIES + CAMERAS  # one direction per person and camera
 
 
 def unit(rows):
@@ -19,7 +19,7 @@ def unit(rows):
 
 
 def drawn_embeddings(noise: float, seed: int = 0):
-    """Identities as directions, their view in each camera, and noise."""
+    """Identities as directions, their appearance in each camera, and noise."""
     rng = np.random.default_rng(seed)
     person = rng.normal(size=(PEOPLE, SIZE))[IDENTITIES]
     view = 0.8 * rng.normal(size=(2 * PEOPLE, SIZE))[GROUPS]
@@ -36,7 +36,7 @@ def cross_camera_map(embeddings) -> float:
     return float(np.mean(found))
 
 
-def test_it_falls_with_the_labelled_map_step_by_step():
+def test_agreement_falls_with_the_labelled_map_step_by_step():
     family = [drawn_embeddings(noise) for noise in (0.2, 0.7, 1.0, 1.4, 1.8, 2.4, 3.2)]
     truth = [cross_camera_map(each) for each in family]
     assert truth[0] > 0.9
@@ -46,7 +46,7 @@ def test_it_falls_with_the_labelled_map_step_by_step():
         assert spearmanr(truth, found).statistic > 0.9
 
 
-def test_a_collapsed_or_random_network_is_worse():
+def test_a_collapsed_or_random_network_scores_worse():
     good = cycle_agreement(drawn_embeddings(0.7), CAMERAS, GROUPS)
     rng = np.random.default_rng(1)
     constant = np.ones((len(CAMERAS), SIZE))
@@ -60,7 +60,7 @@ def test_a_collapsed_or_random_network_is_worse():
         assert cycle_agreement(embeddings, CAMERAS, GROUPS) < 0.4 * good, name
 
 
-def test_merging_people_costs():
+def test_merging_people_lowers_agreement():
     embeddings = drawn_embeddings(0.7)
     pairs = IDENTITIES // 2
     merged = unit(embeddings + 3 * np.stack([embeddings[pairs == p].mean(0) for p in pairs]))
@@ -71,7 +71,7 @@ def test_merging_people_costs():
     assert found[0] < found[1]
 
 
-def test_ties_count_against_and_the_crop_itself_never_for():
+def test_ties_count_as_wrong_and_the_crop_itself_does_not_count():
     same = np.ones((4, 2), dtype=np.float32) / np.sqrt(2).astype(np.float32)
     cameras = np.array([0, 0, 0, 1])
     groups = np.array([0, 0, 1, 2])
@@ -79,7 +79,7 @@ def test_ties_count_against_and_the_crop_itself_never_for():
     assert way_precisions(same, cameras, groups) == pytest.approx([0.5, 0.5])
 
 
-def test_ways_start_where_they_are_told_to():
+def test_ways_start_only_at_the_given_crops():
     embeddings = drawn_embeddings(0.7)
     starts = np.arange(len(CAMERAS)) % 5 == 0
     found = way_precisions(embeddings, CAMERAS, GROUPS, starts)
@@ -87,7 +87,7 @@ def test_ways_start_where_they_are_told_to():
     assert cycle_agreement(embeddings, CAMERAS, GROUPS, starts) == pytest.approx(found.mean())
 
 
-def test_one_camera_or_no_group_of_two_has_none():
+def test_one_camera_or_no_group_of_two_has_no_agreement():
     embeddings = drawn_embeddings(0.7)
     assert cycle_agreement(embeddings, np.zeros_like(CAMERAS)) is None
     assert cycle_agreement(embeddings, CAMERAS, np.full_like(CAMERAS, -1)) is None

@@ -1,4 +1,4 @@
-"""Score calibration: on distributions with known answers, and against a slow loop."""
+"""Calibration on distributions with known answers, and against a slow loop."""
 
 import itertools
 from pathlib import Path
@@ -17,7 +17,7 @@ STEPS = np.arange(-10_000, 10_001) / 10_000
 
 
 def counts(mean: float, deviation: float, pairs: int) -> NDArray[np.int64]:
-    """As many pairs at every step as the normal distribution says, without any drawing."""
+    """The expected number of pairs at every step of a normal distribution, without sampling."""
     edges = np.append(STEPS, 1.0001)
     return np.round(pairs * np.diff(norm.cdf(edges, mean, deviation))).astype(np.int64)
 
@@ -47,7 +47,7 @@ def test_two_normal_distributions_give_the_textbook_curve() -> None:
     assert found.data == "drawn"
 
 
-def test_the_threshold_is_the_lowest_that_keeps_the_rate() -> None:
+def test_the_threshold_is_the_lowest_that_meets_the_rate() -> None:
     rng = np.random.default_rng(0)
     impostor = np.round(rng.normal(0.1, 0.2, 5000).clip(-1, 1), 4)
     genuine = np.round(rng.normal(0.7, 0.2, 300).clip(-1, 1), 4)
@@ -65,7 +65,7 @@ def test_a_stricter_rate_raises_the_threshold_and_loses_genuine_pairs() -> None:
         assert (strict.slope, strict.intercept) == (loose.slope, loose.intercept)
 
 
-def test_kinds_that_do_not_overlap_still_give_a_finite_curve() -> None:
+def test_pairs_that_do_not_overlap_still_give_a_finite_curve() -> None:
     found = calibrate(pairs([0.8, 0.9], [0.0, 0.1, 0.2]), "drawn")
     assert found.threshold == 0.2001
     assert (found.false_match_rate, found.true_match_rate) == (0, 1)
@@ -84,7 +84,7 @@ def test_kinds_that_do_not_overlap_still_give_a_finite_curve() -> None:
         (pairs([1.0, 1.0, 1.0], [0.0, 1.0]), "50.00% of the impostor pairs have cosine 1"),
     ],
 )
-def test_what_cannot_be_calibrated_says_why(broken: PairCounts, rule: str) -> None:
+def test_a_failed_calibration_says_why(broken: PairCounts, rule: str) -> None:
     with pytest.raises(InvalidInput, match=rule):
         calibrate(broken, "drawn")
 
@@ -131,7 +131,7 @@ def test_counting_agrees_with_a_slow_loop(block: int, monkeypatch: pytest.Monkey
         )
 
 
-def test_distractors_are_no_pair_among_themselves() -> None:
+def test_two_distractors_are_not_a_pair() -> None:
     rows = np.eye(3, 4, dtype=np.float32)
     query = [Sample(Path("q"), 5, 0)]
     gallery = [Sample(Path("a"), 0, 1), Sample(Path("b"), 0, 2)]
@@ -139,7 +139,7 @@ def test_distractors_are_no_pair_among_themselves() -> None:
     assert (found.genuine.sum(), found.impostor.sum()) == (0, 2)
 
 
-def test_one_camera_gives_no_pair() -> None:
+def test_one_camera_gives_no_pairs() -> None:
     rows = np.eye(2, 4, dtype=np.float32)
     alone = [Sample(Path("a"), 1, 0)]
     found = count_pairs(rows[:1], alone, rows[1:], alone)
@@ -148,7 +148,7 @@ def test_one_camera_gives_no_pair() -> None:
         calibrate(found, "one camera")
 
 
-def test_a_cosine_that_is_a_step_belongs_to_it() -> None:
+def test_a_cosine_at_a_step_is_counted_there() -> None:
     rows = np.array([[1, 0], [0.6, 0.8], [1, 0], [-1, 0]], np.float32)
     query = [Sample(Path("q"), 1, 0)]
     gallery = [Sample(Path("g"), identity, 1) for identity in (1, 2, 3)]

@@ -1,4 +1,4 @@
-"""``evaluate``, ``export`` and ``synthesize`` as people type them."""
+"""``evaluate``, ``export`` and ``synthesize`` on the command line."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ CommandLine = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def training(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
-    """Runs ``python -m training ...`` and answers status, output and errors."""
+    """Run ``python -m training ...`` and return status, output and errors."""
 
     def run(*words: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["training", *map(str, words)])
@@ -66,7 +66,9 @@ def test_before_training_is_the_same_from_run_and_export(
     assert from_run == [told]
 
 
-def test_rerank_adds_a_line_a_protocol(training: CommandLine, exported: Path, drawn: Path) -> None:
+def test_rerank_adds_one_line_per_protocol(
+    training: CommandLine, exported: Path, drawn: Path
+) -> None:
     words = ("--model", exported, "--data", drawn, "--protocol", "market1501", "--rerank")
     lines = results(training, *words)
     assert [(line["protocol"], line["rerank"]) for line in lines] == [
@@ -77,7 +79,7 @@ def test_rerank_adds_a_line_a_protocol(training: CommandLine, exported: Path, dr
 
 
 @pytest.mark.parametrize("form", ["text", "markdown"])
-def test_the_table_names_its_form_of_map(
+def test_the_table_states_its_form_of_map(
     training: CommandLine, exported: Path, drawn: Path, form: str
 ) -> None:
     status, out, _ = training("evaluate", "--model", exported, "--data", drawn, "--format", form)
@@ -86,7 +88,7 @@ def test_the_table_names_its_form_of_map(
     assert out.count("people") == 2
 
 
-def test_two_data_sets_two_blocks(
+def test_two_data_sets_give_two_blocks(
     training: CommandLine, exported: Path, drawn: Path, tmp_path: Path
 ) -> None:
     other = shutil.copytree(drawn, tmp_path / "others")
@@ -94,7 +96,7 @@ def test_two_data_sets_two_blocks(
     assert [line["data"] for line in lines] == ["people", "people", "others", "others"]
 
 
-def test_pictures_only_where_asked(
+def test_pictures_are_written_only_on_request(
     training: CommandLine, exported: Path, drawn: Path, tmp_path: Path
 ) -> None:
     pictures = tmp_path / "lists"
@@ -121,7 +123,7 @@ def test_crops_are_decoded_as_the_service_decodes_them(exported: Path, drawn: Pa
         np.testing.assert_array_equal(image, expected)
 
 
-def test_unreadable_crops_stop_or_are_left_out(
+def test_unreadable_crops_are_an_error_or_are_left_out(
     training: CommandLine, exported: Path, drawn: Path, tmp_path: Path
 ) -> None:
     broken = shutil.copytree(drawn, tmp_path / "broken")
@@ -138,7 +140,7 @@ def test_unreadable_crops_stop_or_are_left_out(
     assert "skipped in all: 1" in err
 
 
-def test_mistakes_are_one_line_and_status_2(
+def test_user_errors_are_one_line_with_status_2(
     training: CommandLine, exported: Path, drawn: Path, tmp_path: Path
 ) -> None:
     twin = shutil.copytree(drawn, tmp_path / "people")
@@ -160,7 +162,7 @@ def test_mistakes_are_one_line_and_status_2(
         assert err.count("\n") == 1
 
 
-def test_export_says_what_it_made(training: CommandLine, run_folder: Path, tmp_path: Path) -> None:
+def test_export_prints_its_result(training: CommandLine, run_folder: Path, tmp_path: Path) -> None:
     notes = tmp_path / "notes.md"
     notes.write_text("## Limits\n\nNone known.\n")
     output = tmp_path / "models" / "unmeasured"
@@ -175,7 +177,7 @@ def test_export_says_what_it_made(training: CommandLine, run_folder: Path, tmp_p
     assert "None known." in (output / "CARD.md").read_text()
 
 
-def test_export_refuses_an_occupied_folder(
+def test_export_rejects_a_folder_in_use(
     training: CommandLine, run_folder: Path, exported: Path
 ) -> None:
     status, out, err = training("export", "--run", run_folder, "--output", exported)
@@ -183,7 +185,7 @@ def test_export_refuses_an_occupied_folder(
     assert "--overwrite" in err
 
 
-def test_synthesize_draws_what_is_asked(training: CommandLine, tmp_path: Path) -> None:
+def test_synthesize_follows_its_options(training: CommandLine, tmp_path: Path) -> None:
     words = ("synthesize", tmp_path / "drawn", "--identities", 4, "--cameras", 2, "--crops", 2)
     status, out, _ = training(*words, "--train-share", 0.25, "--height", 64, "--width", 32)
     assert status == 0

@@ -1,4 +1,4 @@
-"""Metrics against hand arithmetic, a slow loop, and published yardsticks on real crops."""
+"""Metrics against hand calculation, a slow loop, and published figures on real crops."""
 
 import json
 import math
@@ -47,7 +47,7 @@ HAND_DISTANCE = np.array(
 )
 
 
-def test_market1501_by_hand() -> None:
+def test_the_market1501_protocol_computed_by_hand() -> None:
     scores = score(HAND_DISTANCE, HAND_QUERY, HAND_GALLERY, protocol="market1501")
     np.testing.assert_allclose(scores.average_precision, [0.5, 0.25, math.nan], atol=1e-5)
     assert scores.map == pytest.approx(0.375, abs=1e-5)
@@ -55,9 +55,9 @@ def test_market1501_by_hand() -> None:
     assert (scores.queries, scores.skipped, scores.gallery) == (2, 1, 6)
 
 
-def test_cross_camera_by_hand() -> None:
+def test_the_cross_camera_protocol_computed_by_hand() -> None:
     scores = score(HAND_DISTANCE, HAND_QUERY, HAND_GALLERY, protocol="cross-camera")
-    # camera 0 is gone: query 1 meets gallery 2, 4, 3, 1
+    # without camera 0, query 1 is compared with gallery 2, 4, 3, 1
     np.testing.assert_allclose(scores.average_precision, [0.5, 1 / 3, math.nan], atol=1e-5)
     assert scores.cmc(1) == 0
 
@@ -202,7 +202,7 @@ def test_rankings_name_gallery_images_nearest_first() -> None:
         ([(1, 0)], [(1, 0), (2, 1)], "under the protocol market1501 none of 1 query images"),
     ],
 )
-def test_data_that_cannot_be_evaluated(
+def test_data_that_cannot_be_evaluated_is_an_error(
     query: list[tuple[int, int]], gallery: list[tuple[int, int]], reason: str
 ) -> None:
     with pytest.raises(DataError, match=reason):
@@ -214,7 +214,7 @@ def test_data_that_cannot_be_evaluated(
         )
 
 
-def test_values_that_do_not_fit() -> None:
+def test_values_that_do_not_match_are_an_error() -> None:
     query, gallery = samples((1, 0)), samples((1, 1), (2, 1))
     good, bad = np.ones((1, 2), np.float32), np.full((1, 2), np.nan, np.float32)
     with pytest.raises(ValueError, match=r"gallery embeddings \(1, 2\) for 2 samples"):
@@ -281,7 +281,7 @@ def test_json_keeps_every_digit() -> None:
 
 
 @pytest.mark.parametrize("form", ["text", "markdown", "json"])
-def test_no_results_are_an_empty_table(form: Form) -> None:
+def test_no_results_give_an_empty_table(form: Form) -> None:
     assert "finite sum" in format_results([], form)
 
 
@@ -293,7 +293,7 @@ def test_accuracy_line_repeats_the_scores() -> None:
     assert (line.protocol, line.rerank) == ("market1501", False)
 
 
-def test_needs_no_torch() -> None:
+def test_evaluation_needs_no_torch() -> None:
     program = (
         "import sys, training.measure.evaluation, training.measure.pictures; "
         "import training.measure.tables; "
@@ -318,7 +318,7 @@ def yardstick(pku: Dataset) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     if not path.is_file():
         pytest.skip(f"../shared: needs a public supervised network: {path} is absent")
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # the file carries initializers it does not use
+    options.log_severity_level = 3  # the file has initializers that it does not use
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
 
@@ -334,7 +334,7 @@ def yardstick(pku: Dataset) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     ("protocol", "mean_average_precision", "rank1"),
     [("market1501", 0.331, 0.292), ("cross-camera", 0.826, 0.938)],
 )
-def test_agrees_with_figures_measured_elsewhere(
+def test_agrees_with_published_figures(
     pku: Dataset,
     yardstick: tuple[NDArray[np.float32], NDArray[np.float32]],
     protocol: Protocol,

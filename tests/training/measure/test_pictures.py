@@ -1,4 +1,4 @@
-"""Ranked lists are drawn from tiny pictures of one colour each, then read back."""
+"""Ranked lists of tiny pictures, each of one colour, are drawn and read back."""
 
 import dataclasses
 from pathlib import Path
@@ -18,7 +18,7 @@ GREEN, RED = (26, 152, 80), (215, 48, 39)
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Dataset:
-    """Three people, a colour each; eve is asked for and nowhere in the gallery."""
+    """Three people with one colour each; eve is in the query but not in the gallery."""
     colours = {"ada": (200, 0, 0), "bob": (0, 0, 200), "eve": (0, 200, 0)}
     for name in ("query/ada_1", "query/bob_1", "query/eve_1"):
         draw(tmp_path / f"{name}.png", colours[name[6:9]])
@@ -51,7 +51,9 @@ def pixel(picture: NDArray[np.uint8], column: int, *, inside: bool) -> tuple[int
     return tuple(picture[70, left + 36 if inside else left + 1].tolist())
 
 
-def test_one_picture_a_query_and_a_sheet(dataset: Dataset, tmp_path: Path) -> None:
+def test_there_is_one_picture_per_query_and_a_contact_sheet(
+    dataset: Dataset, tmp_path: Path
+) -> None:
     paths = write_ranked_lists(tmp_path / "out", rankings(dataset), dataset)
     assert [path.name for path in paths] == [
         "0.3333_00001_bob_1.png",
@@ -63,7 +65,7 @@ def test_one_picture_a_query_and_a_sheet(dataset: Dataset, tmp_path: Path) -> No
     np.testing.assert_array_equal(sheet, np.concatenate(rows))
 
 
-def test_frames_tell_right_from_wrong(dataset: Dataset, tmp_path: Path) -> None:
+def test_frames_show_which_crops_are_correct(dataset: Dataset, tmp_path: Path) -> None:
     paths = write_ranked_lists(tmp_path / "out", rankings(dataset), dataset)
     picture = read_back(paths[0])
     assert [pixel(picture, column, inside=False) for column in (1, 2, 3)] == [RED, RED, GREEN]
@@ -80,7 +82,9 @@ def test_captions_are_drawn(dataset: Dataset, tmp_path: Path) -> None:
     assert [bool((column < 128).any()) for column in columns] == [True, True, True, True, False]
 
 
-def test_best_or_worst_and_how_many(dataset: Dataset, tmp_path: Path) -> None:
+def test_the_best_or_the_worst_queries_are_drawn_up_to_a_number(
+    dataset: Dataset, tmp_path: Path
+) -> None:
     ranked = rankings(dataset)
     worst = write_ranked_lists(tmp_path / "a", ranked, dataset, count=1)
     best = write_ranked_lists(tmp_path / "b", ranked, dataset, count=1, choose="best", top_k=1)
@@ -88,19 +92,21 @@ def test_best_or_worst_and_how_many(dataset: Dataset, tmp_path: Path) -> None:
     assert read_back(best[0]).shape[1] < read_back(worst[0]).shape[1]
 
 
-def test_no_query_that_counts_draws_nothing(dataset: Dataset, tmp_path: Path) -> None:
+def test_without_a_query_that_counts_nothing_is_drawn(dataset: Dataset, tmp_path: Path) -> None:
     assert write_ranked_lists(tmp_path / "out", rankings(dataset)[2:], dataset) == []
     assert not (tmp_path / "out").exists()
 
 
-def test_numbered_and_long_identities(dataset: Dataset, tmp_path: Path) -> None:
+def test_captions_show_numbers_and_shorten_long_names(dataset: Dataset, tmp_path: Path) -> None:
     numbered = dataclasses.replace(dataset, identities=())
     named = dataclasses.replace(dataset, identities=("a very long name",) * 3)
     for data in (numbered, named):
         assert len(write_ranked_lists(tmp_path / "out", rankings(dataset), data)) == 3
 
 
-def test_what_cannot_be_read_or_written(dataset: Dataset, tmp_path: Path) -> None:
+def test_an_unreadable_crop_or_unwritable_folder_is_an_error(
+    dataset: Dataset, tmp_path: Path
+) -> None:
     ranked = rankings(dataset)
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match="file: cannot write ranked lists"):

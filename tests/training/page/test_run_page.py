@@ -1,4 +1,4 @@
-"""What the report page says and what it leaves out."""
+"""What the report page shows and what it leaves out."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def run(run_folder, drawn, tmp_path) -> Path:
     return folder
 
 
-def test_best_is_the_epoch_whose_cameras_agree_most(tmp_path):
+def test_the_best_epoch_is_the_one_whose_cameras_agree_most(tmp_path):
     lines = [line(1), line(2, agreement=0.6), line(3, agreement=0.7), line(4, agreement=0.5)]
     chosen = choose_epochs(read_history(write_metrics(tmp_path, *lines)))
     assert [(c.title, c.epoch.number) for c in chosen] == [
@@ -75,12 +75,12 @@ def test_best_is_the_epoch_whose_cameras_agree_most(tmp_path):
     ]
 
 
-def test_a_line_being_written_is_not_read(tmp_path):
+def test_an_incomplete_line_is_not_read(tmp_path):
     run = write_metrics(tmp_path, line(1), end='\n{"epoch": 2, "lo')
     assert [epoch.number for epoch in read_history(run)] == [1]
 
 
-def test_a_run_of_an_older_version_says_what_it_did_not_measure(tmp_path):
+def test_the_page_of_an_older_run_says_what_was_not_measured(tmp_path):
     html = shown(page(write_metrics(tmp_path / "old", OLD)))
     assert "not measured in any epoch" in html
     assert "the run has no checkpoint.pt" in html
@@ -88,7 +88,7 @@ def test_a_run_of_an_older_version_says_what_it_did_not_measure(tmp_path):
     assert 'id="figure-agreement"' not in html
 
 
-def test_unknown_identities_leave_out_nmi_and_ari(tmp_path):
+def test_without_identities_there_is_no_nmi_and_ari(tmp_path):
     clusters = {"clusters": 3, "outliers": 0.1, "crossing": 0.0, "nmi": None, "ari": None}
     history = read_history(write_metrics(tmp_path, line(1, clusters=clusters)))
     missing = [part.title for part in draw_curves(history) if isinstance(part, Missing)]
@@ -96,7 +96,7 @@ def test_unknown_identities_leave_out_nmi_and_ari(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "{}\n", "[]\n", "nothing\n", '{"epoch": "x"}\n'])
-def test_what_is_no_run_is_named(tmp_path, text):
+def test_a_folder_without_a_run_is_an_error_that_names_the_file(tmp_path, text):
     (tmp_path / "metrics.jsonl").write_text(text)
     with pytest.raises(InvalidInput, match=r"metrics\.jsonl"):
         read_history(tmp_path)
@@ -113,7 +113,7 @@ def test_a_drawn_run_shows_everything(run):
     assert "schedule.epochs" in html
 
 
-def test_people_who_are_not_drawn_are_shown_only_if_asked(run, drawn, tmp_path):
+def test_real_people_are_shown_only_on_request(run, drawn, tmp_path):
     people = shutil.copytree(drawn, tmp_path / "people")
     (people / "synthetic.json").unlink()
     html = shown(page(run, data=[people]))

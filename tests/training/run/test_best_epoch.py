@@ -1,4 +1,4 @@
-"""Which epoch's network is kept, also when a run was interrupted."""
+"""Which epoch's network is kept, also if a run was interrupted."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def write(run, lines):
 
 
 @pytest.mark.parametrize(("select", "epoch"), [("last", 4), ("validation", 3), ("test", 2)])
-def test_the_earliest_of_the_best_epochs_counts(select, epoch):
+def test_the_earliest_of_equally_good_epochs_is_the_best(select, epoch):
     assert best_line(LINES, select)["epoch"] == epoch
     assert best_line(LINES[:1], select) == (LINES[0] if select == "last" else None)
 
 
 @pytest.mark.parametrize(("select", "kept"), [("validation", [2, 3, 3]), ("test", [2, 2, 2])])
-def test_each_better_epoch_replaces_the_one_kept(tmp_path, select, kept):
+def test_each_better_epoch_replaces_the_one_before(tmp_path, select, kept):
     found = []
     for epoch in (1, 2, 3, 4):
         write(tmp_path, LINES[:epoch])
@@ -48,13 +48,13 @@ def test_each_better_epoch_replaces_the_one_kept(tmp_path, select, kept):
     assert found[0].optimiser == {}
 
 
-def test_nothing_is_kept_beside_the_last(tmp_path):
+def test_with_select_last_no_second_network_is_kept(tmp_path):
     write(tmp_path, LINES[:2])
     keep_if_best(tmp_path, checkpoint(2, "last"))
     assert not (tmp_path / SELECTED_NAME).exists()
 
 
-def test_a_torn_line_of_an_interrupted_epoch_is_not_read(tmp_path):
+def test_an_incomplete_line_of_an_interrupted_epoch_is_not_read(tmp_path):
     write(tmp_path, LINES[:2])
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"epoch": 3, "agr')
@@ -63,7 +63,7 @@ def test_a_torn_line_of_an_interrupted_epoch_is_not_read(tmp_path):
     assert load_checkpoint(tmp_path / SELECTED_NAME).epoch == 2
 
 
-def test_the_end_shows_first_best_and_last(tmp_path):
+def test_the_end_of_a_run_shows_first_best_and_last_epoch(tmp_path):
     for epoch in (1, 2, 3, 4):
         write(tmp_path, LINES[:epoch])
         keep_if_best(tmp_path, checkpoint(epoch, "test"))
@@ -84,7 +84,7 @@ def test_the_end_shows_first_best_and_last(tmp_path):
     assert str(tmp_path / FILE_NAME) in only
 
 
-def test_a_selected_network_that_could_not_be_written_is_not_passed_off_as_the_best(tmp_path):
+def test_a_best_network_that_could_not_be_written_is_reported(tmp_path):
     write(tmp_path, LINES[:2])
     keep_if_best(tmp_path, checkpoint(2, "validation"))
     write(tmp_path, LINES)  # epoch 3 was better
@@ -94,7 +94,7 @@ def test_a_selected_network_that_could_not_be_written_is_not_passed_off_as_the_b
     assert "holds epoch 2" in told[-1]
 
 
-def test_figures_that_could_not_be_measured_have_no_say(tmp_path):
+def test_missing_measurements_do_not_count(tmp_path):
     lines = [
         {"epoch": 1, "agreement": None, "map": {"a": 0.1, "b": None}},
         {"epoch": 2, "agreement": None, "map": {"a": 0.3, "b": None}},
@@ -103,6 +103,6 @@ def test_figures_that_could_not_be_measured_have_no_say(tmp_path):
     assert best_line(lines, "test")["epoch"] == 2
     assert best_line(lines, "validation") is None
     assert best_line(lines[2:], "test") is None
-    # An easier test, measured once, does not win over the whole one.
+    # A mean over fewer measurements may be easier, so it does not win.
     easier = {"epoch": 4, "agreement": None, "map": {"a": 0.2, "b": 0.2}}
     assert best_line([*lines, easier], "test")["epoch"] == 4

@@ -1,4 +1,4 @@
-"""What a run keeps of its last epoch."""
+"""The record that a run keeps of its last epoch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def rows(count: int) -> np.ndarray:
     return np.random.default_rng(0).normal(size=(count, 8)).astype(np.float32)
 
 
-def test_a_small_epoch_comes_back_whole_and_the_next_replaces_it(tmp_path):
+def test_a_small_epoch_is_kept_whole_and_the_next_replaces_it(tmp_path):
     save_epoch(tmp_path, rows(6), np.zeros(6, np.int64), samples(6), seed=1)
     labels = np.array([0, 0, 1, 1, -1, 2])
     save_epoch(tmp_path, rows(6), labels, samples(6), seed=1)
@@ -36,7 +36,7 @@ def test_a_small_epoch_comes_back_whole_and_the_next_replaces_it(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == [RECORD_NAME]
 
 
-def test_of_many_crops_the_same_3000_embeddings_are_kept(tmp_path):
+def test_the_same_3000_embeddings_of_many_crops_are_kept(tmp_path):
     drawn = []
     for epoch in range(2):
         save_epoch(tmp_path, rows(4000) + epoch, np.zeros(4000, np.int64), samples(4000), seed=5)
@@ -49,7 +49,7 @@ def test_of_many_crops_the_same_3000_embeddings_are_kept(tmp_path):
     np.testing.assert_array_equal(*drawn)
 
 
-def test_no_record_is_none_and_a_damaged_one_names_itself(tmp_path):
+def test_a_missing_record_is_none_and_a_damaged_one_is_an_error(tmp_path):
     assert load_epoch(tmp_path) is None
     save_epoch(tmp_path, rows(6), np.zeros(6, np.int64), samples(6), seed=1)
     file = tmp_path / RECORD_NAME

@@ -1,4 +1,4 @@
-"""What an epoch says of its pseudo-labels."""
+"""What the log says about an epoch's pseudo-labels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_clusters_are_counted_and_compared_with_identities():
     assert described.ari == pytest.approx(1.0)
 
 
-def test_unknown_identities_are_not_compared_and_no_cluster_is_legal():
+def test_unknown_identities_are_not_compared_and_there_may_be_no_cluster():
     described = describe_clusters(np.array([0, 0, 1]), samples([-1, 3, 3], [0, 0, 1]))
     assert (described.nmi, described.ari, described.crossing) == (None, None, 0.0)
     nothing = describe_clusters(np.array([-1, -1]), samples([1, 2], [0, 1]))

@@ -1,4 +1,4 @@
-"""What a run measures between epochs: cameras without labels, test crops with them."""
+"""Measuring between epochs: agreement of cameras without labels, accuracy on query and gallery."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 
 
 def colours(identities: int, cameras: int, seed: int = 0) -> Images:
-    """Crops of one colour a person, slightly another in each camera."""
+    """Crops of one colour per person, slightly different in each camera."""
     rng = np.random.default_rng(seed)
     pairs = [(who, camera) for who in range(identities) for camera in range(cameras)]
     colour = rng.integers(40, 200, size=(identities, 3))
@@ -34,7 +34,7 @@ def colours(identities: int, cameras: int, seed: int = 0) -> Images:
 
 @pytest.fixture
 def network() -> EmbeddingNetwork:
-    """Mean colours, unit length."""
+    """A network that computes mean colours, unit length."""
     return EmbeddingNetwork(torch.nn.Sequential(torch.nn.Identity()), 3, "average")
 
 
@@ -53,7 +53,7 @@ def cameras_of(crops: Images) -> np.ndarray:
     return np.array([sample.camera for sample in crops.samples])
 
 
-def test_one_camera_has_nobody_to_agree_with(network):
+def test_one_camera_alone_has_no_agreement(network):
     crops = colours(6, 1)
     measured = measure(network, crops, np.zeros(6, np.int64))
     assert measured.agreement is None
@@ -63,7 +63,7 @@ def test_one_camera_has_nobody_to_agree_with(network):
 def test_agreement_is_the_mean_over_sites_that_have_two_cameras(network):
     crops = colours(10, 5)
     cameras = cameras_of(crops)
-    sites = np.array([0, 0, 1, 1, 2])[cameras]  # the last has one camera and no say
+    sites = np.array([0, 0, 1, 1, 2])[cameras]  # the last site has one camera and does not count
     embeddings = extract_embeddings(network, crops.pixels, CPU)
     apart = [cycle_agreement(embeddings[sites == s], cameras[sites == s]) for s in (0, 1)]
     assert measure(network, crops, sites).agreement == pytest.approx(np.mean(apart))
@@ -71,7 +71,7 @@ def test_agreement_is_the_mean_over_sites_that_have_two_cameras(network):
     assert together == pytest.approx(cycle_agreement(embeddings, cameras))
 
 
-def test_agreement_is_measured_on_the_same_draw_every_time(network):
+def test_agreement_is_measured_on_the_same_sample_every_time(network):
     crops = colours(10, 3)
     sites = np.zeros(30, np.int64)
     few = {"evaluation.crops": 12}
@@ -80,7 +80,7 @@ def test_agreement_is_measured_on_the_same_draw_every_time(network):
     assert len(drawn) > 1
 
 
-def test_figures_carry_the_data_sets_name_where_there_are_several(network):
+def test_with_several_data_sets_figures_are_named_after_them(network):
     crops, test = colours(6, 2), colours(8, 2, seed=1)
     sites = np.zeros(12, np.int64)
     one, other = (held_out(name, test) for name in ("campus", "station"))
@@ -98,7 +98,7 @@ def test_figures_carry_the_data_sets_name_where_there_are_several(network):
         assert both.rank1[f"campus {protocol}"] == alone.rank1[protocol]
 
 
-def test_test_crops_are_loaded_only_where_a_run_measures(drawn):
+def test_query_and_gallery_are_decoded_only_if_the_run_measures(drawn):
     dataset = read_dataset(DataSource(drawn))
     size = {"model.height": 32, "model.width": 32}
     (test,) = load_measurable([dataset], read_config(None, size))

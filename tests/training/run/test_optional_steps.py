@@ -1,4 +1,4 @@
-"""What a run can do without - measuring, logs, the page - never costs an epoch."""
+"""Optional steps of a run (measuring, logs, the page) never lose an epoch."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ def one_camera(split: str, name: str) -> str:
 
 
 def no_match(split: str, name: str) -> str:
-    """The gallery holds other people than the queries."""
+    """The gallery shows other people than the queries."""
     return str(int(name[:4]) + 5000) + name[4:] if split == "bounding_box_test" else name
 
 
 def unknown_queries(split: str, name: str) -> str:
-    """No query has an identity; only a manifest can say so."""
+    """No query has an identity, which only a manifest can express."""
     return name.replace(name[:4], "", 1) if split == "query" else name
 
 
@@ -115,7 +115,7 @@ def metrics(run: Path) -> list[dict]:
     [(people, one_camera), (people, no_match), (listed, one_camera), (listed, unknown_queries)],
 )
 @pytest.mark.parametrize("method", METHODS)
-def test_what_cannot_be_measured_is_said_once_and_training_goes_on(
+def test_a_failed_measurement_is_reported_once_and_training_continues(
     method, make, rename, drawn, tmp_path, capsys
 ):
     data, output = make(drawn, tmp_path / "people", rename), tmp_path / "run"
@@ -134,7 +134,7 @@ def test_what_cannot_be_measured_is_said_once_and_training_goes_on(
     assert len(set(reasons)) == len(reasons)
     assert all(" not measured: cannot evaluate: " in text for text in reasons)
     assert told.count("agreement not measured: ") == (rename is one_camera)
-    # Resuming does not stumble over it either, and the report shows the rest.
+    # Resuming works too, and the report shows the rest.
     METHODS[method][1](config(method, data), output, CPU, resume=True)
     page = write_page(Wanted(output, None, False, CPU), tmp_path / "page.html").read_text()
     body = page[page.index("<body>") :]
@@ -143,7 +143,7 @@ def test_what_cannot_be_measured_is_said_once_and_training_goes_on(
     assert "the data does not allow it" in body
 
 
-def test_the_command_ends_well_and_so_does_resuming_it(drawn, tmp_path):
+def test_the_command_succeeds_and_so_does_resuming_it(drawn, tmp_path):
     data = people(drawn, tmp_path / "people", one_camera)
     options = HHCL | {"schedule.epochs": 1}
     settings = [part for key, value in options.items() for part in ("--set", f"{key}={value}")]
@@ -176,7 +176,7 @@ def test_the_data_set_that_can_be_measured_still_decides(drawn, tmp_path):
 
 @pytest.mark.parametrize("select", ["validation", "test"])
 @pytest.mark.parametrize("method", METHODS)
-def test_without_a_measure_the_last_epoch_is_the_result_and_that_is_said(
+def test_without_any_measurement_the_last_epoch_is_the_result_with_a_message(
     method, select, drawn, tmp_path, capsys
 ):
     data = people(drawn, tmp_path / "people", one_camera)
@@ -188,14 +188,14 @@ def test_without_a_measure_the_last_epoch_is_the_result_and_that_is_said(
     assert load_checkpoint(tmp_path / "run").epoch == 1
 
 
-def test_half_a_test_set_is_named(drawn, tmp_path, capsys):
+def test_a_query_without_gallery_is_reported(drawn, tmp_path, capsys):
     data = listed(drawn, tmp_path / "people", no_gallery)
     hhcl.run(config("hhcl", data, **{"schedule.epochs": 1}), tmp_path / "run", CPU)
     assert " cannot be measured: it has query crops but no gallery" in capsys.readouterr().out
     assert metrics(tmp_path / "run")[0]["map"] == {}
 
 
-def test_a_test_set_without_a_readable_crop_is_named_if_such_crops_are_skipped(
+def test_held_out_crops_that_are_all_unreadable_are_reported_if_such_crops_are_skipped(
     drawn, tmp_path, capsys
 ):
     data = people(drawn, tmp_path / "people", lambda _, name: name)
@@ -208,11 +208,9 @@ def test_a_test_set_without_a_readable_crop_is_named_if_such_crops_are_skipped(
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_files_beside_the_checkpoint_that_cannot_be_written_are_named(
-    method, drawn, tmp_path, capsys
-):
+def test_unwritable_files_beside_the_checkpoint_are_reported(method, drawn, tmp_path, capsys):
     output = tmp_path / "run"
-    # A folder where a file belongs fails as a full disk does, for root as well.
+    # A folder in place of a file makes writing fail like a full disk, for root as well.
     optional = ("metrics.jsonl", "selected.pt", "last-epoch.npz")
     for name in optional:
         (output / f"{name}.unfinished").mkdir(parents=True)
@@ -229,8 +227,8 @@ def test_files_beside_the_checkpoint_that_cannot_be_written_are_named(
     METHODS[method][1](settings, output, CPU, resume=True)
 
 
-def test_a_log_that_could_not_be_written_for_a_while_is_whole_in_the_end(drawn, tmp_path):
-    """The obstacle goes while the second epoch learns."""
+def test_a_log_that_was_unwritable_for_a_while_is_complete_in_the_end(drawn, tmp_path):
+    """The obstacle disappears while the second epoch trains."""
     output, obstacle = tmp_path / "run", tmp_path / "run" / "metrics.jsonl.unfinished"
     obstacle.mkdir(parents=True)
     learn = hhcl.train_one_epoch
@@ -246,14 +244,14 @@ def test_a_log_that_could_not_be_written_for_a_while_is_whole_in_the_end(drawn, 
     assert [line["epoch"] for line in metrics(output)] == [1, 2]
 
 
-def test_a_checkpoint_that_cannot_be_written_is_no_small_thing(drawn, tmp_path):
+def test_a_checkpoint_that_cannot_be_written_stops_the_run(drawn, tmp_path):
     (tmp_path / "run" / "checkpoint.pt.unfinished").mkdir(parents=True)
     with pytest.raises(OSError, match=r"checkpoint\.pt"):
         hhcl.run(config("hhcl", drawn), tmp_path / "run", CPU)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_mistake_in_measuring_surfaces_and_costs_no_epoch(method, drawn, tmp_path):
+def test_a_bug_in_measuring_is_raised_and_loses_no_epoch(method, drawn, tmp_path):
     run, settings = METHODS[method][1], config(method, drawn, **{"schedule.epochs": 3})
 
     def mistaken(*_: object, **__: object) -> None:
@@ -261,7 +259,7 @@ def test_a_mistake_in_measuring_surfaces_and_costs_no_epoch(method, drawn, tmp_p
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measuring, "evaluate", mistaken)
-        for epoch in (1, 2):  # each try gets an epoch further
+        for epoch in (1, 2):  # each try finishes one more epoch
             with pytest.raises(TypeError, match="a mistake"):
                 run(settings, tmp_path / "run", CPU, resume=epoch > 1)
             assert load_checkpoint(tmp_path / "run").epoch == epoch
@@ -270,7 +268,7 @@ def test_a_mistake_in_measuring_surfaces_and_costs_no_epoch(method, drawn, tmp_p
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_kill_while_measuring_changes_nothing(method, drawn, tmp_path):
+def test_being_killed_while_measuring_changes_nothing(method, drawn, tmp_path):
     run, settings = METHODS[method][1], config(method, drawn, **{"evaluation.select": "validation"})
     run(settings, tmp_path / "whole", CPU)
 
@@ -292,7 +290,9 @@ def test_a_kill_while_measuring_changes_nothing(method, drawn, tmp_path):
 
 
 @pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("no room")])
-def test_what_does_not_fit_into_memory_is_not_measured(error, drawn, tmp_path, capsys, monkeypatch):
+def test_a_measurement_that_does_not_fit_into_memory_is_skipped(
+    error, drawn, tmp_path, capsys, monkeypatch
+):
     def no_room(*_: object, **__: object) -> None:
         raise error
 
@@ -304,7 +304,7 @@ def test_what_does_not_fit_into_memory_is_not_measured(error, drawn, tmp_path, c
     assert [line["map"]["market1501"] for line in metrics(tmp_path / "run")] == [None, None]
 
 
-def test_a_network_that_diverged_is_said_not_to_be_measurable(drawn, tmp_path, capsys):
+def test_a_diverged_network_is_reported_as_not_measured(drawn, tmp_path, capsys):
     settings = config("scl", drawn, **{"schedule.learning_rate": 1e30})
     scl.run(settings, tmp_path / "run", CPU)
     assert "people not measured: the network's embeddings are not finite" in capsys.readouterr().out
@@ -316,9 +316,7 @@ def evaluated(*arguments: object) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_a_data_set_that_cannot_be_measured_does_not_cost_the_others_figures(
-    exported, drawn, tmp_path
-):
+def test_a_data_set_that_cannot_be_measured_does_not_affect_the_others(exported, drawn, tmp_path):
     blind = people(drawn, tmp_path / "blind", one_camera)
     done = evaluated("--model", exported, "--data", blind, "--data", drawn, "--format", "json")
     assert done.returncode == 2
@@ -327,7 +325,7 @@ def test_a_data_set_that_cannot_be_measured_does_not_cost_the_others_figures(
     assert "Traceback" not in done.stderr
 
 
-def test_pictures_that_cannot_be_drawn_do_not_cost_the_figures(exported, drawn, tmp_path):
+def test_figures_are_printed_even_if_pictures_cannot_be_drawn(exported, drawn, tmp_path):
     (tmp_path / "pictures").write_text("no folder")
     done = evaluated(
         "--model",

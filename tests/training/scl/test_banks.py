@@ -1,4 +1,4 @@
-"""SCL's banks, selection, loss and writes: vector F, and the released code's pitfalls."""
+"""SCL's banks, selection, loss and writes: vector F, and pitfalls Q1 to Q8 (docs/training.md)."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_warm_up_loss_and_the_zero_bank_are_vector_f():
     close(multi_positive_loss(whole, torch.zeros(6, 4), selection, options), math.log(5) / 2)
 
 
-def test_the_defaults_floor_and_first_loss_are_the_fact_sheets():
+def test_the_defaults_give_the_known_floor_and_first_loss():
     options = SclOptions()
     weights = positive_weights(8, options)
     close(weights.sum(), 1.375)
@@ -153,8 +153,8 @@ def test_the_defaults_floor_and_first_loss_are_the_fact_sheets():
     close(multi_positive_loss(torch.ones(1, 16), zeros, selection, options), 0.5 * math.log(508))
 
 
-def test_both_orders_leave_the_same_banks_but_other_gradients():
-    """Q3: the released code computes later gradients from rows it has already written."""
+def test_both_orders_give_the_same_banks_but_different_gradients():
+    """Q3: the released code computes later gradients from rows that it has already written."""
     gradients, mixtures = [], []
     for writes in ("after", "released"):
         memory = random_memory(12, positives=3, negatives=4, mixture_writes=writes)
@@ -175,7 +175,7 @@ def test_both_orders_leave_the_same_banks_but_other_gradients():
 
 
 def test_the_first_step_of_the_released_order_reads_unwritten_rows():
-    """With one positive and only the local loss there is a single step, so nothing is stale."""
+    """With one positive and only the local loss there is a single step, so no row has changed."""
     gradients = []
     for writes in ("after", "released"):
         memory = memory_f(mixture_writes=writes, local_weight=1.0)
@@ -185,8 +185,8 @@ def test_the_first_step_of_the_released_order_reads_unwritten_rows():
     torch.testing.assert_close(gradients[0], gradients[1])
 
 
-def test_the_released_gradient_by_hand():
-    """The crop's own term sees the row that its neighbour's term has written."""
+def test_the_released_gradient_computed_by_hand():
+    """The crop's own term uses the row that its neighbour's term has written."""
     memory = memory_f(mixture_writes="released", local_weight=1.0, positives=1)
     features = features_f()
     selection = Selection(torch.tensor([[0, 2]]), torch.tensor([[3, 4]]))
@@ -203,8 +203,8 @@ def test_the_released_gradient_by_hand():
     torch.testing.assert_close(features.stripes.grad.flatten(), wanted)
 
 
-def test_two_crops_that_share_a_neighbour_both_leave_their_mark():
-    """Q3: writes are made crop after crop, in the batch's order, on every device."""
+def test_two_crops_that_share_a_neighbour_are_both_written():
+    """Q3: crops are written one by one, in the batch's order, on every device."""
     memory = memory_f()
     indices = torch.tensor([0, 1])
     features = Features(
@@ -218,7 +218,7 @@ def test_two_crops_that_share_a_neighbour_both_leave_their_mark():
     torch.testing.assert_close(memory.banks.mixture[5], row)
 
 
-def test_a_crop_is_never_its_own_neighbour_even_where_its_twin_is_nearer():
+def test_a_crop_is_never_its_own_neighbour_even_if_its_twin_is_nearer():
     memory = random_memory(30, positives=4, negatives=9)
     indices = torch.arange(30)
     features = Features(memory.banks.whole.clone(), memory.banks.stripes.clone())
@@ -228,10 +228,12 @@ def test_a_crop_is_never_its_own_neighbour_even_where_its_twin_is_nearer():
     assert not (others == indices[:, None]).any()
     assert all(len(set(row)) == 14 for row in selection.compared.tolist())
     order = memory.distances(indices, features).fill_diagonal_(9).argsort(dim=1)
-    assert others.tolist() == order[:, :13].tolist()  # Q8: topk is the full sort's beginning
+    assert (
+        others.tolist() == order[:, :13].tolist()
+    )  # Q8: topk equals the beginning of the full sort
 
 
-def test_warm_up_negatives_leave_the_crop_itself_out():
+def test_warm_up_negatives_exclude_the_crop_itself():
     memory = random_memory(40, positives=3, negatives=20)
     indices = torch.tensor([0, 3, 39, 17])
     order = torch.randperm(40, generator=torch.Generator().manual_seed(2))
@@ -241,8 +243,8 @@ def test_warm_up_negatives_leave_the_crop_itself_out():
         assert negatives == [other for other in order.tolist() if other != index][:23]
 
 
-def test_the_released_warm_up_may_keep_the_crop_itself():
-    """Q2: the entry at the crop's position goes, not the crop."""
+def test_the_released_warm_up_may_include_the_crop_itself():
+    """Q2: the entry at the crop's position is left out, not the crop."""
     memory = random_memory(40, positives=3, negatives=20, warmup_negatives="released")
     indices = torch.tensor([0, 3, 39, 17])
     order = torch.arange(40).flip(0)
@@ -259,7 +261,7 @@ def memory_others(indices, order):
     return random_memory(40, positives=3, negatives=20).select_any(indices, order).negatives
 
 
-def test_few_crops_clip_the_negatives_and_too_few_are_refused():
+def test_few_crops_limit_the_negatives_and_too_few_are_rejected():
     memory = random_memory(9, positives=3, negatives=500)
     features = Features(memory.banks.whole.clone(), memory.banks.stripes.clone())
     assert memory.select(torch.arange(9), features).negatives.shape == (9, 5)
@@ -278,7 +280,7 @@ def test_positives_come_from_the_crops_own_site():
 
 
 def test_local_logits_are_larger_by_the_root_of_the_stripes():
-    """Q5, kept as released: a longer feature is one with a lower temperature."""
+    """Q5, kept as released: a longer feature acts like a lower temperature."""
     options = SclOptions(**F_OPTIONS)
     selection = Selection(CROP[:, None], torch.tensor([[1, 2]]))
     whole, stripes = detached(features_f())

@@ -1,4 +1,4 @@
-"""SCL's outer loop: what it leaves behind, resuming, and a model that the service opens."""
+"""SCL's loop: what a run writes, resuming, and a model that the service opens."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_run_leaves_metrics_banks_and_a_network(finished, drawn):
         f"{protocol}{form}" for protocol in protocols for form in ("", " parts", " parts+camera")
     }
     of_cameras = [second["map"][f"cross-camera parts{form}"] for form in ("", "+camera")]
-    assert of_cameras[0] == of_cameras[1]  # nobody of the query's camera is left to move
+    assert of_cameras[0] == of_cameras[1]  # no crop of the query's camera is left to move
     checkpoint = load_checkpoint(finished)
     network = restore_network(checkpoint)
     assert isinstance(network, PartNetwork)
@@ -123,7 +123,7 @@ def test_an_interrupted_run_ends_the_same(drawn, finished, tmp_path, monkeypatch
             torch.testing.assert_close(getattr(ended, part)[name], tensor, rtol=0, atol=0)
 
 
-def test_a_run_that_ended_between_its_two_files_keeps_the_selected_network(drawn, tmp_path):
+def test_a_run_killed_between_its_two_files_still_keeps_the_best_network(drawn, tmp_path):
     chosen = config(drawn, **{"evaluation.select": "validation", "schedule.epochs": 1})
     run(chosen, tmp_path, CPU)
     (tmp_path / SELECTED_NAME).unlink()
@@ -140,7 +140,7 @@ def test_zero_iterations_mean_every_crop_once(drawn, tmp_path):
 @pytest.mark.parametrize(
     ("count", "sizes"), [(16, [8, 8]), (19, [8, 8, 3]), (17, [8, 9]), (5, [5])]
 )
-def test_batches_hold_every_crop_once_and_no_lone_one(count, sizes):
+def test_batches_contain_every_crop_once_and_no_batch_has_only_one(count, sizes):
     batches = shuffled_batches(count, 8, np.random.default_rng(0))
     assert [len(batch) for batch in batches] == sizes
     assert sorted(np.concatenate(batches).tolist()) == list(range(count))
@@ -156,7 +156,7 @@ def test_batches_hold_every_crop_once_and_no_lone_one(count, sizes):
         ({"selective.positives": 500}, "too few"),
     ],
 )
-def test_what_the_method_has_no_place_for_is_refused(drawn, tmp_path, changes, message):
+def test_options_of_the_other_method_are_rejected(drawn, tmp_path, changes, message):
     with pytest.raises(InvalidInput, match=message):
         run(config(drawn, **changes), tmp_path / "run", CPU)
 
@@ -175,7 +175,7 @@ def test_the_service_opens_an_exported_run(finished, drawn, tmp_path):
     np.testing.assert_allclose(np.linalg.norm(served, axis=1), 1, atol=1e-5)
 
 
-def test_the_shipped_config_is_the_shipped_recipe():
+def test_the_shipped_config_is_the_released_recipe():
     shipped = read_config(CONFIGS / "scl-market1501.toml", {})
     assert (shipped.method, shipped.selective) == ("scl", SclOptions())
     schedule, augment = shipped.schedule, shipped.augment

@@ -28,7 +28,7 @@ SIZES = {"stripes": 3, "global_size": 12, "local_size": 4}
 
 
 def bare_network(**changes) -> PartNetwork:
-    """Branches on three channels of the picture itself."""
+    """Branches on the picture's own three channels."""
     torch.manual_seed(0)
     return PartNetwork(Stages(nn.Sequential(nn.Identity()), 3, ()), SclOptions(**(SIZES | changes)))
 
@@ -51,7 +51,7 @@ def embed(features: Features, options: SclOptions) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("height", "stripes"), [(16, 8), (7, 3), (4, 8), (5, 5), (9, 1)])
-def test_stripes_are_those_of_adaptive_pooling(height, stripes):
+def test_stripes_match_adaptive_pooling(height, stripes):
     rows = torch.rand(1, 1, height, 1)
     wanted = nn.functional.adaptive_avg_pool2d(rows, (stripes, 1)).flatten()
     windows = list(stripe_windows(height, stripes))
@@ -59,7 +59,7 @@ def test_stripes_are_those_of_adaptive_pooling(height, stripes):
     torch.testing.assert_close(found, wanted)
 
 
-def test_a_stripe_sees_its_own_rows_only():
+def test_a_stripe_sees_only_its_own_rows():
     network = bare_network().eval()
     images = torch.rand(2, 3, 9, 4)
     before = network.describe(images)
@@ -83,8 +83,8 @@ def test_everything_has_unit_length(training):
         torch.testing.assert_close(rows.norm(dim=1), torch.ones(len(rows)))
 
 
-def test_batch_statistics_are_the_whole_batchs():
-    """Q6: ghost groups stand in for HHCL's devices and have no place here."""
+def test_batch_statistics_cover_the_whole_batch():
+    """Q6: ghost groups imitate HHCL's devices, so SCL's network has none."""
     network = build_part_network("resnet18", SclOptions(**SIZES), weights="none")
     assert not any(isinstance(module, GhostBatchNorm2d) for module in network.modules())
     branch = bare_network().whole
@@ -94,7 +94,7 @@ def test_batch_statistics_are_the_whole_batchs():
     torch.testing.assert_close(branch(rows), wanted)
 
 
-def test_branches_begin_as_published():
+def test_branches_are_initialised_as_published():
     linear, norm = build_part_network("resnet18", SclOptions(), weights="none").whole
     weight = linear.weight.detach()
     assert weight.shape == (2048, 512)
@@ -105,7 +105,7 @@ def test_branches_begin_as_published():
     assert norm.bias.requires_grad
 
 
-def test_sizes_that_the_mixture_bank_cannot_compare_are_refused():
+def test_sizes_that_the_mixture_bank_cannot_compare_are_rejected():
     with pytest.raises(InvalidInput, match="stripes x local_size = 18"):
         build_part_network(
             "resnet18", SclOptions(stripes=9, local_size=2, global_size=12), weights="none"
@@ -113,7 +113,7 @@ def test_sizes_that_the_mixture_bank_cannot_compare_are_refused():
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 1.0])
-def test_one_inner_product_is_the_training_distance(share):
+def test_one_inner_product_gives_the_training_distance(share):
     options = SclOptions(**SIZES, global_weight=share, camera_weight=0.0, positives=2, negatives=2)
     ours, theirs = random_features(5, seed=1), random_features(9, seed=2)
     zeros = torch.zeros(9, dtype=torch.long)
@@ -146,9 +146,9 @@ def test_the_test_distance_is_not_squared(share):
     np.testing.assert_allclose(found, wanted, atol=1e-5)
     squared = 1 - embed(query, options) @ embed(gallery, options).T
     ranks_differ = (found.argsort(axis=1) != squared.argsort(axis=1)).any()
-    assert ranks_differ == (share < 1)  # of one part alone the root changes no rank
+    assert ranks_differ == (share < 1)  # with a single part, the root changes no rank
 
 
-def test_the_camera_term_puts_the_querys_camera_behind():
+def test_the_camera_term_ranks_the_querys_camera_last():
     cameras = camera_distances(np.array([0, 1]), np.array([1, 0, 2]), 0.05)
     np.testing.assert_allclose(cameras, [[0, 0.05, 0], [0.05, 0, 0]])

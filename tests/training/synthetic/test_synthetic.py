@@ -47,7 +47,7 @@ def test_another_seed_gives_other_pictures(small, tmp_path):
     assert all(ours[name] != others[name] for name in ours)
 
 
-def test_more_identities_leave_every_picture_of_the_first_as_it_was(small, tmp_path):
+def test_more_identities_do_not_change_the_first_pictures(small, tmp_path):
     synthesize(tmp_path / "more", SyntheticOptions(identities=9, cameras=2, crops=2, seed=3))
     few = {name.split("/")[1]: data for name, data in contents(small).items()}
     many = {name.split("/")[1]: data for name, data in contents(tmp_path / "more").items()}
@@ -55,7 +55,7 @@ def test_more_identities_leave_every_picture_of_the_first_as_it_was(small, tmp_p
     assert few.items() <= many.items()
 
 
-def test_more_cameras_and_crops_leave_the_others_as_they_were(small, tmp_path):
+def test_more_cameras_and_crops_do_not_change_the_others(small, tmp_path):
     synthesize(tmp_path / "more", SyntheticOptions(identities=6, cameras=3, crops=3, seed=3))
     few = {name.split("/")[1]: data for name, data in contents(small).items()}
     many = {name.split("/")[1]: data for name, data in contents(tmp_path / "more").items()}
@@ -94,7 +94,7 @@ def test_names_are_those_of_market1501(small):
 
 
 @pytest.mark.parametrize(("height", "width"), [(128, 64), (256, 128), (33, 17)])
-def test_pictures_have_the_asked_size(tmp_path, height, width):
+def test_pictures_have_the_requested_size(tmp_path, height, width):
     options = SyntheticOptions(identities=2, cameras=2, crops=2, height=height, width=width)
     synthesize(tmp_path / "people", options)
     for path in (tmp_path / "people").rglob("*.jpg"):
@@ -126,7 +126,7 @@ def test_the_lower_foot_stands_on_the_floor(phase):
     assert min(leg.ankle[1] for leg in bones.legs) == pytest.approx(ANKLE_HEIGHT)
 
 
-def test_raw_pixels_find_some_people_but_far_from_all(tmp_path):
+def test_raw_pixels_find_some_people_but_by_no_means_all(tmp_path):
     options = SyntheticOptions(identities=80, cameras=3, crops=2, seed=1)
     synthesize(tmp_path / "people", options)
     dataset = read_dataset(DataSource(tmp_path / "people"))
@@ -142,7 +142,7 @@ def test_raw_pixels_find_some_people_but_far_from_all(tmp_path):
     assert 0.15 < scores.map < 0.45
 
 
-def test_a_full_folder_is_left_alone(small, tmp_path):
+def test_a_folder_that_is_not_empty_is_not_changed(small, tmp_path):
     before = contents(small)
     with pytest.raises(Conflict, match="--overwrite"):
         synthesize(small, SyntheticOptions(identities=2))
