@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 # Attributes that a browser follows by itself; links that a reader clicks may lead anywhere.
@@ -118,6 +119,13 @@ def test_a_broken_link_fails_the_build(repository, tmp_path):
     ok, report = build(root)
     assert not ok
     assert "page does not exist" in report
+
+
+def test_the_animation_is_small_and_moves():
+    path = ROOT / "docs" / "images" / "page.webp"
+    assert path.stat().st_size < 1_500_000
+    with Image.open(path) as animation:
+        assert animation.n_frames > 5
 
 
 def test_the_navigation_names_every_page_of_the_docs():
