@@ -1,1 +1,1 @@
-"""From uploaded pictures to embeddings: decode, batch, run the network."""
+"""Turn image files into embeddings: decode, batch, run the network."""

@@ -1,9 +1,9 @@
-"""Gathers the images of concurrent requests into shared runs of the network.
+"""Gather the images of concurrent requests into shared runs of the network.
 
-A run starts as soon as the network is free and takes whatever waits by then, so an idle service
-adds no delay and a busy one fills its batches by itself (the semantics of Triton's dynamic
-batching with zero queue delay). Nobody waits longer than a bound: who would have to is refused on
-arrival, by the measured rate, and who has to all the same is refused then.
+A run starts as soon as the network is free and takes all images that are waiting then. An idle
+service adds no delay; a busy one fills its batches. (Triton's dynamic batching with zero queue
+delay works the same way.) The wait is bounded: a request that would wait too long, judged by the
+measured rate, is rejected on arrival, and one that does wait too long is rejected then.
 """
 
 from __future__ import annotations
@@ -12,24 +12,20 @@ import asyncio
 import logging
 import math
 import time
-from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from service.embedding.batch_queue import BatchQueue, Call, Image, Outcome
 from service.embedding.embedder import Embedder, check_batch
+from service.embedding.pace import Pace
 from service.errors import Overloaded, ReidError, TooLarge, Unavailable
 from service.machine.disconnect import current_disconnect
 from service.machine.processors import lower_priority
 
-Image = NDArray[np.uint8]
-Outcome = NDArray[np.float32] | ReidError
-
-_ADMITTED = 0.5  # of the longest wait; the other half is for what an estimate misses under load
-_MEMORY = 0.8  # weight of the past in the measured rate: about the last five runs count
+_ADMITTED = 0.5  # of the longest wait; the other half allows for errors of the estimate under load
 
 logger = logging.getLogger(__name__)
 
@@ -40,9 +36,9 @@ class BatcherStats:
 
     Attributes:
         queued: images that wait for a run.
-        runs: batches that have ended.
-        images: images in these batches.
-        images_per_second: of the latest runs; 0 before the first one.
+        runs: finished runs of the network.
+        images: images in these runs.
+        images_per_second: rate of the latest runs; 0 before the first one.
     """
 
     queued: int
@@ -51,43 +47,15 @@ class BatcherStats:
     images_per_second: float
 
 
-@dataclass(slots=True, eq=False)
-class _Call:
-    """The images of one caller; runs take them in order, so outcomes arrive in order."""
-
-    images: Sequence[Image]
-    answer: asyncio.Future[list[Outcome]]
-    taken: int = 0
-    outcomes: list[Outcome] = field(default_factory=list)
-
-    @property
-    def waiting(self) -> int:
-        return len(self.images) - self.taken
-
-    def take(self, most: int) -> Sequence[Image]:
-        images = self.images[self.taken : self.taken + most]
-        self.taken += len(images)
-        return images
-
-    def add(self, outcome: Outcome) -> None:
-        self.outcomes.append(outcome)
-        if len(self.outcomes) == len(self.images) and not self.answer.done():
-            self.answer.set_result(self.outcomes)
-
-    def fail(self, error: ReidError) -> None:
-        if not self.answer.done():
-            self.answer.set_exception(error)
-
-
 class Batcher:
-    """Runs the network in a thread of its own; belongs to one event loop.
+    """Runs the network in its own thread; belongs to one event loop.
 
     Args:
         embedder: runs a batch.
-        max_batch: most images of one run.
-        max_queue: most images that wait while a run is under way.
-        max_queue_seconds: longest a caller waits for the run that takes their first image.
-        max_wait_ms: how long an unfilled batch waits for company; 0 suits nearly always.
+        max_batch: most images per run.
+        max_queue: most images that may wait while a run is in progress.
+        max_queue_seconds: longest time until a run takes the first image of a call.
+        max_wait_ms: how long an unfilled batch waits for more images; 0 is nearly always best.
     """
 
     def __init__(
@@ -109,19 +77,18 @@ class Batcher:
         self._max_queue = max_queue
         self._max_queue_seconds = max_queue_seconds
         self._max_wait = max_wait_ms / 1000.0
-        self._queue: deque[_Call] = deque()
-        self._queued = 0
+        self._queue = BatchQueue()
         self._runner: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, "network", initializer=lower_priority)
         self._closing = False
         self._pace = Pace()
-        self._free_at = 0.0  # when the run under way should end, in the event loop's time
+        self._free_at = 0.0  # when the current run should end, by the monotonic clock
         self._runs = 0
         self._images = 0
 
     @property
     def max_queue_seconds(self) -> float:
-        """Longest a caller waits for the run that takes their first image."""
+        """Longest time until a run takes the first image of a call."""
         return self._max_queue_seconds
 
     async def submit(
@@ -129,30 +96,30 @@ class Batcher:
     ) -> list[Outcome]:
         """Embed images together with those of other callers; long lists take several runs.
 
-        The waiting images of a caller who cancels the call, or who is gone according to
-        :mod:`service.machine.disconnect`, leave the queue.
+        If the call is cancelled, or its client disconnects (:mod:`service.machine.disconnect`), its
+        waiting images leave the queue.
 
         Args:
             images: N images (H, W, 3) uint8 RGB at the model's input size.
-            waited: seconds they have waited elsewhere already.
+            waited: seconds they have already waited elsewhere.
             urgent: take the next run, however long the queue is; for probes.
 
         Returns:
-            N entries in the order of the images: a (D,) float32 unit row, or what went wrong with
-            this image alone.
+            N entries in the order of the images: a (D,) float32 unit row, or the error of that
+            image.
 
         Raises:
-            Overloaded: the queue cannot take all N, or their turn would come, or has come, too
-                late; none was embedded.
-            TooLarge: not even an empty queue could take all N.
+            Overloaded: the queue cannot take all N images, or they would wait, or did wait, too
+                long. No image was embedded.
+            TooLarge: even an empty queue could not take all N.
             Unavailable: the service is shutting down, or the client has disconnected.
-            ValueError: an image has another dtype or shape.
+            ValueError: an image has the wrong dtype or shape.
         """
         images = list(images)
         for image in images:
             check_batch(image[None], self._embedder.manifest)
         if urgent:
-            self._refuse_when_closing()
+            self._require_open()
         else:
             self.admit(len(images), waited=waited)
         if not images:
@@ -160,152 +127,132 @@ class Batcher:
         return await self._wait_for(images, self._max_queue_seconds - waited, urgent=urgent)
 
     def admit(self, count: int, *, coming: int = 0, waited: float = 0.0) -> None:
-        """Refuse images that would have to wait too long, before any work is done for them.
+        """Reject images that would wait too long, before any work is done for them.
 
         Args:
-            count: how many want to enter the queue.
+            count: number of images that want to enter the queue.
             coming: images that will enter it before them.
             waited: seconds they will have waited elsewhere when they enter.
 
         Raises:
-            Overloaded: the queue cannot take all of them, or their turn would come too late.
-            TooLarge: not even an empty queue could take them.
+            Overloaded: the queue cannot take all of them, or they would wait too long.
+            TooLarge: even an empty queue could not take them.
             Unavailable: the service is shutting down.
         """
-        self._refuse_when_closing()
+        self._require_open()
         if count > self._max_queue:
-            raise TooLarge(f"{count} images at once: at most {self._max_queue} can wait")
-        ahead = self._queued + coming
+            raise TooLarge(f"{count} images at once: the queue holds at most {self._max_queue}")
+        ahead = self._queue.images + coming
         wait = waited + self._expected_wait(ahead)
         retry_after = self._retry_after(wait)
         if ahead + count > self._max_queue:
             raise Overloaded(
-                f"{ahead} images wait already: {count} more would exceed {self._max_queue}",
+                f"{ahead} images are waiting: {count} more would exceed {self._max_queue}",
                 retry_after=retry_after,
             )
         if wait > _ADMITTED * self._max_queue_seconds:
             raise Overloaded(
-                f"{ahead} images wait already: another would wait {wait:.1f} s, and "
-                f"{_ADMITTED * self._max_queue_seconds:g} s is the limit",
+                f"{ahead} images are waiting: one more would wait {wait:.1f} s, and the limit is "
+                f"{_ADMITTED * self._max_queue_seconds:g} s",
                 retry_after=retry_after,
             )
 
     async def close(self) -> None:
-        """Refuse new images, finish those that wait, and end the thread."""
+        """Reject new images, finish those that wait, and end the thread."""
         self._closing = True
         if self._runner is not None:
-            # shielded: whoever gives up waiting must not take the answers of others with them
+            # Shielded, so that a caller who stops waiting does not cancel the answers of others.
             await asyncio.shield(self._runner)
         self._thread.shutdown()
 
     def stats(self) -> BatcherStats:
         """Counts at this moment; safe to call from any thread."""
-        return BatcherStats(self._queued, self._runs, self._images, self._pace.images_per_second)
+        return BatcherStats(
+            self._queue.images, self._runs, self._images, self._pace.images_per_second
+        )
 
-    def _refuse_when_closing(self) -> None:
+    def _require_open(self) -> None:
         if self._closing:
             raise Unavailable("the service is shutting down", retry_after=5)
 
     def _expected_wait(self, ahead: int) -> float:
-        """Seconds until the run starts that takes an image with so many before it."""
+        """Seconds until a run takes an image that has this many before it."""
         rate = self._pace.images_per_second
         if not rate:
             return 0.0
-        before = ahead // self._max_batch * self._max_batch  # the rest shares its run
+        before = ahead // self._max_batch * self._max_batch  # the others share its run
         current = max(0.0, self._free_at - time.monotonic())
         return current + before / rate
 
     def _retry_after(self, wait: float) -> int:
-        # Whoever waits now is answered or refused by then, so nobody has to come back later.
+        # By then every request now in the queue has been answered or rejected, so waiting longer is
+        # pointless.
         return max(1, math.ceil(min(wait, self._max_queue_seconds)))
 
     async def _wait_for(
         self, images: Sequence[Image], patience: float, *, urgent: bool
     ) -> list[Outcome]:
         loop = asyncio.get_running_loop()
-        call = _Call(images, loop.create_future())
-        departure = current_disconnect()
+        call = Call(images, loop.create_future())
+        disconnect = current_disconnect()
         expiry = None
         if patience < math.inf:
             expiry = loop.call_later(max(0.0, patience), self._expire, call)
 
-        def leave(_departure: asyncio.Future[None]) -> None:
+        def leave(_disconnect: asyncio.Future[None]) -> None:
             call.fail(Unavailable("the client has disconnected"))
 
-        if departure is not None:
-            departure.add_done_callback(leave)
+        if disconnect is not None:
+            disconnect.add_done_callback(leave)
         self._enter(call, urgent=urgent)
         try:
             return await call.answer
         finally:
-            self._take_out(call)
+            self._queue.remove(call)
             if expiry is not None:
                 expiry.cancel()
-            if departure is not None:
-                departure.remove_done_callback(leave)
+            if disconnect is not None:
+                disconnect.remove_done_callback(leave)
 
-    def _enter(self, call: _Call, *, urgent: bool) -> None:
-        if urgent:
-            self._queue.appendleft(call)
-        else:
-            self._queue.append(call)
-        self._queued += call.waiting
+    def _enter(self, call: Call, *, urgent: bool) -> None:
+        self._queue.add(call, urgent=urgent)
         if self._runner is None:
             self._runner = asyncio.get_running_loop().create_task(self._run_until_empty())
 
-    def _take_out(self, call: _Call) -> None:
-        if call in self._queue:
-            self._queue.remove(call)
-            self._queued -= call.waiting
-
-    def _expire(self, call: _Call) -> None:
-        if call.taken:  # its turn has come: what is begun is finished
+    def _expire(self, call: Call) -> None:
+        if call.taken:  # a run has taken its first image, so it will be finished
             return
         call.fail(
             Overloaded(
-                f"no run took the image within {self._max_queue_seconds:g} s",
-                retry_after=self._retry_after(self._expected_wait(self._queued)),
+                f"the network did not take the image within {self._max_queue_seconds:g} s",
+                retry_after=self._retry_after(self._expected_wait(self._queue.images)),
             )
         )
 
     async def _run_until_empty(self) -> None:
-        # No await lies between the last look at the queue and forgetting the task, so an image is
-        # either seen here or starts the next task.
+        # No await lies between the last look at the queue and forgetting the task, so a new image
+        # is either seen here or starts the next task.
         begun = time.monotonic()
         try:
             while self._queue:
-                if self._max_wait and self._queued < self._max_batch:
+                if self._max_wait and self._queue.images < self._max_batch:
                     await asyncio.sleep(self._max_wait)
-                batch = self._next_batch()
+                batch = self._queue.take(self._max_batch)
                 if batch:
                     await self._run(batch)
-                    # From the end of the run before: the pause between two is part of the pace.
+                    # Measured from the end of the previous run, so that it includes the pause.
                     self._pace.count(len(batch), time.monotonic() - begun)
                 begun = time.monotonic()
         finally:
             self._runner = None
 
-    def _next_batch(self) -> list[tuple[_Call, Image]]:
-        batch: list[tuple[_Call, Image]] = []
-        while self._queue and len(batch) < self._max_batch:
-            call = self._queue[0]
-            if call.answer.done():  # refused or left a moment ago
-                self._take_out(call)
-                continue
-            images = call.take(self._max_batch - len(batch))
-            self._queued -= len(images)
-            batch += [(call, image) for image in images]
-            if not call.waiting:
-                self._queue.popleft()
-        return batch
-
-    async def _run(self, batch: Sequence[tuple[_Call, Image]]) -> None:
+    async def _run(self, batch: Sequence[tuple[Call, Image]]) -> None:
         loop = asyncio.get_running_loop()
         self._free_at = time.monotonic() + self._pace.seconds_of(len(batch))
         images = [image for _, image in batch]
         try:
             outcomes = await loop.run_in_executor(self._thread, self._embed, images)
-        except Exception as error:  # noqa: BLE001 - its callers must get an answer
+        except Exception as error:  # noqa: BLE001 - the callers must get an answer
             outcomes = [_as_reid_error(error)] * len(batch)
         self._runs += 1
         self._images += len(batch)
@@ -313,42 +260,19 @@ class Batcher:
             call.add(outcome)
 
     def _embed(self, images: Sequence[Image]) -> list[Outcome]:
-        """Embed a batch; where that fails, its halves, so that a poisoned image fails alone."""
+        """Embed a batch; if that fails, embed its halves, so that only the faulty image fails."""
         try:
             rows = self._embedder.embed(np.stack(images))
             return [row for row, _ in zip(rows, images, strict=True)]
-        except Exception as error:  # noqa: BLE001 - its callers must get an answer
+        except Exception as error:  # noqa: BLE001 - the callers must get an answer
             if len(images) == 1:
                 return [_as_reid_error(error)]
         middle = len(images) // 2
         return self._embed(images[:middle]) + self._embed(images[middle:])
 
 
-class Pace:
-    """How fast the latest runs were; large ones weigh more, since a full queue makes them."""
-
-    def __init__(self) -> None:
-        self._images = 0.0
-        self._seconds = 0.0
-
-    @property
-    def images_per_second(self) -> float:
-        """The measured rate; 0 before the first run."""
-        return self._images / max(self._seconds, 1e-9)
-
-    def count(self, images: int, seconds: float) -> None:
-        """Add a run of so many images that took so long."""
-        self._images = _MEMORY * self._images + images
-        self._seconds = _MEMORY * self._seconds + seconds
-
-    def seconds_of(self, images: int) -> float:
-        """How long so many images should take; 0 before the first run."""
-        rate = self.images_per_second
-        return images / rate if rate else 0.0
-
-
 def _as_reid_error(error: Exception) -> ReidError:
     if isinstance(error, ReidError):
         return error
     logger.error("the network failed", exc_info=error)
-    return Unavailable("the network failed on this image; the log says why")
+    return Unavailable("the network failed on this image; see the service's log")

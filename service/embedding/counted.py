@@ -1,4 +1,4 @@
-"""An embedder that counts what it embeds."""
+"""Count the images that an embedder embeds."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from service.model.manifest import Manifest
 
 
 class CountedEmbedder:
-    """An embedder that reports the size of every batch it runs.
+    """Wraps an embedder and reports the size of each batch.
 
     Args:
-        embedder: does the work.
-        observe: called with the number of images before each run.
+        embedder: the embedder to wrap.
+        observe: called with the number of images before each batch.
     """
 
     def __init__(self, embedder: Embedder, observe: Callable[[int], object]) -> None:
@@ -30,10 +30,10 @@ class CountedEmbedder:
 
     @property
     def provider(self) -> str:
-        """Where the network runs."""
+        """The device the network runs on."""
         return self._embedder.provider
 
     def embed(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Embed a batch, as the wrapped embedder does."""
+        """Embed a batch; see :meth:`service.embedding.embedder.Embedder.embed`."""
         self._observe(len(images))
         return self._embedder.embed(images)

@@ -1,15 +1,15 @@
-"""Samples of more than eight bits: which of their bits say something, and what becomes of them.
+"""Convert images with more than eight bits per sample to eight bits.
 
-Cameras of 10 or 12 bits write 16-bit files, and most tools store the samples as they are. The upper
-byte of such a file is nearly black, so the samples are stretched by their significant bits:
+Cameras with 10 or 12 bits write 16-bit files, and most tools store the samples unchanged. The upper
+byte of such a file is nearly black, so samples are scaled by their number of significant bits:
 
-- A file may state them (PNG: sBIT; TIFF: BitsPerSample of 12, or MaxSampleValue).
-- Otherwise the brightest sample tells: up to 255 eight bits, up to 1023 ten, up to 4095 twelve, and
-  all sixteen beyond.
+- The file may state it (PNG: sBIT; TIFF: BitsPerSample of 12, or MaxSampleValue).
+- Otherwise the brightest sample decides: up to 255 means eight bits, up to 1023 ten, up to 4095
+  twelve, and anything above sixteen.
 - Eight bits that a tool widened to sixteen are all multiples of 257 and keep their scale.
 
-So a picture of sixteen true bits that is darker than a sixteenth of white, and states nothing, is
-brightened: all of its samples by one factor of 2, none of them cut.
+A true 16-bit image that states nothing and is darker than a sixteenth of white is therefore
+brightened: all samples by the same power of two, without clipping.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ Samples = NDArray[np.uint16]
 
 _GUESSES = (8, 10, 12)
 _FULL = 16
-# Pillow keeps the first byte of two. Asked for the other order it keeps the second one.
+# Pillow keeps the first of two bytes. With the opposite byte order it keeps the second one.
 _OTHER_ORDER = {";16B": ";16L", ";16L": ";16B", ";16N": ";16B"}
 _GREY_ALPHA = "LA;16B"
 _COLOURS = frozenset({"RGB", "RGBA", "RGBX", "RGBa"})
 
 
 def significant_bits(samples: Samples, stated: int | None) -> int:
-    """How many bits of 16-bit samples say something.
+    """Find the number of significant bits of 16-bit samples.
 
     Args:
-        samples: of all colours, any shape.
-        stated: what the file says, None where it says nothing.
+        samples: the samples of all colours, any shape.
+        stated: the number that the file states, if any.
 
     Returns:
         1 to 16.
@@ -51,26 +51,26 @@ def significant_bits(samples: Samples, stated: int | None) -> int:
 
 
 def eight_bits(samples: Samples, bits: int) -> NDArray[np.uint8]:
-    """Samples of so many significant bits as bytes."""
+    """Scale samples with this number of significant bits to eight bits."""
     stretched = samples.astype(np.uint32) << (_FULL - bits) >> 8
     pixels: NDArray[np.uint8] = np.minimum(stretched, 255).astype(np.uint8)
     return pixels
 
 
 def grey(picture: Image.Image, stated: int | None) -> Image.Image:
-    """A picture of one 16-bit channel, in eight bits."""
+    """Convert an image with one 16-bit channel to eight bits."""
     samples = np.asarray(picture).astype(np.uint16)
     return Image.fromarray(eight_bits(samples, significant_bits(samples, stated)))
 
 
 def depth_of(picture: ImageFile) -> str | None:
-    """How Pillow would read a picture's several 16-bit channels.
+    """How Pillow would read the 16-bit channels of an image with several channels.
 
     Args:
-        picture: not yet loaded.
+        picture: the image, not yet loaded.
 
     Returns:
-        Its raw mode, such as ``RGB;16B``; None where the channels have eight bits, or one is all.
+        Its raw mode, such as ``RGB;16B``; None if it has eight bits per channel, or one channel.
     """
     mode = _raw_mode(picture)
     channels, _, depth = mode.partition(";")
@@ -79,13 +79,13 @@ def depth_of(picture: ImageFile) -> str | None:
 
 
 def colour(picture: ImageFile, again: ImageFile, data: bytes, stated: int | None) -> Image.Image:
-    """Read a picture of several 16-bit channels, in eight bits.
+    """Convert an image with several 16-bit channels to eight bits.
 
     Args:
-        picture: not yet loaded; :func:`depth_of` says that it is one.
-        again: the same picture, opened once more.
+        picture: an image for which :func:`depth_of` is not None, not yet loaded.
+        again: the same image, opened a second time.
         data: the file.
-        stated: significant bits, where the file says.
+        stated: the number of significant bits that the file states, if any.
 
     Returns:
         RGB or RGBA.
@@ -102,7 +102,7 @@ def colour(picture: ImageFile, again: ImageFile, data: bytes, stated: int | None
 
 
 def stated_by_png(data: bytes) -> int | None:
-    """The significant bits that a PNG's chunk sBIT states; the most of its colours."""
+    """The number of significant bits in a PNG's sBIT chunk: the largest of its colours."""
     position = 8
     while (kind := data[position + 4 : position + 8]) not in {b"IDAT", b""}:
         size = int.from_bytes(data[position : position + 4], "big")
@@ -115,7 +115,7 @@ def stated_by_png(data: bytes) -> int | None:
 
 
 def stated_by_tiff(picture: ImageFile) -> int | None:
-    """The significant bits that a TIFF states."""
+    """The number of significant bits that a TIFF states."""
     tags = getattr(picture, "tag_v2", {})
     bits = max(tags.get(258, (1,)))
     brightest = tags.get(281)
@@ -140,9 +140,9 @@ def _raw_mode(picture: ImageFile) -> str:
 
 
 def _whole(picture: ImageFile, again: ImageFile) -> Samples:
-    """Both bytes of each sample: each of two readings keeps one."""
+    """Combine two readings, each of which keeps one of the two bytes of a sample."""
     again.tile = [
-        tile._replace(args=_in_other_order(tile.args))  # type: ignore[arg-type]  # any decoder's
+        tile._replace(args=_in_other_order(tile.args))  # type: ignore[arg-type]  # depends on the decoder
         for tile in again.tile
     ]
     again.load()
@@ -158,7 +158,7 @@ def _in_other_order(args: object) -> object:
 
 
 def _grey_alpha(data: bytes) -> Samples:
-    """Grey and transparency, two bytes each, lie as four channels of one byte would."""
+    """Read grey and alpha, two bytes each, as four channels of one byte."""
     header = data[12:24] + bytes([8, 6]) + data[26:29]
     checksum = zlib.crc32(header).to_bytes(4, "big")
     picture = PngImageFile(BytesIO(data[:12] + header + checksum + data[33:]))

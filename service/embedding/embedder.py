@@ -1,4 +1,4 @@
-"""Images in, unit embeddings out."""
+"""The interface of an embedder: images in, unit-length embeddings out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from service.model.manifest import Manifest
 
 
 class Embedder(Protocol):
-    """What the rest of the service needs of a network."""
+    """What the service needs from a network."""
 
     @property
     def manifest(self) -> Manifest:
@@ -20,7 +20,7 @@ class Embedder(Protocol):
 
     @property
     def provider(self) -> str:
-        """``cuda`` or ``cpu``: where the network runs."""
+        """The device the network runs on: ``cuda`` or ``cpu``."""
         ...
 
     def embed(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -36,10 +36,10 @@ class Embedder(Protocol):
 
 
 def check_batch(images: NDArray[np.uint8], manifest: Manifest) -> None:
-    """Refuse anything but a batch at the model's input size.
+    """Check that images are a batch at the model's input size.
 
     Args:
-        images: to be checked.
+        images: the batch.
         manifest: states H and W.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A file on its way into the service."""
+"""An image file on its way into the service."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class EncodedImage:
-    """One image file.
+    """One image file, not decoded yet.
 
     Attributes:
-        file: the name the caller gave it; for messages only.
-        data: its bytes.
+        file: its name, used in messages only.
+        data: its bytes: JPEG, PNG, WebP, BMP or TIFF.
     """
 
     file: str

@@ -1,4 +1,4 @@
-"""From uploaded bytes to the pixels a network takes; training reads its crops the same way."""
+"""Decode image files to the input of a network; the service and training share this code."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from service.errors import ImageTooLarge, InvalidImage, ReidError
 Resize = Literal["bilinear", "bicubic"]
 
 BACKGROUND = (124, 116, 104)
-"""Colour behind transparent pixels: ImageNet's mean, which a network sees as zero."""
+"""Colour behind transparent pixels: ImageNet's mean, which becomes zero after normalisation."""
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -40,18 +40,18 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# warnings.catch_warnings swaps a list of the whole process, so threads take turns.
-_turn_to_silence = threading.Lock()
+# warnings.catch_warnings changes state of the whole process, so only one thread may use it.
+_silence_lock = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
-    """What an upload may cost; checked before any pixel is decoded.
+    """Limits of an image file, checked before any pixel is decoded.
 
     Attributes:
-        max_bytes: length of the file.
-        max_pixels: width times height, as the header states them.
-        min_side: shorter side in pixels; below it no person can be seen.
+        max_bytes: largest file.
+        max_pixels: largest width times height, as the header states them.
+        min_side: smallest width or height in pixels; no person is visible below it.
     """
 
     max_bytes: int = 10 * 1024 * 1024
@@ -72,25 +72,25 @@ def decode(
 ) -> NDArray[np.uint8]:
     """Decode a JPEG, PNG, WebP, BMP or TIFF file and resize it to the network's input.
 
-    The format is told by content. EXIF orientation is applied once. Of several frames the first
-    counts; a TIFF of several is refused. Grey, palette and CMYK become RGB, samples of more than
-    eight bits are stretched by their significant bits
-    (:mod:`service.embedding.deep_pixels`), transparent pixels are blended with ``BACKGROUND``.
-    Colour profiles are ignored. The aspect ratio is not kept, and shrinking is antialiased.
+    The format is detected from the content. The EXIF orientation is applied. The first of several
+    frames is used; a TIFF with several is rejected. Grey, palette and CMYK images become RGB,
+    samples with more than eight bits are scaled by their significant bits
+    (:mod:`service.embedding.deep_pixels`), and transparent pixels are blended with ``BACKGROUND``.
+    Colour profiles are ignored. The aspect ratio is not kept; shrinking is antialiased.
 
     Args:
         data: the file.
         height: rows of the result, >= 1.
         width: columns of the result, >= 1.
         resize: interpolation, the manifest's ``resize``.
-        limits: what the file may cost.
+        limits: largest and smallest file accepted.
 
     Returns:
         (height, width, 3) uint8 RGB, contiguous and writable.
 
     Raises:
         ImageTooLarge: the file has too many bytes or pixels.
-        InvalidImage: the file is empty, damaged, too small, or of another format.
+        InvalidImage: the file is empty, damaged, too small, or in another format.
     """
     if not isinstance(data, bytes):
         raise TypeError(f"data is {type(data).__name__}, not bytes")
@@ -113,7 +113,7 @@ def _open(data: bytes, limits: ImageLimits) -> ImageFile:
     width, height = picture.size
     if width * height > limits.max_pixels:
         raise ImageTooLarge(
-            f"{width}x{height} pixels: at most {limits.max_pixels:,} in all are allowed"
+            f"{width}x{height} pixels: at most {limits.max_pixels:,} in total are allowed"
         )
     if min(width, height) < limits.min_side:
         raise InvalidImage(f"{width}x{height} pixels: each side needs at least {limits.min_side}")
@@ -121,8 +121,8 @@ def _open(data: bytes, limits: ImageLimits) -> ImageFile:
 
 
 def _read_header(data: bytes) -> ImageFile:
-    # The classes themselves, because Image.open also accepts other formats' registered readers and
-    # warns of large pictures before our own limit can refuse them.
+    # Not Image.open, which also accepts other registered formats and warns about large images
+    # before this module can reject them.
     if data.startswith(b"\xff\xd8\xff"):
         check_jpeg(data)
         return JpegImageFile(BytesIO(data))
@@ -137,11 +137,11 @@ def _read_header(data: bytes) -> ImageFile:
     if data.startswith((b"II*\0", b"MM\0*")):
         check_tiff(data)
         return TiffImageFile(BytesIO(data))
-    raise InvalidImage(f"{len(data):,} bytes that are neither JPEG, PNG, WebP, BMP nor TIFF")
+    raise InvalidImage(f"the file ({len(data):,} bytes) is not a JPEG, PNG, WebP, BMP or TIFF")
 
 
 def _pixels(picture: ImageFile, data: bytes) -> Image.Image:
-    """A picture's pixels in eight bits a channel."""
+    """The pixels of an image with eight bits per channel."""
     if deep_pixels.depth_of(picture) is not None:
         with _silence():
             again = _read_header(data)
@@ -163,7 +163,7 @@ def _stated_bits(picture: ImageFile, data: bytes) -> int | None:
 
 
 def _orientation(picture: Image.Image) -> int:
-    # Cameras write damaged EXIF into sound pictures: those count as upright.
+    # Some cameras write damaged EXIF into valid images, which are then treated as upright.
     with suppress(Exception), _silence():
         return int(picture.getexif().get(ExifTags.Base.Orientation, 1))
     return 1
@@ -183,7 +183,7 @@ def _upright(picture: Image.Image, orientation: int) -> Image.Image:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    with _turn_to_silence, warnings.catch_warnings():
+    with _silence_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
@@ -196,5 +196,5 @@ def _pillow_errors() -> Iterator[None]:
         raise
     except Image.DecompressionBombError as error:
         raise ImageTooLarge(str(error)) from error
-    except Exception as error:  # Pillow raises a dozen types on damaged files
+    except Exception as error:  # Pillow raises a dozen exception types for damaged files
         raise InvalidImage(f"the file is damaged: {error}") from error

@@ -1,4 +1,4 @@
-"""Uploaded files in, embeddings out: decoded in threads, embedded in shared batches."""
+"""Turn image files into embeddings: decode in threads, embed in shared batches."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.embedding.batching import Batcher, Pace
+from service.embedding.batching import Batcher
 from service.embedding.encoded_image import EncodedImage
 from service.embedding.imaging import ImageLimits, decode
+from service.embedding.pace import Pace
 from service.errors import InvalidInput, Overloaded, ReidError, Unavailable
 from service.machine.disconnect import current_disconnect
 from service.machine.processors import lower_priority
@@ -28,14 +29,14 @@ Image = NDArray[np.uint8]
 
 
 class Intake:
-    """Turns uploads into embeddings; a bad upload costs only its own.
+    """Turns image files into embeddings; an unusable file does not affect the others.
 
     Args:
         batcher: runs the network.
-        manifest: input size and resize filter of the network.
-        limits: what is refused before decoding.
-        threads: images decoded at the same time.
-        metrics: where images are counted.
+        manifest: the network's input size and resize filter.
+        limits: limits of an image file, checked before decoding.
+        threads: number of images decoded at the same time.
+        metrics: counts images.
     """
 
     def __init__(
@@ -64,43 +65,42 @@ class Intake:
     async def embed(
         self, uploads: Sequence[EncodedImage], stopwatch: Stopwatch
     ) -> list[Embedding | ReidError]:
-        """Embed uploads.
+        """Decode and embed image files.
 
         Args:
             uploads: N files.
             stopwatch: measures the stages ``decode`` and ``embed``.
 
         Returns:
-            N entries in the order of the uploads: a (D,) float32 unit row, or what is wrong with
-            that file.
+            N entries in the order of the files: a (D,) float32 unit row, or the error of that file.
 
         Raises:
-            Overloaded: the turn of the images would come, or has come, too late; none was embedded.
-            TooLarge: more images than could ever wait.
-            Unavailable: the network failed for reasons that lie not in the images, the service is
+            Overloaded: the images would wait, or did wait, too long. No image was embedded.
+            TooLarge: even an empty queue could not take all N images.
+            Unavailable: the network failed for a reason unrelated to the images, the service is
                 shutting down, or the client has disconnected.
         """
         self.admit(len(uploads))
-        turn = _Turn(time.monotonic(), self._batcher.max_queue_seconds, current_disconnect())
+        wait = _Wait(time.monotonic(), self._batcher.max_queue_seconds, current_disconnect())
         with stopwatch.stage("decode"):
-            decoded = await self._decode_all(uploads, turn)
+            decoded = await self._decode_all(uploads, wait)
         _raise_if_the_service_is_at_fault(decoded)
         images = [image for image in decoded if not isinstance(image, ReidError)]
         with stopwatch.stage("embed"):
-            embedded = iter(await self._batcher.submit(images, waited=turn.waited))
+            embedded = iter(await self._batcher.submit(images, waited=wait.seconds))
         outcome = [image if isinstance(image, ReidError) else next(embedded) for image in decoded]
         _raise_if_the_service_is_at_fault(outcome)
         return outcome
 
     def admit(self, count: int = 1) -> None:
-        """Refuse images that would have to wait too long, before any work is done for them.
+        """Reject images that would wait too long, before any work is done for them.
 
         Args:
-            count: how many there are.
+            count: number of images.
 
         Raises:
-            Overloaded: their turn would come too late.
-            TooLarge: more than could ever wait.
+            Overloaded: they would wait too long.
+            TooLarge: even an empty queue could not take them.
             Unavailable: the service is shutting down.
         """
         undecoded = max(0, self._decoding - self._threads)
@@ -108,29 +108,29 @@ class Intake:
         self._batcher.admit(count, coming=self._decoding, waited=wait)
 
     async def probe(self) -> None:
-        """Embed a blank image in the next run. Raises what keeps the network from it."""
+        """Embed a blank image in the next run; raises the error if that fails."""
         (outcome,) = await self._batcher.submit([self._blank], urgent=True)
         if isinstance(outcome, ReidError):
             raise outcome
 
     def close(self) -> None:
-        """Wait for running decodes and end the threads."""
+        """Wait for images that are being decoded, then end the threads."""
         self._pool.shutdown()
 
     async def _decode_all(
-        self, uploads: Sequence[EncodedImage], turn: _Turn
+        self, uploads: Sequence[EncodedImage], wait: _Wait
     ) -> list[Image | ReidError]:
         self._decoding += len(uploads)
         try:
-            return await asyncio.gather(*(self._decode_one(upload, turn) for upload in uploads))
+            return await asyncio.gather(*(self._decode_one(upload, wait) for upload in uploads))
         finally:
             self._decoding -= len(uploads)
 
-    async def _decode_one(self, upload: EncodedImage, turn: _Turn) -> Image | ReidError:
+    async def _decode_one(self, upload: EncodedImage, wait: _Wait) -> Image | ReidError:
         loop = asyncio.get_running_loop()
         try:
             image, seconds = await loop.run_in_executor(
-                self._pool, self._decode_in_turn, upload, turn
+                self._pool, self._decode_timed, upload, wait
             )
         except ReidError as error:
             if error.status < 500:
@@ -140,42 +140,50 @@ class Intake:
         self._metrics.images.labels("decoded").inc()
         return image
 
-    def _decode_in_turn(self, upload: EncodedImage, turn: _Turn) -> tuple[Image, float]:
-        turn.begin()
+    def _decode_timed(self, upload: EncodedImage, wait: _Wait) -> tuple[Image, float]:
+        wait.end()
         started = time.monotonic()
         return self._decode(upload.data), time.monotonic() - started
 
 
 @dataclass(slots=True)
-class _Turn:
-    """The wait of one request's images for the first of them to be decoded."""
+class _Wait:
+    """How long the images of one request wait until the first of them is decoded.
+
+    Attributes:
+        arrived: when the request came, by the monotonic clock.
+        limit: longest wait, in seconds.
+        disconnect: gets a result if the client disconnects.
+        seconds: how long they waited.
+        ended: decoding has begun, so the request will be finished.
+    """
 
     arrived: float
     limit: float
-    departure: asyncio.Future[None] | None
-    waited: float = 0.0
-    begun: bool = False
+    disconnect: asyncio.Future[None] | None
+    seconds: float = 0.0
+    ended: bool = False
 
-    def begin(self) -> None:
-        """Raises where it is too late to begin; what is begun is finished."""
-        if self.departure is not None and self.departure.done():
+    def end(self) -> None:
+        """Begin to decode an image. Raises Overloaded: too late; Unavailable: client gone."""
+        if self.disconnect is not None and self.disconnect.done():
             raise Unavailable("the client has disconnected")
-        if self.begun:
+        if self.ended:
             return
-        self.waited = time.monotonic() - self.arrived
-        if self.waited > self.limit:
-            raise Overloaded(f"no thread decoded the image within {self.limit:g} s")
-        self.begun = True
+        self.seconds = time.monotonic() - self.arrived
+        if self.seconds > self.limit:
+            raise Overloaded(f"the image was not decoded within {self.limit:g} s")
+        self.ended = True
 
 
 def require_one_usable(
     uploads: Sequence[EncodedImage], outcome: Sequence[Embedding | ReidError]
 ) -> None:
-    """Refuse a request none of whose images could be embedded.
+    """Reject a request if none of its images could be embedded.
 
     Args:
-        uploads: the N files.
-        outcome: what :meth:`Intake.embed` made of them.
+        uploads: N files.
+        outcome: the answer of :meth:`Intake.embed` for them.
 
     Raises:
         ReidError: the only image's error, or InvalidInput naming every image and its error.

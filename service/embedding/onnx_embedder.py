@@ -1,4 +1,4 @@
-"""The embedder of a real model, run by ONNX Runtime."""
+"""An embedder that runs a model by ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from service.model.manifest import Manifest
 from service.model.session import Device, Provider, infer, open_on_device
 
 LARGEST_RUN = 64
-"""Images in one run of the network; a larger batch takes several runs."""
+"""Most images per run of the network; larger batches take several runs."""
 
 
 class OnnxEmbedder:
@@ -25,11 +25,11 @@ class OnnxEmbedder:
 
     Args:
         path: ``models/<name>``, or a bare ONNX file that keeps the contract.
-        device: ``cuda`` insists on the GPU, ``auto`` takes the CPU where none answers.
-        threads: cores for one run on the CPU; None leaves the choice to ONNX Runtime.
+        device: ``cuda`` requires the GPU; ``auto`` uses the CPU if no GPU works.
+        threads: cores per run on the CPU; None leaves the choice to ONNX Runtime.
 
     Raises:
-        ArtifactError: the model breaks the contract, or ``cuda`` was asked for and does not answer.
+        ArtifactError: the model breaks the contract, or ``cuda`` was requested and no GPU works.
     """
 
     def __init__(self, path: Path, *, device: Device = "auto", threads: int | None = None) -> None:
@@ -46,7 +46,7 @@ class OnnxEmbedder:
 
     @property
     def provider(self) -> Provider:
-        """``cuda`` or ``cpu``: where the network runs."""
+        """The device the network runs on: ``cuda`` or ``cpu``."""
         return self._provider
 
     def embed(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -59,8 +59,8 @@ class OnnxEmbedder:
             (N, D) float32, rows of unit length.
 
         Raises:
-            InvalidImage: the network answered an image with zeros or with non-finite numbers.
-            Unavailable: the run failed, for example for want of memory.
+            InvalidImage: the network returned a zero or non-finite embedding for an image.
+            Unavailable: the run failed, for example because memory ran out.
         """
         check_batch(images, self._manifest)
         runs = range(0, len(images), LARGEST_RUN)
@@ -69,8 +69,8 @@ class OnnxEmbedder:
         broken = int(np.count_nonzero(~(np.isfinite(lengths) & (lengths > 0.0))))
         if broken:
             raise InvalidImage(
-                f"the network answered {broken} of {len(images)} images with an embedding that is "
-                "zero or not finite"
+                f"the network returned a zero or non-finite embedding for {broken} of "
+                f"{len(images)} images"
             )
         return np.asarray(rows / lengths, dtype=np.float32)
 
@@ -80,7 +80,7 @@ class OnnxEmbedder:
         return infer(self._session, pad(images))[: len(images)]
 
     def _warm_up(self) -> None:
-        """Let cuDNN plan every batch size now: the first run of a shape is the slow one."""
+        """Run every batch size once, because cuDNN plans each one on its first, slow run."""
         for exponent in range(LARGEST_RUN.bit_length()):
             self._run(self._blank(1 << exponent))
 
@@ -92,7 +92,8 @@ class OnnxEmbedder:
 def pad(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Fill a batch with black images up to the next power of two.
 
-    On CUDA every new batch size has to be planned anew; seven sizes can be planned at the start.
+    CUDA plans each batch size on its first run. With powers of two there are only seven, which can
+    be planned at the start.
 
     Args:
         images: (N, H, W, 3), N >= 1.

@@ -1,6 +1,6 @@
-"""Every model the service can run: the one it was started with, and those of a folder.
+"""Every model the service can run: the running model, and the models of a folder.
 
-A gallery belongs to one model; whoever searches or fills it uses that one.
+A gallery belongs to one model, which is used to search and to fill it.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A network at work.
+    """A loaded model.
 
     Attributes:
-        manifest: what it is.
-        provider: ``cuda`` or ``cpu``.
-        batcher: its queue.
-        intake: uploads in, its embeddings out.
+        manifest: its manifest.
+        provider: the device it runs on, ``cuda`` or ``cpu``.
+        batcher: runs it.
+        intake: turns image files into its embeddings.
     """
 
     manifest: Manifest
@@ -41,23 +41,23 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class OpenGallery:
-    """A gallery and the model its embeddings are made by."""
+    """A gallery and the model of its embeddings."""
 
     gallery: Gallery
     model: Model
 
 
 class ModelShelf:
-    """The models of one service; all but the running one are opened when first needed.
+    """The models of one service. All but the running one are loaded when they are first needed.
 
-    A model once opened stays open, so switching back and forth costs nothing; it takes the memory
-    of its network. Safe to call from several threads.
+    A loaded model stays in memory, so switching between models costs no time. Safe to call from
+    several threads.
 
     Args:
         running: the model the service was started with.
-        folder: holds further model folders, None for none. Looked through at every miss, so a
-            model that is put there is found without a restart.
-        open_model: opens a model folder; slow, raises ArtifactError.
+        folder: folder of further model folders, if any. It is read again whenever a model is
+            missing, so a new model is found without a restart.
+        open_model: loads a model folder; slow, raises ArtifactError.
     """
 
     def __init__(
@@ -70,11 +70,11 @@ class ModelShelf:
         self._opening = threading.Lock()
 
     def open(self, store: GalleryStore, gallery_name: str) -> OpenGallery:
-        """A gallery with its model.
+        """Open a gallery with its model.
 
         Args:
             store: the galleries.
-            gallery_name: which one.
+            gallery_name: name of the gallery.
 
         Returns:
             Both.
@@ -82,7 +82,7 @@ class ModelShelf:
         Raises:
             NotFound: no such gallery.
             ModelMismatch: the service does not have the gallery's model.
-            ArtifactError: it has, but the model breaks the contract.
+            ArtifactError: the gallery's model breaks the contract.
         """
         gallery = store.open(gallery_name)
         sha256 = gallery.model_sha256
@@ -92,7 +92,7 @@ class ModelShelf:
         return OpenGallery(gallery, model)
 
     def of(self, sha256: str) -> Model | None:
-        """The model of this SHA-256, None where the service does not have it.
+        """The model with this SHA-256; None if the service does not have it.
 
         Raises:
             ArtifactError: the model breaks the contract.
@@ -105,37 +105,37 @@ class ModelShelf:
                 folders = {manifest.sha256: folder for folder, manifest in self._on_disk()}
                 if sha256 not in folders:
                     return None
-                log.info("opening model %s (%s)", folders[sha256].name, sha256[:12])
+                log.info("loading model %s (%s)", folders[sha256].name, sha256[:12])
                 self._opened[sha256] = self._open_model(folders[sha256])
             return self._opened[sha256]
 
     def named(self, name: str) -> Model:
-        """The model of this name.
+        """The model with this name.
 
         Raises:
-            NotFound: there is none; the message lists those there are.
+            NotFound: there is none; the message lists the models that exist.
             ArtifactError: the model breaks the contract.
         """
         for manifest in self.manifests():
             if manifest.name == name and (model := self.of(manifest.sha256)) is not None:
                 return model
         known = ", ".join(manifest.name for manifest in self.manifests())
-        raise NotFound(f"model {name[:80]!r} is not there; there are: {known}")
+        raise NotFound(f"unknown model {name[:80]!r}; known models: {known}")
 
     def manifests(self) -> list[Manifest]:
-        """Every model there is: the running one, then the others by name."""
+        """Every known model: the running one, then the others by name."""
         known = {manifest.sha256: manifest for _, manifest in self._on_disk()}
         known |= {sha256: model.manifest for sha256, model in self._opened.copy().items()}
         running = known.pop(self.running.manifest.sha256)
         return [running, *sorted(known.values(), key=lambda manifest: manifest.name)]
 
     def opened(self) -> list[Model]:
-        """The models that are in memory."""
+        """The models that are loaded."""
         return list(self._opened.copy().values())
 
     async def close(self) -> None:
-        """Finish what is under way in every model, then end their threads."""
-        async with AsyncExitStack() as closing:  # a failure skips no other model
+        """Finish the work in progress of every model, then end their threads."""
+        async with AsyncExitStack() as closing:  # closes all models even if one fails
             for model in self.opened():
                 closing.callback(model.intake.close)
                 closing.push_async_callback(model.batcher.close)
@@ -146,5 +146,5 @@ class ModelShelf:
         for entry in sorted(self._folder.glob(f"*/{MANIFEST_NAME}")):
             try:
                 yield entry.parent, read_manifest(entry.parent)
-            except ArtifactError as error:  # half copied, perhaps: the others are sound
+            except ArtifactError as error:  # it may be half copied; the others are still usable
                 log.warning("%s", error)

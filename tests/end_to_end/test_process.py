@@ -163,8 +163,8 @@ def test_two_services_do_not_share_a_folder(serve, tiny_model, tmp_path):
 HELD = """
 import logging, sys, time
 from pathlib import Path
-from service.app import create_app
-from service.server import bind, server_config
+from service.http.app import create_app
+from service.http.server import bind, server_config
 from service.settings import Settings
 from service.testing import FakeEmbedder
 import uvicorn

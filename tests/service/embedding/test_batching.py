@@ -229,7 +229,7 @@ def test_a_full_queue_refuses_at_once_and_takes_none():
         await until(lambda: gate.sizes == [1])
         waiting = asyncio.create_task(batcher.submit(crops(3)))
         await until(lambda: batcher.stats().queued == 3)
-        with pytest.raises(Overloaded, match="3 images wait already") as caught:
+        with pytest.raises(Overloaded, match="3 images are waiting") as caught:
             await batcher.submit(crops(2))
         assert caught.value.retry_after == 1
         assert batcher.stats().queued == 3
@@ -289,7 +289,7 @@ def test_who_would_wait_too_long_is_refused_on_arrival(monkeypatch):
         assert outcomes[3:] == refused
         assert len(refused) == 9
         assert {error.retry_after for error in refused} == {30}
-        assert "another would wait 30.0 s" in str(refused[-1])
+        assert "one more would wait 30.0 s" in str(refused[-1])
         assert len(await batcher.submit(crops(1))) == 1
         await batcher.close()
 
@@ -300,7 +300,7 @@ def test_what_was_waited_elsewhere_counts():
     async def scenario():
         batcher = Batcher(FakeEmbedder(), max_queue_seconds=0.35)
         assert len(await batcher.submit(crops(1), waited=0.1)) == 1
-        with pytest.raises(Overloaded, match="another would wait"):
+        with pytest.raises(Overloaded, match="one more would wait"):
             await batcher.submit(crops(1), waited=0.4)
         await batcher.close()
 
@@ -312,7 +312,7 @@ def test_images_on_their_way_count_as_waiting():
         batcher = Batcher(FakeEmbedder(delay=0.05), max_batch=1, max_queue=8, max_queue_seconds=1)
         await batcher.submit(crops(1))
         batcher.admit(1, coming=7)
-        with pytest.raises(Overloaded, match="8 images wait already: 1 more would exceed 8"):
+        with pytest.raises(Overloaded, match="8 images are waiting: 1 more would exceed 8"):
             batcher.admit(1, coming=8)
         await batcher.close()
 
@@ -325,7 +325,7 @@ def test_a_network_that_hangs_costs_its_callers_no_more_than_the_limit():
         batcher = Batcher(gate, max_batch=1, max_queue_seconds=0.2)
         running = asyncio.create_task(batcher.submit(crops(1)))
         await until(lambda: gate.sizes == [1])
-        with pytest.raises(Overloaded, match="no run took the image"):
+        with pytest.raises(Overloaded, match="did not take the image"):
             await batcher.submit(crops(3))
         assert batcher.stats().queued == 0
         gate.open.set()
@@ -407,7 +407,7 @@ def test_images_of_a_client_that_left_are_dropped():
 def test_more_images_than_could_ever_wait_are_too_large():
     async def scenario():
         batcher = Batcher(FakeEmbedder(), max_queue=4)
-        with pytest.raises(TooLarge, match="5 images at once: at most 4"):
+        with pytest.raises(TooLarge, match="5 images at once: the queue holds at most 4"):
             await batcher.submit(crops(5))
         await batcher.close()
 

@@ -163,7 +163,7 @@ def test_of_several_frames_the_first_counts(kind):
 
 
 def test_the_format_is_told_by_content():
-    with pytest.raises(InvalidImage, match="neither JPEG, PNG, WebP, BMP nor TIFF"):
+    with pytest.raises(InvalidImage, match="not a JPEG, PNG, WebP, BMP or TIFF"):
         decode(saved(Image.new("RGB", (8, 16)), "GIF"), 16, 8)
 
 
@@ -205,7 +205,7 @@ def test_bytes_are_counted_before_anything_else():
 def test_a_file_of_exactly_the_limits_passes():
     data = solid(RED, 100, 50)
     decode(data, 64, 32, limits=ImageLimits(max_bytes=len(data), max_pixels=5000))
-    with pytest.raises(ImageTooLarge, match="50x100 pixels: at most 4,999 in all are allowed"):
+    with pytest.raises(ImageTooLarge, match="50x100 pixels: at most 4,999 in total are allowed"):
         decode(data, 64, 32, limits=ImageLimits(max_pixels=4999))
 
 

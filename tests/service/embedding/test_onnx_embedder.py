@@ -92,7 +92,7 @@ def test_an_answer_without_a_direction_is_an_error_that_counts_the_images(build_
     images = crops(5)
     embedder.embed(images)
     images[[1, 3]] = 0
-    with pytest.raises(InvalidImage, match="answered 2 of 5 images"):
+    with pytest.raises(InvalidImage, match="embedding for 2 of 5 images"):
         embedder.embed(images)
 
 

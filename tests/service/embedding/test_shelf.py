@@ -52,5 +52,5 @@ def test_models_are_listed_and_named(start, models):
         assert [manifest.name for manifest in shelf.manifests()] == ["fake", "tiny"]
         assert shelf.named("tiny").manifest.name == "tiny"
         assert [model.manifest.name for model in shelf.opened()] == ["fake", "tiny"]
-        with pytest.raises(NotFound, match="there are: fake, tiny"):
+        with pytest.raises(NotFound, match="known models: fake, tiny"):
             shelf.named("nothing")

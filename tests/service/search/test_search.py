@@ -96,7 +96,7 @@ def test_one_bad_image_leaves_the_others(service, people):
     assert broken["matches"] == []
     assert broken["error"]["code"] == "invalid_image"
     assert broken["error"]["status"] == 422
-    assert "neither JPEG, PNG, WebP, BMP nor TIFF" in broken["error"]["detail"]
+    assert "not a JPEG, PNG, WebP, BMP or TIFF" in broken["error"]["detail"]
 
 
 def test_a_request_without_a_usable_image_is_refused(service, people):
