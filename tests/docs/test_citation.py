@@ -76,3 +76,32 @@ def test_the_badges_are_true(pyproject):
         picture = (ROOT / "docs/images" / name).read_text(encoding="utf-8")
         assert f"<title>{text}</title>" in picture
         assert "http" not in picture.replace("http://www.w3.org/2000/svg", "")
+
+
+def comparison() -> list[list[str]]:
+    """The cells of the README's comparison with other projects, without its head."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text.partition("## Compared with")[2].partition("\n## ")[0]
+    lines = re.findall(r"^\| (?!\||---)(.+) \|$", section, re.MULTILINE)
+    return [line.split(" | ") for line in lines]
+
+
+def test_every_cell_of_the_comparison_has_a_source_or_is_not_known():
+    rows = comparison()
+    assert len(rows) >= 10
+    for name, *cells in rows:
+        assert len(cells) == 7, name
+        without = [cell for cell in cells if "[^" not in cell and cell != "not known"]
+        assert not without, f"{name}: {without}"
+
+
+def test_every_source_is_given_and_used():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    given = re.findall(r"^\[\^([\w-]+)\]: (.+)$", text, re.MULTILINE)
+    used = {
+        name for row in comparison() for cell in row for name in re.findall(r"\[\^(.+?)\]", cell)
+    }
+    assert {name for name, _ in given} == used
+    assert len(given) == len(used)
+    without = [name for name, source in given if "](" not in source and "metadata" not in source]
+    assert not without, f"sources without an address: {without}"
