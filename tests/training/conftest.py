@@ -76,7 +76,7 @@ def exported(run_folder: Path, drawn: Path, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
-    """Use one thread, because networks this small lose more by waiting for threads than they gain."""
+    """Use one thread: networks this small lose more by waiting for threads than they gain."""
     try:
         import torch
     except ModuleNotFoundError:

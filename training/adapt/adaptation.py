@@ -56,7 +56,10 @@ def adapt(request: Request, device: torch.device, *, resume: bool = False) -> Ad
         f"{plan.iterations} batches"
     )
     if cameras == 1:
-        tqdm.write("one camera: its crops are dealt to two, and agreement is measured between them")
+        tqdm.write(
+            "one camera: its crops are divided between two imaginary cameras, and agreement is "
+            "measured between those"
+        )
     return Rounds(request, config, plan, judge, device).run()
 
 

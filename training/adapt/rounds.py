@@ -68,7 +68,7 @@ class Rounds:
                 if old != best:  # the next round starts from the newest
                     shutil.rmtree(self._folder(old), ignore_errors=True)
             if number - best >= self.plan.patience:
-                tqdm.write(f"no better for {self.plan.patience} rounds: stopped")
+                tqdm.write(f"stopped: the last {self.plan.patience} rounds were no better")
                 break
         return self._finish(best, ways[0])
 

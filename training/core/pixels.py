@@ -137,7 +137,7 @@ def choose_place(size: int, keep: Keep, free: FreeMemory) -> Place:
     if keep == "device" and size >= free.device:
         raise InvalidInput(
             f"data.keep = 'device': {size / 1e9:.1f} GB of crops, {free.device / 1e9:.1f} GB of "
-            "GPU memory free; take auto, host or disk"
+            "GPU memory free; use auto, host or disk"
         )
     if keep != "auto":
         return keep

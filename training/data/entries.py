@@ -75,7 +75,7 @@ def describe_skipped(skipped: Sequence[Skipped]) -> list[str]:
         The lines; none if nothing was skipped.
     """
     lines = [f"skipped: {entry.path}: {entry.reason}" for entry in skipped]
-    return [*lines, f"skipped in all: {len(lines)}"] if lines else []
+    return [*lines, f"skipped in total: {len(lines)}"] if lines else []
 
 
 def unused_file(path: Path) -> LeftOut | None:

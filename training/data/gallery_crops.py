@@ -117,7 +117,7 @@ def _fetch(http: httpx.Client, gallery: str, crop: dict[str, Any], folder: Path)
     if answer.status_code == httpx.codes.NOT_FOUND:
         return None
     if hashlib.sha256(answer.content).hexdigest() != digest:
-        raise Unavailable(f"{crop['crop_id']!r}: the picture is not the one that was stored")
+        raise Unavailable(f"{crop['crop_id']!r}: the picture differs from the one that was stored")
     name = f"{digest}{_suffix(answer.content)}"
     with replaced_file(folder / name, durable=False) as file:
         file.write(answer.content)

@@ -92,7 +92,7 @@ def _describe_twins(twins: Twins) -> str:
     if not twins.groups:
         return "none"
     return (
-        f"{twins.spare} to spare in {len(twins.groups)} groups "
+        f"{twins.spare} duplicates in {len(twins.groups)} groups "
         f"({twins.across_splits} across splits, {twins.across_identities} across identities)"
     )
 

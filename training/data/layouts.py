@@ -147,7 +147,7 @@ def list_named(root: Path, layout: NameLayout) -> Iterator[Entry]:
         name = path.relative_to(root).as_posix()
         match layout.read(name):
             case None:
-                yield Skipped(path, f"not named as {layout.name} is, such as {layout.example}")
+                yield Skipped(path, f"name does not follow {layout.name}, such as {layout.example}")
             case Junk(reason):
                 yield LeftOut(reason)
             case Named(identity, camera):

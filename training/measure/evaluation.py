@@ -226,7 +226,7 @@ def _check_evaluable(query: Sequence[Sample], gallery: Sequence[Sample]) -> None
     if all(sample.identity < 0 for sample in query):
         raise DataError("cannot evaluate: no query image has a known identity")
     if len({sample.camera for sample in (*query, *gallery)}) == 1:
-        raise DataError("cannot evaluate: query and gallery come from one and the same camera")
+        raise DataError("cannot evaluate: query and gallery come from the same camera")
 
 
 def _check_embeddings(name: str, embeddings: Float32s, samples: Sequence[Sample]) -> None:

@@ -171,7 +171,9 @@ def test_crops_of_one_camera_are_compared_between_two_halves(start, drawn, tmp_p
         shutil.copy(sample.path, folder)
     source = DataSource(folder, pattern="{name}")
     adapt(Request(start, source, tmp_path / "run", rounds=1), CPU)
-    assert "one camera: its crops are dealt to two" in capsys.readouterr().out
+    assert (
+        "one camera: its crops are divided between two imaginary cameras" in capsys.readouterr().out
+    )
 
 
 def test_too_few_crops_are_rejected(start, drawn, tmp_path):

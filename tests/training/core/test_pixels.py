@@ -76,7 +76,7 @@ def test_the_requested_place_is_used_or_rejected():
     assert choose_place(1000, "disk", FreeMemory(10**6, 10**6)) == "disk"
     assert choose_place(1000, "host", FreeMemory(10**6, 0)) == "host"
     assert choose_place(1000, "device", FreeMemory(1001, 0)) == "device"
-    with pytest.raises(InvalidInput, match="GPU memory free; take auto, host or disk"):
+    with pytest.raises(InvalidInput, match="GPU memory free; use auto, host or disk"):
         choose_place(1000, "device", FreeMemory(0, 10**6))
 
 

@@ -89,7 +89,9 @@ def test_market1501_names_are_read_without_its_folders_if_the_layout_is_given(tm
 
 def test_a_file_with_another_name_is_an_error_or_is_listed(tmp_path):
     draw(tmp_path, "0001C1T0001F001.jpg", "holiday.jpg")
-    with pytest.raises(DataError, match=r"holiday\.jpg: not named as mars is, such as 0001C1T0001"):
+    with pytest.raises(
+        DataError, match=r"holiday\.jpg: name does not follow mars, such as 0001C1T0001"
+    ):
         read(tmp_path, layout="mars")
     assert len(read(tmp_path, layout="mars", skip_bad=True).skipped) == 1
 

@@ -71,7 +71,7 @@ def test_unusable_files_are_listed_and_the_rest_is_read(people):
     found = inspect(people)
     assert {entry.path.name for entry in found.skipped} == {torn.name, "holiday.jpg"}
     assert len(found.files) == 143
-    assert "skipped in all: 2" in describe_inspection(found)
+    assert "skipped in total: 2" in describe_inspection(found)
 
 
 def test_copies_are_found_by_bytes_pixels_and_perceptual_hash(people):

@@ -169,7 +169,7 @@ def test_training_works_with_one_camera_and_without_identities(drawn, tmp_path, 
     told = capsys.readouterr().out
     assert "one camera only" in told
     assert f"skipped: {plain / 'torn.jpg'}: " in told
-    assert "skipped in all: 1" in told
+    assert "skipped in total: 1" in told
     assert "fewer than batch.clusters = 30: every batch contains all" in told
     (line,) = metrics(tmp_path / "run")
     assert line["clusters"]["crossing"] == 0

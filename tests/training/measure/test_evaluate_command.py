@@ -137,7 +137,7 @@ def test_unreadable_crops_are_an_error_or_are_left_out(
     assert lines[0]["gallery"] == whole[0]["gallery"] - 1
     _, _, err = training("evaluate", "--model", exported, "--data", broken, "--skip-bad")
     assert f"skipped: {victim}: " in err
-    assert "skipped in all: 1" in err
+    assert "skipped in total: 1" in err
 
 
 def test_user_errors_are_one_line_with_status_2(

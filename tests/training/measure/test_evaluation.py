@@ -198,7 +198,7 @@ def test_rankings_name_gallery_images_nearest_first() -> None:
     [
         ([], [(1, 0)], "0 query and 1 gallery images"),
         ([(-1, 0)], [(1, 1)], "no query image has a known identity"),
-        ([(1, 0)], [(1, 0), (2, 0)], "one and the same camera"),
+        ([(1, 0)], [(1, 0), (2, 0)], "come from the same camera"),
         ([(1, 0)], [(1, 0), (2, 1)], "under the protocol market1501 none of 1 query images"),
     ],
 )
