@@ -35,10 +35,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from service.api.search import MatchRecord
 from service.cli.indexer import IndexReport, index
-from service.cli.service_client import Client
 from service.cli.tables import table
-from service.embedding.encoded_image import EncodedImage
+from service.client import Client
 from service.http.request_models import MAX_TOP_K
 from service.http.server import bind, url_of
 from service.ingest.crop_names import crop_id_of, list_market1501
@@ -165,7 +165,7 @@ def serving(model: Path, folder: Path) -> Iterator[Client]:
     command += ["--model", str(model), "--data", str(folder / "galleries"), "--device", "cpu"]
     process = subprocess.Popen([*command, "--log-level", "warning"])
     try:
-        with Client(url, patient=True) as client:
+        with Client(url) as client:
             wait_until_ready(process, client)
             yield client
     finally:
@@ -175,7 +175,7 @@ def serving(model: Path, folder: Path) -> Iterator[Client]:
 
 def wait_until_ready(process: subprocess.Popen[bytes], client: Client) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while not client.ready():
+    while not client.ops.is_ready():
         if process.poll() is not None or time.monotonic() > deadline:
             sys.exit(f"the service did not start: exit status {process.returncode}")
         time.sleep(0.1)
@@ -244,35 +244,34 @@ def ask(client: Client, dataset: Dataset, way: Way) -> Answers:
     camera_of = {f"c{name}": index for index, name in enumerate(dataset.cameras)}
     gallery = tuple(
         Sample(Path(crop.crop_id), int(crop.identity or 0), camera_of[crop.camera or ""])
-        for crop in client.crops(GALLERY)
+        for crop in client.crops.iterate(GALLERY)
     )
     column = {str(sample.path): index for index, sample in enumerate(gallery)}
     shape = (len(dataset.query), len(gallery))
     rank = np.full(shape, len(gallery) + 1, np.float32)
     scores = np.full(shape, np.nan, np.float32)
     for row, matches in search_all(client, dataset, way):
-        columns = [column[match["crop_id"]] for match in matches]
-        rank[row, columns] = [match["rank"] for match in matches]
-        scores[row, columns] = [match["score"] for match in matches]
+        columns = [column[match.crop_id] for match in matches]
+        rank[row, columns] = [match.rank for match in matches]
+        scores[row, columns] = [match.score for match in matches]
     check_who_took_part(dataset, gallery, ~np.isnan(scores), way)
     return Answers(gallery, rank, scores)
 
 
 def search_all(
     client: Client, dataset: Dataset, way: Way
-) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+) -> Iterator[tuple[int, list[MatchRecord]]]:
     """Yield index and matches of every query; each request has queries of one camera."""
     by_camera: dict[int, list[int]] = defaultdict(list)
     for row, sample in enumerate(dataset.query):
         by_camera[sample.camera].append(row)
-    most = min(IMAGES, client.info()["limits"]["max_images"])
+    most = min(IMAGES, client.ops.info().limits.max_images)
     for camera, rows in by_camera.items():
         options = form(dataset, way, camera)
         for part in (rows[start : start + most] for start in range(0, len(rows), most)):
             paths = [dataset.query[row].path for row in part]
-            uploads = [EncodedImage(path.name, path.read_bytes()) for path in paths]
-            results = client.search(uploads, options)["results"]
-            yield from zip(part, (entry["matches"] for entry in results), strict=True)
+            results = client.search(paths, **options).results
+            yield from zip(part, (entry.matches for entry in results), strict=True)
 
 
 def form(dataset: Dataset, way: Way, camera: int) -> dict[str, Any]:

@@ -33,7 +33,7 @@ import httpx
 import numpy as np
 
 from service.cli.indexer import IndexReport, index
-from service.cli.service_client import Client
+from service.client import Client
 from service.http.server import bind, url_of
 from service.ingest.crop_names import list_market1501
 from service.settings import Settings
@@ -81,7 +81,7 @@ def serving(folder: Path, model: Path) -> Iterator[tuple[str, int]]:
     process = subprocess.Popen([sys.executable, *command])
     try:
         with Client(url) as client:
-            while not client.ready():
+            while not client.ops.is_ready():
                 if process.poll() is not None:
                     raise RuntimeError("the service did not start")
                 time.sleep(0.1)
@@ -117,7 +117,7 @@ def measure(url: str, pid: int, people: Path, arguments: argparse.Namespace) -> 
 def import_people(url: str, gallery: str, people: Path) -> tuple[float, int]:
     report = IndexReport()
     start = time.perf_counter()
-    with Client(url, patient=True) as client:
+    with Client(url) as client:
         index(client, gallery, list_market1501(people), report)
     return time.perf_counter() - start, report.created
 
@@ -146,8 +146,8 @@ def searching(url: str, people: Path) -> Iterator[list[tuple[int, float]]]:
 
 def import_embeddings(url: str, count: int) -> float:
     with Client(url) as client:
-        client.provide_gallery("ready")
-        dimension = client.info()["model"]["dimension"]
+        client.galleries.provide("ready")
+        dimension = client.ops.info().model.dimension
     rows = np.random.default_rng(0).normal(size=(count, dimension)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     body = "".join(
@@ -187,11 +187,9 @@ def send_large(url: str, pid: int, mebibytes: int) -> float:
 
 def send(url: str, gallery: str, content_type: str, chunks: Iterator[bytes]) -> None:
     with Client(url) as client:
-        job = client.import_archive(gallery, content_type, lambda: chunks, str(time.time_ns()))
-        while job["finished"] is None:
-            time.sleep(0.05)
-            job = client.job(job["job_id"])
-    if job["state"] != "done" or job["errors"]:
+        job = client.imports.upload(gallery, chunks, content_type=content_type)
+        job = client.jobs.wait(job.job_id)
+    if job.errors:
         raise RuntimeError(f"an import ended as {job}")
 
 

@@ -1,4 +1,4 @@
-"""The whole way once, on people who were drawn: serve, index, search, judge."""
+"""A complete run on drawn people: serve, index, search, and check the results."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
+from service.api.search import MatchRecord
 from service.cli.indexer import IndexReport, index
-from service.cli.service_client import Client, ServiceError
 from service.cli.tables import match_cells, table
-from service.embedding.encoded_image import EncodedImage
+from service.client import Client, ServiceError
 from service.errors import InvalidInput, Unavailable
 from service.http.server import bind, url_of
 from service.ingest.crop_names import CropFile, list_market1501
@@ -33,26 +33,26 @@ _START_SECONDS = 120.0
 @dataclass(frozen=True, slots=True)
 class _Judged:
     query: CropFile
-    matches: Sequence[Mapping[str, Any]]
+    matches: Sequence[MatchRecord]
 
     @property
     def right(self) -> bool:
-        return bool(self.matches) and self.matches[0]["identity"] == self.query.crop.identity
+        return bool(self.matches) and self.matches[0].identity == self.query.crop.identity
 
 
 def demo(folder: Path, model: Path, *, once: bool) -> None:
-    """Serve a model with an empty gallery, index a folder, search it and print how it went.
+    """Serve a model with an empty gallery, index a folder, search it and print the results.
 
-    Every query is searched among the crops of the other cameras only, without a least score.
+    Each query is compared only with crops of other cameras, without a minimum score.
 
     Args:
         folder: people in the Market-1501 layout: ``bounding_box_test`` and ``query``.
         model: model folder.
-        once: end after the table instead of serving on until Ctrl-C.
+        once: stop after the table instead of serving until Ctrl-C.
 
     Raises:
         InvalidInput: the folder lacks one of the two.
-        ServiceError: the service did not start, or refused.
+        ServiceError: the service did not start, or rejected a request.
     """
     queries = [entry for entry in list_market1501(folder / _QUERIES) if isinstance(entry, CropFile)]
     if not queries:
@@ -60,7 +60,7 @@ def demo(folder: Path, model: Path, *, once: bool) -> None:
     signal.signal(signal.SIGTERM, _leave)
     with tempfile.TemporaryDirectory(prefix="hhcl-reid-demo-") as data:
         url = _free_url()
-        with _service(url, model, Path(data)) as process, Client(url, patient=True) as client:
+        with _service(url, model, Path(data)) as process, Client(url) as client:
             _wait_until_ready(process, client, url)
             _index(client, folder / _GALLERY)
             _report([*_judge(client, queries)], url)
@@ -69,7 +69,7 @@ def demo(folder: Path, model: Path, *, once: bool) -> None:
 
 
 def _serve_on(process: subprocess.Popen[bytes]) -> None:
-    print("Ctrl-C ends it.", flush=True)
+    print("Press Ctrl-C to stop.", flush=True)
     try:
         status = process.wait()
     except KeyboardInterrupt:
@@ -79,7 +79,7 @@ def _serve_on(process: subprocess.Popen[bytes]) -> None:
 
 
 def _leave(sig: int, _frame: FrameType | None) -> NoReturn:
-    """SIGTERM has to pass through the with blocks, which end the service."""
+    """Let SIGTERM leave through the with blocks, which stop the service."""
     sys.exit(128 + sig)
 
 
@@ -117,42 +117,47 @@ def _service(url: str, model: Path, data: Path) -> Iterator[subprocess.Popen[byt
 
 def _wait_until_ready(process: subprocess.Popen[bytes], client: Client, url: str) -> None:
     deadline = time.monotonic() + _START_SECONDS
-    while not client.ready():
+    while not client.ops.is_ready():
         if process.poll() is not None:
             raise ServiceError(f"the service ended with status {process.returncode}")
         if time.monotonic() > deadline:
-            raise ServiceError(f"{url}: not ready after {_START_SECONDS:.0f} s")
+            raise ServiceError(f"{url}: the service is not ready after {_START_SECONDS:.0f} s")
         time.sleep(0.1)
 
 
 def _index(client: Client, folder: Path) -> None:
     report = IndexReport()
     start = time.perf_counter()
-    client.provide_gallery(_NAME, store_crops=True)  # so that the page has something to show
+    client.galleries.provide(_NAME, store_crops=True)  # so that the page can show pictures
     index(client, _NAME, list_market1501(folder), report)
     print(f"Indexed {folder}: {report.summary()}, {time.perf_counter() - start:.1f} s")
 
 
 def _judge(client: Client, queries: Sequence[CropFile]) -> Iterator[_Judged]:
-    most = client.info()["limits"]["max_images"]
+    most = client.ops.info().limits.max_images
     by_camera: dict[str | None, list[CropFile]] = defaultdict(list)
     for query in queries:
         by_camera[query.crop.camera].append(query)
     for camera, group in by_camera.items():
         for start in range(0, len(group), most):
             part = group[start : start + most]
-            uploads = [EncodedImage(query.path.name, query.path.read_bytes()) for query in part]
-            options = {"gallery": _NAME, "top_k": _SHOWN, "min_score": -1.0, "camera": camera}
-            answer = client.search(uploads, options | {"exclude_same_camera": camera is not None})
-            for query, entry in zip(part, answer["results"], strict=True):
-                yield _Judged(query, entry["matches"])
+            answer = client.search(
+                [query.path for query in part],
+                gallery=_NAME,
+                top_k=_SHOWN,
+                min_score=-1.0,
+                camera=camera,
+                exclude_same_camera=camera is not None,
+            )
+            for query, entry in zip(part, answer.results, strict=True):
+                yield _Judged(query, entry.matches)
 
 
 def _report(judged: Sequence[_Judged], url: str) -> None:
     shown = judged[0]
     head = ("rank", "crop", "identity", "camera", "score", "probability", "")
     rows = [
-        [*match_cells(match), _verdict(match["identity"] == shown.query.crop.identity)]
+        [*match_cells(match), _verdict(match.identity == shown.query.crop.identity)]
         for match in shown.matches
     ]
     crop = shown.query.crop
@@ -161,7 +166,7 @@ def _report(judged: Sequence[_Judged], url: str) -> None:
     print(table(head, rows))
     print(
         f"\nrank-1: {right} of {len(judged)} queries ({right / len(judged):.1%}) find the right "
-        f"identity first, among the crops of other cameras"
+        "identity first, among crops of other cameras"
     )
     print(f"The page is at {url}, the API's documentation at {url}/docs", flush=True)
 

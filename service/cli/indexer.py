@@ -1,7 +1,7 @@
-"""A folder of crops into a running service, as imports.
+"""Index a folder of crops into a running service, as imports.
 
-A crop that is already there with the same bytes and the same metadata is not sent again: indexing
-that was interrupted is resumed by repeating it.
+A crop that is already there with the same bytes and metadata is not sent again, so an interrupted
+run is resumed by repeating it.
 """
 
 from __future__ import annotations
@@ -10,22 +10,23 @@ import hashlib
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 from tqdm import tqdm
 
+from service.api.jobs import JobRecord
 from service.cli.packing import Part, pack
-from service.cli.service_client import Client, ServiceError
+from service.client import Client, Conflict, JobFailed
 from service.errors import ImageTooLarge
 from service.gallery.base import Crop
 from service.ingest.crop_names import CropFile, LeftOut
-from service.ingest.joining import keep_findings
+from service.ingest.findings import keep_findings
 from service.ingest.tally import Tally, told
 
 _IN_THE_SERVICE = 2  # imports under way: one runs while the next one is received
-_ASK_SECONDS = (0.05, 1.0)
 _CANCEL_SECONDS = 10.0
 
 
@@ -34,13 +35,13 @@ class IndexReport:
     """What became of a folder.
 
     Attributes:
-        created: crops that are new.
-        replaced: crops whose bytes or metadata differ from before.
+        created: new crops.
+        replaced: crops whose bytes or metadata have changed.
         unchanged: crops that were already there.
-        left_out: files that are not meant to be indexed.
-        failed: files that could not be indexed, and why.
-        notes: what the service says of its imports.
-        tally: the files that are left out, by reason, and those whose names tell nothing.
+        left_out: files that are not to be indexed.
+        failed: files that could not be indexed, with the reasons.
+        notes: what the service reports of its imports.
+        tally: files that were left out, by reason, and files whose names tell nothing.
     """
 
     created: int = 0
@@ -60,11 +61,11 @@ class IndexReport:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there was nothing to index, nor anything that failed."""
+        """Whether there was nothing to index and nothing failed."""
         return not (self.created or self.replaced or self.unchanged or self.failed)
 
     def said(self) -> list[str]:
-        """Lines about what is left out and what has to be known."""
+        """Lines about what was left out, and what else the user should know."""
         return [*told(self.tally.result()), *self.notes]
 
     def leave_out(self, entry: LeftOut) -> None:
@@ -83,7 +84,7 @@ class IndexReport:
 def index(
     client: Client, gallery: str, listing: Iterable[CropFile | LeftOut], report: IndexReport
 ) -> None:
-    """Index files of this machine into a gallery, which is created where it does not exist.
+    """Index files of this machine into a gallery, which is created if it does not exist.
 
     An interruption cancels the imports under way; what they have stored stays.
 
@@ -91,45 +92,49 @@ def index(
         client: the service.
         gallery: the gallery's name.
         listing: the files, as :mod:`service.ingest.crop_names` lists them.
-        report: filled in as imports end, so that it is right after an interruption too.
+        report: filled in as imports end, so that it is right after an interruption, too.
 
     Raises:
-        ServiceError: the service refused an import as a whole or is gone.
+        ServiceError: the service rejected an import as a whole, or cannot be reached.
     """
-    limits = client.info()["limits"]
+    limits = client.ops.info().limits
     files = _unique(listing, report)
-    client.provide_gallery(gallery)
-    known = {crop.crop_id: crop for crop in client.crops(gallery)}
+    client.galleries.provide(gallery)
+    known = {one.crop_id: Crop(**one.model_dump()) for one in client.crops.iterate(gallery)}
     with tqdm(total=len(files), unit="crop", disable=None) as progress:
-        news = _news(files, known, report, progress, limits["max_image_bytes"])
+        news = _news(files, known, report, progress, limits.max_image_bytes)
         with _Imports(client, report, progress) as imports:
-            for part in pack(news, limits["max_import_bytes"]):
+            for part in pack(news, limits.max_import_bytes):
                 imports.make_room()
-                job = client.import_archive(gallery, "application/x-tar", part.chunks, part.key)
+                job = client.imports.upload(
+                    gallery,
+                    part.chunks,
+                    content_type="application/x-tar",
+                    idempotency_key=part.key,
+                )
                 imports.add(job, part)
 
 
 def index_server_folder(
     client: Client, gallery: str, spec: Mapping[str, Any], report: IndexReport
 ) -> None:
-    """Index a folder the service itself can read into a gallery, created where it does not exist.
+    """Index a folder that the service itself can read; the gallery is created if necessary.
 
     Args:
         client: the service.
         gallery: the gallery's name.
-        spec: ``folder``, ``pattern`` or ``manifest`` where names are not Market-1501's, and
-            ``zone`` and ``zones`` where times have none.
+        spec: arguments of ``client.imports.server_folder``, ``folder`` among them.
         report: filled in when the import has ended.
 
     Raises:
-        ServiceError: the service refused the import or is gone.
+        ServiceError: the service rejected the import, or cannot be reached.
     """
-    client.provide_gallery(gallery)
+    client.galleries.provide(gallery)
     with (
         tqdm(unit="crop", disable=None) as progress,
         _Imports(client, report, progress) as imports,
     ):
-        imports.add(client.import_folder(gallery, spec), Part())
+        imports.add(client.imports.server_folder(gallery, **spec), Part())
 
 
 class _Imports:
@@ -157,52 +162,49 @@ class _Imports:
         while len(self._under_way) >= _IN_THE_SERVICE:
             self._follow()
 
-    def add(self, job: Mapping[str, Any], part: Part) -> None:
-        """Take a job that was started."""
-        self._under_way.append((job["job_id"], part))
+    def add(self, job: JobRecord, part: Part) -> None:
+        """Follow a job that was started."""
+        self._under_way.append((job.job_id, part))
 
     def _follow(self) -> None:
         """Wait for the end of the oldest import."""
-        pause, longest = _ASK_SECONDS
-        while (job := self._look())["finished"] is None:
-            time.sleep(pause)
-            pause = min(2 * pause, longest)
+        job_id, _ = self._under_way[0]
+        job = self._client.jobs.wait(job_id, on_progress=self._show, check=False)
         self._settle(job)
-        if job["state"] != "done":
-            raise ServiceError(f"import {job['job_id']} {job['state']}: {job['error']}")
+        if job.state != "done":
+            raise JobFailed(job)
 
-    def _look(self) -> dict[str, Any]:
-        job = self._client.job(self._under_way[0][0])
-        if not self._progress.total and job["total"]:
-            self._progress.total = job["total"]
-        self._progress.update(job["done"] - self._shown)
-        self._shown = job["done"]
-        return job
+    def _show(self, job: JobRecord) -> None:
+        if not self._progress.total and job.total:
+            self._progress.total = job.total
+        self._progress.update(job.done - self._shown)
+        self._shown = job.done
 
-    def _settle(self, job: Mapping[str, Any]) -> None:
+    def _settle(self, job: JobRecord) -> None:
         job_id, part = self._under_way.popleft()
         self._shown = 0
-        counts = job["counts"]
-        self._report.created += counts.get("created", 0)
-        self._report.replaced += counts.get("replaced", 0)
-        self._report.unchanged += counts.get("unchanged", 0)
-        self._report.left_out += counts.get("left_out", 0)
-        self._report.notes += told(job["result"] or {})
-        if job["errors"]:
-            for item, reason in self._client.job_errors(job_id):
-                file = part.files.get(item)
-                self._report.fail(Path(item) if file is None else file.path, reason)
+        self._report.created += job.counts.get("created", 0)
+        self._report.replaced += job.counts.get("replaced", 0)
+        self._report.unchanged += job.counts.get("unchanged", 0)
+        self._report.left_out += job.counts.get("left_out", 0)
+        self._report.notes += told(job.result or {})
+        for failed in self._client.jobs.errors(job_id) if job.errors else ():
+            file = part.files.get(failed.item)
+            self._report.fail(Path(failed.item) if file is None else file.path, failed.reason)
 
     def _cancel(self) -> None:
         """Cancel what is under way, and count what it has done."""
         for job_id, _ in self._under_way:
-            self._client.cancel_job(job_id)
+            with suppress(Conflict):  # it has just ended
+                self._client.jobs.cancel(job_id)
         deadline = time.monotonic() + _CANCEL_SECONDS
-        while self._under_way and time.monotonic() < deadline:
-            job = self._look()
-            if job["finished"] is None:
-                time.sleep(_ASK_SECONDS[0])
-            else:
+        with suppress(TimeoutError):
+            while self._under_way:
+                left = deadline - time.monotonic()
+                job_id, _ = self._under_way[0]
+                job = self._client.jobs.wait(
+                    job_id, on_progress=self._show, timeout=left, check=False
+                )
                 self._settle(job)
 
 
@@ -215,7 +217,7 @@ def _unique(listing: Iterable[CropFile | LeftOut], report: IndexReport) -> list[
         if entry.nameless:
             report.tally.miss_names(entry.crop.crop_id)
         if (first := files.setdefault(entry.crop.crop_id, entry)) is not entry:
-            reason = f"crop_id {entry.crop.crop_id!r} belongs to {first.path} already"
+            reason = f"crop_id {entry.crop.crop_id!r} already belongs to {first.path}"
             report.fail(entry.path, reason)
     return list(files.values())
 
@@ -227,7 +229,7 @@ def _news(
     progress: tqdm[Any],
     max_image_bytes: int,
 ) -> Iterator[tuple[CropFile, int]]:
-    """The files the gallery does not hold yet, and their sizes; the others are only counted."""
+    """Yield files that the gallery does not hold yet, with their sizes; count the others."""
     for file in files:
         try:
             size, digest = _measure(file.path, max_image_bytes)
@@ -246,5 +248,5 @@ def _news(
 def _measure(path: Path, most: int) -> tuple[int, str]:
     size = path.stat().st_size
     if size > most:
-        raise ImageTooLarge(f"{size:,} bytes: the service takes at most {most:,}")
+        raise ImageTooLarge(f"{size:,} bytes: the service accepts at most {most:,}")
     return size, hashlib.sha256(path.read_bytes()).hexdigest()

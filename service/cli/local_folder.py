@@ -1,4 +1,4 @@
-"""A folder of crops on this machine, listed as its owner means it: by a manifest or by names."""
+"""List a folder of crops on this machine, by a manifest or by the names of its files."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from service.ingest.tally import Tally
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """How a folder is to be read; at most one of the three is given.
+class HowToRead:
+    """How to read a folder; at most one of pattern, layout and manifest is given.
 
     Attributes:
         pattern: regular expression on the relative paths.
         layout: built-in layout of the names.
-        manifest: file with a row a crop, whose paths count from the folder.
-        reading: how times without a zone are read; takes notes.
+        manifest: file with one row per crop, whose paths are relative to the folder.
+        reading: how times without a zone are read; collects remarks.
     """
 
     pattern: str | None = None
@@ -33,40 +33,40 @@ class Wish:
 
     @property
     def asked(self) -> str | None:
-        """What reads the names instead of a manifest that lies in the folder."""
+        """What was asked for instead of a manifest in the folder."""
         return "pattern" if self.pattern else "layout" if self.layout else None
 
 
-def list_folder(folder: Path, wish: Wish, tally: Tally) -> Iterator[CropFile | LeftOut]:
+def list_folder(folder: Path, how: HowToRead, tally: Tally) -> Iterator[CropFile | LeftOut]:
     """List a folder.
 
     A manifest in the folder (``manifest.ndjson``, ``.jsonl``, ``.csv``, ``.parquet``) is used
-    unless something else was asked for.
+    unless ``how`` names something else.
 
     Args:
-        folder: searched to its leaves.
-        wish: how to read it.
-        tally: takes what has to be said.
+        folder: read with its subfolders.
+        how: how to read it.
+        tally: collects what the user should know.
 
     Yields:
-        An entry a crop, and what is left out.
+        One entry per crop, and what is left out.
 
     Raises:
-        InvalidInput: there is no such folder, its manifest cannot be used or is one of two, or the
-            wish breaks a rule.
+        InvalidInput: there is no such folder, it has two manifests or one that cannot be used, or
+            ``how`` breaks a rule.
     """
-    if wish.manifest is not None:
-        yield from list_manifest(folder, wish.manifest, wish.reading)
+    if how.manifest is not None:
+        yield from list_manifest(folder, how.manifest, how.reading)
         return
-    naming = naming_of(wish.pattern, wish.layout, wish.reading)
+    naming = naming_of(how.pattern, how.layout, how.reading)
     search = _search(folder)
-    manifest = search.manifest() if wish.asked is None else None
+    manifest = search.manifest() if how.asked is None else None
     if manifest is not None:
         tally.note(f"{manifest} says what the pictures show")
-        yield from _by_own_manifest(folder / manifest, folder, wish.reading)
+        yield from _by_own_manifest(folder / manifest, folder, how.reading)
         return
-    if wish.asked is not None:
-        for text in search.unused(wish.asked):
+    if how.asked is not None:
+        for text in search.unused(how.asked):
             tally.note(text)
     yield from list_names(folder, naming)
 
@@ -84,7 +84,7 @@ def _search(folder: Path) -> ManifestSearch:
 def _by_own_manifest(
     manifest: Path, folder: Path, reading: Reading
 ) -> Iterator[CropFile | LeftOut]:
-    """An entry a row, then one for every other file of the folder."""
+    """One entry per row, then one for every other file of the folder."""
     listed = {manifest}
     for entry in list_manifest(manifest.parent, manifest, reading):
         path = Path(os.path.normpath(entry.path))

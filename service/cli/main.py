@@ -15,8 +15,8 @@ from service.cli.errors import errors_in_one_line
 from service.cli.options import DEFAULT_URL, ApiKey, GalleryName, TimeZone, Url, only_given
 from service.cli.search import search
 from service.http.plain_lines import one_line
-from service.ingest.name_layouts import LayoutName
 from service.machine.durable import keep_private
+from service.values.vocabulary import LayoutName
 
 if TYPE_CHECKING:
     from service.cli.indexer import IndexReport
@@ -27,72 +27,77 @@ cli = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Find the same person again across cameras.\n\nExit status: 0 all went well, 1 something "
-    "failed and stderr says what, 2 the command line is wrong, 130 interrupted.",
+    help="Recognise the same person across cameras.\n\nExit status: 0 success, 1 something failed "
+    "(stderr says what), 2 wrong command line, 130 interrupted.",
 )
 cli.add_typer(keys.cli, name="keys")
 
 
 @cli.callback()
 def _begin(context: typer.Context) -> None:
-    # What a command writes, keys above all, is for its own user alone.
+    # Only the user who runs a command may read what it writes, above all keys.
     before = keep_private()
     context.call_on_close(lambda: os.umask(before))
 
 
 ModelFolder = Annotated[Path | None, typer.Option(help="model folder")]
-DataFolder = Annotated[Path | None, typer.Option(help="folder of the galleries")]
+DataFolder = Annotated[Path | None, typer.Option(help="data folder, which holds the galleries")]
 Host = Annotated[str | None, typer.Option(help="address to listen on")]
-Port = Annotated[int | None, typer.Option(help="port to listen on; 0 picks one")]
+Port = Annotated[int | None, typer.Option(help="port to listen on; 0 picks a free one")]
 Device = Annotated[
-    Literal["auto", "cuda", "cpu"] | None, typer.Option(help="cuda refuses to fall back")
+    Literal["auto", "cuda", "cpu"] | None,
+    typer.Option(help="where the network runs; cuda fails if there is no GPU"),
 ]
 LogLevel = Annotated[
-    Literal["debug", "info", "warning", "error"] | None, typer.Option(help="least severe level")
+    Literal["debug", "info", "warning", "error"] | None,
+    typer.Option(help="least severe messages to log"),
 ]
-Crops = Annotated[Path | None, typer.Argument(help="folder of crops, searched to its leaves")]
+Crops = Annotated[Path | None, typer.Argument(help="folder of crops, with its subfolders")]
 ServerFolder = Annotated[
     str | None,
     typer.Option(
-        help="instead of a folder of this machine: one the service can read, relative to a folder "
-        "of its REID_IMPORT_ROOTS; --manifest is then a file in it"
+        help="index a folder that the service can read, instead of one of this machine; relative "
+        "to a folder of its REID_IMPORT_ROOTS; --manifest is then a file in it"
     ),
 ]
 Pattern = Annotated[
     str | None,
     typer.Option(
-        help="regular expression on the relative path with groups identity, camera, crop_id and "
-        "timestamp, or its pieces date, time, year, month, day, hour, minute, second, millisecond, "
-        "fraction, zone. Example: '(?P<camera>[^/]+)/(?P<date>[^/]+)/(?P<time>[^/]+)\\.jpg' reads "
-        "gate/2026-11-21/14-05-33.120.jpg. Without it a manifest.ndjson, .jsonl, .csv "
-        "or .parquet in the folder is used, or else Market-1501 names are read"
+        help="regular expression on the relative path, with the groups identity, camera, crop_id "
+        "and timestamp, or the pieces of a time: date, time, year, month, day, hour, minute, "
+        "second, millisecond, fraction, zone. Example: "
+        "'(?P<camera>[^/]+)/(?P<date>[^/]+)/(?P<time>[^/]+)\\.jpg' reads "
+        "gate/2026-11-21/14-05-33.120.jpg. Default: manifest.ndjson, .jsonl, .csv or .parquet in "
+        "the folder, or else Market-1501 names"
     ),
 ]
 CameraZones = Annotated[
     list[str] | None,
     typer.Option(
         "--camera-zone",
-        help="zone of one camera, such as gate=Europe/Berlin; repeat for more",
+        help="time zone of one camera, such as gate=Europe/Berlin; repeat for more",
     ),
 ]
 Layout = Annotated[
     LayoutName | None,
     typer.Option(
-        help="built-in layout of file names instead of a pattern: market1501 as "
-        "0002_c1s1_000451_03.jpg, mars as 0001C1T0001F001.jpg, viper as cam_a/000_45.bmp, ..."
+        help="built-in layout of file names, instead of a pattern: market1501 reads "
+        "0002_c1s1_000451_03.jpg, mars 0001C1T0001F001.jpg, viper cam_a/000_45.bmp, ..."
     ),
 ]
 ManifestFile = Annotated[
     Path | None,
     typer.Option(
-        help=".csv, .ndjson, .jsonl or .parquet: path, crop_id, identity, camera, timestamp, zone"
+        help="table of the crops (.csv, .ndjson, .jsonl, .parquet) with the columns path, crop_id, "
+        "identity, camera, timestamp, zone"
     ),
 ]
 ModelPath = Annotated[Path, typer.Argument(help="model folder, or an ONNX file", exists=True)]
 People = Annotated[
-    Path, typer.Argument(help="people in the Market-1501 layout", exists=True, file_okay=False)
+    Path,
+    typer.Argument(help="folder of people in the Market-1501 layout", exists=True, file_okay=False),
 ]
-Once = Annotated[bool, typer.Option("--once", help="end after the table")]
+Once = Annotated[bool, typer.Option("--once", help="stop after the table")]
 
 
 @cli.command()
@@ -104,9 +109,9 @@ def serve(
     device: Device = None,
     log_level: LogLevel = None,
 ) -> None:
-    """Start the HTTP service; Ctrl-C or SIGTERM ends it.
+    """Start the HTTP service; Ctrl-C or SIGTERM stops it.
 
-    Every setting is an environment variable REID_NAME; a flag wins over its variable.
+    Every setting is an environment variable REID_NAME; an option overrides its variable.
     """
     flags: dict[str, Any] = {
         "model": model,
@@ -138,28 +143,28 @@ def index(
 ) -> None:
     """Add a folder of crops to a gallery of a running service.
 
-    What is there already is skipped, so an interrupted run is resumed by repeating it; Ctrl-C
-    cancels what the service has under way. Files that could not be indexed are listed at the end,
-    and the exit status is 1.
+    Crops that are already there are skipped, so repeat an interrupted run to resume it. Ctrl-C
+    cancels the imports under way. Files that could not be indexed are listed at the end, and the
+    exit status is 1.
     """
     _require_one({"--pattern": pattern, "--layout": layout, "--manifest": manifest})
     if (folder is None) == (server_folder is None):
-        raise typer.BadParameter("name a folder of this machine or a --server-folder")
+        raise typer.BadParameter("give either a folder of this machine or --server-folder")
     with errors_in_one_line():
         from service.api.imports import zones_of
         from service.cli import indexer
-        from service.cli.local_folder import Wish, list_folder
-        from service.cli.service_client import Client
+        from service.cli.local_folder import HowToRead, list_folder
+        from service.client import Client
         from service.ingest.reading import Reading, Zones
 
         zones = zones_of(camera_zone or ())
         reading = Reading(Zones.read(zone, zones))
         report = indexer.IndexReport()
         try:
-            with Client(url, key, patient=True) as client:
+            with Client(url, key or "") as client:
                 if folder is not None:
-                    wish = Wish(pattern, layout, manifest, reading)
-                    listing = list_folder(folder, wish, report.tally)
+                    how = HowToRead(pattern, layout, manifest, reading)
+                    listing = list_folder(folder, how, report.tally)
                     indexer.index(client, gallery, listing, report)
                 else:
                     spec: dict[str, Any] = {"folder": server_folder, "pattern": pattern}
@@ -176,17 +181,17 @@ def index(
 
 
 def _require_one(ways: Mapping[str, object]) -> None:
-    """Accept at most one of some options."""
+    """Accept at most one of several options."""
     given = [name for name, value in ways.items() if value is not None]
     if len(given) > 1:
-        raise typer.BadParameter(f"{' and '.join(given)} exclude each other")
+        raise typer.BadParameter(f"give only one of {' and '.join(given)}")
 
 
 def _tell(report: IndexReport, warnings: Sequence[str]) -> None:
     print(report.summary())
     for line in (*report.said(), *(f"warning: {text}" for text in warnings)):
         print(one_line(line), file=sys.stderr)
-    for failed in report.failed:  # names of files, which anybody may have chosen
+    for failed in report.failed:  # anybody may have named the files
         print(one_line(f"failed: {failed.path}: {failed.reason}"), file=sys.stderr)
 
 
@@ -195,9 +200,9 @@ cli.command()(search)
 
 @cli.command()
 def check(model: ModelPath) -> None:
-    """Say whether a model keeps the contract, and name every rule it breaks.
+    """Check a model against the contract, and name every rule it breaks.
 
-    The exit status is 1 where it breaks one.
+    The exit status is 1 if it breaks one.
     """
     with errors_in_one_line():
         from service.model.contract import check_model
@@ -212,7 +217,7 @@ def check(model: ModelPath) -> None:
 
 @cli.command()
 def demo(folder: People, model: ModelFolder = None, once: Once = False) -> None:
-    """Serve, index the folder, search its queries, print how well that went; then serve on."""
+    """Serve, index a folder, search its queries and print the results; then keep serving."""
     with errors_in_one_line():
         from service.cli.demo import demo as run
         from service.settings import Settings

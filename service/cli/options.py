@@ -10,30 +10,31 @@ import typer
 DEFAULT_URL = "http://127.0.0.1:8000"
 KEY_VARIABLE = "REID_KEY"
 
-Url = Annotated[str, typer.Option(help="where the service listens")]
+Url = Annotated[str, typer.Option(help="address of the service")]
 ApiKey = Annotated[
     str | None,
     typer.Option(
-        envvar=KEY_VARIABLE, help="API key; as an option, other users of this machine can see it"
+        envvar=KEY_VARIABLE,
+        help="API key; other users of this machine can see it if you give it as an option",
     ),
 ]
 GalleryName = Annotated[str, typer.Option(help="name of the gallery")]
 TimeZone = Annotated[
     str | None,
     typer.Option(
-        help="whose clocks times without a zone were read from, such as Europe/Berlin or +01:00; "
-        "UTC if absent, and the answer says so"
+        help="time zone of times without one, such as Europe/Berlin or +01:00; default: UTC, with "
+        "a warning"
     ),
 ]
 
 
 def only_given(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Those options that were given.
+    """Select the options that were given.
 
     Args:
-        flags: values by name; None where one was not given.
+        flags: values by name; None for an option that was not given.
 
     Returns:
-        The others.
+        Those that are not None.
     """
     return {name: value for name, value in flags.items() if value is not None}

@@ -1,13 +1,13 @@
-"""Files of this machine into tar archives that an import takes, streamed."""
+"""Pack files of this machine into tar archives for imports; they are streamed."""
 
 from __future__ import annotations
 
 import json
 import secrets
-import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from service.client import tar_stream
 from service.ingest.crop_names import CropFile
 from service.ingest.picture_files import SUFFIXES
 from service.values.timestamps import written
@@ -16,15 +16,14 @@ _MAX_CROPS = 2000
 _MAX_BYTES = 256 << 20
 _MANIFEST = "manifest.ndjson"
 _HEADER = 3 * 512  # a header, the padding behind the data, and its share of the manifest
-_END = bytes(2 * 512)
 
 
 @dataclass(slots=True)
 class Part:
-    """Files that travel in one archive.
+    """Files that are sent in one archive.
 
     Attributes:
-        files: the members, by the name they have in the archive.
+        files: the members, by their names in the archive.
         size: bytes of the archive, rounded up.
         key: idempotency key, so that a part whose answer was lost can be sent again.
     """
@@ -34,33 +33,33 @@ class Part:
     key: str = field(default_factory=lambda: secrets.token_hex(16))
 
     def add(self, file: CropFile, size: int) -> None:
-        """Append a file of so many bytes."""
-        # Names of our own: theirs may be absolute, endless, or nothing a tar can say.
+        """Append a file of ``size`` bytes."""
+        # Our own names, because those of files may be absolute or too long for a tar header.
         suffix = file.path.suffix.lower()
         self.files[f"{len(self.files):06}{suffix if suffix in SUFFIXES else ''}"] = file
         self.size += size + _HEADER
 
     def chunks(self) -> Iterator[bytes]:
-        """The archive; a file that has gone since is left out, and the service will say so."""
-        yield from _member(_MANIFEST, _manifest(self.files))
+        """Yield the archive; a file that has gone is left out, and the service reports it."""
+        yield from tar_stream.member(_MANIFEST, _manifest(self.files))
         for name, file in self.files.items():
             try:
                 data = file.path.read_bytes()
             except OSError:
                 continue
-            yield from _member(name, data)
-        yield _END
+            yield from tar_stream.member(name, data)
+        yield tar_stream.END
 
 
 def pack(files: Iterable[tuple[CropFile, int]], max_bytes: int) -> Iterator[Part]:
-    """Divide files into parts of at most 2,000 crops and 256 MiB.
+    """Divide files into parts of at most 2,000 crops and 256 MiB each.
 
     Args:
         files: with their sizes in bytes.
-        max_bytes: largest archive the service takes.
+        max_bytes: largest archive that the service accepts.
 
     Yields:
-        Parts, none of them empty.
+        Parts that are not empty.
     """
     most = min(_MAX_BYTES, max_bytes - 16 * _HEADER)
     part = Part()
@@ -85,11 +84,3 @@ def _manifest(files: dict[str, CropFile]) -> bytes:
         for name, file in files.items()
     ]
     return "".join(json.dumps(row) + "\n" for row in rows).encode()
-
-
-def _member(name: str, data: bytes) -> Iterator[bytes]:
-    header = tarfile.TarInfo(name)
-    header.size = len(data)
-    yield header.tobuf(tarfile.USTAR_FORMAT)
-    yield data
-    yield bytes(-len(data) % 512)

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+import sys
+from collections.abc import Iterator, Sequence
+from io import StringIO
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from service.api.search import MatchRecord, SearchAnswer, SearchEntry
 
 _HEAD = ("query", "rank", "crop", "identity", "camera", "score", "probability")
+_LINE_BELOW_HEAD = box.Box("\n".join(("    ", "    ", " -  ", *["    "] * 5)), ascii=True)
+_UNFOLDED = 10_000  # columns; a file or another program gets one line per row
 
 
-def search_table(answer: Mapping[str, Any]) -> str:
+def search_table(answer: SearchAnswer) -> str:
     """Draw the answer of ``POST /search``.
 
     Args:
-        answer: its JSON.
+        answer: from the client.
 
     Returns:
-        Lines: a row a match, a row for each query that matched nothing or could not be used.
+        One row per match, and one per query that matched nothing or could not be used.
     """
-    rows = [row for entry in answer["results"] for row in _rows_of(entry)]
+    rows = [row for entry in answer.results for row in _rows_of(entry)]
     return table(_HEAD, rows)
 
 
@@ -26,47 +36,51 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
     Args:
         head: names of the columns.
-        rows: as many texts each.
+        rows: one text per column.
 
     Returns:
-        Lines whose columns are aligned.
+        Lines without colours. In a terminal that is too narrow, long cells are folded.
     """
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    lines = [head, ["-" * width for width in widths], *rows]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
+    drawn = Table(box=_LINE_BELOW_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    for name in head:
+        drawn.add_column(name, overflow="fold")
+    for row in rows:
+        drawn.add_row(*(Text(cell) for cell in row))  # as text, because names may hold markup
+    width = None if sys.stdout.isatty() else _UNFOLDED
+    console = Console(file=StringIO(), width=width, color_system=None)
+    with console.capture() as lines:
+        console.print(drawn)
+    return "\n".join(line.rstrip() for line in lines.get().splitlines())
 
 
-def match_cells(match: Mapping[str, Any]) -> list[str]:
+def match_cells(match: MatchRecord) -> list[str]:
     """The cells of one match: rank, crop, identity, camera, score, probability.
 
     Args:
-        match: a match of ``POST /search``.
+        match: of a search.
 
     Returns:
-        Six texts; a dash stands for what is unknown.
+        Six texts; a dash stands for an unknown value.
     """
-    probability = match["probability"]
+    probability = match.probability
     return [
-        str(match["rank"]),
-        match["crop_id"],
-        match["identity"] or "-",
-        match["camera"] or "-",
-        f"{match['score']:.3f}",
+        str(match.rank),
+        match.crop_id,
+        match.identity or "-",
+        match.camera or "-",
+        f"{match.score:.3f}",
         "-" if probability is None else f"{probability:.1%}",
     ]
 
 
-def _rows_of(entry: Mapping[str, Any]) -> Iterator[list[str]]:
-    query = " + ".join(image["file"] for image in entry["images"])
-    match entry["status"]:
+def _rows_of(entry: SearchEntry) -> Iterator[list[str]]:
+    query = " + ".join(image.file for image in entry.images)
+    match entry.status:
         case "matched":
-            yield from ([query, *match_cells(match)] for match in entry["matches"])
+            yield from ([query, *match_cells(match)] for match in entry.matches)
         case "unknown":
-            nearest = entry["nearest"]
-            score = "-" if nearest is None else f"{nearest['score']:.3f}"
-            yield [query, "-", "unknown (nearest score on the right)", "-", "-", score, "-"]
-        case _:
-            yield [query, "-", f"error: {entry['error']['detail']}", "-", "-", "-", "-"]
+            score = "-" if entry.nearest is None else f"{entry.nearest.score:.3f}"
+            yield [query, "-", "unknown (score of the closest crop)", "-", "-", score, "-"]
+        case "error":
+            detail = "" if entry.error is None else entry.error.detail
+            yield [query, "-", f"error: {detail}", "-", "-", "-", "-"]

@@ -24,12 +24,12 @@ Item = TypeVar("Item")
 Time = str | float | datetime
 """ISO 8601, seconds since 1970-01-01 UTC, or a datetime; one without a zone needs ``zone``."""
 
-Repeat = Literal["always", "refused", "unsent"]
+Repeat = Literal["always", "refused", "unsent", "never"]
 """When a request may be sent again.
 
 ``always``: doing it twice is harmless. ``refused``: only if the service did not begin to do it, so
 after 429 or ``overloaded``, or without a connection. ``unsent``: only without a connection, because
-the body can be read once.
+the body can be read once. ``never``: the answer of this moment is wanted.
 """
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from service.api import ops as api
-from service.client.call import Call, get
-from service.client.routes import Group, Route, Sender
+from service.client.call import Call, Steps, get
+from service.client.errors import Unavailable, Unreachable
+from service.client.routes import Conversation, Group, Route, Sender
 
 
 def _livez() -> Call[api.Alive]:
@@ -15,6 +18,15 @@ def _livez() -> Call[api.Alive]:
 def _readyz() -> Call[api.Alive]:
     """The network runs and the disk accepts writes; raises Unavailable if not."""
     return get("/readyz", api.Alive)
+
+
+def _is_ready() -> Steps[bool]:
+    """Whether the service is ready at this moment; False if nothing answers."""
+    try:
+        yield replace(_readyz(), repeat="never")
+    except (Unavailable, Unreachable):
+        return False
+    return True
 
 
 def _info() -> Call[api.Info]:
@@ -32,5 +44,6 @@ class Ops(Group[Sender]):
 
     livez = Route(_livez)
     readyz = Route(_readyz)
+    is_ready = Conversation(_is_ready)
     info = Route(_info)
     metrics = Route(_metrics)

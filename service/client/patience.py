@@ -66,6 +66,8 @@ class Attempts:
         return pause if self.clock() - self._started + pause <= self.retry_for else None
 
     def _may_repeat(self, error: httpx.RequestError | Refused) -> bool:
+        if self.call.repeat == "never":
+            return False
         match error:
             case TooManyRequests() | Overloaded():  # refused before anything was done
                 return self.call.repeat != "unsent"

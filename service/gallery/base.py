@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from service.values import vocabulary
 from service.values.names import composed, normal_form
+
+if TYPE_CHECKING:  # the command line's client knows crops, and has no numpy
+    import numpy as np
+    from numpy.typing import NDArray
 
 Origin = vocabulary.Origin
 """Where a crop's identity comes from: the client that sent it, a clustering, or a correction."""

@@ -1,4 +1,4 @@
-"""What every gallery accepts, whatever stores it: names, crops, embeddings, cursors."""
+"""What every gallery accepts, whatever stores it: names, crops, cursors."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ import binascii
 import math
 import re
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-
-import numpy as np
-from numpy.typing import NDArray
 
 from service.errors import InvalidInput, ModelMismatch
 from service.gallery.base import Crop, GalleryOptions
@@ -19,11 +16,10 @@ from service.values.gallery_names import gallery_name_of, is_gallery_name
 from service.values.names import id_of, name_of, normal_form
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_UNIT_TOLERANCE = 1e-3
 
 
 def check_name(name: str) -> None:
-    """Accept a gallery's name, which is also its folder's.
+    """Check a gallery's name, which is also the name of its folder.
 
     Args:
         name: 1..64 of ``a-z 0-9 _ -``, starting with a letter or digit.
@@ -38,25 +34,25 @@ def check_name(name: str) -> None:
 
 
 def is_name(name: str) -> bool:
-    """Whether a text can be a gallery's name."""
+    """Whether a text is a valid gallery name."""
     return is_gallery_name(name)
 
 
 def check_model(model_sha256: str) -> None:
-    """Accept the SHA-256 of a model.
+    """Check the SHA-256 of a model.
 
     Args:
         model_sha256: 64 hexadecimal digits, lower case.
 
     Raises:
-        InvalidInput: it is none.
+        InvalidInput: it breaks the rule.
     """
     if not _SHA256.fullmatch(model_sha256):
-        raise InvalidInput(f"model {model_sha256[:80]!r}: must be 64 digits of 0-9 and a-f")
+        raise InvalidInput(f"model {model_sha256[:80]!r} must be 64 digits of 0-9 and a-f")
 
 
 def check_dimension(dimension: int) -> None:
-    """Accept the length of a gallery's embeddings.
+    """Check the length of a gallery's embeddings.
 
     Args:
         dimension: 1..65536.
@@ -65,28 +61,28 @@ def check_dimension(dimension: int) -> None:
         InvalidInput: the dimension is out of range.
     """
     if not 1 <= dimension <= 65536:
-        raise InvalidInput(f"dimension {dimension}: must be 1 to 65536")
+        raise InvalidInput(f"dimension must be between 1 and 65536, got {dimension}")
 
 
 def check_count(what: str, value: int) -> None:
-    """Accept a ``top_k`` or a page's limit.
+    """Check a ``top_k`` or a page's limit.
 
     Args:
         what: the argument's name, for the message.
-        value: how many, >= 1.
+        value: its value, >= 1.
 
     Raises:
-        InvalidInput: fewer than one.
+        InvalidInput: the value is below 1.
     """
     if value < 1:
-        raise InvalidInput(f"{what} {value}: must be at least 1")
+        raise InvalidInput(f"{what} must be at least 1, got {value}")
 
 
 def checked_crop(crop: Crop) -> Crop:
-    """Accept a crop's metadata, and bring its names to their normal form.
+    """Check a crop's metadata, and bring its names to their normal form.
 
     Args:
-        crop: an addressable id, names, a finite timestamp.
+        crop: its id must be addressable and its timestamp finite.
 
     Returns:
         The crop as it is stored.
@@ -106,16 +102,16 @@ def checked_crop(crop: Crop) -> Crop:
 
 
 def checked_labels(labels: Mapping[str, str | None]) -> dict[str, str | None]:
-    """Accept identities for crops, and bring every name to its normal form.
+    """Check identities for crops, and bring every name to its normal form.
 
     Args:
-        labels: the identity of each crop id, a name or None.
+        labels: the identity per crop id, a name or None.
 
     Returns:
         The labels as they are stored.
 
     Raises:
-        InvalidInput: an identity can be no name.
+        InvalidInput: an identity is not a valid name.
     """
     return {
         normal_form(crop_id): _read(crop_id, "identity", identity)
@@ -138,39 +134,39 @@ def _read(crop_id: str, what: str, text: str | None) -> str | None:
 
 
 def check_pictures(pictures: Sequence[bytes] | None, count: int) -> None:
-    """Accept the pictures of crops.
+    """Check the pictures of crops.
 
     Args:
-        pictures: one a crop, or None.
-        count: how many crops.
+        pictures: one per crop, or None.
+        count: number of crops.
 
     Raises:
-        InvalidInput: another number of pictures.
+        InvalidInput: the numbers differ.
     """
     if pictures is not None and len(pictures) != count:
-        raise InvalidInput(f"{len(pictures)} pictures belong to {count} crops: must be one each")
+        raise InvalidInput(f"got {len(pictures)} pictures for {count} crops: send one per crop")
 
 
 def with_time(crop: Crop, now: float) -> Crop:
-    """The crop, added now where it does not say when."""
+    """The crop, with ``added`` set to now if it is not set."""
     if crop.added is not None:
         return crop
-    # Ten times as fast as dataclasses.replace, for an import of a million.
+    # Ten times as fast as dataclasses.replace, which matters when a million crops are imported.
     return Crop(
         *(crop.crop_id, crop.identity, crop.camera, crop.timestamp, crop.digest, crop.origin, now)
     )
 
 
 def described(stored: Crop, crop: Crop) -> Crop | None:
-    """A stored crop as a description makes it.
+    """Apply new metadata to a stored crop.
 
     Args:
-        stored: what the gallery holds.
-        crop: what is to be known of it. Without a digest, or the time it was added, it keeps those
-            that are stored.
+        stored: the crop in the gallery.
+        crop: its new metadata. If the digest, or the time it was added, is None, the stored one is
+            kept.
 
     Returns:
-        The crop; None where nothing changes, or where the digest tells another picture.
+        The crop; None if nothing changes, or if the digest belongs to another picture.
     """
     if crop.digest not in {None, stored.digest}:
         return None
@@ -181,74 +177,38 @@ def described(stored: Crop, crop: Crop) -> Crop | None:
 
 
 def check_options(options: GalleryOptions) -> None:
-    """Accept a gallery's options.
+    """Check a gallery's options.
 
     Args:
-        options: ``keep_for`` finite and above zero, where it is given.
+        options: ``keep_for`` must be None, or finite and above zero.
 
     Raises:
         InvalidInput: an option breaks its rule.
     """
     keep_for = options.keep_for
     if keep_for is not None and not (math.isfinite(keep_for) and keep_for > 0):
-        raise InvalidInput(f"keep_for {keep_for}: must be a finite number of seconds above 0")
-
-
-def unit_rows(
-    embeddings: NDArray[np.float32], count: int | None, dimension: int, owner: Callable[[int], str]
-) -> NDArray[np.float32]:
-    """Check embeddings and bring each row to length one in full float32 precision.
-
-    A network's rows are unit up to its own rounding; dividing once more makes an inner product of
-    two rows their cosine.
-
-    Args:
-        embeddings: (N, D) float32, finite, each row of length 1 within 0.001.
-        count: N, where it is known.
-        dimension: D of the gallery.
-        owner: names row i in a message, for example ``crop 'a'``.
-
-    Returns:
-        (N, D) float32, contiguous.
-
-    Raises:
-        InvalidInput: wrong shape, a non-finite or a non-unit row.
-    """
-    found = np.shape(embeddings)
-    if len(found) != 2 or found[1] != dimension or (count is not None and found[0] != count):
-        wanted = f"({'N' if count is None else count}, {dimension})"
-        raise InvalidInput(f"embeddings have shape {found}, must be {wanted}")
-    rows = np.ascontiguousarray(embeddings, dtype=np.float32)
-    # Huge but finite values overflow in float32 squares, so lengths are taken in float64.
-    lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64))
-    for index in np.flatnonzero(~(np.abs(lengths - 1.0) <= _UNIT_TOLERANCE)):
-        if not np.isfinite(rows[index]).all():
-            raise InvalidInput(f"{owner(int(index))}: embedding holds a value that is not finite")
-        raise InvalidInput(
-            f"{owner(int(index))}: embedding has length {lengths[index]:.6g}, must be 1 ± 0.001"
-        )
-    return np.asarray(rows / lengths[:, None], dtype=np.float32)
+        raise InvalidInput(f"keep_for must be a finite number of seconds above 0, got {keep_for}")
 
 
 def last_of_each(crops: Sequence[Crop]) -> list[int]:
-    """Positions of the crops that count when an id occurs twice: the last one wins.
+    """Find the last crop of each id.
 
     Args:
-        crops: N crops.
+        crops: N crops, in which an id may occur several times.
 
     Returns:
-        Ascending positions, one for each id.
+        Ascending positions, one per id.
     """
     return sorted({crop.crop_id: position for position, crop in enumerate(crops)}.values())
 
 
 def model_mismatch(name: str, held: str, running: str) -> ModelMismatch:
-    """The refusal to open another model's gallery, with what to do about it.
+    """The error for a gallery whose model the service does not have.
 
     Args:
-        name: the gallery's.
-        held: sha256 of the model that filled it.
-        running: sha256 of the model in use.
+        name: the gallery's name.
+        held: SHA-256 of the model whose embeddings it holds.
+        running: SHA-256 of the running model.
 
     Returns:
         The error to raise.
@@ -261,7 +221,7 @@ def model_mismatch(name: str, held: str, running: str) -> ModelMismatch:
 
 
 def encode_cursor(crop_id: str) -> str:
-    """Make the opaque cursor of the page that follows this crop.
+    """Make the opaque cursor for the page that follows this crop.
 
     Args:
         crop_id: the last crop of a page.
@@ -284,7 +244,7 @@ def decode_cursor(cursor: str) -> str:
         The crop id it follows.
 
     Raises:
-        InvalidInput: the cursor was cut, changed or made up.
+        InvalidInput: the cursor was cut off, changed or invented.
     """
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
@@ -292,5 +252,5 @@ def decode_cursor(cursor: str) -> str:
     except (binascii.Error, ValueError):
         crop_id = ""
     if encode_cursor(crop_id) != cursor:
-        raise InvalidInput(f"cursor {cursor[:80]!r}: not one this service made")
+        raise InvalidInput(f"cursor {cursor[:80]!r} was not issued by this service")
     return crop_id

@@ -20,7 +20,8 @@ from service.embedding.shelf import Model, ModelShelf
 from service.errors import ReidError, Replaced
 from service.gallery.base import Crop, Filter
 from service.gallery.protocol import Gallery, GalleryStore
-from service.ingest.joining import JoinRule, join_groups, keep_findings, stored_crops
+from service.ingest.findings import keep_findings
+from service.ingest.joining import JoinRule, join_groups, stored_crops
 from service.machine.executors import Executors
 from service.machine.stopwatch import Stopwatch
 from service.model.manifest import Manifest

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -68,22 +68,6 @@ class JoinRule:
         return alike and hits[0].score - hits[-1].score < self.lead
 
 
-def keep_findings(crops: Sequence[Crop], stored: Mapping[str, Crop]) -> list[Crop]:
-    """Keep the known identity of a picture that is sent again.
-
-    An identity set by a person always stays. One found by clustering stays unless an identity is
-    sent. A different picture under the same id is a new crop and keeps nothing.
-
-    Args:
-        crops: N crops with their digests.
-        stored: what the gallery holds under their ids.
-
-    Returns:
-        N crops.
-    """
-    return [_keep(crop, stored.get(crop.crop_id)) for crop in crops]
-
-
 def join_groups(
     gallery: Gallery, crops: Sequence[Crop], rows: NDArray[np.float32], rule: JoinRule
 ) -> list[Crop]:
@@ -129,11 +113,3 @@ def stored_crops(gallery: Gallery, crop_ids: Collection[str]) -> dict[str, Crop]
     where = Filter(crop_ids=frozenset(crop_ids))
     page = gallery.page(where, max(len(crop_ids), 1))
     return {crop.crop_id: crop for crop in page.crops}
-
-
-def _keep(crop: Crop, before: Crop | None) -> Crop:
-    if before is None or before.digest is None or before.digest != crop.digest:
-        return crop
-    if before.origin == "hand" or (before.origin == "cluster" and crop.identity is None):
-        return replace(crop, identity=before.identity, origin=before.origin)
-    return crop

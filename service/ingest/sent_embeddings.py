@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from pydantic_core import from_json
 
 from service.errors import InvalidInput, ModelMismatch
-from service.gallery import rules
 from service.gallery.base import Crop
+from service.gallery.unit_rows import unit_rows
 
 Embedding = NDArray[np.float32]
 
@@ -83,7 +83,7 @@ def check_embedding(embedding: Embedding, dimension: int, name: str) -> Embeddin
     """
     if embedding.shape != (dimension,):
         raise InvalidInput(f"{name}: embedding has shape {embedding.shape}, must be ({dimension},)")
-    return np.asarray(rules.unit_rows(embedding[None], 1, dimension, lambda _: name)[0])
+    return np.asarray(unit_rows(embedding[None], 1, dimension, lambda _: name)[0])
 
 
 def require_model(wanted: str | None, model_sha256: str, gallery: str) -> None:

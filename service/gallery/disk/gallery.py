@@ -38,6 +38,7 @@ from service.gallery.disk.reading import Counts
 from service.gallery.protocol import Gallery
 from service.gallery.rows.live_rows import Draft, LiveRows
 from service.gallery.standardising.search import nearest_standardised
+from service.gallery.unit_rows import unit_rows
 
 _State = Literal["open", "closed", "deleted", "dropped", "replaced"]
 _log = logging.getLogger(__name__)
@@ -118,7 +119,7 @@ class DiskGallery(Gallery):
         pictures: Sequence[bytes] | None = None,
     ) -> int:
         crops = [rules.checked_crop(crop) for crop in crops]
-        vectors = rules.unit_rows(
+        vectors = unit_rows(
             embeddings, len(crops), self.dimension, lambda row: f"crop {crops[row].crop_id!r}"
         )
         rules.check_pictures(pictures, len(crops))
@@ -266,7 +267,7 @@ class DiskGallery(Gallery):
     def query(self, embeddings: NDArray[np.float32], top_k: int, where: Filter) -> list[list[Hit]]:
         self._require_open()
         rules.check_count("top_k", top_k)
-        queries = rules.unit_rows(embeddings, None, self.dimension, lambda row: f"query {row}")
+        queries = unit_rows(embeddings, None, self.dimension, lambda row: f"query {row}")
         return self._in_memory().nearest(queries, top_k, where)
 
     @override
@@ -278,7 +279,7 @@ class DiskGallery(Gallery):
     ) -> list[StandardisedHits] | None:
         self._require_open()
         rules.check_count("top_k", asked.top_k)
-        queries = rules.unit_rows(embeddings, None, self.dimension, lambda row: f"query {row}")
+        queries = unit_rows(embeddings, None, self.dimension, lambda row: f"query {row}")
         view, mask = self._rows.select(asked.where)
         return nearest_standardised(view.standardised, mask, queries, cameras, asked)
 

@@ -53,6 +53,7 @@ from service.gallery.milvus.expressions import expression, text_of, texts_of
 from service.gallery.milvus.migration import RULES, TODAY, migrate_collection, one_of
 from service.gallery.protocol import Gallery
 from service.gallery.scoring import best_first, cosines
+from service.gallery.unit_rows import unit_rows
 
 _MOST_ROWS = 16384  # per search or batch, a limit of Milvus
 _SPARE = 8
@@ -138,7 +139,7 @@ class MilvusGallery(Gallery):
     ) -> int:
         """Insert or replace crops by id; pictures are not stored."""
         crops = [rules.checked_crop(crop) for crop in crops]
-        vectors = rules.unit_rows(
+        vectors = unit_rows(
             embeddings, len(crops), self._dimension, lambda row: f"crop {crops[row].crop_id!r}"
         )
         rules.check_pictures(pictures, len(crops))
@@ -278,7 +279,7 @@ class MilvusGallery(Gallery):
     def query(self, embeddings: NDArray[np.float32], top_k: int, where: Filter) -> list[list[Hit]]:
         """Find the exact nearest crops by cosine, at most 16384 per query."""
         rules.check_count("top_k", top_k)
-        queries = rules.unit_rows(embeddings, None, self._dimension, lambda row: f"query {row}")
+        queries = unit_rows(embeddings, None, self._dimension, lambda row: f"query {row}")
         answer: list[list[Hit]] = [[] for _ in queries]
         pending, fetch = list(range(len(queries))), min(top_k + _SPARE, _MOST_ROWS)
         while pending:

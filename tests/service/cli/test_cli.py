@@ -82,7 +82,7 @@ def test_index_lists_what_failed_and_says_so_in_its_status(service, tmp_path):
     done = reid("index", tmp_path, "--gallery", "cli-bad", "--url", service.url)
     assert done.returncode == 1
     assert done.stdout == "1 new, 0 replaced, 0 unchanged, 0 left out, 1 failed\n"
-    assert f"failed: {tmp_path}/bad.jpg: 8 bytes that are neither" in done.stderr
+    assert f"failed: {tmp_path}/bad.jpg: the file (8 bytes) is not a JPEG" in done.stderr
 
 
 def test_index_with_a_pattern_and_with_a_manifest(service, folder, tmp_path):
@@ -156,7 +156,7 @@ def test_search_says_unknown_and_error_in_the_table(service, folder, indexed, tm
     done = quick("search", query, tmp_path / "bad.jpg", *options, "--url", service.url)
     assert done.exit_code == 1
     assert "unknown" in done.stdout
-    assert "error: 8 bytes that are neither" in done.stdout
+    assert "error: the file (8 bytes) is not a JPEG" in done.stdout
 
 
 def test_search_takes_a_list_as_repeated_options_and_a_comma_as_part_of_a_name(

@@ -295,7 +295,7 @@ def test_items_that_failed_are_listed_and_erased(ask, name, folder):
     job = ask(lambda client: client.jobs.wait(job.job_id))
     (failed,) = ask(lambda client: client.jobs.errors(job.job_id))
     assert failed.item == "broken.png"
-    assert "neither" in failed.reason
+    assert "is not a JPEG" in failed.reason
     assert ask(lambda client: client.jobs.erase_errors(job.job_id)).job_id == job.job_id
     assert ask(lambda client: client.jobs.errors(job.job_id)) == []
 

@@ -168,6 +168,13 @@ def test_other_refusals_are_final(play, pauses):
     assert pauses == []
 
 
+def test_whether_it_is_ready_is_asked_once(play, pauses):
+    asked = (problem(503, "unavailable"), httpx.ConnectError, alive())
+    found = [play(Script(answer), lambda client: client.ops.is_ready()) for answer in asked]
+    assert found == [False, False, True]
+    assert pauses == []
+
+
 def test_a_body_is_made_anew_for_each_attempt(play):
     job = json.loads(JOB)
     script = Script(problem(503, "overloaded"), httpx.ReadError, httpx.Response(202, json=job))

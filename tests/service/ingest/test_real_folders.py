@@ -384,7 +384,7 @@ def test_person_0_keeps_the_name_unless_the_data_set_itself_means_nobody(start, 
 def test_ways_to_read_names_exclude_each_other(indexing):
     result = indexing.run("--layout", "mars", "--pattern", "x")
     assert result.exit_code == 2
-    assert "exclude each other" in result.output
+    assert "give only one of" in result.output
     assert indexing.run("--layout", "saturn").exit_code == 2
 
 
