@@ -11,17 +11,16 @@ import pytest
 ROOT = Path(__file__).parents[2]
 COLUMNS = 100
 FENCED = re.compile(r"^( *)(```|~~~).*?^\1\2 *$", re.MULTILINE | re.DOTALL)
-# Headings and table rows cannot wrap; an address, a code span or a picture cannot break.
+# Headings and table rows cannot wrap; addresses, code spans and pictures cannot break.
 UNBREAKABLE = re.compile(r"#{1,6} .*|\||\s*\[[^]]+\]: |\s*<|\s*!?\[[^]]*\]\(\S*\)\S*$")
 SPANS = re.compile(r"`[^`\n]*`|\]\([^)\s]*\)|https?://\S+")
 
 
-# A program writes the cards of models; the others are still to be wrapped.
-EXEMPT = ("models/", "CHANGELOG.md", "training/configs/", "docker/README.md")
+EXEMPT = "models/"  # a program writes the cards of models
 
 
 def tracked() -> list[str]:
-    """Every Markdown file that is committed, except the exempt ones."""
+    """Return every Markdown file that is committed, except the exempt ones."""
     command = ["git", "-c", "safe.directory=*", "ls-files", "--", "*.md"]
     try:
         listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
@@ -31,7 +30,7 @@ def tracked() -> list[str]:
 
 
 def too_long(text: str) -> list[tuple[int, str]]:
-    """Lines of prose beyond the limit that could have been broken at a space.
+    """Find lines of prose beyond the limit that could have been broken at a space.
 
     Args:
         text: a Markdown document.
@@ -48,7 +47,7 @@ def too_long(text: str) -> list[tuple[int, str]]:
 
 
 def breakable(line: str) -> bool:
-    """Whether a line has a space to break at before its last word, outside of code and links."""
+    """Tell whether a line has a space to break at, outside of code and links."""
     words = SPANS.sub("x", line.strip()).removeprefix("- ").split(" ")
     return len(words) > 1
 
