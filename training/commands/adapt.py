@@ -7,7 +7,36 @@ from typing import Annotated
 
 import typer
 
-from training.commands.options import Device, DeviceChoice, LayoutName, SkipBad, torch_device
+from training.commands.options import (
+    Device,
+    DeviceChoice,
+    LayoutName,
+    Pattern,
+    Resume,
+    SkipBad,
+    torch_device,
+)
+
+Gallery = Annotated[
+    str | None,
+    typer.Option(
+        "--gallery",
+        help="Instead of --data: the stored pictures of a running service's gallery, such as "
+        "http://127.0.0.1:8000/galleries/station. They are copied to OUTPUT-crops.",
+    ),
+]
+Rounds = Annotated[
+    int | None,
+    typer.Option("--rounds", min=1, max=99, help="Maximum number of rounds, instead of 10."),
+]
+LearningRate = Annotated[
+    float | None,
+    typer.Option("--learning-rate", min=0.0, help="Instead of 1e-4. A lower rate forgets less."),
+]
+Share = Annotated[
+    float,
+    typer.Option("--share", min=0.0, max=1.0, help="Share of the adapted weights in the result."),
+]
 
 
 def adapt(
@@ -18,45 +47,32 @@ def adapt(
     data: Annotated[
         Path | None, typer.Option(help="Your crops: a data set's folder or a manifest file.")
     ] = None,
-    gallery: Annotated[
-        str | None,
-        typer.Option(
-            help="Instead of --data: the stored pictures of a running service's gallery, such as "
-            "http://127.0.0.1:8000/galleries/station. They are copied to OUTPUT-crops."
-        ),
-    ] = None,
+    gallery: Gallery = None,
     key: Annotated[
         str | None, typer.Option(envvar="REID_KEY", help="API key for --gallery.")
     ] = None,
-    pattern: Annotated[
-        str | None,
-        typer.Option(help="Pattern of the paths in a plain folder, such as '{camera}/{name}'."),
-    ] = None,
+    pattern: Pattern = None,
     layout: LayoutName = "auto",
-    rounds: Annotated[
-        int | None, typer.Option(min=1, max=99, help="Maximum number of rounds, instead of 10.")
-    ] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(min=0.0, help="Instead of 1e-4. A lower rate forgets less.")
-    ] = None,
-    share: Annotated[
-        float,
-        typer.Option(min=0.0, max=1.0, help="Share of the adapted weights in the result."),
-    ] = 0.5,
+    rounds: Rounds = None,
+    learning_rate: LearningRate = None,
+    share: Share = 0.5,
     seed: Annotated[int, typer.Option(min=0, help="Source of every random choice.")] = 1,
     skip_bad: SkipBad = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
+    resume: Resume = False,
     device: Device = DeviceChoice.AUTO,
 ) -> None:
     """Adapt a model to your own cameras with unlabelled crops.
 
-    A fifth of the crops is held out. The model trains on the rest in short rounds. After each
-    round, cycle agreement measures how well a held-out crop's group is found again through another
-    camera. The rounds stop when that no longer improves. The result is half way between the start
-    and the best round, which keeps most of the gain and forgets little. If it is not clearly better
-    than the start, the start is kept. Identities are never read.
+    A fifth of the crops is held out. The model trains on the rest in short
+    rounds. After each round, cycle agreement measures how well a held-out
+    crop's group is found again through another camera. The rounds stop when
+    that no longer improves. The result is half way between the start and the
+    best round, which keeps most of the gain and forgets little. If it is not
+    clearly better than the start, the start is kept. Identities are never
+    read.
 
-    Export the result with: python -m training export --run OUTPUT --output models/NAME
+    To export the result:
+    python -m training export --run OUTPUT --output models/NAME
     """
     from training.adapt.adaptation import adapt as run_adaptation
     from training.adapt.request import Request

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,11 +18,14 @@ from training.commands.options import (
     HeldOutData,
     LayoutName,
     SkipBad,
+    StartWeights,
     torch_device,
 )
 
 if TYPE_CHECKING:
     from training.data.datasets import Dataset
+    from training.measure.evaluation import Protocol
+    from training.networks.embedder import Embedder
 
 
 class ProtocolChoice(StrEnum):
@@ -54,9 +58,7 @@ def evaluate(
         bool,
         typer.Option("--before-training", help="Measure the network before training instead."),
     ] = False,
-    weights: Annotated[
-        str | None, typer.Option(help="With --before-training: where the start weights are now.")
-    ] = None,
+    weights: StartWeights = None,
     pictures: Annotated[
         Path | None, typer.Option(help="Folder for pictures of the worst ranked lists.")
     ] = None,
@@ -68,18 +70,12 @@ def evaluate(
 ) -> None:
     """Measure mAP (finite sum) and CMC on the query and gallery of labelled data.
 
-    If a data set cannot be measured or pictures cannot be drawn, the table still shows the other
-    figures. The error follows, and the exit status is 2.
+    If a data set cannot be measured or pictures cannot be drawn, the table
+    still shows the other figures. The error follows, and the exit status is 2.
     """
     from training.data.entries import DataError
     from training.measure.evaluation import PROTOCOLS
-    from training.measure.held_out import (
-        draw_worst,
-        embed_held_out,
-        load_held_out,
-        measure,
-        read_held_out,
-    )
+    from training.measure.held_out import read_held_out
     from training.measure.tables import format_results
     from training.networks.embedder import open_embedder, open_start
 
@@ -91,19 +87,32 @@ def evaluate(
     where = torch_device(device)
     embedder = open_start(model, weights, where) if before_training else open_embedder(model, where)
     protocols = [name for name in PROTOCOLS if protocol.value in {name, "both"}]
-
-    def measured(dataset: Dataset) -> Iterator[Accuracy]:
-        held_out = embed_held_out(embedder, load_held_out(dataset, embedder))
-        yield from measure(held_out, protocols, rerank=rerank)
-        if pictures is not None:
-            sheet = draw_worst(pictures / dataset.name, held_out, protocols[0])
-            typer.echo(f"ranked lists: {sheet}", err=True)
-
+    measured = partial(
+        _measure, embedder=embedder, protocols=protocols, rerank=rerank, pictures=pictures
+    )
     lines, failures = _measure_each(datasets, measured)
     if lines:
         typer.echo(format_results(lines, format_.value))
     if failures:
         raise DataError("; ".join(failures))
+
+
+def _measure(
+    dataset: Dataset,
+    *,
+    embedder: Embedder,
+    protocols: Sequence[Protocol],
+    rerank: bool,
+    pictures: Path | None,
+) -> Iterator[Accuracy]:
+    """Yield the results of a data set, then draw its worst ranked lists if asked to."""
+    from training.measure.held_out import draw_worst, embed_held_out, load_held_out, measure
+
+    held_out = embed_held_out(embedder, load_held_out(dataset, embedder))
+    yield from measure(held_out, protocols, rerank=rerank)
+    if pictures is not None:
+        sheet = draw_worst(pictures / dataset.name, held_out, protocols[0])
+        typer.echo(f"ranked lists: {sheet}", err=True)
 
 
 def _measure_each(

@@ -11,8 +11,19 @@ from training.commands.options import (
     HeldOutData,
     LayoutName,
     SkipBad,
+    StartWeights,
     read_text,
 )
+
+FalseMatchRate = Annotated[
+    float,
+    typer.Option(
+        "--false-match-rate",
+        min=0.0,
+        max=1.0,
+        help="Share of impostor pairs that may reach the threshold.",
+    ),
+]
 
 
 def export(
@@ -30,18 +41,11 @@ def export(
     notes: Annotated[
         Path | None, typer.Option(help="Markdown file for the card: limits and origins.")
     ] = None,
-    false_match_rate: Annotated[
-        float,
-        typer.Option(
-            min=0.0, max=1.0, help="Share of impostor pairs that may reach the threshold."
-        ),
-    ] = 0.01,
+    false_match_rate: FalseMatchRate = 0.01,
     before_training: Annotated[
         bool, typer.Option("--before-training", help="Also measure the network before training.")
     ] = False,
-    weights: Annotated[
-        str | None, typer.Option(help="With --before-training: where the start weights are now.")
-    ] = None,
+    weights: StartWeights = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the model that is there.")
     ] = False,

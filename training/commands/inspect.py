@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from training.commands.options import LayoutName
+from training.commands.options import LayoutName, Pattern
 
 
 class InspectionForm(StrEnum):
@@ -22,10 +22,7 @@ class InspectionForm(StrEnum):
 def inspect(
     data: Annotated[Path, typer.Argument(help="Folder of crops or a manifest file.")],
     layout: LayoutName = "auto",
-    pattern: Annotated[
-        str | None,
-        typer.Option(help="Pattern of the paths in a plain folder, such as '{camera}/{name}'."),
-    ] = None,
+    pattern: Pattern = None,
     format_: Annotated[
         InspectionForm, typer.Option("--format", help="Format of the output.")
     ] = InspectionForm.TEXT,

@@ -41,6 +41,17 @@ HeldOutData = Annotated[
     list[Path] | None,
     typer.Option("--data", help="Labelled data set with query and gallery. Repeat for more."),
 ]
+Pattern = Annotated[
+    str | None,
+    typer.Option(
+        "--pattern", help="Pattern of the paths in a plain folder, such as '{camera}/{name}'."
+    ),
+]
+StartWeights = Annotated[
+    str | None,
+    typer.Option("--weights", help="With --before-training: where the start weights are now."),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")]
 SkipBad = Annotated[
     bool, typer.Option("--skip-bad", help="Count and list unusable files instead of stopping.")
 ]

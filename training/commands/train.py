@@ -14,6 +14,8 @@ from training.commands.options import (
     Device,
     DeviceChoice,
     LayoutName,
+    Resume,
+    SkipBad,
     parse_set,
     torch_device,
 )
@@ -43,14 +45,12 @@ def train(
         int | None, typer.Option(help="Number of epochs, instead of the config's.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed, instead of the config's.")] = None,
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Count and list unusable files instead of stopping.")
-    ] = False,
+    skip_bad: SkipBad = False,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any option, such as clustering.eps=0.6."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
+    resume: Resume = False,
     device: Device = DeviceChoice.AUTO,
 ) -> None:
     """Train on unlabelled crops. The defaults are HHCL's Market-1501 recipe."""
