@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from service.errors import InvalidInput
+from service.machine.durable import replaced_file
 from training.adapt.judge import Judge
 from training.adapt.plan import Plan
 from training.adapt.request import Adaptation, Request
@@ -22,7 +23,6 @@ from training.adapt.start import START_NAME
 from training.core.checkpoint import FILE_NAME, Checkpoint, load_checkpoint, save_checkpoint
 from training.core.config import TrainConfig
 from training.core.options import DataOptions, EvaluationOptions, ScheduleOptions, WarmupOptions
-from training.files import replaced_file
 from training.hhcl.loop import run
 from training.networks.building import restore_network
 from training.run.optional import UNWRITABLE, attempt

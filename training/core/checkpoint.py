@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from service.errors import InvalidInput
+from service.machine.durable import replaced_file
 from training.core.config import TrainConfig, parse_config
-from training.files import replaced_file
 
 FILE_NAME = "checkpoint.pt"
 SELECTED_NAME = "selected.pt"

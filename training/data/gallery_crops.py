@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from service.errors import InvalidInput, Unavailable
 from service.ingest.crop_values import read_name
-from training.files import UNFINISHED, replaced_file
+from service.machine.durable import UNFINISHED, replaced_file
 
 MANIFEST = "manifest.jsonl"
 _OLD_MANIFEST = "manifest.csv"  # of earlier releases; two manifests could contradict each other

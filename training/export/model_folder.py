@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from service.errors import Conflict, InvalidInput
+from service.machine.durable import replaced_folder
 from service.model.manifest import (
     MANIFEST_NAME,
     Accuracy,
@@ -30,7 +31,6 @@ from training.data.datasets import Dataset, DataSource, read_dataset
 from training.data.images import load_images
 from training.export.card import write_card
 from training.export.onnx_file import BATCHES, OPSET, Parity, check_parity, write_onnx
-from training.files import replaced_folder
 from training.measure.calibration import NO_PAIRS, calibrate, count_pairs
 from training.measure.evaluation import PROTOCOLS
 from training.measure.held_out import (

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from service.errors import InvalidInput
-from training.files import replaced_file
+from service.machine.durable import replaced_file
 from training.page.clusters import TITLES, draw_clusters
 from training.page.curves import draw_curves
 from training.page.figure import Figure, Missing

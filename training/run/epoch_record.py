@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import InvalidInput
+from service.machine.durable import replaced_file
 from training.core.config import TrainConfig
 from training.data.datasets import Sample
-from training.files import replaced_file
 from training.run.optional import UNWRITABLE, Tell, attempt
 
 RECORD_NAME = "last-epoch.npz"

@@ -16,9 +16,9 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from service.machine.durable import replaced_file
 from training.core.pseudo_labels import seen_by_cameras
 from training.data.datasets import Sample
-from training.files import replaced_file
 from training.run.optional import UNWRITABLE, Tell, attempt
 
 Int64s = NDArray[np.int64]

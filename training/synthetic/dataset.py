@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from service.errors import Conflict, InvalidInput, StorageFull
-from training.files import replaced_folder
+from service.machine.durable import replaced_folder
 from training.synthetic.camera import Camera, build_camera
 from training.synthetic.crop import draw_crop
 from training.synthetic.options import SyntheticOptions

@@ -123,7 +123,7 @@ def test_inspect_reads_a_layout(tmp_path):
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     (reason,) = found["left_out"]
-    assert ".gif files are not read" in reason
+    assert ".gif files are not supported" in reason
     assert "notes.gif" in reason
 
 

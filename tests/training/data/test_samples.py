@@ -266,7 +266,7 @@ def test_a_manifest_row_that_breaks_a_rule_is_an_error_or_is_listed(
         ("m.csv", b"", "the header lacks path and camera"),
         ("m.csv", b"path,camera\n\xff\xfe,1\n", "not UTF-8"),
         ("m.jsonl", b"{'path': 1}\n", "line 1: not JSON"),
-        ("m.jsonl", b"[1]\n", r"line 1: \[1\] is not an object"),
+        ("m.jsonl", b"[1]\n", r"line 1: must be a JSON object"),
         ("m.txt", b"", r"ends in \.csv or \.jsonl"),
     ],
 )

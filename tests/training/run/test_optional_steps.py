@@ -213,7 +213,7 @@ def test_unwritable_files_beside_the_checkpoint_are_reported(method, drawn, tmp_
     # A folder in place of a file makes writing fail like a full disk, for root as well.
     optional = ("metrics.jsonl", "selected.pt", "last-epoch.npz")
     for name in optional:
-        (output / f"{name}.unfinished").mkdir(parents=True)
+        (output / f"{name}.new").mkdir(parents=True)
     (output / "tensorboard").write_text("no folder")
     settings = config(method, drawn, **{"evaluation.select": "validation"})
     METHODS[method][1](settings, output, CPU)
@@ -229,7 +229,7 @@ def test_unwritable_files_beside_the_checkpoint_are_reported(method, drawn, tmp_
 
 def test_a_log_that_was_unwritable_for_a_while_is_complete_in_the_end(drawn, tmp_path):
     """The obstacle disappears while the second epoch trains."""
-    output, obstacle = tmp_path / "run", tmp_path / "run" / "metrics.jsonl.unfinished"
+    output, obstacle = tmp_path / "run", tmp_path / "run" / "metrics.jsonl.new"
     obstacle.mkdir(parents=True)
     learn = hhcl.train_one_epoch
 
@@ -245,7 +245,7 @@ def test_a_log_that_was_unwritable_for_a_while_is_complete_in_the_end(drawn, tmp
 
 
 def test_a_checkpoint_that_cannot_be_written_stops_the_run(drawn, tmp_path):
-    (tmp_path / "run" / "checkpoint.pt.unfinished").mkdir(parents=True)
+    (tmp_path / "run" / "checkpoint.pt.new").mkdir(parents=True)
     with pytest.raises(OSError, match=r"checkpoint\.pt"):
         hhcl.run(config("hhcl", drawn), tmp_path / "run", CPU)
 
