@@ -1,1 +1,1 @@
-"""Who may do what: keys, the table of rules, limits, the audit log."""
+"""Access control: API keys, the table of rules, rate limits and the audit log."""

@@ -1,11 +1,12 @@
-"""The audit log: who searched or changed what, and when. Never whom.
+"""The audit log: who searched or changed what, and when. It never says whom they searched for.
 
-A folder of text files, one a day (UTC), one JSON object a line, only ever appended to. What is in
-it must survive the erasure of a person without telling of that person: no picture, embedding,
-crop id, identity, path, query string or file name. The SHA-256 of a query's file stays: whoever
-holds the file can see whether it was searched for, nobody else can tell anything from it.
+A folder of text files, one per day (UTC), one JSON object per line; entries are only appended.
+Entries outlive the erasure of a person, so they must reveal nothing about a person: no picture,
+embedding, crop id, identity, path, query string or file name. The SHA-256 of a query's file is
+logged: someone who has the file can check whether it was searched for, and nobody else learns
+anything from it.
 
-A file beside them, ``reserve``, keeps room on the disk for entries of revocations and erasures.
+The file ``reserve`` in the same folder reserves disk space for entries of revocations and erasures.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ from service.access.audit_pages import AuditPage, days, read_page
 from service.access.entry import AuditEntry, line_of
 from service.errors import StorageFull, Unavailable, disk_error
 from service.machine.background import Report
-from service.machine.durable import sync_folder
 from service.machine.disk_reserve import FILE, Reserve, ReserveUse
+from service.machine.durable import sync_folder
 
 FOLDER = "audit"
 _LEAST_ROOM = 1 << 16  # bytes
-_RESERVE = 1 << 20  # bytes: some 3,000 entries of erasures, and 1,000 of revocations
-_STEP = 1 << 14  # bytes, given at a time
+_RESERVE = 1 << 20  # bytes: about 3,000 entries of erasures and 1,000 of revocations
+_STEP = 1 << 14  # bytes released at a time
 _log = logging.getLogger(__name__)
 
 
@@ -42,10 +43,10 @@ class _Pending:
 
 
 class AuditLog:
-    """Appends entries from one thread, several at a time where they wait, and reads them back.
+    """Appends entries from one thread, in batches if several wait, and reads them back.
 
     Args:
-        folder: holds the files; made with the first entry.
+        folder: holds the files; created with the first entry.
         keep_days: files older than this are removed.
         report: counts entries that could not be written.
     """
@@ -63,16 +64,18 @@ class AuditLog:
         self._torn = False  # whether the file may end in half a line
         self._failed = False
 
-    def write(self, entry: AuditEntry, *, durable: bool, share: ReserveUse = "none") -> Future[None]:
+    def write(
+        self, entry: AuditEntry, *, durable: bool, share: ReserveUse = "none"
+    ) -> Future[None]:
         """Append an entry.
 
         Args:
-            entry: what happened; what breaks the rule of its field is left out.
-            durable: on the disk, not only with the system, when the future is done.
+            entry: what happened; values that break the rule of their field are left out.
+            durable: sync the entry to disk before the future is done.
             share: how much of the reserve it may use on a full disk.
 
         Returns:
-            Done once it is written; fails with ``OSError`` where it cannot be.
+            A future that is done once the entry is written, or fails with ``OSError``.
         """
         pending = _Pending(line_of(entry), durable, share)
         with self._lock:
@@ -81,15 +84,15 @@ class AuditLog:
         return pending.written
 
     def require_room(self, share: ReserveUse = "none") -> None:
-        """Make sure, before something is done, that it can be logged.
+        """Check, before an action, that it can be logged.
 
         Args:
-            share: how much of the reserve its entry may use. What may use any is done on a full
-                disk, too; in the worst case its entry is in the process log alone.
+            share: how much of the reserve its entry may use. An action that may use the reserve is
+                allowed on a full disk too; in the worst case its entry is only in the process log.
 
         Raises:
             StorageFull: the disk is full.
-            Unavailable: the folder takes no writes for another reason.
+            Unavailable: the folder cannot be written for another reason.
         """
         try:
             self._require_room()
@@ -104,7 +107,7 @@ class AuditLog:
         return read_page(self._folder, since, until, limit, cursor)
 
     def close(self) -> None:
-        """Write what is pending, then release the file."""
+        """Write pending entries, then close the file."""
         self._writer.shutdown()
         if self._file >= 0:
             os.close(self._file)
@@ -115,13 +118,15 @@ class AuditLog:
             self._folder.mkdir(parents=True, exist_ok=True)
             disk = os.statvfs(self._folder)
             if disk.f_flag & os.ST_RDONLY:
-                raise Unavailable("the audit log takes no entry: the file system is read-only", 10)
+                raise Unavailable(
+                    "the audit log cannot be written: the file system is read-only", 10
+                )
             if disk.f_bavail * disk.f_frsize < _LEAST_ROOM or not self._reserve.keep():
-                raise StorageFull("the audit log takes no entry: the disk is full")
+                raise StorageFull("the audit log cannot be written: the disk is full")
             if self._failed:
                 self._writer.submit(self._probe).result()
         except OSError as error:
-            raise disk_error("the audit log takes no entry", error) from error
+            raise disk_error("the audit log cannot be written", error) from error
 
     def _flush(self) -> None:
         with self._lock:
@@ -138,26 +143,26 @@ class AuditLog:
 
     def _fail(self, error: OSError, batch: list[_Pending]) -> None:
         if not self._failed:
-            _log.error("%s: %s; nothing more is logged until it is mended", self._folder, error)
+            _log.error("%s: %s; the audit log stops until this is fixed", self._folder, error)
         self._failed = True
         self._report("audit")
         for pending in batch:
-            # The process log is all that is left to keep it.
+            # The process log is the only place left for it.
             _log.error("not in the audit log: %s", pending.line.decode().rstrip())
             pending.written.set_exception(error)
 
     def _tried(
         self, batch: list[_Pending], *, reserved: bool = False
     ) -> tuple[int, OSError | None]:
-        """Write entries; returns how many were written whole, and what kept the others out."""
+        """Write entries; returns how many were written completely, and why the others were not."""
         try:
             written = self._append(batch, reserved=reserved)
         except Exception as error:  # noqa: BLE001 - every request waits for its entry
             self._torn = True
-            self._day = ""  # opened anew, in case the file has gone
+            self._day = ""  # the file is opened again, in case it was removed
             return 0, error if isinstance(error, OSError) else OSError(None, repr(error))
         if written < len(batch):
-            return written, OSError(errno.ENOSPC, "only a part was written: is the disk full?")
+            return written, OSError(errno.ENOSPC, "only a part was written; the disk may be full")
         self._failed = False
         return written, None
 
@@ -174,11 +179,11 @@ class AuditLog:
         return _whole(batch, written - len(prefix))
 
     def _require_reserve(self) -> None:
-        if not self._reserve.keep():  # what room there is was given for entries that must not fail
+        if not self._reserve.keep():  # the free space is reserved for entries that must not fail
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _append_from_reserve(self, pending: _Pending) -> bool:
-        """Write one entry with room that was kept for it, if it may use any."""
+        """Write one entry using the reserve, if it may."""
         while self._reserve.give(pending.share, _STEP):
             if self._tried([pending], reserved=True)[0]:
                 pending.written.set_result(None)
@@ -186,7 +191,7 @@ class AuditLog:
         return False
 
     def _probe(self) -> None:
-        # As long as a block, so that the slack of the file's last one proves nothing.
+        # As long as a disk block: a shorter entry might fit into the file's last, half-used block.
         _, failure = self._tried([_Pending(b" " * 4095 + b"\n", durable=True, share="none")])
         if failure is not None:
             raise failure
@@ -213,7 +218,7 @@ class AuditLog:
 
 
 def _whole(batch: list[_Pending], written: int) -> int:
-    """How many entries of a batch lie within its first bytes."""
+    """Count the entries of a batch that are complete within its first ``written`` bytes."""
     count = 0
     for pending in batch:
         written -= len(pending.line)
@@ -224,7 +229,7 @@ def _whole(batch: list[_Pending], written: int) -> int:
 
 
 def _end_line(file: int) -> None:
-    """Let a line that a crash cut off end here."""
+    """End a line that a crash cut off."""
     size = os.fstat(file).st_size
     if size and os.pread(file, 1, size - 1) != b"\n":
         os.write(file, b"\n")

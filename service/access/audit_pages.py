@@ -1,4 +1,4 @@
-"""Reading the audit log, a page at a time."""
+"""Reads the audit log page by page."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from pathlib import Path
 from service.access.entry import MAX_LINE, AuditEntry, entry_of
 from service.errors import InvalidInput, Unavailable
 
-_SCANNED_A_PAGE = 1 << 26  # bytes; a page may come back short, with a cursor
+_SCANNED_A_PAGE = 1 << 26  # bytes; beyond it, a page is returned short, with a cursor
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _CURSOR = re.compile(r"(\d{4}-\d\d-\d\d)\.(\d{1,18})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class AuditPage:
-    """Part of the log, the oldest first.
+    """One page of the log, oldest first.
 
     Attributes:
-        entries: what passed the filter.
-        cursor: asks for what follows; None at the end.
+        entries: the entries that passed the filter.
+        cursor: requests the next page; None at the end.
     """
 
     entries: list[AuditEntry]
@@ -35,17 +35,17 @@ def read_page(
     """Read entries in the order they were written.
 
     Args:
-        folder: of the log.
+        folder: the log's folder.
         since: entries of this time or later, seconds since 1970-01-01 UTC.
         until: entries before this time.
         limit: most entries, >= 1.
-        cursor: where an earlier page ended.
+        cursor: from the previous page.
 
     Returns:
-        A page; it may be short, and even empty, with a cursor, where few entries pass.
+        A page. If few entries pass the filter, it may be short or even empty but have a cursor.
 
     Raises:
-        InvalidInput: the cursor is none of ours.
+        InvalidInput: the cursor is not valid.
         Unavailable: a file cannot be read.
     """
     first, offset = _parse_cursor(cursor)
@@ -67,7 +67,7 @@ def read_page(
 
 
 def days(folder: Path) -> list[str]:
-    """Days that have a file, in order, as ``2026-11-21``."""
+    """Days that have a file, in order, such as ``2026-11-21``."""
     return sorted(path.stem for path in folder.glob("*.ndjson") if _DAY.fullmatch(path.stem))
 
 
@@ -77,15 +77,15 @@ def _between(folder: Path, first: str, until: float | None) -> list[str]:
 
 
 def _entries(path: Path, offset: int) -> Iterator[tuple[AuditEntry | None, int]]:
-    """Entries of a file and where each ends; None for a line that is none, or too long for one."""
+    """Entries of a file, and where each ends; None for a line that is too long or not an entry."""
     with path.open("rb") as file:
         file.seek(offset)
-        whole = True  # whether the last piece ended a line
+        whole = True  # whether the previous piece ended a line
         while piece := file.readline(MAX_LINE):
             begins, whole = whole, piece.endswith(b"\n")
             offset += len(piece)
             if not whole and len(piece) < MAX_LINE:
-                return  # being written, or cut off by a crash
+                return  # still being written, or cut off by a crash
             yield entry_of(piece) if begins and whole else None, offset
 
 
@@ -94,18 +94,18 @@ def _parse_cursor(cursor: str | None) -> tuple[str, int]:
         return "", 0
     found = _CURSOR.fullmatch(cursor)
     if found is None:
-        raise InvalidInput(f"cursor {cursor[:80]!r}: is none that this service gave")
+        raise InvalidInput(f"cursor {cursor[:80]!r} was not issued by this service")
     return found[1], int(found[2])
 
 
 def _day_before(moment: float | None) -> str:
-    # Around midnight an entry may lie in the next day's file; a day's margin on both sides also
-    # forgives a clock that was set.
+    # Around midnight, an entry may be in the next day's file. One day on both sides also covers
+    # changes of the clock.
     return "" if moment is None else _date(moment - 86_400)
 
 
 def _date(moment: float) -> str:
-    bounded = min(max(moment, 0.0), 253_402_300_799.0)  # the years datetime knows
+    bounded = min(max(moment, 0.0), 253_402_300_799.0)  # the years that datetime supports
     return datetime.fromtimestamp(bounded, UTC).date().isoformat()
 
 

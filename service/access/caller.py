@@ -1,4 +1,4 @@
-"""Who is asking, and what they may do."""
+"""The caller of a request, and what it may do."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _LONGEST_ADDRESS = 64  # characters; with a zone, such as fe80::1%eth0
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whoever sent a request.
+    """The sender of a request.
 
     Attributes:
-        key_id: the key that was sent; None without one.
-        scope: the most they may do.
-        galleries: the only galleries they may touch; None for all.
+        key_id: the key that was sent; None without a key.
+        scope: the highest scope it may use.
+        galleries: the only galleries it may access; None for all.
     """
 
     key_id: str | None
@@ -34,51 +34,51 @@ class Caller:
         return SCOPES.index(self.scope) >= SCOPES.index(scope)
 
     def sees(self, gallery: str | None) -> bool:
-        """Whether a gallery is one of the caller's; ``None`` belongs to no gallery."""
+        """Whether the caller may access a gallery; None stands for no gallery."""
         return self.galleries is None or gallery in self.galleries
 
     def require_scope(self, scope: Scope) -> None:
-        """Make sure that the caller's scope includes another.
+        """Check that the caller's scope includes another.
 
         Raises:
             Forbidden: it does not.
         """
         if not self.allows(scope):
-            raise Forbidden(f"this needs a key of scope {scope}; this key's is {self.scope}")
+            raise Forbidden(f"this needs a key of scope {scope}; this key has scope {self.scope}")
 
     def require_gallery(self, gallery: str | None) -> None:
-        """Make sure that the caller may touch a gallery, whether it exists or not.
+        """Check that the caller may access a gallery, which need not exist.
 
         Raises:
-            Forbidden: the key is bound to others.
+            Forbidden: the key is bound to other galleries.
         """
         if self.sees(gallery):
             return
         if gallery is not None and is_name(gallery):
             raise Forbidden(f"this key is not for gallery {gallery!r}")
-        # A text of the client's choice and of any length: it is not repeated.
-        raise Forbidden("this key is for other galleries; the one named has no gallery's name")
+        # The client chose this text, which may have any length: it is not repeated.
+        raise Forbidden("this key is for other galleries, and the name sent is not a gallery name")
 
     def require_every_gallery(self) -> None:
-        """Make sure that the caller is bound to no gallery.
+        """Check that the caller may access all galleries.
 
         Raises:
-            Forbidden: the key is bound to some.
+            Forbidden: the key is bound to some galleries.
         """
         if self.galleries is not None:
-            raise Forbidden("this needs a key for all galleries; this one is bound to some")
+            raise Forbidden("this needs a key for all galleries; this key is only for some")
 
 
 def client_name(key_id: str | None, address: str) -> str:
-    """Who pays for a request: whatever is shared out by client is shared out by this name.
+    """The name under which quotas and limits of a client are counted.
 
     Args:
-        key_id: the key that was sent and is known; None without one.
+        key_id: the valid key that was sent; None without a key.
         address: where the request came from; may be empty.
 
     Returns:
-        ``key 1f0e7c2d``, or ``address 192.0.2.7``. Of an IPv6 address the first 64 bits, since a
-        host has all of the others to itself.
+        ``key 1f0e7c2d``, or ``address 192.0.2.7``. For an IPv6 address, only its first 64 bits,
+        since one host usually owns all the others.
     """
     if key_id is not None:
         return f"key {key_id}"
@@ -91,13 +91,14 @@ def client_name(key_id: str | None, address: str) -> str:
 
 
 def plain_address(text: str) -> Address | None:
-    """Read an address that a client, a proxy or the system wrote.
+    """Parse an address that a client, a proxy or the system wrote.
 
     Args:
-        text: ``192.0.2.7``, ``2001:db8::7``, ``fe80::1%eth0``, or anything.
+        text: ``192.0.2.7``, ``2001:db8::7``, ``fe80::1%eth0``, or any other text.
 
     Returns:
-        The address without its zone; IPv4 where it is IPv4 written as IPv6. None if it is none.
+        The address without its zone; an IPv4 address mapped to IPv6 is returned as IPv4. None if
+        the text is not an address.
     """
     if len(text) > _LONGEST_ADDRESS:
         return None
@@ -108,5 +109,5 @@ def plain_address(text: str) -> Address | None:
     return getattr(parsed, "ipv4_mapped", None) or parsed
 
 
-EVERYONE = Caller(key_id=None, scope="admin")  # while there are no keys
-NOBODY = Caller(key_id=None, scope="open", galleries=frozenset())  # no key sent, though there are
+EVERYONE = Caller(key_id=None, scope="admin")  # while no key exists
+NOBODY = Caller(key_id=None, scope="open", galleries=frozenset())  # keys exist, but none was sent

@@ -1,8 +1,8 @@
-"""An entry of the audit log, and the one place that decides what may be in it.
+"""An entry of the audit log, and the one place that decides what it may contain.
 
-Clients choose texts that end up in entries: the gallery of a form, a request id, an address. What
-breaks the rule of its field is left out here, whatever the caller sent and wherever it came from.
-So no entry holds a text that somebody could write freely, and each is bounded.
+Clients choose some texts that end up in entries: the gallery in a form, a request id, an address.
+A value that breaks the rule of its field is left out here, wherever it came from. So no entry holds
+free text from a client, and the size of each entry is bounded.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from service.access.rules import METHODS
 from service.gallery.rules import is_name
 
 MAX_LINE = 96 * 1024
-"""Most bytes of an entry on the disk: those of 1,000 queries, the most that a setting allows."""
+"""Most bytes of an entry on disk: enough for 1,000 queries, the most that a setting allows."""
 
 _MAX_QUERIES = 1000
 _MAX_GALLERIES = 100
@@ -29,7 +29,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _ROUTE = re.compile(r"[A-Za-z0-9 /{}._-]{1,128}")
 _HEX = re.compile(r"[0-9a-f]{1,64}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-# Keys, jobs and models are named by hexadecimal digits, snapshots by their time as well.
+# Keys, jobs and models have hexadecimal ids; ids of snapshots also contain their time.
 _TARGET = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}|\d{8}T\d{9}-[0-9a-f]{4}", re.ASCII)
 _REASON = re.compile(r"[A-Za-z0-9 .,:;'()_-]{1,160}")
 
@@ -40,20 +40,20 @@ class AuditEntry:
 
     Attributes:
         time: when it was answered, seconds since 1970-01-01 UTC.
-        method: of HTTP, or ``CLI``.
-        route: its template, or the command: never a path, which may name a crop.
+        method: the HTTP method, or ``CLI``.
+        route: the route's template, or the command; never a path, which may name a crop.
         request_id: as in the answer and the process log; empty for a command.
-        key_id: the key that was sent and is known; None without one.
-        gallery: which one, if it has a gallery's name.
-        target: the key, snapshot, job or model that was acted on; of a restore, the gallery that
+        key_id: the valid key that was sent; None without a key.
+        gallery: the gallery, if its name is valid.
+        target: the key, snapshot, job or model that was acted on; for a restore, the gallery that
             was written.
-        scope: of a key that was made or revoked.
-        galleries: the first hundred galleries that key is bound to; None for all.
-        status: of HTTP; 200 for a command that succeeded.
-        crops: how many were returned or changed, where the route counts them.
+        scope: scope of the key that was created or revoked.
+        galleries: the first hundred galleries that this key is bound to; None for all.
+        status: the HTTP status; 200 for a command that succeeded.
+        crops: number of crops returned or changed, if the route counts them.
         queries: SHA-256 of each query's file, in hexadecimal.
-        refused: why a key was refused.
-        address: of the client whose key is none, for refused keys only.
+        refused: why a key was rejected.
+        address: the client's address; only for rejected keys.
     """
 
     time: float
@@ -73,22 +73,22 @@ class AuditEntry:
 
 
 def is_request_id(text: str) -> bool:
-    """Whether a text that a client sent may name its request, in answers and in both logs."""
+    """Whether a text from a client may be its request's id in answers and in both logs."""
     return _REQUEST_ID.fullmatch(text) is not None
 
 
 def checked(entry: AuditEntry) -> AuditEntry:
-    """An entry without whatever breaks the rule of its field.
+    """Remove from an entry every value that breaks the rule of its field.
 
     Args:
-        entry: anything, field by field.
+        entry: any entry.
 
     Returns:
-        The entry with valid names, addresses, ids and numbers only, each bounded.
+        The entry with only valid names, addresses, ids and numbers, each bounded.
 
     Raises:
-        TypeError: a number is none.
-        ValueError: the time is none.
+        TypeError: a numeric field is not a number.
+        ValueError: the time is not finite.
     """
     if not math.isfinite(entry.time):
         raise ValueError(f"time must be a number of seconds, got {entry.time}")
@@ -125,19 +125,19 @@ def line_of(entry: AuditEntry) -> bytes:
     if entry.galleries == ():
         told["galleries"] = ()
     line = json.dumps(told).encode() + b"\n"
-    if len(line) > MAX_LINE:  # no field is that long: a defect
-        raise ValueError(f"an entry of {len(line)} bytes, at most {MAX_LINE} are written")
+    if len(line) > MAX_LINE:  # impossible unless the rules of the fields are wrong
+        raise ValueError(f"an entry has {len(line)} bytes, but at most {MAX_LINE} are allowed")
     return line
 
 
 def entry_of(line: bytes) -> AuditEntry | None:
-    """The entry of a line, checked again: older releases did not check.
+    """Parse a line, and check the entry again, because older releases did not check it.
 
     Args:
         line: with its end of line.
 
     Returns:
-        None for a line that is no entry.
+        The entry; None if the line is not an entry.
     """
     try:
         fields = json.loads(line)
@@ -163,7 +163,7 @@ def _names(texts: Iterable[object]) -> tuple[str, ...]:
 
 
 def _count(number: int) -> int:
-    return min(max(int(number), 0), 1 << 53)  # what JSON's readers can tell apart
+    return min(max(int(number), 0), 1 << 53)  # larger integers are not exact in every JSON reader
 
 
 def _address(text: object) -> str | None:

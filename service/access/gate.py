@@ -1,4 +1,4 @@
-"""Decides who is asking; knows nothing of HTTP."""
+"""Identifies callers and enforces their limits, independently of HTTP."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from service.access.limits import Buckets
 from service.errors import TooManyRequests, Unauthorized
 from service.machine.executors import Threads
 
-_USED_EVERY = 3600.0  # seconds: last_used is coarse, a search shall not cost a write
-# Per client address, or per 64 bits of an IPv6 address, which one host has to itself. It never
-# holds up a valid key. Nobody can guess a secret anyway: this bounds what wrong ones write to the
-# logs.
+_USED_EVERY = 3600.0  # seconds: last_used is coarse, so that a search does not cost a write
+# Per client address, or per the first 64 bits of an IPv6 address. Valid keys are never limited by
+# it. A secret cannot be guessed anyway: this limits how much wrong keys add to the logs.
 REFUSALS_PER_MINUTE = 30
 
 
@@ -25,10 +24,10 @@ class Gate:
     """Keys, limits and the audit log of a data folder.
 
     Args:
-        data: the folder.
-        requests_per_minute: limit of a key that has none of its own.
-        audit_days: how long the audit log is kept.
-        bookkeeping: threads that read and write its files.
+        data: the data folder.
+        requests_per_minute: limit for a key without a limit of its own.
+        audit_days: days to keep the audit log.
+        bookkeeping: threads that read and write these files.
     """
 
     def __init__(
@@ -41,20 +40,20 @@ class Gate:
         self._asked = Buckets()
         self._refused = Buckets()
         self._marked: dict[str, float] = {}
-        self._limits: dict[str, int] = {}  # of keys that have asked, requests a minute
+        self._limits: dict[str, int] = {}  # requests per minute, of keys that were used
 
     def caller(self, key: str | None) -> Caller:
-        """Who sends a request.
+        """Identify the caller of a request, and count the request.
 
         Args:
-            key: the text of the key that came with it; None without one.
+            key: the text of the key that was sent; None without a key.
 
         Returns:
-            The caller, who has a token less in their bucket.
+            The caller.
 
         Raises:
             Unauthorized: the key is unknown, expired or revoked.
-            TooManyRequests: the key's share is used up.
+            TooManyRequests: the key has reached its limit.
             Unavailable: the keys cannot be read.
         """
         if not self.keys.configured():
@@ -66,20 +65,22 @@ class Gate:
         self._limits[known.key_id] = limit
         wait = self._asked.take(known.key_id, limit)
         if wait:
-            raise TooManyRequests(f"key {known.key_id}: {limit} requests a minute", _up(wait))
+            raise TooManyRequests(
+                f"key {known.key_id} is limited to {limit} requests per minute", _up(wait)
+            )
         self._mark(known)
         return known.caller
 
     def charge(self, key_id: str | None, requests: int) -> None:
-        """Count a request that costs much as several.
+        """Count an expensive request as several.
 
         Args:
-            key_id: the key that was sent; nobody is charged without one.
-            requests: how many it counts as, beside the one that was counted on arrival; more than
-                a full bucket holds count as a full bucket.
+            key_id: the key that was sent; without a key nothing is counted.
+            requests: how many requests it counts as, in addition to the one counted on arrival; at
+                most a full bucket.
 
         Raises:
-            TooManyRequests: the key's share does not suffice; nothing was charged.
+            TooManyRequests: the key's remaining requests are not enough; nothing was counted.
         """
         if key_id is None or key_id not in self._limits:
             return
@@ -87,26 +88,26 @@ class Gate:
         wait = self._asked.take(key_id, limit, min(requests, limit - 1))
         if wait:
             raise TooManyRequests(
-                f"key {key_id}: this costs as much as {requests + 1} requests, of {limit} a minute",
-                _up(wait + 60 / limit),  # the next try is a request too
+                f"key {key_id}: this counts as {requests + 1} requests, of {limit} per minute",
+                _up(wait + 60 / limit),  # the retry is a request too
             )
 
     def count_refusal(self, address: str, error: Unauthorized) -> None:
-        """Count a refused key against the address it came from.
+        """Count a rejected key for the address that sent it.
 
         Args:
-            address: of the client.
-            error: why the key was refused.
+            address: the client's address.
+            error: why the key was rejected.
 
         Raises:
-            TooManyRequests: too many came from there.
+            TooManyRequests: this address sent too many wrong keys.
         """
         wait = self._refused.take(client_name(None, address), REFUSALS_PER_MINUTE)
         if wait:
-            raise TooManyRequests("too many refused keys from this address", _up(wait)) from error
+            raise TooManyRequests("too many wrong keys from this address", _up(wait)) from error
 
     def close(self) -> None:
-        """Write what is pending and release the files."""
+        """Write pending entries and close the files."""
         self.audit.close()
         self.keys.close()
 

@@ -1,4 +1,4 @@
-"""The SQLite file that keys lie in."""
+"""The SQLite file of the API keys."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from service.access.caller import Caller, Scope
 from service.errors import StorageFull, Unavailable
 from service.machine.sqlite import lacks_room
 
-SCHEMA_VERSION = 1
+FORMAT = 1
 
 SCHEMA = f"""
 CREATE TABLE keys (
@@ -30,7 +30,7 @@ CREATE TABLE keys (
     salt BLOB NOT NULL,
     digest BLOB NOT NULL
 ) STRICT;
-PRAGMA user_version = {SCHEMA_VERSION};
+PRAGMA user_version = {FORMAT};
 """
 COLUMNS = (
     "key_id, label, scope, galleries, requests_per_minute, created, expires, revoked, last_used"
@@ -39,17 +39,17 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What is known of a key; its secret is not.
+    """An API key without its secret.
 
     Attributes:
-        key_id: names the key, in its text, the audit log and the listings.
+        key_id: identifies the key in its text, the audit log and listings.
         label: what it is for.
-        scope: the most it allows.
+        scope: the highest scope it allows.
         galleries: the only galleries it is for; None for all.
-        requests_per_minute: its own limit; None for the setting's.
-        created: seconds since 1970-01-01 UTC, as the three times that follow.
-        expires: when it ends; None for never.
-        revoked: when it was revoked.
+        requests_per_minute: its own limit; None for the limit in the settings.
+        created: seconds since 1970-01-01 UTC, like the three times that follow.
+        expires: when it expires; None for never.
+        revoked: when it was revoked; None if it was not.
         last_used: to the hour; None if never.
     """
 
@@ -65,18 +65,18 @@ class Key:
 
     @property
     def bound(self) -> tuple[str, ...] | None:
-        """The only galleries it is for, by name; None for all."""
+        """The only galleries it is for, sorted; None for all."""
         return None if self.galleries is None else tuple(sorted(self.galleries))
 
     @property
     def caller(self) -> Caller:
-        """Who sends this key."""
+        """The caller that this key identifies."""
         return Caller(self.key_id, self.scope, self.galleries)
 
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
-    """A key and what its secret is checked with; ``key`` is None where there is none."""
+    """A key, and the salted hash of its secret; ``key`` is None for a placeholder."""
 
     key: Key | None
     salt: bytes
@@ -88,11 +88,11 @@ def connect(path: Path, mode: str, timeout: float) -> sqlite3.Connection:
 
     Args:
         path: the file.
-        mode: of SQLite's URIs: rw or rwc.
-        timeout: seconds to wait for others.
+        mode: SQLite's URI mode, rw or rwc.
+        timeout: seconds to wait for other connections.
     """
-    # A rollback journal, not a write-ahead log: keys are read with every request and written by
-    # hand, and so a read needs no write, on a read-only disk either.
+    # A rollback journal instead of a write-ahead log: keys are read with every request and rarely
+    # written, and reading then needs no write access, so it works on a read-only disk.
     return sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
@@ -103,20 +103,18 @@ def connect(path: Path, mode: str, timeout: float) -> sqlite3.Connection:
 
 
 def read(connection: sqlite3.Connection, path: Path) -> dict[str, StoredKey]:
-    """Every key by its id. Raises Unavailable where the file is of another version."""
-    version = version_of(connection)
-    if version != SCHEMA_VERSION:
-        raise Unavailable(
-            f"{path} has version {version}, this program reads version {SCHEMA_VERSION}"
-        )
+    """Read all keys, by id. Raises Unavailable if the file has another format."""
+    found = format_of(connection)
+    if found != FORMAT:
+        raise Unavailable(f"{path} has format {found}, but this program reads format {FORMAT}")
     rows = connection.execute(f"SELECT {COLUMNS}, salt, digest FROM keys").fetchall()  # noqa: S608 - constants only
     return {row[0]: StoredKey(_key(row[:-2]), *row[-2:]) for row in rows}
 
 
-def version_of(connection: sqlite3.Connection) -> int:
-    """The version of the file; 0 for one that holds nothing yet."""
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    return cast("int", version)
+def format_of(connection: sqlite3.Connection) -> int:
+    """The format of the file; 0 if it is still empty."""
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    return cast("int", found)
 
 
 def _key(row: tuple[Any, ...]) -> Key:
@@ -126,7 +124,7 @@ def _key(row: tuple[Any, ...]) -> Key:
 
 
 def row_of(key: Key) -> tuple[Any, ...]:
-    """A key as ``COLUMNS`` hold it."""
+    """A key as a row of ``COLUMNS``."""
     names = None if key.galleries is None else json.dumps(sorted(key.galleries))
     return (
         *(key.key_id, key.label, key.scope, names, key.requests_per_minute),
@@ -136,7 +134,7 @@ def row_of(key: Key) -> tuple[Any, ...]:
 
 @contextmanager
 def answering(path: Path) -> Iterator[None]:
-    """Turn errors of the file into ours.
+    """Raise errors of the file as errors of the service.
 
     Raises:
         StorageFull: the disk is full.

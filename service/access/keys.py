@@ -1,4 +1,4 @@
-"""API keys in one SQLite file, shared by every service and command line of a data folder."""
+"""API keys in one SQLite file, shared by all services and commands that use a data folder."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from service.access.key_file import (
     StoredKey,
     answering,
     connect,
+    format_of,
     read,
     row_of,
-    version_of,
 )
 from service.access.new_key import NewKey
 from service.errors import NotFound, StorageFull, Unauthorized, Unavailable
@@ -34,18 +34,18 @@ from service.machine.disk_reserve import FILE as RESERVE_FILE
 FILE = "access.sqlite3"
 _PREFIX = "reid"
 _SECRET_BYTES = 32
-_READ_SECONDS = 0.5  # what a request waits for a writer, who holds the file for milliseconds
+_READ_SECONDS = 0.5  # how long a request waits for a writer, which takes milliseconds
 _WRITE_SECONDS = 10.0
 _log = logging.getLogger(__name__)
 
-# Met by whoever names a key that is not there, so that the comparison is the same.
+# Compared with if the key id is unknown, so that the comparison takes the same time.
 _NO_KEY: Final = StoredKey(None, bytes(16), bytes(32))
 
 
 class KeyStore:
-    """The keys of a data folder. The first key creates the file; while there is none, all is open.
+    """The keys of a data folder. The first key creates the file; until then, everyone has access.
 
-    Revoked and expired keys stay listed, so the folder never falls back to being open.
+    Revoked and expired keys stay listed, so the service never becomes open again.
 
     Args:
         path: the file, existing or not.
@@ -53,7 +53,7 @@ class KeyStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
-        """Where the keys lie."""
+        """The file of the keys."""
         self._reserve = Reserve(self.path.with_name(RESERVE_FILE), DATA_RESERVE)
         self._lock = threading.Lock()
         self._reader: sqlite3.Connection | None = None
@@ -62,26 +62,26 @@ class KeyStore:
         self._stored: Mapping[str, StoredKey] = {}
 
     def configured(self) -> bool:
-        """Whether a key was ever made here.
+        """Whether a key was ever created.
 
         Raises:
-            Unavailable: the file is damaged, of a newer version, or has gone.
+            Unavailable: the file is damaged, has another format, or was removed.
         """
         with self._lock:
             self._refresh()
             return self._file is not None
 
     def authenticate(self, text: str) -> Key:
-        """Find the key of a text.
+        """Find the key that a client sent.
 
         Args:
-            text: ``reid_<key_id>_<secret>``, or anything.
+            text: ``reid_<key_id>_<secret>``, or any other text.
 
         Returns:
             The key.
 
         Raises:
-            Unauthorized: there is none, it has expired, or it was revoked.
+            Unauthorized: there is no such key, it has expired, or it was revoked.
             Unavailable: the file cannot be read.
         """
         key_id, secret = _split(text)
@@ -90,7 +90,7 @@ class KeyStore:
             stored = self._stored.get(key_id, _NO_KEY)
         same = hmac.compare_digest(_digest(stored.salt, secret), stored.digest)
         if stored.key is None or not same:
-            raise Unauthorized("no such key")
+            raise Unauthorized("this API key is not valid")
         if stored.key.revoked is not None:
             raise Unauthorized(f"key {key_id} was revoked")
         if stored.key.expires is not None and stored.key.expires <= time.time():
@@ -98,7 +98,7 @@ class KeyStore:
         return stored.key
 
     def every(self) -> list[Key]:
-        """Every key, the oldest first.
+        """All keys, oldest first.
 
         Raises:
             Unavailable: the file cannot be read.
@@ -109,13 +109,13 @@ class KeyStore:
         return sorted(found, key=lambda key: (key.created, key.key_id))
 
     def create(self, wanted: NewKey) -> tuple[Key, str]:
-        """Make a key; it works at once, in running services too.
+        """Create a key; it works at once, in running services too.
 
         Args:
             wanted: what it allows.
 
         Returns:
-            The key, and its text: nobody can tell it again.
+            The key and its text, which cannot be shown again.
 
         Raises:
             StorageFull: the disk is full.
@@ -141,17 +141,17 @@ class KeyStore:
         return key, f"{_PREFIX}_{key_id}_{secret}"
 
     def revoke(self, key_id: str) -> Key:
-        """End a key, for good and at once; asking twice changes nothing more.
+        """Revoke a key permanently; it is rejected from the next request on.
 
         Args:
-            key_id: which one.
+            key_id: the key; one that is already revoked stays as it is.
 
         Returns:
             The revoked key.
 
         Raises:
             NotFound: there is no such key.
-            StorageFull: the disk is full, and so is the room that was kept for this.
+            StorageFull: the disk is full, and the space reserved for this is used up.
             Unavailable: the file cannot be written.
         """
         if not any(key.key_id == key_id for key in self.every()):
@@ -173,32 +173,32 @@ class KeyStore:
             )
 
     def mark_used(self, key_id: str, now: float) -> None:
-        """Note that a key was used; where the file takes no write, say so and go on.
+        """Store when a key was last used; if the file cannot be written, only log that.
 
         Args:
-            key_id: which one.
+            key_id: the key.
             now: seconds since 1970-01-01 UTC.
         """
         try:
             with self._writing() as connection:
                 connection.execute("UPDATE keys SET last_used = ? WHERE key_id = ?", (now, key_id))
         except (StorageFull, Unavailable) as error:
-            _log.warning("the last use of key %s is not noted: %s", key_id, error)
+            _log.warning("the last use of key %s was not stored: %s", key_id, error)
 
     def close(self) -> None:
-        """Release the file."""
+        """Close the file."""
         with self._lock:
             if self._reader is not None:
                 self._reader.close()
                 self._reader = None
 
     def _refresh(self) -> None:
-        """See what other connections changed: a revoked key ends with the next request."""
+        """Read changes by other connections: a revoked key is rejected from the next request on."""
         with answering(self.path):
             file = _identity(self.path)
             if file is None and self._file is not None:
-                # Without this, removing the file under a running service would open everything.
-                raise Unavailable(f"{self.path} has gone: bring it back or restart the service")
+                # Otherwise, removing the file would give everyone access to a running service.
+                raise Unavailable(f"{self.path} was removed: restore it or restart the service")
             if file is None:
                 return
             if file != self._file or self._reader is None:
@@ -223,10 +223,10 @@ class KeyStore:
             if create:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
             with closing(connect(self.path, mode, _WRITE_SECONDS)) as connection:
-                # EXTRA: a revocation survives a power cut too.
+                # With EXTRA, a revocation survives a power cut too.
                 connection.execute("PRAGMA synchronous = EXTRA")
                 connection.execute("BEGIN IMMEDIATE")
-                if create and not version_of(connection):
+                if create and not format_of(connection):
                     for statement in SCHEMA.split(";\n"):
                         connection.execute(statement)
                 yield connection
@@ -254,6 +254,6 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _digest(salt: bytes, secret: str) -> bytes:
-    # One pass suffices: a secret of 256 random bits cannot be guessed, however fast the guesses
-    # are; slow hashes protect passwords that people chose, at a cost for every request.
+    # One pass is enough: a secret of 256 random bits cannot be guessed at any speed. Slow hashes
+    # protect passwords that people chose, and would cost time in every request.
     return hmac.digest(salt, secret.encode(), hashlib.sha256)

@@ -1,4 +1,4 @@
-"""The one table of who may do what. A route without a row keeps the service from starting."""
+"""The table of who may do what. The service does not start if a route has no row in it."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from service.machine.disk_reserve import ReserveUse
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a route asks of its caller.
+    """What a route requires of its caller.
 
     Attributes:
-        scope: the least scope; ``open`` needs no key.
-        gallery: what a key that is bound to galleries may do with it. ``path``: the path's
-            ``{gallery}`` has to be one of them. ``route``: the route asks the caller itself,
-            because the name is in the body, or because it lists many. ``all``: nothing, only keys
-            for all galleries may. ``none``: anything, it is about no gallery.
-        audit: ``change`` is in the audit log, on the disk, before the answer leaves; ``read`` is
-            written by then; ``none`` is not logged, because it tells of no person.
-        share: how much of the room that is kept on the disk it may use when the disk is full:
-            erasing crops and revoking keys must not fail because somebody filled it.
+        scope: the minimum scope; ``open`` needs no key.
+        gallery: how a key that is bound to galleries is checked. ``path``: the path's ``{gallery}``
+            must be one of them. ``route``: the route checks, because the name is in the body or it
+            lists many galleries. ``all``: only keys for all galleries are allowed. ``none``: the
+            route concerns no gallery, so any key is allowed.
+        audit: ``change`` is synced to the audit log on disk before the answer is sent; ``read`` is
+            written before the answer is sent; ``none`` is not logged, because it reveals nothing
+            about a person.
+        share: how much of the reserved disk space it may use when the disk is full: erasing crops
+            and revoking keys must not fail because somebody filled the disk.
     """
 
     scope: Scope
@@ -32,7 +33,7 @@ class Rule:
 
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-"""The methods that some route, or CORS, answers."""
+"""The methods that a route, or CORS, answers."""
 
 _OPEN = Rule("open", "none", "none")
 _COUNTS = Rule("search", "route", "none")
@@ -47,7 +48,7 @@ _EVERYTHING = Rule("admin", "all", "change")
 _GALLERY = "/galleries/{gallery}"
 
 RULES: dict[tuple[str, str], Rule] = {
-    # The page, the documentation, and what machines ask.
+    # The page, the documentation, and endpoints for monitoring.
     ("GET", "/"): _OPEN,
     ("GET", "/web"): _OPEN,
     ("GET", "/docs"): _OPEN,
@@ -86,7 +87,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("POST", f"{_GALLERY}/imports"): _CHANGE,
     ("GET", "/jobs"): _COUNTS,
     ("GET", "/jobs/{job_id}"): _COUNTS,
-    # Paths of files, which name people more often than not.
+    # File paths, which often contain people's names.
     ("GET", "/jobs/{job_id}/errors"): Rule("write", "route", "read"),
     ("DELETE", "/jobs/{job_id}/errors"): Rule("write", "route", "change"),
     ("POST", "/jobs/{job_id}/cancel"): Rule("write", "route", "change"),
@@ -96,14 +97,14 @@ RULES: dict[tuple[str, str], Rule] = {
     ("POST", f"{_GALLERY}/snapshots"): _ADMIN_CHANGE,
     ("GET", f"{_GALLERY}/snapshots/{{snapshot_id}}"): _ADMIN_LOOK,
     ("DELETE", f"{_GALLERY}/snapshots/{{snapshot_id}}"): _ADMIN_ERASE,
-    # Restoring into another gallery asks for that one in the route.
+    # When restoring into another gallery, the route checks that gallery.
     ("POST", f"{_GALLERY}/snapshots/{{snapshot_id}}/restore"): _ADMIN_CHANGE,
     # The model of a gallery.
     ("GET", f"{_GALLERY}/model"): Rule("search", "path", "none"),
     ("POST", f"{_GALLERY}/model"): _ADMIN_CHANGE,
     ("POST", f"{_GALLERY}/model/switch"): _ADMIN_CHANGE,
     ("DELETE", f"{_GALLERY}/model/{{sha256}}"): _ADMIN_ERASE,
-    # Keys and the audit log: a key that is bound to galleries would free itself by them.
+    # Keys and the audit log: with these, a key bound to galleries could create an unbound key.
     ("GET", "/keys"): Rule("admin", "all", "read"),
     ("POST", "/keys"): _EVERYTHING,
     ("DELETE", "/keys/{key_id}"): Rule("admin", "all", "change", "whole"),
@@ -112,10 +113,10 @@ RULES: dict[tuple[str, str], Rule] = {
 
 
 def template(path: str) -> str:
-    """A route's path as the table and the documents write it: without convertors.
+    """Remove the convertors from a route's path, as the table and the documents write it.
 
     Args:
-        path: as given to the router, ``/crops/{crop_id:path}``.
+        path: the router's path, such as ``/crops/{crop_id:path}``.
 
     Returns:
         ``/crops/{crop_id}``.

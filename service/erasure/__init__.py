@@ -1,1 +1,1 @@
-"""Erasing crops: on request, by age, and everything jobs have noted about them."""
+"""Erasure of crops, on request or by age, and of everything that jobs noted about them."""

@@ -1,4 +1,4 @@
-"""Erases crops, and what jobs have noted of them; says where copies are left."""
+"""Erases crops and what jobs noted about them, and reports where copies remain."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """What an erasure took away, or would, and what it left.
+    """What an erasure removed, or would remove, and where copies remain.
 
     Attributes:
-        receipt: of the gallery; empty where the gallery could not tell.
-        jobs: of the gallery that wait, run or failed, and still keep what they received, or were
-            asked with a name that was erased.
-        lists: jobs of the gallery that still keep item errors.
-        copies: other galleries that hold one of the crops, by the digest of its picture.
+        receipt: the gallery's receipt.
+        jobs: waiting, running or failed jobs of the gallery that still keep their upload, or whose
+            spec holds a name that was erased.
+        lists: jobs of the gallery that still have item errors.
+        copies: other galleries that hold one of the crops, according to its picture's digest.
     """
 
     receipt: Receipt
@@ -35,7 +35,7 @@ class Erased:
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """Erases crops everywhere that the service itself can.
+    """Erases crops from every place that the service controls.
 
     Attributes:
         store: the galleries.
@@ -46,16 +46,15 @@ class Erasure:
     board: JobBoard
 
     def erase(self, name: str, where: Filter, *, dry_run: bool = False) -> Erased:
-        """Delete crops of a gallery, and what its jobs have noted of them.
+        """Delete crops of a gallery and what its jobs noted about them.
 
         Args:
             name: the gallery.
             where: which crops.
-            dry_run: only tell what that would be.
+            dry_run: only report what would be erased.
 
         Returns:
-            What went, and what is left. Where the notes of jobs could not be erased, those jobs are
-            named.
+            What was erased and what remains, including jobs whose notes could not be erased.
 
         Raises:
             NotFound: there is no such gallery.
@@ -77,21 +76,21 @@ class Erasure:
         )
 
     def forget_names(self, name: str, names: Names) -> None:
-        """Erase what jobs have noted of names; a failure is logged, and the receipt names them."""
+        """Erase names from what jobs noted; a failure is logged, and the receipt lists the jobs."""
         try:
             self.board.notes.erase_names(name, names)
         except ReidError as error:
-            log.warning("gallery %r: jobs still name what was erased: %s", name, error)
+            log.warning("gallery %r: erased names remain in jobs: %s", name, error)
 
     def delete_gallery(self, name: str) -> tuple[int, Sequence[str], int]:
-        """Delete a gallery with every crop and every job; its snapshots stay.
+        """Delete a gallery with all crops and jobs; its snapshots stay.
 
         Returns:
-            How many crops, which other galleries hold one of them, and how many jobs.
+            Number of crops, other galleries that hold one of them, and number of jobs.
 
         Raises:
             NotFound: there is no such gallery.
-            StorageFull: the disk is full. Where the gallery is gone already, its jobs follow soon.
+            StorageFull: the disk is full. If the gallery is already deleted, its jobs follow later.
         """
         digests = self._digests(name)
         crops = self.store.delete(name)
@@ -99,7 +98,7 @@ class Erasure:
         return crops, self.store.holding(digests, name), jobs
 
     def tidy_jobs(self) -> None:
-        """Do what was put off: forget jobs without a gallery, clean the jobs' file.
+        """Do what was postponed: forget jobs without a gallery, and clean the jobs' file.
 
         Raises:
             ReidError: the jobs cannot be read or written.
@@ -108,7 +107,7 @@ class Erasure:
         self.board.notes.tidy()
 
     def forget_orphans(self) -> None:
-        """Forget jobs whose gallery is gone: of earlier releases, or where the disk was full.
+        """Forget jobs whose gallery was deleted by an older release, or while the disk was full.
 
         Raises:
             ReidError: the jobs cannot be read or written.
@@ -118,8 +117,8 @@ class Erasure:
                 self.store.open(name)
             except NotFound:
                 count = self.board.forget(name)
-                log.info("gallery %r is gone: %d jobs of it are forgotten", name, count)
-            except ReidError:  # it is there, and cannot be read now
+                log.info("gallery %r no longer exists: forgot its %d jobs", name, count)
+            except ReidError:  # it exists but cannot be read now
                 continue
 
     def _digests(self, name: str) -> frozenset[str]:
@@ -127,19 +126,19 @@ class Erasure:
             return self.store.open(name).delete(Filter(), dry_run=True).digests
         except NotFound:
             raise
-        except ReidError:  # a gallery that cannot be read can be deleted all the same
+        except ReidError:  # a gallery that cannot be read can still be deleted
             return frozenset()
 
 
 def names_of(gallery: Gallery, receipt: Receipt) -> Names:
-    """What an erasure took from a gallery, as jobs may have noted it.
+    """Find the names that an erasure removed from a gallery, for erasing them from jobs too.
 
     Args:
-        gallery: what is left of it.
-        receipt: of the erasure.
+        gallery: the gallery after the erasure.
+        receipt: the erasure's receipt.
 
     Returns:
-        Ids of the crops, and the identities that no crop has any more.
+        Ids of the erased crops, and the identities that no crop has any more.
     """
     if not receipt.crops:
         return Names()

@@ -1,4 +1,4 @@
-"""Erases what galleries were told to keep only for a while."""
+"""Erases crops whose time to be kept has expired."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ log = logging.getLogger(__name__)
 
 
 class Retention:
-    """Looks through the galleries, and erases crops past ``keep_for``.
+    """Erases crops that are older than their gallery's ``keep_for``.
 
-    A crop's age counts from its timestamp, or where it has none from the moment it was stored.
+    A crop's age counts from its timestamp, or from the moment it was stored if it has none.
 
     Args:
         store: the galleries.
         report: counts galleries that failed.
-        erasure: erases what jobs have noted of the crops, where there are jobs.
+        erasure: also erases what jobs noted about the crops; None if there are no jobs.
     """
 
     def __init__(self, store: GalleryStore, report: Report, erasure: Erasure | None = None) -> None:
@@ -31,18 +31,18 @@ class Retention:
         self._erasure = erasure
 
     def run(self) -> None:
-        """Erase what is past its time now. Raises whatever keeps the galleries from being read."""
+        """Erase crops that have expired by now. Raises an error if galleries cannot be listed."""
         self.erase_expired(time.time())
 
     def erase_expired(self, now: float) -> dict[str, int]:
-        """Erase what is past its time.
+        """Erase crops that have expired.
 
         Args:
             now: seconds since 1970-01-01 UTC.
 
         Returns:
-            How many crops of each gallery were erased; a gallery that failed is logged and
-            tried again the next time.
+            Number of erased crops per gallery; a gallery that failed is logged and tried again next
+            time.
         """
         erased: dict[str, int] = {}
         for stats in self._store.stats():
@@ -52,10 +52,10 @@ class Retention:
                 erased[stats.name] = self._erase(stats, now - stats.keep_for)
             except NotFound:  # deleted meanwhile
                 continue
-            except Exception as error:  # the other galleries come next
+            except Exception as error:  # the other galleries must not be affected
                 trace = None if isinstance(error, ReidError) else error
                 log.warning(
-                    "gallery %r: expired crops are still there: %s",
+                    "gallery %r: expired crops could not be erased: %s",
                     *(stats.name, error),
                     exc_info=trace,
                 )
@@ -73,7 +73,7 @@ class Retention:
             log.info("gallery %r: erased %d expired crops", stats.name, receipt.crops)
         if receipt.snapshots:
             log.warning(
-                "gallery %r: snapshots that still hold expired crops: %s",
+                "gallery %r: expired crops remain in snapshots: %s",
                 stats.name,
                 ", ".join(receipt.snapshots),
             )
@@ -83,5 +83,5 @@ class Retention:
         copies = self._store.holding(receipt.digests, name)
         if copies:
             log.warning(
-                "gallery %r: other galleries that hold expired crops: %s", name, ", ".join(copies)
+                "gallery %r: expired crops remain in other galleries: %s", name, ", ".join(copies)
             )

@@ -1,1 +1,1 @@
-"""Where embeddings of known crops live and are searched."""
+"""Galleries: they store crops with their embeddings, and search them."""

@@ -1,4 +1,4 @@
-"""The conditions of a filter that need the crop itself, because no column in memory holds them."""
+"""Conditions of a filter that need the crop itself, because no column in memory holds the value."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ _SURROGATES = (0xD800, 0xDFFF)  # no text that can be stored holds one
 
 
 def reads_crops(where: Filter) -> bool:
-    """Whether a filter asks for more than the columns know."""
+    """Whether a filter has conditions that the columns cannot answer."""
     return (where.id_prefix, where.added_since, where.added_until) != (None, None, None)
 
 
 def holds(crop: Crop, where: Filter) -> bool:
-    """Whether a crop meets the conditions that no column holds.
+    """Whether a crop meets the conditions that the columns cannot answer.
 
     Args:
         crop: the crop.
-        where: the filter; its other conditions are not looked at.
+        where: the filter; its other conditions are ignored.
 
     Returns:
-        True where all that are given hold.
+        True if all of these conditions hold.
     """
     if where.id_prefix is not None and not crop.crop_id.startswith(where.id_prefix):
         return False
@@ -35,13 +35,13 @@ def holds(crop: Crop, where: Filter) -> bool:
 
 
 def end_of_prefix(prefix: str) -> str | None:
-    """The first text after all those that begin with a prefix, in the order of code points.
+    """The first text that follows all texts with this prefix, in the order of code points.
 
     Args:
         prefix: any text.
 
     Returns:
-        The text; None where nothing follows.
+        The text; None if nothing follows.
     """
     for at in range(len(prefix) - 1, -1, -1):
         after = ord(prefix[at]) + 1
@@ -53,5 +53,5 @@ def end_of_prefix(prefix: str) -> str | None:
 
 
 def is_storable(text: str) -> bool:
-    """Whether a text can be stored at all: lone surrogates cannot."""
+    """Whether a text can be stored, which lone surrogates prevent."""
     return not any(_SURROGATES[0] <= ord(char) <= _SURROGATES[1] for char in text)

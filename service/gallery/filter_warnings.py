@@ -1,7 +1,7 @@
-"""What a caller should know of a filter that is allowed, but can hardly mean what it says.
+"""Warnings about filters that are allowed but probably not intended.
 
-A search that names a camera the gallery does not have answers ``unknown``, as one does that found
-nobody: only a warning tells a typing error from a stranger.
+A search with a mistyped camera answers ``unknown``, exactly as if nobody matched: only a warning
+tells a typing error from a stranger.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _NO_NAMES = Filter()
 
 @dataclass(frozen=True, slots=True)
 class FilterWarning:
-    """One thing about a filter.
+    """One warning about a filter.
 
     Attributes:
-        code: what kind of thing, for programs.
-        field: the request's field that it is about.
-        values: the names that the gallery does not have, the first twenty.
+        code: the kind of warning, for programs.
+        field: the field of the request that caused it.
+        values: the first twenty names that the gallery does not have.
         detail: a sentence for people.
     """
 
@@ -46,13 +46,13 @@ def warnings_of(
     """Compare a filter with what the gallery holds.
 
     Args:
-        gallery: what is filtered.
+        gallery: the gallery to filter.
         where: the filter.
-        ids_field: what the request calls the filter's crop ids.
-        own_cameras: cameras of the queries whose own crops are to be left out.
+        ids_field: the request's name for the filter's crop ids.
+        own_cameras: cameras of queries whose own crops are excluded.
 
     Returns:
-        Warnings, in the order of the fields; none for a sensible filter.
+        Warnings in the order of the fields; none for a sensible filter.
     """
     absent = _absent(gallery, where, own_cameras)
     unknown: list[tuple[WarningCode, str, tuple[str, ...]]] = [
@@ -85,24 +85,24 @@ def _absent(gallery: Gallery, where: Filter, own_cameras: frozenset[str]) -> Abs
 
 
 def _unknown(gallery: Gallery, field: str, names: tuple[str, ...], cameras: str) -> str:
-    listed, those = _listed(names), "those names" if len(names) > 1 else "that name"
+    listed, those = _listed(names), "these ids" if len(names) > 1 else "this id"
     match field:
         case "cameras":
             return f"No crop of gallery {gallery.name!r} has the camera {listed}; {cameras}."
         case "not_camera":
             return (
-                f"not_camera leaves nothing out: no crop of gallery {gallery.name!r} has the "
+                f"not_camera excludes nothing: no crop of gallery {gallery.name!r} has the "
                 f"camera {listed}; {cameras}."
             )
         case "camera":
             return (
-                f"exclude_same_camera leaves nothing out: no crop of gallery {gallery.name!r} has "
+                f"exclude_same_camera excludes nothing: no crop of gallery {gallery.name!r} has "
                 f"the query's camera {listed}; {cameras}."
             )
         case "identities":
             return f"No crop of gallery {gallery.name!r} has the identity {listed}."
         case _:
-            return f"Gallery {gallery.name!r} has no crop of {those}: {listed}."
+            return f"Gallery {gallery.name!r} has no crops with {those}: {listed}."
 
 
 def _cameras_of(gallery: Gallery) -> str:
@@ -124,7 +124,7 @@ def _windows(where: Filter) -> Iterator[FilterWarning]:
     ):
         if since is not None and until is not None and since >= until:
             detail = (
-                f"No crop can pass: {first} ({_moment(since)}) must be before {last} "
+                f"No crop can match: {first} ({_moment(since)}) must be before {last} "
                 f"({_moment(until)})."
             )
             yield FilterWarning("empty_window", first, (), detail)
@@ -132,10 +132,10 @@ def _windows(where: Filter) -> Iterator[FilterWarning]:
 
 def _contradictions(where: Filter) -> Iterator[FilterWarning]:
     if where.has_identity is False and where.identities:
-        detail = "No crop can pass: identities asks for crops with one, has_identity for others."
+        detail = "No crop can match: identities requires an identity, has_identity excludes it."
         yield FilterWarning("contradiction", "has_identity", (), detail)
     if where.cameras and where.cameras == _set_of(where.not_camera):
-        detail = f"No crop can pass: not_camera leaves out {where.not_camera!r}, the only camera."
+        detail = f"No crop can match: not_camera excludes {where.not_camera!r}, the only camera."
         yield FilterWarning("contradiction", "not_camera", (), detail)
 
 

@@ -1,4 +1,4 @@
-"""The one formula behind every score, so that all galleries agree to the last bit."""
+"""The formula for every score, shared so that all galleries agree to the last bit."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _ROWS_AT_ONCE = 256  # in float64 they stay in the cache
 def cosines(rows: NDArray[np.float32], query: NDArray[np.float32]) -> list[float]:
     """Cosine of each row with the query, summed in float64 and rounded to float32.
 
-    The sum runs along each row instead of being a product with the matrix: BLAS sums a row
-    differently depending on where it stands, and then equal rows would not tie.
+    Each row is summed by itself instead of multiplying the whole matrix: BLAS sums a row
+    differently depending on its position, so equal rows would not tie.
 
     Args:
         rows: (N, D) float32, unit rows.
@@ -36,5 +36,5 @@ def cosines(rows: NDArray[np.float32], query: NDArray[np.float32]) -> list[float
 
 
 def best_first(hits: Iterable[Hit]) -> list[Hit]:
-    """Hits by falling score, ties in the order of crop ids."""
+    """Hits by descending score; ties in the order of crop ids."""
     return sorted(hits, key=lambda hit: (-hit.score, hit.crop.crop_id))

@@ -1,1 +1,1 @@
-"""Who is who in a gallery: labels by hand, groups by clustering, shots of one person."""
+"""Identities in a gallery: labels set by hand, and groups found by clustering."""

@@ -1,7 +1,7 @@
-"""Crops into persons: dense clusters of k-reciprocal distances, tied to what is known already.
+"""Groups crops into persons: dense clusters of k-reciprocal distances, keeping known identities.
 
-The distance and the clusters are those of the training (HHCL: Hu, Zhu, He 2021), so a gallery is
-grouped as the model's pseudo-labels were made.
+Distance and clustering are those of training (HHCL: Hu, Zhu, He 2021), so a gallery is grouped in
+the way the model's pseudo-labels were made.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _CHUNK_ELEMENTS = 1 << 24
 
 @dataclass(frozen=True, slots=True)
 class Grouping:
-    """What a clustering says.
+    """The result of a clustering.
 
     Attributes:
-        labels: the identity of every crop that is free, None for an outlier.
-        persons: groups, those around labelled crops included.
+        labels: the identity of every free crop, None for an outlier.
+        persons: number of groups, including those around labelled crops.
         standardised: whether a camera had enough crops to be standardised.
     """
 
@@ -42,17 +42,17 @@ class Grouping:
 
     @property
     def grouped(self) -> int:
-        """Free crops that are in a group."""
+        """Number of free crops in a group."""
         return sum(identity is not None for identity in self.labels.values())
 
     @property
     def outliers(self) -> int:
-        """Free crops that are in none."""
+        """Number of free crops in no group."""
         return len(self.labels) - self.grouped
 
 
 def is_free(crop: Crop) -> bool:
-    """Whether a clustering may say who this is: nobody else did."""
+    """Whether a clustering may set this crop's identity, because nobody else has."""
     match crop.origin:
         case "cluster":
             return True
@@ -63,14 +63,14 @@ def is_free(crop: Crop) -> bool:
 
 
 def standardise(crops: Sequence[Crop], embeddings: Float32s) -> tuple[Float32s, bool]:
-    """Take out what each camera does to all of its crops alike, as the search does.
+    """Remove each camera's bias from embeddings, as the search does.
 
     Args:
         crops: N crops.
         embeddings: (N, D) float32, unit rows; row i belongs to crop i.
 
     Returns:
-        (N, D) float32, unit rows; and whether any camera had enough crops for it.
+        (N, D) float32, unit rows; and whether any camera had enough crops for this.
     """
     codes: dict[str | None, int] = {None: -1}
     for crop in crops:
@@ -92,16 +92,16 @@ def group_crops(
 ) -> Grouping:
     """Group the free crops into persons.
 
-    A free crop that shares a cluster with labelled ones takes the identity of the nearest of them:
-    so a cluster with one identity is that person's, and one in which two identities meet is parted
-    instead of joining them. A cluster without labelled crops keeps its former name or gets a new
-    one. Crops somebody said show nobody take no part.
+    A free crop that shares a cluster with labelled crops takes the identity of the nearest of them.
+    So a cluster with one identity belongs to that person, and a cluster with two identities is
+    split between them instead of merging them. A cluster without labelled crops keeps its former
+    name or gets a new one. Crops that were labelled as showing nobody are left out.
 
     Args:
         crops: N crops.
         embeddings: (N, D) float32, unit rows; row i belongs to crop i.
-        rule: how near.
-        known: every identity of the gallery, whether or not its crops are among these.
+        rule: how similar crops of one person must be.
+        known: all identities of the gallery, even those of crops not given here.
 
     Returns:
         The identities of the free crops.
@@ -132,7 +132,7 @@ def group_crops(
 
 
 def _reaching(distance: csr_array, embeddings: Float32s, min_score: float) -> csr_array:
-    """The distances of those crops whose cosine reaches the least one."""
+    """The distances between crops whose cosine is at least ``min_score``."""
     stored = distance.tocoo()
     step = max(1, _CHUNK_ELEMENTS // max(embeddings.shape[1], 1))
     kept = np.empty(len(stored.data), np.bool_)
@@ -145,7 +145,7 @@ def _reaching(distance: csr_array, embeddings: Float32s, min_score: float) -> cs
 
 
 def _members(labels: Int64s) -> list[list[int]]:
-    """Indices of each cluster, in the order of the clusters."""
+    """Indices of the crops in each cluster, in the order of the clusters."""
     inside = np.flatnonzero(labels != OUTLIER)
     order = inside[np.argsort(labels[inside], kind="stable")]
     starts = np.flatnonzero(np.diff(labels[order], prepend=OUTLIER))
@@ -155,7 +155,7 @@ def _members(labels: Int64s) -> list[list[int]]:
 def _nearest_labelled(
     crops: Sequence[Crop], embeddings: Float32s, members: Sequence[int]
 ) -> dict[str, str | None]:
-    """The identity of each free member: that of the labelled member with the best cosine."""
+    """The identity for each free member: that of the labelled member with the highest cosine."""
     free = [i for i in members if is_free(crops[i])]
     labelled = [i for i in members if not is_free(crops[i])]
     nearest = (embeddings[free] @ embeddings[labelled].T).argmax(axis=1) if free else []

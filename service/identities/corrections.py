@@ -1,4 +1,4 @@
-"""Who is who, said by people: its origin is ``hand``, and no clustering changes it."""
+"""Corrections of identities by people: their origin is ``hand``, and no clustering changes them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from service.gallery.protocol import Gallery
 from service.identities.clustering import is_free
 from service.identities.names import fresh_names
 
-_GONE = ""  # no identity is called so
+_GONE = ""  # never a valid identity
 
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """What a correction did.
+    """The result of a correction.
 
     Attributes:
-        identity: what the named crops are called now.
-        crops: how many crops it is about.
-        changed: how many crops changed, in identity or origin; those a split keeps apart included.
+        identity: the new identity of the named crops.
+        crops: number of named crops.
+        changed: number of crops whose identity or origin changed; after a split, this includes the
+            crops left behind.
     """
 
     identity: str | None
@@ -32,11 +33,11 @@ class Correction:
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What a clustering saw of a gallery, which may have changed since.
+    """The gallery as a clustering saw it; it may have changed since.
 
     Attributes:
-        known: every identity there was.
-        digests: the digest of each crop it grouped.
+        known: all identities at that time.
+        digests: the digest of each crop that was grouped.
         labelled: the crops of each identity that was given or set by hand.
     """
 
@@ -46,7 +47,7 @@ class Basis:
 
     @classmethod
     def of(cls, crops: Collection[Crop], known: Collection[str]) -> Basis:
-        """What was read before these crops were grouped."""
+        """Record what was read before these crops were grouped."""
         labelled: defaultdict[str, set[str]] = defaultdict(set)
         for crop in crops:
             if crop.identity is not None and not is_free(crop):
@@ -59,17 +60,17 @@ class Basis:
 
 
 class Corrections:
-    """Changes identities, with the gallery's lock held from reading to writing."""
+    """Changes identities, holding the gallery's lock from reading to writing."""
 
     def label(
         self, gallery: Gallery, crop_ids: Collection[str], identity: str | None
     ) -> Correction:
-        """Say who crops show.
+        """Set the identity of crops.
 
         Args:
-            gallery: whose crops.
-            crop_ids: which.
-            identity: who; None says that they show nobody who is known, for good.
+            gallery: the gallery.
+            crop_ids: the crops.
+            identity: who they show; None marks them permanently as showing nobody known.
 
         Returns:
             What changed.
@@ -83,15 +84,15 @@ class Corrections:
         return Correction(identity, len(crops), changed)
 
     def merge(self, gallery: Gallery, identities: Collection[str], into: str) -> Correction:
-        """Make one person of several; also of crops a clustering grouped, which then stay.
+        """Merge identities into one; later clusterings do not split it.
 
         Args:
-            gallery: whose identities.
-            identities: which; each must have a crop.
-            into: the name they have from now on, a new one or an old one.
+            gallery: the gallery.
+            identities: the identities; each must have a crop.
+            into: their new name, which may be an existing identity.
 
         Returns:
-            What changed; the crops ``into`` had before count as well.
+            What changed; existing crops of ``into`` count too.
 
         Raises:
             NotFound: an identity has no crop; nothing changed.
@@ -105,22 +106,22 @@ class Corrections:
         return Correction(into, len(crops), changed)
 
     def split(self, gallery: Gallery, crop_ids: Collection[str], into: str | None) -> Correction:
-        """Take crops out of their identities into one of their own.
+        """Move crops out of their identities into an identity of their own.
 
-        The crops that stay behind are held by hand as well: otherwise the next clustering would
-        see a labelled crop among them and follow it.
+        The crops left behind are also marked as labelled by hand: otherwise the next clustering
+        could assign them to the crops that were split off.
 
         Args:
-            gallery: whose crops.
-            crop_ids: which; each must have an identity.
-            into: the name they get; None makes one up.
+            gallery: the gallery.
+            crop_ids: the crops; each must have an identity.
+            into: their new identity; None makes up a name.
 
         Returns:
             What changed.
 
         Raises:
             NotFound: a crop is not in the gallery; nothing changed.
-            InvalidInput: a crop has no identity, or ``into`` is the one it has.
+            InvalidInput: a crop has no identity, or already has the identity ``into``.
         """
         with gallery.changing():
             crops = _find(gallery, crop_ids)
@@ -135,20 +136,19 @@ class Corrections:
     def regroup(
         self, gallery: Gallery, labels: Mapping[str, str | None], basis: Basis | None = None
     ) -> int:
-        """Store what a clustering says, as far as it still holds.
+        """Store the result of a clustering as far as it is still valid.
 
-        Crops that somebody named meanwhile, or whose picture was replaced, stay as they are. A
-        person who was renamed or merged meanwhile is followed to the new name; a name that was
-        erased does not come back. A new name that somebody else has taken meanwhile is replaced by
-        another one.
+        Crops that were labelled meanwhile, or whose picture was replaced, stay as they are. If a
+        person was renamed or merged meanwhile, the new name is used. An erased name does not come
+        back. If a new name was given to someone else meanwhile, another name is made up.
 
         Args:
-            gallery: whose crops.
-            labels: the identity of each crop id, None for an outlier.
-            basis: what the clustering saw; None where nothing can have changed since.
+            gallery: the gallery.
+            labels: the identity per crop id, None for an outlier.
+            basis: what the clustering saw; None if nothing can have changed since.
 
         Returns:
-            How many crops changed.
+            Number of crops that changed.
         """
         with gallery.changing():
             crops = [crop for crop in gallery.crops(Filter()) if crop.crop_id in labels]
@@ -165,14 +165,7 @@ class Corrections:
 
 
 def known_identities(gallery: Gallery) -> set[str]:
-    """Every identity of a gallery.
-
-    Args:
-        gallery: whose.
-
-    Returns:
-        Their names.
-    """
+    """Names of all identities of a gallery."""
     crops = gallery.crops(Filter(has_identity=True))
     return {crop.identity for crop in crops if crop.identity is not None}
 
@@ -180,7 +173,7 @@ def known_identities(gallery: Gallery) -> set[str]:
 def _names_of_now(
     gallery: Gallery, labels: Mapping[str, str | None], basis: Basis | None
 ) -> dict[str | None, str | None]:
-    """What each name of a clustering is called by now; ``_GONE`` where it must not come back."""
+    """The present name for each name of a clustering; ``_GONE`` if it must not come back."""
     wanted = set(labels.values())
     names: dict[str | None, str | None] = {name: name for name in wanted}
     if basis is None:
@@ -196,7 +189,7 @@ def _names_of_now(
 
 
 def _name_of_now(gallery: Gallery, crop_ids: frozenset[str]) -> str:
-    """What a person whose name has gone is called now, going by the labelled crops."""
+    """The present name of a person whose old name no longer exists, from the labelled crops."""
     crops = gallery.crops(Filter(crop_ids=crop_ids))
     names = {crop.identity for crop in crops}
     (name,) = names if len(names) == 1 else (_GONE,)
@@ -213,7 +206,9 @@ def _find(gallery: Gallery, crop_ids: Collection[str]) -> list[Crop]:
 def _sources(crops: Sequence[Crop], into: str | None) -> frozenset[str]:
     for crop in crops:
         if crop.identity is None:
-            raise InvalidInput(f"crop {crop.crop_id!r} has no identity to be split from: label it")
+            raise InvalidInput(
+                f"crop {crop.crop_id!r} has no identity to split it from: label it instead"
+            )
         if crop.identity == into:
-            raise InvalidInput(f"crop {crop.crop_id!r} is {into!r} already")
+            raise InvalidInput(f"crop {crop.crop_id!r} already has the identity {into!r}")
     return frozenset(crop.identity for crop in crops if crop.identity is not None)

@@ -1,6 +1,6 @@
-"""Clusters of dense points (DBSCAN: Ester, Kriegel, Sander, Xu, KDD 1996), on a sparse graph.
+"""Density-based clustering (DBSCAN: Ester, Kriegel, Sander, Xu, KDD 1996) on a sparse graph.
 
-Both programs group crops with it: training makes pseudo-labels, the service persons.
+Training makes pseudo-labels with it, and the service groups crops into persons.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ Int64s = NDArray[np.int64]
 
 
 def find_dense(distance: csr_array, eps: float, min_samples: int) -> Int64s:
-    """Clusters of points that lie dense.
+    """Find clusters of dense points.
 
     A core point has ``min_samples`` points within ``eps``, itself included. Core points within
-    ``eps`` of each other share a cluster; another point joins the first cluster that has a core
-    point within ``eps`` of it. Clusters are numbered by their first core point. These are the
-    labels of scikit-learn's DBSCAN.
+    ``eps`` of each other share a cluster. Any other point joins the first cluster with a core point
+    within ``eps`` of it. Clusters are numbered by their first core point. The labels equal those of
+    scikit-learn's DBSCAN.
 
     Args:
-        distance: (N, N) sparse and symmetric; an entry that is not stored is farther than any
-            ``eps``, but for the diagonal, which is 0.
-        eps: least distance that separates, >= 0.
-        min_samples: points that make a neighbourhood dense, >= 1.
+        distance: (N, N) sparse and symmetric. Entries that are not stored count as larger than any
+            ``eps``, except the diagonal, which is 0.
+        eps: largest distance of neighbours, >= 0.
+        min_samples: fewest neighbours of a core point, itself included, >= 1.
 
     Returns:
         (N,) int64: 0..C-1, or -1 for an outlier.
@@ -48,7 +48,7 @@ def find_dense(distance: csr_array, eps: float, min_samples: int) -> Int64s:
 
 
 def _components(rows: Int64s, columns: Int64s, core: NDArray[np.bool_]) -> Int64s:
-    """The component of every core point, numbered by its first one."""
+    """The component of every core point; components are numbered by their first point."""
     inside = core[rows] & core[columns]
     links = (np.ones(int(inside.sum()), np.int8), (rows[inside], columns[inside]))
     graph = coo_array(links, shape=(len(core), len(core)))

@@ -1,4 +1,4 @@
-"""The job ``cluster``: group the crops of a gallery into persons."""
+"""The job ``cluster``: groups the crops of a gallery into persons."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from service.values.cluster_rule import ClusterRule
 Float32s = NDArray[np.float32]
 
 MAX_CROPS = 20_000
-"""Most crops one clustering takes, as far as it was measured: time grows with their square."""
+"""Most crops per clustering, the largest number measured: time grows with its square."""
 _READ_AT_ONCE = 5_000
 _ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class GroupingResult:
-    """What came out.
+    """The result of a job.
 
     Attributes:
-        persons: groups there are now, those around labelled crops included.
-        grouped: crops without a label that are in one.
-        outliers: crops without a label that are in none.
-        kept: crops whose identity was given or set by hand; none changed.
-        changed: crops whose identity changed.
+        persons: number of groups, including those around labelled crops.
+        grouped: number of crops without a label that are in a group.
+        outliers: number of crops without a label that are in no group.
+        kept: number of crops whose identity was given or set by hand; none of them changed.
+        changed: number of crops whose identity changed.
         standardised: whether any camera had enough crops to be standardised.
     """
 
@@ -51,17 +51,17 @@ class GroupingResult:
 def run(
     context: JobContext, store: GalleryStore, shelf: ModelShelf, corrections: Corrections
 ) -> None:
-    """Group a gallery's crops; run again it groups them anew.
+    """Group a gallery's crops; a second run groups them again.
 
     Args:
         context: the job; its spec is a :class:`ClusterBody`.
         store: the galleries.
         shelf: knows the threshold of the gallery's model.
-        corrections: stores the groups, unless somebody named a crop meanwhile.
+        corrections: stores the groups, except for crops that were labelled meanwhile.
 
     Raises:
-        ReidError: the gallery is gone, holds too many crops, or cannot be written.
-        Interrupted: the job was cancelled or the service ends.
+        ReidError: the gallery was deleted, holds too many crops, or cannot be written.
+        Interrupted: the job was cancelled or the service is shutting down.
     """
     asked = ClusterBody.model_validate(context.spec)
     where = filter_of(asked)
@@ -72,7 +72,7 @@ def run(
     grouping = group_crops(crops, embeddings, rule, known)
     context.raise_if_cancelled()
     basis = Basis.of(crops, known)
-    with store.changing(context.gallery) as now:  # perhaps of another model by now
+    with store.changing(context.gallery) as now:  # it may have another model by now
         changed = corrections.regroup(now, grouping.labels, basis)
     result = GroupingResult(
         persons=grouping.persons,
@@ -90,14 +90,14 @@ def run(
 
 
 def threshold_of(shelf: ModelShelf, gallery: Gallery) -> float | None:
-    """The calibrated cosine of a gallery's model; None where nobody calibrated it.
+    """The calibrated threshold of a gallery's model.
 
     Args:
         shelf: the models.
-        gallery: which belongs to one of them.
+        gallery: the gallery.
 
     Returns:
-        The model's threshold.
+        A cosine; None if the model is not calibrated or not on the shelf.
     """
     for manifest in shelf.manifests():
         if manifest.sha256 == gallery.model_sha256 and manifest.calibration is not None:
@@ -106,7 +106,7 @@ def threshold_of(shelf: ModelShelf, gallery: Gallery) -> float | None:
 
 
 def _rule_of(asked: ClusterBody, threshold: float | None) -> ClusterRule:
-    """The rule a job asks for; ``threshold`` is the model's, None where it is not calibrated."""
+    """The rule that a job requests; ``threshold`` is the model's, None if it is not calibrated."""
     least = threshold if asked.min_score is None else asked.min_score
     return ClusterRule(
         eps=asked.eps,
@@ -119,17 +119,18 @@ def _rule_of(asked: ClusterBody, threshold: float | None) -> ClusterRule:
 def _read(
     context: JobContext, store: GalleryStore, where: Filter
 ) -> tuple[Gallery, list[Crop], Float32s, set[str]]:
-    """The gallery, the crops that pass, their embeddings, and every identity there is.
+    """Read the gallery, the crops that pass, their embeddings, and all identities.
 
-    Crops and identities are of one moment; a crop deleted before its embedding is read begins anew.
+    Crops and identities are from one moment. If a crop is deleted before its embedding is read, the
+    reading starts over.
     """
     for _ in range(_ATTEMPTS):
         with store.changing(context.gallery) as gallery:
             crops, known = gallery.crops(where), known_identities(gallery)
         if len(crops) > MAX_CROPS:
             raise InvalidInput(
-                f"{len(crops)} crops: at most {MAX_CROPS} are grouped at once; choose cameras or "
-                "a time window"
+                f"{len(crops)} crops: at most {MAX_CROPS} can be grouped at once; choose cameras "
+                "or a time window"
             )
         ids = [crop.crop_id for crop in crops]
         try:
@@ -140,4 +141,4 @@ def _read(
         except NotFound:
             continue
         return gallery, crops, np.concatenate(parts), known
-    raise Unavailable("crops are being deleted all the time; try again", retry_after=60)
+    raise Unavailable("crops are being deleted too fast to read them; try again", retry_after=60)

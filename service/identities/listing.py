@@ -1,4 +1,4 @@
-"""The identities of a gallery, counted."""
+"""Lists the identities of a gallery with their counts."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Identity:
 
     Attributes:
         identity: the name.
-        example: id of one of the crops, the first one.
-        crops: how many.
-        cameras: crops of each camera, where known.
-        origins: crops by where the identity comes from.
-        first: least timestamp, where known.
-        last: greatest timestamp, where known.
+        example: id of the first crop.
+        crops: number of crops.
+        cameras: number of crops per camera.
+        origins: number of crops per origin of the identity.
+        first: earliest timestamp; None if none is known.
+        last: latest timestamp; None if none is known.
     """
 
     identity: str
@@ -34,7 +34,7 @@ class Identity:
     last: float | None = None
 
     def add(self, crop: Crop) -> None:
-        """Count one more crop."""
+        """Add one crop to the counts."""
         self.crops += 1
         self.origins[crop.origin] += 1
         if crop.camera is not None:
@@ -46,9 +46,9 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class IdentityListing:
-    """Part of the identities, by name; ``cursor`` asks for the next part, None ends it.
+    """One page of identities by name; ``cursor`` requests the next page, None ends it.
 
-    ``total`` counts the identities that pass, ``unnamed`` the crops without one.
+    ``total`` is the number of identities on all pages, ``unnamed`` the number of crops without one.
     """
 
     identities: tuple[Identity, ...]
@@ -60,19 +60,19 @@ class IdentityListing:
 def list_identities(
     gallery: Gallery, where: Filter, limit: int, cursor: str | None = None
 ) -> IdentityListing:
-    """The identities of a gallery in the order of their names; reads every crop that passes.
+    """List the identities of a gallery by name; reads every crop that passes the filter.
 
     Args:
-        gallery: whose.
-        where: which crops count.
-        limit: at most this many, >= 1.
-        cursor: of the part before; None for the first.
+        gallery: the gallery.
+        where: which crops to count.
+        limit: most identities, >= 1.
+        cursor: from the previous page; None for the first.
 
     Returns:
-        The part.
+        The page.
 
     Raises:
-        InvalidInput: a broken cursor.
+        InvalidInput: the cursor is not valid.
     """
     after = "" if cursor is None else decode_cursor(cursor)
     crops = gallery.crops(where)

@@ -1,4 +1,4 @@
-"""Names of groups that nobody named: stable from one clustering to the next."""
+"""Names for groups that nobody named, stable from one clustering to the next."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ _MADE_UP = re.compile(r"person-([0-9]{4,18})")
 def name_groups(
     former: Sequence[Sequence[str]], known: Collection[str], *, pinned: Collection[str]
 ) -> list[str]:
-    """Name each group as most of its crops were called, or afresh.
+    """Give each group the former name of most of its crops, or a new name.
 
-    A name goes to the group that holds most crops of that name; the other groups that have some get
+    A name goes to the group with the most crops of that name. Other groups with such crops get
     another of their former names, or a new one.
 
     Args:
-        former: of each group, the former name of every crop that had one.
-        known: every identity of the gallery; a fresh name is none of them.
-        pinned: identities of labelled crops; no group may take one of them.
+        former: per group, the former name of every crop that had one.
+        known: all identities of the gallery; new names differ from them.
+        pinned: identities of labelled crops; no group gets one of these.
 
     Returns:
-        A name a group, all different.
+        One name per group, all different.
     """
     held = [Counter(name for name in names if name not in pinned) for names in former]
     claims = sorted(
@@ -40,13 +40,13 @@ def name_groups(
 
 
 def fresh_names(known: Collection[str]) -> Iterator[str]:
-    """``person-0001`` and so on, from the first number above all that are in use.
+    """Make names such as ``person-0001``, with numbers above all that are in use.
 
     Args:
-        known: every identity of the gallery.
+        known: all identities of the gallery.
 
     Yields:
-        Names that are not among them.
+        Names that are not in use.
     """
     numbers = (int(match[1]) for match in map(_MADE_UP.fullmatch, known) if match)
     number = max(numbers, default=0)

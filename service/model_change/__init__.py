@@ -1,1 +1,1 @@
-"""Changing a gallery's model: embed beside, compare, switch, go back."""
+"""Changing a gallery's model: embed a copy, compare, switch, or switch back."""

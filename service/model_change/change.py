@@ -1,6 +1,6 @@
-"""A gallery's way from one model to another, and back.
+"""Moves a gallery from one model to another, and back.
 
-begin: a copy beside the gallery → embed what the copy lacks → compare → switch → drop the old one
+Begin a version for the new model → embed what it lacks → compare → switch → drop the old version
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from service.model_change.differences import differences
 from service.model_change.following import Following, apply_known
 
 _LATE = 256
-"""A switch embeds no more crops than this itself: whoever asked for it waits meanwhile."""
+"""Most crops that a switch embeds itself, since its caller waits meanwhile."""
 _ROUNDS = 8
-"""How often a switch catches up with those who write meanwhile before it gives up."""
+"""How often a switch catches up with concurrent writes before it gives up."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeptVersion:
-    """A gallery's crops under one model.
+    """One version of a gallery.
 
     Attributes:
-        sha256: the model.
-        name: its name, None where the service does not have the model any more.
-        served: whether this is the one that is searched.
-        crops: crops it holds.
-        behind: crops of the served version that it lacks or holds otherwise.
+        sha256: its model.
+        name: the model's name; None if the service no longer has the model.
+        served: whether this version is searched.
+        crops: number of crops it holds.
+        behind: number of crops in which it differs from the served version.
     """
 
     sha256: str
@@ -49,7 +49,7 @@ class KeptVersion:
 
 
 class ModelChange:
-    """Embeds galleries by other models, and switches them.
+    """Embeds galleries with other models, and switches them.
 
     Args:
         store: the galleries.
@@ -63,34 +63,34 @@ class ModelChange:
         self._bridge = bridge
 
     def check(self, gallery: str, model_name: str) -> None:
-        """Refuse a change that cannot succeed, before a job is made of it.
+        """Reject a change that cannot succeed, before it becomes a job.
 
         Raises:
-            NotFound: no such gallery or model.
-            Conflict: it is served already, or no picture is stored.
+            NotFound: there is no such gallery or model.
+            Conflict: the gallery is already served by this model, or stores no pictures.
             Unsupported: the galleries are not on this machine.
         """
-        store = self._local()
+        store = self._disk_store()
         stats = next((one for one in store.stats() if one.name == gallery), None)
         sha256 = self._shelf.named(model_name).manifest.sha256
         if stats is None or store.open(gallery).model_sha256 == sha256:
-            store.open(gallery)  # says which galleries there are not
-            raise Conflict(f"gallery {gallery!r} is served by model {model_name!r} already")
+            store.open(gallery)  # raises NotFound if there is no such gallery
+            raise Conflict(f"gallery {gallery!r} is already served by model {model_name!r}")
         if stats.crops and not stats.pictures:
             raise Conflict(
-                f"gallery {gallery!r} stores no pictures: they cannot be embedded anew. Set "
-                "store_crops, index the crops again, then change the model"
+                f"gallery {gallery!r} stores no pictures, so its crops cannot be embedded again. "
+                "Set store_crops, index the crops again, then change the model"
             )
 
     def run(self, context: JobContext) -> None:
-        """Embed a gallery by another model, beside the one that is searched.
+        """Embed a gallery with another model, beside the version that is searched.
 
         Args:
             context: the job; its spec names the ``model``.
         """
         model = self._shelf.named(context.spec["model"])
         self.check(context.gallery, model.manifest.name)
-        store, sha256 = self._local(), model.manifest.sha256
+        store, sha256 = self._disk_store(), model.manifest.sha256
         store.begin_model(context.gallery, sha256, model.manifest.dimension)
 
         def embed(uploads: Sequence[EncodedImage]) -> list[Embedding | ReidError]:
@@ -121,7 +121,7 @@ class ModelChange:
         )
 
     def versions(self, gallery: str) -> list[KeptVersion]:
-        """Every version of a gallery, the served one first. Raises NotFound."""
+        """All versions of a gallery, the served one first. Raises NotFound."""
         served = self._store.open(gallery)
         names = {manifest.sha256: manifest.name for manifest in self._shelf.manifests()}
         versions = [_version(served, served, names)]
@@ -130,31 +130,31 @@ class ModelChange:
         return versions
 
     def switch(self, gallery: str, model_name: str, *, allow_missing: bool) -> None:
-        """Serve a gallery by another of its versions, from one moment to the next.
+        """Serve another version of a gallery, atomically; this is also how to switch back.
 
-        The version is brought up to date first, so nothing written meanwhile is lost; it is the
-        way back, too. What must be embedded is embedded while writes go on; then, while they wait a
-        moment, the rest is brought over. Should something have come that must be embedded, writes
-        go on and it begins anew.
+        The version is brought up to date first, so that nothing written meanwhile is lost. Crops
+        are embedded while writes continue. Then writes wait for a moment while the rest is copied.
+        If crops that must be embedded have arrived by then, writes continue and the switch starts
+        over.
 
         Args:
-            gallery: which gallery.
+            gallery: the gallery.
             model_name: the model of the version.
-            allow_missing: leave crops behind that cannot be embedded, for want of a picture.
+            allow_missing: leave out crops that cannot be embedded because they have no picture.
 
         Raises:
-            NotFound: no such gallery, model or version.
-            Conflict: it is served already, too much is missing, or crops are written faster than
-                they can be embedded.
+            NotFound: there is no such gallery, model or version.
+            Conflict: this version is already served, too many crops are missing, or crops are
+                written faster than they can be embedded.
         """
-        store = self._local()
+        store = self._disk_store()
         model = self._shelf.named(model_name)
         sha256 = model.manifest.sha256
         served = store.open(gallery)
         if served.model_sha256 == sha256:
-            raise Conflict(f"gallery {gallery!r} is served by model {model_name!r} already")
+            raise Conflict(f"gallery {gallery!r} is already served by model {model_name!r}")
         if sha256 not in {copy.model_sha256 for copy in store.kept_models(gallery)}:
-            raise NotFound(f"gallery {gallery!r} has no version of model {model_name!r} yet")
+            raise NotFound(f"gallery {gallery!r} has no version for model {model_name!r} yet")
 
         def embed(uploads: Sequence[EncodedImage]) -> list[Embedding | ReidError]:
             return self._bridge.embed(uploads, time.sleep, model.intake, first=True)
@@ -172,18 +172,18 @@ class ModelChange:
                 return
         raise Conflict(
             f"crops are added to gallery {gallery!r} faster than model {model_name!r} embeds them: "
-            "wait until that is over, then switch"
+            "switch when fewer crops are added"
         )
 
     def drop(self, gallery: str, sha256: str) -> None:
         """Delete a version that is not served. Raises NotFound, Conflict if it is served."""
-        self._local().drop_model(gallery, sha256)
+        self._disk_store().drop_model(gallery, sha256)
 
-    def _local(self) -> DiskGalleryStore:
+    def _disk_store(self) -> DiskGalleryStore:
         if not isinstance(self._store, DiskGalleryStore):
             raise Unsupported(
-                "galleries in Milvus keep no pictures, so they cannot be embedded by another "
-                "model: create a gallery of that model and index the crops again"
+                "galleries in Milvus store no pictures, so they cannot be embedded with another "
+                "model: create a gallery for that model and index the crops again"
             )
         return self._store
 
@@ -202,11 +202,11 @@ def _version(copy: Gallery, served: Gallery, names: Mapping[str, str]) -> KeptVe
 
 
 class _LateError(Exception):
-    """Crops have come that must be embedded before the switch."""
+    """Crops were added that must be embedded before the switch."""
 
 
 class _CatchingUp:
-    """Brings a version up to date for a switch: embedding first, without a lock, then the rest."""
+    """Brings a version up to date for a switch: embeds without a lock, then copies the rest."""
 
     def __init__(self, following: Following, model_name: str, *, allow_missing: bool) -> None:
         self._following = following
@@ -215,7 +215,7 @@ class _CatchingUp:
         self._failed: set[tuple[str, str | None]] = set()  # crops by their digests
 
     def embed_late(self) -> None:
-        """Embed what the version lacks, while writes go on.
+        """Embed what the version lacks while writes continue.
 
         Raises:
             Conflict: that is too much for a switch.
@@ -225,19 +225,19 @@ class _CatchingUp:
         late = self._embeddable(served, found.to_embed)
         if len(late) > _LATE:
             raise Conflict(
-                f"{len(late)} crops were added or changed since: start the change again, it embeds "
-                "only those, then switch"
+                f"{len(late)} crops were added or changed meanwhile: start the change of model "
+                "again, which embeds only these, then switch"
             )
         self._following.bring_over(found)
         for _ in self._following.embed(late, lambda crop, _: self._failed.add(_key(crop))):
             pass
 
     def finish(self, served: Gallery, copy: Gallery) -> None:
-        """Bring over what needs no embedding, while nobody writes.
+        """Copy what needs no embedding, while nobody writes.
 
         Raises:
-            Conflict: crops would be left behind, and nobody allowed it.
-            _LateError: crops have come that must be embedded first.
+            Conflict: crops would be left out without ``allow_missing``.
+            _LateError: crops were added that must be embedded first.
         """
         if not (isinstance(served, DiskGallery) and isinstance(copy, DiskGallery)):
             raise TypeError("a switch needs galleries on this machine")
@@ -247,15 +247,15 @@ class _CatchingUp:
         left = [crop.crop_id for crop in found.to_embed]
         if left and not self._allow_missing:
             raise Conflict(
-                f"{len(left)} crops cannot be embedded by model {self._model_name!r}, such as "
-                f"{left[0]!r}: they would be left behind; say so with allow_missing=true"
+                f"{len(left)} crops cannot be embedded with model {self._model_name!r}, such as "
+                f"{left[0]!r}: to leave them out, send allow_missing=true"
             )
-        if left:  # what the copy may hold of them is of an older picture
+        if left:  # the copy may hold embeddings of their older pictures
             copy.delete(Filter(crop_ids=frozenset(left)))
         apply_known(served, copy, found)
 
     def _embeddable(self, served: DiskGallery, crops: Sequence[Crop]) -> list[Crop]:
-        """Those crops whose picture is stored and was not tried in vain."""
+        """The crops with a stored picture that has not failed yet."""
         pictured = served.pictured(Filter(crop_ids=frozenset(crop.crop_id for crop in crops)))
         return [
             crop for crop in crops if crop.crop_id in pictured and _key(crop) not in self._failed

@@ -1,4 +1,4 @@
-"""Which of two models orders a gallery better, as far as the gallery itself can tell."""
+"""Compares two models on a gallery's own crops."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """How one model orders the crops of other cameras.
+    """How well one model ranks the crops of other cameras.
 
     Attributes:
-        mutual: share of the queries that are the nearest crop of their own nearest crop. Needs no
-            identity; two cameras that agree on who belongs together rarely do so by chance.
-        rank1: share of the queries with an identity, seen by another camera, whose nearest crop
-            has it; None where there is no such query.
+        mutual: share of queries that are the nearest crop of their own nearest crop. It needs no
+            identities; two cameras rarely agree by chance on which crops belong together.
+        rank1: among queries whose identity another camera has seen too, the share whose nearest
+            crop has that identity; None if there is no such query.
     """
 
     mutual: float
@@ -36,11 +36,11 @@ class Comparison:
     """Two models on the same crops of one gallery.
 
     Attributes:
-        queries: crops that were searched for, among those of the other cameras.
-        labelled: how many of them count for ``rank1``.
-        served: the model that is searched.
-        candidate: the other one.
-        overlap: share of the first ten crops that both have in common.
+        queries: number of crops that were searched for among crops of other cameras.
+        labelled: number of queries that count for ``rank1``.
+        served: the model that is served.
+        candidate: the other model.
+        overlap: share of the first ten hits that both models have in common.
     """
 
     queries: int
@@ -51,15 +51,15 @@ class Comparison:
 
 
 def compare(served: Gallery, candidate: Gallery) -> Comparison | None:
-    """Search some of a gallery's crops among those of other cameras, under both models.
+    """Search for some of a gallery's crops among those of other cameras, with both models.
 
     Args:
-        served: the gallery as it is searched.
-        candidate: the same crops under another model.
+        served: the version that is served.
+        candidate: the version for another model.
 
     Returns:
-        The comparison; None where the gallery has not two cameras, or crops are deleted so fast
-        that none is made.
+        The comparison; None if the gallery has fewer than two cameras, or if crops are deleted too
+        fast to compare them.
     """
     for _ in range(_ATTEMPTS):
         with suppress(NotFound):  # a crop was deleted between two steps
@@ -94,7 +94,7 @@ def _with_camera(gallery: Gallery) -> list[Crop]:
 
 
 def _identities_elsewhere(crops: Iterable[Crop]) -> dict[str | None, set[str]]:
-    """For each camera, the identities that other cameras have seen."""
+    """The identities that other cameras have seen, per camera."""
     seen: dict[str, set[str | None]] = defaultdict(set)
     for crop in crops:
         if crop.identity is not None:
@@ -107,7 +107,7 @@ def _identities_elsewhere(crops: Iterable[Crop]) -> dict[str | None, set[str]]:
 
 
 def _search(gallery: Gallery, queries: Sequence[Crop]) -> list[list[Hit]]:
-    """Hits of each query among the crops of other cameras."""
+    """The hits of each query among the crops of other cameras."""
     found: list[list[Hit]] = [[] for _ in queries]
     by_camera: dict[str | None, list[int]] = defaultdict(list)
     for index, crop in enumerate(queries):

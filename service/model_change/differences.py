@@ -1,4 +1,4 @@
-"""What a gallery's copy under another model lacks."""
+"""How a version of a gallery for another model differs from the served version."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _EVERYTHING = Filter()
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """What has to happen to the copy.
+    """What has to be done to bring the copy up to date.
 
     Attributes:
-        to_embed: crops it lacks, or whose picture has changed.
-        to_describe: crops of which something else is known by now: identity, camera, time.
-        to_picture: ids of crops whose picture it lacks although the served version stores it.
-        to_delete: ids of crops that are gone.
+        to_embed: crops that it lacks, or whose picture has changed.
+        to_describe: crops whose metadata has changed: identity, camera or time.
+        to_picture: ids of crops whose picture only the served version stores.
+        to_delete: ids of crops that were deleted.
     """
 
     to_embed: list[Crop] = field(default_factory=list)
@@ -27,26 +27,24 @@ class Differences:
     to_delete: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
-        """How many crops differ."""
+        """Number of crops that differ."""
         known = {*self.to_picture, *(crop.crop_id for crop in self.to_describe)}
         return len(self.to_embed) + len(self.to_delete) + len(known)
 
 
-def differences(
-    served: DiskGallery, copy: DiskGallery, where: Filter = _EVERYTHING
-) -> Differences:
+def differences(served: DiskGallery, copy: DiskGallery, where: Filter = _EVERYTHING) -> Differences:
     """Compare two versions of a gallery crop by crop.
 
-    A crop whose embedding is damaged in the served version is not served, but nobody deleted it: it
-    stays in the copy as it is.
+    A crop whose embedding is damaged in the served version is not served, but it was not deleted
+    either, so the copy keeps it.
 
     Args:
-        served: the version that is searched.
-        copy: the version of another model.
-        where: which crops to compare; its ids alone make sense here.
+        served: the version that is served.
+        copy: the version for another model.
+        where: which crops to compare; only its crop ids are meaningful here.
 
     Returns:
-        What the copy lacks.
+        The differences.
     """
     found = Differences()
     theirs = {crop.crop_id: crop for crop in copy.crops(where)}

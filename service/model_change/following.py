@@ -1,8 +1,8 @@
-"""Bringing one version of a gallery up to date with the one that is served.
+"""Brings one version of a gallery up to date with the served version.
 
-Pictures are read and embedded without any lock. What comes of them is written under the gallery's
-lock, and only where the crop is still served with that picture: so nothing that was deleted or
-replaced meanwhile comes back, and nothing is written to a version that nobody reaches.
+Pictures are read and embedded without any lock. The embeddings are written under the gallery's
+lock, and only if the crop is still served with that picture. So nothing that was deleted or
+replaced meanwhile comes back, and nothing is written to a version that was dropped.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from service.gallery.disk.store import DiskGalleryStore
 from service.model_change.differences import Differences, differences
 
 _BATCH = 32
-_DESCRIBED = 4096  # at once: they travel without embeddings and pictures
+_DESCRIBED = 4096  # per batch, since they have neither embeddings nor pictures
 
 _Item = TypeVar("_Item")
 Embed = Callable[[Sequence[EncodedImage]], list[Embedding | ReidError]]
@@ -33,11 +33,11 @@ Failed = Callable[[Crop, str], object]
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """What became of a batch of crops.
+    """The result of a batch of crops.
 
     Attributes:
-        embedded: crops that the version holds now.
-        overtaken: crops that were deleted or replaced while they were embedded.
+        embedded: number of crops that the version holds now.
+        overtaken: number of crops that were deleted or replaced while they were embedded.
     """
 
     embedded: int
@@ -45,13 +45,13 @@ class Followed:
 
 
 class Following:
-    """One version of a gallery on its way after the served one.
+    """Makes one version of a gallery follow the served version.
 
     Args:
         store: the galleries.
-        gallery: which one.
+        gallery: the gallery's name.
         sha256: the version's model.
-        embed: embeds pictures by that model; never called with a lock held.
+        embed: embeds pictures with that model; never called with a lock held.
     """
 
     def __init__(self, store: DiskGalleryStore, gallery: str, sha256: str, embed: Embed) -> None:
@@ -65,7 +65,7 @@ class Following:
         """The served version and this one as they are now, with the gallery's lock held.
 
         Raises:
-            NotFound: the gallery or the version is gone.
+            NotFound: the gallery or the version was deleted.
             Conflict: the version is served by now.
         """
         with self._store.changing(self._gallery) as served:
@@ -74,7 +74,7 @@ class Following:
                 model = self._sha256[:12]
                 if served.model_sha256 == self._sha256:
                     raise Conflict(f"gallery {self._gallery!r} is served by model {model} by now")
-                raise NotFound(f"gallery {self._gallery!r} has no version of model {model}")
+                raise NotFound(f"gallery {self._gallery!r} has no version for model {model}")
             yield served, copy
 
     def now(self) -> tuple[DiskGallery, DiskGallery]:
@@ -83,11 +83,11 @@ class Following:
             return versions
 
     def lacks(self) -> Differences:
-        """What the version lacks, as far as a look without the lock can tell."""
+        """What the version lacks, read without the lock."""
         return differences(*self.now())
 
     def bring_over(self, found: Differences) -> None:
-        """Do what needs no embedding, part by part; whatever changed since is looked at again."""
+        """Do what needs no embedding, part by part; each part is compared again under the lock."""
         known = [*found.to_delete, *(crop.crop_id for crop in found.to_describe)]
         for ids in (*_parts(known, _DESCRIBED), *_parts(found.to_picture, _BATCH)):
             with self.pair() as (served, copy):
@@ -95,14 +95,14 @@ class Following:
                 apply_known(served, copy, differences(served, copy, where))
 
     def embed(self, crops: Sequence[Crop], failed: Failed) -> Iterator[Followed]:
-        """Embed crops the version lacks, batch by batch.
+        """Embed crops that the version lacks, batch by batch.
 
         Args:
-            crops: as the served version holds them.
-            failed: told of each crop that cannot be embedded, and why.
+            crops: the crops of the served version.
+            failed: called with each crop that cannot be embedded, and the reason.
 
         Yields:
-            What became of each batch.
+            The result of each batch.
         """
         for batch in _parts(crops, _BATCH):
             yield self._embed_batch(batch, failed)
@@ -129,18 +129,20 @@ class Following:
                 if crop.crop_id in by_id and _same(served, by_id[crop.crop_id], crop, pictures)
             }
             if now:
-                # What is known of them may have changed too: the served version has the last word.
+                # Their metadata may have changed too: the served version has the last word.
                 vectors = np.stack([rows[crop] for crop in now])
                 copy.upsert(list(now.values()), vectors, [pictures[crop] for crop in now])
         return Followed(len(now), len(rows) - len(now))
 
 
 def apply_known(served: DiskGallery, copy: DiskGallery, found: Differences) -> None:
-    """Do to a copy what needs no embedding; the caller holds the lock since ``found`` was found.
+    """Apply changes that need no embedding to a copy.
+
+    The caller must have held the lock since it computed the differences.
 
     Args:
-        served: the version that is searched.
-        copy: the one to change.
+        served: the version that is served.
+        copy: the version to change.
         found: how they differ.
     """
     if found.to_delete:
@@ -158,13 +160,13 @@ def _picture(served: DiskGallery, crop: Crop, failed: Failed) -> bytes | None:
         failed(crop, str(error))
         return None
     if crop.digest is not None and hashlib.sha256(picture).hexdigest() != crop.digest:
-        failed(crop, "the stored picture is damaged, or was replaced a moment ago")
+        failed(crop, "the stored picture is damaged or was just replaced")
         return None
     return picture
 
 
 def _same(served: DiskGallery, now: Crop, crop: Crop, pictures: Mapping[Crop, bytes]) -> bool:
-    """Whether a crop still shows the picture that was embedded."""
+    """Whether a crop still has the picture that was embedded."""
     if crop.digest is not None:
         return now.digest == crop.digest
     try:

@@ -1,1 +1,1 @@
-"""Galleries on this machine: SQLite is the truth, the rows in memory are a view of it."""
+"""Galleries on this machine: SQLite is the source of truth, and rows in memory follow it."""

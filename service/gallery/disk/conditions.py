@@ -10,10 +10,10 @@ from service.gallery.beyond_columns import end_of_prefix, is_storable
 
 
 def condition(where: Filter) -> tuple[str, list[str | float]]:
-    """Express a filter over the table ``crops``.
+    """Write a filter as a condition on the table ``crops``.
 
     Args:
-        where: the filter; its sets travel as one JSON value each, so their size has no limit.
+        where: the filter. Each of its sets is bound as one JSON value, so their size has no limit.
 
     Returns:
         An expression for ``WHERE`` and the values of its placeholders.
@@ -50,7 +50,7 @@ def condition(where: Filter) -> tuple[str, list[str | float]]:
 
 
 def _add_prefix(prefix: str, parts: list[str], values: list[str | float]) -> None:
-    """A range of ids, which the index answers; SQLite orders texts by their code points."""
+    """Add a range of ids, for which SQLite can use the index; it orders texts by code point."""
     if not is_storable(prefix):
         parts.append("FALSE")
         return
@@ -63,5 +63,5 @@ def _add_prefix(prefix: str, parts: list[str], values: list[str | float]) -> Non
 
 
 def as_json(texts: Iterable[str]) -> str:
-    """Texts as one bound value, for ``json_each``; ASCII, since they may hold lone surrogates."""
+    """Texts as one bound value for ``json_each``; in ASCII, since they may hold lone surrogates."""
     return json.dumps(list(texts))

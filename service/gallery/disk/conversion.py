@@ -1,4 +1,4 @@
-"""From the file of an older release to one of today's, which is written beside it."""
+"""Conversion of the first release's file format, into a new file beside the old one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ VALUES (?, ?, ?, ?, ?, ?, 'given', ?, ?)
 
 
 def is_of_format_1(path: Path) -> bool:
-    """Whether a file was written by the first release.
+    """Whether the first release wrote a file.
 
     Raises:
         Unavailable: it cannot be read.
@@ -43,23 +43,24 @@ def is_of_format_1(path: Path) -> bool:
 
 
 def convert(old: Path, new: Path) -> str:
-    """Write what a file of the first release holds into a new one.
+    """Copy the content of a format-1 file into a new file of the present format.
 
-    Crops count as added now, since nobody wrote down when they were. A damaged embedding stays
-    damaged: its checksum comes along. Names and times are brought under today's rules.
+    Crops count as added now, since format 1 does not record when they were added. Checksums are
+    copied too, so a damaged embedding stays damaged. Names and times are migrated to the present
+    rules.
 
     Args:
-        old: a file of version 1; it is only read.
-        new: where; must not exist.
+        old: a file of format 1; it is only read.
+        new: the new file; must not exist.
 
     Returns:
         The SHA-256 of the model whose embeddings it holds.
 
     Raises:
-        StorageFull: there is no room for both.
+        StorageFull: there is no room for both files.
         Unavailable: the old file cannot be read.
     """
-    # With write access, because a log that a crash left behind has to be read as well.
+    # Write access is needed to read a log that a crash left behind.
     with answering(old), closing(connect(old, "rw")) as reader:
         model_sha256, dimension, created = reader.execute(
             "SELECT model_sha256, dimension, created FROM gallery"

@@ -1,4 +1,4 @@
-"""One gallery's SQLite file: the truth that everything else is rebuilt from."""
+"""One gallery's SQLite file: the source of truth, from which everything else is rebuilt."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from service.machine.sqlite import answering, connect
 
 _log = logging.getLogger(__name__)
 _LOG_PATIENCE_MS = 500
-_FEW = 10_000  # crops whose metadata is written anew in a moment
-_REST = 50.0  # times what a compaction took, until the next one
+_FEW = 10_000  # up to this many crops, the metadata is rewritten in a moment
+_REST = 50.0  # the next compaction waits this many times as long as the last one took
 _PATIENCE_MS = 30_000
 
 _UPSERT_CROP = f"""
@@ -60,7 +60,7 @@ UPDATE gallery SET unclean = 0
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """Where a crop lies, and which picture is stored of it."""
+    """Where a crop is stored, and the key of its picture."""
 
     place: int
     picture_key: bytes | None
@@ -68,20 +68,20 @@ class _Known:
 
 
 class GalleryDatabase(GalleryReader):
-    """An open SQLite file. One thread writes at a time (the caller sees to it), any may read.
+    """An open gallery file. Any thread may read; the caller lets only one write at a time.
 
     Args:
-        path: an existing gallery file of this version.
+        path: an existing gallery file of the present format.
 
     Raises:
-        Unavailable: the file is missing, damaged, or of another version.
+        Unavailable: the file is missing, damaged, or has another format.
     """
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._places: segments.Places | None = None
-        self._log_unclean = False  # whether the log may still hold what was deleted
-        self._rested = 0.0  # when the next compaction may begin, monotonic seconds
+        self._log_unclean = False  # whether the log may still hold deleted data
+        self._rested = 0.0  # when the next compaction may begin, in monotonic seconds
         with answering(path):
             self._writer = connect(path, "rw")
             try:
@@ -92,7 +92,7 @@ class GalleryDatabase(GalleryReader):
                 self._writer.close()
                 raise
         self.pictures = 0
-        """How many crops have a stored picture; known once the gallery was loaded."""
+        """Number of crops with a stored picture; 0 until the gallery is loaded."""
 
     def load(self) -> Stored:
         """Read everything back; see :func:`service.gallery.disk.loading.load`."""
@@ -106,8 +106,8 @@ class GalleryDatabase(GalleryReader):
         """Write an empty gallery and close it again.
 
         Args:
-            path: where; must not exist.
-            header: what the gallery is.
+            path: the new file; must not exist.
+            header: model, dimension, time of creation and options.
 
         Raises:
             StorageFull: the disk is full.
@@ -135,8 +135,8 @@ class GalleryDatabase(GalleryReader):
         Args:
             crops: N crops with distinct ids.
             embeddings: (N, D) float32.
-            pictures: N image files. Without them a replaced crop keeps its picture where its
-                digest stays the same, and loses it where the digest changes.
+            pictures: N image files. Without them a replaced crop keeps its picture if its digest
+                is unchanged, and loses it otherwise.
 
         Raises:
             StorageFull: the disk is full; nothing changed.
@@ -168,14 +168,14 @@ class GalleryDatabase(GalleryReader):
         self.pictures += len(pictured) - len(had)
         try:
             allocator.take(len(ids) - len(known))
-        except MemoryError:  # the crops are stored all the same; see erase
+        except MemoryError:  # the crops are stored; the next write finds free places again
             self._places = None
 
     def describe(self, crops: Sequence[Crop]) -> None:
-        """Write the metadata of stored crops anew, all or none, durable on return.
+        """Replace the metadata of stored crops, all or none, durable on return.
 
         Args:
-            crops: N crops with the digests that are stored; ids that are gone are passed over.
+            crops: N crops with their stored digests; ids that are not stored are ignored.
 
         Raises:
             StorageFull: the disk is full; nothing changed.
@@ -190,7 +190,7 @@ class GalleryDatabase(GalleryReader):
         """Store pictures of crops that have none, all or none, durable on return.
 
         Args:
-            pictures: image files by the ids of their crops; ids that are gone are passed over.
+            pictures: image files by crop id; ids that are not stored are ignored.
 
         Raises:
             StorageFull: the disk is full; nothing changed.
@@ -227,11 +227,11 @@ class GalleryDatabase(GalleryReader):
             self.empty_log()
 
     def erase(self, crop_ids: Collection[str], *, sparing: bool = False) -> None:
-        """Delete crops and overwrite what is known of them, durable on return.
+        """Delete crops and overwrite their data, durable on return.
 
         Args:
-            crop_ids: which; ids that are gone are passed over.
-            sparing: need little room, and leave the compaction to :meth:`tidy`.
+            crop_ids: the crops; ids that are not stored are ignored.
+            sparing: use little disk space, and leave the compaction to :meth:`tidy`.
 
         Raises:
             StorageFull: the disk is full; nothing changed.
@@ -252,19 +252,19 @@ class GalleryDatabase(GalleryReader):
         try:
             if self._places is not None:
                 self._places.give_back(places)
-        except MemoryError:  # the crops are gone all the same; the next write looks for places anew
+        except MemoryError:  # the crops are deleted; the next write finds free places again
             self._places = None
         self.empty_log()
 
     def empty_log(self) -> None:
-        """Empty the write-ahead log, which still holds what was deleted or replaced.
+        """Empty the write-ahead log, which still holds deleted and replaced data.
 
-        The deletion is durable already: a failure here only puts the erasure off to the next call,
+        The deletion is already durable. A failure here only postpones the erasure to the next call
         and must not look like a failed deletion.
         """
         self._log_unclean = True
         try:
-            # A long reader, such as a snapshot being taken, must not hold up the writer.
+            # A long-running reader, such as a snapshot in progress, must not block the writer.
             self._writer.execute(f"PRAGMA busy_timeout = {_LOG_PATIENCE_MS}")
             try:
                 busy, *_ = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -276,14 +276,14 @@ class GalleryDatabase(GalleryReader):
         self._log_unclean = bool(busy)
 
     def compact(self) -> None:
-        """Remove what erasures may have left behind, in a gallery too large to do so every time.
+        """Remove old copies of erased metadata, which large galleries do not do on every erasure.
 
-        SQLite overwrites what is deleted, but splitting and merging pages leaves old copies of rows
-        in their unused parts. The metadata is written anew, in fresh pages, and the old ones are
-        overwritten; embeddings and pictures stay where they are. Searches go on meanwhile.
+        SQLite overwrites deleted rows, but splitting and merging pages leaves old copies in their
+        unused parts. The metadata is rewritten into new pages, and the old ones are overwritten;
+        embeddings and pictures stay where they are. Searches continue meanwhile.
 
         Raises:
-            StorageFull: there is no room for the metadata twice.
+            StorageFull: there is no room for a second copy of the metadata.
             Unavailable: the file cannot be written.
         """
         with answering(self.path):
@@ -298,12 +298,12 @@ class GalleryDatabase(GalleryReader):
             self.empty_log()
 
     def tidy(self) -> None:
-        """Compact, unless that was done a short time ago for what it costs."""
+        """Compact, unless the last compaction was recent compared to the time it took."""
         if time.monotonic() >= self._rested:
             self.compact()
 
     def close(self) -> None:
-        """Fold the write-ahead log into the file and let go of it."""
+        """Fold the write-ahead log into the file and close it."""
         with answering(self.path):
             self._writer.close()
 
@@ -333,12 +333,12 @@ class GalleryDatabase(GalleryReader):
 
     def _roll_back(self) -> None:
         try:
-            # A full disk may have made SQLite roll back by itself.
+            # On a full disk, SQLite may have rolled back by itself.
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
         except sqlite3.Error as error:
-            # What a connection cannot undo ends with it.
-            _log.warning("%s: opened again after: %s", self.path, error)
+            # Closing the connection undoes what it could not roll back.
+            _log.warning("%s: reopened after: %s", self.path, error)
             self._writer.close()
             self._writer = connect(self.path, "rw")
 
@@ -349,15 +349,15 @@ def _compact(writer: sqlite3.Connection) -> None:
 
 
 def _add_digest_index(path: Path, writer: sqlite3.Connection) -> None:
-    """Add what files of earlier releases lack; without it only looking for copies takes longer."""
+    """Add an index that older files lack; without it, only the search for copies is slower."""
     try:
         writer.execute(CREATE_DIGEST_INDEX)
     except sqlite3.Error as error:
-        _log.warning("%s: no index of digests: %s", path, error)
+        _log.warning("%s: the index of digests was not created: %s", path, error)
 
 
 def _kept_key(crop: Crop, before: _Known | None) -> bytes | None:
-    """The key of the stored picture, where it is the picture of this crop."""
+    """The key of the stored picture, if it is still the picture of this crop."""
     if before is None or before.digest is None or before.digest != crop.digest:
         return None
     return before.picture_key

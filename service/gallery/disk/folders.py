@@ -1,13 +1,13 @@
-"""The folder of one gallery: a database for each model, and which one is served.
+"""The folder of one gallery: a database per model, one of which is served.
 
 ::
 
     <gallery>/gallery-<sha256[:12]>.sqlite3   crops and embeddings of one model
     <gallery>/current                         the name of the file that is served
-    <gallery>/gallery.sqlite3                 what the first release wrote, without ``current``
+    <gallery>/gallery.sqlite3                 written by the first release, without ``current``
 
-``current`` is replaced atomically: before, the one database is served, after, the other. A file
-that ends in ``.new`` is unfinished and removed at the next start.
+``current`` is replaced atomically, which switches from one database to another. A file that ends in
+``.new`` is unfinished and is removed at the next start.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _BESIDE = ("-wal", "-shm", "-journal")
 
 
 def served_file(folder: Path) -> Path:
-    """The database a gallery is served from.
+    """The database that a gallery is served from.
 
     Raises:
-        Unavailable: the folder does not say.
+        Unavailable: the file ``current`` cannot be read or is not valid.
     """
     try:
         name = (folder / CURRENT).read_text(encoding="ascii").strip()
@@ -46,7 +46,7 @@ def served_file(folder: Path) -> Path:
     except (OSError, ValueError) as error:
         raise Unavailable(f"{folder / CURRENT}: {error}") from error
     if not _NAME.fullmatch(name):
-        raise Unavailable(f"{folder / CURRENT}: {name[:80]!r} is no database's name")
+        raise Unavailable(f"{folder / CURRENT}: {name[:80]!r} is not the name of a database")
     return folder / name
 
 
@@ -54,7 +54,7 @@ def serve_from(database: Path) -> None:
     """Serve a gallery from this database from now on, durable on return.
 
     Raises:
-        OSError: the folder cannot be written; what was served before is served still.
+        OSError: the folder cannot be written; the previous database is still served.
     """
     current = database.with_name(CURRENT)
     before = current.read_bytes() if current.exists() else None
@@ -70,7 +70,7 @@ def serve_from(database: Path) -> None:
 
 
 def new_file(folder: Path, model_sha256: str) -> Path:
-    """A path for another database of a model, taken by none."""
+    """An unused path for another database of a model."""
     stem, number = f"gallery-{model_sha256[:12]}", 1
     path = folder / f"{stem}.sqlite3"
     while path.exists():
@@ -80,7 +80,7 @@ def new_file(folder: Path, model_sha256: str) -> Path:
 
 
 def other_files(folder: Path) -> list[Path]:
-    """Databases that are kept beside the one that is served."""
+    """Databases other than the one that is served."""
     served = served_file(folder)
     return sorted(
         path for path in folder.iterdir() if _NAME.fullmatch(path.name) and path != served
@@ -88,7 +88,7 @@ def other_files(folder: Path) -> list[Path]:
 
 
 def bring_up_to_date(folder: Path) -> None:
-    """Remove what an interrupted change left, and bring files of older releases up to date.
+    """Remove what an interrupted change left behind, and upgrade files of older releases.
 
     Raises:
         StorageFull: there is no room for the converted file.
@@ -96,7 +96,7 @@ def bring_up_to_date(folder: Path) -> None:
     """
     for entry in sorted(folder.iterdir()):
         if UNFINISHED in entry.name:
-            _log.info("%s: removing what an interrupted change left", entry)
+            _log.info("%s: removing what an interrupted change left behind", entry)
             remove(entry)
     served = served_file(folder)
     _remove_converted(folder / _FIRST_NAME, served)
@@ -107,7 +107,7 @@ def bring_up_to_date(folder: Path) -> None:
 
 def _convert(served: Path) -> None:
     folder = served.parent
-    for stale in other_files(folder):  # whole, but never served
+    for stale in other_files(folder):  # complete, but never served
         remove_database(stale)
     unfinished = folder / (_FIRST_NAME + UNFINISHED)
     try:
@@ -122,27 +122,27 @@ def _convert(served: Path) -> None:
 
 
 def _migrate_all(folder: Path) -> None:
-    """Bring names and times in every database of a gallery under today's rules."""
+    """Migrate names and times in every database of a gallery to the present rules."""
     migrate(served_file(folder))
     for kept in other_files(folder):
         try:
             migrate(kept)
-        except ReidError as error:  # opening it fails as well, and says that it is left alone
-            _log.warning("%s: names and times were not mended: %s", kept, error)
+        except ReidError as error:  # opening it will fail too and is logged then
+            _log.warning("%s: names and times were not migrated: %s", kept, error)
 
 
 def _remove_converted(first: Path, served: Path) -> None:
-    """Remove a file that was converted before a crash: what is erased now must not stay in it."""
+    """Remove a file that was converted before a crash, so that it keeps nothing erased later."""
     if first != served and first.exists():
-        with suppress(Unavailable):  # it is damaged, and left to whoever looks after the folder
+        with suppress(Unavailable):  # it is damaged; an operator has to decide about it
             if is_of_format_1(first):
                 remove_database(first)
 
 
 def write_database(path: Path, write: Callable[[Path], None]) -> None:
-    """Write a database whole or not at all, durable on return."""
+    """Write a complete database or nothing, durable on return."""
     unfinished = path.with_name(path.name + UNFINISHED)
-    remove_database(unfinished)  # of an attempt whose disk took no removals either
+    remove_database(unfinished)  # from an earlier attempt that could not even clean up
     try:
         write(unfinished)
         finish(unfinished, path)
@@ -152,13 +152,13 @@ def write_database(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def finish(unfinished: Path, finished: Path) -> None:
-    """Give a whole, closed database its name, durable on return.
+    """Give a complete, closed database its final name, durable on return.
 
     Raises:
         OSError: the folder cannot be written.
     """
     log = unfinished.with_name(unfinished.name + "-wal")
-    if log.exists():  # closing does not say so where SQLite fails to fold it in
+    if log.exists():  # closing does not report that SQLite failed to fold it in
         raise OSError(errno.EIO, "its write-ahead log could not be folded in", str(unfinished))
     move_durably(unfinished, finished)
 
@@ -170,7 +170,7 @@ def remove_database(path: Path) -> None:
 
 
 def remove(entry: Path) -> None:
-    """Remove a file or a folder; what cannot be removed now is left, with a line in the log."""
+    """Remove a file or a folder; a failure is logged and left for the next start."""
     try:
         if entry.is_dir():
             shutil.rmtree(entry)

@@ -101,7 +101,7 @@ class DiskGallery(Gallery):
         with self.versions.lock:
             self._require_open()
             if self._state == "replaced":
-                raise Replaced(f"gallery {self.name!r} was replaced as a whole: open it again")
+                raise Replaced(f"gallery {self.name!r} was replaced as a whole: send the request again")
             yield
 
     @override
@@ -470,6 +470,6 @@ class DiskGallery(Gallery):
             raise NotFound(f"gallery {self.name!r} does not exist")
         if self._state == "dropped":
             model = self.model_sha256[:12]
-            raise NotFound(f"gallery {self.name!r} has no version of model {model} any more")
+            raise NotFound(f"gallery {self.name!r} has no version for model {model} any more")
         if self._state == "closed":
             raise Unavailable(f"gallery {self.name!r} is closed")

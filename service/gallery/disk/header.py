@@ -14,7 +14,7 @@ from service.gallery.disk.schema import FORMAT
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a gallery is, apart from its crops."""
+    """A gallery's properties, apart from its crops."""
 
     model_sha256: str
     dimension: int
@@ -25,29 +25,29 @@ class Header:
 def require_format(
     path: Path, reader: sqlite3.Connection, accepted: Collection[int] = (FORMAT,)
 ) -> None:
-    """Refuse a file of another version.
+    """Reject a file of another format.
 
     Args:
         path: the file, for the message.
-        reader: open on it.
-        accepted: the versions that will do.
+        reader: a connection to it.
+        accepted: the formats that can be read.
 
     Raises:
-        Unavailable: it is of none of them; the message says what to do.
+        Unavailable: the file has another format; the message says what to do.
     """
-    (version,) = reader.execute("PRAGMA user_version").fetchone()
-    if version not in accepted:
+    (found,) = reader.execute("PRAGMA user_version").fetchone()
+    if found not in accepted:
         raise Unavailable(
-            f"{path}: written in format {version}, this release reads formats 1 to "
-            f"{FORMAT}; run the release that wrote it, or a newer one"
+            f"{path}: the file has format {found}, but this release reads formats 1 to {FORMAT}; "
+            "run the release that wrote it, or a newer one"
         )
 
 
 def read_header(path: Path, reader: sqlite3.Connection) -> Header:
-    """What the gallery is.
+    """Read a gallery's header.
 
     Raises:
-        Unavailable: the file does not say.
+        Unavailable: the file has none.
     """
     row = reader.execute(
         "SELECT model_sha256, dimension, created, store_crops, keep_for, joins FROM gallery"

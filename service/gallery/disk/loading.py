@@ -25,10 +25,12 @@ class Stored:
     """A gallery as read back from disk.
 
     Attributes:
-        crops: every crop, in the order of their places.
-        embeddings: (M, D) float32, M >= N, row i of crop i; what follows is room to grow, which
-            costs nothing before it is used.
-        sound: (N,) bool, False where the embedding is missing, cut or altered.
+        crops: all N crops, in the order of their places.
+        embeddings: (M, D) float32, M >= N. Row i belongs to crop i; the rest is room to grow and
+            takes no memory until it is used.
+        sound: (N,) bool, False if the embedding is missing, truncated or altered.
+        places: (N,) ascending places of the crops in the file.
+        pictures: number of crops with a stored picture.
     """
 
     crops: list[Crop]
@@ -41,8 +43,12 @@ class Stored:
 def load(path: Path, dimension: int) -> Stored:
     """Read everything back, verifying each embedding.
 
-    Three things at a time, part by part: the system hands out memory, the file is read, and
-    what was read is checked. Any of them can be the slowest.
+    Three steps run in parallel, part by part: the system provides memory, the file is read, and the
+    embeddings are checked. Any of them can be the slowest.
+
+    Args:
+        path: the gallery's file.
+        dimension: D of its embeddings.
 
     Raises:
         Unavailable: SQLite cannot read the file.
@@ -53,7 +59,7 @@ def load(path: Path, dimension: int) -> Stored:
         ThreadPoolExecutor(1) as memory,
         ThreadPoolExecutor(1) as disk,
     ):
-        reader.execute("BEGIN")  # crops and embeddings of one moment
+        reader.execute("BEGIN")  # crops and embeddings must be from the same moment
         (count,) = reader.execute("SELECT count(*) FROM crops").fetchone()
         room = room_for(count + count // 4 + _SPARE_ROWS, dimension)
         embeddings, sound = room[:count], np.empty(count, np.bool_)

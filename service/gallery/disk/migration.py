@@ -1,7 +1,7 @@
-"""Names and times that older releases stored, brought under today's rules: once for each database.
+"""One-time migration of names and times that older releases stored to the present rules.
 
-The version in the file says whether that was done. It changes in the same transaction as the rows,
-so a database is mended as a whole or not at all, whatever interrupts it.
+The format number in the file records that it is done. It changes in the same transaction as the
+rows, so a database is migrated completely or not at all, whatever interrupts it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from service.values.timestamps import mended as fitting_time
 
 _log = logging.getLogger(__name__)
 
-# Every id that is not in its normal form or cannot be addressed, and some that need nothing.
+# Every id that is not in its normal form or cannot be addressed, and some that need no change.
 _SUSPECT = r"""
 crop_id GLOB '*[^!-~]*' OR crop_id GLOB '[./]*' OR crop_id GLOB '*/' OR length(crop_id) > 200
     OR instr(crop_id, '//') OR instr(crop_id, '/.') OR instr(crop_id, '\.')
@@ -31,14 +31,14 @@ _ROWS = "SELECT id, crop_id, identity, camera, timestamp FROM crops"
 _UPDATE = "UPDATE crops SET crop_id = ?, identity = ?, camera = ?, timestamp = ? WHERE id = ?"
 
 _USER_VERSION_OFFSET = 60  # https://sqlite.org/fileformat2.html#user_version_number
-_SNAPSHOTS_REMEMBERED = 16  # each deletion asks all of them
+_SNAPSHOTS_REMEMBERED = 16  # each deletion looks into all of them
 
 _Fields = tuple[str, str | None, str | None, float | None]
 
 
 @dataclass(slots=True)
 class Migrated:
-    """How many crops got another id, identity, camera or time."""
+    """Number of crops whose id, identity, camera or time was changed."""
 
     ids: int = 0
     identities: int = 0
@@ -55,15 +55,14 @@ class Migrated:
 
 
 def migrate(path: Path) -> None:
-    """Bring a database's names and times under today's rules, unless that was done.
+    """Migrate a database's names and times to the present rules, unless that is done.
 
-    No crop is lost, and none loses its picture or its embedding. Names of one normal form become
-    one. An id that no URL can hold is replaced by one that can, and so is an id whose normal form
-    belongs to another crop.
+    No crop loses its picture or its embedding. Names with the same normal form become one name. An
+    id that cannot be part of a URL, or whose normal form belongs to another crop, is replaced.
 
     Args:
-        path: a database of a gallery, in use by nobody else; of another version than the one
-            before it is left as it is.
+        path: a gallery's database that nobody else uses. A database of another format than the
+            previous one is left as it is.
 
     Raises:
         StorageFull: there is no room for the changes; nothing changed.
@@ -72,7 +71,7 @@ def migrate(path: Path) -> None:
     if _is_migrated(path):
         return
     with answering(path):
-        # A reader without write access would leave its write-ahead log behind.
+        # A connection without write access would leave its write-ahead log behind.
         with closing(connect(path, "rw")) as reader:
             if format_of(reader) != UNMIGRATED_FORMAT:
                 return
@@ -80,35 +79,34 @@ def migrate(path: Path) -> None:
             migrated = migrate_within(writer)
             writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     _log.info(
-        "%s: names and times were brought under today's rules: %d ids, %d identities, %d cameras "
-        "and %d times changed",
+        "%s: names and times were migrated: %d ids, %d identities, %d cameras and %d times changed",
         *(path, migrated.ids, migrated.identities, migrated.cameras, migrated.times),
     )
 
 
 def _is_migrated(path: Path) -> bool:
-    """Whether the file's own header has today's version, which never goes back.
+    """Whether the file's header has the present format, which never decreases.
 
-    Read without SQLite: opening and closing a database folds its write-ahead log in, and a start
-    must not write where nothing is to be migrated. A log that is still to be folded in may hold a
-    newer header, so another version here proves nothing.
+    The header is read without SQLite, because opening and closing a database folds in its
+    write-ahead log, and a start must not write if nothing has to be migrated. The log may hold a
+    newer header, so False does not prove that the database has to be migrated.
     """
     try:
         with path.open("rb") as file:
             file.seek(_USER_VERSION_OFFSET)
             return int.from_bytes(file.read(4), "big") == FORMAT
     except OSError:
-        return False  # whoever opens it says what is wrong
+        return False  # opening the file will report the error
 
 
 def migrate_within(writer: sqlite3.Connection) -> Migrated:
-    """Do what :func:`migrate` does in one transaction on an open database.
+    """Do the work of :func:`migrate` in one transaction on an open database.
 
     Args:
-        writer: not in a transaction.
+        writer: a connection that is not in a transaction.
 
     Returns:
-        What changed.
+        Number of changes.
 
     Raises:
         sqlite3.Error: the file cannot be written; nothing changed.
@@ -119,21 +117,21 @@ def migrate_within(writer: sqlite3.Connection) -> Migrated:
             migrated.count(before, after)
             changes.append((*after, place))
         writer.executemany(_UPDATE, changes)
-        if changes:  # pages may keep old copies of the rows
+        if changes:  # the file may keep old copies of the rows
             writer.execute("UPDATE gallery SET unclean = 1")
         writer.execute(f"PRAGMA user_version = {FORMAT}")
     return migrated
 
 
 def ids_before_migration(snapshot: Path, crop_ids: Collection[str]) -> list[str]:
-    """What crops are called in a snapshot that an older release may have taken.
+    """Find the ids that crops have in a snapshot that an older release may have taken.
 
     Args:
         snapshot: the file; nobody writes to it.
-        crop_ids: ids as they are today.
+        crop_ids: their present ids.
 
     Returns:
-        The ids under which the snapshot may hold some of them, where they are others.
+        Different ids under which the snapshot may hold some of these crops.
 
     Raises:
         sqlite3.Error: it cannot be read.
@@ -142,13 +140,13 @@ def ids_before_migration(snapshot: Path, crop_ids: Collection[str]) -> list[str]
     return [
         before
         for before, after in _new_ids_of(snapshot, snapshot.stat().st_mtime_ns).items()
-        # In the gallery, more crops than here may have been of one normal form.
+        # In the gallery, more crops than in the snapshot may have shared a normal form.
         if after in wanted or marked_id(before) in wanted
     ]
 
 
 def format_of(reader: sqlite3.Connection) -> int:
-    """The version of a database's tables and rules.
+    """The format of a database.
 
     Raises:
         sqlite3.Error: it cannot be read.
@@ -157,7 +155,7 @@ def format_of(reader: sqlite3.Connection) -> int:
 
 
 def _changes(reader: sqlite3.Connection) -> Iterator[tuple[int, _Fields, _Fields]]:
-    """Each crop that changes: its place, what is known of it, and what will be."""
+    """Each crop that changes: its place, its present fields, and its new fields."""
     new_ids = _new_ids(reader)
     name = lru_cache(maxsize=100_000)(fitting_name)
     for place, crop_id, identity, camera, timestamp in reader.execute(_ROWS):
@@ -179,7 +177,7 @@ def _new_ids_of(snapshot: Path, _changed: int) -> dict[str, str]:
 
 
 def _new_ids(reader: sqlite3.Connection) -> dict[str, str]:
-    """The new ids of those crops that need one, by their old ids."""
+    """The new ids of the crops that need one, by their old ids."""
     new: dict[str, str] = {}
     taken: set[str] = set()
     for (crop_id,) in reader.execute(_SUSPECTS).fetchall():

@@ -1,4 +1,4 @@
-"""One lock for each gallery's name, whatever stands for the gallery at the moment."""
+"""One lock per gallery name, whichever object represents the gallery at the moment."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from weakref import WeakValueDictionary
 
 
 class NameLocks:
-    """Locks by name; one that nobody holds or keeps is forgotten. Safe for many threads.
+    """Locks by name; unused locks are forgotten. Safe to call from several threads.
 
-    Creating, replacing and deleting a gallery takes the same lock as writing to it, so none of them
-    meets another half way, and none waits for what happens to another gallery.
+    Creating, replacing and deleting a gallery takes the same lock as writing to it, so these never
+    overlap, and none of them waits for another gallery.
     """
 
     def __init__(self) -> None:
@@ -26,6 +26,6 @@ class NameLocks:
             return lock
 
     def names(self) -> set[str]:
-        """Every name whose lock is in use."""
+        """All names whose lock is in use."""
         with self._finding:
             return set(self._locks)

@@ -1,4 +1,4 @@
-"""Opening the versions of a gallery from its folder."""
+"""Opens the versions of a gallery from its folder."""
 
 from __future__ import annotations
 
@@ -50,27 +50,27 @@ def open_gallery(versions: ModelVersions[DiskGallery]) -> DiskGallery:
         try:
             kept = open_version(path, versions, served=False)
         except ReidError as error:
-            _log.error("%s: this version is left alone: %s", path, error)
+            _log.error("%s: this version cannot be opened: %s", path, error)
             continue
         if kept.model_sha256 in {served.model_sha256, *versions.kept}:
-            _log.info("%s: removing what an interrupted change left", path)
+            _log.info("%s: removing what an interrupted change left behind", path)
             kept.end("deleted")
             folders.remove_database(path)
         else:
             versions.kept[kept.model_sha256] = kept
     try:
         if found := _bring_back_pictures(served):
-            _log.info("gallery %r: %d pictures came back", folder.name, found)
-    except ReidError as error:  # the gallery can be served all the same
-        _log.warning("gallery %r: pictures are not brought back: %s", folder.name, error)
+            _log.info("gallery %r: %d lost pictures were restored", folder.name, found)
+    except ReidError as error:  # the gallery can be served without them
+        _log.warning("gallery %r: lost pictures were not restored: %s", folder.name, error)
     return served
 
 
 def _bring_back_pictures(served: DiskGallery) -> int:
-    """Give the served version pictures that it lost and another version still stores.
+    """Restore pictures that the served version lost and another version still stores.
 
-    Earlier releases lost the picture of a crop that was labelled between a change of model and its
-    switch.
+    Earlier releases lost the picture of a crop that was labelled between a change of model and the
+    switch to it.
 
     Args:
         served: the version that is served; the caller keeps others from writing.

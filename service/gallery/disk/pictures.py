@@ -1,8 +1,8 @@
-"""Pictures lie on disk under a key each, so that erasing the key erases the picture.
+"""Each picture is stored under a key of its own, so that erasing the key erases the picture.
 
-SQLite may leave an old copy of a small row in an unused part of a page. Metadata gets rid of such
-copies by being written anew (``GalleryDatabase.compact``); pictures are too many bytes for that.
-The keys lie in the metadata: this keeps no secret from whoever reads the file.
+SQLite may leave an old copy of a small row in an unused part of a page. Metadata is rewritten to
+remove such copies (``GalleryDatabase.compact``), but pictures have too many bytes for that. The
+keys are part of the metadata: this hides nothing from anyone who can read the file.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _KEY_BYTES = 16
 
 
 def new_key() -> bytes:
-    """A key no other picture has."""
+    """A new random key."""
     return secrets.token_bytes(_KEY_BYTES)
 
 
 def veiled(picture: bytes, key: bytes) -> bytes:
-    """A picture under its key; veiling it once more with the same key gives it back.
+    """Encode a picture with its key, or decode it: applying the same key twice restores it.
 
-    The key's SHAKE-256 stream, added bit by bit.
+    The picture is XORed with the key's SHAKE-256 stream.
     """
     stream = hashlib.shake_256(key).digest(len(picture))
     return np.bitwise_xor(

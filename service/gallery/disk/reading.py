@@ -27,7 +27,7 @@ SELECT count(*), count(picture_key), count(DISTINCT identity),
 
 @dataclass(frozen=True, slots=True)
 class MatchingCrops:
-    """Crops a filter would delete."""
+    """Crops that pass a filter, and the receipt for deleting them."""
 
     crop_ids: list[str]
     receipt: Receipt
@@ -35,7 +35,7 @@ class MatchingCrops:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What SQL counts of a gallery that is not in memory."""
+    """Numbers of crops, pictures and names in a gallery."""
 
     crops: int
     pictures: int
@@ -58,22 +58,14 @@ class GalleryReader:
         self.path = path
 
     def pictured(self, where: Filter) -> set[str]:
-        """Ids of the crops that pass the filter and whose picture is stored.
-
-        Raises:
-            Unavailable: SQLite cannot read the file.
-        """
+        """Ids of the crops that pass the filter and have a stored picture."""
         expression, values = condition(where)
         statement = f"SELECT crop_id FROM crops WHERE {expression} AND picture_key IS NOT NULL"  # noqa: S608 - fixed texts, values are bound
         with answering(self.path), closing(connect(self.path, "ro")) as reader:
             return {crop_id for (crop_id,) in reader.execute(statement, values)}
 
     def matching(self, where: Filter) -> MatchingCrops:
-        """What passes the filter, and what deleting it would take away.
-
-        Raises:
-            Unavailable: SQLite cannot read the file.
-        """
+        """Find the crops that pass a filter, and what deleting them would remove."""
         expression, values = condition(where)
         statement = (
             "SELECT crop_id, identity, camera, digest, picture_key IS NOT NULL FROM crops "  # noqa: S608 - fixed texts, values are bound
@@ -99,14 +91,8 @@ class GalleryReader:
         Args:
             where: which crops to list.
             after: only ids greater than this one; empty for the first page.
-            limit: at most this many.
+            limit: most crops.
             hidden: ids to leave out.
-
-        Returns:
-            The crops.
-
-        Raises:
-            Unavailable: SQLite cannot read the file.
         """
         expression, values = condition(where)
         statement = (
@@ -114,18 +100,13 @@ class GalleryReader:
             f"WHERE {expression} AND crop_id > ? "
             "AND crop_id NOT IN (SELECT value FROM json_each(?)) ORDER BY crop_id LIMIT ?"
         )
-        # A connection of its own: listing neither waits for a write nor for another listing.
+
         with answering(self.path), closing(connect(self.path, "ro")) as reader:
             rows = reader.execute(statement, (*values, after, as_json(hidden), limit))
             return [Crop(*row) for row in rows]
 
     def picture(self, crop_id: str) -> bytes:
-        """The stored picture of a crop.
-
-        Raises:
-            NotFound: none is stored.
-            Unavailable: SQLite cannot read the file.
-        """
+        """The stored picture of a crop. Raises NotFound if none is stored."""
         with answering(self.path), closing(connect(self.path, "ro")) as reader:
             row = reader.execute(_PICTURE, [crop_id]).fetchone()
         if row is None:
@@ -133,21 +114,13 @@ class GalleryReader:
         return veiled(*row)
 
     def holds(self, digests: Collection[str]) -> bool:
-        """Whether a crop has one of these digests.
-
-        Raises:
-            Unavailable: SQLite cannot read the file.
-        """
+        """Whether a crop has one of these digests."""
         statement = "SELECT 1 FROM crops WHERE digest IN (SELECT value FROM json_each(?)) LIMIT 1"
         with answering(self.path), closing(connect(self.path, "ro")) as reader:
             return reader.execute(statement, [as_json(digests)]).fetchone() is not None
 
     def counts(self) -> Counts:
-        """Count without loading anything.
-
-        Raises:
-            Unavailable: SQLite cannot read the file.
-        """
+        """Count without loading anything."""
         with answering(self.path), closing(connect(self.path, "ro")) as reader:
             crops, pictures, identities, oldest = reader.execute(_COUNTS).fetchone()
             cameras = reader.execute(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 FORMAT = 3
 UNMIGRATED_FORMAT = 2
-"""The tables are those of today; names and times may still be as older releases took them."""
+"""The present tables, but names and times may still follow the rules of older releases."""
 ROWS_A_SEGMENT = 64
 
-# SQLite keeps up to a page of a long value among other rows, where old copies may stay behind. With
-# so many zeros in front, that part holds no embedding.
+# SQLite stores up to a page of a long value among other rows, where old copies may remain. Starting
+# each value with this many zeros keeps embeddings out of that part.
 SEGMENT_MARGIN = 16384
 
 CREATE_CROPS = f"""
@@ -21,12 +21,12 @@ CREATE TABLE {{name}} (
     digest TEXT,
     origin TEXT NOT NULL,
     added REAL,
-    picture_key BLOB,              -- of its row in pictures, where it has one
+    picture_key BLOB,              -- for its row in pictures, if it has one
     crc32 INTEGER NOT NULL         -- of the embedding's bytes
 ) STRICT
 """
 CREATE_INDEX = "CREATE UNIQUE INDEX crop_ids ON crops (crop_id)"
-# Receipts name other galleries that hold the same pictures.
+# Receipts list other galleries that hold the same pictures.
 CREATE_DIGEST_INDEX = "CREATE INDEX IF NOT EXISTS crop_digests ON crops (digest)"
 
 SCHEMA = f"""
@@ -38,7 +38,7 @@ CREATE TABLE gallery (
     store_crops INTEGER NOT NULL,
     keep_for REAL,
     joins INTEGER NOT NULL,
-    unclean INTEGER NOT NULL       -- whether old copies of erased metadata may be left
+    unclean INTEGER NOT NULL       -- whether old copies of erased metadata may remain
 ) STRICT;
 {CREATE_CROPS.format(name="crops")};
 {CREATE_INDEX};
@@ -55,6 +55,6 @@ CREATE TABLE pictures (
 PRAGMA user_version = {FORMAT};
 COMMIT;
 """
-"""Embeddings lie in segments, apart from the metadata: a start reads them in a few large pieces
-straight into place, a listing or a filtered deletion reads a small table, and one row is written,
-or overwritten with zeros, where it lies."""
+"""Embeddings are stored in segments, apart from the metadata: a start reads them in a few large
+pieces straight into memory, a listing or a filtered deletion reads a small table, and a single row
+is written or zeroed in place."""

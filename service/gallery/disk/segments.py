@@ -1,7 +1,7 @@
-"""Embeddings on disk: segments of rows that are read whole and written row by row.
+"""Embeddings on disk: segments of rows, which are read as a whole and written row by row.
 
-Place p is row p % R of segment p // R, with R rows a segment. A segment exists while one of its
-places is taken; a free place holds zeros.
+Place p is row p % R of segment p // R, with R rows per segment. A segment exists while at least one
+of its places is taken; a free place holds zeros.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Places:
 
     Attributes:
         free: free places below ``end``, descending.
-        end: first place after all that were ever taken.
+        end: first place that was never taken.
     """
 
     free: list[int] = field(default_factory=list)
@@ -35,7 +35,7 @@ class Places:
 
     @classmethod
     def beside(cls, taken: NDArray[np.int64]) -> Places:
-        """All places but these, which ascend."""
+        """All places except these, which must ascend."""
         if not len(taken):
             return cls()
         end = int(taken[-1]) + 1
@@ -43,12 +43,12 @@ class Places:
         return cls(free[::-1].tolist(), end)
 
     def next(self, count: int) -> list[int]:
-        """The next so many places, ascending; they stay free until :meth:`take`."""
+        """The next ``count`` places, ascending; they stay free until :meth:`take`."""
         reused = self.free[len(self.free) - min(count, len(self.free)) :][::-1]
         return [*reused, *range(self.end, self.end + count - len(reused))]
 
     def take(self, count: int) -> None:
-        """Take what :meth:`next` gave."""
+        """Take the places that :meth:`next` returned."""
         reused = min(count, len(self.free))
         del self.free[len(self.free) - reused :]
         self.end += count - reused
@@ -61,7 +61,7 @@ class Places:
 def write_rows(
     writer: sqlite3.Connection, places: Sequence[int], rows: NDArray[np.float32]
 ) -> None:
-    """Write embeddings, inside a transaction of the caller's.
+    """Write embeddings, inside a transaction of the caller.
 
     Args:
         writer: the connection.
@@ -86,9 +86,9 @@ def write_rows(
 
 
 def erase_rows(writer: sqlite3.Connection, places: Sequence[int], dimension: int) -> None:
-    """Overwrite embeddings with zeros, inside a transaction of the caller's.
+    """Overwrite embeddings with zeros, inside a transaction of the caller.
 
-    The crops at these places are gone already: a segment without any other is removed.
+    The crops at these places must already be deleted. A segment without other crops is removed.
 
     Args:
         writer: the connection.
@@ -114,12 +114,12 @@ def erase_rows(writer: sqlite3.Connection, places: Sequence[int], dimension: int
 def read_rows(
     reader: sqlite3.Connection, places: NDArray[np.int64], out: NDArray[np.float32]
 ) -> None:
-    """Read embeddings straight to where they are wanted.
+    """Read embeddings directly into an array.
 
     Args:
         reader: the connection.
         places: N ascending places.
-        out: (N, D) float32, contiguous; row i gets place i, or zeros where its segment cannot be
+        out: (N, D) float32, contiguous; row i receives place i, or zeros if its segment cannot be
             read.
     """
     dimension = out.shape[1]
@@ -129,12 +129,12 @@ def read_rows(
             out[start:stop] = 0.0
         else:
             inside = places[start:stop] - segment * ROWS_A_SEGMENT
-            whole = inside[-1] - inside[0] + 1 == len(inside)  # a slice spares a copy
+            whole = inside[-1] - inside[0] + 1 == len(inside)  # then a slice avoids a copy
             out[start:stop] = vectors[inside[0] : inside[-1] + 1] if whole else vectors[inside]
 
 
 def sound_rows(rows: NDArray[np.float32], checksums: Sequence[int]) -> NDArray[np.bool_]:
-    """Which rows are as they were written.
+    """Check which rows are unchanged since they were written.
 
     Args:
         rows: (N, D) float32, contiguous.
@@ -162,7 +162,7 @@ def _segment(
 ) -> NDArray[np.float32] | None:
     try:
         found = reader.execute(_READ, [segment]).fetchone()
-    except sqlite3.DatabaseError:  # damage in between its pages: the others are sound
+    except sqlite3.DatabaseError:  # damaged pages; other segments can still be read
         return None
     if found is None or len(found[0]) != SEGMENT_MARGIN + 4 * dimension * ROWS_A_SEGMENT:
         return None
@@ -170,7 +170,7 @@ def _segment(
 
 
 def _by_segment(ascending: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
-    """Each segment with the first and the last but one index of its places."""
+    """Each segment with the start and the (exclusive) end of its places."""
     segments, starts = np.unique(ascending // ROWS_A_SEGMENT, return_index=True)
     bounds = [*starts.tolist(), len(ascending)]
     yield from zip(segments.tolist(), bounds[:-1], bounds[1:], strict=True)

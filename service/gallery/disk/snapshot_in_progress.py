@@ -1,4 +1,4 @@
-"""A snapshot while it is being taken: of the moment at which it was begun, whatever comes after."""
+"""A snapshot in progress: it holds the gallery as it was when the snapshot began."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HOLDS = "SELECT 1 FROM crops WHERE crop_id IN (SELECT value FROM json_each(?)) 
 
 
 class SnapshotInProgress:
-    """Two readers of one database, both of the same moment: one is copied, the other is asked.
+    """Two connections that see one database at the same moment, one to copy it, one to query it.
 
     Args:
         snapshot_id: the id the snapshot will have.
@@ -26,7 +26,7 @@ class SnapshotInProgress:
     Attributes:
         snapshot_id: the id the snapshot will have.
         created: the moment.
-        abandoned: whether the gallery was deleted meanwhile, so that nobody wants it any more.
+        abandoned: whether the gallery was deleted meanwhile, so that the copy is discarded.
 
     Raises:
         sqlite3.Error: the database cannot be read.
@@ -43,11 +43,11 @@ class SnapshotInProgress:
             self._readers = opened.pop_all()
 
     def copy_to(self, target: sqlite3.Connection) -> None:
-        """Copy the database as it was at the moment."""
+        """Copy the database as it was at that moment."""
         self._copied.backup(target)
 
     def holds(self, crop_ids: Collection[str]) -> bool:
-        """Whether it will hold one of these crops; true also where it cannot tell."""
+        """Whether the snapshot will hold one of these crops; True if that is not known."""
         with self._asking:
             try:
                 return self._asked.execute(_HOLDS, [as_json(crop_ids)]).fetchone() is not None
@@ -55,12 +55,12 @@ class SnapshotInProgress:
                 return True
 
     def require_gallery(self, name: str) -> None:
-        """Go no further where the gallery was deleted meanwhile. Raises NotFound."""
+        """Raise NotFound if the gallery was deleted meanwhile."""
         if self.abandoned:
             raise NotFound(f"gallery {name!r} was deleted while it was copied")
 
     def close(self) -> None:
-        """Let go of the database, so that its write-ahead log can be emptied."""
+        """Close the connections, so that the write-ahead log can be emptied."""
         with self._asking:
             self._readers.close()
 
@@ -68,5 +68,5 @@ class SnapshotInProgress:
 def _reader_of_now(opened: ExitStack, source: Path) -> sqlite3.Connection:
     reader = opened.enter_context(closing(connect(source, "ro")))
     reader.execute("BEGIN")
-    reader.execute("SELECT count(*) FROM gallery").fetchone()  # only a read fixes the moment
+    reader.execute("SELECT count(*) FROM gallery").fetchone()  # a read transaction starts here
     return reader

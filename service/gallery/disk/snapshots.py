@@ -1,8 +1,8 @@
-"""Galleries as they were: copies of their databases, each a file of its own.
+"""Snapshots: copies of galleries at one moment, each in a file of its own.
 
-A snapshot is taken by SQLite's online backup, so it is of one moment and writes go on meanwhile. It
-holds a table ``snapshot`` beside the gallery's own, which tells it from any other file. While it is
-being taken it counts already: what was erased after its moment is in it.
+A snapshot is taken with SQLite's online backup, so it shows one moment and writes continue
+meanwhile. Its table ``snapshot`` distinguishes it from any other file. A snapshot in progress
+already counts: it contains crops that are erased after its moment.
 """
 
 from __future__ import annotations
@@ -45,20 +45,20 @@ class SnapshotShelf:
     """All snapshots of one data folder.
 
     Args:
-        root: ``<data>/snapshots``; made when the first one is taken.
+        root: ``<data>/snapshots``; created with the first snapshot.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._takings: dict[str, list[SnapshotInProgress]] = {}
-        self._lock = threading.Lock()  # held while the takings are looked at, never during one
+        self._in_progress: dict[str, list[SnapshotInProgress]] = {}
+        self._lock = threading.Lock()  # guards the dict, and is never held during a copy
 
     @contextmanager
-    def taking(self, name: str, database: GalleryDatabase) -> Iterator[SnapshotInProgress]:
-        """Begin a snapshot of this moment; until the end it is named where it holds a crop.
+    def begin(self, name: str, database: GalleryDatabase) -> Iterator[SnapshotInProgress]:
+        """Begin a snapshot of this moment; until the block ends, :meth:`holding` reports it.
 
         Args:
-            name: the gallery; the caller holds its lock when this begins, not when it ends.
+            name: the gallery; the caller must hold its lock when this begins, not when it ends.
             database: its database.
 
         Raises:
@@ -66,61 +66,61 @@ class SnapshotShelf:
         """
         now = time.time()
         with answering(database.path):
-            taking = SnapshotInProgress(_new_id(now), now, database.path)
+            snapshot = SnapshotInProgress(_new_id(now), now, database.path)
         with self._lock:
-            self._takings.setdefault(name, []).append(taking)
+            self._in_progress.setdefault(name, []).append(snapshot)
         try:
-            yield taking
+            yield snapshot
         finally:
             with self._lock:
-                self._takings[name].remove(taking)
-                if not self._takings[name]:
-                    del self._takings[name]
-            taking.close()
+                self._in_progress[name].remove(snapshot)
+                if not self._in_progress[name]:
+                    del self._in_progress[name]
+            snapshot.close()
 
     def keep(
-        self, name: str, taking: SnapshotInProgress, lock: AbstractContextManager[object]
+        self, name: str, snapshot: SnapshotInProgress, lock: AbstractContextManager[object]
     ) -> SnapshotRecord:
         """Copy the database of a snapshot that was begun, durable on return.
 
         Args:
             name: the gallery.
-            taking: the snapshot.
-            lock: the gallery's; taken for the last step, so that deleting the gallery either finds
-                the snapshot or ends it.
+            snapshot: the snapshot.
+            lock: the gallery's lock; taken for the last step, so that deleting the gallery either
+                finds the snapshot or abandons it.
 
         Returns:
-            What was kept.
+            The snapshot.
 
         Raises:
-            NotFound: the gallery was deleted meanwhile; nothing was kept.
+            NotFound: the gallery was deleted meanwhile; no snapshot was kept.
             StorageFull: there is no room for the copy.
             Unavailable: it cannot be read or written.
         """
-        path = self._path(name, taking.snapshot_id)
+        path = self._path(name, snapshot.snapshot_id)
         unfinished = path.with_name(path.name + UNFINISHED)
         with disk_errors(path), answering(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                _copy(taking, unfinished, name)
+                _copy(snapshot, unfinished, name)
                 with lock:
-                    taking.require_gallery(name)
+                    snapshot.require_gallery(name)
                     folders.finish(unfinished, path)
                 for folder in (self._root, self._root.parent):
                     sync_folder(folder)
             except BaseException:
                 folders.remove_database(unfinished)
-                folders.remove(path)  # it has its name, but the disk did not confirm it
+                folders.remove(path)  # in case it has its name but the disk did not confirm it
                 raise
         return self._record(name, path)
 
     def abandon(self, name: str) -> None:
-        """Have the snapshots of a gallery that are being taken come to nothing: it is deleted."""
-        for taking in self._takings_of(name):
-            taking.abandoned = True
+        """Discard a gallery's snapshots in progress, because the gallery is being deleted."""
+        for snapshot in self._in_progress_of(name):
+            snapshot.abandoned = True
 
     def records(self, name: str) -> list[SnapshotRecord]:
-        """Snapshots of a gallery, oldest first; files that are none are passed over."""
+        """Snapshots of a gallery, oldest first; other files are ignored."""
         found = []
         for path in self._files(name):
             try:
@@ -148,25 +148,23 @@ class SnapshotShelf:
             sync_folder(path.parent)
 
     def holding(self, name: str, crop_ids: Sequence[str]) -> tuple[str, ...]:
-        """Ids of a gallery's snapshots that hold one of these crops, or cannot tell.
-
-        Those that are being taken count; they come first, since one may be finished meanwhile.
-        """
+        """Ids of a gallery's snapshots that hold one of these crops, or may hold it."""
         if not crop_ids:
             return ()
-        coming = {one.snapshot_id for one in self._takings_of(name) if one.holds(crop_ids)}
+        # Snapshots in progress are checked first, since one may become a file meanwhile.
+        unfinished = {one.snapshot_id for one in self._in_progress_of(name) if one.holds(crop_ids)}
         there = {path.stem for path in self._files(name) if _holds(path, crop_ids)}
-        return tuple(sorted(coming | there))
+        return tuple(sorted(unfinished | there))
 
     def verify(self, name: str, snapshot_id: str) -> Header:
-        """Read a snapshot through, before anything is made of it.
+        """Read a complete snapshot and check it.
 
         Returns:
-            What it holds.
+            Its header.
 
         Raises:
             NotFound: there is no such snapshot.
-            Conflict: it is damaged, or no snapshot of this gallery.
+            Conflict: it is damaged, or is not a snapshot of this gallery.
         """
         path = self.file(name, snapshot_id)
         with _refused(path), closing(connect(path, "immutable")) as reader:
@@ -178,16 +176,18 @@ class SnapshotShelf:
             header = read_header(path, reader)
             damaged = _damaged_crop(reader, header.dimension)
         if damaged is not None:
-            raise Conflict(f"snapshot {snapshot_id} is damaged: the embedding of crop {damaged!r}")
+            raise Conflict(
+                f"snapshot {snapshot_id} is damaged: the embedding of crop {damaged!r} was altered"
+            )
         return header
 
     def copy(self, name: str, snapshot_id: str, to: Path) -> None:
-        """Make a gallery's database of a snapshot; one of an older release is mended.
+        """Copy a snapshot into a gallery's database, migrating it if an older release took it.
 
         Args:
             name: the gallery it was taken of.
-            snapshot_id: which one.
-            to: where; must not exist.
+            snapshot_id: the snapshot.
+            to: the new file; must not exist.
 
         Raises:
             NotFound: there is no such snapshot.
@@ -200,13 +200,13 @@ class SnapshotShelf:
             migrate(to)
 
     def remove_unfinished(self) -> None:
-        """Remove what was being taken when the service died."""
+        """Remove snapshots that were in progress when the service ended."""
         for path in self._root.glob(f"*/*{UNFINISHED}*"):
             folders.remove(path)
 
-    def _takings_of(self, name: str) -> list[SnapshotInProgress]:
+    def _in_progress_of(self, name: str) -> list[SnapshotInProgress]:
         with self._lock:
-            return list(self._takings.get(name, ()))
+            return list(self._in_progress.get(name, ()))
 
     def _path(self, name: str, snapshot_id: str) -> Path:
         return self._root / name / f"{snapshot_id}{_SUFFIX}"
@@ -233,13 +233,13 @@ class SnapshotShelf:
         )
 
 
-def _copy(taking: SnapshotInProgress, target: Path, name: str) -> None:
+def _copy(snapshot: SnapshotInProgress, target: Path, name: str) -> None:
     with closing(sqlite3.connect(target)) as copy:
-        taking.copy_to(copy)
-        # One file without a log, that is read in place without a lock.
+        snapshot.copy_to(copy)
+        # A single file without a log can be read in place without a lock.
         copy.execute("PRAGMA journal_mode = DELETE")
         copy.execute(_MARK)
-        mark = (name, taking.created)
+        mark = (name, snapshot.created)
         copy.execute("INSERT INTO snapshot SELECT ?, count(*), ? FROM crops", mark)
         copy.commit()
 
@@ -254,7 +254,7 @@ def _mark_of(reader: sqlite3.Connection, name: str) -> tuple[int, float]:
         "SELECT gallery, crops, created FROM snapshot"
     ).fetchone() or (None, 0, 0.0)
     if gallery != name:
-        raise Conflict(f"the file is a snapshot of gallery {gallery!r}, not of {name!r}")
+        raise Conflict(f"this is a snapshot of gallery {gallery!r}, not of {name!r}")
     return int(crops), float(created)
 
 
@@ -265,11 +265,11 @@ def _holds(path: Path, crop_ids: Sequence[str]) -> bool:
         with closing(connect(path, "immutable")) as reader:
             return reader.execute(statement, [listed]).fetchone() is not None
     except (sqlite3.Error, OSError):
-        return path.exists()  # it cannot tell, and may hold it
+        return path.exists()  # an unreadable snapshot may hold the crop
 
 
 def _damaged_crop(reader: sqlite3.Connection, dimension: int) -> str | None:
-    """The first crop whose embedding is not as it was written."""
+    """The first crop whose embedding changed since it was written, if any."""
     cursor = reader.execute("SELECT id, crc32, crop_id FROM crops ORDER BY id")
     while rows := cursor.fetchmany(_ROWS_A_CHECK):
         embeddings = np.empty((len(rows), dimension), np.float32)
@@ -285,6 +285,8 @@ def _refused(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise Conflict(f"{path.name} is damaged or no snapshot of this service: {error}") from error
+        raise Conflict(
+            f"{path.name} is damaged or is not a snapshot of this service: {error}"
+        ) from error
     except Unavailable as error:
         raise Conflict(str(error)) from error

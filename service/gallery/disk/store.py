@@ -223,7 +223,7 @@ class DiskGalleryStore(GalleryStore):
             with disk_errors(versions.folder):
                 other = versions.kept.get(model_sha256)
                 if other is None:
-                    raise NotFound(f"gallery {name!r} has no version of model {model_sha256[:12]}")
+                    raise NotFound(f"gallery {name!r} has no version for model {model_sha256[:12]}")
                 catch_up(served, other)
                 other.configure(served.options)
                 other.stand_by()
@@ -250,7 +250,7 @@ class DiskGalleryStore(GalleryStore):
                 raise Conflict(f"gallery {name!r} is served by model {model_sha256[:12]}")
             dropped = served.versions.kept.pop(model_sha256, None)
             if dropped is None:
-                raise NotFound(f"gallery {name!r} has no version of model {model_sha256[:12]}")
+                raise NotFound(f"gallery {name!r} has no version for model {model_sha256[:12]}")
             dropped.end("dropped")
             folders.remove_database(dropped.database.path)
 
@@ -267,8 +267,8 @@ class DiskGalleryStore(GalleryStore):
             lasting.callback(self._compact, name)  # the copy keeps the log from being emptied
             with self.changing(name) as gallery:
                 gallery.compact()  # the copy must not contain remains of erased crops
-                taking = lasting.enter_context(self._shelf.taking(name, gallery.database))
-            return self._shelf.keep(name, taking, self._locks.of(name))
+                snapshot = lasting.enter_context(self._shelf.begin(name, gallery.database))
+            return self._shelf.keep(name, snapshot, self._locks.of(name))
 
     @override
     def snapshot_file(self, name: str, snapshot_id: str) -> Path:
@@ -347,7 +347,7 @@ class DiskGalleryStore(GalleryStore):
             entries = sorted(self._folder.iterdir())
         for entry in entries:
             if entry.name.startswith(_UNFINISHED):
-                _log.info("%s: removing what an interrupted change left", entry)
+                _log.info("%s: removing what an interrupted change left behind", entry)
                 folders.remove(entry)
             elif entry.is_dir() and not rules.is_name(entry.name):
                 # For example a file system's ``lost+found``, or a copy made by hand.

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 
 def room_for(rows: int, dimension: int) -> NDArray[np.float32]:
-    """Memory for embeddings, which costs nothing before it is used.
+    """Allocate room for embeddings that takes no memory until it is used.
 
-    NumPy's own asks for huge pages, and where memory is in pieces the system spends more time on
-    making those than reading takes.
+    NumPy's own allocation requests huge pages. If memory is fragmented, the system spends more time
+    on making them than reading the embeddings takes.
 
     Args:
         rows: M, at least one.
@@ -22,21 +22,21 @@ def room_for(rows: int, dimension: int) -> NDArray[np.float32]:
         (M, D) float32, zeros.
 
     Raises:
-        MemoryError: the system has none left.
+        MemoryError: the system has no memory left.
     """
     try:
         memory = mmap.mmap(-1, 4 * rows * dimension, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     except OSError as error:
-        raise MemoryError(f"no memory for {rows} embeddings of {dimension} numbers") from error
+        raise MemoryError(f"no memory for {rows} embeddings of length {dimension}") from error
     return np.frombuffer(memory, np.float32).reshape(rows, dimension)
 
 
 def take_memory(rows: NDArray[np.float32]) -> None:
-    """Have the system hand out memory now, from a thread that has nothing else to do.
+    """Make the system provide memory now, from a thread that has nothing else to do.
 
-    Under a virtual machine a page's first touch may cost more than reading what goes there.
+    In a virtual machine, the first access to a page may take longer than reading its content.
 
     Args:
-        rows: part of what :func:`room_for` gave; set to zeros.
+        rows: part of the result of :func:`room_for`; set to zeros.
     """
     rows.reshape(-1)[:: mmap.PAGESIZE // rows.itemsize] = 0.0

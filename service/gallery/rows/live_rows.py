@@ -18,20 +18,20 @@ from service.gallery.standardising.running import RunningStandards
 
 _GROWTH = 1.5
 _COMPACT_FROM = 1024
-_COMPACT_SHARE = 1 / 6  # so old and new columns together hold at most 2.2 times the living rows
+_COMPACT_SHARE = 1 / 6  # then old and new columns together hold at most 2.2 times the living rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Draft:
-    """The rows after a write that nobody sees yet; to make it took all the memory there is to take.
+    """The rows after a write that queries do not see yet; showing them needs no more memory.
 
     Attributes:
         now: what queries will read.
         room: the columns of ``now``, with room to grow.
-        running: statistics that follow the write.
-        coming: slots of the crops that come; of every crop where ``moved``.
-        going: ids of the crops that go.
-        moved: whether the living rows moved into fresh columns.
+        running: the statistics after the write.
+        coming: slots of the added crops; of all crops if ``moved``.
+        going: ids of the removed crops.
+        moved: whether the living rows moved into new columns.
     """
 
     now: GalleryView
@@ -43,16 +43,15 @@ class Draft:
 
 
 class LiveRows:
-    """The rows behind the views. One thread changes them at a time, any number reads.
+    """The rows behind the views. One thread at a time changes them, any number of threads read.
 
-    Rows are only ever appended; replacing or deleting a crop marks its old slot dead. Removing a
-    row from a flat index instead would shift every later row, a full pass for one deletion, and
-    would change what a running query reads, so that queries and writes had to wait for each other.
-    Once dead slots would make up a sixth, the living move into fresh columns and the codes start
-    anew.
+    Rows are only appended; replacing or deleting a crop marks its old slot as dead. Removing a row
+    from a flat index would shift every later row, a full pass per deletion, and would change what a
+    running query reads, so queries and writes would have to wait for each other. Before dead slots
+    reach a sixth of all slots, the living rows move into new columns with new codes.
 
-    A write is drafted first (``putting``, ``describing``, ``removing``) and shown afterwards: a
-    draft that fails, for want of memory, changes nothing.
+    A write is drafted first (``putting``, ``describing``, ``removing``) and shown afterwards, so a
+    draft that fails because memory runs out changes nothing.
 
     Args:
         dimension: D of the embeddings.
@@ -62,7 +61,7 @@ class LiveRows:
         self._dimension = dimension
         self._room = Columns.empty(0, dimension)
         self._slots: dict[str, int] = {}
-        self._lock = threading.Lock()  # held while a view is swapped, never during a search
+        self._lock = threading.Lock()  # held while the view is swapped, never during a search
         self._running = RunningStandards()
         nothing = np.empty(0, np.bool_)
         self._now = GalleryView(
@@ -76,11 +75,11 @@ class LiveRows:
         return len(self._slots)
 
     def now(self) -> GalleryView:
-        """The gallery as it is."""
+        """The present view."""
         return self._now
 
     def select(self, where: Filter) -> tuple[GalleryView, NDArray[np.bool_]]:
-        """The gallery as it is, and which of its slots pass the filter."""
+        """The present view, and which of its slots pass the filter."""
         with self._lock:
             view, chosen = self._now, None
             if where.crop_ids is not None:
@@ -88,12 +87,12 @@ class LiveRows:
         mask = view.masks.get(where)
         if mask is None:
             mask = view.passing(where, chosen)
-            view.masks.clear()  # one at a time: a mask takes a byte a crop
+            view.masks.clear()  # only one is kept, since a mask takes one byte per crop
             view.masks[where] = mask
         return view, mask
 
     def find(self, crop_ids: Sequence[str]) -> tuple[GalleryView, list[int]]:
-        """The gallery as it is, and the slots of these crops. Raises NotFound."""
+        """The present view, and the slots of these crops. Raises NotFound."""
         with self._lock:
             try:
                 return self._now, [self._slots[crop_id] for crop_id in crop_ids]
@@ -103,12 +102,12 @@ class LiveRows:
     def load(
         self, crops: list[Crop], vectors: NDArray[np.float32], sound: NDArray[np.bool_]
     ) -> None:
-        """Fill an empty gallery at once.
+        """Fill an empty gallery in one step.
 
         Args:
             crops: N crops with distinct ids.
-            vectors: (M, D) float32, unit rows in the first N; the others are room to grow.
-            sound: (N,) bool, which crops take part.
+            vectors: (M, D) float32, unit rows in the first N; the rest is room to grow.
+            sound: (N,) bool, which crops can be searched.
         """
         count, now = len(crops), self._now
         columns = Columns.empty(0, self._dimension)._replace(
@@ -129,7 +128,7 @@ class LiveRows:
         self.show(Draft(fresh, room, running, coming, moved=True))
 
     def put(self, crops: Sequence[Crop], vectors: NDArray[np.float32]) -> None:
-        """Append crops; one that is already there is replaced.
+        """Append crops; an existing crop is replaced.
 
         Args:
             crops: N crops with distinct ids.
@@ -138,15 +137,15 @@ class LiveRows:
         self.show(self.putting(crops, vectors))
 
     def remove(self, crop_ids: Sequence[str]) -> None:
-        """Forget these crops; one that is not there is passed over."""
+        """Remove these crops; unknown ids are ignored."""
         self.show(self.removing(crop_ids))
 
     def describe(self, crops: Sequence[Crop]) -> None:
-        """Change what is known of crops; one that is not there is passed over."""
+        """Change the metadata of crops; unknown ids are ignored."""
         self.show(self.describing(crops))
 
     def putting(self, crops: Sequence[Crop], vectors: NDArray[np.float32]) -> Draft:
-        """Draft what :meth:`put` does."""
+        """Draft the change of :meth:`put`."""
         before, replaced = self._now, self._slots_of(crop.crop_id for crop in crops)
         start, total = len(before.alive), len(before.alive) + len(crops)
         alive = np.concatenate([before.alive, np.ones(len(crops), np.bool_)])
@@ -160,14 +159,14 @@ class LiveRows:
         standards = running.follow(
             columns.vectors, columns.cameras, alive, added=np.arange(start, total), removed=replaced
         )
-        # From ``start`` on, not at the end: a draft that was never shown may have left more there.
+        # From ``start``, not from the end: a draft that was never shown may have left crops there.
         before.crops[start:] = crops
         now = replace(before, columns=columns, alive=alive, standards=standards)
         coming = {crop.crop_id: slot for slot, crop in enumerate(crops, start)}
         return Draft(now, room, running, coming)
 
     def removing(self, crop_ids: Sequence[str]) -> Draft:
-        """Draft what :meth:`remove` does."""
+        """Draft the change of :meth:`remove`."""
         before, removed = self._now, np.unique(self._slots_of(crop_ids))
         alive = before.alive.copy()
         alive[removed] = False
@@ -181,10 +180,10 @@ class LiveRows:
         return Draft(now, self._room, running, going=tuple(crop_ids))
 
     def describing(self, crops: Sequence[Crop]) -> Draft:
-        """Draft what :meth:`describe` does.
+        """Draft the change of :meth:`describe`.
 
-        Running queries keep the crops and codes they began with: both are copied, which costs a
-        few bytes a crop, while embeddings stay where they are.
+        Running queries keep the crops and codes they began with. Both are copied, which costs a few
+        bytes per crop; embeddings are not.
         """
         before, stored = self._now, [crop for crop in crops if crop.crop_id in self._slots]
         slots = self._slots_of(crop.crop_id for crop in stored)
@@ -205,7 +204,7 @@ class LiveRows:
         return Draft(now, room, running)
 
     def show(self, draft: Draft) -> None:
-        """Let queries read a draft, the latest one; it is shown whole or not at all."""
+        """Show the latest draft to queries, completely or not at all."""
         slots = dict(draft.coming) if draft.moved else self._slots
         stood = {key: slots[key] for key in draft.coming if key in slots}
         with self._lock:
@@ -214,14 +213,14 @@ class LiveRows:
             except BaseException:
                 _take_back(slots, draft.coming, stood)
                 raise
-            # None of this takes memory, so none of it fails.
+            # None of this allocates memory, so none of it can fail.
             for crop_id in draft.going:
                 slots.pop(crop_id, None)
             self._slots, self._room = slots, draft.room
             self._running, self._now = draft.running, draft.now
 
     def labelled(self, labels: Mapping[str, str | None], origin: Origin) -> list[Crop]:
-        """Stored crops as these labels make them; ids that are not there are passed over."""
+        """Stored crops with these labels applied; unknown ids are ignored."""
         crops = self._now.crops
         return [
             replace(crops[slot], identity=identity, origin=origin)
@@ -230,10 +229,11 @@ class LiveRows:
         ]
 
     def redescribed(self, crops: Iterable[Crop]) -> list[Crop]:
-        """Stored crops as these descriptions make them, of those that they change.
+        """Stored crops with this metadata applied, only those that change.
 
         Args:
-            crops: the last one of an id wins; see :func:`service.gallery.rules.described`.
+            crops: if an id occurs twice, the last one wins; see
+                :func:`service.gallery.rules.described`.
         """
         wanted = {crop.crop_id: crop for crop in crops}
         found = (
@@ -244,14 +244,14 @@ class LiveRows:
         return [crop for crop in found if crop is not None]
 
     def _should_move(self, alive: NDArray[np.bool_]) -> bool:
-        """Whether so many slots are dead that the living ones are worth moving."""
+        """Whether enough slots are dead to move the living ones."""
         dead = len(alive) - int(np.count_nonzero(alive))
         if dead < _COMPACT_FROM:
             return False
         return dead >= _COMPACT_SHARE * len(alive) or len(alive) > len(self._room.cameras)
 
     def _grown(self, slots: int) -> Columns:
-        """Columns with room for so many slots, filled as far as they are now."""
+        """Columns with room for this many slots, filled with the present rows."""
         used = len(self._now.alive)
         if slots <= len(self._room.cameras):
             return self._room
@@ -262,11 +262,11 @@ class LiveRows:
     def _moved(
         self, living: NDArray[np.int64], crops: Sequence[Crop], vectors: NDArray[np.float32]
     ) -> Draft:
-        """Draft fresh columns of the living slots and the crops that come."""
+        """Draft new columns with the living slots and the added crops."""
         before, count = self._now, len(living)
         total = count + len(crops)
         room = Columns.empty(max(int(total * _GROWTH), 1), self._dimension)
-        # Any other mode would take a copy of all rows first.
+        # Any other mode would copy all rows first.
         np.take(before.columns.vectors, living, 0, out=room.vectors[:count], mode="clip")
         room.vectors[count:total] = vectors
         listed = [before.crops[slot] for slot in living.tolist()]
@@ -292,7 +292,7 @@ class LiveRows:
 
 
 def _take_back(slots: dict[str, int], coming: Iterable[str], stood: Mapping[str, int]) -> None:
-    """Undo an update that was cut short; needs no memory."""
+    """Undo an interrupted update; allocates no memory."""
     for crop_id in coming:
         if crop_id in stood:
             slots[crop_id] = stood[crop_id]
@@ -303,7 +303,7 @@ def _take_back(slots: dict[str, int], coming: Iterable[str], stood: Mapping[str,
 def _follow_moves(
     running: RunningStandards, before: GalleryView, columns: Columns, slots: NDArray[np.int64]
 ) -> Standards:
-    """Take into account that crops changed their cameras."""
+    """Update the statistics for crops whose camera changed."""
     old, new = before.columns.cameras, columns.cameras
     moved = slots[old[slots] != new[slots]]
     if not len(moved):

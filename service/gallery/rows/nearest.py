@@ -1,8 +1,8 @@
-"""Exact nearest rows by inner product: FAISS or a plain product finds, one formula scores.
+"""Exact nearest rows: FAISS or a matrix product finds candidates, and one formula ranks them.
 
-Whatever finds the candidates, :mod:`service.gallery.scoring` scores them afterwards. So a query has
-the same answer to the last bit alone or in a batch, filtered or not, on a GPU or without one, and
-equal rows tie exactly.
+Whatever finds the candidates, :mod:`service.gallery.scoring` scores them. So a query has the same
+answer to the last bit alone or in a batch, filtered or not, on a GPU or a CPU, and equal rows tie
+exactly.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from service.gallery.scoring import best_first, cosines
 Scores = NDArray[np.float32]
 Slots = NDArray[np.int64]
 
-# Candidates fetched beyond top_k: usually enough to see that no tie was cut off.
+# Candidates fetched beyond top_k, usually enough to prove that no tie was cut off.
 _SPARE = 8
-# More than twice the rounding of a float32 product, whatever its order of summation. A GPU may
+# More than twice the rounding error of a float32 product in any order of summation. A GPU may
 # multiply with fewer bits (TF32 has 10), so its margin is wider.
 _MARGIN_CPU = 1e-5
 _MARGIN_GPU = 4e-3
-# FAISS reads the rows once for each query but stores no scores; a matrix product reads them once
-# for the batch. On 100,000 rows of 512 or 2048 and two cores they meet between 4 and 8 queries.
+# FAISS reads the rows once per query but stores no scores; a matrix product reads them once per
+# batch. On 100,000 rows of 512 or 2048 and two cores, both take equally long at 4 to 8 queries.
 _SINGLES = 4
-# A batch copies the rows that pass next to each other where that costs less than scoring all.
+# Up to this share of passing rows, copying them into one block is cheaper than scoring all rows.
 _FEW = 1 / 8
 _BLOCK_ELEMENTS = 1 << 24
-# What every GPU build selects in one go.
+# The most that every GPU build of FAISS can select.
 _GPU_TOP_K = 2048
 _GPU_STALE_ROWS = 512
 
 
 class Index(Protocol):
-    """What is used of a FAISS flat index."""
+    """The part of a FAISS flat index that is used here."""
 
     ntotal: int
 
@@ -49,7 +49,7 @@ class Index(Protocol):
         ...
 
     def reset(self) -> None:
-        """Forget all rows."""
+        """Remove all rows."""
         ...
 
     def search(self, x: NDArray[np.float32], k: int, /) -> tuple[Scores, Slots]:
@@ -61,7 +61,7 @@ def resolve_device(wanted: Literal["auto", "cuda", "cpu"]) -> Literal["cuda", "c
     """Decide where unfiltered queries run.
 
     Args:
-        wanted: ``auto`` takes a GPU if FAISS can use one, ``cuda`` insists on it.
+        wanted: ``auto`` uses a GPU if FAISS can use one, ``cuda`` requires it.
 
     Returns:
         ``cuda`` or ``cpu``.
@@ -79,23 +79,23 @@ def resolve_device(wanted: Literal["auto", "cuda", "cpu"]) -> Literal["cuda", "c
         return "cuda"
     if wanted == "cuda":
         raise Unavailable(
-            f"gallery device 'cuda': FAISS {faiss.__version__} sees no GPU; install a GPU build "
+            f"gallery device 'cuda': FAISS {faiss.__version__} finds no GPU; install a GPU build "
             "and check the driver, or choose 'auto' or 'cpu'"
         )
     return "cpu"
 
 
 class Gpu:
-    """The first GPU, lent to all galleries of a store.
+    """The first GPU, shared by all galleries of a store.
 
     Args:
-        required: whether the CPU must not stand in when it fails.
+        required: whether a failure is an error instead of a reason to use the CPU.
     """
 
     def __init__(self, *, required: bool) -> None:
         self.required = required
         self._resources = faiss.StandardGpuResources()
-        # The default would reserve 1.5 GB, which the network on the same GPU may need.
+        # The default reserves 1.5 GB, which the network on the same GPU may need.
         self._resources.setTempMemory(256 << 20)
         self._lock = threading.Lock()  # one set of resources serves one thread at a time
 
@@ -109,9 +109,9 @@ class Gpu:
 
 
 class Mirror:
-    """A copy of the living rows in a FAISS index that can only append, such as one on a GPU.
+    """A copy of the living rows in an append-only FAISS index, such as one on a GPU.
 
-    Only unfiltered queries come here: classic GPU flat indexes ignore selectors without a word.
+    It answers unfiltered queries only: classic GPU flat indexes silently ignore selectors.
 
     Args:
         index: an empty flat index by inner product.
@@ -126,15 +126,15 @@ class Mirror:
         self._followed = 0
 
     def search(self, view: GalleryView, queries: Scores, fetch: int) -> tuple[Scores, Slots] | None:
-        """Best living rows of a view.
+        """Find the best living rows of a view.
 
         Args:
             view: the gallery as the query sees it.
             queries: (Q, D) float32.
-            fetch: how many a query, at most the living.
+            fetch: rows per query, at most the number of living rows.
 
         Returns:
-            Scores and slots, both (Q, fetch), best first; None where the mirror cannot tell.
+            Scores and slots, both (Q, fetch), best first; None if the mirror cannot answer.
         """
         with self._lock:
             self._follow(view)
@@ -144,17 +144,17 @@ class Mirror:
             known[known] = view.alive[self._slots[known]]
             living = np.count_nonzero(known)
             stale = len(known) - int(living)
-            # An older view may hold a crop that was gone before the mirror came by.
+            # An older view may hold a crop that was deleted before the mirror saw it.
             if living < np.count_nonzero(view.alive) or fetch + stale > _GPU_TOP_K:
                 return None
             scores, rows = self._index.search(queries, fetch + stale)
-        # A stable sort moves the stale rows behind the living and keeps the order of both.
+        # A stable sort moves stale rows behind living ones and keeps the order of both.
         order = np.argsort(~known[rows], axis=1, kind="stable")[:, :fetch]
         return np.take_along_axis(scores, order, 1), self._slots[np.take_along_axis(rows, order, 1)]
 
     def _follow(self, view: GalleryView) -> None:
         if view.generation < self._generation:
-            return  # a query that began before a compaction
+            return  # the query began before a compaction
         dead = int(np.count_nonzero(~view.alive[self._slots[self._slots < len(view.alive)]]))
         if view.generation > self._generation or dead > _GPU_STALE_ROWS:
             self._index.reset()
@@ -174,13 +174,13 @@ def nearest(
     top_k: int,
     mirror: Mirror | None = None,
 ) -> list[list[Hit]]:
-    """Exact nearest crops.
+    """Find the exact nearest crops.
 
     Args:
         view: the gallery at one moment.
         mask: (S,) bool, slots that may be found.
         queries: (Q, D) float32, unit rows.
-        top_k: at most this many hits a query, >= 1.
+        top_k: most hits per query, >= 1.
         mirror: a copy of the living rows that answers queries without a filter.
 
     Returns:
@@ -193,7 +193,8 @@ def nearest(
     fetch = min(passing, top_k + _SPARE)
     while top_k and len(pending):
         scores, slots, margin = _candidates(view, mask, queries[pending], fetch, mirror)
-        # A row left out scores at most the last one fetched: below the margin it cannot tie.
+        # A row that was not fetched scores at most as high as the last one that was, so below the
+        # margin it cannot tie.
         done = (scores[:, -1] < scores[:, top_k - 1] - margin) | (fetch == passing)
         for query, found in zip(pending[done], slots[done], strict=True):
             hits[query] = _rank(view, queries[query], found)[:top_k]
@@ -220,8 +221,8 @@ def _by_faiss(
 ) -> tuple[Scores, Slots]:
     scores = np.empty((len(queries), fetch), np.float32)
     slots = np.empty((len(queries), fetch), np.int64)
-    # Also where all rows pass: with a selector FAISS splits the rows of a single query over its
-    # threads, without one it is two to three times slower.
+    # Used even if all rows pass: with a selector, FAISS splits the rows of a single query over its
+    # threads; without one, it takes two to three times as long.
     bits = np.packbits(mask, bitorder="little")
     selector = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
     faiss.knn_inner_product(

@@ -19,15 +19,15 @@ _UNKNOWN = -1
 
 
 class Columns(NamedTuple):
-    """What a query reads of each slot, one array a field.
+    """What a query reads of each slot, one array per field.
 
     Attributes:
         vectors: (S, D) float32, unit rows.
-        cameras: (S,) int32, a code for each camera, -1 where unknown.
-        identities: (S,) int32, a code for each identity, -1 where unknown.
-        timestamps: (S,) float64 seconds, NaN where unknown.
-        dates: (S,) float64 seconds, the timestamp or where it is unknown the time the crop was
-            added; NaN where neither is known.
+        cameras: (S,) int32, a code per camera, -1 if unknown.
+        identities: (S,) int32, a code per identity, -1 if unknown.
+        timestamps: (S,) float64 seconds, NaN if unknown.
+        dates: (S,) float64 seconds: the timestamp, or the time the crop was added if it has none;
+            NaN if neither is known.
     """
 
     vectors: NDArray[np.float32]
@@ -38,7 +38,7 @@ class Columns(NamedTuple):
 
     @classmethod
     def empty(cls, slots: int, dimension: int) -> Columns:
-        """Room for so many slots; embeddings take memory only once they are written."""
+        """Room for this many slots; embeddings take memory only once they are written."""
         some = slots and dimension
         vectors = room_for(slots, dimension) if some else np.empty((slots, dimension), np.float32)
         return cls(
@@ -50,7 +50,7 @@ class Columns(NamedTuple):
         )
 
     def first(self, count: int) -> Columns:
-        """The first slots, without a copy."""
+        """The first ``count`` slots, without copying."""
         return Columns(
             self.vectors[:count],
             self.cameras[:count],
@@ -66,11 +66,11 @@ class Columns(NamedTuple):
         camera_codes: dict[str, int],
         identity_codes: dict[str, int],
     ) -> None:
-        """Write what is known of crops, from slot ``start`` on; labels without a code get one."""
+        """Write the metadata of crops from slot ``start`` on; new labels get a code."""
         part = slice(start, start + len(crops))
         self.cameras[part] = _codes((crop.camera for crop in crops), camera_codes)
         self.identities[part] = _codes((crop.identity for crop in crops), identity_codes)
-        # An array of objects turns None into NaN by itself.
+        # NumPy converts None to NaN.
         self.timestamps[part] = np.array([crop.timestamp for crop in crops], np.float64)
         self.dates[part] = np.array(
             [crop.added if crop.timestamp is None else crop.timestamp for crop in crops],
@@ -78,7 +78,7 @@ class Columns(NamedTuple):
         )
 
     def fill(self, other: Columns) -> None:
-        """Copy shorter columns to the start of these."""
+        """Copy shorter columns to the start of these columns."""
         count = len(other.cameras)
         self.vectors[:count] = other.vectors
         self.cameras[:count] = other.cameras
@@ -92,16 +92,15 @@ class GalleryView:
     """A gallery at one moment, safe to read without a lock.
 
     Attributes:
-        columns: S slots; a slot once written never changes, but for identities, of which a
-            relabelling makes a new column.
-        alive: (S,) bool, False where the crop was replaced or deleted since.
+        columns: S slots. A written slot never changes; a change of metadata makes new columns.
+        alive: (S,) bool, False if the crop was replaced or deleted since.
         crops: the crop of each slot; longer than S once the gallery has grown.
         camera_codes: code of each camera.
         identity_codes: code of each identity.
-        generation: counts compactions; slots of two generations have nothing in common.
-        standards: statistics of the cameras, in force at this moment.
+        generation: number of compactions; slots of different generations are unrelated.
+        standards: the camera statistics in force at this moment.
         lengths: lengths of the standardised rows of this generation.
-        masks: what the latest filter let pass: a search asks the same filter several times.
+        masks: the result of the latest filter, since a search uses the same filter several times.
     """
 
     columns: Columns
@@ -128,8 +127,8 @@ class GalleryView:
         """Which slots a query may find.
 
         Args:
-            where: the filter; ``crop_ids`` is answered by ``chosen``.
-            chosen: slots of ``where.crop_ids``, None where it is not given.
+            where: the filter; its ``crop_ids`` are given by ``chosen``.
+            chosen: slots of ``where.crop_ids``; None if the filter has none.
 
         Returns:
             (S,) bool.
@@ -157,7 +156,7 @@ class GalleryView:
         return self._held_by_crops(mask, where) if reads_crops(where) else mask
 
     def absent(self, where: Filter) -> Absent:
-        """Which cameras and identities of a filter no crop has."""
+        """Cameras and identities in a filter that no crop has."""
         cameras = set(where.cameras or ()) | {where.not_camera, where.own_camera}
         return Absent(
             cameras=self._without_crop(self.columns.cameras, cameras, self.camera_codes),
@@ -169,7 +168,7 @@ class GalleryView:
     def _without_crop(
         self, column: NDArray[np.int32], names: Iterable[str | None], codes: dict[str, int]
     ) -> tuple[str, ...]:
-        """Those names that no living crop has; codes of crops that are gone stay for a while."""
+        """The names that no living crop has; codes of deleted crops remain for a while."""
         asked = sorted(name for name in names if name is not None)
         known = {name: codes[name] for name in asked if name in codes}
         used: set[int] = set()
@@ -179,7 +178,7 @@ class GalleryView:
         return tuple(name for name in asked if known.get(name) not in used)
 
     def _held_by_crops(self, mask: NDArray[np.bool_], where: Filter) -> NDArray[np.bool_]:
-        """Those slots of a mask whose crops meet the conditions that no column holds."""
+        """The slots of a mask whose crops meet the conditions that columns cannot answer."""
         slots = np.flatnonzero(mask)
         kept = [slot for slot in slots.tolist() if holds(self.crops[slot], where)]
         passing = np.zeros(len(mask), np.bool_)
@@ -187,7 +186,7 @@ class GalleryView:
         return passing
 
     def count_cameras(self) -> dict[str, int]:
-        """Crops of each camera, by its name."""
+        """Number of crops per camera."""
         counts = np.bincount(self.columns.cameras[self.alive] + 1, minlength=1)[1:]
         names = sorted((name, code) for name, code in tuple(self.camera_codes.items()))
         return {
@@ -195,12 +194,12 @@ class GalleryView:
         }
 
     def count_identities(self) -> int:
-        """Distinct identities."""
+        """Number of distinct identities."""
         codes = self.columns.identities[self.alive]
         return len(np.unique(codes[codes != _UNKNOWN]))
 
     def oldest(self) -> float | None:
-        """Least date of a crop, None where none has any."""
+        """Earliest date of a crop; None if no crop has a date."""
         dates = self.columns.dates[self.alive]
         least = np.fmin.reduce(dates, initial=np.inf)
         return float(least) if least < np.inf else None

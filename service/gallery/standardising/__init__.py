@@ -1,1 +1,1 @@
-"""Camera standardisation: remove from embeddings what a camera does to every crop."""
+"""Camera standardisation: removes each camera's own bias from embeddings."""

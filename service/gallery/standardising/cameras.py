@@ -1,8 +1,8 @@
-"""What a camera does to every crop alike, taken out of embeddings.
+"""Standardisation of embeddings per camera, which removes a camera's bias.
 
-Per camera and dimension: subtract the mean, divide by the deviation; then unit length again, as
-training does to link cameras (``training.hhcl.linking.standardise_cameras``). No label is needed.
-:mod:`service.gallery.standardising.running` keeps the statistics in step with the crops.
+Per camera and dimension: subtract the mean, divide by the standard deviation, then scale to unit
+length, as training does to link cameras (``training.hhcl.linking.standardise_cameras``). No labels
+are needed. :mod:`service.gallery.standardising.running` keeps the statistics up to date.
 
 Letters: N rows, D dimensions, S slots of the gallery.
 """
@@ -21,16 +21,16 @@ Float64s = NDArray[np.float64]
 Slots = NDArray[np.int64]
 
 _NO_LENGTH = 1e-12
-_NEVER = -1  # serial of a length that was never computed
+_NEVER = -1  # serial of a length that has not been computed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Standard:
-    """Statistics in force, of one camera or of the whole gallery.
+    """The statistics in force of one camera or of the whole gallery.
 
     Attributes:
-        serial: no two statistics of a gallery share it.
-        count: crops they were taken from.
+        serial: unique among the statistics of a gallery.
+        count: number of crops when they were computed.
         mean: (D,) float64.
         deviation: (D,) float64, above 0.
     """
@@ -42,7 +42,7 @@ class Standard:
 
     @property
     def spread(self) -> float:
-        """Mean squared distance of the crops to their mean."""
+        """Mean squared distance of the crops from their mean."""
         return float((self.deviation**2).sum())
 
     def apply(self, rows: Float32s) -> Float32s:
@@ -61,7 +61,7 @@ class Standard:
         return spread.astype(np.float32)
 
     def lengths(self, rows: Float32s) -> Float32s:
-        """Lengths of standardised rows before they are made unit rows, to float32's rounding.
+        """Lengths of standardised rows before they are scaled to unit length, in float32.
 
         Args:
             rows: (N, D) float32.
@@ -80,8 +80,9 @@ class Standards:
     """All statistics in force at one moment.
 
     Attributes:
-        overall: of the whole gallery: for crops without a camera, or of one with too few crops.
-        cameras: of each camera that takes part, by its code.
+        overall: of the whole gallery; used for crops without a camera, or of a camera with too few
+            crops.
+        cameras: of each standardised camera, by its code.
     """
 
     overall: Standard | None = None
@@ -89,31 +90,32 @@ class Standards:
 
     @property
     def in_force(self) -> bool:
-        """Whether any camera takes part; else embeddings stay as they are."""
+        """Whether any camera is standardised; otherwise embeddings stay as they are."""
         return bool(self.cameras) and self.overall is not None
 
     def of(self, camera: int | None) -> Standard | None:
-        """What standardises crops of a camera.
+        """The statistics for crops of a camera.
 
         Args:
-            camera: its code; None where it is unknown.
+            camera: its code; None if unknown.
 
         Returns:
-            Its own statistics or else those of the whole gallery; None while no camera takes part.
+            Its own statistics, or those of the whole gallery if it has none; None while no camera
+            is standardised.
         """
         if not self.in_force:
             return None
         return self.overall if camera is None else self.cameras.get(camera, self.overall)
 
     def split(self, slots: Slots, cameras: NDArray[np.int32]) -> Iterator[tuple[Standard, Slots]]:
-        """Slots by the statistics that apply to them.
+        """Group slots by the statistics that apply to them.
 
         Args:
-            slots: (N,) of the gallery.
-            cameras: (S,) code of each slot's camera, -1 where unknown.
+            slots: (N,) slots of the gallery.
+            cameras: (S,) code of each slot's camera, -1 if unknown.
 
         Yields:
-            Statistics and the slots they apply to; nothing while no camera takes part.
+            Statistics and the slots they apply to; nothing while no camera is standardised.
         """
         if self.overall is None or not self.in_force:
             return
@@ -131,10 +133,10 @@ class Standards:
 
 
 class Lengths:
-    """Lengths of standardised rows, computed when a query first needs them. Safe for many threads.
+    """Lengths of standardised rows, computed when first needed. Safe to call from several threads.
 
-    A length belongs to a row and to the statistics in force; where those were renewed it is
-    computed again. Nothing else is stored of the standardised rows.
+    A length belongs to a row and to the statistics in force; if those are renewed, it is computed
+    again. Nothing else of the standardised rows is stored.
     """
 
     def __init__(self) -> None:
@@ -142,13 +144,13 @@ class Lengths:
         self._values: Float32s = np.empty(0, np.float32)
         self._serials: Slots = np.empty(0, np.int64)
         self.computed = 0
-        """How many lengths were computed since the start."""
+        """Number of lengths computed since the start."""
 
     def of(self, slots: Slots, rows: Float32s, standard: Standard) -> Float32s:
         """Lengths of some rows.
 
         Args:
-            slots: (N,) where the rows stand.
+            slots: (N,) slots of the rows.
             rows: (N, D) float32, the rows.
             standard: the statistics that apply to them.
 

@@ -1,9 +1,9 @@
-"""Statistics of a gallery's cameras, kept in step with its crops.
+"""Statistics of a gallery's cameras, kept up to date with its crops.
 
-The statistics in force are frozen: a query sees those of its snapshot, and an answer depends on the
-writes alone. They are taken anew once enough of their crops have come or gone, from at most so many
-rows: a write costs O(D) on average whatever the size of the gallery, and nothing but a count is
-kept of a camera that takes no part.
+The statistics in force never change: a query sees those of its view, so an answer depends only on
+the writes before it. They are renewed, from a bounded sample of rows, once enough of their crops
+were added or removed. A write therefore costs O(D) on average whatever the size of the gallery. For
+a camera that is not standardised, only a count is kept.
 
 Letters: N rows, D dimensions, S slots of the gallery.
 """
@@ -19,31 +19,32 @@ from numpy.typing import NDArray
 from service.gallery.standardising.cameras import Float32s, Slots, Standard, Standards
 
 MIN_CROPS = 128
-"""Crops before a camera takes part: with fewer, the mean holds too much of who was there. Measured
-in docs/benchmarks.md: at 128 no data set lost more than half a point of mAP, whoever the crops
-showed, at 64 crops of few people one lost nearly five."""
+"""Fewest crops of a standardised camera. With fewer, the mean depends too much on which people were
+there. Measured in docs/benchmarks.md: with 128, no data set lost more than half a point of mAP,
+whichever people the crops showed; with 64 crops of few people, one lost nearly five."""
 MIN_DIRECTIONS = 16
-"""In how many directions they must differ (:func:`directions`): a thousand crops of three people
-are three people. Those 64 crops of 18 people differ in 17; fewer people cost more than the camera.
-At most a quarter of D, for embeddings shorter than any network's."""
+"""Fewest directions in which they must differ (:func:`directions`): a thousand crops of three
+people still show only three people. Those 64 crops of 18 people differ in 17 directions; with fewer
+people, standardising costs more than it gains. The limit is at most a quarter of D, for embeddings
+shorter than those of any real network."""
 MIN_SPREAD = 0.65
-"""How widely they must be spread, as a share of the variance of the camera that is spread most: one
-person's crops differ in many directions too, but by less. Measured: 0.32 to 0.52 for one person,
-0.83 and more for a camera."""
+"""Smallest variance, as a share of that of the camera with the largest: crops of one person differ
+in many directions too, but less. Measured: 0.32 to 0.52 for one person, 0.83 and more for a
+camera."""
 RENEW_SHARE = 0.1
-"""Statistics are taken anew once so many of their crops have come or gone, as a share."""
+"""Share of crops that must have been added or removed before statistics are renewed."""
 SAMPLE = 2048
-"""Rows statistics are taken from, evenly spread over more; 256 measure as well as all."""
-_FLOOR = 0.1  # of the mean deviation; real dimensions lie above 0.3 of it, none may count for all
-_DIRECTIONS_FROM = 128  # rows, evenly spread: the number grows with the rows it is taken from
-_LEAST_SPREAD = 1e-4  # mean squared distance to the mean; below it the crops are one picture
+"""Most rows that statistics are computed from, evenly spaced; 256 gave the same accuracy as all."""
+_FLOOR = 0.1  # of the mean deviation; real dimensions are above 0.3, and no single one may dominate
+_DIRECTIONS_FROM = 128  # rows, evenly spaced: more rows would give a larger number
+_LEAST_SPREAD = 1e-4  # mean squared distance from the mean; below it, all crops are one picture
 
 
 class RunningStandards:
-    """Keeps the statistics of a gallery's cameras in step with its crops. One thread writes.
+    """Keeps the statistics of a gallery's cameras up to date. Only one thread may write.
 
-    A camera is decided upon (enter, leave, new statistics) when it reaches the minimum and whenever
-    the crops that came or went since make up ``RENEW_SHARE`` of those it had.
+    Whether a camera is standardised, and with which statistics, is decided when it reaches the
+    minimum number of crops, and again whenever ``RENEW_SHARE`` of them were added or removed.
     """
 
     def __init__(self) -> None:
@@ -58,7 +59,7 @@ class RunningStandards:
         return self._standards
 
     def copied(self) -> RunningStandards:
-        """The same statistics, to follow a write that may still fail."""
+        """A copy, for a write that may still fail."""
         copy = RunningStandards()
         copy._everyone = replace(self._everyone)
         copy._cameras = {camera: replace(tally) for camera, tally in self._cameras.items()}
@@ -74,14 +75,14 @@ class RunningStandards:
         added: Slots,
         removed: Slots,
     ) -> Standards:
-        """Take a write into account.
+        """Update the statistics for a write.
 
         Args:
             vectors: (S, D) float32, every row of the gallery.
-            cameras: (S,) code of each row's camera, -1 where unknown.
-            alive: (S,) which rows live after the write.
-            added: slots that came to life.
-            removed: slots that died.
+            cameras: (S,) code of each row's camera, -1 if unknown.
+            alive: (S,) which rows are alive after the write.
+            added: slots that were added.
+            removed: slots that were removed.
 
         Returns:
             The statistics in force after the write.
@@ -100,7 +101,7 @@ class RunningStandards:
         return self._standards
 
     def _count(self, codes: NDArray[np.int32], sign: int) -> set[int]:
-        """Count rows that came or went; returns their cameras."""
+        """Count added or removed rows; returns their cameras."""
         self._everyone.change(len(codes), sign)
         found, counts = np.unique(codes[codes >= 0], return_counts=True)
         for camera, count in zip(found.tolist(), counts.tolist(), strict=True):
@@ -108,7 +109,7 @@ class RunningStandards:
         return set(found.tolist())
 
     def _enter(self, vectors: Float32s, own: Mapping[int, Slots]) -> dict[int, Standard]:
-        """Cameras that take part, once those with these rows are decided upon."""
+        """The statistics of all standardised cameras after deciding about those with these rows."""
         cameras = dict(self._standards.cameras)
         for camera, slots in own.items():
             cameras.pop(camera, None)
@@ -124,7 +125,7 @@ class RunningStandards:
         }
 
     def _take(self, vectors: Float32s, slots: Slots) -> Standard | None:
-        """Statistics of these rows; None where they are too few or one picture."""
+        """Statistics of these rows; None if they are too few, or all the same picture."""
         if len(slots) < MIN_CROPS:
             return None
         rows = vectors[_spread(slots, SAMPLE)].astype(np.float64)
@@ -137,31 +138,32 @@ class RunningStandards:
 
 
 def directions(rows: Float32s) -> float:
-    """In how many directions rows differ from their mean: the effective rank of their covariance.
+    """Count the directions in which rows differ: the effective rank of their covariance.
 
-    The squared sum of its eigenvalues over the sum of their squares: n people seen once each, far
-    apart, differ in n - 1 directions; many crops of a few people in hardly more than those few.
+    It is the squared sum of the eigenvalues divided by the sum of their squares. One crop each of n
+    very different people gives n - 1 directions; many crops of a few people give hardly more than
+    the number of people.
 
     Args:
-        rows: (N, D) float32; at most 128, evenly spread, are looked at.
+        rows: (N, D) float32; at most 128 of them, evenly spaced, are used.
 
     Returns:
-        1 to N - 1; 0 where all rows are equal.
+        1 to N - 1; 0 if all rows are equal.
     """
     some = rows[_spread(np.arange(len(rows)), _DIRECTIONS_FROM)].astype(np.float64)
     centred = some - some.mean(axis=0)
-    products = centred @ centred.T  # has the eigenvalues of the covariance
+    products = centred @ centred.T  # has the same eigenvalues as the covariance
     total = float(np.trace(products))
     return total**2 / float((products**2).sum()) if total > _LEAST_SPREAD else 0.0
 
 
 @dataclass(slots=True)
 class _Tally:
-    """Crops of one camera, or of all."""
+    """Number of crops of one camera, or of all."""
 
     count: int = 0
-    changes: int = 0  # since it was decided upon
-    decided_at: int = 0  # crops there were then; 0 while too few
+    changes: int = 0  # since the last decision
+    decided_at: int = 0  # number of crops at the last decision; 0 while too few
 
     @property
     def due(self) -> bool:
@@ -182,7 +184,7 @@ class _Tally:
 def _of_cameras(
     slots: Slots, cameras: NDArray[np.int32], wanted: Sequence[int]
 ) -> dict[int, Slots]:
-    """Those of the slots that each wanted camera has, in their order."""
+    """The slots of each wanted camera, in their order."""
     chosen = np.zeros(int(cameras.max(initial=-1)) + 2, np.bool_)
     chosen[np.array(wanted, np.int64) + 1] = True
     slots = slots[chosen[cameras[slots] + 1]]
@@ -195,7 +197,7 @@ def _of_cameras(
 
 
 def _spread(slots: Slots, most: int) -> Slots:
-    """At most so many of them, evenly spread."""
+    """At most ``most`` of the slots, evenly spaced."""
     if len(slots) <= most:
         return slots
     return slots[np.linspace(0, len(slots) - 1, most).astype(np.int64)]

@@ -1,12 +1,12 @@
-"""Exact nearest rows by the cosine of standardised embeddings, without storing those.
+"""Exact nearest rows by the cosine of standardised embeddings, without storing those embeddings.
 
 For a standardised query q and a row x of camera c, ``cos = (x·w - w·mean_c) / length(x)`` with
-``w = q / deviation_c``: one more query a camera and one number a row. Rows are gathered camera by
-camera and multiplied once, by the standardised and by the plain queries together, because the line
-at ``least`` is drawn on plain cosines: the model's calibration holds for those.
+``w = q / deviation_c``, which takes one extra query per camera and one number per row. Rows are
+gathered camera by camera and multiplied once, with the standardised and the plain queries together:
+the threshold ``least`` applies to plain cosines, since the model is calibrated for those.
 
-The product only finds candidates. What may be among the best is then standardised one by one and
-scored by :mod:`service.gallery.scoring`, so an answer is the same to the last bit alone or in a
+The product only finds candidates. Rows that may be among the best are then standardised one by one
+and scored by :mod:`service.gallery.scoring`, so an answer is the same to the last bit alone or in a
 batch, and equal rows tie exactly.
 
 Letters: Q queries, N rows that may be found, D dimensions, S slots.
@@ -27,21 +27,21 @@ from service.gallery.standardising.cameras import Lengths, Standard, Standards
 Float32s = NDArray[np.float32]
 Slots = NDArray[np.int64]
 
-_MARGIN = 1e-5  # more than twice the rounding of a float32 product of unit rows
-_EPSILON = 1e-7  # rounding of a float32
-_ROWS_AT_ONCE = 512  # a gathered block stays in the cache
+_MARGIN = 1e-5  # more than twice the rounding error of a float32 product of unit rows
+_EPSILON = 1e-7  # rounding error of a float32
+_ROWS_AT_ONCE = 512  # a gathered block of this size stays in the cache
 _SCORES_AT_ONCE = 1 << 23
-_FEW = 4  # queries that are multiplied sooner one by one
+_FEW = 4  # up to this many queries are faster to multiply one by one
 _NO_LENGTH = 1e-12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StandardisedRows:
-    """What a standardised query reads of a gallery at one moment.
+    """The part of a gallery's view that a standardised query reads.
 
     Attributes:
         vectors: (S, D) float32, unit rows.
-        cameras: (S,) int32, code of each row's camera, -1 where unknown.
+        cameras: (S,) int32, code of each row's camera, -1 if unknown.
         crops: the crop of each slot.
         camera_codes: code of each camera.
         standards: the statistics in force.
@@ -56,7 +56,7 @@ class StandardisedRows:
     lengths: Lengths
 
     def standard_of(self, camera: str | None) -> Standard | None:
-        """The statistics that apply to a camera; None while no camera takes part."""
+        """The statistics that apply to a camera; None while no camera is standardised."""
         return self.standards.of(None if camera is None else self.camera_codes.get(camera))
 
     def standardised(self, slots: Slots) -> Float32s:
@@ -67,7 +67,7 @@ class StandardisedRows:
         return rows
 
     def _places(self, slots: Slots) -> list[tuple[Standard, Slots]]:
-        """Positions within ``slots`` by the statistics that apply to them."""
+        """Positions within ``slots``, grouped by the statistics that apply to them."""
         return list(self.standards.split(np.arange(len(slots)), self.cameras[slots]))
 
 
@@ -86,17 +86,17 @@ def nearest_standardised(
     cameras: Sequence[str | None],
     asked: StandardisedQuery,
 ) -> list[StandardisedHits] | None:
-    """Exact nearest crops by standardised cosine.
+    """Find the exact nearest crops by standardised cosine.
 
     Args:
         rows: the gallery at one moment.
         mask: (S,) bool, slots that may be found.
-        queries: (Q, D) float32, unit rows, as the network gave them.
-        cameras: which camera took each query, None where unknown.
-        asked: how many, and from which plain cosine on.
+        queries: (Q, D) float32, unit rows, not standardised.
+        cameras: the camera that took each query, None if unknown.
+        asked: number of hits and minimum plain cosine.
 
     Returns:
-        One answer a query; None while no camera takes part.
+        One answer per query; None while no camera is standardised.
     """
     if not rows.standards.in_force:
         return None
@@ -122,7 +122,7 @@ def _standardise_query(rows: StandardisedRows, query: Float32s, camera: str | No
 
 
 def _scan(rows: StandardisedRows, found: Slots, queries: Float32s, standard: Float32s) -> _Scan:
-    """Both scores of every row, and how far the standardised one may be off."""
+    """Both scores of every row, with an error bound for the standardised one."""
     groups = list(rows.standards.split(found, rows.cameras))
     slots = np.concatenate([np.empty(0, np.int64), *(own for _, own in groups)])
     plain, low, high = (np.empty((len(queries), len(slots)), np.float32) for _ in range(3))
@@ -146,7 +146,7 @@ def _scan(rows: StandardisedRows, found: Slots, queries: Float32s, standard: Flo
 
 
 def _gather(vectors: Float32s, slots: Slots, buffer: Float32s) -> Float32s:
-    """Rows in rising slots: where they lie together, as after an import by camera, no copy."""
+    """Rows of ascending slots; not copied if they are adjacent, as after an import by camera."""
     first, last = int(slots[0]), int(slots[-1])
     if last - first == len(slots) - 1:
         return vectors[first : last + 1]
@@ -160,7 +160,7 @@ def _product(queries: Float32s, block: Float32s) -> Float32s:
 
 
 def _slack(weights: NDArray[np.float64], standard: Standard) -> Float32s:
-    """(Q,) how far a score may be off, times the row's length: its product, and that length."""
+    """(Q,) bound on a score's error, from product and length, multiplied by the row's length."""
     rounding = _EPSILON * np.linalg.norm(standard.mean / standard.deviation)
     slack: Float32s = (_MARGIN * np.linalg.norm(weights, axis=1) + rounding).astype(np.float32)
     return slack
@@ -193,7 +193,7 @@ def _answer(
 def _reaches(
     rows: StandardisedRows, slots: Slots, plain: Float32s, query: Float32s, least: float
 ) -> NDArray[np.bool_]:
-    """Which rows have a plain cosine of at least ``least``, decided on the exact one."""
+    """Which rows have an exact plain cosine of at least ``least``."""
     if least <= -1.0:
         return np.ones(len(slots), np.bool_)
     reached = plain >= least
@@ -226,7 +226,7 @@ def _best(
 
 
 def _standardised_cosines(rows: StandardisedRows, slots: Slots, standard: Float32s) -> list[float]:
-    """Exact standardised cosines of some slots, without all of their rows at once."""
+    """Exact standardised cosines of some slots, computed block by block."""
     scores: list[float] = []
     for start in range(0, len(slots), _ROWS_AT_ONCE):
         scores += cosines(rows.standardised(slots[start : start + _ROWS_AT_ONCE]), standard)
@@ -234,7 +234,7 @@ def _standardised_cosines(rows: StandardisedRows, slots: Slots, standard: Float3
 
 
 def _best_first(scores: list[float], crop_ids: list[str]) -> list[int]:
-    """Places by falling score, ties in the order of crop ids."""
+    """Positions by descending score; ties in the order of crop ids."""
     falling = -np.array(scores)
     order = np.argsort(falling, kind="stable")
     ranked: list[int] = order.tolist()

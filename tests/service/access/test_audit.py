@@ -128,9 +128,9 @@ def test_refused_keys_are_logged_with_their_address(start, data):
             for e in lines(data)
         ]
         crops = "/galleries/{gallery}/crops"
-        needed = "this needs a key of scope admin; this key's is search"
+        needed = "this needs a key of scope admin; this key has scope search"
         assert told == [
-            (None, "/galleries", 401, "127.0.0.1", "no such key"),
+            (None, "/galleries", 401, "127.0.0.1", "this API key is not valid"),
             (key_id, "/keys", 403, None, needed),
             (key_id, crops, 403, None, "this key is not for gallery 'vault'"),
         ]

@@ -237,7 +237,7 @@ def test_an_unknown_key_and_a_wrong_secret_are_refused_alike(closed):
     for text in wrong:
         with asking(service, text) as nobody:
             details.add(nobody.get("/galleries").json()["detail"])
-    assert details == {"no such key"}
+    assert details == {"this API key is not valid"}
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])

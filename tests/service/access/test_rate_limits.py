@@ -90,7 +90,7 @@ def test_a_key_is_held_to_its_limit_and_no_other_is(start, data):
         refused = slow.get("/galleries")
         assert (refused.status_code, refused.json()["code"]) == (429, "too_many_requests")
         assert 1 <= int(refused.headers["Retry-After"]) <= 13
-        assert "5 requests a minute" in refused.json()["detail"]
+        assert "5 requests per minute" in refused.json()["detail"]
         assert other.get("/galleries").status_code == 200
 
 

@@ -75,9 +75,9 @@ def test_a_switch_serves_the_other_version_and_keeps_the_first(filled, reopen, d
         (kept,) = store.kept_models("g")
         assert (kept.model_sha256, len(ids(kept)), kept.stats().crops) == (OLD, 10, 10)
         if not again:
-            # Whoever began with the version before may read on, and is told when writing.
+            # A thread that began with the previous version may continue reading, but not write.
             assert len(before.query(draw(1), 20, EVERYTHING)[0]) == 10
-            with pytest.raises(Unavailable, match="ask again"):
+            with pytest.raises(Unavailable, match="send the request again"):
                 before.upsert([Crop("late")], draw(1))
     back = store.switch_model("g", OLD, lambda *_: None)
     assert (back.model_sha256, store.open("g")) == (OLD, back)
@@ -202,5 +202,5 @@ def test_models_with_the_same_beginning_do_not_collide(filled, reopen):
 def test_a_broken_pointer_is_named(filled, reopen, folder):
     filled.close()
     (folder / "current").write_text("../../lock\n")
-    with pytest.raises(Unavailable, match="is no database's name"):
+    with pytest.raises(Unavailable, match="is not the name of a database"):
         reopen().open("g")

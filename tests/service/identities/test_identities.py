@@ -281,7 +281,7 @@ def test_too_many_crops_say_how_to_have_fewer(service, monkeypatch):
     monkeypatch.setattr(grouping, "MAX_CROPS", 50)
     job = cluster(service, gallery)
     assert job["state"] == "failed"
-    assert "96 crops: at most 50 are grouped at once; choose cameras" in job["error"]
+    assert "96 crops: at most 50 can be grouped at once; choose cameras" in job["error"]
     assert grouped(service, gallery, cameras=["c0"])["grouped"] == 48
 
 
@@ -328,7 +328,7 @@ def test_an_empty_gallery_is_grouped_into_nobody(service):
         ("merge", {"identities": ["nobody"], "into": "x"}, 404, "'nobody'"),
         ("merge", {"identities": [], "into": "x"}, 422, "at least 1"),
         ("split", {"crop_ids": ["0/00"]}, 422, "has no identity"),
-        ("split", {"crop_ids": ["1/00"], "into": "anna"}, 422, "is 'anna' already"),
+        ("split", {"crop_ids": ["1/00"], "into": "anna"}, 422, "already has the identity 'anna'"),
         ("split", {"crop_ids": ["lost"]}, 404, "'lost'"),
         ("label", {"crop_ids": ["0/00"], "identity": "x", "who": 1}, 422, "who"),
     ],

@@ -271,7 +271,7 @@ def test_who_holds_an_older_gallery_is_told_to_ask_again(gallery):
     older = opened(gallery)
     snapshot = gallery.parts.store.take_snapshot("g").snapshot_id
     gallery.parts.store.restore("g", snapshot, None)
-    with pytest.raises(Replaced, match="ask again"), older.changing():
+    with pytest.raises(Replaced, match="send the request again"), older.changing():
         pass
     with gallery.parts.store.changing("g") as now:
         assert now is opened(gallery)

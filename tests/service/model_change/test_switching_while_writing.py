@@ -322,7 +322,7 @@ class TestWhileAJobEmbeds:
         during_embedding(monkeypatch, lambda: drop(station))
         job = begin(station)
         assert job["state"] == "failed"
-        assert "has no version of model" in job["error"]
+        assert "has no version for model" in job["error"]
         assert station.parts.store.kept_models("station") == []
         folder = tmp_path / "data" / "galleries" / "station"
         assert len(list(folder.glob("*.sqlite3"))) == 1
