@@ -21,6 +21,8 @@ from service.values.vocabulary import LayoutName
 if TYPE_CHECKING:
     from service.cli.indexer import IndexReport
 
+_FIRST_ANSWER_SECONDS = 10.0
+
 cli = typer.Typer(
     name="service",
     no_args_is_help=True,
@@ -161,6 +163,7 @@ def index(
         reading = Reading(Zones.read(zone, zones))
         report = indexer.IndexReport()
         try:
+            _require_service(url, key)
             with Client(url, key or "") as client:
                 if folder is not None:
                     how = HowToRead(pattern, layout, manifest, reading)
@@ -178,6 +181,14 @@ def index(
         print("error: nothing could be indexed", file=sys.stderr)
     if report.failed or report.is_empty:
         raise typer.Exit(1)
+
+
+def _require_service(url: str, key: str | None) -> None:
+    """Fail soon if nothing answers; once something has, the client is more patient."""
+    from service.client import Client
+
+    with Client(url, key or "", retry_for=_FIRST_ANSWER_SECONDS) as client:
+        client.ops.livez()
 
 
 def _require_one(ways: Mapping[str, object]) -> None:
