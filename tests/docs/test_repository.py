@@ -1,4 +1,4 @@
-"""What the repository holds, and what it must never hold."""
+"""What the repository contains, and what it must never contain."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import re
 import subprocess
 import tomllib
 from collections import defaultdict
+from importlib.metadata import version as metadata_version
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"
-# In parts, so that this file does not hold what it forbids.
+# In parts, so that this file does not contain what it forbids.
 REGISTRIES = [
     ".".join(parts)
     for parts in (
@@ -30,8 +31,8 @@ MACHINE = re.compile(r"(?<![\w.}$-])/(work|root|home/\w+|tmp/brief)(?![\w.-])(?!
 
 @pytest.fixture(scope="module")
 def files() -> list[Path]:
-    """Every file that is committed or could be."""
-    # The checkout may belong to somebody else than who runs the tests, as in a container.
+    """Every file that is committed or could be committed."""
+    # In a container, the checkout may belong to another user than the one who runs the tests.
     command = [
         "git",
         "-c",
@@ -45,20 +46,20 @@ def files() -> list[Path]:
     try:
         listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
-        pytest.skip("this is no git checkout, so what belongs to the repository is unknown")
+        pytest.skip("this is not a git checkout, so the repository's files are unknown")
     paths = [ROOT / name for name in listed.decode().split("\0") if name]
     return [path for path in paths if path.is_file()]
 
 
 def text_of(path: Path) -> str:
-    """A file's text, empty where it is not text."""
+    """The text of a file, or an empty string if it is not text."""
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         return ""
 
 
-def test_no_file_names_a_place_on_somebodys_machine(files):
+def test_no_file_names_a_path_on_someones_machine(files):
     wrong = [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()[:100]}"
         for path in files
@@ -77,7 +78,7 @@ def test_a_machine_path_is_noticed(line):
 @pytest.mark.parametrize(
     "line", [".github/workflows/ci.yml", "target=/root/.cache/pip", "data/work", "/workers"]
 )
-def test_what_only_looks_like_a_machine_path_is_not(line):
+def test_similar_paths_are_allowed(line):
     assert not MACHINE.search(line)
 
 
@@ -93,7 +94,7 @@ def test_no_file_names_a_package_registry(files):
 
 def test_no_crop_of_a_real_person_is_in_the_repository(files):
     if not DATA.is_dir():
-        pytest.skip("../shared: the folder data with real crops is not here to compare with")
+        pytest.skip("../shared: the folder with real crops, to compare with, is missing")
     by_size: dict[int, list[Path]] = defaultdict(list)
     for path in files:
         by_size[path.stat().st_size].append(path)
@@ -118,12 +119,45 @@ def test_the_licence_is_apache_2():
     assert project()["license"] == "Apache-2.0"
 
 
-def test_the_changelog_tells_of_this_version():
-    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+def test_version_changelog_and_citation_agree():
     version = project()["version"]
-    assert re.search(rf"^## \[?(Unreleased|{re.escape(version)})\b", text, re.MULTILINE), (
-        f"CHANGELOG.md has neither a section Unreleased nor one for {version}"
+    assert sections()[0] == version, "the newest section of CHANGELOG.md is another release"
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.findall(r"^version: (\S+)$", citation, re.MULTILINE) == [version]
+    dates = re.findall(r"^date-released: \"?([\d-]+)", citation, re.MULTILINE)
+    assert dates in ([], [released(version)]), "CITATION.cff has another date"
+
+
+def test_releases_follow_each_other_in_the_changelog():
+    versions = [tuple(map(int, name.split("."))) for name in sections()]
+    assert versions == sorted(versions, reverse=True)
+    assert len(set(versions)) == len(versions)
+    dates = [released(name) for name in sections()]
+    assert dates == sorted(dates, reverse=True)
+
+
+def test_the_installed_package_has_this_version():
+    assert metadata_version("hhcl-reid") == project()["version"], (
+        "delete hhcl_reid.egg-info, which older builds left here, and run `make check`"
     )
+
+
+def changelog() -> str:
+    return (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def sections() -> list[str]:
+    """The versions of the changelog, newest first; each has a date, and only "Unreleased" none."""
+    found = re.findall(r"^## (.+)$", changelog(), re.MULTILINE)
+    named = found[1:] if found[0] == "Unreleased" else found
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+ \(\d{4}-\d\d-\d\d\)", title) for title in named), named
+    return [title.partition(" ")[0] for title in named]
+
+
+def released(version: str) -> str:
+    """The date of a release."""
+    (date,) = re.findall(rf"^## {re.escape(version)} \((.+)\)$", changelog(), re.MULTILINE)
+    return str(date)
 
 
 def project() -> dict[str, str]:
