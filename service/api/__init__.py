@@ -1,1 +1,1 @@
-"""What requests and answers carry: the models that OpenAPI is made from."""
+"""The API's requests and answers as models, for OpenAPI and for the client."""

@@ -1,4 +1,4 @@
-"""Which crops take part: the one model of a filter, whatever request carries it."""
+"""Which crops take part: one model of a filter for every request that has one."""
 
 from __future__ import annotations
 
@@ -12,43 +12,47 @@ from service.values.names import MAX_NAME, composed
 IdPrefix = Annotated[
     str, StringConstraints(min_length=1, max_length=MAX_NAME), AfterValidator(composed)
 ]
-"""The beginning of a crop's id: blanks count, and it need be no id itself."""
+"""The beginning of a crop's id; blanks count, and it need not be a valid id itself."""
 
 MAX_NAMES = 10_000
-"""Most cameras, and most identities, of one filter."""
+"""Maximum cameras, and maximum identities, per filter."""
 MAX_IDS = 10_000
-"""Most ids of one filter."""
+"""Maximum ids per filter."""
 
 _SEVERAL = "repeat the parameter for more"
 
 
 class FilterFields(Body):
-    """Every condition but the list of ids; all that are given must hold."""
+    """All conditions except the list of ids; a crop must meet every condition given."""
 
     cameras: list[Label] | None = Field(
         default=None,
         max_length=MAX_NAMES,
-        description=f"crops of these cameras only; {_SEVERAL}",
+        description=f"only crops of these cameras; {_SEVERAL}",
     )
-    not_camera: Label | None = Field(default=None, description="no crop of this camera")
+    not_camera: Label | None = Field(default=None, description="leave out crops of this camera")
     identities: list[Label] | None = Field(
         default=None,
         max_length=MAX_NAMES,
-        description=f"crops of these identities only; {_SEVERAL}",
+        description=f"only crops of these identities; {_SEVERAL}",
     )
     has_identity: bool | None = Field(
         default=None, description="only crops with, or without, an identity"
     )
     id_prefix: IdPrefix | None = Field(
-        default=None, description="crops whose id begins with this text"
+        default=None, description="only crops whose id starts with this text"
     )
     zone: Zone | None = Field(default=None, description=ZONE)
-    since: ZonedTime | None = Field(default=None, description="crops taken at this time or later")
-    until: ZonedTime | None = Field(default=None, description="crops taken before this time")
-    added_since: ZonedTime | None = Field(
-        default=None, description="crops added at this time or later"
+    since: ZonedTime | None = Field(
+        default=None, description="only crops taken at this time or later"
     )
-    added_until: ZonedTime | None = Field(default=None, description="crops added before this time")
+    until: ZonedTime | None = Field(default=None, description="only crops taken before this time")
+    added_since: ZonedTime | None = Field(
+        default=None, description="only crops added at this time or later"
+    )
+    added_until: ZonedTime | None = Field(
+        default=None, description="only crops added before this time"
+    )
 
     @property
     def ids(self) -> list[str] | None:
@@ -60,7 +64,7 @@ class CropFilter(FilterFields):
     """Every condition."""
 
     crop_ids: list[CropId] | None = Field(
-        default=None, max_length=MAX_IDS, description=f"these crops only; {_SEVERAL}"
+        default=None, max_length=MAX_IDS, description=f"only these crops; {_SEVERAL}"
     )
 
     @property
@@ -70,12 +74,12 @@ class CropFilter(FilterFields):
 
 
 class SearchFilter(FilterFields):
-    """Every condition, where ``crop_ids`` already means the crops that are searched for."""
+    """All conditions of a search, in which ``crop_ids`` already names the crops to search for."""
 
     among: list[CropId] | None = Field(
         default=None,
         max_length=MAX_IDS,
-        description="only these crops of the gallery can match; repeat the field for more",
+        description="only these crops of the gallery may match; repeat the field for more",
     )
 
     @property

@@ -1,4 +1,4 @@
-"""What requests and answers about identities carry."""
+"""Requests and answers about identities."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ CropIds = Annotated[
 class IdentityQuery(CropFilter):
     """``GET /galleries/{gallery}/identities``; the filter says which crops count."""
 
-    limit: int = Field(default=100, ge=1, le=1000, description="most identities of this page")
-    cursor: Cursor | None = Field(default=None, description="the previous page's cursor")
+    limit: int = Field(default=100, ge=1, le=1000, description="maximum identities per page")
+    cursor: Cursor | None = Field(default=None, description="cursor of the previous page")
 
 
 class LabelBody(JsonBody):
@@ -32,7 +32,7 @@ class LabelBody(JsonBody):
 
     crop_ids: CropIds
     identity: Label | None = Field(
-        description="who they show; null says that they show nobody who is known, for good"
+        description="the person they show; null marks them as an unknown person, permanently"
     )
 
 
@@ -40,9 +40,9 @@ class MergeBody(JsonBody):
     """``POST /galleries/{gallery}/identities/merge``."""
 
     identities: list[Label] = Field(
-        min_length=1, max_length=1000, description="identities that are one person"
+        min_length=1, max_length=1000, description="identities that are the same person"
     )
-    into: Label = Field(description="their name from now on, a new one or one that is there")
+    into: Label = Field(description="the name they get: a new one or an existing one")
 
 
 class SplitBody(JsonBody):
@@ -50,7 +50,7 @@ class SplitBody(JsonBody):
 
     crop_ids: CropIds
     into: Label | None = Field(
-        default=None, description="the identity these crops get; a new name is made up if absent"
+        default=None, description="the identity that these crops get; default: a new name"
     )
 
 
@@ -63,33 +63,33 @@ class ClusterBody(CropFilter):
         default=_RULE.eps,
         gt=0.0,
         lt=1.0,
-        description="Jaccard distance up to which crops are neighbours; larger groups more",
+        description="Jaccard distance up to which crops are neighbours; a larger one groups more",
     )
     min_samples: int = Field(
         default=_RULE.min_samples,
         ge=1,
         le=1000,
-        description="neighbours that make a crop the core of a group, itself included",
+        description="neighbours that make a crop the core of a group, including itself",
     )
     min_score: float | None = Field(
         default=None,
         ge=-1.0,
         le=1.0,
-        description="least cosine of neighbours; the model's calibrated threshold if absent",
+        description="minimum cosine of neighbours; default: the model's calibrated threshold",
     )
     standardise: bool = Field(
         default=_RULE.standardise,
-        description="take out what a camera does to all of its crops alike",
+        description="remove what a camera does to all of its crops alike",
     )
 
 
 class CorrectionRecord(BaseModel):
     """What a correction did."""
 
-    identity: str | None = Field(description="what the crops are called now", examples=["anna"])
-    crops: int = Field(description="crops the correction is about")
+    identity: str | None = Field(description="the identity of the crops now", examples=["anna"])
+    crops: int = Field(description="crops that the correction covers")
     changed: int = Field(
-        description="crops that changed, in identity or origin; a split holds those that stay, too"
+        description="crops whose identity or origin changed; a split also fixes the crops that stay"
     )
 
 
@@ -98,18 +98,18 @@ class IdentityRecord(BaseModel):
 
     identity: str = Field(examples=["person-0001"])
     crops: int
-    cameras: dict[str, int] = Field(description="crops of each camera", examples=[{"c1": 4}])
-    first: float | None = Field(description="least timestamp, seconds since 1970-01-01 UTC")
-    last: float | None = Field(description="greatest timestamp")
+    cameras: dict[str, int] = Field(description="crops per camera", examples=[{"c1": 4}])
+    first: float | None = Field(description="earliest timestamp, seconds since 1970-01-01 UTC")
+    last: float | None = Field(description="latest timestamp")
     example: str = Field(description="id of one of the crops")
-    origins: dict[Origin, int] = Field(description="crops by where the identity comes from")
+    origins: dict[Origin, int] = Field(description="crops by origin of the identity")
 
 
 class IdentityPage(BaseModel):
-    """Part of a listing, in the order of the names."""
+    """One page of a listing, in the order of the names."""
 
     identities: list[IdentityRecord]
-    cursor: str | None = Field(description="asks for the next page; null on the last one")
-    total: int = Field(description="identities of all pages")
+    cursor: str | None = Field(description="pass it to get the next page; null on the last page")
+    total: int = Field(description="identities on all pages")
     unnamed: int = Field(description="crops without an identity")
-    warnings: list[WarningRecord] = Field(description="what is odd about the filter")
+    warnings: list[WarningRecord] = Field(description="what looks wrong with the filter")

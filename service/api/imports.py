@@ -1,4 +1,4 @@
-"""What ``/galleries/{gallery}/imports`` takes as JSON."""
+"""The JSON body of ``POST /galleries/{gallery}/imports``."""
 
 from __future__ import annotations
 
@@ -22,38 +22,39 @@ Relative = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 
 
 class ImportBody(JsonBody):
-    """A folder the service can read itself."""
+    """A folder that the service itself can read."""
 
     folder: Relative = Field(
-        description="relative to a folder of REID_IMPORT_ROOTS; . is that folder itself",
+        description="relative to a folder of REID_IMPORT_ROOTS; `.` is that folder itself",
         examples=["lobby/2026-11"],
     )
     pattern: str | None = Field(
         default=None,
         max_length=MAX_PATTERN,
-        description="regular expression on the path relative to the folder, with groups identity, "
-        "camera, timestamp, crop_id. Without pattern, layout and manifest, a manifest.ndjson, "
-        ".jsonl, .csv or .parquet in the folder is used, or else Market-1501 names are read",
+        description="regular expression on the path relative to the folder, with the groups "
+        "identity, camera, timestamp and crop_id. Without pattern, layout and manifest, a "
+        "manifest.ndjson, .jsonl, .csv or .parquet in the folder is used, or else Market-1501 "
+        "names",
     )
     layout: LayoutName | None = Field(
         default=None,
-        description="built-in layout of file names instead of a pattern, such as mars or viper",
+        description="built-in layout of file names, instead of a pattern, such as mars or viper",
     )
     manifest: Relative | None = Field(
         default=None,
-        description="file in that folder (.csv, .ndjson, .jsonl, .parquet) with path, and "
-        "crop_id, identity, camera, timestamp where known",
+        description="file in that folder (.csv, .ndjson, .jsonl, .parquet) with the column path, "
+        "and crop_id, identity, camera and timestamp if known",
     )
 
     zone: Zone | None = Field(
         default=None,
-        description="whose clocks the times without a zone were read from, such as Europe/Berlin "
-        "or +01:00; UTC is taken, and said, if it is absent",
+        description="time zone of times without one, such as Europe/Berlin or +01:00; default: "
+        "UTC, with a warning",
     )
     zones: dict[Label, Zone] | None = Field(
         default=None,
         max_length=MAX_ZONES,
-        description="zones of single cameras, by their names; zone is of the others",
+        description="time zones of single cameras, by name; `zone` is for all others",
         examples=[{"gate": "Europe/Berlin", "pier": "+01:00"}],
     )
 
@@ -71,12 +72,12 @@ class ImportBody(JsonBody):
         ways = {"pattern": self.pattern, "layout": self.layout, "manifest": self.manifest}
         given = [name for name, value in ways.items() if value is not None]
         if len(given) > 1:
-            raise ValueError(f"{' and '.join(given)} exclude each other")
+            raise ValueError(f"give only one of {' and '.join(given)}")
         return self
 
 
 def zones_of(given: Sequence[str]) -> dict[str, str]:
-    """Read the zones of cameras where they are a list of texts.
+    """Read time zones of cameras from a list of texts.
 
     Args:
         given: each ``CAMERA=ZONE``, such as ``gate=Europe/Berlin``.
@@ -85,7 +86,7 @@ def zones_of(given: Sequence[str]) -> dict[str, str]:
         The zones by camera.
 
     Raises:
-        InvalidInput: a text is none, a camera is named twice, or there is no such zone.
+        InvalidInput: a text has another form, a camera is named twice, or a zone is unknown.
     """
     found: dict[str, str] = {}
     for text in given:

@@ -1,4 +1,4 @@
-"""Which network made the embeddings, and what changing a gallery's model asks and answers."""
+"""Requests and answers about models, and about changing the model of a gallery."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from service.values.fields import JsonBody
 
 
 class ModelName(BaseModel):
-    """Which network made the embeddings."""
+    """The model that made the embeddings."""
 
     name: str = Field(examples=["hhcl-mobilenetv2"])
     sha256: str = Field(examples=["1f0e7c2d…"])
@@ -25,17 +25,17 @@ class SwitchBody(ModelBody):
 
     allow_missing: bool = Field(
         default=False,
-        description="leave crops behind that the model cannot embed, for want of a picture",
+        description="leave behind crops that the model cannot embed because they have no picture",
     )
 
 
 class KnownModel(BaseModel):
-    """A model the service can run."""
+    """A model that the service can run."""
 
     name: str
     sha256: str
     dimension: int
-    running: bool = Field(description="the model the service was started with")
+    running: bool = Field(description="whether the service was started with this model")
 
 
 class KnownModels(BaseModel):
@@ -48,13 +48,13 @@ class VersionRecord(BaseModel):
     """A gallery's crops under one model."""
 
     sha256: str
-    name: str | None = Field(description="null where the service does not have the model")
-    served: bool = Field(description="the version that is searched")
+    name: str | None = Field(description="null if the service does not have the model")
+    served: bool = Field(description="whether this version is searched")
     crops: int
-    behind: int = Field(description="crops that differ from the served version")
+    behind: int = Field(description="crops that differ from the version that is searched")
 
 
 class Versions(BaseModel):
-    """Every version of a gallery, the served one first."""
+    """Every version of a gallery, the one that is searched first."""
 
     versions: list[VersionRecord]

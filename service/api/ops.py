@@ -1,4 +1,4 @@
-"""Answers for operators: is it alive, what is it, what may a request cost?"""
+"""Answers for operators: health, version, model and limits."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from service.values.accuracy import Accuracy, Calibration
 
 
 class Alive(BaseModel):
-    """The process answers."""
+    """The service is alive, or ready."""
 
     status: Literal["ok"] = "ok"
 
 
 class ModelRecord(ModelName):
-    """What the manifest says of the model."""
+    """The model as its manifest describes it."""
 
     input_height: int
     input_width: int
@@ -32,14 +32,14 @@ class ModelRecord(ModelName):
 
 
 class Providers(BaseModel):
-    """Where the work is done: cuda or cpu."""
+    """Where the network and the search run: `cuda` or `cpu`."""
 
-    network: str = Field(description="ONNX Runtime")
-    search: str = Field(description="FAISS")
+    network: str = Field(description="device of ONNX Runtime")
+    search: str = Field(description="device of FAISS")
 
 
 class Limits(BaseModel):
-    """What a request may cost."""
+    """What the service accepts per request, and in all."""
 
     max_image_bytes: int
     max_image_pixels: int

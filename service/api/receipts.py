@@ -1,4 +1,4 @@
-"""Receipts: what an erasure took away, when, and where something of it is left."""
+"""Receipts: what was erased and when, and what still holds some of it."""
 
 from __future__ import annotations
 
@@ -10,41 +10,43 @@ from service.api.warnings import WarningRecord
 
 
 class Erasing(BaseModel):
-    """What every receipt says."""
+    """Fields of every receipt."""
 
-    deleted: int = Field(description="crops; with dry_run those that would be deleted")
-    time: datetime = Field(description="when it was done, UTC")
-    request_id: str = Field(description="of the request; the audit log has it, too")
-    copies: list[str] = Field(
-        description="other galleries that still hold one of the crops, such as restored ones, by "
-        "the digest of the picture, or cannot be read; of those the key may see"
+    deleted: int = Field(
+        description="deleted crops; with `dry_run`, the crops that would be deleted"
     )
-    hidden_copies: int = Field(description="how many more there are that the key may not see")
+    time: datetime = Field(description="when they were deleted, UTC")
+    request_id: str = Field(description="id of the request, as in the audit log")
+    copies: list[str] = Field(
+        description="other galleries that still hold one of the crops (compared by the picture's "
+        "digest), such as restored ones, or that cannot be read; only those the key may see"
+    )
+    hidden_copies: int = Field(description="how many more of these the key may not see")
 
 
 class GalleryDeleted(Erasing):
-    """A gallery is gone, with its jobs."""
+    """Receipt for a deleted gallery and its jobs."""
 
-    snapshots: list[str] = Field(description="snapshots of it that stay")
-    jobs: int = Field(description="how many jobs of it went, with all that they kept")
+    snapshots: list[str] = Field(description="snapshots of the gallery that still exist")
+    jobs: int = Field(description="how many of its jobs were deleted, with everything they kept")
 
 
 class DeletionReceipt(Erasing):
-    """What a deletion took away, or with ``dry_run`` would take away."""
+    """Receipt for deleted crops, or with ``dry_run`` a forecast."""
 
-    pictures: int = Field(description="how many of them had a stored picture")
-    identities: int = Field(description="distinct identities among them")
-    cameras: dict[str, int] = Field(description="crops of each camera")
+    pictures: int = Field(description="how many of the crops had a stored picture")
+    identities: int = Field(description="distinct identities among the crops")
+    cameras: dict[str, int] = Field(description="crops per camera")
     snapshots: list[str] = Field(
-        description="snapshots that still hold one of them; delete these too"
+        description="snapshots that still hold one of the crops; delete these, too"
     )
     jobs: list[str] = Field(
-        description="jobs of the gallery that wait, run or failed, and still keep what they "
-        "received, or were asked with a name that was erased; cancel these too"
+        description="queued, running or failed jobs of the gallery that still keep their upload, "
+        "or whose request holds an erased name; cancel these, too"
     )
     lists: list[str] = Field(
         description="jobs of the gallery that still keep a list of failed items, which may name "
-        "people in other words; DELETE /jobs/{job_id}/errors erases one"
+        "people in other words; DELETE /jobs/{job_id}/errors erases such a list"
     )
-    dry_run: bool = Field(description="true where nothing was deleted")
-    warnings: list[WarningRecord] = Field(description="what is odd about the filter")
+    dry_run: bool = Field(description="true if nothing was deleted")
+    warnings: list[WarningRecord] = Field(description="what looks wrong with the filter")

@@ -18,13 +18,13 @@ class MatchRecord(CropRecord):
     rank: int = Field(description="1 is the best", examples=[1])
     score: float = Field(description="cosine with the query, -1..1", examples=[0.83])
     probability: float | None = Field(
-        description="that this crop and the query show the same identity; null where the model is "
-        "not calibrated or several pictures make the query",
+        description="probability that the crop and the query show the same person; null if the "
+        "model is not calibrated or the query has several pictures",
         examples=[0.97],
     )
     standardised_score: float | None = Field(
-        description="cosine of the embeddings standardised by their cameras, which ranks the "
-        "match; null where the search was not standardised",
+        description="cosine of the embeddings standardised per camera, which ranks the match; "
+        "null if the search was not standardised",
         examples=[0.41],
     )
     rerank_distance: float | None = Field(
@@ -32,36 +32,36 @@ class MatchRecord(CropRecord):
         examples=[0.21],
     )
     identity_score: float | None = Field(
-        description="what ranks the identity: cosine of its best crop, or the mean of several; "
+        description="what ranks the identity: the cosine of its best crop, or the mean of several; "
         "null unless group_by=identity",
         examples=[0.78],
     )
     group_size: int | None = Field(
-        description="crops of this identity that count: those found for identity_score=best, all "
-        "that pass the filter for mean and top3; null unless group_by=identity",
+        description="crops of this identity that count: for identity_score=best those that were "
+        "found, for mean and top3 all that pass the filter; null unless group_by=identity",
         examples=[4],
     )
 
 
 class QueryImage(BaseModel):
-    """An uploaded image."""
+    """An image of the request."""
 
     index: int = Field(description="position in the request, from 0", examples=[0])
     file: str = Field(description="its file name", examples=["query.jpg"])
 
 
 class Nearest(BaseModel):
-    """The best score there was, for people who wonder why nothing matched."""
+    """The highest score of any crop, to show how close the query came."""
 
     score: float = Field(examples=[0.83])
     probability: float | None = Field(examples=[0.97])
 
 
 class SearchEntry(BaseModel):
-    """The answer to one query."""
+    """The result of one query."""
 
-    images: list[QueryImage] = Field(description="the images that made this query")
-    crop_ids: list[str] = Field(description="the crops of the gallery that made this query")
+    images: list[QueryImage] = Field(description="the images of this query")
+    crop_ids: list[str] = Field(description="the gallery's crops that were searched for")
     vectors: list[int] = Field(
         default=[], description="positions of the vectors that made this query, from 0"
     )
@@ -70,11 +70,12 @@ class SearchEntry(BaseModel):
     )
     matches: list[MatchRecord] = Field(description="best first")
     nearest: Nearest | None = Field(
-        description="the best score, matching or not; null where no crop took part"
+        description="the highest score, even below `min_score`; null if no crop took part"
     )
     considered: int | None = Field(
-        description="crops that took part after the filters, the query's own camera and the query "
-        "itself; null where the image could not be used",
+        description="crops that took part: not those that the filter left out, those of the "
+        "query's own camera if it is excluded, or the query itself; null if the image could not be "
+        "used",
         examples=[1200],
     )
     error: ImageProblem | None = Field(default=None, description="what is wrong with the image")
@@ -85,20 +86,22 @@ class SearchAnswer(BaseModel):
 
     model: ModelName
     gallery: str
-    min_score: float | None = Field(description="the line that was drawn; null where none was")
+    min_score: float | None = Field(
+        description="the minimum score that was applied; null if there was none"
+    )
     took_ms: dict[str, float] = Field(
-        description="milliseconds of decode, embed, query, rerank and in total",
+        description="milliseconds for decode, embed, query and rerank, and in total",
         examples=[{"decode": 1.9, "embed": 31.2, "query": 0.8, "total": 35.1}],
     )
     results: list[SearchEntry] = Field(
-        description="one an image, then one a crop id, in order; combined: one, then those that "
-        "are unusable"
+        description="one per image, then one per crop id, in order; with `combine`: one, then one "
+        "per unusable image"
     )
-    warnings: list[WarningRecord] = Field(description="what is odd about the filter")
+    warnings: list[WarningRecord] = Field(description="what looks wrong with the filter")
 
 
 class EmbeddingEntry(BaseModel):
-    """The embedding of one image, or why there is none."""
+    """The embedding of one image, or the reason why there is none."""
 
     image: QueryImage
     embedding: list[float] | str | None = Field(description="unit length")
@@ -111,4 +114,4 @@ class EmbedAnswer(BaseModel):
     model: ModelName
     dimension: int
     took_ms: dict[str, float]
-    results: list[EmbeddingEntry] = Field(description="one an image, in order")
+    results: list[EmbeddingEntry] = Field(description="one per image, in order")

@@ -1,4 +1,4 @@
-"""What answers say of snapshots."""
+"""Answers about snapshots."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ class SnapshotEntry(BaseModel):
 
 
 class Snapshots(BaseModel):
-    """Snapshots of a gallery."""
+    """The snapshots of a gallery."""
 
     snapshots: list[SnapshotEntry] = Field(description="oldest first")

@@ -1,4 +1,4 @@
-"""What is odd about a request that is allowed all the same."""
+"""Warnings about requests that are allowed but look wrong."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from service.values.vocabulary import WarningCode
 
 
 class WarningRecord(BaseModel):
-    """What is odd about a filter that is allowed all the same."""
+    """A warning about a filter or a time that is allowed but looks wrong."""
 
-    code: WarningCode = Field(description="for programs: what kind of thing")
+    code: WarningCode = Field(description="for programs: the kind of warning")
     field: str = Field(description="the field of the request", examples=["cameras"])
     values: list[str] = Field(
-        description="names that the gallery does not have, the first twenty", examples=[["Cam-4"]]
+        description="the first twenty names that the gallery does not have, or crops concerned",
+        examples=[["Cam-4"]],
     )
     detail: str = Field(
         description="a sentence for people",

@@ -1,7 +1,7 @@
-"""Which data folder the commands on keys work on.
+"""Choose the data folder of the commands on keys.
 
-A key that is written into a folder no service reads protects nothing, and nobody notices. So the
-running service is asked for its folder, and every command says which file it wrote.
+A key in a folder that no service reads protects nothing, and nobody notices. So the commands ask
+the running service for its folder, and report which file they wrote.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from service.access.keys import FILE
 from service.errors import InvalidInput
 from service.settings import Settings
 
-_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}  # noqa: S104 - asked, not listened on
+_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}  # noqa: S104 - only asked
 _PATIENCE = 2.0  # seconds; it is on this machine
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A service that answers where the settings say.
+    """A service that answers at the address of the settings.
 
     Attributes:
-        url: where.
-        open: whether it asks for no key.
-        file: where it keeps its keys, which it tells only while it is open.
+        url: its address.
+        open: whether it needs no key.
+        file: the file of its keys; it reports that only while it is open.
     """
 
     url: str
@@ -36,17 +36,17 @@ class Found:
 
 
 def choose(settings: Settings, *, new: bool) -> Path:
-    """The data folder of a command.
+    """Choose the data folder of a command.
 
     Args:
-        settings: with the folder that was given, by option or variable, or its default.
-        new: make the default folder if it is not there.
+        settings: their data folder was given by an option or a variable, or is the default.
+        new: create the default folder if it does not exist.
 
     Returns:
-        The folder that was given; otherwise that of the running service; otherwise the default.
+        The folder that was given, or that of the running service, or the default.
 
     Raises:
-        InvalidInput: nothing was given, and it cannot be told which one is meant.
+        InvalidInput: no folder was given, and it is unclear which one is meant.
     """
     folder = settings.data.absolute()
     if "data" in settings.model_fields_set or new:
@@ -56,26 +56,26 @@ def choose(settings: Settings, *, new: bool) -> Path:
         if _is_ours(found.file.parent):
             return found.file.parent
         raise InvalidInput(
-            f"the service at {found.url} keeps its keys in {found.file}, which is not a folder of "
-            "this user on this machine: run the command where the service runs (docker compose "
+            f"the service at {found.url} keeps its keys in {found.file}, which is not in a folder "
+            "of this user on this machine: run the command where the service runs (docker compose "
             "exec service python -m service keys ...), or name a folder with --data"
         )
     if not folder.is_dir():
         raise InvalidInput(
             f"there is no folder {folder}: name the service's data folder with --data, or add "
-            "--new to make this one"
+            "--new to create this one"
         )
     return folder
 
 
 def ask(settings: Settings) -> Found | None:
-    """Ask the service on this machine, without any key, whether it is open.
+    """Ask the service on this machine, without a key, whether it is open.
 
     Args:
-        settings: say where it listens.
+        settings: its address.
 
     Returns:
-        None if no service answers there.
+        None if no service answers.
     """
     import httpx
 
@@ -96,15 +96,15 @@ def ask(settings: Settings) -> Found | None:
 
 
 def tell_where(folder: Path) -> None:
-    """Say on stderr which file was written."""
+    """Report on stderr which file was written."""
     print(f"wrote {folder / FILE}", file=sys.stderr)
 
 
 def warn_if_open(settings: Settings, folder: Path) -> None:
-    """Say loudly that a service still needs no key, although one was made.
+    """Warn if the service still needs no key, although one was created.
 
     Args:
-        settings: say where the service listens.
+        settings: the service's address.
         folder: of the new key.
     """
     found = ask(settings)
@@ -112,14 +112,14 @@ def warn_if_open(settings: Settings, folder: Path) -> None:
         its = "another folder" if found.file is None else str(found.file)
         print(
             f"WARNING: the service at {found.url} is still open to everybody. It reads {its}, not "
-            f"{folder / FILE}: revoke this key, and make one with --data set to that service's "
+            f"{folder / FILE}: revoke this key, and create one with --data set to that service's "
             "folder",
             file=sys.stderr,
         )
 
 
 def hand_over(folder: Path) -> None:
-    """Give what root wrote to the folder's owner, whose service has to read it.
+    """Give files that root wrote to the folder's owner, whose service must read them.
 
     Args:
         folder: the data folder.
@@ -134,7 +134,7 @@ def hand_over(folder: Path) -> None:
 
 
 def _is_ours(folder: Path) -> bool:
-    # Whoever listens on the port may be somebody else: their folder is not written to.
+    # Another user may listen on the port; nothing is written into their folder.
     try:
         return folder.stat().st_uid == os.geteuid()
     except OSError:

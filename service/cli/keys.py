@@ -1,4 +1,4 @@
-"""``python -m service keys``: make, list and revoke keys, whether the service runs or not."""
+"""``python -m service keys``: create, list and revoke keys, whether the service runs or not."""
 
 from __future__ import annotations
 
@@ -21,29 +21,35 @@ if TYPE_CHECKING:
 
 cli = typer.Typer(
     no_args_is_help=True,
-    help="Make, list and revoke API keys of a data folder; running services follow at once.",
+    help="Create, list and revoke API keys of a data folder; running services apply it at once.",
 )
 
 DataFolder = Annotated[
     Path | None,
     typer.Option(
-        help="data folder of the service; REID_DATA if absent, else that of the service that "
-        "listens on REID_HOST and REID_PORT and needs no key yet, else the folder data"
+        help="data folder of the service; default: REID_DATA, or the folder of the service that "
+        "listens on REID_HOST and REID_PORT if it needs no key yet, or data"
     ),
 ]
-NewFolder = Annotated[bool, typer.Option("--new", help="make the data folder if it is not there")]
+NewFolder = Annotated[
+    bool, typer.Option("--new", help="create the data folder if it does not exist")
+]
 LabelText = Annotated[str, typer.Option(help="what the key is for")]
 ScopeName = Annotated[
     Literal["search", "write", "admin"],
-    typer.Option(help="the most it allows; each includes those before it"),
+    typer.Option(help="the most it allows; each scope includes those before it"),
 ]
 Galleries = Annotated[
     list[str] | None,
-    typer.Option("--gallery", help="only for this gallery; repeat it for more; all if absent"),
+    typer.Option(
+        "--gallery", help="only for this gallery; repeat for more; default: all galleries"
+    ),
 ]
-Expires = Annotated[str | None, typer.Option(help="ISO 8601 or seconds since 1970")]
-PerMinute = Annotated[int | None, typer.Option(help="requests a minute; the setting's if absent")]
-KeyId = Annotated[str, typer.Argument(help="as listed")]
+Expires = Annotated[
+    str | None, typer.Option(help="when it ends: ISO 8601, or seconds since 1970; default: never")
+]
+PerMinute = Annotated[int | None, typer.Option(help="its limit; default: the service's setting")]
+KeyId = Annotated[str, typer.Argument(help="id of the key, as `keys list` shows it")]
 
 
 @cli.command()
@@ -56,9 +62,9 @@ def create(
     data: DataFolder = None,
     new: NewFolder = False,
 ) -> None:
-    """Make a key and print it: on stdout, once; it cannot be shown again.
+    """Create a key and print it to stdout; it cannot be shown again.
 
-    The file it was written to is named on stderr.
+    Stderr names the file that it was written to.
     """
     with errors_in_one_line(), _gate(data, new=new) as (settings, gate):
         from service.access.new_key import NewKey
@@ -84,7 +90,7 @@ def create(
 
 @cli.command("list")
 def list_keys(data: DataFolder = None) -> None:
-    """List every key without its secret, the revoked and the expired too."""
+    """List every key without its secret, including revoked and expired keys."""
     with errors_in_one_line(), _gate(data) as (_, gate):
         print(f"keys of {gate.keys.path}:", file=sys.stderr)
         for key in gate.keys.every():
@@ -93,9 +99,9 @@ def list_keys(data: DataFolder = None) -> None:
 
 @cli.command()
 def revoke(key_id: KeyId, data: DataFolder = None) -> None:
-    """Revoke a key, for good; it is rejected from its next request on.
+    """Revoke a key, for good; it is rejected from the next request on.
 
-    A full disk does not prevent this.
+    This works even if the disk is full.
     """
     with errors_in_one_line(), _gate(data) as (_, gate):
         from service.cli.key_folder import tell_where
@@ -144,14 +150,14 @@ def _log(gate: Gate, command: Literal["keys create", "keys revoke"], key: Key) -
     try:
         gate.audit.write(entry, durable=True, share=share).result()
     except OSError as error:
-        print(f"warning: done, but the audit log took no entry: {error}", file=sys.stderr)
+        print(f"warning: done, but the audit log could not be written: {error}", file=sys.stderr)
 
 
 def _described(key: Key) -> str:
     galleries = "all galleries" if key.galleries is None else ", ".join(sorted(key.galleries))
     told = [key.key_id, key.scope, galleries, repr(key.label), f"created {_day(key.created)}"]
     if key.requests_per_minute is not None:
-        told.append(f"{key.requests_per_minute} requests a minute")
+        told.append(f"{key.requests_per_minute} requests per minute")
     if key.revoked is not None:
         told.append(f"revoked {_day(key.revoked)}")
     elif key.expires is not None:

@@ -35,7 +35,7 @@ def filter_of(fields: FilterFields) -> Filter:
 
 
 def filter_time_warnings(fields: FilterFields) -> list[FilterWarning]:
-    """Say what was assumed for the times of a filter."""
+    """Warn about the times of a filter."""
     return time_warnings({name: getattr(fields, name) for name in _TIMES})
 
 

@@ -1,4 +1,4 @@
-"""What a caller should know of the times of a request: what was assumed where it says no zone."""
+"""Warnings about times without a zone: what was assumed, and how to state it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _SHOWN = 20
 
 
 def time_warnings(moments: Mapping[str, Moment | None]) -> list[FilterWarning]:
-    """Say what was assumed for the times of some fields.
+    """Warn about the times of a request's fields.
 
     Args:
         moments: by field.
 
     Returns:
-        A warning for each field whose time was written without a zone or was shown twice.
+        A warning for each field whose time has no zone, or occurred twice in its zone.
     """
     found = []
     for field, moment in moments.items():
@@ -29,13 +29,13 @@ def time_warnings(moments: Mapping[str, Moment | None]) -> list[FilterWarning]:
 
 
 def crop_time_warnings(moments: Sequence[tuple[str, Moment | None]]) -> list[FilterWarning]:
-    """Say what was assumed for the times of some crops.
+    """Warn about the times of several crops.
 
     Args:
         moments: with the ids of their crops.
 
     Returns:
-        At most one warning of each kind; its values are crop ids, the first twenty.
+        At most one warning of each kind; its values are the first twenty crop ids.
     """
     assumed = tuple(crop_id for crop_id, moment in moments if moment and moment.assumed_utc)
     ambiguous = tuple(crop_id for crop_id, moment in moments if moment and moment.ambiguous)
@@ -54,10 +54,10 @@ def _crops(crop_ids: Sequence[str]) -> str:
 
 
 _UTC = (
-    "says no zone and was read as UTC; state the zone of the clocks, or write an offset such as "
-    "+01:00."
+    "has no time zone and was read as UTC; state the zone of the clocks, or write an offset such "
+    "as +01:00."
 )
 _TWICE = (
-    "lies in an hour that the clocks of its zone showed twice; the first one was taken. Write an "
+    "occurs twice in its zone, because the clocks were set back; the first was used. Write an "
     "offset to mean the second."
 )

@@ -1,4 +1,4 @@
-"""Keys: made and revoked by command line and API, hashed on disk, followed by a running service."""
+"""Keys are created and revoked by commands and the API, hashed on disk, and effective at once."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def keys(data: Path, *arguments: object) -> Result:
 
 
 def create(data: Path, *arguments: object, scope: str = "admin") -> str:
-    """Make a key on the command line."""
+    """Create a key with the command."""
     done = keys(data, "create", "--label", "a test", "--scope", scope, *arguments)
     assert done.exit_code == 0, done.stderr
     text: str = done.stdout.strip()
@@ -63,7 +63,7 @@ def key_id(text: str) -> str:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """The folder of the services that ``start`` starts."""
+    """The data folder of the services started by ``start``."""
     return tmp_path / "data"
 
 
@@ -78,7 +78,7 @@ def test_the_first_key_closes_a_running_service(start, data):
             assert admin.get("/galleries").status_code == 200
 
 
-def test_a_revoked_key_ends_with_its_next_request(start, data):
+def test_a_revoked_key_is_rejected_from_the_next_request_on(start, data):
     with start() as service:
         key = create(data)
         with asking(service, key) as admin:
@@ -87,12 +87,12 @@ def test_a_revoked_key_ends_with_its_next_request(start, data):
             refused = admin.get("/galleries")
             assert code(refused) == (401, "unauthorized")
             assert "revoked" in refused.json()["detail"]
-        # With its last key revoked the service stays closed.
+        # Even with its last key revoked, the service stays closed.
         assert service.http.get("/galleries").status_code == 401
 
 
-def test_a_key_ends_when_it_expires(start, data, monkeypatch):
-    """The clock of the keys is put forward; nobody waits."""
+def test_a_key_is_rejected_after_it_expires(start, data, monkeypatch):
+    """The clock of the keys is set forward, so the test need not wait."""
     expires, now = time.time() + 3600, time.time()
     with start() as service:
         key = create(data, "--expires", expires)
@@ -108,7 +108,7 @@ def test_a_key_ends_when_it_expires(start, data, monkeypatch):
         assert "expired" in answer.json()["detail"]
 
 
-def test_keys_outlive_the_service(start, data):
+def test_keys_survive_a_restart(start, data):
     with start():
         key = create(data)
     with start() as service, asking(service, key) as admin:
@@ -185,7 +185,7 @@ def test_a_wrong_key_request_names_its_field(service, change, field):
     assert [error["field"] for error in answer.json()["errors"]] == [field]
 
 
-def test_who_one_is_without_a_key(start, data):
+def test_whoami_without_a_key(start, data):
     with start() as service:
         everyone = service.http.get("/whoami").json()
         assert (everyone["anonymous"], everyone["scope"]) == (True, "admin")
@@ -214,7 +214,7 @@ def test_who_one_is_without_a_key(start, data):
         "{secret}",
     ],
 )
-def test_what_only_looks_like_a_key_opens_nothing(closed, header):
+def test_malformed_keys_give_no_access(closed, header):
     service, key = closed
     _, name, secret = key.split("_", 2)
     header = header.replace("{id}", name).replace("{secret}", secret)
@@ -241,7 +241,7 @@ def test_an_unknown_key_and_a_wrong_secret_are_refused_alike(closed):
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
-def test_the_scheme_is_read_in_any_case(closed, scheme):
+def test_the_scheme_is_case_insensitive(closed, scheme):
     service, key = closed
     answer = service.http.get("/galleries", headers={"Authorization": f"{scheme} {key}"})
     assert answer.status_code == 200
@@ -254,7 +254,7 @@ def test_a_refused_upload_is_answered_not_reset(closed):
         assert code(answer) == (401, "unauthorized")
 
 
-def test_a_refused_upload_that_never_comes_is_answered_at_once(closed):
+def test_a_refused_upload_that_is_never_sent_is_answered_at_once(closed):
     service, _ = closed
     host, port = service.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as connection:
@@ -263,7 +263,7 @@ def test_a_refused_upload_that_never_comes_is_answered_at_once(closed):
         assert connection.recv(100).startswith(b"HTTP/1.1 401")
 
 
-def test_a_bound_key_sees_and_makes_only_its_own_galleries(start, data):
+def test_a_bound_key_sees_and_creates_only_its_own_galleries(start, data):
     with start() as service:
         for name in ("lobby", "vault"):
             service.create(name)
@@ -275,7 +275,7 @@ def test_a_bound_key_sees_and_makes_only_its_own_galleries(start, data):
             assert "vault" not in bound.get("/metrics").text
             assert "vault" not in service.http.get("/metrics").text
             assert 'reid_gallery_crops{gallery="vault"}' in admin.get("/metrics").text
-            for name in ("vault", "absent"):  # whether it exists is not told
+            for name in ("vault", "absent"):  # it does not reveal whether the gallery exists
                 assert code(bound.get(f"/galleries/{name}")) == (403, "forbidden")
                 assert code(bound.post("/galleries", json={"name": name})) == (403, "forbidden")
             assert bound.post("/galleries", json={"name": "door"}).status_code == 201
@@ -313,7 +313,7 @@ def test_the_command_line_lists_keys_without_their_secrets(data):
     assert set(lines) == {key_id(first), key_id(second)}
     assert "lobby" in lines[key_id(first)]
     assert "revoked" in lines[key_id(first)]
-    assert "5 requests a minute" in lines[key_id(second)]
+    assert "5 requests per minute" in lines[key_id(second)]
     assert "all galleries" in lines[key_id(second)]
     for key in (first, second):
         assert key.split("_", 2)[2] not in listed
@@ -344,7 +344,7 @@ def test_the_command_line_searches_with_a_key(closed, tmp_path, monkeypatch):
     assert CliRunner().invoke(cli, search).exit_code == 0
 
 
-def test_last_use_is_noted_to_the_hour(start, data):
+def test_last_use_is_stored_to_the_hour(start, data):
     with start() as service, asking(service, create(data)) as admin:
         noted = None
         deadline = time.monotonic() + 120
@@ -357,7 +357,7 @@ def test_last_use_is_noted_to_the_hour(start, data):
         assert record["last_used"] == noted
 
 
-def test_a_removed_file_opens_nothing(start, data):
+def test_a_removed_file_gives_no_access(start, data):
     with start() as service:
         key = create(data)
         with asking(service, key) as admin:
@@ -372,7 +372,7 @@ def test_a_removed_file_opens_nothing(start, data):
 
 
 @pytest.mark.parametrize("damage", ["garbage", "empty", "newer"])
-def test_a_damaged_file_opens_nothing(start, data, damage):
+def test_a_damaged_file_gives_no_access(start, data, damage):
     key = create(data)
     match damage:
         case "garbage":
@@ -390,7 +390,7 @@ def test_a_damaged_file_opens_nothing(start, data, damage):
         assert service.http.get("/livez").status_code == 200
 
 
-def test_many_make_keys_at_once(tmp_path):
+def test_many_keys_are_created_at_once(tmp_path):
     def make(number: int) -> str:
         store = KeyStore(tmp_path / FILE)
         try:
@@ -405,7 +405,7 @@ def test_many_make_keys_at_once(tmp_path):
 
 
 @given(secret=st.text())
-def test_no_text_is_a_key_by_chance(closed, store, secret):
+def test_random_texts_are_not_keys(closed, store, secret):
     _, key = closed
     for text in (secret, f"reid_{key_id(key)}_{secret}", f"{key}{secret or '_'}"):
         with pytest.raises(Unauthorized):
