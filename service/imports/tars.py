@@ -21,7 +21,7 @@ from service.imports.listing import Listing, check_manifest_size, manifest_besid
 from service.imports.member_names import shown, tar_name
 from service.ingest.crop_names import LeftOut
 from service.ingest.manifest_files import ManifestSearch
-from service.ingest.picture_files import no_data
+from service.ingest.picture_files import not_data
 from service.machine.durable import disk_errors
 
 _MAX_HEADER = 32 << 10  # names, owners and dates of one member
@@ -149,7 +149,7 @@ def _item(
     except InvalidInput as error:
         return refused(shown(member.name), error)
     if not member.isreg():
-        hidden = any(map(no_data, Path(name).parts))
+        hidden = any(map(not_data, Path(name).parts))
         return refused(name, f"{_kind(member)}: only plain files are taken", is_error=not hidden)
     entry = listing.describe(name)
     if isinstance(entry, LeftOut):

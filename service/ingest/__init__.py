@@ -1,1 +1,1 @@
-"""From files, names and manifest rows to crops in a gallery."""
+"""Turn files, file names and manifest rows into crops of a gallery."""

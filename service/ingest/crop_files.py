@@ -1,4 +1,4 @@
-"""A picture file and what some values say of the crop on it."""
+"""An image file together with the metadata of its crop."""
 
 from __future__ import annotations
 
@@ -18,33 +18,39 @@ from service.values.names import MAX_NAME, fitting_id
 
 @dataclass(frozen=True, slots=True)
 class CropFile:
-    """An image file and what is known of the crop on it."""
+    """An image file and its crop.
+
+    Attributes:
+        path: the file.
+        crop: the metadata of its crop.
+        nameless: its name should contain an identity or a camera, but contains neither.
+    """
 
     path: Path
     crop: Crop
     nameless: bool = False
-    """Whether its name should have told identity or camera and told neither."""
 
 
 Naming = Callable[[Path, Path], CropFile | LeftOut]
-"""Says of a file, and the folder its path counts from, which crop it is."""
+"""Reads the crop of a file from its path, relative to a folder."""
 
 
 def crop_id_of(path: Path, folder: Path) -> str:
-    """The id of a file's crop: its relative path, made to fit the rules of ids.
+    """Make a crop id of a file's relative path.
 
     Args:
-        path: a file.
-        folder: where the listing started.
+        path: the file.
+        folder: the folder the path is relative to.
 
     Returns:
-        The path in its normal form. A path that is longer than an id, or not printable, gives its
-        end with ``_`` for what does not print, after sixteen digits of the path's SHA-256.
+        The path in its normal form. If it is too long or not printable: sixteen digits of the
+        path's SHA-256, and the end of the path with ``_`` for characters that are not printable.
     """
     inside = path.is_relative_to(folder)
     relative = path.relative_to(folder).as_posix() if inside else path.as_posix()
     if len(relative) > MAX_NAME or not relative.isprintable():
-        # In steps, as galleries of older releases were mended: importing again finds their crops.
+        # The same steps as in the migration of older galleries, so that importing the files again
+        # finds their crops.
         digest = hashlib.sha256(relative.encode("utf-8", "surrogateescape")).hexdigest()[:16]
         printable = "".join(letter if letter.isprintable() else "_" for letter in relative)
         relative = f"{digest}/{printable[-(MAX_NAME - len(digest) - 1) :]}"
@@ -54,13 +60,13 @@ def crop_id_of(path: Path, folder: Path) -> str:
 def described_row(
     row: Mapping[str, Any], number: int, path: Path, folder: Path, reading: Reading
 ) -> CropFile | LeftOut:
-    """Read what a row of a manifest says of a file.
+    """Read a file's crop from a row of a manifest.
 
     Args:
-        row: its values by column.
-        number: its position among the rows, from 1, for messages.
+        row: values by column.
+        number: position of the row, from 1, for messages.
         path: the file.
-        folder: its path counts from here, where the row names no crop_id.
+        folder: the folder its path is relative to, if the row has no crop_id.
         reading: how values are read.
 
     Returns:
@@ -79,15 +85,15 @@ def described(
     reading: Reading | None = None,
     where: str = "column",
 ) -> CropFile | LeftOut:
-    """Read what some values say of a file.
+    """Read a file's crop from named values.
 
     Args:
         path: the file.
-        folder: its path counts from here, where the values hold no crop_id.
-        values: may hold ``crop_id``, ``identity``, ``camera``, ``timestamp`` and ``zone``, see
-            :func:`service.ingest.crop_values.read_values`; other names are ignored.
-        reading: how times without a zone are read; takes notes.
-        where: what a value's place is called in messages.
+        folder: the folder its path is relative to, if the values have no crop_id.
+        values: may contain ``crop_id``, ``identity``, ``camera``, ``timestamp`` and ``zone``, see
+            :func:`service.ingest.reading.read_values`; other names are ignored.
+        reading: how times without a zone are read; collects remarks.
+        where: what to call the place of a value in messages.
 
     Returns:
         The file's crop, or which value broke which rule.

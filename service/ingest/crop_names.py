@@ -1,4 +1,4 @@
-"""Which crops a folder holds, and what their names say of them."""
+"""List the crops of a folder, and read their metadata from file names or a manifest."""
 
 from __future__ import annotations
 
@@ -35,25 +35,24 @@ _DEFAULT = LAYOUTS["market1501"]
 def naming_of(
     pattern: str | None = None, layout: str | None = None, reading: Reading | None = None
 ) -> Naming:
-    r"""How file names are read.
+    r"""Choose how file names are read.
 
     Args:
-        pattern: a regular expression that fits the relative path from its start; the groups
-            ``identity``, ``camera``, ``timestamp``, ``zone`` and ``crop_id`` say what they take,
-            all may be absent. An example: ``(?P<camera>[^/]+)/(?P<identity>\d+)``. Pieces of a
-            time have groups of their own, see :mod:`service.ingest.path_times`. A file that does
-            not fit is left out.
-        layout: a built-in layout instead, see :mod:`service.ingest.name_layouts`. A file
-            that does not fit is left out. Without both, Market-1501 names are read, and a file of
-            any other name is kept without identity and camera.
-        reading: how times without a zone are read; takes notes.
+        pattern: a regular expression that matches the relative path from its start. Its groups
+            ``identity``, ``camera``, ``timestamp``, ``zone`` and ``crop_id`` are all optional.
+            Example: ``(?P<camera>[^/]+)/(?P<identity>\d+)``. Parts of a time have their own
+            groups, see :mod:`service.ingest.path_times`. Files that do not match are left out.
+        layout: a built-in layout instead, see :mod:`service.ingest.name_layouts`. Files that do not
+            match are left out. Without pattern and layout, Market-1501 names are read, and files
+            with other names are kept without identity and camera.
+        reading: how times without a zone are read; collects remarks.
 
     Returns:
         The reader of names.
 
     Raises:
-        InvalidInput: pattern and layout both, a layout nobody knows, not a regular expression, or
-            a group of another name.
+        InvalidInput: both pattern and layout are given, the layout is unknown, the pattern is not a
+            regular expression, or a group has another name.
     """
     if pattern is not None and layout is not None:
         raise InvalidInput("pattern and layout exclude each other")
@@ -66,7 +65,8 @@ def _by_layout(layout: NameLayout) -> Naming:
     def read(path: Path, folder: Path) -> CropFile | LeftOut:
         match layout.read(path.relative_to(folder).as_posix()):
             case None:
-                reason = f"its path does not fit the layout {layout.name}, as {layout.example} does"
+                example = f"such as {layout.example}"
+                reason = f"its path does not match the layout {layout.name}, {example}"
                 return LeftOut(path, reason)
             case Junk(reason):
                 return LeftOut(path, reason)
@@ -85,23 +85,23 @@ def _by_market1501(path: Path, folder: Path) -> CropFile | LeftOut:
 
 def _known_layout(name: str) -> NameLayout:
     if name not in LAYOUTS:
-        raise InvalidInput(f"layout {name[:80]!r} is none of {', '.join(LAYOUTS)}")
+        raise InvalidInput(f"layout must be one of {', '.join(LAYOUTS)}, got {name[:80]!r}")
     return LAYOUTS[name]
 
 
 def list_names(folder: Path, naming: Naming) -> Iterator[CropFile | LeftOut]:
-    """List a folder by the names of its files.
+    """List the crops of a folder by their file names.
 
     Args:
-        folder: searched to its leaves, in the order of the relative paths. Links to folders are
+        folder: searched recursively, in the order of the relative paths. Links to folders are
             followed; hidden and generated folders are left out.
-        naming: of :func:`naming_of`.
+        naming: the answer of :func:`naming_of`.
 
     Yields:
-        An entry a file; a folder that is left out is one entry.
+        One entry per file, and one per folder that is left out.
 
     Raises:
-        InvalidInput: there is no such folder, or a pattern takes too long.
+        InvalidInput: the folder does not exist, or a pattern takes too long.
     """
     if not folder.is_dir():
         raise InvalidInput(f"{folder}: no such folder")
@@ -110,18 +110,18 @@ def list_names(folder: Path, naming: Naming) -> Iterator[CropFile | LeftOut]:
 
 
 def list_market1501(folder: Path) -> Iterator[CropFile | LeftOut]:
-    """List a folder whose files may carry Market-1501 names, such as ``0002_c1s1_000451_03.jpg``.
+    """List a folder of files with Market-1501 names, such as ``0002_c1s1_000451_03.jpg``.
 
-    That one shows identity ``0002`` on camera ``c1``. Identity ``-1`` marks junk and is left out;
-    identity ``0000`` marks a distractor, a person nobody knows, where the name has a sequence
-    (``s1``) as Market-1501's own have, and is kept without identity. A file of any other name is
-    kept without identity and camera.
+    This example shows identity ``0002`` on camera ``c1``. Identity ``-1`` marks junk, which is left
+    out. Identity ``0000`` in a name with a sequence (``s1``), as Market-1501 writes it, marks a
+    distractor: an unknown person, kept without identity. Files with other names are kept without
+    identity and camera.
 
     Args:
-        folder: searched to its leaves, in the order of the relative paths.
+        folder: searched recursively, in the order of the relative paths.
 
     Yields:
-        An entry a file.
+        One entry per file.
     """
     return list_names(folder, naming_of())
 
@@ -129,18 +129,18 @@ def list_market1501(folder: Path) -> Iterator[CropFile | LeftOut]:
 def list_pattern(
     folder: Path, pattern: str, reading: Reading | None = None
 ) -> Iterator[CropFile | LeftOut]:
-    """List a folder whose paths fit a regular expression.
+    """List a folder whose paths match a regular expression.
 
     Args:
-        folder: searched to its leaves, in the order of the relative paths.
+        folder: searched recursively, in the order of the relative paths.
         pattern: see :func:`naming_of`.
-        reading: how times without a zone are read; takes notes.
+        reading: how times without a zone are read; collects remarks.
 
     Yields:
-        An entry a file; one that does not fit is left out.
+        One entry per file; those that do not match are left out.
 
     Raises:
-        InvalidInput: not a regular expression, or a group of another name.
+        InvalidInput: not a regular expression, or a group has another name.
     """
     return list_names(folder, naming_of(pattern, reading=reading))
 
@@ -155,10 +155,10 @@ def list_manifest(
         manifest: a ``.csv`` file with a header, an ``.ndjson`` or ``.jsonl`` file, or a
             ``.parquet`` file; each row has ``path``, and may have ``crop_id``, ``identity``,
             ``camera``, ``timestamp`` and ``zone``. Empty values mean unknown.
-        reading: how times without a zone are read; takes notes.
+        reading: how times without a zone are read; collects remarks.
 
     Yields:
-        An entry a row.
+        One entry per row.
 
     Raises:
         InvalidInput: the manifest cannot be read, or a row has no path.

@@ -1,7 +1,7 @@
-"""Values of manifests and of patterns: who is shown, by which camera, under which id.
+"""Read values of manifests and patterns: identity, camera, crop id and path.
 
-The one reader of such values, for the service and for training: the same row means the same person
-on the same camera to both.
+The service and training share this reader, so a row means the same person on the same camera to
+both.
 """
 
 from __future__ import annotations
@@ -18,38 +18,38 @@ from service.values.names import id_of, name_of, normal_form
 COLUMNS = frozenset(
     {"path", "crop_id", "identity", "camera", "timestamp", "zone", "split", "embedding"}
 )
-"""Every column that means something to one of the two programs."""
+"""Every column that the service or training uses."""
 
 UNKNOWN_MARK = "-1"
-"""What data sets write for a person or a camera that nobody knows."""
+"""What data sets write for an unknown person or camera."""
 
 DOUBTFUL = frozenset(
     {"nan", "NaN", "NAN", "null", "NULL", "None", "NaT", "NA", "<NA>", "N/A", "#N/A", "undefined"}
 )
-"""What programs write for a value that is not there; as a name it makes one person of many."""
+"""What programs write for a missing value; read as a name it would merge many people into one."""
 
 _CSV_NUMBER = re.compile(r"(?P<whole>-?(0|[1-9][0-9]*))\.0+")
 _CSV_MISSING = frozenset({"nan", "NaN"})
 _CSV_NAMES = ("identity", "camera")
-_EXACT = 2**53  # from here on a JSON number no longer says which whole number was meant
+_EXACT = 2**53  # from here on a JSON number does not identify a whole number
 _MOST_IGNORED = 50
 
 
 class Untyped(str):
-    """A text of a file that knows no types."""
+    """A text from a file format without types."""
 
     __slots__ = ()
 
 
 def is_missing(value: object) -> bool:
-    """Whether a value says that nothing is known: absent, null, empty, or not a number."""
+    """Whether a value is missing: absent, null, empty, or not a number."""
     match value:
         case None:
             return True
         case str():
             return not normal_form(value)
         case float() | datetime():
-            return value != value  # noqa: PLR0124 - NaN and NaT differ from themselves
+            return value != value  # noqa: PLR0124 - NaN and NaT are not equal to themselves
         case Decimal():
             return value.is_nan()
         case _:
@@ -57,25 +57,25 @@ def is_missing(value: object) -> bool:
 
 
 def read_name(column: str, value: object) -> str | None:
-    """Read who is shown, or by which camera.
+    """Read the name of an identity or a camera.
 
     Args:
-        column: where the value stands, for messages.
+        column: the value's place, for messages.
         value: a text, or a whole number.
 
     Returns:
         The name in its normal form; None if the value is missing or ``-1``.
 
     Raises:
-        InvalidInput: it is neither, or the text can be no name.
+        InvalidInput: it is neither, or the text is not a valid name.
     """
     text = _text(column, value)
     if text is None or text == UNKNOWN_MARK:
         return None
     if isinstance(value, Untyped) and text in DOUBTFUL:
         raise InvalidInput(
-            f"{column}: {text!r} is a name, or what a program wrote for a missing value, and CSV "
-            "cannot tell which: leave the value empty if it is unknown, use NDJSON if it is a name"
+            f"{column}: {text!r} may be a name, or may mean a missing value, which CSV cannot "
+            "distinguish: leave the value empty if it is unknown, use NDJSON if it is a name"
         )
     try:
         return name_of(text)
@@ -84,7 +84,7 @@ def read_name(column: str, value: object) -> str | None:
 
 
 def read_id(column: str, value: object) -> str | None:
-    """Read a crop's id. As :func:`read_name`, but only a missing value gives None."""
+    """Read a crop's id, like :func:`read_name`; only a missing value gives None."""
     text = _text(column, value)
     try:
         return None if text is None else id_of(text)
@@ -96,33 +96,33 @@ def read_path(value: object) -> str | None:
     """Read a file's path.
 
     Args:
-        value: a text; a backslash separates folders, as Windows writes it.
+        value: a text; a backslash separates folders, as on Windows.
 
     Returns:
-        The path with forward slashes, otherwise as it stands; None if it is missing.
+        The path with forward slashes; None if it is missing.
 
     Raises:
-        InvalidInput: it is no text.
+        InvalidInput: it is not a text.
     """
     if is_missing(value):
         return None
     if not isinstance(value, str):
-        raise InvalidInput(f"column path: {shown(value)} must be a text")
+        raise InvalidInput(f"column path: must be a text, got {shown(value)}")
     return value.replace("\\", "/")
 
 
 def match_columns(names: Iterable[str], ignored: set[str]) -> dict[str, str]:
-    """Match the columns of a manifest, blanks around them and capitals aside.
+    """Match the columns of a manifest, regardless of upper case and blanks around names.
 
     Args:
-        names: as the manifest has them.
-        ignored: receives the names that mean nothing here.
+        names: the names in the manifest.
+        ignored: unknown names are added here.
 
     Returns:
-        Names of the manifest, each with the column it means.
+        The known columns by their name in the manifest.
 
     Raises:
-        InvalidInput: two of them have the same name.
+        InvalidInput: two columns have the same name.
     """
     found: dict[str, str] = {}
     seen: dict[str, str] = {}
@@ -134,25 +134,25 @@ def match_columns(names: Iterable[str], ignored: set[str]) -> dict[str, str]:
         if name in COLUMNS:
             found[given] = name
         elif len(ignored) < _MOST_IGNORED:
-            ignored.add(normal_form(given)[:80] or "(without a name)")
+            ignored.add(normal_form(given)[:80] or "(no name)")
     return found
 
 
 def known_values(row: Mapping[str, Any], ignored: set[str]) -> Mapping[str, Any]:
-    """The values of a row by the columns they mean. Args and raises as :func:`match_columns`."""
+    """The values of a row by known column. Args and Raises: see :func:`match_columns`."""
     if row.keys() <= COLUMNS:
         return row
     return {column: row[given] for given, column in match_columns(row, ignored).items()}
 
 
 def csv_values(columns: Collection[str | None], cells: list[str]) -> dict[str, str]:
-    """The values of a line of CSV, which knows no types.
+    """Read the values of a CSV line, which has no types.
 
-    A column of numbers in which one is missing is written as ``12.0`` and ``nan`` by programs that
-    hold it as floats; so these are the number and nothing.
+    If a number is missing, programs turn the whole column into floats and write ``12.0`` and
+    ``nan``; these are read as the number 12 and as missing.
 
     Args:
-        columns: what each cell means; None for one that means nothing.
+        columns: the column of each cell; None if it is unknown.
         cells: the texts.
 
     Returns:
@@ -163,8 +163,8 @@ def csv_values(columns: Collection[str | None], cells: list[str]) -> dict[str, s
     """
     if any(cell.strip() for cell in cells[len(columns) :]):
         raise InvalidInput(
-            f"{len(cells)} cells for {len(columns)} columns: a value that holds a comma needs "
-            "quotes around it"
+            f"{len(cells)} cells for {len(columns)} columns: a value that contains a comma must be "
+            "in quotes"
         )
     values = {}
     for column, cell in zip(columns, cells, strict=False):
@@ -179,7 +179,7 @@ def csv_values(columns: Collection[str | None], cells: list[str]) -> dict[str, s
 
 
 def _text(column: str, value: object) -> str | None:
-    """A value as a text; whole numbers have one spelling."""
+    """Turn a value into a text; each whole number has one spelling."""
     if is_missing(value):
         return None
     match value:
@@ -189,7 +189,7 @@ def _text(column: str, value: object) -> str | None:
             return _whole(column, value)
         case _:
             raise InvalidInput(
-                f"{column}: {shown(value)} is neither a text nor a whole number; leave it out if "
+                f"{column}: must be a text or a whole number, got {shown(value)}; leave it out if "
                 "it is unknown"
             )
 
@@ -205,14 +205,14 @@ def _whole(column: str, number: float | Decimal) -> str:
             )
     try:
         return str(int(number))
-    except ValueError as error:  # Python prints no number of thousands of digits
-        raise InvalidInput(f"{column}: a number of thousands of digits is no name") from error
+    except ValueError as error:  # Python refuses to print numbers of thousands of digits
+        raise InvalidInput(f"{column}: a number of thousands of digits is not a name") from error
 
 
 def shown(value: object) -> str:
-    """A value as a message shows it, never at length."""
+    """A value for a message, at most 80 characters long."""
     try:
         text = repr(value)
-    except ValueError:  # Python prints no number of thousands of digits
-        text = "an endless number"
+    except ValueError:  # Python refuses to print numbers of thousands of digits
+        text = "a number of thousands of digits"
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,4 +1,4 @@
-"""Lines of a file whose sender chose how long they are: every row is bounded, and every gap."""
+"""Read the lines of an untrusted file; rows and blank stretches are bounded."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import BinaryIO
 from service.errors import InvalidInput
 
 MAX_ROW = 4 << 20
-"""Bytes of one row, over however many lines it goes."""
+"""Most bytes per row, which may span several lines."""
 
 MAX_VALUES = 100_000
-"""Values of one row, counted by their commas before anything is made of them."""
+"""Most values per row, counted by commas before they are parsed."""
 
 MAX_BLANK = 1_000_000
-"""Blank lines of one file."""
+"""Most blank lines per file."""
 
 _CHUNK = 1 << 16
 
 
 class Lines:
-    """The lines of a file as bytes, with their ends.
+    """The lines of a file as bytes, including their line ends.
 
     Args:
-        file: read from where it stands.
-        returns: whether a carriage return alone ends a line too, as it does in CSV.
+        file: read from its current position.
+        returns: whether a carriage return alone ends a line, as in CSV.
     """
 
     def __init__(self, file: BinaryIO, *, returns: bool = False) -> None:
@@ -34,14 +34,14 @@ class Lines:
         self.number = 0
 
     def begin_row(self) -> None:
-        """Say that the lines from here on belong to another row."""
+        """Start a new row with the next line."""
         self._bytes = self._values = 0
 
     def __iter__(self) -> Lines:
         return self
 
     def __next__(self) -> bytes:
-        """The next line. Raises InvalidInput: its row, or the file, goes beyond a bound."""
+        """The next line. Raises InvalidInput: its row, or the file, exceeds a limit."""
         line = next(self._lines)
         self.number += 1
         self._bytes += len(line)
@@ -71,10 +71,10 @@ def _by_any_end(file: BinaryIO) -> Iterator[bytes]:
     rest = b""
     while chunk := file.read(_CHUNK):
         found = (rest + chunk).splitlines(keepends=True)
-        rest = found.pop()  # it may go on, and "\r" may be one half of "\r\n"
+        rest = found.pop()  # it may continue, and "\r" may be the first half of "\r\n"
         yield from found
         if len(rest) > MAX_ROW:
-            yield rest  # more than a row may have, so this is the end
+            yield rest  # longer than a row may be, so reading ends here
             return
     if rest:
         yield rest

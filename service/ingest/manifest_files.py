@@ -1,8 +1,7 @@
-"""Finding the manifest among the files of a folder or an archive, for service and training.
+"""Find the manifest among the files of a folder or an archive, for the service and training.
 
-A manifest says what the pictures beside it show. It is used wherever it lies, as long as it speaks
-for all of them. One that cannot be used stops the reading: without it every picture would be stored
-without its name.
+A manifest describes the images next to it. It may lie in any folder that contains all images. One
+that cannot be used stops the import; otherwise every image would be stored without its metadata.
 """
 
 from __future__ import annotations
@@ -12,22 +11,22 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from service.errors import InvalidInput
-from service.ingest.picture_files import SUFFIXES, UNREAD, no_data
+from service.ingest.picture_files import SUFFIXES, UNREAD, not_data
 
 MANIFEST_SUFFIXES = (".ndjson", ".jsonl", ".csv", ".parquet")
 _NAMES = frozenset(f"manifest{suffix}" for suffix in MANIFEST_SUFFIXES)
 RESEMBLING = re.compile(r"(^|[^a-z])manifests?([^a-z]|$)")
-_MOST_KEPT = 10  # names of each kind; one manifest is used, two are too many
-_CURE = "or say how names are read, with a layout or a pattern"
+_MOST_KEPT = 10  # names of each kind; even a second manifest is one too many
+_REMEDY = "or set a layout or a pattern that reads the names"
 
 
 def is_manifest(name: str) -> bool:
-    """Whether a file is called as a manifest is, in capitals or not; by the end of its path."""
+    """Whether the last part of a path is the name of a manifest, in upper or lower case."""
     return PurePosixPath(name).name.lower() in _NAMES
 
 
 def resembles_manifest(name: str) -> bool:
-    """Whether somebody may have meant a manifest: ``manifest.json``, ``my_manifest (1).csv``."""
+    """Whether a file may be meant as a manifest: ``manifest.json``, ``my_manifest (1).csv``."""
     path = PurePosixPath(name)
     other = path.suffix.lower() in SUFFIXES | UNREAD
     return not other and RESEMBLING.search(path.name.lower()) is not None
@@ -35,7 +34,7 @@ def resembles_manifest(name: str) -> bool:
 
 @dataclass(slots=True)
 class ManifestSearch:
-    """Sees the names of all files, then says which one is the manifest."""
+    """Collects the names of all files, then finds the manifest among them."""
 
     _found: list[str] = field(default_factory=list)
     _resembling: list[str] = field(default_factory=list)
@@ -43,14 +42,14 @@ class ManifestSearch:
     _common: tuple[str, ...] | None = None
 
     def see(self, name: str) -> None:
-        """Look at a file.
+        """Add a file.
 
         Args:
-            name: path relative to where the data starts, with forward slashes. Files in hidden and
-                generated folders do not count.
+            name: its path relative to the top folder, with forward slashes. Files in hidden and
+                generated folders are ignored.
         """
         parts = PurePosixPath(name).parts
-        if any(map(no_data, parts)):
+        if any(map(not_data, parts)):
             return
         if is_manifest(name):
             self._keep(name, self._found)
@@ -66,7 +65,7 @@ class ManifestSearch:
 
     @property
     def count(self) -> int:
-        """How many files are a manifest or resemble one."""
+        """Number of files that are a manifest or resemble one."""
         return self._count
 
     @property
@@ -75,7 +74,7 @@ class ManifestSearch:
         return [*self._found, *self._resembling]
 
     def manifest(self) -> str | None:
-        """The manifest's name, None where there is none.
+        """The manifest's name; None if there is none.
 
         Raises:
             InvalidInput: there are two, or one that cannot be used; the message names it.
@@ -85,34 +84,34 @@ class ManifestSearch:
                 return None
             case [first, second, *_]:
                 raise InvalidInput(
-                    f"two manifests, {first} and {second}: name the one that counts, {_CURE}"
+                    f"two manifests, {first} and {second}: name the one to use, {_REMEDY}"
                 )
             case [name]:
                 return self._usable(name)
         raise AssertionError("a list has none, one or more")
 
     def unused(self, asked: str) -> list[str]:
-        """What to say where something else was asked for.
+        """Warn that manifests are not used.
 
         Args:
             asked: what reads the names instead.
 
         Returns:
-            A text for each file that is a manifest or resembles one.
+            One warning per file that is a manifest or resembles one, at most nine.
         """
         return [f"{name} is not used: the {asked} reads the names" for name in self.candidates[:9]]
 
     def _usable(self, name: str) -> str:
         if self._resembling:
             raise InvalidInput(
-                f"{name} resembles a manifest but is none: call it "
-                f"manifest{', '.join(MANIFEST_SUFFIXES)}, take it away, {_CURE}"
+                f"{name} resembles a manifest but is not named like one: rename it to "
+                f"manifest{', manifest'.join(MANIFEST_SUFFIXES)}, remove it, {_REMEDY}"
             )
         folder = PurePosixPath(name).parent.parts
         if self._common is not None and self._common[: len(folder)] != folder:
             raise InvalidInput(
-                f"{name} does not speak for the pictures outside of its folder: move it up, read "
-                f"its folder by itself, {_CURE}"
+                f"{name} does not cover the images outside its folder: move it up, import its "
+                f"folder separately, {_REMEDY}"
             )
         return name
 

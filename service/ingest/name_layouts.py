@@ -1,8 +1,8 @@
-"""How well-known data sets name their files: one table, for the service and for training.
+"""File name layouts of well-known data sets, for the service and training.
 
-Each layout reads identity and camera from a path, as the path writes them. People that a data set
-counts from 0 include person 0. Only where a data set itself uses a number as a mark, as Market-1501
-and MARS do for junk and distractors, the mark is no name.
+Each layout reads identity and camera from a path, exactly as the path spells them. If a data set
+counts people from 0, person 0 is a person. Only if a data set itself uses a number as a marker, as
+Market-1501 and MARS do for junk and distractors, is that number not a name.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ LayoutName = vocabulary.LayoutName
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What a file's name tells; None where it does not.
+    """What a file's name contains.
 
     Attributes:
-        identity: who is on the picture.
-        camera: which camera took it.
+        identity: the person on the image; None if unknown.
+        camera: the camera that took it; None if unknown.
     """
 
     identity: str | None
@@ -32,7 +32,7 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Junk:
-    """A file that its data set marks as useless."""
+    """A file that its data set marks as junk, and the reason to report."""
 
     reason: str
 
@@ -42,15 +42,15 @@ class NameLayout:
     """A layout of file names.
 
     Attributes:
-        name: what it is called on the command line and in requests.
+        name: its name on the command line and in requests.
         of: the data sets that use it.
-        example: a path that fits.
-        rule: fits the end of a path without its suffix, from the start of a component.
-        identity: how the rule's groups make an identity.
-        camera: how they make a camera.
-        cameras: names of cameras that are called otherwise in paths.
-        junk: identities that mark useless pictures.
-        distractors: identities that mark people nobody knows.
+        example: a path that matches.
+        rule: matches the end of a path without its suffix, from the start of a component.
+        identity: how an identity is made of the rule's groups.
+        camera: how a camera is made of them.
+        cameras: names of cameras by how paths spell them, if they differ.
+        junk: identities that mark junk.
+        distractors: names that mark unknown people.
     """
 
     name: LayoutName
@@ -64,13 +64,13 @@ class NameLayout:
     distractors: re.Pattern[str] | None = None
 
     def read(self, path: str) -> Named | Junk | None:
-        """What a path says.
+        """Read a path.
 
         Args:
             path: relative, with forward slashes.
 
         Returns:
-            Who and where, or that the file is junk; None where the path does not fit.
+            Identity and camera, or that the file is junk; None if the path does not match.
         """
         found = self._match(path)
         if found is None:
@@ -99,7 +99,7 @@ _ALL = (
         "0002_c1s1_000451_03.jpg",
         r"(?P<identity>-1|\d+)_(?P<camera>c\d+)(?P<sequence>s\d+)?(?:[_.].*)?",
         junk=frozenset({"-1"}),
-        # Market-1501 itself always writes the sequence; data sets renamed to its style do not.
+        # Market-1501 itself always has the sequence; data sets renamed to its style do not.
         distractors=re.compile(r"0+_c\d+s\d+.*"),
     ),
     _layout(
@@ -145,7 +145,7 @@ _ALL = (
     ),
     _layout(
         "grid",
-        "QMUL GRID: 0000 is somebody nobody knows",
+        "QMUL GRID: 0000 is an unknown person",
         "probe/0001_1_25004_107_32_106_221.jpeg",
         r"(?P<identity>\d{4})_(?P<camera>\d)_\d+_\d+_\d+_\d+_\d+",
         distractors=re.compile(r"0000_.*"),
@@ -181,11 +181,11 @@ LAYOUTS: dict[str, NameLayout] = {layout.name: layout for layout in _ALL}
 
 
 def fitting(path: str, among: Iterable[str] = LAYOUTS) -> list[str]:
-    """Which layouts a path fits.
+    """Find the layouts that a path matches.
 
     Args:
         path: relative, with forward slashes.
-        among: names of the layouts in question.
+        among: names of the layouts to try.
 
     Returns:
         Their names.

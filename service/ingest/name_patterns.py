@@ -1,4 +1,4 @@
-"""Patterns: regular expressions whose groups say what a path tells of a crop."""
+"""Read crops from paths by a pattern: a regular expression with named groups."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _MATCH_SECONDS = 1.0
 
 
 def by_pattern(pattern: str, reading: Reading) -> Naming:
-    """Read paths by a pattern.
+    """Make a reader of paths from a pattern.
 
     Args:
         pattern: a regular expression, see :func:`service.ingest.crop_names.naming_of`.
-        reading: how times without a zone are read; takes notes.
+        reading: how times without a zone are read; collects remarks.
 
     Returns:
         The reader of names.
 
     Raises:
-        InvalidInput: not a regular expression, a group of another name, or groups that together
-            say no time.
+        InvalidInput: not a regular expression, a group with another name, or groups that together
+            do not make a time.
     """
     rule = _compile(pattern)
     tells = {"identity", "camera"} & set(rule.groupindex)
@@ -43,7 +43,7 @@ def by_pattern(pattern: str, reading: Reading) -> Naming:
         except TimeoutError as error:
             raise InvalidInput(f"pattern {pattern!r}: takes too long on {relative!r}") from error
         if found is None:
-            return LeftOut(path, f"its path does not fit {pattern!r}")
+            return LeftOut(path, f"its path does not match {pattern!r}")
         entry = _described_by(found.groupdict(), path, folder, reading)
         if isinstance(entry, LeftOut):
             return entry
@@ -63,7 +63,7 @@ def _compile(pattern: str) -> regex.Pattern[str]:
     unknown = sorted(set(rule.groupindex) - set(_GROUPS))
     if unknown:
         raise InvalidInput(
-            f"pattern {pattern!r}: group {unknown[0]!r} is none of {', '.join(_GROUPS)}"
+            f"pattern {pattern!r}: unknown group {unknown[0]!r}; allowed are {', '.join(_GROUPS)}"
         )
     try:
         check_groups(set(rule.groupindex))
@@ -75,7 +75,7 @@ def _compile(pattern: str) -> regex.Pattern[str]:
 def _described_by(
     groups: Mapping[str, str | None], path: Path, folder: Path, reading: Reading
 ) -> CropFile | LeftOut:
-    """Read what the groups of a pattern say of a file."""
+    """Read a file's crop from the groups of a pattern."""
     try:
         timestamp = time_of_groups(groups)
     except ValueError as error:

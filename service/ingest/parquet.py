@@ -1,7 +1,7 @@
-"""Rows of a Parquet file.
+"""Read rows of a Parquet file.
 
-A small file can stand for a huge table. Arrow measures each value, and only a value that is small
-enough becomes one of Python's own.
+A small file can expand to a huge table. Arrow measures each value first, and only small values are
+converted to Python objects.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from service.errors import InvalidInput
 from service.ingest.crop_values import match_columns
 
 MAX_CELL = 1 << 20
-"""Bytes of one text."""
+"""Most bytes per text."""
 
 MAX_LIST = 1 << 16
-"""Numbers of one embedding."""
+"""Most numbers per embedding."""
 
 MAX_COLUMNS = 10_000
 _BATCH = 256
 _GROUP = 1 << 30
-_MAX_FOOTER = 16 << 20  # it is parsed as a whole, into several times as much
-_MAX_FIXED = 4096  # bytes of a column whose values all have one size
+_MAX_FOOTER = 16 << 20  # parsed as a whole, into several times as much memory
+_MAX_FIXED = 4096  # bytes per value of a fixed-size column
 _MAGIC = b"PAR1"
 _TAIL = 8
 
@@ -34,10 +34,10 @@ Row = Mapping[str, Any] | InvalidInput
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """Takes the place of a value that is nothing this program reads.
+    """Stands for a value of a type that is not supported.
 
     Attributes:
-        what: for messages.
+        what: description for messages.
     """
 
     what: str
@@ -51,12 +51,12 @@ def parquet_rows(
     ignored: set[str],
     check_header: Callable[[Collection[str], Sequence[str]], None],
 ) -> Iterator[Row]:
-    """Read a Parquet file. Args, yields and raises as :func:`service.ingest.rows.read_rows`."""
+    """Read a Parquet file; see :func:`service.ingest.rows.read_rows`."""
     with _opened(path) as plain:
         meaning = match_columns(plain.schema_arrow.names, ignored)
         check_header(meaning.values(), plain.schema_arrow.names)
         texts = _text_leaves(plain.schema, meaning)
-    # As a dictionary, a text that repeats is held once, however often it does.
+    # Dictionary encoding keeps one copy of a text that repeats.
     with _opened(path, texts) as file:
         for batch in file.iter_batches(_BATCH, columns=list(meaning), use_threads=False):
             columns = {meaning[name]: _readable(batch.column(name)) for name in meaning}
@@ -65,7 +65,7 @@ def parquet_rows(
 
 
 def count_parquet_rows(path: Path) -> int:
-    """How many rows a Parquet file says it has. Raises InvalidInput."""
+    """The number of rows that a Parquet file states. Raises InvalidInput."""
     with _opened(path) as file:
         return int(file.metadata.num_rows)
 
@@ -88,7 +88,7 @@ def _opened(path: Path, texts: Sequence[str] = ()) -> Iterator[Any]:
         ) as file:
             _require_modest(file.metadata)
             yield file
-    except MemoryError:  # Arrow's own one is of both kinds
+    except MemoryError:  # Arrow's own memory error is also an ArrowException
         raise
     except ArrowException as error:
         raise InvalidInput(f"not Parquet: {str(error)[:500]}") from error
@@ -100,17 +100,16 @@ def _require_short_footer(path: Path) -> None:
         file.seek(max(size - _TAIL, 0))
         tail = file.read(_TAIL)
     if len(tail) < _TAIL or tail[4:] != _MAGIC:
-        raise InvalidInput("not Parquet: the file does not end as one")
+        raise InvalidInput("not Parquet: the file does not end like one")
     footer = int.from_bytes(tail[:4], "little")
     if footer > _MAX_FOOTER:
         raise InvalidInput(
-            f"not Parquet: its description would have {footer:,} bytes, at most {_MAX_FOOTER:,} "
-            "are read"
+            f"not Parquet: the footer has {footer:,} bytes, at most {_MAX_FOOTER:,} are allowed"
         )
 
 
 def _require_modest(metadata: Any) -> None:
-    """Refuse what says itself that it is too large; the rest is measured while it is read."""
+    """Reject files that state excessive sizes; values are measured while they are read."""
     if metadata.num_columns > MAX_COLUMNS:
         raise InvalidInput(f"{metadata.num_columns:,} columns: at most {MAX_COLUMNS:,}")
     for number in range(metadata.num_row_groups):
@@ -120,7 +119,7 @@ def _require_modest(metadata: Any) -> None:
 
 
 def _text_leaves(schema: Any, meaning: Mapping[str, str]) -> list[str]:
-    """Paths of the columns, and of parts of columns, that hold texts."""
+    """Paths of the columns, and parts of columns, that contain texts."""
     found = []
     for number in range(len(schema)):
         leaf = schema.column(number)
@@ -130,16 +129,16 @@ def _text_leaves(schema: Any, meaning: Mapping[str, str]) -> list[str]:
             found.append(leaf.path)
         elif leaf.physical_type == "FIXED_LEN_BYTE_ARRAY" and leaf.length > _MAX_FIXED:
             raise InvalidInput(
-                f"column {leaf.path[:80]}: values of {leaf.length:,} bytes: at most {_MAX_FIXED:,}"
+                f"column {leaf.path[:80]}: {leaf.length:,} bytes per value, at most {_MAX_FIXED:,}"
             )
     return found
 
 
 def _readable(column: Any) -> Any:
-    """A column whose times Python can hold."""
+    """Round the times of a column to what Python can represent."""
     import pyarrow as pa  # noqa: PLC0415 - an optional extra
 
-    # Python's datetime has no nanoseconds, and pyarrow refuses to drop them unasked.
+    # Python's datetime has no nanoseconds, and pyarrow drops them only if asked to.
     if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
         return column.cast(pa.timestamp("us", tz=column.type.tz), safe=False)
     return column
@@ -153,14 +152,14 @@ def _row(columns: Mapping[str, Any], index: int) -> Row:
 
 
 def _cell(name: str, scalar: Any) -> Any:
-    """A value as Python's own. Raises InvalidInput: it is too large."""
+    """Convert a value to a Python object. Raises InvalidInput: it is too large."""
     import pyarrow as pa  # noqa: PLC0415 - an optional extra
 
     if isinstance(scalar, pa.DictionaryScalar) and scalar.is_valid:
         scalar = scalar.value
     if not scalar.is_valid:
         return None
-    if isinstance(scalar, pa.BinaryScalar):  # texts are
+    if isinstance(scalar, pa.BinaryScalar):  # texts are of this type too
         _require_fewer(name, "bytes", scalar.as_buffer().size, MAX_CELL)
     elif pa.types.is_nested(scalar.type) or isinstance(scalar, pa.ExtensionScalar):
         if name != "embedding" or not _is_vector(scalar):
@@ -169,8 +168,8 @@ def _cell(name: str, scalar: Any) -> Any:
     try:
         return scalar.as_py()
     except (ValueError, OverflowError, LookupError) as error:
-        # Durations and times of day in nanoseconds, zones that do not exist.
-        raise InvalidInput(f"column {name}: a value that cannot be read: {error}") from error
+        # For example durations and times of day in nanoseconds, or zones that do not exist.
+        raise InvalidInput(f"column {name}: a value cannot be read: {error}") from error
 
 
 def _is_vector(scalar: Any) -> bool:
@@ -183,4 +182,4 @@ def _is_vector(scalar: Any) -> bool:
 
 def _require_fewer(name: str, what: str, count: int, most: int) -> None:
     if count > most:
-        raise InvalidInput(f"column {name}: a value has {count:,} {what}: at most {most:,}")
+        raise InvalidInput(f"column {name}: a value has {count:,} {what}, at most {most:,} allowed")

@@ -1,4 +1,4 @@
-"""Times in the names of files and folders, where a pattern finds them: whole or in pieces."""
+"""Read times from names of files and folders, as a pattern finds them: whole or in parts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PIECES = (
     *("date", "time"),
     *("year", "month", "day", "hour", "minute", "second", "millisecond", "fraction"),
 )
-"""Groups of a pattern that together say when a crop was taken."""
+"""Groups of a pattern that together make the time of a crop."""
 
 _DATE = r"(?P<year>[0-9]{4})(?P<d>[-_./]?)(?P<month>[0-9]{2})(?P=d)(?P<day>[0-9]{2})"
 _HOUR, _MINUTE, _SECOND = (rf"(?P<{name}>[0-9]{{2}})" for name in ("hour", "minute", "second"))
@@ -49,13 +49,13 @@ _EXCLUDES = {
 
 
 def check_groups(groups: Collection[str]) -> None:
-    """Accept the groups of a pattern that say when.
+    """Check that the groups of a pattern make a time, if it has any for times.
 
     Args:
         groups: every group of the pattern.
 
     Raises:
-        InvalidInput: two of them say the same, or one says nothing without another.
+        InvalidInput: two groups contradict each other, or a group needs another one.
     """
     for group, others in _EXCLUDES.items():
         if group in groups and (clash := [other for other in others if other in groups]):
@@ -63,23 +63,23 @@ def check_groups(groups: Collection[str]) -> None:
     for group, others in _NEEDS.items():
         if group in groups and not any(other in groups for other in others):
             needed = " or ".join(map(repr, others))
-            raise InvalidInput(f"the group {group!r} says no time without {needed}")
+            raise InvalidInput(f"the group {group!r} needs {needed}")
     if "month" in groups and "day" not in groups:
-        raise InvalidInput("the group 'month' says no time without 'day'")
+        raise InvalidInput("the group 'month' needs 'day'")
 
 
 def time_of_groups(groups: Mapping[str, str | None]) -> str | None:
-    """The time that the groups of a pattern say, in ISO 8601.
+    """Make a time in ISO 8601 from the groups of a pattern.
 
     Args:
-        groups: what each group of the pattern took; None or empty where it took nothing.
+        groups: the text each group matched; None or empty if it matched nothing.
 
     Returns:
-        The text for :func:`service.values.timestamps.read_moment`; None if no group took
-        anything. A ``timestamp`` that does not look like the times in file names stays as it is.
+        The text for :func:`service.values.timestamps.read_moment`; None if no group matched. A
+        ``timestamp`` that does not look like a time in a file name is returned unchanged.
 
     Raises:
-        ValueError: a group took what is no part of a time; the message names it.
+        ValueError: a group matched a text that is not part of a time; the message names it.
     """
     taken = {name: text for name, text in groups.items() if text}
     if "timestamp" in taken:
@@ -90,7 +90,7 @@ def time_of_groups(groups: Mapping[str, str | None]) -> str | None:
         if text := pieces.pop(name, None):
             parts = _divided(name, text)
             if parts is None:
-                raise ValueError(f"{name} {text[:40]!r} is not written like {_EXAMPLES[name]}")
+                raise ValueError(f"{name} {text[:40]!r} must look like {_EXAMPLES[name]}")
             pieces = parts | pieces
     return _iso(pieces) if pieces else None
 
@@ -105,9 +105,9 @@ def _divided(name: str, text: str) -> dict[str, str] | None:
 def _iso(pieces: Mapping[str, str]) -> str:
     for name, needed in _BEFORE.items():
         if name in pieces and needed not in pieces:
-            raise ValueError(f"there is a {name} ({pieces[name][:40]!r}) but no {needed}")
+            raise ValueError(f"{name} ({pieces[name][:40]!r}) needs {needed}, which is missing")
     if "fraction" in pieces and "millisecond" in pieces:
-        raise ValueError("there are two fractions of a second")
+        raise ValueError("two groups give a fraction of a second")
     part = {name: _digits(name, pieces[name]) for name in PIECES[2:] if name in pieces}
     text = f"{part['year']}-{part['month']:0>2}-{part['day']:0>2}"
     if "hour" in part:
@@ -139,6 +139,6 @@ _BEFORE = {
 }
 _EXAMPLES = {
     "date": "2026-11-21, 2026_11_21, 2026.11.21, 2026/11/21 or 20261121",
-    "time": "14-05-33, 14_05_33, 14.05.33, 14:05:33, 140533 or 14h05m33, with a fraction such as "
-    ".120 where known",
+    "time": "14-05-33, 14_05_33, 14.05.33, 14:05:33, 140533 or 14h05m33, optionally "
+    "with a fraction such as .120",
 }

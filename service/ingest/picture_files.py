@@ -1,8 +1,8 @@
-"""Which files of a folder are pictures of people and which are no data, for service and training.
+"""Find the image files of a folder, and tell why others are left out; for service and training.
 
-Folders as people have them hold more than crops: hidden folders of tools, thumbnails that a network
-drive makes, lists, pictures of kinds nobody reads. Nothing of it vanishes: what is not a picture to
-read is yielded with the reason.
+Real folders contain more than crops: hidden folders of tools, thumbnails made by network drives,
+lists, images in unsupported formats. Nothing is dropped silently: every file that is not read is
+reported with the reason.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from service.errors import InvalidInput
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff"}
 )
-"""Files that are read as pictures; what is in them is told by content."""
+"""Suffixes of files that are read as images; the format is detected from the content."""
 
 UNREAD = frozenset(
     {
@@ -30,9 +30,9 @@ UNREAD = frozenset(
         *(".arw", ".orf", ".rw2", ".mp4", ".avi", ".mov", ".mkv", ".mjpeg", ".mjpg"),
     }
 )
-"""Pictures and films of kinds that are not read; they are counted and named."""
+"""Suffixes of images and videos that are not supported; these files are reported."""
 
-# Compared in lower case. A folder of one of these names is data only when it is named itself.
+# Compared in lower case. A folder with one of these names is read only if it is the top folder.
 _GENERATED = frozenset(
     {
         *("__macosx", "desktop.ini", "thumbs.db", "ehthumbs.db", "icon\r"),
@@ -47,13 +47,13 @@ _GENERATED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A file that is not used, and why.
+    """A file that is not used, and the reason.
 
     Attributes:
-        path: the file, or a folder with all that is in it.
-        reason: why.
-        is_error: whether it should have been used.
-        is_other: whether it is just a file of another kind beside the pictures.
+        path: the file, or a folder with everything in it.
+        reason: why it is not used.
+        is_error: whether it should have been usable.
+        is_other: whether it is a file of another type next to the images.
     """
 
     path: Path
@@ -67,12 +67,12 @@ Kind = Literal["file", "folder", "link", "other"]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a folder holds under a name.
+    """An entry of a folder.
 
     Attributes:
         name: one component of a path.
-        kind: what it is; ``other`` is a pipe, a device or a socket.
-        key: tells it from every other file and folder of the machine.
+        kind: its type; ``other`` is a pipe, a device or a socket.
+        key: identifies the file or folder on this machine.
     """
 
     name: str
@@ -81,7 +81,7 @@ class Entry:
 
     @classmethod
     def of(cls, name: str, state: os.stat_result) -> Self:
-        """The entry of a name, by what the system says of it."""
+        """Make an entry from the result of :func:`os.stat`."""
         mode = state.st_mode
         kind: Kind = "other"
         if stat.S_ISREG(mode):
@@ -94,7 +94,7 @@ class Entry:
 
 
 def listed(found: Iterable[os.DirEntry[str]]) -> Iterator[Entry]:
-    """The entries of a folder that is being listed, but for those that are gone since."""
+    """The entries of a folder, without those that were removed in the meantime."""
     for one in found:
         with suppress(FileNotFoundError):
             yield Entry.of(one.name, one.stat(follow_symlinks=False))
@@ -104,16 +104,16 @@ class Tree(Protocol):
     """How the folders of a walk are listed, and which links are followed."""
 
     def entries(self, folder: Path) -> list[Entry]:
-        """What a folder holds, links as links. Raises OSError, or InvalidInput with the reason."""
+        """The entries of a folder; links are not resolved. Raises OSError or InvalidInput."""
         ...
 
     def follow(self, link: Path) -> Entry:
-        """What a link leads to. Raises OSError, or InvalidInput: it must not be followed."""
+        """The target of a link. Raises OSError, or InvalidInput: it must not be followed."""
         ...
 
 
 class _Plain:
-    """The file system as it is; every link is followed."""
+    """The plain file system; every link is followed."""
 
     def entries(self, folder: Path) -> list[Entry]:
         with os.scandir(folder) as found:
@@ -123,58 +123,58 @@ class _Plain:
         return Entry.of(link.name, link.stat())
 
 
-def no_data(name: str) -> str | None:
-    """Why a file or folder of some name is no data.
+def not_data(name: str) -> str | None:
+    """Judge by its name whether a file or folder is not data.
 
     Args:
         name: one component of a path.
 
     Returns:
-        The reason, None where it may be data.
+        The reason; None if it may be data.
     """
     if name.startswith("."):
         return "hidden: its name starts with a dot"
     if name.lower() in _GENERATED:
-        return "made by a program: thumbnails, a recycle bin or system files"
+        return "generated by a program: thumbnails, a recycle bin or system files"
     return None
 
 
 def not_a_picture(name: str) -> LeftOut | None:
-    """Why a file is not read as a picture, judged by its name alone.
+    """Judge by its path whether a file is not read as an image.
 
     Args:
-        name: a path relative to where the data starts, with forward slashes.
+        name: its path relative to the top folder, with forward slashes.
 
     Returns:
-        The file with the reason, None where it is to be read.
+        The file with the reason; None if it should be read.
     """
     path = Path(name)
     suffix = path.suffix.lower()
     is_picture = suffix in SUFFIXES or suffix in UNREAD
     for part in path.parts if is_picture else path.parts[:-1]:
-        if reason := no_data(part):
+        if reason := not_data(part):
             return LeftOut(path, reason)
     if not is_picture:
         return LeftOut(path, "not an image file", is_other=True)
     if suffix in SUFFIXES:
         return None
-    reason = f"{suffix} files are not read: convert them to JPEG, PNG, WebP, BMP or TIFF"
+    reason = f"{suffix} files are not supported: convert them to JPEG, PNG, WebP, BMP or TIFF"
     return LeftOut(path, reason, is_error=True)
 
 
 def walk(root: Path, tree: Tree | None = None) -> Iterator[Path | LeftOut]:
     """Find every file below a folder, in the order of the paths.
 
-    Links to folders are followed, but for one that leads back to a folder above it. Behind a
-    link, further links are followed only to folders that were not read yet: so the work stays
-    bounded, however links are knotted.
+    Links to folders are followed, except to a folder above the link. Behind a link, further links
+    are followed only to folders that have not been read yet, so the work is bounded even if links
+    form cycles.
 
     Args:
-        root: the folder; its own name is not judged.
-        tree: lists folders and follows links; the file system as it is, if absent.
+        root: the folder; its own name does not matter.
+        tree: lists folders and follows links; the plain file system if absent.
 
     Yields:
-        A picture file, or what is left out and why. A hidden or generated folder is one entry.
+        An image file, or what is left out and why. A hidden or generated folder is one entry.
     """
     tree = tree or _Plain()
     first = _Place(root, None, tree.follow(root).key, behind_link=False)
@@ -192,7 +192,7 @@ def walk(root: Path, tree: Tree | None = None) -> Iterator[Path | LeftOut]:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A folder on the way, and the folder it was reached from."""
+    """A folder that is being read, and the folder it was reached from."""
 
     path: Path
     parent: _Place | None
@@ -210,7 +210,7 @@ class _Place:
 
 @dataclass(frozen=True, slots=True)
 class _Leaf:
-    """What a folder holds, before anybody looked at it; or why a folder cannot be read."""
+    """An entry that has not been examined yet, or the reason why a folder cannot be read."""
 
     path: Path
     place: _Place
@@ -218,7 +218,7 @@ class _Leaf:
 
 
 def _children(place: _Place, tree: Tree) -> list[_Place | _Leaf]:
-    """In reverse order, because the last one is taken first."""
+    """The entries of a folder in reverse order, because the last one is taken first."""
     try:
         found = tree.entries(place.path)
     except (OSError, InvalidInput) as error:
@@ -230,7 +230,7 @@ def _children(place: _Place, tree: Tree) -> list[_Place | _Leaf]:
 def _resolve(leaf: _Leaf, read: set[tuple[int, int]], tree: Tree) -> _Place | Path | LeftOut:
     if isinstance(leaf.what, str):
         return LeftOut(leaf.path, leaf.what, is_error=True)
-    reason = no_data(leaf.path.name)
+    reason = not_data(leaf.path.name)
     found, is_link = leaf.what, leaf.what.kind == "link"
     if is_link:
         try:
@@ -260,7 +260,7 @@ def _folder(
         if leaf.place.is_below(key):
             return LeftOut(leaf.path, "a link back to a folder above it")
         if behind_link and key in read:
-            return LeftOut(leaf.path, "a link to a folder that is read already")
+            return LeftOut(leaf.path, "a link to a folder that was already read")
         behind_link = True
     return _Place(leaf.path, leaf.place, key, behind_link)
 

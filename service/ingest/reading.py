@@ -1,4 +1,4 @@
-"""How an import reads its values: in which zones, and what it had to assume."""
+"""Read the values of a crop, apply time zones, and note what was assumed."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ from service.values.zones import read_zone
 
 @dataclass(slots=True)
 class Remarks:
-    """What a reader had to assume or leave aside, for whoever started the import.
+    """What was assumed or ignored, for the person who started the import.
 
     Attributes:
-        assumed_utc: how many times had no zone, neither of their own nor stated, and were read as
-            UTC.
-        ambiguous_times: how many times the clocks of their zone showed twice; the first was taken.
-        ignored_columns: names of columns that mean nothing here.
-        zone_cameras: cameras that used the zone stated for them.
-        doubtful_names: how often a name was used that programs write for a missing value.
+        assumed_utc: number of times that had no zone and were read as UTC.
+        ambiguous_times: number of times that the clocks showed twice; the first was taken.
+        ignored_columns: names of unknown columns.
+        zone_cameras: cameras that used the zone given for them.
+        doubtful_names: how often each name occurred that programs write for a missing value.
     """
 
     assumed_utc: int = 0
@@ -35,7 +34,7 @@ class Remarks:
     doubtful_names: Counter[str] = field(default_factory=Counter)
 
     def note(self, values: Values) -> None:
-        """Count what had to be assumed for one crop."""
+        """Count what was assumed for one crop."""
         if values.moment is not None:
             self.assumed_utc += values.moment.assumed_utc
             self.ambiguous_times += values.moment.ambiguous
@@ -46,10 +45,10 @@ class Remarks:
 
 @dataclass(frozen=True, slots=True)
 class Zones:
-    """Which clocks a time without a zone was read from.
+    """The zones of times that are written without one.
 
     Attributes:
-        default: of every camera that has none of its own; None if nobody stated one.
+        default: zone of every camera without its own; None assumes UTC.
         cameras: zones of single cameras.
     """
 
@@ -58,14 +57,14 @@ class Zones:
 
     @classmethod
     def read(cls, zone: str | None = None, zones: Mapping[str, str] | None = None) -> Zones:
-        """Read the zones that somebody states.
+        """Read zones.
 
         Args:
-            zone: of every camera that ``zones`` does not name.
-            zones: of single cameras, by their names.
+            zone: zone of every camera that ``zones`` does not name.
+            zones: zones of single cameras, by name.
 
         Raises:
-            InvalidInput: there is no such zone, or a camera's name breaks a rule.
+            InvalidInput: a zone is unknown, or a camera's name is not valid.
         """
         try:
             cameras = {name_of(camera): read_zone(text) for camera, text in (zones or {}).items()}
@@ -76,32 +75,32 @@ class Zones:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How an import reads values, and what it notes of them.
+    """How values are read, and the remarks collected on the way.
 
     Attributes:
-        zones: for times without a zone.
-        remarks: what had to be assumed or left aside; filled in on the way.
+        zones: zones of times without one.
+        remarks: what was assumed or ignored so far.
     """
 
     zones: Zones = Zones()
     remarks: Remarks = field(default_factory=Remarks)
 
     def zone(self, given: object, camera: str | None) -> tzinfo | None:
-        """In which zone the time of a crop is read if it has none of its own.
+        """Find the zone of a time that is written without one.
 
         Args:
-            given: the value of its zone; the camera's or the default one if missing.
-            camera: which camera took the crop.
+            given: the crop's zone; if it is missing, the camera's zone or the default applies.
+            camera: the camera that took the crop.
 
         Returns:
-            The zone; None if nobody stated one.
+            The zone; None if none was given.
 
         Raises:
-            ValueError: the value is no zone.
+            ValueError: the value is not a zone.
         """
         if not is_missing(given):
             if not isinstance(given, str):
-                raise ValueError(f"{shown(given)} must be a text")
+                raise ValueError(f"must be a text, got {shown(given)}")
             return read_zone(given)
         if camera is not None and camera in self.zones.cameras:
             self.remarks.zone_cameras.add(camera)
@@ -110,11 +109,11 @@ class Reading:
 
     @property
     def unused_zones(self) -> list[str]:
-        """Cameras for which a zone was stated and that no time without a zone belongs to."""
+        """Cameras with a zone of their own that no time needed."""
         return sorted(set(self.zones.cameras) - self.remarks.zone_cameras)
 
     def result(self) -> dict[str, Any]:
-        """What a job answers of it."""
+        """The part of a job's result about these remarks."""
         return {
             "assumed_utc": self.remarks.assumed_utc,
             "ambiguous_times": self.remarks.ambiguous_times,
@@ -123,23 +122,23 @@ class Reading:
         }
 
     def warnings(self) -> list[str]:
-        """What whoever started the import should know, a sentence each."""
+        """What the person who started the import should know, one sentence each."""
         remarks, ignored, unused = self.remarks, self.remarks.ignored_columns, self.unused_zones
         found = {
             _of_utc(remarks.assumed_utc): remarks.assumed_utc,
             _of_two(remarks.ambiguous_times): remarks.ambiguous_times,
-            f"columns without a meaning were ignored: {', '.join(sorted(ignored))} (known are "
+            f"unknown columns were ignored: {', '.join(sorted(ignored))} (known columns: "
             f"{', '.join(sorted(COLUMNS))})": ignored,
             _of_doubt(remarks.doubtful_names): remarks.doubtful_names,
-            f"a zone was stated for {', '.join(unused)}, but no time without a zone is from such a "
-            "camera": unused,
+            f"the zone given for {', '.join(unused)} was not used: no time without a zone is from "
+            "there": unused,
         }
-        return [text for text, said in found.items() if said]
+        return [text for text, occurred in found.items() if occurred]
 
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """What is known of a crop; None where nothing is."""
+    """The values of a crop; None for those that are unknown."""
 
     crop_id: str | None
     identity: str | None
@@ -148,15 +147,15 @@ class Values:
 
 
 def read_values(values: Mapping[str, object], reading: Reading, where: str = "column") -> Values:
-    """Read what a row of a manifest, or the groups of a pattern, say of a crop.
+    """Read the values of a crop from a row of a manifest or the groups of a pattern.
 
     Args:
-        values: by column; other columns than those of :class:`Values` do not count.
+        values: values by column; unknown columns are ignored.
         reading: how times are read.
-        where: what a column is called in messages.
+        where: what to call a column in messages.
 
     Returns:
-        What is known.
+        The values.
 
     Raises:
         InvalidInput: a value breaks a rule; the message names its column.
@@ -173,7 +172,7 @@ def read_values(values: Mapping[str, object], reading: Reading, where: str = "co
 def _moment(
     values: Mapping[str, object], reading: Reading, camera: str | None, where: str
 ) -> Moment | None:
-    """When a crop was taken; None if its time is missing. Raises InvalidInput."""
+    """The time of a crop; None if it is missing. Raises InvalidInput."""
     given = values.get("timestamp")
     if is_missing(given):
         return None
@@ -188,14 +187,14 @@ def _moment(
 
 def _of_utc(count: int) -> str:
     times, were = ("1 time has", "was") if count == 1 else (f"{count:,} times have", "were")
-    return f"{times} no zone and {were} read as UTC; state the zone if the clocks show another one"
+    return f"{times} no zone and {were} read as UTC; set the zone if the cameras use another one"
 
 
 def _of_doubt(names: Mapping[str, int]) -> str:
-    told = ", ".join(f"{name} ({count:,} times)" for name, count in sorted(names.items()))
-    return f"names that programs write for a missing value were taken as names: {told}"
+    listed = ", ".join(f"{name} ({count:,} times)" for name, count in sorted(names.items()))
+    return f"values that often mean a missing value were read as names: {listed}"
 
 
 def _of_two(count: int) -> str:
     times = "1 time lies" if count == 1 else f"{count:,} times lie"
-    return f"{times} in an hour that the clocks showed twice; the first one was taken"
+    return f"{times} in an hour that the clocks showed twice; the first one was assumed"

@@ -1,4 +1,4 @@
-"""Rows of a manifest: NDJSON, CSV or Parquet, one at a time; for the service and for training."""
+"""Read the rows of a manifest (NDJSON, CSV or Parquet) one by one, for service and training."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ _KEY = re.compile(rb'"\s*:')
 
 Row: TypeAlias = Mapping[str, Any] | InvalidInput
 CheckHeader: TypeAlias = Callable[[Collection[str], Sequence[str]], None]
-"""Refuses the columns of a table: those that mean something, and all as the file has them."""
+"""Accepts or rejects the columns of a table: the known ones, and all as the file names them."""
 
 
 def format_of(path: Path) -> Format:
-    """The format of a manifest by its suffix. Raises InvalidInput."""
+    """The format of a manifest, from its suffix. Raises InvalidInput."""
     found = _SUFFIXES.get(path.suffix.lower())
     if found is None:
-        raise InvalidInput(f"{path.name}: its suffix is none of {', '.join(_SUFFIXES)}")
+        raise InvalidInput(f"{path.name}: the suffix must be one of {', '.join(_SUFFIXES)}")
     return found
 
 
 def require_source(columns: Collection[str], header: Sequence[str]) -> None:
-    """Accept a table that says where the crops come from. Raises InvalidInput."""
+    """Require a column that says where the crops come from. Raises InvalidInput."""
     if not {"path", "embedding"} & set(columns):
         raise InvalidInput(
-            "the first line has to name the columns, path or embedding among them; it has "
+            "the first line must name the columns, including path or embedding; it is "
             f"{list(header)!r:.200}"
         )
 
@@ -59,12 +59,12 @@ def read_rows(
 
     Args:
         path: the file.
-        format_: how it is written.
-        ignored: receives the names of columns that mean nothing to either program.
-        check_header: accepts the columns of a CSV or Parquet file.
+        format_: its format.
+        ignored: the names of unknown columns are added here.
+        check_header: accepts or rejects the columns of a CSV or Parquet file.
 
     Yields:
-        The values of a row by column, or what is wrong with it; the rows after it follow.
+        The values of a row by column, or what is wrong with this row.
 
     Raises:
         InvalidInput: the file as a whole cannot be read.
@@ -79,7 +79,7 @@ def lines_and_rows(
     ignored: set[str] | None = None,
     check_header: CheckHeader = require_source,
 ) -> Iterator[tuple[int, Row]]:
-    """As :func:`read_rows`, each row with the line of the file on which it ends, from 1."""
+    """Like :func:`read_rows`, each row with the number of its last line, from 1."""
     unknown: set[str] = set() if ignored is None else ignored
     try:
         match format_:
@@ -96,12 +96,12 @@ def lines_and_rows(
 
 
 def count_rows(path: Path, format_: Format, most: int | None = None) -> int:
-    """How many rows a manifest has; as bounded as reading them.
+    """Count the rows of a manifest, with the same limits as for reading them.
 
     Args:
         path: the file.
-        format_: how it is written.
-        most: counting ends here; None counts all.
+        format_: its format.
+        most: stop counting here; None counts all.
 
     Raises:
         InvalidInput: the file as a whole cannot be read.
@@ -118,7 +118,7 @@ def count_rows(path: Path, format_: Format, most: int | None = None) -> int:
 
 
 def _filled(lines: Lines) -> Iterator[bytes]:
-    """The lines that are not blank, each of them a row."""
+    """The lines that are not blank; each is a row."""
     for line in lines:
         lines.begin_row()
         if line.strip():
@@ -134,9 +134,9 @@ def _json_row(line: bytes, ignored: set[str]) -> Row:
     try:
         row = from_json(line)  # reads floats faster than json does
         if not isinstance(row, dict):
-            return InvalidInput(f"{row!r:.80} is not an object: write {{...}}, one a line")
+            return InvalidInput(f"must be a JSON object {{...}}, one per line, got {row!r:.80}")
         _require_few_columns(row)
-        # Of a name that occurs twice only the last value would be seen.
+        # If a name occurs twice, the parser keeps only the last value.
         if sum(1 for _ in _KEY.finditer(line)) > len(row):
             json.loads(line, object_pairs_hook=_require_distinct)
         return known_values(row, ignored)
@@ -148,7 +148,7 @@ def _json_row(line: bytes, ignored: set[str]) -> Row:
 
 def _require_few_columns(names: Collection[str]) -> None:
     if len(names) > MAX_COLUMNS:
-        raise InvalidInput(f"{len(names):,} columns: at most {MAX_COLUMNS:,}")
+        raise InvalidInput(f"{len(names):,} columns: at most {MAX_COLUMNS:,} are allowed")
 
 
 def _require_distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
@@ -184,7 +184,7 @@ def _csv(lines: Lines, ignored: set[str], check_header: CheckHeader) -> Iterator
 
 
 def _texts(lines: Lines) -> Iterator[str]:
-    # Bytes that are not UTF-8 cost their own row only.
+    # Bytes that are not UTF-8 invalidate only their own row.
     for line in lines:
         text = line.removeprefix(b"\xef\xbb\xbf") if lines.number == 1 else line
         yield text.decode("utf-8", "surrogateescape")

@@ -1,4 +1,4 @@
-"""What became of files that tell nothing: how many, which for example, and what to do about it."""
+"""Summarise files that were left out or had no metadata: counts, examples and advice."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 from service.ingest.name_layouts import fitting
 from service.ingest.picture_files import LeftOut
 
-_REASONS = 50  # that are kept apart; the others share one entry
+_REASONS = 50  # counted separately; all others share one entry
 _OTHER = "other reasons"
-_LONGEST = 1000  # letters of a reason, a path or a note
-_LOOKED_AT = 200  # nameless files that say which layout they fit
+_LONGEST = 1000  # characters of a reason, a path or a note
+_LOOKED_AT = 200  # files whose names are tried with every layout
 
 
 @dataclass(slots=True)
 class Tally:
-    """Counts what is left out by reason, and the files that tell neither identity nor camera."""
+    """Counts files left out, by reason, and files whose name has neither identity nor camera."""
 
     _left_out: dict[str, list[Any]] = field(default_factory=dict)
     _nameless: int = 0
@@ -32,7 +32,7 @@ class Tally:
         self._left_out.setdefault(reason[:_LONGEST], [0, str(entry.path)[:_LONGEST]])[0] += 1
 
     def miss_names(self, path: str) -> None:
-        """Count a file whose path tells neither identity nor camera."""
+        """Count a file whose path has neither identity nor camera."""
         self._example = self._example or path[:_LONGEST]
         self._nameless += 1
         if self._nameless <= _LOOKED_AT:
@@ -40,12 +40,12 @@ class Tally:
             self._layouts = found
 
     def note(self, text: str) -> None:
-        """Keep something that has to be said."""
+        """Add a warning."""
         if len(self._notes) < _REASONS:
             self._notes.append(text[:_LONGEST])
 
     def result(self) -> dict[str, Any]:
-        """What a job answers: ``left_out``, ``nameless`` and ``warnings``."""
+        """The part of a job's result: ``left_out``, ``nameless`` and ``warnings``."""
         return {
             "left_out": [
                 {"reason": reason, "items": items, "example": example}
@@ -58,21 +58,21 @@ class Tally:
     def _of_nameless(self) -> list[str]:
         if not self._nameless:
             return []
-        files = "1 file tells" if self._nameless == 1 else f"{self._nameless:,} files tell"
-        cure = "say how to read them with a layout, a pattern or a manifest"
+        files = "1 file has" if self._nameless == 1 else f"{self._nameless:,} files have"
+        remedy = "use a layout, a pattern or a manifest"
         if self._layouts:
-            cure = f"they fit the layout {' or '.join(self._layouts)}: say so"
-        return [f"{files} neither identity nor camera, such as {self._example}: {cure}"]
+            remedy = f"they match the layout {' or '.join(self._layouts)}: use it"
+        return [f"{files} neither identity nor camera, such as {self._example}: {remedy}"]
 
 
 def told(result: Mapping[str, Any]) -> list[str]:
-    """Lines for a person.
+    """Format a summary as text.
 
     Args:
-        result: of :meth:`Tally.result`.
+        result: the answer of :meth:`Tally.result`.
 
     Returns:
-        A line for each reason and each warning.
+        One line per reason and per warning.
     """
     lines = [
         f"left out: {entry['items']:,}, such as {entry['example']}: {entry['reason']}"

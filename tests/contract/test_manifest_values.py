@@ -166,7 +166,7 @@ def test_blanks_and_capitals_in_json_names_lose_no_value(tmp_path: Path) -> None
         ("m.jsonl", '{"path": "a.jpg", "camera": "c1", "camera": "c2"}', "'camera' occurs twice"),
         ("m.jsonl", '{"path": "a.jpg", "camera": "c1", "Camera": "c2"}', "have the same name"),
         ("m.jsonl", '{"path": "a.jpg", "camera": "c1", "x": {"y": 1, "y": 2}}', "occurs twice"),
-        ("m.jsonl", '["a.jpg", "c1"]', "is not an object"),
+        ("m.jsonl", '["a.jpg", "c1"]', "must be a JSON object"),
         ("m.jsonl", '{"path": 1, "camera": "c1"}', "column path"),
         ("m.csv", "path,camera,identity\na.jpg,c1,\udcff\n", "not UTF-8"),
     ],

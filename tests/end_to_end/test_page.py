@@ -599,7 +599,7 @@ def test_an_archive_uses_a_layout_and_reports_names_that_tell_nothing(chromium, 
     chooser = "#upload input[type=file]:not([webkitdirectory])"
     page.set_input_files(chooser, given)
     page.get_by_role("button", name="Add to mars").click()
-    page.get_by_text("1 file tells neither identity nor camera").wait_for()
+    page.get_by_text("1 file has neither identity nor camera").wait_for()
     page.set_input_files(chooser, given)
     page.get_by_label("Or a built-in layout").select_option("mars")
     assert violations(page) == []

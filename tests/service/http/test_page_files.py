@@ -75,7 +75,7 @@ def test_the_page_and_the_service_know_the_same_names():
     assert lists["LAYOUTS"] == set(LAYOUTS)
     assert f"/{manifest_files.RESEMBLING.pattern}/" in text
     for name in lists["GENERATED"]:
-        assert picture_files.no_data(name) is not None
+        assert picture_files.not_data(name) is not None
     source = Path(picture_files.__file__).read_text(encoding="utf-8")
     generated = source[source.index("_GENERATED = ") : source.index("@dataclass")]
     assert lists["GENERATED"] == set(map(json.loads, re.findall(r'"[^"]+"', generated)))

@@ -415,9 +415,9 @@ def test_patterns_build_times_of_their_groups(service, pattern, path, seconds):
     [
         ("c1/2026-11-21/25-00-00.png", "hour must be in 0..23"),
         ("c1/2026-13-21/14-05-33.png", "month must be in 1..12"),
-        ("c1/21-11-2026/14-05-33.png", "date '21-11-2026' is not written like"),
-        ("c1/2026-11-21/noon.png", "time 'noon' is not written like"),
-        ("c1/2026-11-21/14-05_33.png", "is not written like"),
+        ("c1/21-11-2026/14-05-33.png", "date '21-11-2026' must look like"),
+        ("c1/2026-11-21/noon.png", "time 'noon' must look like"),
+        ("c1/2026-11-21/14-05_33.png", "must look like"),
     ],
 )
 def test_a_path_whose_groups_are_no_time_is_refused(service, gallery, path, reason):
@@ -429,13 +429,13 @@ def test_a_path_whose_groups_are_no_time_is_refused(service, gallery, path, reas
 @pytest.mark.parametrize(
     ("pattern", "reason"),
     [
-        (r"(?P<when>.+)", "group 'when' is none of crop_id, identity, camera, timestamp, zone, da"),
-        (r"(?P<time>.+)", "'time' says no time without 'date' or 'day'"),
+        (r"(?P<when>.+)", "unknown group 'when'; allowed are crop_id, identity, camera, timestamp, zone, da"),
+        (r"(?P<time>.+)", "'time' needs 'date' or 'day'"),
         (r"(?P<date>.+)(?P<year>.+)", "'date' and 'year' exclude each other"),
         (r"(?P<timestamp>.+)(?P<time>.+)", "'timestamp' and 'time' exclude each other"),
-        (r"(?P<year>.)(?P<month>.)", "'month' says no time without 'day'"),
-        (r"(?P<date>.)(?P<second>.)", "'second' says no time without 'minute'"),
-        (r"(?P<date>.)(?P<millisecond>.)", "'millisecond' says no time without 'second' or 'time'"),
+        (r"(?P<year>.)(?P<month>.)", "'month' needs 'day'"),
+        (r"(?P<date>.)(?P<second>.)", "'second' needs 'minute'"),
+        (r"(?P<date>.)(?P<millisecond>.)", "'millisecond' needs 'second' or 'time'"),
     ],
 )
 def test_a_pattern_whose_groups_say_no_time_is_refused(service, gallery, pattern, reason):

@@ -99,10 +99,10 @@ def test_a_jsonl_manifest(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "complaint"),
     [
-        ("m.csv", "identity\n7\n", "path or embedding among them"),
+        ("m.csv", "identity\n7\n", "including path or embedding"),
         ("m.jsonl", "{", "m.jsonl"),
         ("m.jsonl", "[]", "row 1"),
-        ("m.txt", "path\n", "its suffix is none of .ndjson, .jsonl, .csv"),
+        ("m.txt", "path\n", "the suffix must be one of .ndjson, .jsonl, .csv"),
         ("m.csv", b"path\n\xff\xfe", "m.csv"),
     ],
 )
