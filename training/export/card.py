@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ resized {manifest.resize}; normalisation is inside the graph |
 def _data(manifest: Manifest) -> str:
     return f"""## Data
 
-Trained on: {manifest.training_data or "unknown"}."""
+{_wrap(f"Trained on: {manifest.training_data or 'unknown'}.")}"""
 
 
 def _recipe(manifest: Manifest) -> str:
@@ -145,24 +146,42 @@ def _calibration(manifest: Manifest) -> str:
     calibration = manifest.calibration
     if calibration is None:
         return "## Scores\n\nNot calibrated: the model gives the service no default threshold."
+    origin = (
+        f"Fitted on {calibration.genuine_pairs:,} genuine and {calibration.impostor_pairs:,} "
+        f"impostor pairs ({calibration.data}):"
+    )
+    probability = (
+        f"- P(same identity) = 1 / (1 + exp(-({calibration.slope:.2f} * cosine "
+        f"{calibration.intercept:+.2f}))), if genuine and impostor pairs are equally frequent "
+        "(Platt 1999)."
+    )
+    rates = (
+        f"- At the default threshold, cosine {calibration.threshold:.4f}, "
+        f"{calibration.false_match_rate:.2%} of the impostor pairs and "
+        f"{calibration.true_match_rate:.1%} of the genuine pairs match."
+    )
     return f"""## Scores
 
-Fitted on {calibration.genuine_pairs:,} genuine and {calibration.impostor_pairs:,} impostor pairs \
-({calibration.data}):
+{_wrap(origin)}
 
-- P(same identity) = 1 / (1 + exp(-({calibration.slope:.2f} * cosine \
-{calibration.intercept:+.2f}))), if genuine and impostor pairs are equally frequent (Platt 1999).
-- At the default threshold, cosine {calibration.threshold:.4f}, \
-{calibration.false_match_rate:.2%} of the impostor pairs and \
-{calibration.true_match_rate:.1%} of the genuine pairs match.
+{_wrap(probability)}
+{_wrap(rates)}
 
 Other cameras change both. Measure on crops of your own before you rely on a threshold."""
+
+
+def _wrap(text: str) -> str:
+    """Wrap a paragraph or a list item at 100 columns, so that changes are easy to review."""
+    indent = "  " if text.startswith("- ") else ""
+    return textwrap.fill(
+        text, 100, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _licence(manifest: Manifest) -> str:
     return f"""## Licence and privacy
 
-{manifest.licence or "No licence is stated for these weights."}
+{_wrap(manifest.licence or "No licence is stated for these weights.")}
 
 If a crop is personal data, so is its embedding, because it finds the same person again. Store,
 protect and delete it like the picture."""
