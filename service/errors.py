@@ -1,4 +1,4 @@
-"""Everything that can go wrong in a way a caller should understand.
+"""Errors that a caller should understand.
 
 ::
 
@@ -21,9 +21,13 @@
     ├── StorageFull              507  storage_full
     └── ArtifactError            500  artifact         (at start-up, never in a request)
 
-A class carries its HTTP status; one handler in :mod:`service.http.problems` turns each into the
-same ``application/problem+json`` body (RFC 9457). A message says which value broke which rule.
-Programming errors stay ``ValueError`` and ``TypeError``.
+Each class has its HTTP status. :func:`service.http.problems.answer_error` turns every failure into
+the same ``application/problem+json`` body (RFC 9457): these errors, FastAPI's validation errors,
+HTTP errors such as 404, and unexpected exceptions, which become ``internal``. It runs in two
+places: as FastAPI's handler for errors from routes, and in
+:mod:`service.http.middleware.every_request` for errors from middleware and for unexpected ones.
+A message says which value broke which rule. Programming errors stay ``ValueError`` and
+``TypeError``.
 """
 
 from __future__ import annotations
@@ -33,7 +37,7 @@ from typing import ClassVar
 
 
 class ReidError(Exception):
-    """Root of the tree; never raised itself."""
+    """Base class of these errors; never raised itself."""
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal"
@@ -41,7 +45,7 @@ class ReidError(Exception):
 
 
 class InvalidInput(ReidError):
-    """A value the caller sent breaks a rule."""
+    """A value in the request breaks a rule."""
 
     status = 422
     code = "invalid_input"
@@ -49,14 +53,14 @@ class InvalidInput(ReidError):
 
 
 class InvalidImage(InvalidInput):
-    """The bytes are not a picture we can use."""
+    """The bytes are not a usable image."""
 
     code = "invalid_image"
     title = "Invalid image"
 
 
 class TooLarge(ReidError):
-    """The request exceeds a limit of size or count."""
+    """The request exceeds a size or count limit."""
 
     status = 413
     code = "too_large"
@@ -64,14 +68,14 @@ class TooLarge(ReidError):
 
 
 class ImageTooLarge(TooLarge):
-    """The picture exceeds the limit of bytes or pixels."""
+    """The image exceeds the limit of bytes or pixels."""
 
     code = "image_too_large"
     title = "Image too large"
 
 
 class Unauthorized(ReidError):
-    """The request carries no key, or one that is unknown, expired or revoked."""
+    """The request has no key, or one that is unknown, expired or revoked."""
 
     status = 401
     code = "unauthorized"
@@ -103,20 +107,20 @@ class Conflict(ReidError):
 
 
 class ModelMismatch(Conflict):
-    """The gallery holds embeddings of another model; the two never mix."""
+    """The gallery holds embeddings of another model, and embeddings of two models never mix."""
 
     code = "model_mismatch"
     title = "Gallery belongs to another model"
 
 
 class Unconfirmed(Conflict):
-    """The change would erase crops at once; say so with `confirm`.
+    """The change would erase crops at once; send `confirm` with it.
 
     Args:
         message: what would be erased, and how to confirm it.
-        crops: how many crops.
-        oldest: the least time of one, seconds since 1970-01-01 UTC.
-        newest: the greatest time of one.
+        crops: how many crops would be erased.
+        oldest: time of the oldest, in seconds since 1970-01-01 UTC.
+        newest: time of the newest.
     """
 
     code = "unconfirmed"
@@ -136,7 +140,7 @@ class Unconfirmed(Conflict):
 
 
 class Unsupported(ReidError):
-    """This kind of gallery cannot do what was asked, now or later."""
+    """This service or this kind of gallery cannot do what was asked, now or later."""
 
     status = 501
     code = "unsupported"
@@ -144,7 +148,7 @@ class Unsupported(ReidError):
 
 
 class TooManyRequests(ReidError):
-    """The key's share of requests is used up.
+    """The client has used up its limit.
 
     Args:
         message: which limit.
@@ -161,10 +165,10 @@ class TooManyRequests(ReidError):
 
 
 class Unavailable(ReidError):
-    """A part the request needs cannot answer right now.
+    """Something that the request needs is temporarily unavailable.
 
     Args:
-        message: what is missing.
+        message: what is unavailable.
         retry_after: seconds after which a retry makes sense, sent as ``Retry-After``.
     """
 
@@ -178,18 +182,18 @@ class Unavailable(ReidError):
 
 
 class Replaced(Unavailable):
-    """The gallery was changed as a whole meanwhile, by a switch or a restore: ask again."""
+    """The gallery was replaced meanwhile, by a model switch or a restore: retry."""
 
 
 class Overloaded(Unavailable):
-    """The queue is full."""
+    """The queue or all places are full."""
 
     code = "overloaded"
     title = "Overloaded"
 
 
 class StorageFull(ReidError):
-    """The data folder cannot take another write."""
+    """The disk has no room for another write."""
 
     status = 507
     code = "storage_full"
@@ -197,21 +201,21 @@ class StorageFull(ReidError):
 
 
 class ArtifactError(ReidError):
-    """A model folder breaks the contract; the message names every broken rule."""
+    """A model folder violates the contract; the message names every broken rule."""
 
     code = "artifact"
     title = "Unusable model"
 
 
 def disk_error(what: str, error: OSError) -> StorageFull | Unavailable:
-    """What a failure of the file system means to a caller.
+    """Translate a file system error for the caller.
 
     Args:
-        what: what could not be done, or where; begins the message.
+        what: what could not be done, or where; the message starts with it.
         error: the failure.
 
     Returns:
-        StorageFull where there is no room, or no quota, left; Unavailable for all else.
+        StorageFull if no room or quota is left; Unavailable for all other errors.
     """
     message = f"{what}: {error.strerror or error}"
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:

@@ -1,7 +1,7 @@
-"""The values a metric's labels may have: one place decides, and every set is fixed.
+"""The values that the labels of metrics may have. Every set is fixed, and only this module decides.
 
-Prometheus keeps one series per combination of label values, in memory and for good. A value that a
-client can invent would therefore let the client fill the memory.
+Prometheus keeps one series per combination of label values, in memory and forever. If clients could
+invent values, they could fill the memory.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from service.access.rules import RULES
 _Metric = TypeVar("_Metric", bound=MetricWrapperBase)
 
 OTHER = "other"
-NO_ROUTE = "unknown"  # one label for all paths nobody serves, however many are tried
-CLIENT_LEFT = 499  # nginx's word for it; appears in log and metrics, and is sent to nobody
+NO_ROUTE = "unknown"  # one label for all unknown paths, however many are tried
+CLIENT_LEFT = 499  # as in nginx: appears in logs and metrics, and is never sent
 
 ROUTES = frozenset({route for _, route in RULES} | {NO_ROUTE})
 STATUSES = frozenset({str(status.value) for status in HTTPStatus} | {str(CLIENT_LEFT)})
@@ -30,11 +30,11 @@ PROVIDERS = frozenset({"cpu", "cuda", "milvus"})
 
 
 class Bounded(Generic[_Metric]):
-    """A metric whose labels have known values only; any other value becomes ``other``.
+    """A metric whose labels take known values only; any other value becomes ``other``.
 
     Args:
-        metric: what counts.
-        known: for each of its labels, in order, the values it may have.
+        metric: the metric.
+        known: the values that each of its labels may have, in order.
     """
 
     def __init__(self, metric: _Metric, *known: frozenset[str]) -> None:
@@ -42,13 +42,13 @@ class Bounded(Generic[_Metric]):
         self._known = known
 
     def labels(self, *values: object) -> _Metric:
-        """The series of these values.
+        """Return the series of some values.
 
         Args:
-            values: one for each label; numbers are written out.
+            values: one per label; numbers become text.
 
         Returns:
-            The series, which counts.
+            The series.
         """
         texts = zip(map(str, values), self._known, strict=True)
         return self._metric.labels(*(text if text in known else OTHER for text, known in texts))

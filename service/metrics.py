@@ -1,6 +1,6 @@
-"""What the service counts, for ``GET /metrics``.
+"""The metrics of ``GET /metrics``.
 
-Every app owns its registry, so two apps in one process do not add up.
+Each app has its own registry, so two apps in one process do not add up their counts.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from service.metric_labels import (
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _IMAGES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-_MOST_GALLERIES = 1000  # with series of their own; the sizes of the others are added up
-_OTHER_GALLERIES = "(others)"  # no gallery can be called so
+_MOST_GALLERIES = 1000  # with their own series; the sizes of all others are added up
+_OTHER_GALLERIES = "(others)"  # not a valid gallery name
 
 
 class Metrics:
-    """The counters of one app."""
+    """The metrics of one app."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._galleries = CollectorRegistry()  # apart: their names are not for everybody
+        self._galleries = CollectorRegistry()  # separate: not every caller may see their names
         self._add_requests()
         self._add_work()
 
@@ -86,7 +86,7 @@ class Metrics:
         )
         self.batch_images = Histogram(
             "reid_batch_images",
-            "Images of one run of the network.",
+            "Images per run of the network.",
             buckets=_IMAGES,
             registry=registry,
         )
@@ -94,13 +94,13 @@ class Metrics:
             "reid_queue_images", "Images waiting for the network.", registry=registry
         )
         self.jobs = Bounded(
-            Gauge("reid_jobs", "Jobs that wait or run.", ["state"], registry=registry), STATES
+            Gauge("reid_jobs", "Jobs that are waiting or running.", ["state"], registry=registry),
+            STATES,
         )
         self.provider = Bounded(
             Gauge(
                 "reid_provider",
-                "1 for the provider in use: where the network runs and where galleries are "
-                "searched.",
+                "1 for the provider in use, which runs the network or searches the galleries.",
                 ["part", "provider"],
                 registry=registry,
             ),
@@ -109,7 +109,7 @@ class Metrics:
         self._background_failures = Bounded(
             Counter(
                 "reid_background_failures",
-                "Failures of background tasks; each was logged, and the task went on.",
+                "Failures of background tasks. Each is logged, and the task continues.",
                 ["task"],
                 registry=registry,
             ),
@@ -121,8 +121,8 @@ class Metrics:
 
         Args:
             method: as the client wrote it.
-            route: the template of the route that answered, ``/jobs/{job_id}``.
-            status: of the answer; 499 where the client left before it.
+            route: the template of the route that answered, such as ``/jobs/{job_id}``.
+            status: of the answer; 499 if the client disconnected before it.
             seconds: from the request's head to the end of the answer.
         """
         self._requests.labels(method, route, status).inc()
@@ -141,7 +141,7 @@ class Metrics:
         self._galleries.register(_GallerySizes(store.stats))
 
     def text(self, *, galleries: bool) -> bytes:
-        """Every metric in Prometheus' text format, the sizes of the galleries where asked for."""
+        """Every metric in Prometheus' text format; the sizes of the galleries only if requested."""
         sizes = generate_latest(self._galleries) if galleries else b""
         return generate_latest(self.registry) + sizes
 

@@ -1,7 +1,7 @@
-"""Whether the service can work, asked by anybody and as often as they like.
+"""Whether the service is ready for requests.
 
-A probe runs the network and writes to the disk. Probes need no key, so what they cost is bounded:
-those that come together share one look, and its outcome holds for a second.
+A check runs the network and writes to the disk. Probes need no key, so their cost is limited:
+concurrent probes share one check, and its result is reused for a second.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from service.errors import Unavailable
 log = logging.getLogger(__name__)
 
 HOLDS_SECONDS = 1.0
-"""How long one look answers for."""
+"""How long the result of a check is reused."""
 
 Clock = Callable[[], float]
 
 
 class Readiness:
-    """Looks at most once a second; belongs to one event loop.
+    """Checks at most once per second; belongs to one event loop.
 
     Args:
-        look: does what a request would do, and raises Unavailable where that fails.
-        clock: seconds that only rise.
+        look: does what a request would do, and raises Unavailable if it fails.
+        clock: a monotonic clock, in seconds.
     """
 
     def __init__(self, look: Callable[[], Awaitable[None]], clock: Clock = time.monotonic) -> None:
@@ -39,10 +39,10 @@ class Readiness:
         self._until = -math.inf
 
     async def check(self) -> None:
-        """Answer by a look under way, by the last one of this second, or by a new one.
+        """Answer with a running check, with the last result of this second, or with a new check.
 
         Raises:
-            Unavailable: what that look met.
+            Unavailable: the check failed.
         """
         if self._looking is None and self._clock() < self._until:
             outcome = self._seen
@@ -53,7 +53,7 @@ class Readiness:
 
     def _shared(self) -> asyncio.Task[Unavailable | None]:
         if self._looking is None:
-            # In a context of its own: it must not end when the client who came first leaves.
+            # In its own context: it must not end when the first client disconnects.
             loop, nobody = asyncio.get_running_loop(), contextvars.Context()
             self._looking = loop.create_task(self._run(), context=nobody)
         return self._looking
@@ -64,9 +64,11 @@ class Readiness:
             await self._look()
         except Unavailable as error:
             seen = error
-        except Exception:  # a defect: the service is not ready, and must not be asked again at once
-            log.exception("it cannot be told whether the service is ready")
-            seen = Unavailable("it cannot be told whether the service is ready; see its log")
+        except (
+            Exception
+        ):  # a defect: the service is not ready, and must not be checked again at once
+            log.exception("the readiness check failed")
+            seen = Unavailable("the readiness check failed; see the service's log")
         finally:
             self._looking = None
         self._seen, self._until = seen, self._clock() + HOLDS_SECONDS

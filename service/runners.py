@@ -1,4 +1,4 @@
-"""Which code does the jobs of which kind."""
+"""Which code runs which kind of job."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from service.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Runners:
-    """Does any job.
+    """Runs jobs of every kind.
 
     Attributes:
         settings: every setting.
         store: the galleries.
         shelf: the models.
         corrections: changes identities.
-        model_change: embeds galleries by other models.
+        model_change: embeds galleries with other models.
     """
 
     settings: Settings
@@ -33,7 +33,7 @@ class Runners:
     model_change: ModelChange
 
     def run(self, context: JobContext) -> None:
-        """Do a job; each kind is safe to run again from its start."""
+        """Run a job. Every kind can safely run again from its start."""
         match context.kind:
             case "import":
                 Importer(self.settings, self.store, self.shelf).run(context)

@@ -1,7 +1,7 @@
 """Every setting of the service, in one class.
 
-A setting ``name`` is read from the environment variable ``REID_NAME``; the flags of
-``python -m service serve`` override the ones people change most.
+A setting ``name`` is read from the environment variable ``REID_NAME``. The options of
+``python -m service serve`` override the most common ones.
 """
 
 from __future__ import annotations
@@ -20,70 +20,74 @@ from service.machine.processors import available
 PREFIX = "REID_"
 MIB = 1 << 20
 EVERY_GALLERY = "*"
-"""Among ``import_roots``: the folders for every gallery, for callers bound to none."""
-KEY_VARIABLE = "REID_KEY"  # the key of the command line, no setting of the service
+"""Key of ``import_roots``: folders for every gallery, for callers whose key is not bound."""
+KEY_VARIABLE = "REID_KEY"  # the API key that the command line sends; not a setting
 
 
 class Settings(BaseSettings):
-    """What an operator can change without touching code."""
+    """What an operator can change without editing code."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
     model: Path = Field(
         default=Path("models/hhcl-mobilenetv2"),
-        description="model folder: manifest.json and the network it names",
+        description="model folder with manifest.json and the network it names",
     )
-    data: Path = Field(default=Path("data"), description="folder the galleries are stored in")
+    data: Path = Field(default=Path("data"), description="folder that stores the galleries")
     models: Path | None = Field(
         default=None,
-        description="folder of further model folders, for galleries of other models and for "
+        description="folder with more model folders, for galleries of other models and for "
         "changing a gallery's model",
     )
     milvus_uri: str | None = Field(
         default=None,
-        description="keeps the galleries in this Milvus instead of the data folder: "
+        description="store the galleries in this Milvus instead of the data folder: "
         "http://host:19530, or the path of a milvus-lite file",
     )
     milvus_token: SecretStr = Field(
-        default=SecretStr(""), description="user:password, or a key, of that Milvus"
+        default=SecretStr(""), description="user:password, or an API key, for that Milvus"
     )
     host: str = Field(default="127.0.0.1", description="address to listen on")
-    port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 picks one")
+    port: int = Field(
+        default=8000, ge=0, le=65535, description="port to listen on; 0 lets the system choose one"
+    )
     device: Literal["auto", "cuda", "cpu"] = Field(
         default="auto",
-        description="where network and search run; auto prefers CUDA and falls back to the CPU, "
-        "cuda refuses to start without it",
+        description="where the network and the search run; auto prefers CUDA and falls back to the "
+        "CPU, cuda refuses to start without CUDA",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="least severe level that is logged"
+        default="info", description="lowest level that is logged"
     )
     top_k: int = Field(
-        default=10, ge=1, le=1000, description="matches of a search that does not say how many"
+        default=10, ge=1, le=1000, description="most matches per query if the search sets no top_k"
     )
     max_image_bytes: int = Field(
-        default=10 * MIB, ge=1, description="largest accepted image file, bytes"
+        default=10 * MIB, ge=1, description="largest accepted image file, in bytes"
     )
     max_image_pixels: int = Field(
-        default=16_000_000, ge=1, description="largest accepted image, width times height"
+        default=16_000_000,
+        ge=1,
+        description="largest accepted image, in pixels (width times height)",
     )
-    max_images: int = Field(default=64, ge=1, le=1000, description="most images of one request")
+    max_images: int = Field(default=64, ge=1, le=1000, description="most images per request")
     max_request_bytes: int = Field(
-        default=64 * MIB, ge=1, description="largest accepted request body, bytes"
+        default=64 * MIB, ge=1, description="largest accepted request body, in bytes"
     )
     max_requests: int = Field(
         default=256,
         ge=1,
-        description="requests answered at the same time; beyond it the answer is 503, but for "
+        description="requests answered at the same time; beyond it the answer is 503, except for "
         "probes and metrics",
     )
     max_requests_per_client: int | None = Field(
         default=None,
         ge=1,
-        description="requests of one key, or of one address without keys, answered at the same "
-        "time; beyond it 429; a quarter of max_requests, if absent",
+        description="requests per key, or per address without keys, answered at the same time; "
+        "beyond it 429; default: a quarter of max_requests",
     )
     max_batch: int = Field(
-        default=32, ge=1, le=4096, description="most images of one run of the network"
+        default=32, ge=1, le=4096, description="most images per run of the network"
     )
     max_queue: int = Field(
         default=512,
@@ -93,74 +97,82 @@ class Settings(BaseSettings):
     max_queue_seconds: float = Field(
         default=2.0,
         gt=0,
-        description="longest an image waits for the network before its request is answered 503",
+        description="how long an image may wait for the network before its request gets 503",
     )
     receive_seconds: float = Field(
         default=30.0,
         gt=0,
-        description="longest a client may send nothing in the middle of a request body",
+        description="how long a client may send nothing in the middle of a request body",
     )
     decode_threads: int = Field(
         default_factory=available,
         ge=1,
         le=256,
-        description="threads that decode images; one a processor the process may use, if absent",
+        description="threads that decode images; default: one per processor available to the "
+        "process",
     )
     import_roots: list[Path] | dict[str, list[Path]] = Field(
         default=[],
-        description="folders of this machine that imports may read: a JSON list for callers that "
-        "are bound to no gallery, or a JSON object of lists by gallery, with * for every gallery "
-        "and the same callers; none by default",
+        description="folders of this machine that imports may read: a JSON list, for callers whose "
+        "key is not bound to galleries; or a JSON object with a list per gallery, where * means "
+        "every gallery, for the same callers; none by default",
     )
     max_import_bytes: int = Field(
         default=8 << 30,
         ge=1,
-        description="largest accepted import: an archive's own size, and what it unpacks to",
+        description="largest accepted import, in bytes: an archive itself, and what it unpacks to",
     )
     import_memory_bytes: int = Field(
         default=1 << 30,
         ge=64 * MIB,
-        description="memory that the process reading one import may take, bytes; beyond it the "
-        "import fails, and nothing else does",
+        description="memory for the process that reads one import, in bytes; beyond it this import "
+        "fails, and nothing else does",
     )
     max_kept_bytes: int = Field(
         default=32 << 30,
         ge=1,
-        description="bytes of received imports that wait, run or failed that one key, or one "
-        "address without keys, may keep; twice as many of one gallery; beyond it 429",
+        description="received imports that one key, or one address without keys, may keep on disk "
+        "while they wait, run or can be resumed, in bytes; twice as much per gallery; beyond it "
+        "429",
     )
     allow_anonymous: bool = Field(
         default=False,
-        description="without any key, listen beyond loopback all the same: whoever reaches the "
-        "port may do everything",
+        description="listen beyond loopback even if no key exists: anyone who can reach the port "
+        "has full access",
     )
     requests_per_minute: int = Field(
         default=600,
         ge=1,
-        description="requests a minute of one key that does not say otherwise; beyond it 429",
+        description="requests per minute and key, unless the key sets its own limit; beyond it 429",
     )
     audit_days: int = Field(
-        default=90, ge=1, description="days the audit log is kept; older ones are removed"
+        default=90,
+        ge=1,
+        description="how many days of the audit log are kept; older days are deleted",
     )
     audit_required: bool = Field(
         default=True,
-        description="refuse searches, listings and pictures while the audit log takes no entry; "
-        "false answers them, and their entries are in the process log",
+        description="reject searches, listings and pictures while the audit log accepts no "
+        "entries; false answers them, and writes their entries to the process log",
     )
     trusted_proxies: list[str] = Field(
         default=[],
-        description="addresses and networks of proxies whose X-Forwarded-For is believed, as a "
-        "JSON list; none by default",
+        description="addresses and networks of proxies whose X-Forwarded-For is trusted, as a JSON "
+        "list; none by default",
     )
     cors_origins: list[str] = Field(
         default=[],
         description="origins whose pages may call the service, as a JSON list; none by default",
     )
     retention_seconds: float = Field(
-        default=60.0, gt=0, description="how often crops past their gallery's keep_for are erased"
+        default=60.0,
+        gt=0,
+        description="pause between erasures of crops past their gallery's keep_for, in seconds",
     )
     drain_seconds: int = Field(
-        default=30, ge=0, description="time running requests get to finish after SIGTERM, seconds"
+        default=30,
+        ge=0,
+        description="how long running requests may take to finish after SIGTERM, in seconds",
     )
 
     @field_validator("import_roots")
@@ -170,7 +182,7 @@ class Settings(BaseSettings):
     ) -> list[Path] | dict[str, list[Path]]:
         for name in roots if isinstance(roots, dict) else ():
             if name != EVERY_GALLERY and not is_name(name):
-                raise ValueError(f"{name[:80]!r} is no name of a gallery, and not {EVERY_GALLERY}")
+                raise ValueError(f"{name[:80]!r} is neither a gallery name nor {EVERY_GALLERY}")
         return roots
 
     @field_validator("trusted_proxies")
@@ -180,7 +192,7 @@ class Settings(BaseSettings):
 
     @property
     def places_per_client(self) -> int:
-        """Requests of one client that may be answered at the same time."""
+        """How many requests of one client may be answered at the same time."""
         share = self.max_requests_per_client or max(1, self.max_requests // 4)
         return min(share, self.max_requests)
 
@@ -189,19 +201,19 @@ class Settings(BaseSettings):
         if self.max_queue < self.max_images:
             raise ValueError(
                 f"max_queue {self.max_queue} is below max_images {self.max_images}: "
-                "a full request would never be accepted"
+                "a request with the most images would never be accepted"
             )
         return self
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
-    """Names in an environment that look like settings and are none, most likely misspelt.
+    """Find variables that look like settings but are not, and are most likely misspelt.
 
     Args:
-        environment: variable names and their values, as ``os.environ``.
+        environment: variable names and values, such as ``os.environ``.
 
     Returns:
-        The names, sorted.
+        Their names, sorted.
     """
     known = {PREFIX + name.upper() for name in Settings.model_fields} | {KEY_VARIABLE}
     return sorted(

@@ -1,4 +1,4 @@
-"""A service without weights: for our tests, and for those of programs built on this one."""
+"""A service without weights, for our tests and for tests of programs that build on this one."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ TINY_MANIFEST = Manifest(
 
 @dataclass(frozen=True)
 class FakeEmbedder:
-    """An embedder that needs no network: crops of similar colours get similar embeddings.
+    """An embedder without a network: crops of similar colours get similar embeddings.
 
-    The mean colours of a grid of cells, projected by a fixed random matrix. Equal pixels give equal
-    embeddings, in every process and in every batch.
+    It projects the mean colours of a grid of cells with a fixed random matrix. Equal pixels give
+    equal embeddings, in every process and in every batch.
 
     Attributes:
         manifest: input size and dimension.
         provider: what it claims to run on.
         fault: called with each image (H, W, 3) before the batch is embedded; may raise.
-        delay: seconds a run takes.
+        delay: how many seconds a run takes.
     """
 
     manifest: Manifest = TINY_MANIFEST
@@ -87,7 +87,7 @@ class FakeEmbedder:
             for band in np.array_split(image / 127.5 - 1.0, self.rows, axis=0)
             for cell in np.array_split(band, self.columns, axis=1)
         ]
-        features = np.append(np.ravel(cells), 0.1)  # plain grey must have a direction too
+        features = np.append(np.ravel(cells), 0.1)  # so that plain grey has a direction too
         embedding = features @ self._projection
         return np.asarray(embedding / np.linalg.norm(embedding), dtype=np.float32)
 
@@ -96,14 +96,14 @@ Kind = Literal["JPEG", "PNG", "WEBP", "BMP", "TIFF"]
 
 
 def encode(pixels: NDArray[np.uint8], kind: Kind = "PNG") -> bytes:
-    """Write pixels as an image file.
+    """Encode pixels as an image file.
 
     Args:
         pixels: (H, W, 3) RGB, or (H, W) grey.
         kind: the file's format; PNG keeps every pixel.
 
     Returns:
-        The file.
+        The bytes of the file.
     """
     buffer = BytesIO()
     Image.fromarray(pixels).save(buffer, kind)
@@ -116,15 +116,15 @@ def solid(
     width: int = 32,
     kind: Kind = "JPEG",
 ) -> bytes:
-    """Draw an image file of one colour.
+    """Draw an image of one colour.
 
     Args:
-        colour: red, green and blue, 0..255.
-        height: rows.
-        width: columns.
+        colour: red, green and blue, 0..255 each.
+        height: number of rows.
+        width: number of columns.
         kind: the file's format.
 
     Returns:
-        The file.
+        The bytes of the file.
     """
     return encode(np.full((height, width, 3), colour, dtype=np.uint8), kind)

@@ -1,4 +1,4 @@
-"""The parts of a running service and who gets which."""
+"""Build the parts of a running service and connect them."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ DEFAULT_GALLERY = "default"
 
 @dataclass(slots=True)
 class Lifecycle:
-    """Where the service stands between start and end."""
+    """The phase of the service: starting, ready or draining."""
 
     phase: Literal["starting", "ready", "draining"] = "starting"
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the routes work with."""
+    """The parts that the routes use."""
 
     settings: Settings
     shelf: ModelShelf
@@ -78,11 +78,11 @@ class Parts:
 
     @property
     def providers(self) -> dict[str, str]:
-        """Where the work is done: ``cuda``, ``cpu`` or, for the search, ``milvus``."""
+        """Where network and search run: ``cuda``, ``cpu`` or, for the search, ``milvus``."""
         return {"network": self.shelf.running.provider, "search": self.store.device}
 
     async def start(self) -> None:
-        """Run the network once and make sure that the default gallery exists."""
+        """Run the network once, create the default gallery if needed, and start the jobs."""
         await self.shelf.running.intake.probe()
         await self.executors.background.run(self._provide_default_gallery)
         await self.executors.background.run(self.board.start, asyncio.get_running_loop())
@@ -91,21 +91,21 @@ class Parts:
         self.lifecycle.phase = "ready"
 
     async def check_ready(self) -> None:
-        """Whether the service is at work, the network runs and the disk takes a write.
+        """Check that the service is ready, the network runs and the disk accepts writes.
 
         Raises:
-            Unavailable: the service is starting or draining, which is said at once; or the network
-                or the disk refused within the last second.
+            Unavailable: the service is starting or draining, which is reported at once; or the
+                network or the disk failed within the last second.
         """
         if self.lifecycle.phase != "ready":
             raise Unavailable(f"the service is {self.lifecycle.phase}")
         await self.readiness.check()
 
     def admit_upload(self) -> None:
-        """Refuse an image that would have to wait too long for any of the opened models.
+        """Reject an upload that would have to wait too long for every opened model.
 
         Raises:
-            Overloaded: every model's queue is too long.
+            Overloaded: the queue of every model is too long.
             Unavailable: the service is shutting down.
         """
         refusals: list[Unavailable] = []
@@ -119,9 +119,9 @@ class Parts:
         raise refusals[0]
 
     async def close(self) -> None:
-        """Finish what is under way, then release threads and files; a failure skips nothing."""
+        """Finish the running work, then release threads and files, even if a step fails."""
         self.lifecycle.phase = "draining"
-        async with AsyncExitStack() as closing:  # the last one pushed is closed first
+        async with AsyncExitStack() as closing:  # closes in reverse order
             closing.push_async_callback(self.executors.close)
             closing.push_async_callback(self.executors.background.run, self.store.close)
             closing.push_async_callback(self.shelf.close)
@@ -134,7 +134,7 @@ class Parts:
             self.store.create(DEFAULT_GALLERY, self.manifest.sha256, self.manifest.dimension)
         except Conflict:
             self._warn_of_other_models()
-        except StorageFull as error:  # what is stored can be searched all the same
+        except StorageFull as error:  # the stored galleries can still be searched
             log.warning("%s", error)
 
     def _warn_of_other_models(self) -> None:
@@ -150,20 +150,20 @@ def open_parts(
     store: GalleryStore | None = None,
     clock: Clock = time.monotonic,
 ) -> Parts:
-    """Open model and galleries and connect the parts.
+    """Open the model and the galleries and connect the parts.
 
     Args:
         settings: every setting.
-        embedder: takes the place of the model the settings name.
-        store: takes the place of the data folder the settings name.
-        clock: seconds that only rise; says for how long an answer of the readiness probe holds.
+        embedder: replaces the model that the settings name.
+        store: replaces the data folder that the settings name.
+        clock: a monotonic clock, in seconds; it times how long a readiness answer is reused.
 
     Returns:
-        The parts, not started.
+        The parts, not started yet.
 
     Raises:
-        ArtifactError: the model breaks the contract.
-        Unavailable: the device, or the data folder, cannot be used.
+        ArtifactError: the model violates the contract.
+        Unavailable: the device or the data folder cannot be used.
     """
     metrics = Metrics()
     executors = Executors(metrics.count_failure)
@@ -203,7 +203,7 @@ def _open_board(settings: Settings, runners: Runners, bridge: Bridge, metrics: M
 
 
 def _observe(parts: Parts) -> None:
-    """Let the metrics see the sizes of galleries and queues at every scrape."""
+    """Make the metrics read the sizes of galleries and queues at every scrape."""
     metrics, shelf, board = parts.metrics, parts.shelf, parts.board
     metrics.count_galleries(parts.store)
     metrics.queue_images.set_function(
@@ -216,7 +216,7 @@ def _observe(parts: Parts) -> None:
 
 
 async def _look(shelf: ModelShelf, store: GalleryStore, executors: Executors) -> None:
-    """Do what a request would do: run the network, and see whether the disk takes a write."""
+    """Do what a request would do: run the network and check that the disk accepts writes."""
     await shelf.running.intake.probe()
     if not await executors.bookkeeping.run(store.writable):
         raise Unavailable("the data folder accepts no writes", retry_after=10)
@@ -225,7 +225,7 @@ async def _look(shelf: ModelShelf, store: GalleryStore, executors: Executors) ->
 def _repeating(
     settings: Settings, erasure: Erasure, executors: Executors, metrics: Metrics
 ) -> tuple[Repeating, ...]:
-    """What the service does by itself; each failure is counted, and none ends anything."""
+    """The periodic tasks. A failure is counted, and the task continues."""
     pause, threads, report = settings.retention_seconds, executors.background, metrics.count_failure
     return (
         Repeating(
