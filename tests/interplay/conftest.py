@@ -1,4 +1,4 @@
-"""Features of the service that meet each other, one step at a time."""
+"""Concurrent operations of the service, one step at a time."""
 
 from __future__ import annotations
 

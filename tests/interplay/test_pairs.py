@@ -1,8 +1,8 @@
 """Every pair of operations, one of them paused at each of its locks and awaits in turn.
 
 Whatever the pause, the gallery must end as if one operation had run after the other: everything
-that was acknowledged is there, and nothing of what was refused. The pictures are those of the
-digests, the versions come to agree, and no thread waits for ever.
+acknowledged is there, and nothing that was refused. Pictures match their digests, the versions can
+be made to agree, and no thread waits forever.
 """
 
 from __future__ import annotations
@@ -86,9 +86,9 @@ class Allowed:
     """The states in which two operations may leave the gallery.
 
     Attributes:
-        orders: one after the other, and the other way round.
-        alone: only the one of this role, where the other one was refused.
-        neither: where both were.
+        orders: both operations, in either order.
+        alone: only the operation of this role, if the other one was refused.
+        neither: if both were refused.
     """
 
     orders: tuple[State, State]
@@ -105,7 +105,7 @@ class Allowed:
         )
 
     def check(self, state: State, done: list[bool], told: str) -> None:
-        """Make sure that the state is one of those."""
+        """Check that the state is one of these."""
         states = list(self.orders)
         if len(done) == 1:
             states, done = [self.alone["first"]], [*done, True]
@@ -121,7 +121,7 @@ class Allowed:
 
 
 def _differences(found: State, wanted: State) -> list[str]:
-    """What tells two states apart."""
+    """How two states differ."""
     lines = []
     for name in sorted({*found, *wanted}):
         here, there = found.get(name), wanted.get(name)
@@ -133,7 +133,7 @@ def _differences(found: State, wanted: State) -> list[str]:
 
 
 class Pair:
-    """Two operations and the gallery they meet in."""
+    """Two operations on the same gallery."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -144,7 +144,7 @@ class Pair:
             client.http.close()
 
     def in_turn(self, *runs: tuple[str, str]) -> State:
-        """The state that (role, operation), one after the other, leave."""
+        """The state after running each (role, operation) in turn."""
         self.world.reset()
         Now.schedule = Schedule()
         for role, name in runs:
@@ -152,7 +152,7 @@ class Pair:
         return self.world.state()
 
     def places(self, first: str) -> list[tuple[str, int]]:
-        """Where an operation can pause: each place once, or each time it comes there."""
+        """Where an operation can pause: each place once, or each time it is reached."""
         self.in_turn(("first", first))
         times: Counter[str] = Counter()
         found = []
@@ -162,10 +162,10 @@ class Pair:
         return found if EVERY_TIME else [place for place in found if place[1] == 1]
 
     def paused(self, first: str, second: str, place: tuple[str, int]) -> list[bool]:
-        """Run ``first`` up to a place, ``second`` as far as it gets, then both to their ends.
+        """Run ``first`` up to a place, ``second`` as far as it can go, then both to their ends.
 
         Returns:
-            Whether each was acknowledged; only the first one where it did not come to the place.
+            Whether each was acknowledged; only the first if it did not reach the place.
         """
         self.world.reset()
         for client in self.clients.values():
@@ -185,7 +185,7 @@ class Pair:
 
 
 def _stacks() -> str:
-    """Where every thread of the service is."""
+    """The stack of every thread of the service."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     told = []
     for ident, frame in sys._current_frames().items():
@@ -206,7 +206,7 @@ def pair(world: World) -> Iterator[Pair]:
 
 @pytest.mark.parametrize("second", OPERATIONS)
 @pytest.mark.parametrize("first", OPERATIONS)
-def test_two_operations_end_as_if_one_had_followed_the_other(pair, first, second):
+def test_two_concurrent_operations_end_as_if_run_in_sequence(pair, first, second):
     allowed = Allowed.of(pair, first, second)
     paused = 0
     for place in pair.places(first):

@@ -1,1 +1,1 @@
-"""Runs two operations against each other, one of them paused at a place of the test's choice."""
+"""Runs two operations concurrently, one of them paused at a place that the test chooses."""

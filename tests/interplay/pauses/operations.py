@@ -1,4 +1,4 @@
-"""The operations that meet each other: every one that changes a gallery, or keeps a copy of it."""
+"""The operations to combine: all that change a gallery or keep a copy of it."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ ERASED = "a"
 
 @dataclass(frozen=True)
 class Client:
-    """One of the two who ask.
+    """One of the two clients.
 
     Attributes:
-        world: whom.
+        world: the service.
         role: ``first`` or ``second``.
-        http: their connection.
-        receipts: of their erasures of one crop.
+        http: its connection.
+        receipts: the receipts of its erasures of one crop.
     """
 
     world: World
@@ -36,19 +36,19 @@ class Client:
     receipts: list[dict[str, Any]] = field(default_factory=list)
 
     def ask(self, method: str, path: str, **content: Any) -> bool:
-        """Send a request; whether it was acknowledged."""
+        """Send a request; return whether it was acknowledged."""
         headers = {"x-operation": self.role, **content.pop("headers", {})}
         return self.http.request(method, path, headers=headers, **content).is_success
 
     def job(self, path: str, **content: Any) -> bool:
-        """Start a job and wait for its end; whether it ended well."""
+        """Start a job and wait for its end; return whether it succeeded."""
         headers = {"x-operation": self.role, **content.pop("headers", {})}
         answer = self.http.post(path, headers=headers, **content)
         if not answer.is_success:
             return False
         while True:
             found = self.http.get(answer.headers["Location"])
-            if not found.is_success:  # it went with its gallery
+            if not found.is_success:  # it was deleted with its gallery
                 return False
             job = found.json()
             if job["state"] not in {"queued", "running"}:
@@ -85,20 +85,20 @@ def delete_by_filter(client: Client) -> bool:
 
 
 def label(client: Client) -> bool:
-    """Name two crops by hand, one of which had another name."""
+    """Label two crops by hand, one of which had another identity."""
     name = f"hand-{client.role}"
     body = {"crop_ids": ["b", "d"], "identity": name}
     return client.ask("POST", f"{PATH}/identities/label", json=body)
 
 
 def merge(client: Client) -> bool:
-    """Make one person of two."""
+    """Merge two identities."""
     body = {"identities": ["p", "q"], "into": "pq"}
     return client.ask("POST", f"{PATH}/identities/merge", json=body)
 
 
 def cluster(client: Client) -> bool:
-    """Group what nobody named."""
+    """Group crops that nobody labelled."""
     return client.job(f"{PATH}/cluster", json={"eps": 0.9, "standardise": False})
 
 
@@ -114,29 +114,29 @@ def import_archive(client: Client) -> bool:
 
 
 def reembed(client: Client) -> bool:
-    """Embed by the other model, beside."""
+    """Embed with the other model, beside the served version."""
     return client.job(f"{PATH}/model", json={"model": "new"})
 
 
 def switch_and_back(client: Client) -> bool:
-    """Serve by the other model, and by the first one again."""
+    """Switch to the other model and back."""
     there, back = ({"model": name} for name in ("new", "old"))
     gone = client.ask("POST", f"{PATH}/model/switch", json=there)
     return client.ask("POST", f"{PATH}/model/switch", json=back) and gone
 
 
 def snapshot(client: Client) -> bool:
-    """Keep the gallery as it is."""
+    """Take a snapshot."""
     return client.ask("POST", f"{PATH}/snapshots")
 
 
 def restore(client: Client) -> bool:
-    """Bring the beginning back."""
+    """Restore the initial snapshot."""
     return client.ask("POST", f"{PATH}/snapshots/{client.world.snapshot}/restore", json={})
 
 
 def retention(client: Client) -> bool:
-    """Erase what is past its time."""
+    """Erase expired crops."""
     failed: list[str] = []
     operation.set(client.role)
     try:
@@ -149,13 +149,13 @@ def retention(client: Client) -> bool:
 
 
 def patch(client: Client) -> bool:
-    """Change one option; each of the two changes another one."""
+    """Change one option, a different one for each client."""
     changes = {"first": {"join": True}, "second": {"keep_for": 2_000_000_000.0}}
     return client.ask("PATCH", PATH, json=changes[client.role])
 
 
 def delete_gallery(client: Client) -> bool:
-    """Erase everything."""
+    """Delete the gallery."""
     return client.ask("DELETE", PATH)
 
 

@@ -1,9 +1,9 @@
-"""Decides at which lock or await an operation pauses, and sees when the other one has to wait.
+"""Pauses an operation at a lock or await, and notices when the other one has to wait.
 
 Every lock of the service and every await of a request is a *place*. One operation runs until it
-reaches a chosen place, and stands still there; the other one runs until it ends, or waits for a
-lock that the first one holds; then the first one goes on. Nothing sleeps: each of these moments is
-an event.
+reaches a chosen place and pauses there; the other one runs until it ends or waits for a lock that
+the first one holds; then the first one continues. Nothing sleeps: each of these moments is an
+event.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class Schedule:
     """One run of two operations.
 
     Attributes:
-        pause_at: the place at which the first operation stands still, and the how manieth time it
-            comes there, from 1; None for nowhere.
-        places: what the first operation has passed so far.
-        reached: set once it stands still, or has ended.
+        pause_at: the place where the first operation pauses, and at which visit, counted from 1;
+            None for no pause.
+        places: the places that the first operation has passed so far.
+        reached: set once it has paused or ended.
         waits: set once the second operation has to wait for the first one.
     """
 
@@ -50,7 +50,7 @@ class Schedule:
     _counting: Any = field(default_factory=_real["Lock"])
 
     def is_next(self, place: str) -> bool:
-        """Count a place; whether the operation at hand is to pause here."""
+        """Count a place; return whether the current operation must pause here."""
         if operation.get() != "first":
             return False
         with self._counting:
@@ -58,12 +58,12 @@ class Schedule:
             return (place, self.places.count(place)) == self.pause_at
 
     def stand_still(self) -> None:
-        """Pause the thread at hand until :meth:`resume`."""
+        """Pause the current thread until :meth:`resume`."""
         self.reached.set()
         assert self._resumed.wait(STUCK_SECONDS), "never resumed"
 
     async def stand_still_in_loop(self) -> None:
-        """Pause the task at hand until :meth:`resume`, and let the loop go on."""
+        """Pause the current task until :meth:`resume`, without blocking the loop."""
         loop = asyncio.get_running_loop()
         woken = loop.create_future()
         self._wake = lambda: loop.call_soon_threadsafe(woken.set_result, None)
@@ -71,18 +71,18 @@ class Schedule:
         await woken
 
     def resume(self) -> None:
-        """Let the first operation go on."""
+        """Let the first operation continue."""
         self._resumed.set()
         if self._wake is not None:
             self._wake()
 
     def note_wait(self, holder: str) -> None:
-        """The operation at hand waits for what ``holder`` holds."""
+        """Note that the current operation waits for what ``holder`` holds."""
         if operation.get() == "second" and holder != "second":
             self.waits.set()
 
     def note_queued(self, role: str) -> None:
-        """A job of ``role`` waits for the other one's job."""
+        """Note that a job of ``role`` waits for the other client's job."""
         if role == "second":
             self.waits.set()
 
@@ -108,7 +108,7 @@ class WatchedLock:
         self._depth = 0
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._lock, name)  # what a Condition asks of its lock
+        return getattr(self._lock, name)  # what a Condition needs of its lock
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         nested = getattr(self._lock, "_is_owned", lambda: False)()
@@ -134,7 +134,7 @@ class WatchedLock:
 
 
 def _pass(place: str) -> None:
-    """A place in a thread, unless the thread serves everybody: pausing it would stop everything."""
+    """A place in a thread, unless the thread serves both operations and must not pause."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -144,7 +144,7 @@ def _pass(place: str) -> None:
 
 
 class Stepped:
-    """A coroutine with a place after each await that really waited."""
+    """A coroutine with a place after each await that actually waited."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any], name: str) -> None:
         self._coroutine = coroutine
@@ -201,7 +201,7 @@ def _maker(kind: str) -> Callable[..., Any]:
 
 @contextmanager
 def watched_locks(monkeypatch: Any) -> Generator[None, None, None]:
-    """Every lock the service makes meanwhile is watched, and threads know their operation."""
+    """Watch every lock that the service creates meanwhile, and tell threads their operation."""
     with monkeypatch.context() as patch:
         for kind in _real:
             patch.setattr(threading, kind, _maker(kind))

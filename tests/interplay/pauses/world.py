@@ -1,4 +1,4 @@
-"""A service with one gallery that is put back to its beginning before every run."""
+"""A service with one gallery that is reset before every run."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ PEOPLE = {"a": "p", "b": "p", "c": "q"}
 
 
 def picture(crop_id: str, step: int = 0) -> bytes:
-    """The picture of a crop; another step is another picture."""
+    """The picture of a crop; each step gives another picture."""
     red, green, blue = COLOURS.get(crop_id, (120, 120, 20))
     return solid((red, green, min(blue + 3 * step, 255)), kind="PNG")
 
 
 class World:
-    """The service, its gallery's beginning, and what can be seen of it.
+    """The service, the initial state of its gallery, and what can be seen of it.
 
     Args:
-        parts: of the running service.
-        url: where it listens.
+        parts: the parts of the running service.
+        url: its address.
     """
 
     def __init__(self, parts: Any, url: str) -> None:
@@ -61,7 +61,7 @@ class World:
         self._agreed: set[str] = set()
 
     def begin(self) -> None:
-        """Make the gallery once, with a snapshot and a version that lacks a picture."""
+        """Create the gallery once, with a snapshot and a version that lacks a picture."""
         body = {"name": GALLERY, "store_crops": True, "keep_for": LONG, "model": "old"}
         self._ok(self.http.post("/galleries", json=body))
         entries = [
@@ -84,12 +84,12 @@ class World:
 
     @property
     def snapshot(self) -> str:
-        """The snapshot that was taken of the beginning."""
+        """The snapshot of the initial state."""
         (path,) = (self.data / "beginning" / "snapshots").glob("*.sqlite3")
         return path.stem
 
     def reset(self) -> None:
-        """Put the gallery back to its beginning."""
+        """Reset the gallery to its initial state."""
         store = self.parts.store
         gallery = store._galleries.pop(GALLERY, None)
         if gallery is not None:
@@ -108,7 +108,7 @@ class World:
         return job
 
     def state(self) -> dict[str, Any]:
-        """What can be seen of the gallery, apart from moments and made-up ids."""
+        """What can be seen of the gallery, without times and generated ids."""
         try:
             gallery = self.parts.store.open(GALLERY)
         except ReidError as error:
@@ -122,7 +122,7 @@ class World:
         }
 
     def check_soundness(self, told: str) -> None:
-        """Pictures are those of the digests, memory is what is on disk, versions come to agree."""
+        """Check that pictures match digests, memory matches the disk, and versions can agree."""
         try:
             gallery = self.parts.store.open(GALLERY)
         except ReidError:
@@ -141,13 +141,13 @@ class World:
                 assert data, f"{told}: {crop.crop_id} has lost its picture"
                 sound = hashlib.sha256(data).hexdigest() == crop.digest
                 assert sound, f"{told}: {crop.crop_id} has the picture of another file"
-        if repr(told_of) not in self._agreed:  # many pauses end alike
+        if repr(told_of) not in self._agreed:  # many pauses have the same result
             for copy in list(gallery.versions.kept.values()):
                 self._check_agreement(copy.model_sha256, told)
             self._agreed.add(repr(told_of))
 
     def check_receipt(self, receipt: dict[str, Any], crop_id: str, told: str) -> None:
-        """The receipt of an erasure names every snapshot that holds the crop."""
+        """Check that the receipt of an erasure lists every snapshot that holds the crop."""
         for path in (self.data / "snapshots" / GALLERY).glob("*.sqlite3"):
             with closing(sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)) as reader:
                 statement = "SELECT 1 FROM crops WHERE crop_id = ?"
@@ -156,7 +156,7 @@ class World:
             assert named or not holds, f"{told}: the receipt leaves out {path.stem}"
 
     def _check_agreement(self, sha256: str, told: str) -> None:
-        """A switch brings everything over, pictures included."""
+        """Check that a switch copies everything, including pictures."""
         name = self.parts.shelf.of(sha256).manifest.name
         before = self.state()
         body = {"model": name}
@@ -164,7 +164,7 @@ class World:
         assert self.state() == before, f"{told}: switching to {name} lost something"
 
     def _snapshots(self) -> list[Any]:
-        """The crops of each snapshot, the first one left out."""
+        """The crops of each snapshot except the first."""
         found = []
         for path in sorted((self.data / "snapshots" / GALLERY).glob("*.sqlite3")):
             if path.stem == self.snapshot:
@@ -208,7 +208,7 @@ def archive(*members: tuple[str, bytes, dict[str, Any]]) -> bytes:
 
 
 class _Labelled:
-    """The app, with each request's operation and places at its awaits."""
+    """The app, with each request's operation known and places at its awaits."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
@@ -221,13 +221,13 @@ class _Labelled:
 
 
 def _label_jobs(board: Any, bridge: Any) -> None:
-    """Jobs, and what they ask of the event loop, belong to the operation that placed them."""
+    """Assign jobs, and their calls on the event loop, to the operation that placed them."""
     owners: dict[str, str] = {}
     workers = board._workers
     place, run, patiently = board.place, workers._run, bridge._patiently
 
     def place_labelled(*args: Any, **kwargs: Any) -> Any:
-        with board._lock:  # so that no worker begins before it is known whose the job is
+        with board._lock:  # no worker may begin before the job's operation is known
             job = place(*args, **kwargs)
             owners.setdefault(job.job_id, operation.get())
         return job
@@ -251,7 +251,7 @@ def _label_jobs(board: Any, bridge: Any) -> None:
 
 @contextmanager
 def running_world(data: Path, models: Path) -> Iterator[World]:
-    """A world, for as long as the block runs."""
+    """Provide a world for the duration of the block."""
     settings = Settings(data=data, device="cpu", model=models / "old", models=models)
     settings = settings.model_copy(update={"retention_seconds": 1e6, "max_queue_seconds": 1e6})
     app = create_app(settings)

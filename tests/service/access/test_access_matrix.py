@@ -1,4 +1,4 @@
-"""Every route, asked by every kind of key over HTTP: who gets in is what the table says.
+"""Every route requested with every kind of key over HTTP: access follows the table.
 
 ``pytest -s tests/service/access/test_access_matrix.py`` prints the matrix.
 """
@@ -35,7 +35,7 @@ Row = tuple[str, str]
 
 @dataclass(frozen=True)
 class Column:
-    """A kind of caller; without a scope none that gets in."""
+    """A kind of caller; one without a scope is always rejected."""
 
     name: str
     scope: Scope | None = None
@@ -52,7 +52,7 @@ COLUMNS = KEYLESS + [
 
 @dataclass(frozen=True)
 class Ask:
-    """A request to a route, and its status for those who may ask; None for any but a refusal."""
+    """A request to a route, and its status if it is allowed; None for any status but a refusal."""
 
     status: int | None = None
     content: dict[str, Any] = field(default_factory=dict)
@@ -95,14 +95,14 @@ ASKS: dict[Row, Ask] = {
     ("DELETE", "/keys/{key_id}"): Ask(404),
     ("GET", "/audit"): Ask(200),
 }
-# These show each caller what is theirs; the other routes that ask the caller themselves refuse.
+# These routes show callers only their own galleries; the other routes that check it refuse.
 LISTINGS = {("GET", path) for path in ("/metrics", "/info", "/galleries", "/jobs")}
 
 
 def expected(row: Row, rule: Rule, column: Column) -> int | None:
-    """The status the table promises; None for any but a refusal."""
+    """The expected status by the table; None for any status but a refusal."""
     if column.scope is None:
-        wrong = column.name != "no key"  # a key that is sent must be right, on every route
+        wrong = column.name != "no key"  # a key that is sent must be valid, on every route
         if rule.scope != "open" or wrong:
             return 401
     else:
@@ -112,12 +112,12 @@ def expected(row: Row, rule: Rule, column: Column) -> int | None:
             return 403
         named = rule.gallery == "path" or (rule.gallery == "route" and row not in LISTINGS)
         if named and column.bound_to == OTHER:
-            return 404 if "{job_id}" in row[1] else 403  # as of a job that is unknown
+            return 404 if "{job_id}" in row[1] else 403  # as for an unknown job
     return ASKS.get(row, Ask()).status
 
 
 MOUNTS = {("GET", "/web"), ("GET", "/docs/assets")}
-# These destroy what the next caller asks for.
+# These destroy what the next request needs.
 DESTROYING = {
     ("DELETE", "/galleries/{gallery}"),
     ("DELETE", "/galleries/{gallery}/crops/{crop_id}"),
@@ -137,7 +137,7 @@ class Place:
         self._rows = count(1)
 
     def restore(self) -> None:
-        """Bring back what a row destroyed."""
+        """Restore what a row destroyed."""
         self.service.http.post("/galleries", json={"name": MINE, "store_crops": True})
         assert self.service.put(MINE, "a/b", CROP).is_success
         self.job = self.service.parts.board.submit("cluster", MINE, {}).job_id
@@ -151,7 +151,7 @@ class Place:
             galleries=None if column.bound_to is None else [column.bound_to],
             requests_per_minute=1_000_000,
         )
-        if column.name == "expired":  # made before it expired
+        if column.name == "expired":  # created before it expired
             wanted = wanted.model_copy(update={"expires": time.time() - 1.0})
         key, text = self.store.create(wanted)
         if column.name == "revoked":
@@ -159,8 +159,8 @@ class Place:
         return text[:-1] + "~" if column.name == "wrong" else text
 
     def ask_all(self, row: Row) -> list[int]:
-        """The status each column is answered with."""
-        # Refused keys are counted by address, so each row comes from one of its own.
+        """The status that each column receives."""
+        # Wrong keys are counted per address, so each row uses an address of its own.
         transport = httpx.HTTPTransport(local_address=f"127.0.1.{next(self._rows)}")
         with httpx.Client(base_url=self.service.url, transport=transport, timeout=30) as client:
             ask = partial(self._ask, client, row)
@@ -184,7 +184,7 @@ class Place:
 
 @pytest.fixture(scope="module")
 def matrix(launch, tmp_path_factory) -> Iterator[dict[Row, list[int]]]:
-    """Every status, by row and column."""
+    """All statuses, by row and column."""
     data = tmp_path_factory.mktemp("data")
     with launch(data) as service:
         place = Place(service, data)
@@ -205,7 +205,7 @@ def test_every_route_answers_every_key_as_the_table_says(matrix):
 
 
 def fits(status: int, promised: int | None) -> bool:
-    """Whether a status is the promised one, or any but a refusal or a failure."""
+    """Whether a status is as expected; None allows any but a refusal or a failure."""
     return status == promised if promised else status < 500 and status not in {401, 403, 429}
 
 
@@ -221,7 +221,7 @@ def table(matrix: dict[Row, list[int]]) -> str:
 
 
 def served_by(service: Any) -> set[Row]:
-    """The routes of a service; those that OpenAPI leaves out are the page and the documents."""
+    """The routes of a service, including the page and documents that OpenAPI omits."""
     paths = service.http.get("/openapi.json").json()["paths"]
     hidden = {("GET", path) for path in ("/", "/web", "/docs", "/docs/assets", "/openapi.json")}
     return hidden | {(method.upper(), path) for path, item in paths.items() for method in item}
@@ -231,7 +231,7 @@ def test_every_row_of_the_table_has_a_route(service):
     assert served_by(service) == set(RULES)
 
 
-def test_unknown_routes_and_methods_tell_nothing(start, tmp_path):
+def test_unknown_routes_and_methods_reveal_nothing(start, tmp_path):
     with start() as service:
         service.http.post("/keys", json={"label": "a", "scope": "admin"})
         for method, path, status in [

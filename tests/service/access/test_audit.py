@@ -1,4 +1,4 @@
-"""The audit log: complete, append-only, silent about whom, and never in the way of reading."""
+"""The audit log is complete and append-only, names nobody, and never blocks reading."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ CROP = solid((200, 20, 20))
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """The folder of the services that ``start`` starts."""
+    """The data folder of the services started by ``start``."""
     return tmp_path / "data"
 
 
 def make_key(data: Path, **wanted: Any) -> tuple[str, dict[str, str]]:
-    """A new key: its id, and the header that sends it."""
+    """A new key's id, and the header that sends it."""
     with closing(KeyStore(data / FILE)) as store:
         key, text = store.create(NewKey(**{"label": "a", "scope": "admin"} | wanted))
     return key.key_id, {"Authorization": f"Bearer {text}"}
 
 
 def lines(data: Path) -> list[dict[str, Any]]:
-    """Every entry on the disk, as it lies there."""
+    """All entries as they are stored on disk."""
     files = sorted((data / "audit").glob("*.ndjson"))
     texts = [line for path in files for line in path.read_text().splitlines() if line.strip()]
     return [json.loads(text) for text in texts]
 
 
-def test_a_search_tells_who_where_and_the_hash_of_what(start, data):
+def test_a_search_logs_the_key_the_gallery_and_the_hash_of_the_query(start, data):
     with start() as service:
         service.put("default", "a", CROP)
         key_id, header = make_key(data)
@@ -67,7 +67,7 @@ def test_a_search_tells_who_where_and_the_hash_of_what(start, data):
         }
 
 
-def test_a_change_is_in_the_log_when_it_is_answered(start, data):
+def test_a_change_is_logged_before_it_is_answered(start, data):
     with start() as service:
         service.create("lobby")
         service.put("lobby", "a", CROP)
@@ -88,7 +88,7 @@ def test_a_change_is_in_the_log_when_it_is_answered(start, data):
         assert {entry["gallery"] for entry in lines(data)} == {"lobby"}
 
 
-def test_nothing_in_the_log_tells_of_a_person(start, data):
+def test_nothing_in_the_log_reveals_a_person(start, data):
     secrets = ("jane.doe", "entrance-east", "holiday.jpg", "2031-05-06", "1935878400")
     crop = {"crop_id": "jane.doe/1", "identity": "jane.doe", "camera": "entrance-east"}
     with start() as service:
@@ -120,7 +120,7 @@ def test_refused_keys_are_logged_with_their_address(start, data):
         key_id, header = make_key(data, scope="search", galleries=["lobby"])
         refused = {"Authorization": "Bearer reid_00000000_guess"}
         service.http.get("/galleries", headers=refused)
-        service.http.get("/galleries")  # no key is no attempt
+        service.http.get("/galleries")  # sending no key is not an attempt
         service.http.get("/keys", headers=header)
         service.http.get("/galleries/vault/crops", headers=header)
         told = [
@@ -146,7 +146,7 @@ def test_commands_are_logged_too(start, data):
     assert (entry["method"], entry["route"], entry["status"]) == ("CLI", "keys create", 200)
 
 
-def test_pages_hold_every_entry_once(start):
+def test_pages_list_every_entry_once(start):
     with start() as service:
         began = time.time()
         sent = [service.search(("a", CROP)).headers["X-Request-ID"] for _ in range(7)]
@@ -162,7 +162,7 @@ def test_pages_hold_every_entry_once(start):
 
 
 def all_pages(http: httpx.Client, **query: Any) -> list[dict[str, Any]]:
-    """Every entry of every page."""
+    """All entries of all pages."""
     entries: list[dict[str, Any]] = []
     page = http.get("/audit", params=query).json()
     while True:
@@ -174,12 +174,12 @@ def all_pages(http: httpx.Client, **query: Any) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("cursor", ["x", "2026-01-01.-1", "2026-01-01", "../../etc/passwd.0"])
-def test_a_made_up_cursor_is_refused(service, cursor):
+def test_an_invented_cursor_is_refused(service, cursor):
     answer = service.http.get("/audit", params={"cursor": cursor})
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")
 
 
-def test_entries_of_many_at_once_are_all_there(start, data):
+def test_concurrent_entries_are_all_logged(start, data):
     def put(service: Any, number: int) -> str:
         request_id: str = service.put("default", f"{number}", CROP).headers["X-Request-ID"]
         return request_id
@@ -193,7 +193,7 @@ def entry(moment: float, route: str = "/search") -> AuditEntry:
     return AuditEntry(time=moment, method="POST", route=route)
 
 
-def test_a_line_that_a_crash_cut_off_harms_no_other(tmp_path):
+def test_a_line_cut_off_by_a_crash_affects_no_other(tmp_path):
     now = time.time()
     with closing(AuditLog(tmp_path, 90, print)) as log:
         log.write(entry(now, "/first"), durable=True).result()
@@ -211,7 +211,7 @@ def test_old_days_are_removed_and_no_other_file(tmp_path, monkeypatch):
     noon = datetime.now(UTC).replace(hour=12)
 
     class Noon(datetime):
-        """A clock that midnight does not reach in the middle of the test."""
+        """A clock that does not reach midnight during the test."""
 
         @classmethod
         def now(cls, tz=None):
@@ -228,7 +228,7 @@ def test_old_days_are_removed_and_no_other_file(tmp_path, monkeypatch):
     assert kept == [*(str(today - timedelta(days=days)) for days in (30, 1, 0)), "notes"]
 
 
-def test_pages_go_from_day_to_day(tmp_path):
+def test_pages_continue_across_days(tmp_path):
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     for days in (3, 2, 1):
         moment = midnight - timedelta(days=days)
@@ -252,8 +252,8 @@ def test_pages_go_from_day_to_day(tmp_path):
             log.page(None, None, 1, "2026-01-01.x")
 
 
-def test_without_room_reads_go_on_if_told_to_and_changes_are_refused(start, data, caplog):
-    """The day's file leads to /dev/full, which takes no byte."""
+def test_on_a_full_disk_reads_continue_if_configured_and_changes_are_refused(start, data, caplog):
+    """The day's file links to /dev/full, which accepts no bytes."""
     with start() as service:
         service.put("default", "a", CROP)
         (file,) = (data / "audit").glob("*.ndjson")
@@ -261,7 +261,7 @@ def test_without_room_reads_go_on_if_told_to_and_changes_are_refused(start, data
     file.symlink_to("/dev/full")
     with start(audit_required=False) as service, caplog.at_level(logging.ERROR):
         assert service.search(("a", CROP)).status_code == 200
-        assert '"route": "/search"' in caplog.text  # the process log keeps what the log could not
+        assert '"route": "/search"' in caplog.text  # the process log has the lost entry
         refused = service.put("default", "b", CROP)
         assert (refused.status_code, refused.json()["code"]) == (507, "storage_full")
         assert service.crop_ids("default") == ["a"]
@@ -274,7 +274,7 @@ def test_without_room_reads_go_on_if_told_to_and_changes_are_refused(start, data
     assert routes == [crop, crop, "/search"]
 
 
-def test_without_room_what_tells_of_persons_is_refused(start, data):
+def test_on_a_full_disk_requests_about_persons_are_refused(start, data):
     with start() as service:
         service.put("default", "a", CROP)
         (file,) = (data / "audit").glob("*.ndjson")
@@ -282,7 +282,7 @@ def test_without_room_what_tells_of_persons_is_refused(start, data):
     file.symlink_to("/dev/full")
     with start() as service:
         crops = "/galleries/default/crops"
-        for _ in range(2):  # what first meets the fault, and what knows of it
+        for _ in range(2):  # the request that first meets the fault, and the ones after it
             for answer in (service.search(("a", CROP)), service.http.get(f"{crops}/a")):
                 assert (answer.status_code, answer.json()["code"]) == (507, "storage_full")
                 assert "audit log" in answer.json()["detail"]

@@ -1,4 +1,4 @@
-"""Whoever pays for a request has one name."""
+"""Each client has one name, under which its requests are counted."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from service.access.caller import client_name
         ("x" * 10_000, "address unknown"),
     ],
 )
-def test_an_address_names_whoever_sends_no_key(address: str, name: str) -> None:
+def test_a_client_without_a_key_is_named_by_its_address(address: str, name: str) -> None:
     assert client_name(None, address) == name
 
 
-def test_a_key_names_its_holder_wherever_they_are() -> None:
+def test_a_client_with_a_key_is_named_by_it_at_any_address() -> None:
     assert client_name("1f0e7c2d", "192.0.2.7") == client_name("1f0e7c2d", "") == "key 1f0e7c2d"

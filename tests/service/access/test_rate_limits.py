@@ -1,4 +1,4 @@
-"""How often a key may ask, and how often an address may be wrong."""
+"""Limits on the requests of a key, and on the wrong keys of an address."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from service.access.new_key import NewKey
 
 
 class Clock:
-    """A clock that tests set."""
+    """A clock that tests can set."""
 
     now = 0.0
 
@@ -33,7 +33,7 @@ def test_a_full_bucket_holds_a_minute_and_fills_steadily():
     buckets = Buckets(clock)
     assert [buckets.take("a", 6) for _ in range(6)] == [0.0] * 6
     assert buckets.take("a", 6) == pytest.approx(10.0)
-    assert buckets.take("b", 6) == 0.0  # everybody has their own
+    assert buckets.take("b", 6) == 0.0  # each name has its own bucket
     clock.now = 9.9
     assert buckets.take("a", 6) == pytest.approx(0.1)
     clock.now = 10.0
@@ -47,7 +47,7 @@ def test_a_full_bucket_holds_a_minute_and_fills_steadily():
     per_minute=st.integers(1, 1000),
     gaps=st.lists(st.floats(0, 30), min_size=1, max_size=200),
 )
-def test_no_pattern_of_asking_gets_more(per_minute, gaps):
+def test_no_pattern_of_requests_exceeds_the_limit(per_minute, gaps):
     clock = Clock()
     buckets = Buckets(clock)
     taken = 0
@@ -59,7 +59,7 @@ def test_no_pattern_of_asking_gets_more(per_minute, gaps):
     assert taken <= per_minute + clock.now * per_minute / 60 + 1e-6
 
 
-def test_strangers_do_not_fill_the_memory():
+def test_unknown_names_do_not_fill_the_memory():
     buckets = Buckets(Clock())
     for number in range(20_000):
         buckets.take(str(number), 1)
@@ -68,7 +68,7 @@ def test_strangers_do_not_fill_the_memory():
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """The folder of the services that ``start`` starts."""
+    """The data folder of the services started by ``start``."""
     return tmp_path / "data"
 
 
@@ -80,7 +80,7 @@ def client(service: Any, data: Path, **wanted: Any) -> httpx.Client:
     return httpx.Client(base_url=service.url, headers=headers, timeout=120)
 
 
-def test_a_key_is_held_to_its_limit_and_no_other_is(start, data):
+def test_a_key_is_held_to_its_limit_without_affecting_others(start, data):
     with (
         start() as service,
         client(service, data, requests_per_minute=5) as slow,
@@ -94,13 +94,13 @@ def test_a_key_is_held_to_its_limit_and_no_other_is(start, data):
         assert other.get("/galleries").status_code == 200
 
 
-def test_the_setting_holds_keys_without_a_limit(start, data):
+def test_the_setting_limits_keys_without_a_limit(start, data):
     with start(requests_per_minute=3) as service, client(service, data) as key:
         answers = Counter(key.get("/whoami").status_code for _ in range(6))
     assert answers == {200: 3, 429: 3}
 
 
-def test_asking_at_once_gets_no_more(start, data):
+def test_concurrent_requests_do_not_exceed_the_limit(start, data):
     with (
         start() as service,
         client(service, data, requests_per_minute=10) as key,
@@ -112,12 +112,12 @@ def test_asking_at_once_gets_no_more(start, data):
     assert 10 <= answers[200] <= 12
 
 
-def test_without_keys_nobody_is_held_up(start):
+def test_without_keys_nobody_is_limited(start):
     with start(requests_per_minute=1) as service:
         assert {service.http.get("/galleries").status_code for _ in range(5)} == {200}
 
 
-def test_wrong_keys_are_held_up_by_address_and_right_ones_never(start, data):
+def test_wrong_keys_are_limited_by_address_and_valid_keys_never(start, data):
     with start() as service, client(service, data) as key:
         wrong = {"Authorization": "Bearer reid_00000000_guess"}
         answers = [service.http.get("/galleries", headers=wrong) for _ in range(35)]

@@ -123,7 +123,7 @@ def test_a_changed_network_is_refused(tiny_model, tmp_path):
         OnnxEmbedder(folder, device="cpu")
 
 
-def test_auto_takes_what_is_there(tiny_model):
+def test_auto_uses_the_available_device(tiny_model):
     assert OnnxEmbedder(tiny_model).provider in ({"cuda", "cpu"} if HAS_CUDA else {"cpu"})
 
 

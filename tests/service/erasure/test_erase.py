@@ -1,4 +1,4 @@
-"""What was erased over HTTP is found nowhere in the data folder: galleries, jobs, audit log."""
+"""After an erasure over HTTP, no trace is left in galleries, jobs or the audit log."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def files_with(data, *texts):
 
 
 @pytest.mark.parametrize("imported", [False, True], ids=["uploaded", "imported"])
-def test_an_erased_crop_is_found_nowhere(start, tmp_path, imported):
+def test_an_erased_crop_leaves_no_trace(start, tmp_path, imported):
     data = tmp_path / "data"
     with start() as service:
         service.http.post("/galleries", json={"name": "lobby", "store_crops": True})
@@ -76,14 +76,14 @@ def test_an_erased_crop_is_found_nowhere(start, tmp_path, imported):
         assert (receipt["deleted"], receipt["pictures"]) == (1, 1)
         traces = (b"erasedperson", embedding, RED[-60:])
         assert files_with(data, *traces) == []
-        # The audit log keeps the SHA-256 of what was searched for, as its document says.
+        # The audit log keeps the SHA-256 of queries, as documented.
         assert files_with(data / "galleries", digest) == []
         assert files_with(data, b"keptperson") != []
     assert files_with(data, *traces) == []
 
 
 def failing_import(service, content, monkeypatch):
-    """An import that the disk lets down: it can be resumed, and keeps its archive."""
+    """An import that fails because of the disk: it can be resumed and keeps its archive."""
 
     def refuse(*_):
         raise StorageFull("the disk is full")
@@ -93,7 +93,7 @@ def failing_import(service, content, monkeypatch):
     return service.http.post("/galleries/lobby/imports", content=content, headers=headers)
 
 
-def test_the_receipt_names_imports_that_keep_what_they_received(start, tmp_path, monkeypatch):
+def test_the_receipt_lists_imports_that_keep_their_upload(start, tmp_path, monkeypatch):
     data = tmp_path / "data"
     with start() as service:
         service.http.post("/galleries", json={"name": "lobby", "store_crops": True})

@@ -1,4 +1,4 @@
-"""A gallery that keeps crops for a while forgets them by itself."""
+"""A gallery with ``keep_for`` erases expired crops by itself."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def wait_until_empty(service, gallery):
         time.sleep(0.02)
 
 
-def test_expired_crops_vanish_by_themselves_and_others_stay(start):
+def test_expired_crops_are_erased_and_others_stay(start):
     with start(retention_seconds=0.05) as service:
         body = {"name": "week", "keep_for": HOUR}
         assert service.http.post("/galleries", json=body).status_code == 201
@@ -56,7 +56,7 @@ def test_a_shorter_time_takes_effect_at_once(start):
         assert service.crop_ids("week") == []
 
 
-def test_one_failing_gallery_does_not_keep_the_others(start, caplog):
+def test_one_failing_gallery_does_not_affect_the_others(start, caplog):
     class Failing:
         def __init__(self, store):
             self._store = store
@@ -80,6 +80,6 @@ def test_one_failing_gallery_does_not_keep_the_others(start, caplog):
 
 
 @pytest.mark.parametrize("keep_for", [0, -1, "soon"])
-def test_a_senseless_time_is_refused(service, keep_for):
+def test_an_invalid_keep_for_is_refused(service, keep_for):
     answer = service.http.post("/galleries", json={"name": "senseless", "keep_for": keep_for})
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")

@@ -1,4 +1,4 @@
-"""Galleries to test, and a slow exact one to compare them with."""
+"""Galleries to test, and an exact, slow one to compare them with."""
 
 from __future__ import annotations
 
@@ -93,12 +93,12 @@ def cosine(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
 
 
 def date_of(crop: Crop) -> float:
-    """The timestamp, or where it is unknown the time the crop was added."""
+    """The timestamp, or the time the crop was added if it has none."""
     return crop.added if crop.timestamp is None else crop.timestamp
 
 
 def passes(crop: Crop, where: Filter) -> bool:
-    """The filter, word by word as ``Filter`` documents it."""
+    """Apply the filter exactly as ``Filter`` documents it."""
     in_window = crop.timestamp is not None or (where.since is None and where.until is None)
     return (
         (where.cameras is None or crop.camera in where.cameras)
@@ -125,13 +125,13 @@ def open_milvus(path: Path) -> GalleryStore:
 
 @pytest.fixture
 def backend() -> str:
-    """Which store to test; the conformance suite asks for each in turn."""
+    """Which store to test; the conformance suite runs with each."""
     return "local"
 
 
 @pytest.fixture
 def reopen(backend: str, tmp_path: Path) -> Iterator[Reopen]:
-    """Opens the store of this test, closing it first where it is open."""
+    """Opens this test's store again, closing it first if it is open."""
     opened: list[GalleryStore] = []
 
     def open_again() -> GalleryStore:
@@ -157,5 +157,5 @@ def store(reopen: Reopen) -> GalleryStore:
 
 @pytest.fixture
 def oracle() -> Oracle:
-    """An empty slow exact gallery."""
+    """An empty exact, slow gallery."""
     return Oracle()

@@ -1,4 +1,4 @@
-"""A file of the first release is opened, converted, and loses nothing on the way."""
+"""A file of the first release is converted when it is opened, and loses nothing."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def crop(number):
 
 @pytest.fixture
 def old(tmp_path, draw):
-    """A data folder of the first release, whose service was killed: part lies in the log."""
+    """A data folder of the first release after a kill: part of it is in the write-ahead log."""
     folder = tmp_path / "data" / "galleries" / "g"
     folder.mkdir(parents=True)
     rows = draw(150, 8)
@@ -72,7 +72,7 @@ def names(folder):
     )
 
 
-def test_everything_is_there_afterwards(old, reopen, oracle, draw, caplog):
+def test_a_conversion_keeps_everything(old, reopen, oracle, draw, caplog):
     folder, rows = old
     oracle.upsert([crop(number) for number in range(150)], rows)
     with caplog.at_level(logging.INFO):
@@ -102,14 +102,14 @@ def test_everything_is_there_afterwards(old, reopen, oracle, draw, caplog):
         "DELETE FROM embeddings WHERE crop = 5",
     ],
 )
-def test_what_was_damaged_stays_damaged(old, reopen, statement):
+def test_a_damaged_embedding_stays_damaged(old, reopen, statement):
     change(old[0], statement)
     for _ in range(2):
         stats = reopen().open("g").stats()
         assert (stats.crops, stats.damaged) == (149, 1)
 
 
-def test_an_interrupted_conversion_begins_again(old, reopen, monkeypatch):
+def test_an_interrupted_conversion_starts_over(old, reopen, monkeypatch):
     folder, _ = old
 
     def give_up(*_):
@@ -120,14 +120,14 @@ def test_an_interrupted_conversion_begins_again(old, reopen, monkeypatch):
         with pytest.raises(Unavailable, match="No space left"):
             reopen().open("g")
     assert (folder / "gallery.sqlite3").exists()
-    # What a kill in the middle leaves behind.
+    # What a kill during the conversion leaves behind.
     (folder / "gallery.sqlite3.new").write_bytes(b"half")
     (folder / "gallery.sqlite3.new-wal").write_bytes(b"half")
     assert reopen().open("g").stats().crops == 150
     assert names(folder) == ["current", "gallery-aaaaaaaaaaaa.sqlite3"]
 
 
-def test_without_room_the_old_file_stays_as_it_is(old, tmp_path, monkeypatch):
+def test_without_room_the_old_file_is_unchanged(old, tmp_path, monkeypatch):
     def full(*_):
         raise StorageFull("full")
 
@@ -147,6 +147,6 @@ def test_the_old_file_does_not_survive_a_crash_after_the_conversion(old, reopen)
     folder, _ = old
     before = (folder / "gallery.sqlite3").read_bytes()
     reopen().open("g").delete(Filter(crop_ids=frozenset({"007"})))
-    (folder / "gallery.sqlite3").write_bytes(before)  # as a kill before its removal leaves it
+    (folder / "gallery.sqlite3").write_bytes(before)  # as a kill leaves it
     assert reopen().open("g").stats().crops == 149
     assert names(folder) == ["current", "gallery-aaaaaaaaaaaa.sqlite3"]

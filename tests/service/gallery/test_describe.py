@@ -1,4 +1,4 @@
-"""What is known of a crop changes; its embedding and its picture stay."""
+"""A crop's metadata can change while its embedding and its picture stay."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EVERYTHING = Filter()
 
 @pytest.fixture(params=["local", "milvus"])
 def backend(request):
-    """Every kind of gallery keeps these promises."""
+    """These tests run with every kind of gallery."""
     return request.param
 
 
@@ -38,7 +38,7 @@ def listed(gallery):
 
 
 def known(crop):
-    """Every field, those that crops are not compared by included."""
+    """All fields, including those that are ignored when crops are compared."""
     return crop, crop.origin, crop.added
 
 
@@ -70,7 +70,7 @@ def test_every_field_changes_and_the_embedding_stays(store, reopen, draw):
     assert gallery.describe([changed]) == 0
 
 
-def test_what_is_not_said_stays_and_another_picture_is_another_crop(store, draw):
+def test_fields_not_given_stay_and_another_picture_is_ignored(store, draw):
     gallery = store.create("g", MODEL, 8)
     gallery.upsert(crops_of("ab"), draw(2))
     assert gallery.describe([Crop("a", "eve"), Crop("gone", "eve")]) == 1
@@ -91,7 +91,7 @@ def test_a_bad_field_changes_nothing(store, draw):
     assert listed(gallery) == before
 
 
-def test_many_are_described_at_once(store, draw):
+def test_many_crops_are_described_at_once(store, draw):
     gallery = store.create("g", MODEL, 8)
     names = [f"{number:05d}" for number in range(3000)]
     gallery.upsert(crops_of(names), draw(3000))
@@ -99,8 +99,8 @@ def test_many_are_described_at_once(store, draw):
     assert gallery.stats().cameras == {"c2": 3000}
 
 
-def test_the_lock_is_the_gallerys(store, draw):
-    """Whoever reads, decides and writes inside of it is alone with the gallery."""
+def test_describing_takes_the_gallerys_lock(store, draw):
+    """A thread that reads, decides and writes inside the lock is alone with the gallery."""
     gallery = store.create("g", MODEL, 8)
     gallery.upsert(crops_of("a"), draw(1))
     with store.changing("g") as held, held.changing():

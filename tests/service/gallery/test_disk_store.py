@@ -1,4 +1,4 @@
-"""What only the local store promises: nothing acknowledged is lost, nothing damaged is served."""
+"""Guarantees of galleries on disk: acknowledged writes survive, damaged crops are not served."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def database_of(root, name="g"):
 
 
 def change_on_disk(root, statement, *values):
-    """Change the file behind the (closed) store's back."""
+    """Change a file of the closed store."""
     with closing(sqlite3.connect(database_of(root))) as connection, connection:
         connection.execute(statement, values)
 
@@ -50,7 +50,7 @@ class TestKill:
         gallery = reopen().open("g")
         vector = runpy.run_path(str(PROGRAM))["vector"]
         found = {crop.crop_id: crop for crop in gallery.page(EVERYTHING, 1000).crops}
-        # The change after the last acknowledged one may have been committed unheard.
+        # The change after the last acknowledged one may have been committed too.
         unheard = str((last + 1) % 37)
         assert {k: v for k, v in found.items() if k != unheard} == {
             k: v for k, v in acknowledged.items() if k != unheard
@@ -125,7 +125,7 @@ class TestDamage:
         assert "2" not in {hit.crop.crop_id for hit in gallery.query(draw(1), 9, EVERYTHING)[0]}
         with pytest.raises(NotFound):
             gallery.get("2")
-        # Both ways out: send it again, or delete it.
+        # Both remedies: send it again, or delete it.
         assert gallery.upsert([Crop("2")], draw(1, seed=1)) == 0
         assert (gallery.stats().crops, gallery.stats().damaged) == (5, 0)
         assert reopen().open("g").stats().damaged == 0
@@ -134,7 +134,7 @@ class TestDamage:
         "statement",
         ["DELETE FROM segments", "UPDATE segments SET vectors = substr(vectors, 1, 28)"],
     )
-    def test_a_segment_that_is_cut_damages_its_crops(self, gallery, reopen, root, draw, statement):
+    def test_a_truncated_segment_damages_its_crops(self, gallery, reopen, root, draw, statement):
         gallery.upsert([Crop(f"{i}") for i in range(5, 70)], draw(65))
         reopen().close()
         change_on_disk(root, statement + " WHERE id = 0")
@@ -246,7 +246,7 @@ class TestFolders:
     def test_an_interrupted_delete_is_finished_at_the_start(self, store, reopen, root, draw):
         store.create("g", MODEL, 8).upsert([Crop("a")], draw(1))
         store.close()
-        # What remains when the program dies right after the deciding rename.
+        # What remains if the program dies right after the rename that decides.
         database_of(root).parent.rename(root / "galleries" / ".g-0badcafe")
         store = reopen()
         assert store.stats() == []
@@ -269,7 +269,7 @@ class TestFolders:
     def test_a_failed_delete_changes_nothing(self, store, root, draw, monkeypatch):
         gallery = store.create("g", MODEL, 8)
         gallery.upsert([Crop("a")], draw(1))
-        # The target of the deciding rename exists already: the system refuses it.
+        # The target of the rename that decides already exists, so the system refuses it.
         doomed = root / "galleries" / ".g-taken"
         doomed.mkdir()
         (doomed / "file").touch()
@@ -290,14 +290,14 @@ class TestFolders:
         assert erased.tobytes()[:8] not in stored
         assert b"erased-person" not in stored
 
-    def test_a_folder_that_cannot_be_made_is_named(self, tmp_path):
+    def test_the_error_names_a_folder_that_cannot_be_created(self, tmp_path):
         (tmp_path / "file").touch()
         with pytest.raises(Unavailable, match="file"):
             DiskGalleryStore(tmp_path / "file" / "data", device="cpu")
 
 
 class TestLock:
-    def test_a_second_process_is_refused_and_told_which(self, store, root):
+    def test_a_second_process_is_refused_and_the_first_is_named(self, store, root):
         code = (
             "import sys; from pathlib import Path\n"
             "from service.gallery.disk.store import DiskGalleryStore\n"
@@ -311,7 +311,7 @@ class TestLock:
         assert "already serves this folder" in answer.stderr
         assert (root / "lock").read_text().strip() in answer.stderr
 
-    def test_closing_lets_the_next_one_in(self, store, root):
+    def test_closing_releases_the_folder(self, store, root):
         gallery = store.create("g", MODEL, 8)
         with pytest.raises(Unavailable, match="already serves this folder"):
             DiskGalleryStore(root, device="cpu")
@@ -326,7 +326,7 @@ class TestLock:
 
 
 class TestDevice:
-    def test_auto_takes_what_is_there(self, tmp_path):
+    def test_auto_uses_the_available_device(self, tmp_path):
         store = DiskGalleryStore(tmp_path)
         assert store.device == ("cuda" if faiss.get_num_gpus() else "cpu")
         store.close()
@@ -350,7 +350,7 @@ class TestDevice:
             oracle.assert_answers(gallery, draw(5, 64, seed=1), 20, where)
 
 
-def test_the_size_on_disk_is_the_folders(store, root, draw):
+def test_the_size_on_disk_is_that_of_the_folder(store, root, draw):
     gallery = store.create("g", MODEL, 512)
     gallery.upsert([Crop(f"{i}") for i in range(50)], draw(50, 512))
     on_disk = sum(path.stat().st_size for path in database_of(root).parent.iterdir())
@@ -358,7 +358,7 @@ def test_the_size_on_disk_is_the_folders(store, root, draw):
 
 
 def test_many_replacements_compact_the_rows(store, oracle, draw):
-    """Dead rows are let go of, and the answers stay the same."""
+    """Dead rows are released, and the answers stay the same."""
     gallery = store.create("g", MODEL, 8)
     crops = [Crop(f"{i:03d}", camera=f"c{i % 4}") for i in range(300)]
     for seed in range(8):

@@ -1,4 +1,4 @@
-"""After an erasure no byte of the crop is found anywhere in the data folder."""
+"""After an erasure, no trace of the crop is left in the data folder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def root(tmp_path):
 
 
 def crops_of(numbers, rng):
-    """Crops whose every field is found again: no other holds the same text."""
+    """Crops whose fields can all be searched for: no two share a text."""
     return [
         Crop(
             f"crop-{number:06d}-{rng.integers(1 << 60):015x}",
@@ -37,29 +37,29 @@ def crops_of(numbers, rng):
 
 
 def picture_of(number, size, version=0):
-    """Bytes that name their crop over and over, so that every part of them tells whose it is."""
+    """Bytes that repeat their crop's id, so that every part of them identifies the crop."""
     return (b"<picture-%06d-%d>" % (number, version) * (size // 18 + 1))[:size]
 
 
 def keys_of(gallery):
-    """The key of each stored picture; a picture's bytes on disk are noise without it."""
+    """The key of each stored picture; without it, a picture's bytes on disk are noise."""
     with closing(connect(gallery.database.path, "ro")) as reader:
         return dict(reader.execute("SELECT crop_id, picture_key FROM crops").fetchall())
 
 
 def found_keys(root, keys):
-    """Crops the key of whose picture is found."""
+    """Crops whose picture's key is found."""
     stored = b"".join(path.read_bytes() for path in root.rglob("*") if path.is_file())
     return {crop_id for crop_id, key in keys.items() if key in stored}
 
 
 def plain_pictures(root):
-    """Whether a part of any picture is found as it was uploaded."""
+    """Whether any part of an uploaded picture is found unencoded."""
     return any(b"<picture-" in path.read_bytes() for path in root.rglob("*") if path.is_file())
 
 
 def traces(root, crops, rows):
-    """What is found of these crops: ids, identities, digests, pieces of their embeddings."""
+    """Find traces of these crops: ids, identities, digests and pieces of embeddings."""
     stored = [path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()]
     found = []
     for crop, row in zip(crops, rows, strict=True):
@@ -72,7 +72,7 @@ def traces(root, crops, rows):
 
 @pytest.mark.parametrize("size", [700, 9_000, 40_000])
 def test_nothing_is_left_of_an_erased_crop(store, root, draw, size):
-    """Crops come, change and go in many writes, so that pages are split, merged and used again."""
+    """Crops are added, changed and deleted in many writes, so that pages are split and reused."""
     rng = np.random.default_rng(size)
     gallery = store.create("g", MODEL, 96, GalleryOptions(store_crops=True))
     crops, rows = crops_of(range(200), rng), draw(200, 96, seed=1)
@@ -100,7 +100,7 @@ def test_nothing_is_left_of_an_erased_crop(store, root, draw, size):
     assert found_keys(root, keys) == set()
 
 
-def test_kept_versions_and_snapshots_count(store, root, draw):
+def test_erasing_covers_kept_versions_and_reports_snapshots(store, root, draw):
     gallery = store.create("g", MODEL, 32, GalleryOptions(store_crops=True))
     rng = np.random.default_rng(0)
     crops, pictures = crops_of(range(3), rng), [picture_of(n, 5000) for n in range(3)]
@@ -115,7 +115,7 @@ def test_kept_versions_and_snapshots_count(store, root, draw):
     for embeddings in (rows, others):
         assert traces(root / "galleries", crops[:1], embeddings[:1]) == []
     assert found_keys(root / "galleries", keys) == {crops[1].crop_id, crops[2].crop_id}
-    assert traces(root, crops[:1], rows[:1]) != []  # as the receipt says
+    assert traces(root, crops[:1], rows[:1]) != []  # as the receipt reports
     store.delete_snapshot("g", snapshot)
     assert traces(root, crops[:1], rows[:1]) == []
     assert found_keys(root, keys) == {crops[1].crop_id, crops[2].crop_id}
@@ -123,7 +123,7 @@ def test_kept_versions_and_snapshots_count(store, root, draw):
 
 
 def test_the_log_is_emptied_once_a_reader_is_done(store, root, draw):
-    """A listing or a snapshot under way may put the erasure off, not prevent it."""
+    """A running listing or snapshot may delay the erasure but not prevent it."""
     gallery = store.create("g", MODEL, 32)
     rng = np.random.default_rng(0)
     crops = crops_of(range(40), rng)
@@ -138,7 +138,7 @@ def test_the_log_is_emptied_once_a_reader_is_done(store, root, draw):
     assert traces(root, crops[:20], rows[:20]) == []
 
 
-def test_storing_no_more_pictures_erases_those_there_are(store, root, draw):
+def test_switching_store_crops_off_erases_stored_pictures(store, root, draw):
     gallery = store.create("g", MODEL, 32, GalleryOptions(store_crops=True))
     rng = np.random.default_rng(0)
     crops, pictures = crops_of(range(30), rng), [picture_of(n, 3000) for n in range(30)]
@@ -161,7 +161,7 @@ def test_an_erased_gallery_leaves_nothing(store, root, draw):
     assert found_keys(root, keys) == set()
 
 
-def test_a_large_gallery_is_compacted_in_its_own_time(store, reopen, root, draw, monkeypatch):
+def test_a_large_gallery_is_compacted_later(store, reopen, root, draw, monkeypatch):
     monkeypatch.setattr(database, "_FEW", 50)
     rng = np.random.default_rng(3)
     gallery = store.create("g", MODEL, 32)
@@ -173,7 +173,7 @@ def test_a_large_gallery_is_compacted_in_its_own_time(store, reopen, root, draw,
     gallery.delete(Filter(crop_ids=frozenset(crops[number].crop_id for number in doomed)))
     with closing(connect(gallery.database.path, "ro")) as reader:
         assert reader.execute("SELECT unclean FROM gallery").fetchone() == (1,)
-    store = reopen()  # what is left to do is remembered
+    store = reopen()  # the pending work is remembered
     store.tidy()
     assert traces(root, [crops[number] for number in doomed], rows[doomed]) == []
     gallery = store.open("g")

@@ -1,4 +1,4 @@
-"""A receipt names every snapshot that holds a crop, those included that are still being taken."""
+"""A receipt lists every snapshot that holds a crop, including snapshots in progress."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def only(crop_id):
 
 
 def before_it_is_finished(monkeypatch, happens):
-    """Have something happen once, when a snapshot's file is whole but has not its name yet."""
+    """Do something once, when a snapshot's file is complete but not renamed yet."""
     finish, left = folders.finish, [1]
 
     def finish_later(unfinished, finished):
@@ -39,7 +39,7 @@ def before_it_is_finished(monkeypatch, happens):
 
 
 def while_copying(monkeypatch, happens):
-    """Have something happen once, in another thread, when a snapshot's moment is over."""
+    """Do something once, in another thread, after a snapshot's moment."""
     copy, left = snapshots._copy, [1]
 
     def copy_later(*args):
@@ -53,7 +53,7 @@ def while_copying(monkeypatch, happens):
     monkeypatch.setattr(snapshots, "_copy", copy_later)
 
 
-def test_a_snapshot_that_is_being_taken_is_named(store, gallery, monkeypatch):
+def test_a_snapshot_in_progress_is_listed(store, gallery, monkeypatch):
     receipts = []
     before_it_is_finished(monkeypatch, lambda: receipts.append(gallery.delete(only("a"))))
     snapshot = store.take_snapshot("g").snapshot_id
@@ -65,7 +65,7 @@ def test_a_snapshot_that_is_being_taken_is_named(store, gallery, monkeypatch):
     }
 
 
-def test_it_is_of_the_moment_it_was_begun(store, gallery, monkeypatch, draw):
+def test_a_snapshot_shows_the_moment_it_began(store, gallery, monkeypatch, draw):
     receipts = []
 
     def come_and_go():
@@ -80,7 +80,7 @@ def test_it_is_of_the_moment_it_was_begun(store, gallery, monkeypatch, draw):
     assert [crop.crop_id for crop in copy.crops(EVERYTHING)] == ["a", "b"]
 
 
-def test_what_was_erased_before_is_not_in_it(store, gallery):
+def test_crops_erased_before_are_not_in_a_snapshot(store, gallery):
     receipt = gallery.delete(only("a"))
     assert receipt.snapshots == ()
     snapshot = store.take_snapshot("g").snapshot_id
@@ -89,7 +89,7 @@ def test_what_was_erased_before_is_not_in_it(store, gallery):
     assert gallery.delete(only("a"), dry_run=True).snapshots == ()
 
 
-def test_it_comes_to_nothing_where_its_gallery_is_deleted(store, gallery, monkeypatch, tmp_path):
+def test_a_snapshot_is_discarded_if_its_gallery_is_deleted(store, gallery, monkeypatch, tmp_path):
     def delete():
         store.delete("g")
         for record in store.snapshots("g") if _there(store) else ():
@@ -111,7 +111,7 @@ def _there(store):
     return True
 
 
-def test_two_at_once_are_told_apart(store, gallery, monkeypatch):
+def test_two_snapshots_at_once_are_kept_apart(store, gallery, monkeypatch):
     found = []
     while_copying(monkeypatch, lambda: found.append(store.take_snapshot("g").snapshot_id))
     found.append(store.take_snapshot("g").snapshot_id)
@@ -119,7 +119,7 @@ def test_two_at_once_are_told_apart(store, gallery, monkeypatch):
     assert gallery.delete(only("a")).snapshots == tuple(sorted(found))
 
 
-def test_one_that_fails_is_forgotten(store, gallery, monkeypatch):
+def test_a_failed_snapshot_is_forgotten(store, gallery, monkeypatch):
     def fail(*_):
         raise OSError(28, "No space left on device")
 
@@ -131,7 +131,7 @@ def test_one_that_fails_is_forgotten(store, gallery, monkeypatch):
     assert store.take_snapshot("g").crops == 1
 
 
-def test_a_snapshot_that_is_kept_is_answered_though_the_clearing_up_fails(store, gallery):
+def test_a_snapshot_succeeds_even_if_the_compaction_after_it_fails(store, gallery):
     database = type(gallery.database)
     compact, calls = database.compact, []
 

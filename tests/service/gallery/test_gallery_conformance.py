@@ -1,4 +1,4 @@
-"""What every gallery must do, whatever stores it, compared with a slow exact one."""
+"""What every kind of gallery must do, compared with an exact, slow one."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ FILTERS = [
 
 
 def told(where: Filter) -> str:
-    """A filter as the name of a test: the same in each of the processes that share the suite."""
+    """A filter as part of a test's name, the same in all processes that share the suite."""
     given = {field.name: getattr(where, field.name) for field in fields(Filter)}
     parts = {name: sorted(v) if isinstance(v, frozenset) else v for name, v in given.items()}
     asked = [
@@ -80,7 +80,7 @@ def backend(request):
 
 
 def some_crops(count: int, seed: int = 0, pool: int = 100) -> list[Crop]:
-    """Crops with and without each field; ids may repeat when the pool is small."""
+    """Crops with and without each field; ids may repeat if the pool is small."""
     rng = np.random.default_rng(seed)
     ids = (
         rng.permutation(max(pool, count))[:count]
@@ -129,11 +129,11 @@ class TestQuery:
 
     @pytest.mark.parametrize("queries", [1, 2, 9])
     @pytest.mark.parametrize("top_k", [1, 5, 100, 10_000])
-    def test_every_size_of_question(self, store, oracle, draw, queries, top_k):
+    def test_every_batch_size_and_top_k(self, store, oracle, draw, queries, top_k):
         gallery = filled(store, oracle, draw)
         oracle.assert_answers(gallery, draw(queries, seed=3), top_k, EVERYTHING)
 
-    def test_few_and_many_rows_pass(self, store, oracle, draw):
+    def test_filters_that_pass_few_or_many_rows(self, store, oracle, draw):
         gallery = store.create("g", MODEL, 16)
         crops = [Crop(f"{i:04d}", camera="rare" if i % 50 == 0 else "busy") for i in range(1500)]
         rows = draw(1500, 16)
@@ -170,7 +170,7 @@ class TestQuery:
             assert hits[0].score == pytest.approx(1.0, abs=1e-6)
             assert -1.0 <= hits[0].score <= 1.0
 
-    def test_an_empty_gallery_answers_with_nothing(self, store, draw):
+    def test_an_empty_gallery_has_no_hits(self, store, draw):
         gallery = store.create("g", MODEL, 8)
         assert gallery.query(draw(3), 5, EVERYTHING) == [[], [], []]
         assert gallery.query(draw(0), 5, EVERYTHING) == []
@@ -208,7 +208,7 @@ class TestCounting:
         assert gallery.delete(chosen).crops == oracle.delete(chosen)
         assert gallery.count(where) == len(oracle.listed(where))
 
-    def test_what_a_filter_names_and_no_crop_has(self, store, oracle, draw):
+    def test_absent_lists_names_that_no_crop_has(self, store, oracle, draw):
         gallery = filled(store, oracle, draw)
         asked = Filter(
             cameras=frozenset({"c0", "C0", "nowhere"}),
@@ -226,7 +226,7 @@ class TestCounting:
         assert gone.identities == ("ann", "eve", "张伟")
 
     @pytest.mark.parametrize("prefix", ["a", "a%", "a_", "a\\", 'a"', "~", "ü", "\U0001f600", "ab"])
-    def test_a_prefix_is_taken_at_its_word(self, store, oracle, draw, prefix):
+    def test_a_prefix_is_taken_literally(self, store, oracle, draw, prefix):
         gallery = store.create("g", MODEL, 8)
         names = [
             "a",
@@ -311,7 +311,7 @@ class TestUpsert:
         assert gallery.get("a").identity == "two"
         np.testing.assert_allclose(gallery.embeddings(["a", "b"]), rows[[2, 1]], atol=1e-6)
 
-    def test_nothing_is_fine(self, store):
+    def test_an_empty_upsert_is_fine(self, store):
         assert store.create("g", MODEL, 8).upsert([], np.empty((0, 8), np.float32)) == 0
 
     @pytest.mark.parametrize(
@@ -353,7 +353,7 @@ class TestUpsert:
         with pytest.raises(InvalidInput, match=r"must be \(2, 8\)"):
             gallery.upsert([Crop("a"), Crop("b")], np.zeros(shape, np.float32))
 
-    def test_longest_and_oddest_allowed_texts_survive(self, store, reopen, draw):
+    def test_the_longest_and_strangest_allowed_texts_survive(self, store, reopen, draw):
         gallery = store.create("g", MODEL, 8)
         crops = [Crop("x" * 200, "ü" * 200), Crop("'; DROP TABLE crops; --", camera='"%_\\')]
         gallery.upsert(crops, draw(2))
@@ -364,7 +364,7 @@ class TestUpsert:
 
 class TestPage:
     @pytest.mark.parametrize("limit", [1, 7, 99, 100, 101])
-    def test_pages_join_to_the_whole(self, store, oracle, draw, limit):
+    def test_pages_together_list_everything(self, store, oracle, draw, limit):
         gallery = filled(store, oracle, draw)
         assert listed(gallery, EVERYTHING, limit) == oracle.listed(EVERYTHING)
 
@@ -412,7 +412,7 @@ class TestDelete:
             assert listed(gallery, EVERYTHING, 1000) == oracle.listed(EVERYTHING)
             oracle.assert_answers(gallery, draw(2, seed=7), 100, EVERYTHING)
 
-    def test_what_is_deleted_is_gone(self, store, draw):
+    def test_deleted_crops_are_gone(self, store, draw):
         gallery = store.create("g", MODEL, 8)
         gallery.upsert([Crop("a"), Crop("b")], draw(2))
         assert gallery.delete(Filter(crop_ids=frozenset({"a"}))).crops == 1
@@ -451,7 +451,7 @@ def test_stats(store, oracle, draw):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_random_operations(store, reopen, oracle, draw, seed):
-    """Upsert, replace, delete, filter, query and reopen at random; few rows, so that many tie."""
+    """Random upserts, deletions, filters, queries and restarts; few distinct rows, so many tie."""
     rng = np.random.default_rng(seed)
     gallery = store.create("g", MODEL, 8)
     rows = draw(15, seed=seed)
@@ -480,7 +480,7 @@ def test_random_operations(store, reopen, oracle, draw, seed):
 
 
 class TestRelabel:
-    def test_identities_change_and_nothing_else(self, store, reopen, oracle, draw):
+    def test_relabelling_changes_only_identities(self, store, reopen, oracle, draw):
         gallery = filled(store, oracle, draw)
         before = {crop.crop_id: crop for crop in oracle.listed(EVERYTHING)}
         some = sorted(before)[:3]
@@ -511,7 +511,7 @@ class TestRelabel:
             gallery.relabel({first: "fine", second: ""}, "hand")
         assert listed(gallery, EVERYTHING, 50) == oracle.listed(EVERYTHING)
 
-    def test_replacing_a_crop_gives_its_identity_again(self, store, draw):
+    def test_replacing_a_crop_sets_its_identity_again(self, store, draw):
         gallery = store.create("g", MODEL, 8)
         gallery.upsert([Crop("a", "one")], draw(1))
         gallery.relabel({"a": "two"}, "cluster")
@@ -520,7 +520,7 @@ class TestRelabel:
 
 
 class TestReceipt:
-    def test_it_counts_what_goes(self, store, oracle, draw):
+    def test_a_receipt_counts_what_is_deleted(self, store, oracle, draw):
         gallery = filled(store, oracle, draw)
         where = Filter(cameras=frozenset({"c1", "c2"}), has_identity=True)
         doomed = oracle.listed(where)
@@ -574,13 +574,13 @@ class TestOptions:
         assert (stats.pictures, stats.oldest) == (0, None)
 
 
-def test_pictures_need_a_crop_each(store, draw):
+def test_each_picture_needs_a_crop(store, draw):
     gallery = store.create("g", MODEL, 8)
     with pytest.raises(InvalidInput, match="got 2 pictures for 1 crops"):
         gallery.upsert([Crop("a")], draw(1), [b"1", b"2"])
 
 
-def test_a_crop_is_added_when_it_comes(store, reopen, draw):
+def test_a_crop_gets_the_time_it_was_added(store, reopen, draw):
     gallery = store.create("g", MODEL, 8)
     before = time.time()
     gallery.upsert([Crop("now"), Crop("then", added=12.5)], draw(2))
@@ -617,7 +617,7 @@ class TestStore:
             store.delete(name)
 
     @pytest.mark.parametrize("name", ["a", "0", "x" * 64, "a-b_c"])
-    def test_a_good_name_is_taken(self, store, name):
+    def test_a_good_name_is_accepted(self, store, name):
         assert store.create(name, MODEL, 8).name == name
 
     @pytest.mark.parametrize("dimension", [0, -1, 65537])
@@ -647,12 +647,12 @@ class TestStore:
         assert store.create("g", "b" * 64, 4).stats().crops == 0
         assert [one.model_sha256 for one in reopen().stats()] == ["b" * 64]
 
-    def test_it_says_that_it_is_writable(self, store):
+    def test_a_store_reports_that_it_is_writable(self, store):
         assert store.writable()
 
 
-def test_queries_run_while_one_writes(store, oracle, draw):
-    """A query sees each write whole or not at all: the pair of crops always has one label."""
+def test_queries_run_during_writes(store, oracle, draw):
+    """A query sees each write completely or not at all: both crops always have the same label."""
     gallery = filled(store, oracle, draw, 60)
     pair = draw(2, seed=1000)
     gallery.upsert([Crop("p1", identity="0"), Crop("p2", identity="0")], pair)

@@ -37,7 +37,7 @@ def databases(tmp_path, pattern="galleries/g/gallery-*.sqlite3"):
 
 
 def age(path, rows):
-    """Make a database one of the release before, whose crops are these rows."""
+    """Turn a database into one of the previous release with these rows as crops."""
     with closing(sqlite3.connect(path)) as database, database:
         for number, row in enumerate(rows):
             for column, value in row.items():
@@ -56,7 +56,7 @@ def stored(path, columns="crop_id, identity, camera, timestamp"):
 
 @pytest.fixture
 def old(start, tmp_path):
-    """Fills a gallery ``g`` and makes it one of the release before."""
+    """Fills a gallery ``g`` and turns it into one of the previous release."""
 
     def make(*rows):
         with start() as service:
@@ -81,7 +81,7 @@ def test_erasing_a_person_erases_both_spellings_of_an_old_gallery(start, old):
         assert (receipt["deleted"], service.crop_ids("g")) == (2, ["c002"])
 
 
-def test_the_crops_of_an_old_gallery_are_all_there_and_addressable(start, old):
+def test_all_crops_of_an_old_gallery_remain_and_are_addressable(start, old):
     ids = [
         *(DECOMPOSED, COMPOSED, f" {COMPOSED}", "..", ".", "nas/../cam1/0001.jpg", "cam1/0001.jpg"),
         *("a//b", "/", "\\..\\", "x" * 199 + "/", "?#%41", "plain", "J\ufffdrgen", "\ufe0f"),
@@ -104,27 +104,27 @@ def test_the_crops_of_an_old_gallery_are_all_there_and_addressable(start, old):
         assert service.crop_ids("g") == []
 
 
-def test_what_no_name_can_hold_is_made_to_fit(start, old):
+def test_invalid_names_are_made_valid(start, old):
     path = old(
         {"identity": " Ann ", "camera": "c1\u00a0"},
         {"identity": "   ", "camera": "\u3164"},
         {"identity": "J\ufffdrgen"},
         {"identity": "J_rgen"},
-        {"identity": "\u0958" * 150},  # twice as long in its normal form
+        {"identity": "\u0958" * 150},  # its normal form is twice as long
     )
     with start():
         pass
     names = [identity for _, identity, _, _ in stored(path)]
     assert names[:2] == ["Ann", None]
     assert [camera for _, _, camera, _ in stored(path)][:2] == ["c1", None]
-    assert len({*names}) == len(names)  # nobody became somebody else
+    assert len({*names}) == len(names)  # no person became another one
     assert all(name_of(name) == name for name in names if name is not None)
 
 
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        (20261121.0, 1_795_219_200.0),  # the date, taken for seconds
+        (20261121.0, 1_795_219_200.0),  # the date, mistaken for seconds
         (20261121140533.0, 1_795_269_933.0),
         (202611211405.0, 1_795_269_900.0),
         (1_795_269_933_120.0, 1_795_269_933.12),  # milliseconds
@@ -137,14 +137,14 @@ def test_what_no_name_can_hold_is_made_to_fit(start, old):
         (None, None),
     ],
 )
-def test_times_that_were_misread_are_mended(start, old, before, after):
+def test_misread_times_are_corrected(start, old, before, after):
     path = old({"timestamp": before}, {"timestamp": JULY})
     with start() as service:
         assert service.crop_ids("g") == ["c000", "c001"]
     assert [timestamp for *_, timestamp in stored(path)] == [after, JULY]
 
 
-def test_retention_meets_the_mended_time(tmp_path, old):
+def test_retention_uses_the_corrected_time(tmp_path, old):
     path = old({"timestamp": 20261121.0}, {"timestamp": 20261121.0})
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("UPDATE gallery SET keep_for = 1")
@@ -172,7 +172,7 @@ def test_it_happens_once(start, old, caplog):
     assert "names and times" not in caplog.text
 
 
-def test_every_version_of_a_gallery_is_mended_alike(tmp_path, start, old):
+def test_every_version_of_a_gallery_is_migrated_alike(tmp_path, start, old):
     path = old({"crop_id": "../a", "identity": DECOMPOSED}, {"crop_id": DECOMPOSED})
     kept = path.with_name("gallery-000000000000.sqlite3")
     with closing(sqlite3.connect(path)) as one, closing(sqlite3.connect(kept)) as other:
@@ -185,14 +185,14 @@ def test_every_version_of_a_gallery_is_mended_alike(tmp_path, start, old):
     assert {crop_id for crop_id, *_ in stored(path)} == {fitting_id("../a"), COMPOSED}
 
 
-def test_a_version_that_cannot_be_read_leaves_the_others(start, old, tmp_path):
+def test_an_unreadable_version_does_not_affect_the_others(start, old, tmp_path):
     path = old({"identity": DECOMPOSED})
     path.with_name("gallery-000000000000.sqlite3").write_bytes(b"nonsense" * 1000)
     with start() as service:
         assert service.http.get("/galleries/g/crops").json()["crops"][0]["identity"] == COMPOSED
 
 
-def test_an_old_snapshot_comes_back_mended_and_is_named_in_receipts(start, old, tmp_path):
+def test_an_old_snapshot_is_migrated_when_restored_and_listed_in_receipts(start, old, tmp_path):
     with start() as service:
         service.http.post("/galleries", json={"name": "g", "store_crops": True})
         entries = [{"crop_id": f"c{number}"} for number in range(3)]
@@ -215,7 +215,7 @@ def test_an_old_snapshot_comes_back_mended_and_is_named_in_receipts(start, old, 
         into = {"into": "copy"}
         service.http.post(f"/galleries/g/snapshots/{snapshot}/restore", json=into)
         assert service.crop_ids("copy", identities=[DECOMPOSED]) == [COMPOSED]
-    assert copy.read_bytes() == before  # a backup stays as it was taken
+    assert copy.read_bytes() == before  # the snapshot's file is unchanged
 
 
 def id_of_the_release_before(path):
@@ -225,7 +225,7 @@ def id_of_the_release_before(path):
     return f"{digest}/{''.join(one if one.isprintable() else '_' for one in path)[-183:]}"
 
 
-def test_importing_a_folder_again_finds_the_mended_crops(start, old):
+def test_importing_a_folder_again_finds_the_migrated_crops(start, old):
     paths = [
         *("plain.png", f"{DECOMPOSED}/1.png", f"{DECOMPOSED}/\u0645\u06cc\u200c\u062e.png"),
         *(
@@ -289,7 +289,7 @@ migration.migrate(Path(sys.argv[1]))
         ("PRAGMA wal_checkpoint", True),
     ],
 )
-def test_a_kill_leaves_all_or_nothing(tmp_path, start, old, at, happened):
+def test_a_kill_migrates_all_or_nothing(tmp_path, start, old, at, happened):
     path = old(*[{"crop_id": f"e\u0301{n}", "identity": f" {n}"} for n in range(60)])
     before = stored(path)
     command = [sys.executable, "-c", textwrap.dedent(KILLED), str(path), at]
@@ -310,7 +310,7 @@ ANY = st.text(
 
 
 @given(text=ANY)
-def test_whatever_was_stored_gets_an_id_and_a_name(text):
+def test_every_stored_text_becomes_a_valid_id_and_name(text):
     for made in (fitting_id(text), marked_id(text)):
         assert id_of(made) == made == fitting_id(made)
     name = fitting_name(text)
@@ -323,7 +323,7 @@ def test_whatever_was_stored_gets_an_id_and_a_name(text):
         ANY.filter(lambda text: text and "\x00" not in text), unique=True, min_size=1, max_size=8
     )
 )
-def test_no_two_crops_get_one_id(ids):
+def test_no_two_crops_get_the_same_id(ids):
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as database:
         database.executescript(
             "CREATE TABLE gallery (unclean INTEGER); INSERT INTO gallery VALUES (0);"

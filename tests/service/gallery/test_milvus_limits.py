@@ -1,4 +1,4 @@
-"""What a gallery in Milvus cannot do is refused with what to do instead."""
+"""Requests that Milvus cannot serve are refused with advice on what to do instead."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def as_stored(crop_id, identity="", camera="", timestamp=None):
 
 @pytest.fixture
 def old(store, draw):
-    """Makes a collection of the release before, of these rows; answers its embeddings."""
+    """Makes a collection of the previous release with these rows; returns its embeddings."""
 
     def make(*rows):
         gallery = store.create("g", MODEL, 8)
@@ -78,7 +78,7 @@ def test_a_person_in_two_spellings_becomes_one(old, reopen):
     assert gallery.delete(jose).crops == 2
 
 
-def test_every_crop_is_there_addressable_and_has_its_embedding(old, reopen):
+def test_every_crop_remains_addressable_with_its_embedding(old, reopen):
     ids = [DECOMPOSED, COMPOSED, f" {COMPOSED}", "..", "a/../b", "a//b", 'q"\\..', "plain"]
     vectors = old(*[as_stored(crop_id, f"p{place}") for place, crop_id in enumerate(ids)])
     gallery = reopen().open("g")
@@ -103,7 +103,7 @@ def test_it_happens_once(old, reopen, caplog):
     assert caplog.text.count("names or times of 1 crops were migrated") == 1
 
 
-def test_a_new_gallery_needs_no_mending(store, draw):
+def test_a_new_gallery_needs_no_migration(store, draw):
     store.create("g", MODEL, 8).upsert([Crop("a")], draw(1))
     assert properties(store)[RULES] == TODAY
 

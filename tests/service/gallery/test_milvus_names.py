@@ -1,4 +1,4 @@
-"""A Milvus collection's name carries what the gallery must remember."""
+"""A Milvus collection's name holds what the gallery must remember."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ def test_names_do_not_collide():
 
 
 @pytest.mark.parametrize("other", ["reid_a", "someone_else", "reid_a_" + "0" * 63 + "_1"])
-def test_other_collections_are_left_alone(other):
+def test_other_collections_are_ignored(other):
     assert CollectionName.parse(other) is None

@@ -1,4 +1,4 @@
-"""Every gallery, whatever stores it, knows one spelling of a name."""
+"""Every kind of gallery treats all spellings of a name as one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def ids(gallery, **where):
     return [crop.crop_id for crop in gallery.page(Filter(**where), 10).crops]
 
 
-def test_what_is_stored_is_in_the_normal_form(gallery, draw):
+def test_names_are_stored_in_their_normal_form(gallery, draw):
     crop = Crop(f" {DECOMPOSED}", f"\u00a0{DECOMPOSED}", f"{DECOMPOSED} ")
     gallery.upsert([crop], draw(1))
     kept = gallery.get(COMPOSED)
@@ -34,7 +34,7 @@ def test_what_is_stored_is_in_the_normal_form(gallery, draw):
 
 
 @pytest.mark.parametrize("name", [COMPOSED, DECOMPOSED, f" {DECOMPOSED}\u3000"])
-def test_every_filter_knows_every_spelling(gallery, draw, name):
+def test_every_filter_accepts_every_spelling(gallery, draw, name):
     gallery.upsert([Crop("a", DECOMPOSED, COMPOSED), Crop(DECOMPOSED, "b", "b")], draw(2))
     one = frozenset({name})
     assert ids(gallery, identities=one) == ids(gallery, cameras=one) == ["a"]
@@ -63,7 +63,7 @@ def test_a_label_is_stored_in_the_normal_form(gallery, draw):
 
 
 @pytest.mark.parametrize("crop_id", ["..", "a/..", "a//b", "", " ", "a\u202eb", "x" * 201])
-def test_an_id_without_an_address_is_refused(gallery, draw, crop_id):
+def test_an_id_that_cannot_be_addressed_is_refused(gallery, draw, crop_id):
     with pytest.raises(InvalidInput, match="crop_id"):
         gallery.upsert([Crop("sound"), Crop(crop_id)], draw(2))
     assert ids(gallery) == []

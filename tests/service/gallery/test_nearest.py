@@ -18,7 +18,7 @@ EVERYTHING = Filter()
 
 
 def cpu_mirror(dimension):
-    """A mirror on a real index; on a GPU only the index differs."""
+    """A mirror with a real index; on a GPU, only the index differs."""
     return Mirror(faiss.IndexFlatIP(dimension), threading.Lock())
 
 
@@ -28,7 +28,7 @@ def rows_of(oracle, draw, count=500, dimension=16, seed=0):
         [Crop(f"{i:04d}", camera=f"c{i % 3}") for i in range(count)],
         draw(count, dimension, seed),
     )
-    vectors[count // 2 :] = vectors[: count - count // 2]  # every embedding twice: all tie
+    vectors[count // 2 :] = vectors[: count - count // 2]  # each embedding occurs twice
     rows.put(crops, vectors)
     oracle.upsert(crops, vectors)
     return rows
@@ -52,13 +52,13 @@ def test_every_way_gives_the_same_bits(oracle, draw, monkeypatch, where, top_k):
     assert assert_nearest(rows, oracle, queries, top_k, where) == alone
     monkeypatch.setattr(module, "_BLOCK_ELEMENTS", 16 * 40)  # many blocks
     assert assert_nearest(rows, oracle, queries, top_k, where) == alone
-    monkeypatch.setattr(module, "_FEW", 1.0)  # gathered rows
+    monkeypatch.setattr(module, "_FEW", 1.0)  # rows are copied into blocks
     assert assert_nearest(rows, oracle, queries, top_k, where) == alone
     assert assert_nearest(rows, oracle, queries, top_k, where, cpu_mirror(16)) == alone
 
 
-def test_a_tie_wider_than_what_is_fetched(oracle, draw):
-    """Three hundred equal rows: the wanted ids are not among the first candidates."""
+def test_more_ties_than_are_fetched(oracle, draw):
+    """With three hundred equal rows, the right ids are not among the first candidates."""
     rows, vector = LiveRows(8), draw(1)
     ids = np.random.default_rng(0).permutation(300)
     crops, vectors = [Crop(f"{i:03d}") for i in ids], np.repeat(vector, 300, axis=0)
@@ -70,7 +70,7 @@ def test_a_tie_wider_than_what_is_fetched(oracle, draw):
 
 
 class TestMirror:
-    def test_it_follows_every_change(self, oracle, draw, monkeypatch):
+    def test_the_mirror_follows_every_change(self, oracle, draw, monkeypatch):
         monkeypatch.setattr(module, "_GPU_STALE_ROWS", 20)
         rows, mirror = rows_of(oracle, draw, 200), cpu_mirror(16)
         rng = np.random.default_rng(0)
@@ -88,17 +88,17 @@ class TestMirror:
                 assert_nearest(rows, oracle, draw(2, 16, seed=step), 10, EVERYTHING, mirror)
         assert mirror._index.ntotal <= len(rows) + 20 + 9
 
-    def test_it_answers_only_for_what_it_holds(self, oracle, draw):
+    def test_the_mirror_answers_only_for_rows_it_holds(self, oracle, draw):
         rows, mirror = rows_of(oracle, draw, 100), cpu_mirror(16)
         queries = draw(1, 16, seed=5)
         rows.put([Crop("short-lived")], draw(1, 16, seed=6))
         older = rows.now()
         rows.remove(["short-lived"])
         assert mirror.search(rows.now(), queries, 5) is not None
-        assert mirror.search(older, queries, 5) is None  # it never saw the short-lived crop
+        assert mirror.search(older, queries, 5) is None  # the mirror never saw the short-lived crop
         assert mirror.search(rows.now(), queries, 5) is not None
 
-    def test_it_starts_again_after_a_compaction(self, oracle, draw):
+    def test_the_mirror_starts_over_after_a_compaction(self, oracle, draw):
         rows, mirror = rows_of(oracle, draw, 1200), cpu_mirror(16)
         older = rows.now()
         assert mirror.search(older, draw(1, 16), 5) is not None
@@ -109,19 +109,19 @@ class TestMirror:
         assert mirror._index.ntotal == 100
         assert mirror.search(older, draw(1, 16), 5) is None
 
-    def test_it_leaves_deep_questions_to_the_cpu(self, oracle, draw):
+    def test_the_mirror_leaves_large_top_k_to_the_cpu(self, oracle, draw):
         rows, mirror = rows_of(oracle, draw, 2100), cpu_mirror(16)
         assert mirror.search(rows.now(), draw(1, 16), 2048) is not None
         assert mirror.search(rows.now(), draw(1, 16), 2049) is None
 
-    def test_filtered_questions_never_reach_it(self, oracle, draw):
+    def test_filtered_queries_never_reach_the_mirror(self, oracle, draw):
         rows, mirror = rows_of(oracle, draw, 60), cpu_mirror(16)
         assert_nearest(rows, oracle, draw(2, 16), 5, Filter(not_camera="c0"), mirror)
         assert mirror._index.ntotal == 0
 
 
-def test_old_snapshots_stay_as_they_were(oracle, draw):
-    """Appending, growing, deleting and compacting go on while a query still reads."""
+def test_old_views_never_change(oracle, draw):
+    """Rows are appended, deleted and compacted while a query still reads."""
     rows = rows_of(oracle, draw, 300)
     snapshot, mask = rows.select(EVERYTHING)
     queries = draw(2, 16, seed=3)

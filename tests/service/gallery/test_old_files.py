@@ -1,4 +1,4 @@
-"""Files as releases before wrote them, by their own SQL, come under today's rules at start."""
+"""Files written by older releases, with their own SQL, are migrated at start."""
 
 from __future__ import annotations
 
@@ -81,12 +81,12 @@ def write_version_2(folder, vectors):
 
 
 @pytest.mark.parametrize("write", [write_version_1, write_version_2])
-def test_an_old_file_keeps_every_crop_under_a_name_of_today(tmp_path, draw, write):
+def test_an_old_file_keeps_every_crop_with_a_valid_name(tmp_path, draw, write):
     folder = tmp_path / "data" / "galleries" / "g"
     folder.mkdir(parents=True)
     vectors = draw(len(ROWS))
     write(folder, vectors)
-    for _ in range(2):  # the second start finds nothing to mend
+    for _ in range(2):  # the second start finds nothing to migrate
         store = DiskGalleryStore(tmp_path / "data", device="cpu")
         try:
             gallery = store.open("g")
@@ -103,7 +103,7 @@ def test_an_old_file_keeps_every_crop_under_a_name_of_today(tmp_path, draw, writ
         assert times == [1_795_219_200.0, 1_795_269_933.12, 1_795_269_933.0]
 
 
-def test_a_folder_whose_name_is_no_gallery_s_is_left_alone(tmp_path, caplog):
+def test_a_folder_without_a_gallery_name_is_ignored(tmp_path, caplog):
     galleries = tmp_path / "data" / "galleries"
     for name in ("lost+found", "Lobby", "a b"):
         (galleries / name).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""A write that runs out of memory, wherever it does, leaves every slot with its own crop."""
+"""A write that runs out of memory at any point leaves every slot with its own crop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from service.gallery.standardising import running
 
 MODEL, OTHER = "a" * 64, "b" * 64
 EVERYTHING = Filter()
-# Statements that take no memory: locks, and the swap at the end.
+# Statements that allocate no memory: locks, and the swap at the end.
 _FREE = ("with ", "try:", "for crop_id in draft.going", "slots.pop(", "self._slots, self._room")
 _FREE += ("self._running, self._now = draft",)
 _MODULES = {module.__file__ for module in (allocation, live_rows, view, running, segments)}
@@ -67,7 +67,7 @@ def rows_of(names, version=0):
 
 
 def seen(rows):
-    """What queries see: each living slot's crop and its embedding, and that ids lead there."""
+    """What queries see: the crop and embedding of each living slot, which its id must find."""
     snapshot = rows.now()
     found = {}
     for slot in np.flatnonzero(snapshot.alive).tolist():
@@ -106,7 +106,7 @@ def filled():
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_write_is_seen_whole_or_not_at_all(change, monkeypatch):
+def test_a_write_is_seen_completely_or_not_at_all(change, monkeypatch):
     monkeypatch.setattr(live_rows, "_COMPACT_FROM", 5)
     before = seen(filled())
     whole = filled()
@@ -122,7 +122,7 @@ def test_a_write_is_seen_whole_or_not_at_all(change, monkeypatch):
             break
         places.add(struck[0])
         assert seen(rows) in (before, after), struck
-        # What comes next stands where it belongs, whatever the failed write has left behind.
+        # The next write ends up in the right slots, whatever the failed write left behind.
         rows.put(crops_of(["later", "a6"], "ann"), rows_of(["later", "a6"], 2))
         expected = (before if seen_without(rows, before) else after) | {
             crop.crop_id: (crop, row_of(crop.crop_id, 2).tobytes())
@@ -135,13 +135,13 @@ def test_a_write_is_seen_whole_or_not_at_all(change, monkeypatch):
 
 
 def seen_without(rows, before):
-    """Whether the failed write changed nothing, told by the crops that came after it aside."""
+    """Whether the failed write changed nothing, ignoring the crops added after it."""
     now = {key: value for key, value in seen(rows).items() if key not in {"later", "a6"}}
     return now == {key: value for key, value in before.items() if key not in {"later", "a6"}}
 
 
 def stored(gallery):
-    """What SQLite holds and what memory serves, which must be the same."""
+    """Check that SQLite and memory hold the same crops, and return them."""
     served = gallery.crops(EVERYTHING)
     listed = gallery.page(EVERYTHING, 1000).crops
     assert [(c, c.origin, c.added) for c in served] == [(c, c.origin, c.added) for c in listed]
@@ -175,7 +175,7 @@ def test_memory_and_file_agree_whatever_fails(store, change):
             except MemoryError:
                 failed = True
         after = stored(gallery)
-        assert (after == before) == failed, struck  # one that raises has changed nothing
+        assert (after == before) == failed, struck  # a write that raises has changed nothing
         gallery.upsert(crops_of(["later"]), rows_of(["later"], 2))
         np.testing.assert_array_equal(gallery.embeddings(["later"])[0], row_of("later", 2))
         assert stored(gallery).keys() == {*after, "later"}
@@ -184,7 +184,7 @@ def test_memory_and_file_agree_whatever_fails(store, change):
     raise AssertionError("the write never ended")
 
 
-def test_an_erasure_does_not_fail_for_want_of_memory(store, monkeypatch):
+def test_an_erasure_succeeds_even_without_memory(store, monkeypatch):
     gallery = store.create("g", MODEL, 8, GalleryOptions(store_crops=True))
     gallery.upsert(crops_of(FIRST), rows_of(FIRST), [b"picture"] * len(FIRST))
     other = store.begin_model("g", OTHER, 8)
@@ -202,7 +202,7 @@ def test_an_erasure_does_not_fail_for_want_of_memory(store, monkeypatch):
 
 
 class Rooms:
-    """Counts the bytes of the embeddings that are held at a time, those nobody wrote to aside."""
+    """Counts the bytes of embeddings held at the same time, without unwritten ones."""
 
     def __init__(self, monkeypatch):
         self.made = []
@@ -214,7 +214,7 @@ class Rooms:
         return room
 
     def written(self):
-        """Bytes up to the last row that was written, of each room."""
+        """Bytes up to the last written row of each room."""
         return [
             room.strides[0] * (int(np.flatnonzero(room.any(axis=1)).max(initial=-1)) + 1)
             for room in self.made
@@ -222,9 +222,9 @@ class Rooms:
 
 
 @pytest.mark.parametrize("write", ["replace one by one", "replace all", "delete", "grow"])
-def test_moving_takes_at_most_2_2_times_the_living_rows(monkeypatch, write):
-    """Old rows, new rows and everything in between, counted to the byte."""
-    # Statistics are taken from so many rows at most, in float64; that does not grow with a gallery.
+def test_compacting_takes_at_most_2_2_times_the_living_rows(monkeypatch, write):
+    """Old rows, new rows and temporary copies, counted to the byte."""
+    # Statistics use at most this many rows in float64, whatever the size of the gallery.
     monkeypatch.setattr(running, "SAMPLE", 64)
     dimension, count = 512, 9_000
     names = [f"{number:05d}" for number in range(count)]
@@ -261,9 +261,9 @@ def test_moving_takes_at_most_2_2_times_the_living_rows(monkeypatch, write):
         )
         moved = rows.now().generation != generation
         moves += moved
-        living = max(there, len(rows)) * row_bytes  # before the write or after it
+        living = max(there, len(rows)) * row_bytes  # before or after the write
         if moved or fresh:
-            # Beside embeddings there are some hundred bytes a crop, which tracemalloc counts, too.
+            # tracemalloc also counts some hundred bytes per crop beside the embeddings.
             assert peak < 0.2 * living, "something as large as the embeddings was copied"
             worst = max(worst, (used * row_bytes + fresh) / living)
         rooms.made = rooms.made[-1:]
@@ -273,14 +273,14 @@ def test_moving_takes_at_most_2_2_times_the_living_rows(monkeypatch, write):
     assert 1.9 < worst <= 2.2
 
 
-def test_a_failed_checkpoint_leaves_writers_their_patience(store, monkeypatch):
-    """A reader that holds the log up for a moment must not fail the next write."""
+def test_a_failed_checkpoint_restores_the_busy_timeout(store, monkeypatch):
+    """A reader that blocks the checkpoint for a moment must not make the next write fail."""
     gallery = store.create("g", MODEL, 8)
     gallery.upsert(crops_of(FIRST), rows_of(FIRST))
     writer = gallery.database._writer
 
     class Failing:
-        """The connection, whose checkpoints fail."""
+        """A connection whose checkpoints fail."""
 
         def execute(self, statement, *args):
             if "wal_checkpoint" in statement:

@@ -1,4 +1,4 @@
-"""A stored picture is that of its crop's digest, and nobody loses one by leaving it out."""
+"""A stored picture always matches its crop's digest, and is kept if an upsert omits it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def picture(name):
 
 
 def crop(crop_id, shows=None, **known):
-    """A crop with the digest of what it shows."""
+    """A crop with the digest of its picture."""
     return Crop(crop_id, digest=hashlib.sha256(picture(shows or crop_id)).hexdigest(), **known)
 
 
@@ -31,7 +31,7 @@ def gallery(store, draw):
 
 
 def assert_pictures_are_digests(gallery):
-    """Every stored picture has the SHA-256 of its crop, and as many are counted as there are."""
+    """Check that every stored picture has its crop's SHA-256, and that the count is right."""
     stored = 0
     for one in gallery.crops(EVERYTHING):
         try:
@@ -50,11 +50,11 @@ def test_an_upsert_without_pictures_keeps_those_of_the_same_file(gallery, reopen
         gallery = reopen().open("g") if again else gallery
         assert gallery.picture("a") == picture("a")
         with pytest.raises(NotFound):
-            gallery.picture("b")  # it was a picture of another file
+            gallery.picture("b")  # it belonged to another file
         assert assert_pictures_are_digests(gallery) == 1
 
 
-def test_a_crop_without_a_digest_says_nothing_of_its_picture(gallery, draw):
+def test_a_crop_without_a_digest_loses_its_picture(gallery, draw):
     gallery.upsert([Crop("a")], draw(1, seed=1))
     with pytest.raises(NotFound):
         gallery.picture("a")
@@ -75,23 +75,23 @@ def test_pictures_of_new_and_replaced_crops_are_counted(gallery, reopen, draw):
     assert assert_pictures_are_digests(reopen().open("g")) == 1
 
 
-def test_metadata_changes_leave_pictures_alone(gallery):
+def test_metadata_changes_keep_pictures(gallery):
     gallery.describe([replace(crop("a"), camera="c7")])
     gallery.relabel({"a": "eve", "b": "adam"}, "cluster")
     assert assert_pictures_are_digests(gallery) == 2
 
 
-def test_pictures_an_earlier_release_lost_come_back_at_the_start(gallery, store, reopen, draw):
+def test_pictures_that_an_older_release_lost_are_restored_at_start(gallery, store, reopen, draw):
     other = store.begin_model("g", OTHER, 8)
     crops, pictures = [crop("a"), crop("b"), crop("c")], [picture(name) for name in "abc"]
     other.upsert(crops, draw(3), pictures)
     gallery.upsert([crop("a"), crop("b", shows="b2")], draw(2))
-    with gallery.database._transaction() as writer:  # what labelling and switching did
+    with gallery.database._transaction() as writer:  # as labelling and switching used to do
         writer.execute("DELETE FROM pictures")
         writer.execute("UPDATE crops SET picture_key = NULL")
     again = reopen().open("g")
     assert again.picture("a") == picture("a")
-    assert assert_pictures_are_digests(again) == 1  # of b there is only an older picture
+    assert assert_pictures_are_digests(again) == 1  # only an older picture of b exists
 
 
 def test_a_missing_picture_is_added_only_where_it_belongs(gallery, draw):

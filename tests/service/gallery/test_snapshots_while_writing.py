@@ -1,4 +1,4 @@
-"""A snapshot is of one moment, however busy the gallery is."""
+"""A snapshot shows one moment, however busy the gallery is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MODEL, OTHER = "a" * 64, "b" * 64
 EVERYTHING = Filter()
 
 
-def test_it_holds_each_write_whole_or_not_at_all(store, draw):
+def test_a_snapshot_holds_each_write_completely_or_not_at_all(store, draw):
     gallery = store.create("g", MODEL, 64)
     rows, stop, written = draw(40, 64), threading.Event(), []
 
@@ -44,12 +44,12 @@ def test_it_holds_each_write_whole_or_not_at_all(store, draw):
         batches = sorted(map(int, counts))
         assert batches == list(range(len(batches)))
         assert before <= len(batches) <= after + 1
-        # All but the last batch are as they ended; of the last one the deletion may be missing.
+        # All batches but the last are complete; only the deletion of the last one may be missing.
         assert all(counts[str(batch)] == 39 for batch in batches[:-1])
         assert not batches or counts[str(batches[-1])] in {39, 40}
 
 
-def test_restoring_keeps_the_options_of_now_and_drops_other_versions(store, reopen, draw):
+def test_restoring_keeps_the_present_options_and_drops_other_versions(store, reopen, draw):
     gallery = store.create("g", MODEL, 8, GalleryOptions(keep_for=1e9))
     gallery.upsert([Crop("a")], draw(1))
     snapshot = store.take_snapshot("g").snapshot_id
@@ -64,12 +64,12 @@ def test_restoring_keeps_the_options_of_now_and_drops_other_versions(store, reop
     assert again.restore("g", snapshot, "copy").options == GalleryOptions(keep_for=1e9)
 
 
-def test_a_snapshot_of_a_model_that_is_gone_becomes_a_new_gallery_only(store, draw):
+def test_a_snapshot_of_a_dropped_model_needs_a_new_gallery(store, draw):
     store.create("g", MODEL, 8).upsert([Crop("a")], draw(1))
     snapshot = store.take_snapshot("g").snapshot_id
     store.begin_model("g", OTHER, 4)
     store.switch_model("g", OTHER, lambda *_: None)
-    assert store.restore("g", snapshot, None).model_sha256 == MODEL  # it was kept
+    assert store.restore("g", snapshot, None).model_sha256 == MODEL  # it is still there
     store.begin_model("g", OTHER, 4)
     store.switch_model("g", OTHER, lambda *_: None)
     store.drop_model("g", MODEL)
@@ -92,7 +92,7 @@ def test_a_damaged_gallery_is_restored(store, reopen, draw, tmp_path):
     assert [one.crops for one in reopen().stats()] == [1]
 
 
-def test_what_an_interrupted_snapshot_left_is_removed(store, reopen, tmp_path, draw):
+def test_remains_of_an_interrupted_snapshot_are_removed(store, reopen, tmp_path, draw):
     store.create("g", MODEL, 8).upsert([Crop("a")], draw(1))
     store.take_snapshot("g")
     folder = tmp_path / "data" / "snapshots" / "g"

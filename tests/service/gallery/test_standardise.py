@@ -1,4 +1,4 @@
-"""Standardised queries equal an explicit oracle; statistics keep in step at a bounded cost."""
+"""Standardised queries equal an explicit oracle; statistics follow writes at a bounded cost."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DIMENSION = 12
 
 @dataclass
 class Rows:
-    """A gallery as three growing columns, and what follows them."""
+    """A gallery as three growing columns, with its statistics."""
 
     vectors: np.ndarray = field(default_factory=lambda: np.empty((0, DIMENSION), np.float32))
     cameras: np.ndarray = field(default_factory=lambda: np.empty(0, np.int32))
@@ -37,7 +37,7 @@ class Rows:
     lengths: Lengths = field(default_factory=Lengths)
 
     def write(self, vectors, cameras, removed=()):
-        """Add rows and let others die, as one write."""
+        """Add rows and remove others, as one write."""
         start, removed = len(self.cameras), np.array(removed, np.int64)
         self.vectors = np.concatenate([self.vectors, vectors])
         self.cameras = np.concatenate([self.cameras, np.asarray(cameras, np.int32)])
@@ -58,7 +58,7 @@ class Rows:
 
 
 def people(count, seed=0, cameras=3, share_unknown=0.0):
-    """Unit rows that a camera shifts and scales, and their cameras."""
+    """Unit rows, shifted and scaled by their cameras, and these cameras."""
     rng = np.random.default_rng(seed)
     codes = rng.integers(0, cameras, count)
     shift, scale = (
@@ -75,7 +75,7 @@ def unit(rows):
 
 
 def explicit(row, standard):
-    """One row standardised word by word: subtract, divide, unit length."""
+    """One row standardised step by step: subtract, divide, scale to unit length."""
     spread = [
         (float(x) - m) / d for x, m, d in zip(row, standard.mean, standard.deviation, strict=True)
     ]
@@ -130,14 +130,14 @@ def gallery():
 
 
 class TestStatistics:
-    def test_they_are_those_training_links_cameras_with(self):
+    def test_statistics_equal_those_of_training(self):
         vectors, cameras = people(600)
         rows = Rows()
         rows.write(vectors, cameras)
         mine = rows.now().standardised(np.arange(600))
         np.testing.assert_allclose(mine, standardise_cameras(vectors, cameras), atol=2e-5)
 
-    def test_a_camera_takes_part_from_its_minimum_on(self):
+    def test_a_camera_is_standardised_from_its_minimum_on(self):
         rows = Rows()
         vectors, _ = people(MIN_CROPS + 1, cameras=1)
         assert not rows.write(vectors[:-2], [0] * (MIN_CROPS - 1)).in_force
@@ -145,13 +145,13 @@ class TestStatistics:
         assert set(standards.cameras) == {0}
         assert standards.cameras[0].count == MIN_CROPS
 
-    def test_many_small_cameras_take_no_part(self):
+    def test_many_small_cameras_are_not_standardised(self):
         rows = Rows()
         vectors, _ = people(500)
         assert not rows.write(vectors, range(500)).in_force
 
     @pytest.mark.parametrize(("persons", "takes_part"), [(1, False), (8, False), (60, True)])
-    def test_many_crops_of_few_people_are_few_people(self, persons, takes_part):
+    def test_many_crops_of_few_people_are_not_enough(self, persons, takes_part):
         rng = np.random.default_rng(0)
         crowd, few = rng.standard_normal((200, 256)), rng.standard_normal((persons, 256))
         faces = np.concatenate([crowd.repeat(3, axis=0), few.repeat(600 // persons, axis=0)])
@@ -161,22 +161,22 @@ class TestStatistics:
         assert set(standards.cameras) == ({0, 1} if takes_part else {0})
 
     @pytest.mark.parametrize("persons", [2, 10, 50])
-    def test_crops_differ_in_one_direction_less_than_there_are_people(self, persons):
+    def test_n_people_differ_in_n_minus_one_directions(self, persons):
         faces = np.random.default_rng(0).standard_normal((persons, 2048))
         assert directions(unit(faces)) == pytest.approx(persons - 1, rel=0.1)
         assert directions(unit(faces.repeat(9, axis=0))) == pytest.approx(persons - 1, rel=0.2)
 
-    def test_those_of_many_crops_are_taken_from_an_even_sample(self):
+    def test_statistics_of_many_crops_use_an_even_sample(self):
         rows = Rows()
         vectors, cameras = people(2 * SAMPLE, cameras=1)
-        vectors[SAMPLE:] = np.roll(vectors[SAMPLE:], 1, axis=1)  # another crowd in the evening
+        vectors[SAMPLE:] = np.roll(vectors[SAMPLE:], 1, axis=1)  # other people in the evening
         standard = rows.write(vectors, cameras).cameras[0]
         exact = vectors.astype(np.float64)
         noise = 4 * exact.std(axis=0) / np.sqrt(SAMPLE)
         assert (abs(standard.mean - exact.mean(axis=0)) < noise).all()
         assert standard.count == 2 * SAMPLE
 
-    def test_a_camera_that_loses_its_crops_leaves_and_may_come_back(self):
+    def test_a_camera_without_enough_crops_is_dropped_and_may_return(self):
         rows = Rows()
         vectors, _ = people(2 * MIN_CROPS, cameras=1)
         rows.write(vectors, [0] * len(vectors))
@@ -184,10 +184,10 @@ class TestStatistics:
         assert not rows.write(nothing, [], removed=range(MIN_CROPS + 1)).in_force
         assert rows.write(vectors[:2], [0, 0]).in_force
 
-    def test_what_is_frozen_never_drifts_further_than_the_share(self):
-        """After every write: statistics are those of now, or of few changes ago."""
+    def test_statistics_are_renewed_before_they_are_outdated(self):
+        """After every write, the statistics are current or only a few changes old."""
         rows, rng = Rows(), np.random.default_rng(1)
-        taken = {}  # serial of each key's statistics, and changes since
+        taken = {}  # serial of each key's statistics, and the changes since
         for step in range(150):
             vectors, cameras = people(int(rng.integers(1, 30)), seed=step, share_unknown=0.1)
             living = np.flatnonzero(rows.alive)
@@ -212,22 +212,22 @@ class TestStatistics:
                 taken[key] = (standard.serial, changes)
         assert len(taken) == 4
 
-    def test_a_camera_that_shows_one_picture_only_takes_no_part(self):
+    def test_a_camera_with_a_single_picture_is_not_standardised(self):
         rows = Rows()
         vectors, cameras = people(300, cameras=1)
         rows.write(vectors, cameras)
         standards = rows.write(np.repeat(vectors[:1], 200, axis=0), [1] * 200)
         assert set(standards.cameras) == {0}
 
-    def test_a_dimension_that_never_varies_does_not_count_for_all(self):
+    def test_a_constant_dimension_does_not_dominate(self):
         rows = Rows()
         vectors, cameras = people(300, cameras=1)
         vectors[:, 0] = 0.2
         deviation = rows.write(vectors, cameras).cameras[0].deviation
         assert deviation.min() == deviation[0] > 0.05 * deviation.mean()
 
-    def test_they_follow_from_the_writes_alone(self):
-        """Queries in between, or none, change nothing."""
+    def test_statistics_depend_on_writes_alone(self):
+        """Queries between the writes change nothing."""
         asked_between, never_asked = Rows(), Rows()
         for step in range(12):
             vectors, cameras = people(60, seed=step)
@@ -255,7 +255,7 @@ class TestAnswers:
         asked = StandardisedQuery(top_k, Filter(), least)
         assert_equals_oracle(gallery.now(), gallery.alive, queries, [camera] * 3, asked)
 
-    def test_they_equal_the_oracle_under_a_mask_and_statistics_taken_earlier(self, gallery):
+    def test_answers_equal_the_oracle_with_a_mask_and_older_statistics(self, gallery):
         more, cameras = people(20, seed=11)
         serials = {c: s.serial for c, s in gallery.running.now.cameras.items()}
         gallery.write(more, cameras, removed=range(0, 30, 3))
@@ -274,7 +274,7 @@ class TestAnswers:
         ids = [hit.crop.crop_id for hit in answer.hits]
         assert ids == sorted(ids)
 
-    def test_the_line_falls_on_exact_plain_cosines(self, gallery):
+    def test_the_threshold_applies_to_exact_plain_cosines(self, gallery):
         query = gallery.vectors[:1]
         first, *_ = nearest_standardised(
             gallery.now(), gallery.alive, query, ["c0"], StandardisedQuery(40, Filter())
@@ -285,7 +285,7 @@ class TestAnswers:
         )
         assert min(hit.score for hit in answer.hits) == line
 
-    def test_a_query_is_answered_alone_as_in_a_batch(self, gallery):
+    def test_a_query_has_the_same_answer_alone_and_in_a_batch(self, gallery):
         queries, _ = people(9, seed=3)
         cameras = ["c0", None, "c2"] * 3
         asked = StandardisedQuery(30, Filter())
@@ -300,7 +300,7 @@ class TestAnswers:
         rows = Rows()
         half, _ = people(MIN_CROPS, cameras=1)
         mirrored = half.copy()
-        mirrored[:, 1:] *= -1  # the mean lies on the first axis
+        mirrored[:, 1:] *= -1  # the mean is on the first axis
         rows.write(np.concatenate([half, mirrored]), [0] * 2 * MIN_CROPS)
         middle = np.zeros((1, DIMENSION), np.float32)
         middle[0] = rows.running.now.cameras[0].mean
@@ -310,7 +310,7 @@ class TestAnswers:
         (answer,) = nearest_standardised(rows.now(), rows.alive, middle, ["c0"], asked)
         assert all(abs(hit.standardised) <= 1.0 for hit in answer.hits)
 
-    def test_nothing_is_found_behind_an_empty_mask(self, gallery):
+    def test_an_empty_mask_finds_nothing(self, gallery):
         asked = StandardisedQuery(5, Filter(), rows=5)
         (answer,) = nearest_standardised(
             gallery.now(), np.zeros_like(gallery.alive), gallery.vectors[:1], ["c0"], asked
@@ -319,7 +319,7 @@ class TestAnswers:
         assert answer.nearest is None
         assert answer.rows.shape == (0, DIMENSION)
 
-    def test_without_any_camera_taking_part_there_is_no_answer(self):
+    def test_without_a_standardised_camera_there_is_no_answer(self):
         rows = Rows()
         rows.write(*people(30))
         asked = StandardisedQuery(5, Filter())
@@ -338,7 +338,7 @@ class TestAnswers:
 
 
 def test_a_write_costs_a_bounded_number_of_lengths():
-    """A query after every write, the worst there is: on average under 25 rows a write, not N."""
+    """In the worst case, a query after every write, a write costs under 25 rows, not N."""
     rows, rng, changes = Rows(), np.random.default_rng(0), 0
     asked = StandardisedQuery(1, Filter())
     for step in range(400):
@@ -348,7 +348,7 @@ def test_a_write_costs_a_bounded_number_of_lengths():
         rows.write(vectors, cameras, removed=gone)
         changes += len(vectors) + len(gone)
         nearest_standardised(rows.now(), rows.alive, vectors[:1], ["c0"], asked)
-    each_time = sum(6 * step for step in range(400))  # what renewing at every write would cost
+    each_time = sum(6 * step for step in range(400))  # what renewing with every write would cost
     assert 0 < rows.lengths.computed < 25 * changes < each_time / 3
 
 
@@ -356,7 +356,7 @@ MODEL = "a" * 64
 
 
 class Stored:
-    """A gallery on disk that is written at random, and what it must hold."""
+    """A gallery on disk with random writes, and its expected content."""
 
     def __init__(self, store, seed=0):
         self.gallery = store.create("g", MODEL, DIMENSION)
@@ -364,7 +364,7 @@ class Stored:
         self.writes = 0
 
     def upsert(self, count=40):
-        """New crops and old ones, some of which come from another camera now."""
+        """Upsert new crops and existing ones, some of them from another camera now."""
         vectors, codes = people(count, seed=self.writes, share_unknown=0.1)
         ids = self.rng.permutation(900)[:count]
         crops = [
@@ -412,7 +412,7 @@ def test_a_gallery_answers_exactly_through_writes_and_compaction(store, monkeypa
     assert len(stored.gallery._rows.now().standards.cameras) == 3
 
 
-def test_reopened_it_starts_from_the_statistics_of_what_is_there(reopen):
+def test_a_reopened_gallery_computes_its_statistics_anew(reopen):
     stored = Stored(reopen())
     for _ in range(40):
         stored.upsert()
@@ -436,12 +436,12 @@ def test_a_query_that_began_before_a_write_keeps_its_statistics(store):
     assert before.standards.cameras[0].serial != after.standards.cameras[0].serial
     queries, _ = people(2, seed=5)
     asked = StandardisedQuery(25, Filter())
-    for _ in range(2):  # both use one store of lengths, in turns
+    for _ in range(2):  # both use the same stored lengths, in turns
         assert_equals_oracle(before.standardised, mask, queries, ["c0", None], asked)
         stored.assert_exact(Filter())
 
 
-def test_queries_and_writes_run_side_by_side(store):
+def test_queries_and_writes_run_concurrently(store):
     stored = Stored(store)
     for _ in range(20):
         stored.upsert()
@@ -471,7 +471,7 @@ class TestMilvus:
         return "milvus"
 
     @pytest.mark.slow
-    def test_it_says_that_it_cannot(self, store):
+    def test_milvus_refuses_to_standardise(self, store):
         gallery = store.create("g", MODEL, DIMENSION)
         queries, _ = people(1)
         with pytest.raises(Unsupported, match="Milvus scores embeddings as they are stored"):

@@ -1,4 +1,4 @@
-"""A gallery under several models: one is served, the others lie beside it."""
+"""A gallery with versions for several models, one of which is served."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def ids(gallery):
     return [crop.crop_id for crop in gallery.page(EVERYTHING, 1000).crops]
 
 
-def test_another_version_is_filled_beside_and_not_listed(filled, reopen, draw):
+def test_another_version_is_filled_without_being_listed(filled, reopen, draw):
     other = filled.begin_model("g", NEW, 4)
     assert (other.name, other.model_sha256, other.dimension) == ("g", NEW, 4)
     assert other.options.store_crops
@@ -84,7 +84,7 @@ def test_a_switch_serves_the_other_version_and_keeps_the_first(filled, reopen, d
     assert len(reopen().open("g").query(draw(1), 20, EVERYTHING)[0]) == 10
 
 
-def test_writes_wait_for_the_switch_and_none_is_lost(filled, draw):
+def test_writes_wait_for_a_switch_and_none_is_lost(filled, draw):
     filled.begin_model("g", NEW, 4)
     entered, results = threading.Event(), []
 
@@ -106,7 +106,7 @@ def test_writes_wait_for_the_switch_and_none_is_lost(filled, draw):
 
     filled.switch_model("g", NEW, catch_up)
     thread.join()
-    assert isinstance(results[0], Unavailable)  # the client asks again, of the version served now
+    assert isinstance(results[0], Unavailable)  # the client retries, with the new version
     assert ids(filled.open("g")) == [f"{n}" for n in range(10)]
 
 
@@ -127,7 +127,7 @@ def test_a_failed_switch_changes_nothing(filled, reopen, monkeypatch, draw, fail
     assert reopen().open("g").model_sha256 == OLD
 
 
-def test_what_is_erased_is_erased_from_every_version(filled, reopen):
+def test_crops_are_erased_from_every_version(filled, reopen):
     follow(filled.open("g"), filled.begin_model("g", NEW, 4))
     some = Filter(crop_ids=frozenset({"1", "2"}))
     assert filled.open("g").delete(some, dry_run=True).pictures == 2
@@ -141,7 +141,7 @@ def test_what_is_erased_is_erased_from_every_version(filled, reopen):
         assert {"1", "2"}.isdisjoint(hit.crop.crop_id for hit in hits)
 
 
-def test_what_a_switch_left_behind_is_erased_where_it_lies(filled, reopen, folder):
+def test_crops_that_a_switch_left_out_are_erased_too(filled, reopen, folder):
     def all_but_some(served, other):
         follow(served, other)
         other.delete(Filter(crop_ids=frozenset({"1", "2"})))
@@ -184,14 +184,14 @@ def test_a_version_can_be_dropped(filled, reopen, folder):
     assert reopen().kept_models("g") == []
 
 
-def test_what_is_served_is_no_other_version(filled):
+def test_the_served_version_is_not_another_version(filled):
     with pytest.raises(Conflict, match="already"):
         filled.begin_model("g", OLD, 8)
     with pytest.raises(NotFound):
         filled.begin_model("nowhere", NEW, 4)
 
 
-def test_models_with_the_same_beginning_do_not_collide(filled, reopen):
+def test_models_with_the_same_prefix_do_not_collide(filled, reopen):
     twin = "a" * 63 + "b"
     filled.begin_model("g", twin, 4).upsert([Crop("x")], np.eye(4, dtype=np.float32)[:1])
     store = reopen()
@@ -199,7 +199,7 @@ def test_models_with_the_same_beginning_do_not_collide(filled, reopen):
     assert [one.model_sha256 for one in store.kept_models("g")] == [twin]
 
 
-def test_a_broken_pointer_is_named(filled, reopen, folder):
+def test_a_broken_pointer_is_reported(filled, reopen, folder):
     filled.close()
     (folder / "current").write_text("../../lock\n")
     with pytest.raises(Unavailable, match="is not the name of a database"):

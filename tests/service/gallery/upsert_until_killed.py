@@ -1,4 +1,4 @@
-"""Run as a program: upsert, replace and delete, and print each change once it is acknowledged."""
+"""A program that upserts, replaces and deletes crops, and prints each acknowledged change."""
 
 from __future__ import annotations
 

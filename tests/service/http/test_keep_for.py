@@ -134,7 +134,7 @@ def test_each_lowering_asks_for_itself(patient):
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "1e999", "-1e999", "NaN", "Infinity", "1e300", "1e10"])
-def test_a_senseless_time_is_refused(patient, text):
+def test_an_invalid_keep_for_is_refused(patient, text):
     headers = {"Content-Type": "application/json"}
     for confirm in ("", ', "confirm": true', ', "dry_run": true'):
         body = f'{{"keep_for": {text}{confirm}}}'

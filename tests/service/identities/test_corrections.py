@@ -1,4 +1,4 @@
-"""Whatever people correct, in whatever order, no clustering undoes."""
+"""No clustering undoes corrections by people, in whatever order they are made."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def store(tmp_path_factory):
 
 
 def filled(store, identities: dict[int, str] | None = None):
-    """Six people who are hard to tell apart, so that clusterings hold mistakes to correct."""
+    """Six people who are hard to tell apart, so that clusterings make mistakes."""
     rng = np.random.default_rng(2)
     gallery = store.create(f"g{next(NUMBERS)}", "0" * 64, 16)
     rows = np.repeat(rng.normal(size=(PEOPLE, 16)), CROPS, axis=0)
@@ -66,7 +66,7 @@ steps = st.one_of(
 
 
 def correct(gallery, corrections: Corrections, step) -> set[str]:
-    """Do one step; the crops it decided for good."""
+    """Do one step; return the crops that it settled."""
     what, part, name = step
     before = who(gallery)
     if what == "cluster":
@@ -91,7 +91,7 @@ def correct(gallery, corrections: Corrections, step) -> set[str]:
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(plan=st.lists(steps, min_size=1, max_size=8))
-def test_no_clustering_undoes_what_people_said(store, plan):
+def test_no_clustering_undoes_corrections(store, plan):
     gallery, corrections = filled(store, {0: "anna", 7: "ben"}), Corrections()
     decided = {"00", "07"}
     for step in plan:
@@ -108,7 +108,7 @@ def test_no_clustering_undoes_what_people_said(store, plan):
     for eps in (0.3, 0.6, 0.95):
         cluster(gallery, corrections, eps)
         assert {crop: who(gallery)[crop] for crop in decided} == said
-    assert cluster(gallery, corrections, 0.95) == 0  # and what is settled stays
+    assert cluster(gallery, corrections, 0.95) == 0  # settled crops do not change
 
 
 def test_corrections_are_on_disk(tmp_path: Path):
@@ -124,7 +124,7 @@ def test_corrections_are_on_disk(tmp_path: Path):
     assert [(crop, crop.origin) for crop in after] == [(crop, crop.origin) for crop in before]
 
 
-def test_a_split_that_is_refused_changes_nothing(store):
+def test_a_refused_split_changes_nothing(store):
     gallery, corrections = filled(store, {0: "anna", 1: "anna"}), Corrections()
     before = who(gallery)
     with pytest.raises(InvalidInput, match="no identity"):

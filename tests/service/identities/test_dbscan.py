@@ -1,4 +1,4 @@
-"""Dense clusters: scikit-learn's labels to the last one, and the rule in small."""
+"""Density-based clustering gives the same labels as scikit-learn."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def sparse(points: np.ndarray, reach: float) -> csr_array:
 def test_min_samples_counts_the_point_itself_and_borders_join_the_first_cluster():
     points = np.array([0, 0.1, 0.2, 0.3, 1, 1.1, 1.2, 5])
     assert find_dense(sparse(points, 9), 0.35, 4).tolist() == [0, 0, 0, 0, -1, -1, -1, -1]
-    between = np.array([2.0, 2.1, 2.2, 3.0, 3.8, 3.9, 4.0])  # 3.0 touches both and has too few
+    between = np.array([2.0, 2.1, 2.2, 3.0, 3.8, 3.9, 4.0])  # 3.0 is near both, not a core
     assert find_dense(sparse(between, 9), 0.81, 4).tolist() == [0, 0, 0, 0, 1, 1, 1]
 
 
@@ -61,7 +61,7 @@ def test_labels_are_those_of_scikit_learn_where_distances_tie(points, eps, min_s
     )
 
 
-def test_nothing_is_stored_beside_the_diagonal():
+def test_a_graph_without_neighbours():
     alone = csr_array((4, 4), dtype=np.float64)
     assert find_dense(alone, 0.5, 2).tolist() == [-1] * 4
     assert find_dense(alone, 0.5, 1).tolist() == [0, 1, 2, 3]

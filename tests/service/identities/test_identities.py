@@ -39,7 +39,7 @@ def crop_id(person: int, shot: int) -> str:
 
 
 def fill(service: Any, name: str, **identities: str) -> str:
-    """A gallery of eight people, twelve crops each on two cameras; some crops have an identity."""
+    """A gallery of eight people with twelve crops each from two cameras; some have an identity."""
     service.create(name)
     crops = [
         Crop(
@@ -167,7 +167,7 @@ def test_a_label_names_its_group_at_the_next_clustering_and_stays(service):
     assert act(service, gallery, "label", crop_ids=["3/00"], identity="anna")["changed"] == 0
 
 
-def test_a_crop_that_shows_nobody_stays_nobody(service):
+def test_a_crop_labelled_as_nobody_stays_so(service):
     gallery = fill(service, "nobody")
     act(service, gallery, "label", crop_ids=["3/00"], identity=None)
     assert grouped(service, gallery)["grouped"] == PEOPLE * CROPS - 1
@@ -193,7 +193,7 @@ def test_merged_persons_stay_one(service):
     assert names(service, gallery)["2/05"] == "twins"
 
 
-def test_split_crops_stay_apart_and_so_do_those_they_left(service):
+def test_split_crops_and_those_left_behind_stay_apart(service):
     gallery = fill(service, "split")
     grouped(service, gallery)
     before = names(service, gallery)
@@ -221,7 +221,7 @@ def test_given_identities_are_anchors_and_never_change(service):
     assert origins(service, gallery)["2/00"] == "given"
 
 
-def test_only_crops_that_pass_are_grouped(service):
+def test_only_crops_that_pass_the_filter_are_grouped(service):
     gallery = fill(service, "part")
     grouped(service, gallery, cameras=["c0"], until=MORNING + 600)
     who = names(service, gallery)
@@ -229,7 +229,7 @@ def test_only_crops_that_pass_are_grouped(service):
     before = {crop: identity for crop, identity in who.items() if identity is not None}
     grouped(service, gallery)
     after = names(service, gallery)
-    assert {crop: after[crop] for crop in before} == before  # the groups grew, the names stayed
+    assert {crop: after[crop] for crop in before} == before  # groups grew, names stayed
 
 
 def _even(crop: str) -> bool:
@@ -237,14 +237,14 @@ def _even(crop: str) -> bool:
     return shot % 2 == 0 and shot < 10
 
 
-def test_a_clustering_that_is_asked_for_too_little_groups_nobody(service):
+def test_a_clustering_with_min_score_1_groups_nobody(service):
     gallery = fill(service, "strict")
     result = grouped(service, gallery, min_score=1.0)
     assert (result["persons"], result["outliers"]) == (0, PEOPLE * CROPS)
     assert set(names(service, gallery).values()) == {None}
 
 
-def test_regrouping_takes_back_what_no_longer_holds(service):
+def test_regrouping_removes_outdated_identities(service):
     gallery = fill(service, "taken-back")
     grouped(service, gallery)
     result = grouped(service, gallery, min_score=1.0)
@@ -261,7 +261,7 @@ def test_a_label_made_during_a_clustering_is_not_overwritten(service):
     assert gallery.get("0/00").identity == "anna"
 
 
-def test_corrections_from_many_threads_leave_one_truth(service):
+def test_corrections_from_many_threads_are_consistent(service):
     gallery = service.parts.store.open(fill(service, "threads"))
     corrections = Corrections()
     everything = [crop_id(person, shot) for person in range(PEOPLE) for shot in range(CROPS)]
@@ -276,7 +276,7 @@ def test_corrections_from_many_threads_leave_one_truth(service):
     assert len({crop.identity for crop in gallery.crops(Filter())}) == 1
 
 
-def test_too_many_crops_say_how_to_have_fewer(service, monkeypatch):
+def test_the_error_for_too_many_crops_says_how_to_choose_fewer(service, monkeypatch):
     gallery = fill(service, "crowded")
     monkeypatch.setattr(grouping, "MAX_CROPS", 50)
     job = cluster(service, gallery)
@@ -304,7 +304,7 @@ def test_crops_that_are_deleted_during_a_clustering_are_left_out(service):
     assert last["total"] == last["done"] == PEOPLE * CROPS - len(left)
 
 
-def test_an_empty_gallery_is_grouped_into_nobody(service):
+def test_an_empty_gallery_has_no_groups(service):
     service.create("void")
     assert grouped(service, "void")["persons"] == 0
     assert listing(service, "void") == {
@@ -333,7 +333,7 @@ def test_an_empty_gallery_is_grouped_into_nobody(service):
         ("label", {"crop_ids": ["0/00"], "identity": "x", "who": 1}, 422, "who"),
     ],
 )
-def test_a_correction_that_cannot_be_made_changes_nothing(service, what, body, status, words):
+def test_an_impossible_correction_changes_nothing(service, what, body, status, words):
     gallery = "refused"
     if gallery not in {stats.name for stats in service.parts.store.stats()}:
         fill(service, gallery, p1_0="anna")
@@ -357,7 +357,7 @@ def test_a_clustering_out_of_range_is_refused(service, body):
 
 
 @pytest.mark.parametrize("path", ["identities", "cluster", "identities/label"])
-def test_a_gallery_that_is_not_there(service, path):
+def test_an_unknown_gallery(service, path):
     url = f"/galleries/nowhere/{path}"
     if path == "identities":
         answer = service.http.get(url)
@@ -390,7 +390,7 @@ def joining(service: Any, name: str, *, join: bool = True) -> str:
 RED, GREEN = (200, 20, 20), (20, 200, 20)
 
 
-def test_a_new_crop_joins_the_nearest_group_where_the_gallery_says_so(service):
+def test_a_new_crop_joins_the_nearest_group_if_the_gallery_is_set_to_join(service):
     gallery = joining(service, "joining")
     reddish = solid((200, 20, 60), kind="PNG")
     crop = service.put(gallery, "new", reddish).json()
@@ -417,7 +417,7 @@ def test_many_crops_of_one_person_do_not_hide_the_next_person():
     anna = [Hit(Crop(f"a{i}", "anna"), 0.9 - 0.0001 * i) for i in range(50)]
     ben = Hit(Crop("b", "ben"), 0.85)
     assert rule.choose(anna) == "anna"
-    assert rule.is_open(anna)  # so more crops are looked at
+    assert rule.is_open(anna)  # so more crops are compared
     assert rule.choose([*anna, ben]) is None
     assert not rule.is_open([*anna, ben])
     far = [*anna, Hit(Crop("z", "anna"), 0.7)]
@@ -446,7 +446,7 @@ def test_a_crop_does_not_vouch_for_itself(service):
     assert service.put(gallery, "me", other).json()["identity"] is None
 
 
-def test_a_batch_tells_which_identity_each_crop_joined_as_put_does(service):
+def test_a_batch_reports_the_identity_each_crop_joined_like_put(service):
     gallery = joining(service, "batch-told")
     reddish = solid((200, 20, 60), kind="PNG")
     entries = [
@@ -498,7 +498,7 @@ def test_a_group_survives_the_same_picture_unless_it_comes_with_an_identity(serv
     assert (named["identity"], named["origin"]) == ("anna", "given")
 
 
-def test_the_audit_log_tells_what_was_corrected_and_searched_for(start):
+def test_the_audit_log_records_corrections_and_searches(start):
     picture = solid(RED, kind="PNG")
     with start() as own:
         own.put("default", "a", picture)

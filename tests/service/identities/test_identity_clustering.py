@@ -1,4 +1,4 @@
-"""Crops into persons: what a clustering may change, what it calls a group, what it leaves alone."""
+"""Clustering crops into persons: what it may change, and how it names groups."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def units(rows: np.ndarray) -> np.ndarray:
 
 
 def people(count: int, crops: int = 8, spread: float = 0.5, seed: int = 0):
-    """Crops and embeddings of well separated people; crop ids tell who it is."""
+    """Crops and embeddings of well separated people; crop ids name the person."""
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(count, 32))
     who = np.repeat(np.arange(count), crops)
@@ -51,7 +51,7 @@ def partition(crops):
     return groups
 
 
-def test_people_become_persons_with_names_of_their_own():
+def test_each_person_gets_a_group_with_a_name_of_its_own():
     crops, rows = people(12)
     grouping = grouped(crops, rows)
     assert (grouping.persons, grouping.grouped, grouping.outliers) == (12, 96, 0)
@@ -60,7 +60,7 @@ def test_people_become_persons_with_names_of_their_own():
     assert all(len({crop_id[:2] for crop_id in ids}) == 1 for ids in groups.values())
 
 
-def test_a_stranger_whose_nearest_crops_are_far_stays_without_identity():
+def test_a_crop_far_from_all_others_gets_no_identity():
     crops, rows = people(12)
     stranger = units(np.random.default_rng(9).normal(size=(1, 32)))
     rows = np.concatenate([rows, stranger])
@@ -81,11 +81,11 @@ def test_a_group_takes_the_identity_of_its_labelled_crop_and_labels_never_change
     assert (grouping.persons, grouping.grouped) == (12, 94)
 
 
-def test_two_identities_in_one_cluster_part_it_instead_of_becoming_one():
+def test_two_identities_in_one_cluster_split_it_instead_of_merging():
     rng = np.random.default_rng(3)
     one, other = rng.normal(size=32), rng.normal(size=32)
     way = np.linspace(0.0, 1.0, 24)[:, None]
-    rows = units((1 - way) * one + way * other)  # one unbroken chain of near crops
+    rows = units((1 - way) * one + way * other)  # an unbroken chain of similar crops
     crops = [Crop(f"{i:02d}") for i in range(24)]
     assert grouped(crops, rows).persons == 1
     crops[0] = replace(crops[0], identity="anna", origin="hand")
@@ -97,7 +97,7 @@ def test_two_identities_in_one_cluster_part_it_instead_of_becoming_one():
         assert crop.crop_id in groups[nearer]
 
 
-def test_a_crop_said_to_show_nobody_takes_no_part():
+def test_a_crop_labelled_as_nobody_is_left_out():
     crops, rows = people(12)
     crops[0] = replace(crops[0], identity=None, origin="hand")
     grouping = grouped(crops, rows)
@@ -119,7 +119,7 @@ def test_names_stay_when_crops_come_and_go():
     assert all(after[crop.crop_id] == crop.identity for crop in same)
     fresh = set(after.values()) - {crop.identity for crop in before}
     assert fresh
-    assert min(fresh) == "person-0013"  # numbers are not used twice
+    assert min(fresh) == "person-0013"  # numbers are not reused
 
 
 def test_clustering_twice_changes_nothing():
@@ -149,7 +149,7 @@ def test_the_name_goes_to_the_group_with_most_of_its_crops():
     ]
 
 
-def test_a_group_without_labelled_crops_never_takes_the_name_of_some():
+def test_a_group_without_labelled_crops_never_takes_a_labelled_name():
     assert name_groups([["anna"] * 5], {"anna"}, pinned={"anna"}) == ["person-0001"]
 
 
@@ -181,7 +181,7 @@ def test_no_two_groups_share_a_name_and_none_is_pinned(former, pinned):
         (Crop("x", None, origin="hand"), False),
     ],
 )
-def test_who_is_free(crop, free):
+def test_which_crops_are_free(crop, free):
     assert is_free(crop) is free
 
 

@@ -1,4 +1,4 @@
-"""Whoever decides by what a gallery holds is alone with it until the decision is written."""
+"""A thread that decides by a gallery's content holds its lock until the decision is written."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from service.testing import solid
 EVERYTHING = Filter()
 RED, REDDISH = solid((200, 20, 20), kind="PNG"), solid((200, 20, 60), kind="PNG")
 GREEN = solid((20, 200, 20), kind="PNG")
-_CHANCE = 0.5  # seconds another thread gets; with a lock it must wait, and the test loses them
+_CHANCE = 0.5  # seconds for the other thread; if a lock makes it wait, the test waits this long
 
 
 @pytest.fixture
 def gallery(start):
-    """A service with a gallery that is empty."""
+    """A service with an empty gallery."""
     with start() as service:
         service.create("g")
         yield service
@@ -48,7 +48,7 @@ def ask(service, what, **body):
 
 
 class Meanwhile:
-    """Something that another thread does the first time a function was called and has returned."""
+    """Work for another thread, done when a function returns for the first time."""
 
     def __init__(self, does):
         self._thread = threading.Thread(target=does)
@@ -69,7 +69,7 @@ class Meanwhile:
         assert not self._thread.is_alive()
 
 
-def test_a_label_given_while_the_crop_is_sent_again_stays(gallery, monkeypatch):
+def test_a_label_set_while_the_crop_is_sent_again_stays(gallery, monkeypatch):
     assert gallery.put("g", "a", RED, camera="c1").status_code == 201
     meanwhile = Meanwhile(lambda: ask(gallery, "label", crop_ids=["a"], identity="ann"))
     monkeypatch.setattr(enroller, "identified", meanwhile.after(enroller.identified))
@@ -79,7 +79,7 @@ def test_a_label_given_while_the_crop_is_sent_again_stays(gallery, monkeypatch):
     assert opened(gallery).get("a").camera == "c2"
 
 
-def test_two_changes_of_options_both_count(gallery, monkeypatch):
+def test_two_concurrent_changes_of_options_both_take_effect(gallery, monkeypatch):
     def patch(**changes):
         assert gallery.http.patch("/galleries/g", json=changes).status_code == 200
 
@@ -87,7 +87,7 @@ def test_two_changes_of_options_both_count(gallery, monkeypatch):
     before = DiskGallery.configure
 
     def configure(self, options):
-        meanwhile.after(lambda: None)()  # the other one reads and writes before this one writes
+        meanwhile.after(lambda: None)()  # the other thread reads and writes before this one writes
         before(self, options)
 
     monkeypatch.setattr(DiskGallery, "configure", configure)
@@ -121,7 +121,7 @@ def test_corrections_of_different_galleries_do_not_wait_for_each_other(gallery):
 
 
 @pytest.mark.parametrize("what", ["create", "delete", "open", "snapshot"])
-def test_no_gallery_waits_for_another_ones_lock(gallery, what):
+def test_no_gallery_waits_for_another_gallerys_lock(gallery, what):
     gallery.create("h")
     store = gallery.parts.store
     act = {
@@ -157,7 +157,7 @@ def imported(service, pictures):
         time.sleep(0.02)
 
 
-def test_an_import_does_not_bring_back_what_a_grouping_said_before(gallery, monkeypatch):
+def test_an_import_does_not_restore_an_outdated_grouping(gallery, monkeypatch):
     assert gallery.put("g", "c1/a.png", RED).status_code == 201
     opened(gallery).relabel({"c1/a.png": "person-0001"}, "cluster")
     enrol = JobContext.enrol
@@ -172,15 +172,15 @@ def test_an_import_does_not_bring_back_what_a_grouping_said_before(gallery, monk
     assert opened(gallery).get("c1/a.png").camera == "c1"
 
 
-def test_an_import_brings_pictures_that_are_to_be_stored_by_now(gallery):
+def test_an_import_stores_pictures_once_store_crops_is_set(gallery):
     assert gallery.put("g", "c1/a.png", RED, camera="c1").status_code == 201
     gallery.http.patch("/galleries/g", json={"store_crops": True})
     imported(gallery, {"c1/a.png": RED})
     assert gallery.http.get("/galleries/g/pictures/c1/a.png").content == RED
 
 
-class TestAGroupingThatTookAWhile:
-    """What changed since the crops were read counts more than what the grouping says of them."""
+class TestChangesDuringAGrouping:
+    """Changes made after the crops were read take precedence over the grouping."""
 
     @pytest.fixture
     def three(self, gallery):
@@ -215,7 +215,7 @@ class TestAGroupingThatTookAWhile:
         assert found["b"] == ("person-0002", "hand")
         assert found["c"] == ("person-0003", "cluster")
 
-    def test_another_picture_is_another_crop(self, three):
+    def test_a_replaced_picture_is_not_labelled(self, three):
         self.group(
             three, {"c": "person-0001"}, lambda: three.put("g", "c", solid((9, 9, 9), kind="PNG"))
         )
@@ -246,7 +246,7 @@ def _settle(service):
         time.sleep(0.02)
 
 
-def test_a_crop_is_stored_where_its_gallery_was_restored_meanwhile(gallery, monkeypatch):
+def test_a_crop_is_stored_even_if_its_gallery_was_restored_meanwhile(gallery, monkeypatch):
     gallery.put("g", "a", RED)
     snapshot = gallery.parts.store.take_snapshot("g").snapshot_id
     intake = gallery.parts.shelf.running.intake
@@ -267,7 +267,7 @@ def test_a_crop_is_stored_where_its_gallery_was_restored_meanwhile(gallery, monk
     assert set(who(gallery)) == {"a", "b"}
 
 
-def test_who_holds_an_older_gallery_is_told_to_ask_again(gallery):
+def test_writing_to_a_replaced_gallery_asks_for_a_retry(gallery):
     older = opened(gallery)
     snapshot = gallery.parts.store.take_snapshot("g").snapshot_id
     gallery.parts.store.restore("g", snapshot, None)

@@ -1,4 +1,4 @@
-"""``GET /jobs``: filtered before it is cut off, by page; no gallery pushes out another's jobs."""
+"""``GET /jobs`` filters before it cuts off; no gallery pushes out another's jobs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OTHERS = 1_500
 
 
 def store_jobs(data: Path, jobs: list[Job]) -> None:
-    """Put jobs into a data folder as an earlier service would have left them."""
+    """Store jobs in a data folder as an earlier run of the service would."""
     table = JobTable(data / "jobs.sqlite3")
     for job in jobs[:1]:
         table.insert(job)
@@ -41,7 +41,7 @@ def store_jobs(data: Path, jobs: list[Job]) -> None:
 
 
 def provide_galleries(data: Path, *names: str) -> None:
-    """Jobs go with their galleries: make those of the stored jobs."""
+    """Create the galleries of the stored jobs, since jobs are deleted with their galleries."""
     with closing(DiskGalleryStore(data, device="cpu")) as store:
         for name in names:
             store.create(name, "0" * 64, 8)
@@ -80,7 +80,7 @@ def ids(page: dict[str, Any]) -> list[str]:
     return [job["job_id"] for job in page["jobs"]]
 
 
-def test_a_narrow_key_sees_its_own_job_behind_a_thousand_others(crowded):
+def test_a_bound_key_sees_its_own_job_behind_a_thousand_others(crowded):
     assert ids(listed(crowded, crowded.guard)) == ["mine-1"]
     assert ids(listed(crowded, crowded.guard, limit=1)) == ["mine-1"]
     assert ids(listed(crowded, crowded.guard, gallery="mine", state="failed")) == ["mine-1"]
@@ -90,13 +90,13 @@ def test_a_narrow_key_sees_its_own_job_behind_a_thousand_others(crowded):
     assert refused.status_code == 403
 
 
-def test_a_gallery_and_a_state_are_chosen_before_the_cut(crowded):
+def test_gallery_and_state_are_filtered_before_the_limit(crowded):
     assert ids(listed(crowded, crowded.admin, gallery="mine")) == ["mine-1"]
     assert ids(listed(crowded, crowded.admin, state="failed", limit=1)) == ["mine-1"]
     assert ids(listed(crowded, crowded.admin, kind="cluster")) == []
 
 
-def test_of_each_gallery_the_newest_thousand_are_kept(crowded):
+def test_the_newest_thousand_jobs_per_gallery_are_kept(crowded):
     total, cursor = [], None
     while True:
         page = listed(crowded, crowded.admin, limit=999, **({"cursor": cursor} if cursor else {}))
@@ -128,7 +128,7 @@ class TestPages:
         [{}, {"gallery": "g1"}, {"state": "failed"}, {"kind": "cluster", "gallery": "g0"}],
         ids=repr,
     )
-    def test_they_join_to_the_whole_while_jobs_are_added(self, service, query, limit):
+    def test_pages_list_every_job_once_while_jobs_are_added(self, service, query, limit):
         whole = ids(listed(service, {}, **query, limit=1000))
         assert whole == sorted(whole, reverse=True)
         seen, cursor = [], None
@@ -147,16 +147,16 @@ class TestPages:
         "query",
         [
             *({"cursor": "?"}, {"cursor": "Gp3xFjE4LmpwZw"}, {"limit": 0}, {"page": 2}),
-            {"cursor": encode_cursor("9" * 19)},  # more than SQLite counts to
-            {"cursor": encode_cursor("9" * 5000)},  # more than Python reads
+            {"cursor": encode_cursor("9" * 19)},  # larger than SQLite's integers
+            {"cursor": encode_cursor("9" * 5000)},  # more digits than Python converts
             {"cursor": encode_cursor("-1")},
         ],
     )
-    def test_what_means_nothing_is_refused(self, service, query):
+    def test_invalid_parameters_are_refused(self, service, query):
         assert service.http.get("/jobs", params=query).status_code == 422
 
 
-def test_a_state_that_the_disk_does_not_know_yet_counts(tmp_path):
+def test_a_state_that_is_not_on_disk_yet_is_filtered_too(tmp_path):
     from service.jobs.job import JobFilter
 
     table = JobTable(tmp_path / "jobs.sqlite3")

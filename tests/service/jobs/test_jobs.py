@@ -1,4 +1,4 @@
-"""The job board: accepted is durable, run once a gallery, cancelled, resumed, remembered."""
+"""The job board: jobs are durable, run once per gallery, and can be cancelled and resumed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PATIENCE = 120.0
 
 @pytest.fixture
 def open_board(tmp_path: Path, service) -> Callable[..., Any]:
-    """Opens boards on the test's own folder, one after the other, as restarts do."""
+    """Opens boards on the test's folder, one after the other, like restarts."""
     parts = service.parts
     bridge = Bridge(parts.shelf.running.intake, parts.enroller, parts.metrics.observe_stage)
 
@@ -84,7 +84,7 @@ def test_a_job_runs_and_is_remembered(open_board):
             board.get("nobody")
 
 
-def test_one_job_a_gallery_and_two_at_all(open_board):
+def test_one_job_per_gallery_and_two_per_client_run(open_board):
     running: list[str] = []
     most: list[int] = []
     door = threading.Semaphore(0)
@@ -110,7 +110,7 @@ def test_one_job_a_gallery_and_two_at_all(open_board):
     assert max(most) == 2
 
 
-def test_a_failure_says_why_and_can_be_resumed(open_board):
+def test_a_failed_job_has_a_reason_and_can_be_resumed(open_board):
     outcomes: Iterator[Exception | None] = iter([InvalidInput("no good"), KeyError("bug"), None])
 
     def run(context: JobContext) -> None:
@@ -162,7 +162,7 @@ def test_cancel_ends_waiting_running_and_failed_jobs(open_board, tmp_path):
     assert list((tmp_path / "jobs").iterdir()) == []
 
 
-def test_what_is_unfinished_runs_again_at_the_next_start(open_board):
+def test_unfinished_jobs_run_again_at_the_next_start(open_board):
     ended: list[str] = []
 
     def until_told(context: JobContext) -> None:
@@ -187,19 +187,19 @@ def test_what_is_unfinished_runs_again_at_the_next_start(open_board):
     assert specs == [{"x": 1}, {"x": 2}]
 
 
-def break_down(data: Path) -> None:
+def crash(data: Path) -> None:
     """Leave the jobs as ``kill -9`` leaves them."""
     with closing(sqlite3.connect(data / "jobs.sqlite3")) as file, file:
         file.execute("UPDATE jobs SET state = 'running', finished = NULL")
 
 
-def test_a_job_that_brings_the_service_down_is_set_aside(open_board, tmp_path):
+def test_a_job_that_crashes_the_service_twice_fails(open_board, tmp_path):
     with open_board(patiently) as board:
         job = board.submit("import", "g", {})
-    break_down(tmp_path)
+    crash(tmp_path)
     with open_board(patiently) as board:
         until("running", board, job.job_id)
-    break_down(tmp_path)
+    crash(tmp_path)
     with open_board(count_to_five) as board:
         assert board.get(job.job_id).state == "failed"
         assert "crashed 2 times" in board.get(job.job_id).error
@@ -242,7 +242,7 @@ def test_rate_and_eta_of_a_running_job(open_board):
         board.cancel(job_id)
 
 
-def test_files_that_were_received_live_as_long_as_the_job(open_board, tmp_path):
+def test_uploads_are_kept_as_long_as_their_job(open_board, tmp_path):
     seen: list[bytes] = []
 
     def run(context: JobContext) -> None:
@@ -264,7 +264,7 @@ def test_files_that_were_received_live_as_long_as_the_job(open_board, tmp_path):
         assert not left.exists()
 
 
-def test_a_disk_that_refuses_leaves_the_service_running(open_board, tmp_path):
+def test_the_service_runs_on_a_disk_that_refuses_writes(open_board, tmp_path):
     (tmp_path / "jobs.sqlite3").mkdir()  # SQLite cannot open a folder
     with open_board(count_to_five) as board:
         with pytest.raises(Unavailable):

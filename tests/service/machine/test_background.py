@@ -62,7 +62,7 @@ def test_retention_goes_on_after_any_exception(start, monkeypatch, caplog, owner
         assert "background task 'retention' failed" in caplog.text
 
 
-def test_one_failing_gallery_does_not_keep_the_others(start, monkeypatch, caplog):
+def test_one_failing_gallery_does_not_affect_the_others(start, monkeypatch, caplog):
     delete = DiskGallery.delete
 
     def delete_some(self, where, **options):

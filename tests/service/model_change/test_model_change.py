@@ -1,4 +1,4 @@
-"""A gallery moves to another model while it is searched, and back, and loses nothing."""
+"""A gallery moves to another model and back while it is searched, and loses nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COLOURS = {"red": (200, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 200)}
 
 @pytest.fixture
 def change(start, models):
-    """A running service with the gallery `station`, filled by model `old`."""
+    """A running service with the gallery `station`, embedded with model `old`."""
     with start(models=models) as service:
         body = {"name": "station", "store_crops": True, "model": "old"}
         assert service.http.post("/galleries", json=body).status_code == 201
@@ -63,7 +63,7 @@ def searched_by(service):
     return answer["model"]["name"], {match["crop_id"] for match in matches}
 
 
-def test_embed_beside_compare_switch_and_go_back(change):
+def test_embed_compare_switch_and_switch_back(change):
     everything = set(change.crop_ids("station"))
     job = begin(change, "new")
     assert (job["state"], job["done"], job["counts"]) == ("done", 6, {"embedded": 6})
@@ -83,7 +83,7 @@ def test_embed_beside_compare_switch_and_go_back(change):
     assert searched_by(change) == ("old", everything)
 
 
-def test_what_happens_meanwhile_is_brought_over_both_ways(change):
+def test_changes_made_meanwhile_are_copied_in_both_directions(change):
     begin(change, "new")
     put(change, "late", (90, 90, 90), 0, camera="c1")
     put(change, "red-c1", (200, 60, 20), 0, "red", "c1")  # another picture
@@ -107,7 +107,7 @@ def test_what_happens_meanwhile_is_brought_over_both_ways(change):
     assert "late" not in found
 
 
-def test_a_restart_serves_what_was_switched_to(start, models):
+def test_a_restart_serves_the_version_switched_to(start, models):
     with start(models=models) as service:
         body = {"name": "station", "store_crops": True, "model": "old"}
         assert service.http.post("/galleries", json=body).status_code == 201
@@ -119,14 +119,14 @@ def test_a_restart_serves_what_was_switched_to(start, models):
         assert switch(service, "old").status_code == 200
 
 
-def test_the_age_of_crops_outlives_the_switch(change):
+def test_the_age_of_crops_survives_the_switch(change):
     before = change.http.get("/galleries/station/crops/red-c1").json()["added"]
     begin(change, "new")
     switch(change, "new")
     assert change.http.get("/galleries/station/crops/red-c1").json()["added"] == before
 
 
-def test_crops_without_a_picture_are_left_behind_only_on_request(start, models):
+def test_crops_without_a_picture_are_left_out_only_on_request(start, models):
     with start(models=models) as service:
         service.http.post("/galleries", json={"name": "station", "model": "old"})
         put(service, "bare", (90, 90, 90), 0)
@@ -160,7 +160,7 @@ def test_a_version_can_be_dropped_unless_it_is_served(change, models):
     assert change.http.delete(f"/galleries/station/model/{new}").status_code == 404
 
 
-def test_what_cannot_work_is_refused_at_once(change):
+def test_an_impossible_change_is_refused_at_once(change):
     def ask(gallery, model):
         answer = change.http.post(f"/galleries/{gallery}/model", json={"model": model})
         return answer.status_code, answer.json()["detail"]
@@ -197,7 +197,7 @@ def rows(count, seed=0):
     return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
 
 
-def test_differences_name_every_kind_once(two):
+def test_differences_list_every_kind_once(two):
     served, copy = two
     served.upsert([Crop(name, digest=name, added=1.0) for name in "acdefg"], rows(6))
     copy.upsert(
@@ -219,7 +219,7 @@ def test_differences_name_every_kind_once(two):
     assert len(differences(served, served)) == 0
 
 
-def test_comparison_tells_the_better_model(two):
+def test_a_comparison_shows_the_better_model(two):
     served, copy = two
     crops = [Crop(f"{i}-{c}", str(i), c) for i in range(20) for c in ("c1", "c2")]
     people = rows(20, seed=1)

@@ -1,4 +1,4 @@
-"""A gallery changes its model while others write to it: nothing is lost, nothing comes back."""
+"""A gallery changes its model during writes: nothing is lost, and nothing erased comes back."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def versions_of(service):
 
 
 def pictures_of(gallery):
-    """Every stored picture; each must be the one that the crop's digest tells."""
+    """All stored pictures; each must match its crop's digest."""
     found = {}
     for crop in gallery.crops(EVERYTHING):
         with suppress(NotFound):
@@ -87,7 +87,7 @@ def pictures_of(gallery):
 
 
 def known(gallery):
-    """What a version knows of each crop, those fields included that crops are not compared by."""
+    """A version's metadata, including the fields that are ignored when crops are compared."""
     return {crop.crop_id: (crop, crop.origin, crop.added) for crop in gallery.crops(EVERYTHING)}
 
 
@@ -102,7 +102,7 @@ def assert_versions_agree(service, pictures):
 
 
 def during_embedding(monkeypatch, happens, times=1):
-    """Have something happen while pictures are with the network, the first so many times."""
+    """Do something while pictures are being embedded, the first few times."""
     embed, left = Bridge.embed, [times]
 
     def embed_meanwhile(self, uploads, *args, **kwargs):
@@ -179,7 +179,7 @@ def test_a_switch_keeps_every_picture(station, change):
         change(station)
 
 
-def test_a_picture_that_an_earlier_release_lost_comes_back_with_the_switch(station):
+def test_a_picture_that_an_older_release_lost_is_restored_by_the_switch(station):
     begin(station)
     (copy,) = station.parts.store.kept_models("station")
     lost = copy.get("red-c1")
@@ -190,7 +190,7 @@ def test_a_picture_that_an_earlier_release_lost_comes_back_with_the_switch(stati
     assert_versions_agree(station, CROPS)
 
 
-def test_pictures_that_are_not_to_be_stored_are_gone_from_every_version(station):
+def test_switching_store_crops_off_erases_pictures_in_every_version(station):
     begin(station)
     station.http.patch("/galleries/station", json={"store_crops": False})
     label(station, ["red-c1"], "eve")
@@ -198,7 +198,7 @@ def test_pictures_that_are_not_to_be_stored_are_gone_from_every_version(station)
     assert_versions_agree(station, {})
 
 
-def test_what_is_left_behind_is_not_served_with_its_old_picture(station):
+def test_a_crop_left_out_is_not_served_with_its_old_picture(station):
     begin(station)
     served = versions_of(station)[0]
     row = served.embeddings(["green-c1"])
@@ -209,7 +209,7 @@ def test_what_is_left_behind_is_not_served_with_its_old_picture(station):
     assert "red-c1" not in station.crop_ids("station")
 
 
-def test_writes_go_on_while_a_switch_embeds(station, monkeypatch):
+def test_writes_continue_while_a_switch_embeds(station, monkeypatch):
     begin(station)
     put(station, "late")
     during_embedding(monkeypatch, lambda: label(station, ["late", "red-c1"], "eve"))
@@ -224,7 +224,7 @@ def assert_versions_agree_on(service, *crop_ids):
         assert pictures_of(served)[crop_id] == {**CROPS, "late": GREY}[crop_id]
 
 
-def test_other_galleries_go_on_while_a_switch_embeds(station, monkeypatch):
+def test_other_galleries_continue_while_a_switch_embeds(station, monkeypatch):
     begin(station)
     put(station, "late")
 
@@ -237,7 +237,7 @@ def test_other_galleries_go_on_while_a_switch_embeds(station, monkeypatch):
     assert switch(station).status_code == 200
 
 
-def test_a_switch_that_is_outrun_says_so_and_changes_nothing(station, monkeypatch):
+def test_a_switch_that_cannot_catch_up_reports_it_and_changes_nothing(station, monkeypatch):
     begin(station)
     put(station, "late")
     numbers = iter(range(1000))
@@ -249,7 +249,7 @@ def test_a_switch_that_is_outrun_says_so_and_changes_nothing(station, monkeypatc
 
 
 def test_a_switch_and_an_import_do_not_wait_for_each_other(start, models, monkeypatch):
-    """Two batches of an import hold both turns to embed when the switch asks for one."""
+    """Two batches of an import occupy both turns to embed when the switch needs one."""
     go_on, embedding = threading.Event(), threading.Semaphore(0)
 
     def held(_image):
@@ -272,7 +272,7 @@ def test_a_switch_and_an_import_do_not_wait_for_each_other(start, models, monkey
             headers={"Content-Type": "application/x-tar"},
         )
         turns = service.parts.model_change._bridge._turns
-        while turns._value:  # both batches are on their way
+        while turns._value:  # both batches are being embedded
             assert embedding.acquire(timeout=60)
         during_embedding(monkeypatch, asked.set)
         answers = []
@@ -312,13 +312,13 @@ class TestWhileAJobEmbeds:
         assert begin(station)["result"]["behind"] == 0
         assert_versions_agree(station, {**CROPS, "red-c1": GREY})
 
-    def test_a_label_given_meanwhile_counts(self, station, monkeypatch):
+    def test_a_label_set_meanwhile_is_kept(self, station, monkeypatch):
         during_embedding(monkeypatch, lambda: label(station, ["red-c1"], "eve"))
         assert begin(station)["result"]["behind"] == 0
         assert_versions_agree(station, CROPS)
         assert known(versions_of(station)[1])["red-c1"][0].identity == "eve"
 
-    def test_a_version_that_was_dropped_stays_away(self, station, monkeypatch, tmp_path):
+    def test_a_dropped_version_does_not_come_back(self, station, monkeypatch, tmp_path):
         during_embedding(monkeypatch, lambda: drop(station))
         job = begin(station)
         assert job["state"] == "failed"
@@ -327,7 +327,7 @@ class TestWhileAJobEmbeds:
         folder = tmp_path / "data" / "galleries" / "station"
         assert len(list(folder.glob("*.sqlite3"))) == 1
 
-    def test_a_gallery_that_was_deleted_and_made_again_stays_empty(self, station, monkeypatch):
+    def test_a_gallery_deleted_and_created_again_stays_empty(self, station, monkeypatch):
         def make_again():
             assert station.http.delete("/galleries/station").status_code == 200
             body = {"name": "station", "store_crops": True}
@@ -336,14 +336,14 @@ class TestWhileAJobEmbeds:
         during_embedding(monkeypatch, make_again)
         begun = station.http.post("/galleries/station/model", json={"model": "new"})
         assert begun.status_code == 202, begun.text
-        # A gallery's jobs go with it; this one is at work until it notices.
+        # A gallery's jobs are deleted with it; this one runs until it notices.
         location, deadline = begun.headers["Location"], time.monotonic() + 60
         while station.http.get(location).status_code != 404 or station.parts.board.running:
             assert time.monotonic() < deadline
             time.sleep(0.02)
         assert [len(known(version)) for version in versions_of(station)] == [0]
 
-    def test_a_version_that_is_served_by_then_is_left_alone(self, station, monkeypatch):
+    def test_a_version_that_is_served_by_then_is_not_changed(self, station, monkeypatch):
         begin(station)
         put(station, "late")
 
@@ -358,7 +358,7 @@ class TestWhileAJobEmbeds:
         assert "late" not in station.crop_ids("station")
 
 
-def test_a_crop_is_embedded_anew_where_its_gallery_was_switched_meanwhile(station, monkeypatch):
+def test_a_crop_is_embedded_again_if_its_gallery_was_switched_meanwhile(station, monkeypatch):
     begin(station)
     intake = station.parts.shelf.running.intake
     embed, switched = intake.embed, []
@@ -377,14 +377,14 @@ def test_a_crop_is_embedded_anew_where_its_gallery_was_switched_meanwhile(statio
     other = solid((91, 90, 90), kind="PNG")
     put(station, "twin", other)
     near, twin = served.embeddings(["meanwhile", "twin"])
-    assert near @ twin > 0.99  # of one model; of two they have nothing in common
+    assert near @ twin > 0.99  # of one model; embeddings of two models have nothing in common
 
 
 def test_a_damaged_row_of_one_version_is_not_deleted_from_the_other(station):
     begin(station)
     served = versions_of(station)[0]
     served._in_memory().rows.remove(["red-c1"])
-    served._in_memory().damaged.add("red-c1")  # as a start finds it
+    served._in_memory().damaged.add("red-c1")  # as after a start
     assert switch(station).status_code == 200
     assert "red-c1" in station.crop_ids("station")
     assert station.http.get("/galleries/station/pictures/red-c1").content == CROPS["red-c1"]
