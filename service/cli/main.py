@@ -223,7 +223,7 @@ def check(model: ModelPath) -> None:
         print(f"broken: {finding}")
     if findings:
         raise typer.Exit(1)
-    print(f"{model} keeps the contract")
+    print(f"{model} meets the contract")
 
 
 @cli.command()

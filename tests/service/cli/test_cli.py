@@ -216,7 +216,7 @@ def test_serve_names_a_taken_port(service, tmp_path):
 
 def test_check_accepts_a_sound_model_and_names_broken_rules(tiny_model, build_model):
     sound = quick("check", tiny_model)
-    assert (sound.exit_code, sound.stdout) == (0, f"{tiny_model} keeps the contract\n")
+    assert (sound.exit_code, sound.stdout) == (0, f"{tiny_model} meets the contract\n")
     broken = reid("check", build_model(ending="long"))
     assert broken.returncode == 1
     assert broken.stdout.startswith("broken: ")
