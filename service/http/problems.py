@@ -1,4 +1,4 @@
-"""Every failure as the same ``application/problem+json`` body (RFC 9457)."""
+"""Turn every failure into the same ``application/problem+json`` body (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ from service.http.unknown_fields import describe_unknown
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-_MOST_FIELDS = 50  # whose faults an answer lists
+_MOST_FIELDS = 50  # that an answer lists; it counts the others
 _UNKNOWN = "extra_forbidden"  # pydantic's type of an unknown field
 _OF_DISKS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 
 
 def answer_error(request: Request, error: Exception) -> Response:
-    """Turn any exception into its answer: the one error handler.
+    """Turn any exception into its answer. This is the only error handler.
 
     Args:
-        request: what was asked.
-        error: what went wrong.
+        request: the request that failed.
+        error: the failure.
 
     Returns:
         A response with the error's status and a problem body.
@@ -59,20 +59,25 @@ def answer_error(request: Request, error: Exception) -> Response:
             if body.status == HTTPStatus.METHOD_NOT_ALLOWED:
                 headers["Allow"] = ", ".join(_methods_of(request))
         case _:
-            body = _plain(500, ReidError.code, ReidError.title, "the service failed; see its log")
+            body = _plain(
+                500,
+                ReidError.code,
+                ReidError.title,
+                "the service failed; its log has the reason, with this request id",
+            )
             headers = {}
     if body.status >= 500 and not isinstance(error, Unavailable | StorageFull | Unsupported):
         log.error("request %s failed", request.state.request_id, exc_info=error)
     body = body.model_copy(
         update={"instance": request.scope["path"], "request_id": request.state.request_id}
     )
-    # ASCII only: what the caller sent and we quote may hold surrogates that UTF-8 refuses.
+    # ASCII only: text quoted from the request may hold surrogates, which UTF-8 cannot encode.
     text = json.dumps(body.model_dump(mode="json", exclude_none=True))
     return Response(text, body.status, headers, MEDIA_TYPE)
 
 
 def problem_of(error: ReidError) -> Problem:
-    """The problem object of one of our errors."""
+    """Describe one of our errors."""
     problem = _plain(error.status, error.code, error.title, str(error))
     if isinstance(error, Unconfirmed):
         found = {"crops": error.crops, "oldest": error.oldest, "newest": error.newest}
@@ -81,15 +86,15 @@ def problem_of(error: ReidError) -> Problem:
 
 
 def image_problem_of(error: ReidError) -> ImageProblem:
-    """What is wrong with one image of an answer about many."""
+    """Describe what is wrong with one image, in an answer about many."""
     return ImageProblem(**problem_of(error).model_dump(include=set(ImageProblem.model_fields)))
 
 
 def responses(*errors: type[ReidError]) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI entries for the errors a route can answer.
+    """Make the OpenAPI entries for the errors of a route.
 
     Args:
-        errors: classes of the error tree; those that share a status share an entry.
+        errors: classes of the error tree; classes with the same status share an entry.
 
     Returns:
         The ``responses`` argument of a route.
@@ -114,7 +119,7 @@ def responses(*errors: type[ReidError]) -> dict[int | str, dict[str, Any]]:
 
 
 def _methods_of(request: Request) -> list[str]:
-    # The router names those of the first route of this path alone, and a path may have several.
+    # The router only names the methods of the first route of a path, which may have several.
     matching = (
         getattr(route, "methods", None) or ()
         for route in flat(request.app.routes)
@@ -139,14 +144,14 @@ def _plain(status: int, code: str, title: str, detail: str) -> Problem:
 
 
 def _disk_problem(error: Exception) -> ReidError | None:
-    """What a disk that takes no writes means to the caller, None for any other failure.
+    """Recognise a disk that accepts no writes; None for any other failure.
 
-    Large uploads are parked in the temporary folder while their form is parsed. FastAPI calls every
-    failure of the parser a bad request; a disk's is ours.
+    While a form is parsed, large uploads are kept in the temporary folder. FastAPI calls every
+    failure of the parser a bad request, but a full disk is the service's fault.
     """
     cause = error.__cause__ if isinstance(error, HTTPException) else error
     if isinstance(cause, OSError) and cause.errno in _OF_DISKS:
-        return disk_error("the service cannot keep the upload", cause)
+        return disk_error("the service cannot store the upload", cause)
     return None
 
 
@@ -191,7 +196,7 @@ def _sentence(item: dict[str, Any], field: FieldError) -> str:
 
 
 def _explain(message: str, value: object, name: str) -> str:
-    """What is wrong with a field, for readers who do not know our libraries."""
+    """Explain what is wrong with a field, to readers who do not know our libraries."""
     if message.startswith("Expected UploadFile"):
         return f"sent as text, not as a file; with curl write -F {name}=@FILE"
     if isinstance(value, UploadFile):

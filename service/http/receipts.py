@@ -1,4 +1,4 @@
-"""Receipts of an erasure, made from what was erased and what is left."""
+"""Receipts of erasures: what was erased, and where copies remain."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from service.http.records import warning_records
 
 
 def beside_counts(caller: Caller, request_id: str, copies: Sequence[str]) -> dict[str, Any]:
-    """What a receipt says beside its counts.
+    """Make the part of a receipt that is not a count.
 
     Args:
-        caller: who erased.
+        caller: the client that erased.
         request_id: of the request.
-        copies: every other gallery that holds one of the crops.
+        copies: all other galleries that hold one of the crops.
 
     Returns:
         Fields of :class:`service.api.receipts.Erasing`.
@@ -43,10 +43,10 @@ def deletion_receipt(
     """Record an erasure.
 
     Args:
-        erased: what went, and what is left.
-        beside: of :func:`beside_counts`.
+        erased: what was erased, and what remains.
+        beside: the result of :func:`beside_counts`.
         dry_run: whether nothing was deleted.
-        warnings: what is odd about the filter.
+        warnings: probable mistakes in the filter.
 
     Returns:
         The receipt.

@@ -1,4 +1,4 @@
-"""Records of the API, made from what the rooms of the service hand out."""
+"""Make the API's records from the objects of the service."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def identity_page(listing: IdentityListing, warnings: Sequence[FilterWarning]) -
 
     Args:
         listing: the page.
-        warnings: what is odd about its filter.
+        warnings: probable mistakes in its filter.
 
     Returns:
         The answer.

@@ -1,4 +1,4 @@
-"""What requests carry: forms, queries and JSON bodies; OpenAPI is made from them."""
+"""Models of requests: forms, queries and JSON bodies. The API document is generated from them."""
 
 from dataclasses import replace
 from typing import Annotated, Literal, Self
@@ -25,60 +25,61 @@ from service.values.fields import (
 from service.values.timestamps import Moment
 
 MAX_TOP_K = 1000
-MAX_ENTRIES = 1000  # as many as REID_MAX_IMAGES can allow
+MAX_ENTRIES = 1000  # the most that REID_MAX_IMAGES can allow
 
 MAX_KEEP_FOR = 100 * 366 * 86_400.0  # seconds; a hundred years
-MAX_COUNT = 2**53  # what JSON holds exactly everywhere
+MAX_COUNT = 2**53  # the largest integer that every JSON reader represents exactly
 
 KeepFor = Annotated[float, Field(gt=0, le=MAX_KEEP_FOR, allow_inf_nan=False)]
 
 
 class SearchFields(SearchFilter):
-    """What every search takes; :class:`service.api.filters.SearchFilter` has its filters."""
+    """Fields of every search; :class:`service.api.filters.SearchFilter` has the filters."""
 
     crop_ids: list[CropId] = Field(
         default=[],
-        description="crops of the gallery to search for, beside the images or instead of them; "
-        "repeat the field for more",
+        description="crops of the gallery to search for, in addition to images or vectors or "
+        "instead of them; in a form, repeat the field for more",
     )
     gallery: str = Field(default="default", max_length=64, description="name of the gallery")
     top_k: int | None = Field(
-        default=None, ge=1, le=MAX_TOP_K, description="most matches an image; REID_TOP_K if absent"
+        default=None, ge=1, le=MAX_TOP_K, description="most matches per query; default: REID_TOP_K"
     )
     camera: Label | None = Field(
         default=None,
-        description="camera that took the images; a crop of the gallery brings its own",
+        description="camera that took the images; a crop of the gallery has its own",
     )
     exclude_same_camera: bool = Field(
         default=False,
-        description="leave out crops of the query's own camera; images need `camera`",
+        description="leave out crops from the query's own camera; images need `camera`",
     )
     min_score: float | None = Field(
         default=None,
         ge=-1.0,
         le=1.0,
-        description="least cosine of a match; the model's calibrated threshold if absent, "
-        "-1 lets everything match",
+        description="minimum cosine of a match; default: the model's calibrated threshold; with -1 "
+        "every crop matches",
     )
     rerank: bool = Field(default=False, description="order by k-reciprocal neighbours")
     rerank_top: int = Field(
-        default=100, ge=1, le=1000, description="how many of the nearest crops are re-ranked"
+        default=100, ge=1, le=1000, description="how many of the nearest crops to re-rank"
     )
     group_by: Literal["none", "identity"] = Field(
-        default="none", description="identity: one match an identity, its best crop"
+        default="none", description="identity: one match per identity, its best crop"
     )
     identity_score: IdentityScore = Field(
         default="best",
-        description="with group_by=identity, what ranks an identity: its best crop's cosine, the "
-        "mean of all its crops', or of its three best",
+        description="with group_by=identity, what ranks an identity: the cosine of its best crop, "
+        "or the mean over all its crops, or over its three best",
     )
     combine: bool = Field(
-        default=False, description="all images and crops show one person and make one query"
+        default=False,
+        description="all images, vectors and crops show one person and make one query",
     )
     standardise: bool | None = Field(
         default=None,
-        description="rank by embeddings from which each camera's own mean and spread were taken; "
-        "absent: where a camera of the gallery has crops enough",
+        description="remove each camera's own mean and spread from the embeddings before ranking; "
+        "default: if a camera of the gallery has enough crops",
     )
 
     @model_validator(mode="after")
@@ -93,14 +94,14 @@ class SearchForm(SearchFields):
 
     images: list[UploadFile] = Field(
         default=[],
-        description="crops of people: JPEG, PNG, WebP, BMP or TIFF; repeat the field for more; may "
-        "be absent where `crop_ids` are given",
+        description="crops of people: JPEG, PNG, WebP, BMP or TIFF; repeat the field for more; "
+        "optional if `crop_ids` are given",
     )
 
     @model_validator(mode="after")
     def _has_something_to_search_for(self) -> Self:
         if not self.images and not self.crop_ids:
-            raise ValueError("images or crop_ids are needed: at least one picture to search for")
+            raise ValueError("send images or crop_ids: at least one picture to search for")
         if self.exclude_same_camera and self.camera is None and self.images:
             raise ValueError("exclude_same_camera needs camera: the camera that took the images")
         return self
@@ -122,18 +123,18 @@ class CropForm(Body):
     """``PUT /galleries/{gallery}/crops/{crop_id}``."""
 
     image: UploadFile = Field(description="JPEG, PNG, WebP, BMP or TIFF")
-    identity: Label | None = Field(default=None, description="who it shows, where known")
-    camera: Label | None = Field(default=None, description="which camera took it, where known")
+    identity: Label | None = Field(default=None, description="the person it shows, if known")
+    camera: Label | None = Field(default=None, description="the camera that took it, if known")
     zone: Zone | None = Field(default=None, description=ZONE)
-    timestamp: ZonedTime | None = Field(default=None, description="when it was taken, where known")
+    timestamp: ZonedTime | None = Field(default=None, description="when it was taken, if known")
 
     def crop(self, crop_id: str) -> Crop:
-        """The crop of this id that the fields describe."""
+        """Make the crop that the fields describe."""
         return Crop(crop_id, self.identity, self.camera, seconds_of(self.timestamp))
 
 
 class CropEntry(JsonBody):
-    """What is known of one image of a batch."""
+    """Metadata of one image of a batch."""
 
     crop_id: CropId
     identity: Label | None = None
@@ -143,15 +144,15 @@ class CropEntry(JsonBody):
 
     @property
     def crop(self) -> Crop:
-        """The crop that the entry describes."""
+        """Make the crop that the entry describes."""
         return Crop(self.crop_id, self.identity, self.camera, seconds_of(self.timestamp))
 
 
 class CropEntries(RootModel[Annotated[list[CropEntry], Field(max_length=MAX_ENTRIES)]]):
-    """What is known of the images of a batch, one after the other."""
+    """Metadata of the images of a batch, in their order."""
 
-    # A model of its own: FastAPI asks a plain list for its length before anybody has read it, and
-    # fails where a file was sent in its place.
+    # A separate model: FastAPI takes the length of a plain list before it is validated, and fails
+    # if the client sent a file in its place.
 
 
 class CropsForm(Body):
@@ -161,38 +162,38 @@ class CropsForm(Body):
         min_length=1, description="crops: JPEG, PNG, WebP, BMP or TIFF"
     )
     crops: Json[CropEntries] = Field(
-        description="JSON list, entry i describes image i",
+        description="JSON list; entry i describes image i",
         examples=['[{"crop_id": "0002_c1s1_000451_03.jpg", "identity": "0002", "camera": "c1"}]'],
     )
 
     @model_validator(mode="after")
-    def _one_entry_an_image(self) -> Self:
+    def _has_one_entry_per_image(self) -> Self:
         crops = len(self.crops.root)
         if crops != len(self.images):
             raise ValueError(
-                f"{crops} crops describe {len(self.images)} images; entry i belongs to image i"
+                f"{crops} crops for {len(self.images)} images: entry i must describe image i"
             )
         return self
 
 
 def seconds_of(moment: Moment | None) -> float | None:
-    """A time as a crop has it, seconds since 1970-01-01 UTC."""
+    """The seconds since 1970-01-01 UTC of a time, as a crop stores it."""
     return None if moment is None else moment.seconds
 
 
 class ListQuery(CropFilter):
     """``GET /galleries/{gallery}/crops``."""
 
-    limit: int = Field(default=100, ge=1, le=1000, description="most crops of this page")
+    limit: int = Field(default=100, ge=1, le=1000, description="most crops per page")
     cursor: Cursor | None = Field(default=None, description="the previous page's cursor")
     format: ListFormat | None = Field(
         default=None,
-        description="json: one page; csv, ndjson and parquet: every crop, streamed. If absent, the "
-        "header `Accept` decides, and without it json",
+        description="json: one page; csv, ndjson and parquet: every crop, streamed. Default: what "
+        "the header `Accept` names, otherwise json",
     )
     embeddings: bool = Field(
         default=False,
-        description="of csv, ndjson and parquet: add the column `embedding`, with which the file "
+        description="with csv, ndjson and parquet: add the column `embedding`, so that the file "
         "can be imported again",
     )
 
@@ -207,16 +208,16 @@ class DeleteBody(CropFilter):
 
     model_config = ConfigDict(strict=True)
 
-    dry_run: bool = Field(default=False, description="only tell what would be deleted")
-    all: bool = Field(default=False, description="must be true where no other field is given")
+    dry_run: bool = Field(default=False, description="only report what would be deleted")
+    all: bool = Field(default=False, description="must be true if no filter is given")
 
     @model_validator(mode="after")
     def _deleting_all_is_said(self) -> Self:
         empty = filter_of(self) == Filter()
         if empty and not self.all:
-            raise ValueError("an empty filter would delete every crop; say so with all=true")
+            raise ValueError("an empty filter would delete every crop: confirm it with all=true")
         if self.all and not empty:
-            raise ValueError("all=true and a filter contradict each other")
+            raise ValueError("send either all=true or a filter, not both")
         return self
 
 
@@ -225,53 +226,53 @@ class GalleryBody(JsonBody):
 
     name: str = Field(
         max_length=MAX_TEXT,
-        description="1 to 64 of a-z, 0-9, _ and -; no _ or - first",
+        description="1 to 64 characters of a-z, 0-9, _ and -; starts with a letter or digit",
         examples=["lobby"],
     )
     model: str | None = Field(
         default=None,
         max_length=MAX_TEXT,
-        description="name of a model of GET /models; the running one if absent",
+        description="name of a model of GET /models; default: the running one",
     )
     store_crops: bool = Field(
-        default=False, description="keep the uploaded pictures, not only their embeddings"
+        default=False, description="store the uploaded pictures, not only their embeddings"
     )
     keep_for: KeepFor | None = Field(
         default=None, description="seconds after which a crop is erased"
     )
     join: bool = Field(
-        default=False, description="new crops without identity join the nearest group"
+        default=False, description="new crops without an identity join the nearest group"
     )
 
     @property
     def options(self) -> GalleryOptions:
-        """The options these fields mean."""
+        """The gallery options that these fields set."""
         return GalleryOptions(self.store_crops, self.keep_for, self.join)
 
 
 class GalleryChanges(JsonBody):
-    """``PATCH /galleries/{gallery}``; a field that is absent stays as it is."""
+    """``PATCH /galleries/{gallery}``; absent fields stay as they are."""
 
     store_crops: bool | None = Field(
-        default=None, description="keep uploaded pictures; false erases those that are stored"
+        default=None, description="store uploaded pictures; false erases the stored ones"
     )
     keep_for: KeepFor | None = Field(
-        default=None, description="seconds after which a crop is erased; null keeps crops for good"
+        default=None, description="seconds after which a crop is erased; null keeps crops forever"
     )
     join: bool | None = Field(
-        default=None, description="new crops without identity join the nearest group"
+        default=None, description="new crops without an identity join the nearest group"
     )
 
-    dry_run: bool = Field(default=False, description="only tell what would be erased")
+    dry_run: bool = Field(default=False, description="only report what would be erased")
     confirm: bool | Annotated[int, Field(ge=0, le=MAX_COUNT)] | None = Field(
         default=None,
-        description="needed where a shorter `keep_for` erases crops at once: the most crops that "
-        "may go, as `dry_run` counts them, or true for any number",
+        description="required if a shorter `keep_for` erases crops at once: the most crops that "
+        "may be erased, as `dry_run` counts them, or true for any number",
         examples=[384],
     )
 
     def applied_to(self, options: GalleryOptions) -> GalleryOptions:
-        """The options after these changes."""
+        """Apply these changes to a gallery's options."""
         changes = self.model_dump(exclude_unset=True, exclude={"dry_run", "confirm"})
         for name in ("store_crops", "join"):
             if changes.get(name) is None:
@@ -285,5 +286,5 @@ class RestoreBody(Body):
     into: str | None = Field(
         default=None,
         max_length=MAX_TEXT,
-        description="name of a new gallery; the snapshot's own is replaced if absent",
+        description="name of a new gallery; default: replace the snapshot's own gallery",
     )

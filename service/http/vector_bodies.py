@@ -1,4 +1,4 @@
-"""JSON bodies that carry embeddings in the place of pictures."""
+"""JSON bodies with embeddings in place of pictures."""
 
 from typing import Annotated, Self
 
@@ -32,7 +32,7 @@ class Vector(JsonBody):
 
     embedding: EmbeddingField
     camera: Label | None = Field(
-        default=None, description="camera that took its picture; the request's own if absent"
+        default=None, description="camera that took its picture; default: the request's `camera`"
     )
 
 
@@ -44,14 +44,14 @@ class VectorSearch(SearchFields):
     vectors: list[Vector] = Field(
         default=[],
         max_length=MAX_ENTRIES,
-        description="embeddings to search for; may be absent if `crop_ids` are given",
+        description="embeddings to search for; optional if `crop_ids` are given",
     )
     model_sha256: ModelSha256 = None
 
     @model_validator(mode="after")
     def _has_something_to_search_for(self) -> Self:
         if not self.vectors and not self.crop_ids:
-            raise ValueError("vectors or crop_ids are needed: at least one query")
+            raise ValueError("send vectors or crop_ids: at least one query")
         placed = self.camera is not None or all(one.camera is not None for one in self.vectors)
         if self.exclude_same_camera and not placed:
             raise ValueError("exclude_same_camera needs camera: the camera of every vector")
@@ -66,7 +66,7 @@ class VectorSearch(SearchFields):
 
 
 class VectorCropFields(JsonBody):
-    """What is known of a crop that comes as an embedding."""
+    """Metadata of a crop that is sent as an embedding."""
 
     embedding: EmbeddingField
     identity: Label | None = Field(default=None, description="who it shows, if known")

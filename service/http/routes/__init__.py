@@ -1,1 +1,1 @@
-"""HTTP: parse the request, call one method, shape the answer."""
+"""Routes: parse the request, call one method, build the answer."""

@@ -1,4 +1,4 @@
-"""``GET /audit``: who searched or changed what, and when."""
+"""``GET /audit``: who searched for or changed what, and when."""
 
 from typing import Annotated
 
@@ -15,7 +15,7 @@ router = APIRouter(tags=["access"])
 
 @router.get("/audit", responses=responses(Unavailable))
 async def read_audit(query: Annotated[AuditQuery, Query()], gate: GateOf) -> AuditAnswer:
-    """The audit log, the oldest first, a page at a time."""
+    """Read the audit log, oldest entries first, one page at a time."""
     page = await gate.bookkeeping.run(
         gate.audit.page, query.since, query.until, query.limit, query.cursor
     )

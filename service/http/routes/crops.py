@@ -1,4 +1,4 @@
-"""``/galleries/{gallery}/crops``: the pictures a gallery knows."""
+"""``/galleries/{gallery}/crops``: the crops of a gallery."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -82,9 +82,10 @@ async def add_crops(
     client: ClientOf,
     audit: AuditOf,
 ) -> EnrolmentAnswer:
-    """Add or replace many crops; each has its own result, one bad image leaves the others.
+    """Add or replace many crops. Each has its own result; an unusable image does not affect others.
 
-    What is called `created` or `replaced` is on disk.
+    Crops reported as `created` or `replaced` are on disk. As JSON, send embeddings instead of
+    images.
     """
     uploads = await read_uploads(form.images, parts)
     crops = [entry.crop for entry in form.crops.root]
@@ -113,9 +114,9 @@ async def list_crops(
     client: ClientOf,
     audit: AuditOf,
 ) -> Response:
-    """List crops in the order of their ids: one page as JSON, or all as CSV, NDJSON or Parquet.
+    """List crops by id: one page as JSON, or all of them as CSV, NDJSON or Parquet.
 
-    The files are streamed, and carry no warnings about the filter.
+    The files are streamed and have no warnings about the filter.
     """
     opened, where = await _open(parts, gallery), filter_of(query)
     threads = parts.executors.reads.of(client)
@@ -150,14 +151,14 @@ async def delete_crops(
     caller: CallerOf,
     audit: AuditOf,
 ) -> DeletionReceipt:
-    """Delete every crop that passes a filter, for good, or with `dry_run` only count them.
+    """Delete every crop that passes a filter, permanently; with `dry_run` only count them.
 
-    What the gallery's jobs have noted of them goes, too. The receipt names the snapshots and other
-    galleries that still hold one of them, and the jobs that may.
+    This also deletes what the gallery's jobs have noted about them. The receipt names snapshots and
+    other galleries that still hold one of them, and jobs that may.
     """
     opened, client = await _open(parts, gallery), await client_of(request)
     where = filter_of(body)
-    # First: once the crops are gone, every name of the filter is unknown.
+    # Before the deletion: afterwards every name of the filter is unknown.
     warnings = await parts.executors.reads.of(client).run(warnings_of, opened, where)
     erased = await parts.executors.writes.of(client).run(
         parts.erasure.erase, gallery, where, dry_run=body.dry_run
@@ -183,7 +184,10 @@ async def put_crop(  # noqa: PLR0913 - FastAPI hands over each
     client: ClientOf,
     response: Response,
 ) -> StoredCrop:
-    """Add or replace one crop; asking twice changes nothing more."""
+    """Add or replace one crop. Repeating the request changes nothing more.
+
+    As JSON, send an embedding instead of the image.
+    """
     crop = form.crop(crop_id)
     uploads = await read_uploads([form.image], parts)
     outcome = await parts.enroller.enrol(gallery, uploads, [crop], stopwatch, client)
@@ -196,7 +200,7 @@ async def put_crop(  # noqa: PLR0913 - FastAPI hands over each
 
 @router.get("/{crop_id:path}", responses=responses(NotFound))
 async def get_crop(gallery: str, crop_id: CropIdInPath, parts: PartsOf) -> CropRecord:
-    """What the gallery knows of one crop."""
+    """Return what the gallery knows about one crop."""
     opened = await _open(parts, gallery)
     return crop_record(await parts.executors.reads.run(opened.get, crop_id))
 
@@ -205,7 +209,7 @@ async def get_crop(gallery: str, crop_id: CropIdInPath, parts: PartsOf) -> CropR
 async def delete_crop(
     gallery: str, crop_id: CropIdInPath, request: Request, parts: PartsOf, caller: CallerOf
 ) -> DeletionReceipt:
-    """Delete one crop, for good, and what the gallery's jobs have noted of it."""
+    """Delete one crop permanently, and what the gallery's jobs have noted about it."""
     where = Filter(crop_ids=frozenset({crop_id}))
     erased = await parts.executors.writes.run(parts.erasure.erase, gallery, where)
     if not erased.receipt.crops:
@@ -217,11 +221,11 @@ async def delete_crop(
 def enrolment_answer(
     outcome: EnrolmentOutcome, moments: Sequence[tuple[str, Moment | None]], stopwatch: Stopwatch
 ) -> EnrolmentAnswer:
-    """Answer what became of a batch of crops.
+    """Build the answer for a batch of crops.
 
     Args:
-        outcome: of each crop.
-        moments: the times of the crops as the client wrote them, with their ids.
+        outcome: what happened to each crop.
+        moments: the ids of the crops, each with its time as the client wrote it.
         stopwatch: of the request.
     """
     return EnrolmentAnswer(
@@ -233,13 +237,13 @@ def enrolment_answer(
 
 
 def stored_crop(enrolment: Enrolment, timestamp: Moment | None) -> StoredCrop:
-    """Answer what is stored of one crop, whose time the client wrote as ``timestamp``."""
+    """Build the answer for one crop; ``timestamp`` is its time as the client wrote it."""
     warnings = warning_records(time_warnings({"timestamp": timestamp}))
     return StoredCrop(**crop_record(enrolment.crop).model_dump(), warnings=warnings)
 
 
 def _entry(enrolment: Enrolment) -> EnrolmentEntry:
-    """What became of one crop, with the identity that it joined."""
+    """What happened to one crop, with the identity that it joined."""
     crop, error = enrolment.crop, enrolment.error
     return EnrolmentEntry(
         crop_id=crop.crop_id,

@@ -1,4 +1,4 @@
-"""``/docs`` and ``/openapi.json``; the page's assets come from a package, so it works offline."""
+"""``/docs`` and ``/openapi.json``. The page's assets come from a package, so it works offline."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ from service.errors import Forbidden, StorageFull, TooManyRequests, Unauthorized
 from service.http.problems import MEDIA_TYPE, responses
 from service.http.vector_bodies import BODIES
 
-_ASSETS = "docs/assets"  # relative, so that a proxy may serve the service below a prefix
-# Relative to the document's own address: right below any prefix, and whatever a proxy says.
-_SERVER = {"url": ".", "description": "the service that answers this document"}
+_ASSETS = "docs/assets"  # relative, so that it works below a path prefix
+# Relative to the document's own address, so it is right below any path prefix, and no header of a
+# client can change it.
+_SERVER = {"url": ".", "description": "the service that serves this document"}
 # Routes name these bodies by reference: FastAPI would not give them their media types.
 _BY_REFERENCE = (Problem, *BODIES)
 _UNREADABLE: tuple[HTTPStatus, ...] = (
@@ -39,7 +40,7 @@ _UNREADABLE: tuple[HTTPStatus, ...] = (
 _KEY = {
     "type": "http",
     "scheme": "bearer",
-    "description": "an API key; needed as soon as one exists",
+    "description": "an API key; required once one exists",
 }
 
 
@@ -57,7 +58,7 @@ def install(app: FastAPI) -> None:
 
 def _schema_page_of(app: FastAPI) -> Any:
     @cache
-    def text() -> bytes:  # written out once: anybody may ask for it, as often as they like
+    def text() -> bytes:  # built once, because anyone may request it as often as they like
         return json.dumps(app.openapi(), ensure_ascii=False).encode()
 
     async def schema() -> Response:
@@ -83,7 +84,7 @@ def _page_of(app: FastAPI) -> Any:
 
 
 def _policy_of(page: str) -> str:
-    """What the documentation page may do: its own start script, told by its hash, and no other."""
+    """What the page may do: it may only run its own start script, identified by its hash."""
     scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
     digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()) for text in scripts)
     allowed = " ".join(f"'sha256-{digest.decode()}'" for digest in digests)
@@ -116,7 +117,7 @@ def _schema_of(app: FastAPI) -> dict[str, Any]:
 
 
 def _add_refusals(schema: dict[str, Any]) -> None:
-    """Say how a body is refused that cannot be read at all, and an address that is too long."""
+    """Document the rejection of unreadable bodies and of addresses that are too long."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     for _, operation in _operations(schema):
         statuses = _UNREADABLE if "requestBody" in operation else ()
@@ -128,10 +129,10 @@ def _add_refusals(schema: dict[str, Any]) -> None:
 
 
 def _add_access(schema: dict[str, Any]) -> None:
-    """Say what needs a key, as the table of rules has it, and how it is refused."""
+    """Document which routes need a key, by the table of rules, and how they reject requests."""
     schema["components"]["securitySchemes"] = {"key": _KEY}
     refusals = responses(Unauthorized, Forbidden, TooManyRequests)
-    unlogged = responses(StorageFull, Unavailable)  # while the audit log takes no entry
+    unlogged = responses(StorageFull, Unavailable)  # while the audit log accepts no entries
     for row, operation in _operations(schema):
         if RULES[row].scope == "open":
             continue

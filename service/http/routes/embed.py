@@ -1,4 +1,4 @@
-"""``POST /embed``: embeddings for programs that keep their own gallery."""
+"""``POST /embed``: embeddings for programs with their own gallery."""
 
 import base64
 from typing import Annotated, Literal
@@ -39,10 +39,10 @@ async def embed(
     client: ClientOf,
     audit: AuditOf,
 ) -> Response:
-    """Embed images; nothing is stored.
+    """Embed images. Nothing is stored.
 
-    The cosine of two embeddings, which is their inner product, tells how alike two people look.
-    Embeddings of different models must not be compared.
+    The cosine of two embeddings, which is their inner product, says how similar two people look.
+    Never compare embeddings of different models.
     """
     uploads = await read_uploads(form.images, parts)
     audit.queries = await digests([upload.data for upload in uploads], parts)

@@ -35,7 +35,7 @@ _CHANGE_ERRORS = (NotFound, Unconfirmed, Unsupported, StorageFull, Unavailable)
 
 @router.get("", responses=responses())
 async def list_galleries(parts: PartsOf, caller: CallerOf) -> Galleries:
-    """Every gallery the caller may use, with its counts, by name."""
+    """List every gallery that the caller may use, with its counts, by name."""
     return Galleries(galleries=await gallery_records(parts, caller))
 
 
@@ -43,7 +43,7 @@ async def list_galleries(parts: PartsOf, caller: CallerOf) -> Galleries:
 async def create_gallery(
     body: GalleryBody, parts: PartsOf, response: Response, caller: CallerOf, audit: AuditOf
 ) -> GalleryRecord:
-    """Create an empty gallery for the embeddings of the running model, or of another one."""
+    """Create an empty gallery for embeddings of the running model, or of another one."""
     audit.gallery = body.name
     caller.require_gallery(body.name)
     gallery = await parts.executors.writes.run(_create, parts, body)
@@ -53,7 +53,7 @@ async def create_gallery(
 
 @router.get("/{gallery}", responses=responses(NotFound, Unavailable))
 async def get_gallery(gallery: str, parts: PartsOf) -> GalleryRecord:
-    """One gallery's counts; works for galleries of other models too."""
+    """Return the counts of one gallery, also if it belongs to another model."""
     opened = await parts.executors.reads.run(parts.store.open, gallery)
     return gallery_record(await parts.executors.reads.run(opened.stats))
 
@@ -62,10 +62,10 @@ async def get_gallery(gallery: str, parts: PartsOf) -> GalleryRecord:
 async def change_gallery(
     gallery: str, body: GalleryChanges, parts: PartsOf, audit: AuditOf
 ) -> GalleryRecord | GalleryForecast:
-    """Change what a gallery keeps, and for how long, or with `dry_run` tell what that would erase.
+    """Change what a gallery keeps and for how long; `dry_run` only reports what that would erase.
 
-    A shorter `keep_for` that erases crops at once needs `confirm`. With `store_crops` false the
-    pictures it holds are erased.
+    A shorter `keep_for` that erases crops at once needs `confirm`. `store_crops` false erases the
+    stored pictures.
     """
     if body.dry_run:
         audit.crops = 0
@@ -86,10 +86,10 @@ async def change_gallery(
     },
 )
 async def get_picture(gallery: str, crop_id: CropIdInPath, parts: PartsOf) -> Response:
-    """The picture of a crop, as it was uploaded; only galleries that store crops have any."""
+    """Return the picture of a crop as it was uploaded. Only galleries that store crops have it."""
     opened = await parts.executors.reads.run(parts.store.open, gallery)
     picture = await parts.executors.reads.run(_sound_picture, opened, crop_id)
-    # What is erased must not live on in a cache.
+    # Erased pictures must not survive in a cache.
     return Response(picture, media_type=_media_type(picture), headers={"Cache-Control": "no-store"})
 
 
@@ -100,11 +100,11 @@ async def delete_gallery(
     parts: PartsOf,
     caller: CallerOf,
     audit: AuditOf,
-    snapshots: Annotated[bool, Query(description="delete its snapshots, too")] = False,
+    snapshots: Annotated[bool, Query(description="also delete its snapshots")] = False,
 ) -> GalleryDeleted:
-    """Delete a gallery, every crop in it, and its jobs with all they keep, for good.
+    """Delete a gallery permanently, with all its crops, and its jobs with everything they keep.
 
-    Its snapshots stay unless told otherwise.
+    Its snapshots stay, unless `snapshots` is true.
     """
     audit.crops, copies, jobs = await parts.executors.writes.run(
         parts.erasure.delete_gallery, gallery
@@ -118,15 +118,15 @@ def _sound_picture(gallery: Gallery, crop_id: str) -> bytes:
     picture, digest = gallery.picture(crop_id), gallery.get(crop_id).digest
     if digest is not None and hashlib.sha256(picture).hexdigest() != digest:
         raise Unavailable(
-            f"the stored picture of crop {crop_id!r} is damaged or being replaced; if this stays, "
-            "send it again"
+            f"the stored picture of crop {crop_id!r} is damaged or being replaced: retry, and if "
+            "the error persists, upload the picture again"
         )
     return picture
 
 
 def _change(parts: Parts, name: str, body: GalleryChanges) -> tuple[GalleryStats, int]:
-    """Change a gallery; its counts, and how many crops that dooms."""
-    with parts.store.changing(name) as gallery:  # another change waits, and builds on this one
+    """Change a gallery; returns its counts, and how many crops the change will erase."""
+    with parts.store.changing(name) as gallery:  # other changes wait, and build on this one
         options = body.applied_to(gallery.options)
         doomed = preview_erasure(gallery, options, time.time())
         doomed.require_confirmed(options.keep_for, body.confirm)
@@ -147,7 +147,7 @@ def _create(parts: Parts, body: GalleryBody) -> Gallery:
 def _snapshots_of(parts: Parts, gallery: str, *, delete: bool) -> list[str]:
     try:
         found = [record.snapshot_id for record in parts.store.snapshots(gallery)]
-    except NotFound:  # neither the gallery nor a snapshot is left
+    except NotFound:  # neither the gallery nor a snapshot remains
         return []
     if not delete:
         return found
@@ -167,6 +167,6 @@ def _media_type(picture: bytes) -> str:
 
 
 async def gallery_records(parts: Parts, caller: Caller) -> list[GalleryRecord]:
-    """Every gallery the caller may use, with its counts, by name."""
+    """List every gallery that the caller may use, with its counts, by name."""
     every = await parts.executors.reads.run(parts.store.stats)
     return [gallery_record(stats) for stats in every if caller.sees(stats.name)]

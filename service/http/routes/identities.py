@@ -1,4 +1,4 @@
-"""``/galleries/{gallery}/identities`` and ``/cluster``: who is who."""
+"""``/galleries/{gallery}/identities`` and ``/cluster``: list, correct and find identities."""
 
 from collections.abc import Callable
 from functools import partial
@@ -51,7 +51,7 @@ async def list_gallery_identities(
     client: ClientOf,
     audit: AuditOf,
 ) -> Response:
-    """List identities in the order of their names, a page at a time."""
+    """List identities by name, one page at a time."""
     opened, where = await _open(parts, gallery), filter_of(query)
 
     def listed() -> IdentityPage:
@@ -67,10 +67,10 @@ async def list_gallery_identities(
 async def label_crops(
     gallery: str, body: LabelBody, parts: PartsOf, client: ClientOf, audit: AuditOf
 ) -> CorrectionRecord:
-    """Say who crops show; no clustering changes it afterwards.
+    """Say whom crops show. Clustering does not change this afterwards.
 
-    The next clustering takes the label as known: crops grouped with a labelled one get its
-    identity. To keep crops apart from their group, split them.
+    The next clustering treats the label as known: crops grouped with a labelled crop get its
+    identity. To separate crops from their group, split them.
     """
     opened = await _open(parts, gallery)
     change = partial(parts.corrections.label, opened, body.crop_ids, body.identity)
@@ -81,7 +81,7 @@ async def label_crops(
 async def merge_identities(
     gallery: str, body: MergeBody, parts: PartsOf, client: ClientOf, audit: AuditOf
 ) -> CorrectionRecord:
-    """Make one person of several identities; no clustering parts them again."""
+    """Merge several identities into one person. Clustering does not separate them again."""
     opened = await _open(parts, gallery)
     change = partial(parts.corrections.merge, opened, body.identities, body.into)
     return await _corrected(parts, client, audit, change)
@@ -91,7 +91,7 @@ async def merge_identities(
 async def split_identity(
     gallery: str, body: SplitBody, parts: PartsOf, client: ClientOf, audit: AuditOf
 ) -> CorrectionRecord:
-    """Take crops out of their identity into one of their own; no clustering joins them again."""
+    """Move crops from their identity into a new one. Clustering does not rejoin them."""
     opened = await _open(parts, gallery)
     change = partial(parts.corrections.split, opened, body.crop_ids, body.into)
     return await _corrected(parts, client, audit, change)
@@ -110,10 +110,10 @@ async def cluster_gallery(
     response: Response,
     body: ClusterBody | None = None,
 ) -> JobRecord:
-    """Group crops that nobody named into persons, as a job; again, and names stay.
+    """Group crops without a given identity into persons, as a job. Repeating it keeps the names.
 
     Identities that were given or set by hand never change; crops grouped with them get theirs. If
-    an equal job waits already, it is the answer.
+    an equal job is already waiting, that job is the answer.
     """
     await _open(parts, gallery)
     spec = (body or ClusterBody()).model_dump()

@@ -1,4 +1,4 @@
-"""``POST /galleries/{gallery}/imports``: many crops at once, as a job."""
+"""``POST /galleries/{gallery}/imports``: import many crops as a job."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -33,9 +33,9 @@ from service.imports.formats import (
     CONTENT_TYPES,
     OCTETS,
     ImportFormat,
-    declared_kind,
+    declared_format,
+    detect_format,
     is_gzip,
-    settle,
 )
 from service.imports.importer import RECEIVED, check_folder, unbound
 from service.imports.member_names import known_encoding
@@ -73,20 +73,20 @@ Pattern = Annotated[
     str | None,
     Query(
         max_length=MAX_PATTERN,
-        description="of an archive: regular expression on the members' paths with groups identity, "
-        "camera, timestamp, crop_id. Without pattern and layout, the manifest.ndjson, .jsonl, .csv "
-        "or .parquet in the archive is used, or else Market-1501 names are read",
+        description="for an archive: regular expression on the members' paths with groups "
+        "identity, camera, timestamp, crop_id. Without pattern and layout, the import uses the "
+        "manifest.ndjson, .jsonl, .csv or .parquet in the archive, or else reads Market-1501 names",
     ),
 ]
 Layout = Annotated[
     LayoutName | None,
-    Query(description="of an archive: built-in layout of the members' names, such as mars"),
+    Query(description="for an archive: built-in layout of the members' names, such as mars"),
 ]
 Encoding = Annotated[
     str | None,
     Query(
         max_length=40,
-        description="of an archive: encoding of the members' names that are not UTF-8, such as "
+        description="for an archive: encoding of members' names that are not UTF-8, such as "
         "cp437, cp850, cp1252, shift_jis or gbk",
     ),
 ]
@@ -95,7 +95,7 @@ IdempotencyKey = Annotated[
     Header(
         min_length=1,
         max_length=200,
-        description="asking again with the same key and content answers the job of the first time",
+        description="a request with the same key and content gets the job of the first one",
     ),
 ]
 
@@ -104,22 +104,22 @@ ZoneOfAll = Annotated[
     str | None,
     Query(
         max_length=100,
-        description="whose clocks the times without a zone were read from, such as Europe/Berlin "
-        "or +01:00 (%2B01:00 in a URL); UTC is taken, and said, if it is absent",
+        description="zone of times that have none, such as Europe/Berlin or +01:00 (%2B01:00 in a "
+        "URL); default: UTC, which the job's result then mentions",
     ),
 ]
 ZonesOfCameras = Annotated[
     list[Annotated[str, StringConstraints(max_length=MAX_ZONE)]] | None,
     Query(
         max_length=MAX_ZONES,
-        description="zone of a single camera, as CAMERA=ZONE; repeat the parameter for more",
+        description="zone of one camera, as CAMERA=ZONE; repeat the parameter for more",
     ),
 ]
 
 
 @dataclass(frozen=True, slots=True)
-class ImportWish:
-    """What accompanies the body of an import."""
+class ImportParameters:
+    """Parameters and headers of an import."""
 
     pattern: Pattern = None
     layout: Layout = None
@@ -136,53 +136,53 @@ async def start_import(
     parts: PartsOf,
     caller: CallerOf,
     response: Response,
-    wish: Annotated[ImportWish, Depends()],
+    parameters: Annotated[ImportParameters, Depends()],
 ) -> JobRecord:
     """Import a folder of the server, an archive, or a manifest.
 
-    The job has the progress, and the reasons of single files that could not be used. Crops that are
-    there already with the same bytes and metadata are skipped, so an import may be repeated.
+    The job reports the progress, and why single files could not be used. Crops that are already
+    stored with the same bytes and metadata are skipped, so an import can be repeated.
     """
     await parts.executors.reads.run(parts.shelf.open, parts.store, gallery)
     content_type = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    key, owner, client = wish.idempotency_key, caller.key_id, request.state.client
+    key, owner, client = parameters.idempotency_key, caller.key_id, request.state.client
     if content_type == _JSON:
         for name in _PARAMETERS:
-            if getattr(wish, name) is not None:
-                raise InvalidInput(f"{name} belongs into the JSON body of a server folder")
+            if getattr(parameters, name) is not None:
+                raise InvalidInput(f"for a folder of the server, send {name} in the JSON body")
         spec = {**await _folder_spec(request), **unbound(caller)}
         order = Order("import", gallery, spec, None, key, owner, client)
         await parts.executors.reads.run(check_folder, parts.settings, order)
         job = await parts.executors.bookkeeping.run(parts.board.place, order)
     else:
-        coming = _Coming(
-            declared_kind(content_type), is_gzip(request.headers.get("Content-Encoding", ""))
+        headers = _BodyHeaders(
+            declared_format(content_type), is_gzip(request.headers.get("Content-Encoding", ""))
         )
-        spec = {**_archive_spec(wish), **unbound(caller)}
+        spec = {**_archive_spec(parameters), **unbound(caller)}
         order = Order("import", gallery, spec, None, key, owner, client)
-        job = await _receive(request, parts, order, coming)
+        job = await _receive(request, parts, order, headers)
     response.headers["Location"] = f"/jobs/{job.job_id}"
     return job_record(job)
 
 
 @dataclass(frozen=True, slots=True)
-class _Coming:
-    """What a sender says of the body."""
+class _BodyHeaders:
+    """What the headers say about the body."""
 
-    declared: ImportFormat | None
-    encoded: bool
+    format: ImportFormat | None
+    is_gzipped: bool
 
 
-def _archive_spec(wish: ImportWish) -> dict[str, Any]:
-    naming_of(wish.pattern, wish.layout)
+def _archive_spec(parameters: ImportParameters) -> dict[str, Any]:
+    naming_of(parameters.pattern, parameters.layout)
     more = {
-        "layout": wish.layout,
-        "encoding": known_encoding(wish.encoding),
-        "zone": wish.zone,
-        "zones": zones_of(wish.zones or ()),
+        "layout": parameters.layout,
+        "encoding": known_encoding(parameters.encoding),
+        "zone": parameters.zone,
+        "zones": zones_of(parameters.zones or ()),
     }
-    Zones.read(wish.zone)
-    return {"pattern": wish.pattern, **{name: value for name, value in more.items() if value}}
+    Zones.read(parameters.zone)
+    return {"pattern": parameters.pattern, **{name: value for name, value in more.items() if value}}
 
 
 async def _folder_spec(request: Request) -> dict[str, Any]:
@@ -198,36 +198,34 @@ async def _folder_spec(request: Request) -> dict[str, Any]:
 
 async def _small_body(request: Request) -> bytes:
     body = b""
-    async for chunk in _chunks(request):
-        body += chunk
+    async for piece in _pieces(request):
+        body += piece
         if len(body) > _MAX_JSON:
-            raise TooLarge(
-                f"a JSON body may have {_MAX_JSON:,} bytes; archives are sent as they are"
-            )
+            raise TooLarge(f"a JSON body may have {_MAX_JSON:,} bytes; send archives as they are")
     return body
 
 
-async def _receive(request: Request, parts: Parts, order: Order, coming: _Coming) -> Job:
+async def _receive(request: Request, parts: Parts, order: Order, headers: _BodyHeaders) -> Job:
     try:
-        async with _reception(request, parts, order) as folder:
-            return await _receive_in(folder, request, parts, order, coming)
+        async with _upload_folder(request, parts, order) as folder:
+            return await _receive_into(folder, request, parts, order, headers)
     except (TooManyRequests, Overloaded, StorageFull):
         await _read_away(request)
         raise
 
 
 @asynccontextmanager
-async def _reception(request: Request, parts: Parts, order: Order) -> AsyncIterator[Path]:
-    """A folder to receive in, if there is a share left for it; let go of whatever happens."""
+async def _upload_folder(request: Request, parts: Parts, order: Order) -> AsyncIterator[Path]:
+    """A folder for the upload, if the client has any limit left; always released afterwards."""
     announced = request.headers.get("Content-Length", "")
     size = min(int(announced) if announced.isdecimal() else 0, parts.settings.max_import_bytes)
-    reception, threads = parts.board.receiving(order, size), parts.executors.bookkeeping
-    entering = asyncio.create_task(threads.run(reception.__enter__))
+    receiving, threads = parts.board.receiving(order, size), parts.executors.bookkeeping
+    entering = asyncio.create_task(threads.run(receiving.__enter__))
 
     async def leave() -> None:
         await asyncio.wait({entering})
         if entering.exception() is None:
-            await threads.run(reception.__exit__, None, None, None)
+            await threads.run(receiving.__exit__, None, None, None)
 
     try:
         yield await asyncio.shield(entering)
@@ -235,33 +233,33 @@ async def _reception(request: Request, parts: Parts, order: Order) -> AsyncItera
         await asyncio.shield(leave())
 
 
-async def _receive_in(
-    folder: Path, request: Request, parts: Parts, order: Order, coming: _Coming
+async def _receive_into(
+    folder: Path, request: Request, parts: Parts, order: Order, headers: _BodyHeaders
 ) -> Job:
     board, threads, most = parts.board, parts.executors.bookkeeping, parts.settings.max_import_bytes
     charge = partial(board.charge, folder)
-    received = await receive(_chunks(request), folder / RECEIVED, most, threads, charge)
+    received = await receive(_pieces(request), folder / RECEIVED, most, threads, charge)
     kind = await parts.executors.background.run(
-        settle, folder / RECEIVED, coming.declared, most, encoded=coming.encoded
+        detect_format, folder / RECEIVED, headers.format, most, encoded=headers.is_gzipped
     )
     about = {"source": kind, "bytes": received.size, "sha256": received.sha256}
     return await threads.run(board.place, replace(order, spec={**order.spec, **about}), folder)
 
 
 async def _read_away(request: Request) -> None:
-    """Read a little of what is under way: a client that only writes would not see our answer."""
+    """Read a little more of the body: a client that is still writing would miss the answer."""
     read = 0
-    with suppress(InvalidInput, TimeoutError, RuntimeError):  # the last: all of it was read
+    with suppress(InvalidInput, TimeoutError, RuntimeError):  # RuntimeError: all was read
         async with asyncio.timeout(_READ_AWAY_SECONDS):
-            async for chunk in _chunks(request):
-                read += len(chunk)
+            async for piece in _pieces(request):
+                read += len(piece)
                 if read > _READ_AWAY:
                     return
 
 
-async def _chunks(request: Request) -> AsyncIterator[bytes]:
+async def _pieces(request: Request) -> AsyncIterator[bytes]:
     try:
-        async for chunk in request.stream():
-            yield chunk
+        async for piece in request.stream():
+            yield piece
     except ClientDisconnect as error:
-        raise InvalidInput("the body ended before its end") from error
+        raise InvalidInput("the client disconnected in the middle of the body") from error

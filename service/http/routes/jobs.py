@@ -1,4 +1,4 @@
-"""``/jobs``: what runs in the background."""
+"""``/jobs``: work in the background."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -35,10 +35,10 @@ async def list_jobs(
     caller: CallerOf,
     query: Annotated[JobQuery, Query()],
 ) -> Response:
-    """List jobs of the caller's galleries, newest first, a page at a time.
+    """List jobs of the caller's galleries, newest first, one page at a time.
 
-    Jobs that were accepted after the first page are on none of the next ones. Finished jobs are
-    forgotten after a week, or when a thousand of their gallery have ended since.
+    Jobs that were accepted after the first page do not appear on later pages. Finished jobs are
+    deleted after a week, or once a thousand more jobs of their gallery have finished.
     """
     if query.gallery is not None:
         caller.require_gallery(query.gallery)
@@ -54,7 +54,7 @@ async def list_jobs(
 
 @router.get("/{job_id}", responses=responses(NotFound, Unavailable))
 async def get_job(job_id: str, parts: PartsOf, caller: CallerOf) -> JobRecord:
-    """Where a job stands; its texts, which may name people, for keys that may write."""
+    """Return a job's state. Only keys that may write see its texts, which may name people."""
     return job_record(await _job(parts, caller, job_id), texts=caller.allows("write"))
 
 
@@ -62,14 +62,14 @@ async def get_job(job_id: str, parts: PartsOf, caller: CallerOf) -> JobRecord:
     "/{job_id}/errors",
     response_class=StreamingResponse,
     responses={
-        200: {"content": {_NDJSON: {}}, "description": "a JSON object a line: item, reason"},
+        200: {"content": {_NDJSON: {}}, "description": "one JSON object per line: item, reason"},
         **responses(NotFound, Unavailable),
     },
 )
 async def get_job_errors(
     job_id: str, parts: PartsOf, caller: CallerOf, audit: AuditOf
 ) -> StreamingResponse:
-    """Download the items that failed, and why; of one run, at most the first 100,000, or 8 MB."""
+    """Download the failed items and their reasons: per run the first 100,000, or 8 MB."""
     audit.gallery = (await _job(parts, caller, job_id)).order.gallery
     errors = await parts.executors.bookkeeping.run(parts.board.errors, job_id)
     name = f'attachment; filename="{job_id}-errors.ndjson"'
@@ -81,18 +81,16 @@ async def get_job_errors(
 async def erase_job_errors(
     job_id: str, parts: PartsOf, caller: CallerOf, audit: AuditOf
 ) -> JobRecord:
-    """Erase the list of items that failed, and the texts of the result: they may name people."""
+    """Erase the list of failed items and the texts of the result, which may name people."""
     audit.gallery = (await _job(parts, caller, job_id)).order.gallery
-    return job_record(
-        await parts.executors.bookkeeping.run(parts.board.notes.drop_errors, job_id)
-    )
+    return job_record(await parts.executors.bookkeeping.run(parts.board.notes.drop_errors, job_id))
 
 
 @router.post("/{job_id}/cancel", responses=responses(NotFound, Conflict, StorageFull, Unavailable))
 async def cancel_job(job_id: str, parts: PartsOf, caller: CallerOf, audit: AuditOf) -> JobRecord:
-    """End a job for good; what it has stored stays, what it received is removed.
+    """Cancel a job permanently. What it stored stays; what it received is deleted.
 
-    A running job ends a moment later, at its next safe point.
+    A running job stops at its next safe point.
     """
     audit.gallery = (await _job(parts, caller, job_id)).order.gallery
     return job_record(await parts.executors.bookkeeping.run(parts.board.cancel, job_id))
@@ -103,13 +101,13 @@ async def cancel_job(job_id: str, parts: PartsOf, caller: CallerOf, audit: Audit
     responses=responses(NotFound, Conflict, TooManyRequests, Overloaded, StorageFull, Unavailable),
 )
 async def resume_job(job_id: str, parts: PartsOf, caller: CallerOf, audit: AuditOf) -> JobRecord:
-    """Run a failed job again from its start; what it has done already is skipped."""
+    """Run a failed job again from its start. It skips what is already done."""
     audit.gallery = (await _job(parts, caller, job_id)).order.gallery
     return job_record(await parts.executors.bookkeeping.run(parts.board.resume, job_id))
 
 
 async def _job(parts: Parts, caller: Caller, job_id: str) -> Job:
-    """A job of the caller's galleries; one of another gallery answers as one that is unknown."""
+    """Find a job of the caller's galleries. Jobs of other galleries are reported as unknown."""
     job = await parts.executors.bookkeeping.run(parts.board.get, job_id)
     if not caller.sees(job.gallery):
         raise unknown_job(job_id)

@@ -14,7 +14,7 @@ router = APIRouter(tags=["access"])
 
 @router.get("/whoami", responses=responses())
 async def whoami(caller: CallerOf, gate: GateOf) -> WhoAmI:
-    """Who the service takes you for, and what you may do."""
+    """Say which key the service sees, and what it allows."""
     known = gate.keys.every() if caller.key_id is not None else []
     key = next((key for key in known if key.key_id == caller.key_id), None)
     return who_am_i(caller, key)
@@ -22,16 +22,16 @@ async def whoami(caller: CallerOf, gate: GateOf) -> WhoAmI:
 
 @router.get("/keys", responses=responses(Unavailable))
 async def list_keys(gate: GateOf) -> Keys:
-    """Every key without its secret, the revoked and the expired too."""
+    """List every key without its secret, including revoked and expired ones."""
     found = await gate.bookkeeping.run(gate.keys.every)
     return Keys(keys=[key_record(key) for key in found], file=str(gate.keys.path))
 
 
 @router.post("/keys", status_code=201, responses=responses(StorageFull, Unavailable))
 async def create_key(body: NewKey, gate: GateOf, audit: AuditOf, response: Response) -> CreatedKey:
-    """Make a key; the answer is the only one that holds its text.
+    """Create a key. Only this answer contains its text.
 
-    From the first key on, every request needs one.
+    Once a key exists, every request needs one.
     """
     key, text = await gate.bookkeeping.run(gate.keys.create, body)
     audit.key = key
@@ -41,9 +41,9 @@ async def create_key(body: NewKey, gate: GateOf, audit: AuditOf, response: Respo
 
 @router.delete("/keys/{key_id}", responses=responses(NotFound, StorageFull, Unavailable))
 async def revoke_key(key_id: str, gate: GateOf, audit: AuditOf) -> KeyRecord:
-    """Revoke a key, for good; it is rejected from its next request on.
+    """Revoke a key permanently; it is rejected from the next request on.
 
-    A full disk does not prevent this.
+    This works even on a full disk.
     """
     audit.key = await gate.bookkeeping.run(gate.keys.revoke, key_id)
     return key_record(audit.key)

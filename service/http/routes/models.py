@@ -1,4 +1,4 @@
-"""``/models`` and ``/galleries/{gallery}/model``: the networks, and which one a gallery uses."""
+"""``/models`` and ``/galleries/{gallery}/model``: the models, and which one a gallery uses."""
 
 from dataclasses import asdict
 
@@ -33,7 +33,7 @@ router = APIRouter(tags=["models"])
 
 @router.get("/models", responses=responses())
 async def list_models(parts: PartsOf) -> KnownModels:
-    """Every model the service can run."""
+    """List every model that the service can run."""
     manifests = await parts.executors.reads.run(parts.shelf.manifests)
     return KnownModels(
         models=[
@@ -50,7 +50,7 @@ async def list_models(parts: PartsOf) -> KnownModels:
 
 @router.get("/galleries/{gallery}/model", responses=responses(NotFound))
 async def get_versions(gallery: str, parts: PartsOf) -> Versions:
-    """The versions of a gallery: the one that is searched, and those kept beside it."""
+    """List the versions of a gallery: the one that is searched, and those kept beside it."""
     return await parts.executors.reads.run(_versions, parts, gallery)
 
 
@@ -69,10 +69,11 @@ async def change_model(
     client: ClientOf,
     response: Response,
 ) -> JobRecord:
-    """Embed a gallery's stored pictures by another model, beside the one that is searched.
+    """Embed a gallery's stored pictures with another model, beside the one that is searched.
 
-    The job's result compares the two. Nothing changes for searches until the switch; asked for
-    again, it embeds only what has changed since; if an equal job waits already, it is the answer.
+    The job's result compares the two. Searches do not change until the switch. Repeating the
+    request embeds only what has changed since. If an equal job is already waiting, that job is the
+    answer.
     """
     await parts.executors.reads.run(parts.model_change.check, gallery, body.model)
     spec = {"model": body.model}
@@ -87,10 +88,10 @@ async def change_model(
     responses=responses(NotFound, Conflict, Unsupported, StorageFull, Unavailable),
 )
 async def switch_model(gallery: str, body: SwitchBody, parts: PartsOf) -> Versions:
-    """Search a gallery by another of its versions from now on; also the way back.
+    """Search a gallery with another of its versions from now on. This is also the way back.
 
-    What was written since the version was made is brought over first: it is embedded while writes
-    go on, and stored while they wait a moment.
+    Crops written since the version was made are copied first: they are embedded while writes
+    continue, and stored while writes wait briefly.
     """
     await parts.executors.background.run(
         parts.model_change.switch, gallery, body.model, allow_missing=body.allow_missing
@@ -103,7 +104,7 @@ async def switch_model(gallery: str, body: SwitchBody, parts: PartsOf) -> Versio
     responses=responses(NotFound, Conflict, Unsupported, Unavailable),
 )
 async def drop_version(gallery: str, sha256: str, parts: PartsOf) -> Versions:
-    """Delete a version that is not searched, for good; there is no way back to it."""
+    """Permanently delete a version that is not searched."""
     await parts.executors.writes.run(parts.model_change.drop, gallery, sha256)
     return await parts.executors.reads.run(_versions, parts, gallery)
 

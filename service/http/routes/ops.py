@@ -1,4 +1,4 @@
-"""What operators ask: is it alive, is it ready, what is it, what has it done?"""
+"""Probes, information and metrics for operators."""
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -14,20 +14,20 @@ router = APIRouter(tags=["operations"])
 
 @router.get("/livez")
 async def livez() -> Alive:
-    """The process answers; a failure means that it should be restarted."""
+    """Check that the process answers. If it does not, restart it."""
     return Alive()
 
 
 @router.get("/readyz", responses=responses(Unavailable))
 async def readyz(parts: PartsOf) -> Alive:
-    """The network runs and the disk takes writes; a failure means that requests should wait."""
+    """Check that the network runs and the disk accepts writes. If not, send requests elsewhere."""
     await parts.check_ready()
     return Alive()
 
 
 @router.get("/info")
 async def info(parts: PartsOf, request: Request, caller: CallerOf) -> Info:
-    """Version, model, providers, limits and the caller's galleries."""
+    """Return version, model, providers, limits and the caller's galleries."""
     manifest = parts.manifest.model_dump()
     settings = parts.settings.model_dump()
     return Info(
@@ -44,9 +44,9 @@ async def info(parts: PartsOf, request: Request, caller: CallerOf) -> Info:
 @router.get(
     "/metrics",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {}}, "description": "Prometheus' text format"}},
+    responses={200: {"content": {"text/plain": {}}, "description": "Prometheus text format"}},
 )
 async def metrics(parts: PartsOf, caller: CallerOf) -> Response:
-    """Counters for Prometheus; the sizes of galleries only where the caller may see all of them."""
+    """Metrics for Prometheus, with gallery sizes only if the caller may see every gallery."""
     text = await parts.executors.reads.run(parts.metrics.text, galleries=caller.galleries is None)
     return Response(text, media_type=CONTENT_TYPE_LATEST)

@@ -1,4 +1,4 @@
-"""``/`` and ``/web``: the page people use, plain files of this package."""
+"""``/`` and ``/web``: the built-in web page, plain files of this package."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
 FOLDER = Path(__file__).parent.parent / "web"
-# Nothing runs and nothing loads but what this service serves; blob: is how the page shows pictures
-# it fetched with the key.
+# The page may only run and load what this service serves; it needs blob: to show pictures that it
+# fetched with the key.
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob:; object-src 'none'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
@@ -19,13 +19,13 @@ HEADERS = {
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
-    "Cache-Control": "no-cache",  # asked again each time, answered 304: an update shows at once
+    "Cache-Control": "no-cache",  # browsers ask each time and get 304, so an update shows at once
 }
 
 
 class _Files(StaticFiles):
     def file_response(self, *args: Any, **kwargs: Any) -> Any:
-        """Send a file, or word that it is the same, with the page's headers."""
+        """Send a file, or 304 if it is unchanged, with the page's headers."""
         response = super().file_response(*args, **kwargs)
         response.headers.update(HEADERS)
         return response

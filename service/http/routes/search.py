@@ -1,4 +1,4 @@
-"""``POST /search``: whose crops show the people on these images?"""
+"""``POST /search``: find the crops that show the same people."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -59,13 +59,13 @@ _ERRORS = responses(
 
 
 async def payer_of(caller: CallerOf, client: ClientOf, gate: GateOf) -> Payer:
-    """Who pays for the search, and how more than one request is charged."""
+    """The client to charge for the search, and how to charge more than one request."""
     return Payer(client, partial(gate.charge, caller.key_id))
 
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """What a search needs beside its fields."""
+    """What a search needs in addition to its fields."""
 
     parts: PartsOf
     stopwatch: StopwatchOf
@@ -102,7 +102,7 @@ async def search(
 
 
 def require_access(fields: SearchFields, asking: Asking) -> None:
-    """Tell the audit log which gallery is searched. Raises Forbidden: not with this key."""
+    """Note which gallery is searched, and check that the key allows it. Raises Forbidden."""
     asking.audit.gallery = fields.gallery
     asking.caller.require_gallery(fields.gallery)
 
@@ -118,7 +118,7 @@ async def answer_search(
 
     Args:
         fields: of the request.
-        asking: who asks, and with what.
+        asking: the caller and the parts of the service.
         uploads: images to search for.
         vectors: embeddings to search for.
         model_sha256: the model that made the vectors, if the client says so.

@@ -1,4 +1,4 @@
-"""``/galleries/{gallery}/snapshots``: galleries as they were."""
+"""``/galleries/{gallery}/snapshots``: saved states of galleries."""
 
 from typing import Annotated
 
@@ -17,21 +17,21 @@ router = APIRouter(prefix="/galleries/{gallery}/snapshots", tags=["snapshots"])
 
 _MEDIA_TYPE = "application/vnd.sqlite3"
 _WRITE_ERRORS = (NotFound, Unsupported, StorageFull, Unavailable)
-SnapshotId = Annotated[str, Path(description="as the listing gives it")]
+SnapshotId = Annotated[str, Path(description="as in the listing")]
 
 
 @router.get("", responses=responses(NotFound, Unavailable))
 async def list_snapshots(gallery: str, parts: PartsOf) -> Snapshots:
-    """Snapshots of a gallery, oldest first; also of one that was deleted."""
+    """List the snapshots of a gallery, oldest first, also if the gallery was deleted."""
     found = await parts.executors.reads.run(parts.store.snapshots, gallery)
     return Snapshots(snapshots=[snapshot_entry(record) for record in found])
 
 
 @router.post("", status_code=201, responses=responses(*_WRITE_ERRORS))
 async def take_snapshot(gallery: str, parts: PartsOf, response: Response) -> SnapshotEntry:
-    """Keep a gallery as it is now, while searching and writing go on.
+    """Save a gallery as it is now, while searches and writes continue.
 
-    It is on disk once answered, and takes as much room as the gallery.
+    The snapshot is on disk once this is answered, and takes as much space as the gallery.
     """
     record = await parts.executors.background.run(parts.store.take_snapshot, gallery)
     response.headers["Location"] = f"/galleries/{gallery}/snapshots/{record.snapshot_id}"
@@ -47,7 +47,7 @@ async def take_snapshot(gallery: str, parts: PartsOf, response: Response) -> Sna
     },
 )
 async def download_snapshot(gallery: str, snapshot_id: SnapshotId, parts: PartsOf) -> FileResponse:
-    """A snapshot as a file, for a backup elsewhere: one SQLite database."""
+    """Download a snapshot for a backup: one SQLite database."""
     path = await parts.executors.reads.run(parts.store.snapshot_file, gallery, snapshot_id)
     return FileResponse(
         path,
@@ -59,7 +59,7 @@ async def download_snapshot(gallery: str, snapshot_id: SnapshotId, parts: PartsO
 
 @router.delete("/{snapshot_id}", status_code=204, responses=responses(*_WRITE_ERRORS))
 async def delete_snapshot(gallery: str, snapshot_id: SnapshotId, parts: PartsOf) -> None:
-    """Delete a snapshot, for good."""
+    """Delete a snapshot permanently."""
     await parts.executors.writes.run(parts.store.delete_snapshot, gallery, snapshot_id)
 
 
@@ -72,10 +72,10 @@ async def restore_snapshot(
     audit: AuditOf,
     body: RestoreBody,
 ) -> GalleryRecord:
-    """Bring a gallery back as it was, or make a new one of it.
+    """Restore a gallery from a snapshot, or create a new gallery from it.
 
-    The snapshot is read through before it replaces anything. What is replaced is lost, with the
-    gallery's versions for other models; its options stay as they are now.
+    The whole snapshot is checked before it replaces anything. The replaced crops are lost, and so
+    are the gallery's versions for other models; its options stay as they are now.
     """
     audit.target = body.into or gallery
     caller.require_gallery(audit.target)

@@ -127,8 +127,8 @@ def test_of_an_id_that_occurs_twice_the_last_one_wins(service, gallery):
     [
         ("not json", "Invalid JSON"),
         ("{}", "list"),
-        ("[]", "0 crops describe 1 images"),
-        ('[{"crop_id": "a"}, {"crop_id": "b"}]', "2 crops describe 1 images"),
+        ("[]", "0 crops for 1 images"),
+        ('[{"crop_id": "a"}, {"crop_id": "b"}]', "2 crops for 1 images"),
         ('[{"identity": "a"}]', "crop_id"),
         ('[{"crop_id": ""}]', "crop_id"),
         ('[{"crop_id": "a\\u0000"}]', "crop_id"),

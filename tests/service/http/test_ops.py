@@ -128,7 +128,7 @@ def test_openapi_documents_every_route_and_its_errors(service):
     references = set(re.findall(r"#/components/schemas/(\w+)", str(schema)))
     assert references <= set(schema["components"]["schemas"])
     search = schema["paths"]["/search"]["post"]
-    assert list(search["requestBody"]["content"]) == ["multipart/form-data"]
+    assert set(search["requestBody"]["content"]) == {"multipart/form-data", "application/json"}
     assert set(search["responses"]) == {
         *("200", "400", "401", "403", "404", "408", "409", "413", "422", "429"),
         *("501", "503", "507"),

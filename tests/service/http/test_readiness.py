@@ -143,7 +143,7 @@ def test_a_defect_means_not_ready_and_holds_too(caplog):
         readiness, look, _ = look_and_clock()
         look.error = RuntimeError("a defect")
         for _ in range(3):
-            with pytest.raises(Unavailable, match="see its log"):
+            with pytest.raises(Unavailable, match="see the service's log"):
                 await readiness.check()
         assert look.count == 1
 

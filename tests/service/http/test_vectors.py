@@ -193,8 +193,8 @@ def test_a_bad_vector_is_rejected_by_every_route(walkers, embedding, said):
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ({}, "vectors or crop_ids are needed"),
-        ({"vectors": []}, "vectors or crop_ids are needed"),
+        ({}, "send vectors or crop_ids"),
+        ({"vectors": []}, "send vectors or crop_ids"),
         ({"vectors": [{"embedding": UNIT}], "exclude_same_camera": True}, "needs camera"),
         ({"vectors": [{"embedding": UNIT}], "topk": 1}, "did you mean `top_k`?"),
         ({"vectors": [{"embeding": UNIT}]}, "Unknown field `embeding`; did you mean `embedding`?"),

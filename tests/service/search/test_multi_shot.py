@@ -300,7 +300,7 @@ def test_a_stored_crop_without_camera_excludes_none(service, people):
 @pytest.mark.parametrize(
     ("fields", "status", "words"),
     [
-        ({}, 422, "images or crop_ids are needed"),
+        ({}, 422, "send images or crop_ids"),
         ({"crop_ids": "lost"}, 404, "'lost'"),
         ({"crop_ids": ["lost", "gone"]}, 422, "none of the 2 images and crops is usable"),
         ({"crop_ids": "a\nb"}, 422, "U+000A"),

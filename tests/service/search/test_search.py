@@ -271,7 +271,7 @@ def test_a_wrong_field_is_named(service, people, field, value):
 def test_a_picture_to_search_for_is_required(service):
     answer = service.http.post("/search", data={"top_k": 1})
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")
-    assert "images or crop_ids are needed" in answer.json()["detail"]
+    assert "send images or crop_ids" in answer.json()["detail"]
 
 
 def test_embed_answers_unit_embeddings(service):
