@@ -1,4 +1,4 @@
-"""What a key shall allow, as the command line and the API are told it."""
+"""The request for a new API key, shared by the command line and the API."""
 
 from __future__ import annotations
 
@@ -7,17 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from service.errors import InvalidInput
-from service.gallery.rules import check_name
 from service.values.fields import MAX_TEXT, JsonBody, Label, Timestamp
-
-
-def _gallery_name(name: str) -> str:
-    try:
-        check_name(name)
-    except InvalidInput as error:
-        raise ValueError(str(error)) from None  # pydantic names the field too
-    return name
+from service.values.gallery_names import gallery_name_of
 
 
 def _in_the_future(moment: float) -> float:
@@ -26,7 +17,9 @@ def _in_the_future(moment: float) -> float:
     return moment
 
 
-GalleryName = Annotated[str, StringConstraints(max_length=MAX_TEXT), AfterValidator(_gallery_name)]
+GalleryName = Annotated[
+    str, StringConstraints(max_length=MAX_TEXT), AfterValidator(gallery_name_of)
+]
 
 
 class NewKey(JsonBody):
@@ -34,16 +27,16 @@ class NewKey(JsonBody):
 
     label: Label = Field(description="what the key is for", examples=["importer of the lobby"])
     scope: Literal["search", "write", "admin"] = Field(
-        description="the most it allows; each includes those before it"
+        description="the highest scope it allows; each scope includes those before it"
     )
     galleries: list[GalleryName] | None = Field(
         default=None,
         min_length=1,
         max_length=1000,
-        description="the only galleries it is for, existing or not; all if absent",
+        description="the only galleries it is for, which need not exist; all if absent",
     )
     expires: Annotated[Timestamp, AfterValidator(_in_the_future)] | None = Field(
-        default=None, description="when it ends; never if absent"
+        default=None, description="when it expires; never if absent"
     )
     requests_per_minute: int | None = Field(
         default=None, ge=1, le=1_000_000, description="REID_REQUESTS_PER_MINUTE if absent"

@@ -14,10 +14,10 @@ def time_warnings(moments: Mapping[str, Moment | None]) -> list[FilterWarning]:
     """Warn about the times of a request's fields.
 
     Args:
-        moments: by field.
+        moments: the times by field name.
 
     Returns:
-        A warning for each field whose time has no zone, or occurred twice in its zone.
+        One warning per field whose time has no zone, or occurs twice in its zone.
     """
     found = []
     for field, moment in moments.items():
@@ -32,10 +32,10 @@ def crop_time_warnings(moments: Sequence[tuple[str, Moment | None]]) -> list[Fil
     """Warn about the times of several crops.
 
     Args:
-        moments: with the ids of their crops.
+        moments: crop ids with their times.
 
     Returns:
-        At most one warning of each kind; its values are the first twenty crop ids.
+        At most one warning per kind; its values are the first twenty crop ids.
     """
     assumed = tuple(crop_id for crop_id, moment in moments if moment and moment.assumed_utc)
     ambiguous = tuple(crop_id for crop_id, moment in moments if moment and moment.ambiguous)
@@ -54,10 +54,10 @@ def _crops(crop_ids: Sequence[str]) -> str:
 
 
 _UTC = (
-    "has no time zone and was read as UTC; state the zone of the clocks, or write an offset such "
-    "as +01:00."
+    "has no time zone and was read as UTC; state the zone of the clocks, or add an offset such as "
+    "+01:00."
 )
 _TWICE = (
-    "occurs twice in its zone, because the clocks were set back; the first was used. Write an "
-    "offset to mean the second."
+    "occurs twice in its zone, because the clocks were set back; the first was used. Add an offset "
+    "to choose the second."
 )

@@ -1,4 +1,4 @@
-"""What every gallery accepts as embeddings, whatever stores it."""
+"""The rule for embeddings, the same for every kind of gallery."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _TOLERANCE = 1e-3
 def unit_rows(
     embeddings: NDArray[np.float32], count: int | None, dimension: int, owner: Callable[[int], str]
 ) -> NDArray[np.float32]:
-    """Check embeddings and bring each row to length one in full float32 precision.
+    """Check embeddings and scale each row to length one in full float32 precision.
 
-    A network's rows are unit up to its own rounding; dividing once more makes an inner product of
-    two rows their cosine.
+    The network's own rows have unit length only up to its rounding. After scaling, the inner
+    product of two rows is their cosine.
 
     Args:
         embeddings: (N, D) float32, finite, each row of length 1 within 0.001.
-        count: N, where it is known.
+        count: N, if it is known.
         dimension: D of the gallery.
         owner: names row i in a message, for example ``crop 'a'``.
 
@@ -30,14 +30,14 @@ def unit_rows(
         (N, D) float32, contiguous.
 
     Raises:
-        InvalidInput: wrong shape, a non-finite or a non-unit row.
+        InvalidInput: wrong shape, or a row that is not finite or not of unit length.
     """
     found = np.shape(embeddings)
     if len(found) != 2 or found[1] != dimension or (count is not None and found[0] != count):
         wanted = f"({'N' if count is None else count}, {dimension})"
         raise InvalidInput(f"embeddings have shape {found}, must be {wanted}")
     rows = np.ascontiguousarray(embeddings, dtype=np.float32)
-    # Huge but finite values overflow in float32 squares, so lengths are taken in float64.
+    # The squares of huge but finite float32 values overflow, so lengths are computed in float64.
     lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64))
     for index in np.flatnonzero(~(np.abs(lengths - 1.0) <= _TOLERANCE)):
         if not np.isfinite(rows[index]).all():

@@ -101,7 +101,9 @@ class DiskGallery(Gallery):
         with self.versions.lock:
             self._require_open()
             if self._state == "replaced":
-                raise Replaced(f"gallery {self.name!r} was replaced as a whole: send the request again")
+                raise Replaced(
+                    f"gallery {self.name!r} was replaced as a whole: send the request again"
+                )
             yield
 
     @override

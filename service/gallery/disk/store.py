@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import secrets
@@ -18,7 +17,6 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO, Literal
@@ -29,13 +27,14 @@ from service.errors import Conflict, NotFound, ReidError, Unavailable
 from service.gallery import rules
 from service.gallery.base import DEFAULT_OPTIONS, GalleryOptions, GalleryStats, SnapshotRecord
 from service.gallery.disk import folders
+from service.gallery.disk.catalogue import UNFINISHED_FOLDER, Catalogue
 from service.gallery.disk.database import GalleryDatabase
 from service.gallery.disk.folder_lock import hold
 from service.gallery.disk.gallery import DiskGallery
 from service.gallery.disk.header import Header
 from service.gallery.disk.model_versions import ModelVersions
 from service.gallery.disk.name_locks import NameLocks
-from service.gallery.disk.opening import open_gallery, open_version
+from service.gallery.disk.opening import open_version
 from service.gallery.disk.snapshots import SnapshotShelf
 from service.gallery.protocol import Gallery, GalleryStore
 from service.gallery.rows.nearest import Gpu, resolve_device
@@ -44,20 +43,7 @@ from service.machine.disk_reserve import FILE as RESERVE_FILE
 from service.machine.durable import disk_errors, sync_folder
 
 _log = logging.getLogger(__name__)
-_UNFINISHED = "."  # marks a folder half made or half removed; no gallery's name starts with it
 _PROBE_BYTES = 64 * 1024
-_WORTH_FREEZING = 10_000
-# A gallery that could not be read is tried again after this pause, or after this multiple of the
-# time that the last try took.
-_PAUSE_SECONDS, _PAUSE_SHARE = 3.0, 20.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    """Why a gallery is not served, and when (monotonic seconds) to try again."""
-
-    reason: str
-    until: float
 
 
 class DiskGalleryStore(GalleryStore):
@@ -80,8 +66,7 @@ class DiskGalleryStore(GalleryStore):
         self._root = root
         self._folder = root / "galleries"
         self._shelf = SnapshotShelf(root / "snapshots")
-        self._galleries: dict[str, DiskGallery] = {}
-        self._unusable: dict[str, _Failure] = {}
+        self._catalogue = Catalogue(self._folder, self._versions)
         self._locks = NameLocks()
         self._lock = threading.Lock()  # held while the store is closed, never while one waits
         with disk_errors(root):
@@ -119,9 +104,9 @@ class DiskGalleryStore(GalleryStore):
 
     @override
     def open(self, name: str) -> DiskGallery:
-        gallery = self._galleries.get(name) or self._try_again(name)
+        gallery = self._catalogue.served.get(name) or self._try_again(name)
         if gallery is None:
-            raise self._absent(name)
+            raise self._catalogue.absent(name)
         return gallery
 
     @override
@@ -133,7 +118,7 @@ class DiskGalleryStore(GalleryStore):
     @override
     def stats(self) -> list[GalleryStats]:
         found: list[GalleryStats] = []
-        for _, gallery in sorted(self._galleries.copy().items()):
+        for _, gallery in sorted(self._catalogue.served.copy().items()):
             with suppress(NotFound):  # deleted meanwhile
                 found.append(gallery.stats())
         return found
@@ -141,9 +126,9 @@ class DiskGalleryStore(GalleryStore):
     @override
     def delete(self, name: str) -> int:
         with self._alone_with(name):
-            gallery = self._galleries.get(name)
-            if gallery is None and name not in self._unusable:
-                raise self._absent(name)
+            gallery = self._catalogue.served.get(name)
+            if name not in self._catalogue:
+                raise self._catalogue.absent(name)
             removed = self._unfinished_folder(name)
             with disk_errors(self._folder):
                 # One rename decides: before it the gallery is whole, after it the gallery is gone.
@@ -153,8 +138,7 @@ class DiskGalleryStore(GalleryStore):
                     crops = 0
                 else:
                     crops = gallery.retire(removed)
-                self._galleries.pop(name, None)
-                self._unusable.pop(name, None)
+                self._catalogue.drop(name)
                 self._shelf.abandon(name)
                 sync_folder(self._folder)
         folders.remove(removed)
@@ -164,8 +148,8 @@ class DiskGalleryStore(GalleryStore):
     def holding(self, digests: Collection[str], but: str) -> list[str]:
         if not digests:
             return []
-        unread = set(self._unusable) - {but}
-        others = {name: one for name, one in self._galleries.copy().items() if name != but}
+        unread = set(self._catalogue.unusable) - {but}
+        others = {name: one for name, one in self._catalogue.served.copy().items() if name != but}
         return sorted(unread | {name for name, one in others.items() if one.holds(digests)})
 
     def begin_model(self, name: str, model_sha256: str, dimension: int) -> DiskGallery:
@@ -231,7 +215,7 @@ class DiskGalleryStore(GalleryStore):
                 del versions.kept[model_sha256]
                 other.served = True
                 versions.kept[served.model_sha256] = served.replaced()
-                self._galleries[name] = other
+                self._catalogue.serve(other)
                 return other
 
     def kept_models(self, name: str) -> list[DiskGallery]:
@@ -257,7 +241,7 @@ class DiskGalleryStore(GalleryStore):
     @override
     def snapshots(self, name: str) -> list[SnapshotRecord]:
         found = self._shelf.records(name)
-        if not found and name not in self._unusable:
+        if not found and name not in self._catalogue.unusable:
             self.open(name)
         return found
 
@@ -296,7 +280,7 @@ class DiskGalleryStore(GalleryStore):
     @override
     def tidy(self) -> None:
         self._reserve.keep()
-        for name, gallery in sorted(self._galleries.copy().items()):
+        for name, gallery in sorted(self._catalogue.served.copy().items()):
             try:
                 gallery.tidy()
             except ReidError as error:
@@ -324,11 +308,11 @@ class DiskGalleryStore(GalleryStore):
         with ExitStack() as closing:  # a failure skips no other gallery
             if held is not None:
                 closing.callback(held.close)
-            for name in {*self._galleries.copy(), *self._locks.names()}:
+            for name in {*self._catalogue.served.copy(), *self._locks.names()}:
                 closing.callback(self._close_gallery, name)
 
     def _compact(self, name: str) -> None:
-        gallery = self._galleries.get(name)
+        gallery = self._catalogue.served.get(name)
         try:
             if gallery is not None:
                 gallery.compact()
@@ -337,58 +321,27 @@ class DiskGalleryStore(GalleryStore):
 
     def _close_gallery(self, name: str) -> None:
         with self._locks.of(name):  # waits until a change in progress has ended
-            gallery = self._galleries.get(name)
+            gallery = self._catalogue.served.get(name)
             if gallery is not None:
                 gallery.close()
 
     def _load(self) -> None:
         with disk_errors(self._folder):
             self._shelf.remove_unfinished()
-            entries = sorted(self._folder.iterdir())
-        for entry in entries:
-            if entry.name.startswith(_UNFINISHED):
-                _log.info("%s: removing what an interrupted change left behind", entry)
-                folders.remove(entry)
-            elif entry.is_dir() and not rules.is_name(entry.name):
-                # For example a file system's ``lost+found``, or a copy made by hand.
-                _log.warning("%s: ignored, since %r is not a gallery name", entry, entry.name)
-            elif entry.is_dir():
-                self._load_gallery(entry)
-        if sum(stats.crops for stats in self.stats()) > _WORTH_FREEZING:
-            gc.freeze()  # a full collection would scan every crop and find nothing
-
-    def _load_gallery(self, folder: Path) -> None:
-        start, before = time.monotonic(), self._unusable.get(folder.name)
-        try:
-            with disk_errors(folder):
-                folders.bring_up_to_date(folder)
-                self._galleries[folder.name] = open_gallery(self._versions(folder))
-            self._unusable.pop(folder.name, None)
-        except ReidError as error:
-            # The other galleries are served; requests for this one get the reason.
-            if before is None or before.reason != str(error):
-                _log.error("gallery %r is not served: %s", folder.name, error)
-            pause = max(_PAUSE_SECONDS, _PAUSE_SHARE * (time.monotonic() - start))
-            self._unusable[folder.name] = _Failure(str(error), time.monotonic() + pause)
+            self._catalogue.load_all()
 
     def _try_again(self, name: str) -> DiskGallery | None:
         """Load a gallery that could not be read before; the disk may have room again."""
-        failure = self._unusable.get(name)
-        if failure is None or time.monotonic() < failure.until:
+        if not self._catalogue.due(name):
             return None
         with self._alone_with(name):
-            if self._unusable.get(name) is failure:  # nobody else has tried meanwhile
-                self._load_gallery(self._folder / name)
-            return self._galleries.get(name)
-
-    def _absent(self, name: str) -> ReidError:
-        if failure := self._unusable.get(name):
-            return Unavailable(f"gallery {name!r} is not served: {failure.reason}")
-        return NotFound(f"gallery {name[:80]!r} does not exist")
+            if self._catalogue.due(name):  # no other thread has tried meanwhile
+                self._catalogue.load(name)
+            return self._catalogue.served.get(name)
 
     def _make(self, name: str, model_sha256: str, write: Callable[[Path], None]) -> DiskGallery:
         """Make a new gallery whose database ``write`` writes; all of it or nothing."""
-        if name in self._galleries or name in self._unusable:
+        if name in self._catalogue:
             raise Conflict(f"gallery {name!r} already exists")
         unfinished = self._unfinished_folder(name)
         with disk_errors(self._folder):
@@ -403,12 +356,11 @@ class DiskGalleryStore(GalleryStore):
                 folders.remove(unfinished)
                 raise
             sync_folder(self._folder)
-            self._galleries[name] = open_gallery(self._versions(self._folder / name))
-        return self._galleries[name]
+            return self._catalogue.open(name)
 
     def _replace(self, name: str, header: Header, write: Callable[[Path], None]) -> DiskGallery:
         """Replace a gallery's content by a database that ``write`` writes."""
-        folder, old = self._folder / name, self._galleries.get(name)
+        folder, old = self._folder / name, self._catalogue.served.get(name)
         if old is not None and header.model_sha256 not in {
             old.model_sha256,
             *old.versions.kept,
@@ -433,8 +385,7 @@ class DiskGalleryStore(GalleryStore):
                     version.end("replaced")
             for stale in folders.other_files(folder):
                 folders.remove_database(stale)
-            self._unusable.pop(name, None)
-            self._galleries[name] = fresh
+            self._catalogue.serve(fresh)
             return fresh
 
     def _versions(self, folder: Path) -> ModelVersions[DiskGallery]:
@@ -448,7 +399,7 @@ class DiskGalleryStore(GalleryStore):
             folders.remove(removed)
 
     def _unfinished_folder(self, name: str) -> Path:
-        return self._folder / f"{_UNFINISHED}{name}-{secrets.token_hex(4)}"
+        return self._folder / f"{UNFINISHED_FOLDER}{name}-{secrets.token_hex(4)}"
 
     @contextmanager
     def _alone_with(self, name: str) -> Iterator[None]:

@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pymilvus import MilvusClient, MilvusException
+from pymilvus import MilvusClient
 from typing_extensions import override
 
-from service.errors import NotFound, Unavailable, Unsupported
+from service.errors import Unsupported
 from service.gallery import rules
 from service.gallery.base import (
     Absent,
@@ -39,29 +39,27 @@ from service.gallery.base import (
 )
 from service.gallery.milvus.collection import (
     FIELDS,
-    LATER_FIELDS,
     CollectionName,
     check_options,
     crop_of,
     date_of,
     metadata_of,
     options_property,
-    reachable,
     read_options,
 )
-from service.gallery.milvus.expressions import expression, text_of, texts_of
+from service.gallery.milvus.expressions import texts_of
 from service.gallery.milvus.migration import RULES, TODAY, migrate_collection, one_of
+from service.gallery.milvus.requests import CollectionRequests
 from service.gallery.protocol import Gallery
 from service.gallery.scoring import best_first, cosines
 from service.gallery.unit_rows import unit_rows
 
+_IN_RECEIPTS = ("crop_id", "identity", "camera", "digest")
 _MOST_ROWS = 16384  # per search or batch, a limit of Milvus
 _SPARE = 8
 _MARGIN = 1e-5  # more than twice the rounding error of a float32 product
 _DIGESTS_AT_ONCE = 1024  # per expression
 _ROWS_RELABELLED = 1024  # per request, which includes their embeddings
-# pymilvus puts the last id of a batch into its next expression without escaping these.
-_UNESCAPED = frozenset('"\\')
 
 
 class MilvusGallery(Gallery):
@@ -73,22 +71,13 @@ class MilvusGallery(Gallery):
     """
 
     def __init__(self, client: MilvusClient, collection: CollectionName) -> None:
-        self._client = client
         self._header = collection
-        self._collection = str(collection)
         self._writing = threading.RLock()  # two upserts must not both count an id as new
-        with self._answering():
-            client.load_collection(self._collection)
-            described = client.describe_collection(self._collection)
-        fields = {field["name"]: field for field in described["fields"]}
-        self._dimension = int(fields["embedding"]["params"]["dim"])
-        self._dated = "added" in fields
-        self._fields = [*FIELDS, *(LATER_FIELDS if self._dated else [])]
-        properties = described.get("properties") or {}
-        self._options = read_options(properties)
-        if properties.get(RULES) != TODAY:
-            stored = self._scan(Filter(), self._fields)
-            migrate_collection(client, self._collection, self._fields, stored)
+        self._requests = requests = CollectionRequests(client, collection)
+        self._options = read_options(requests.properties)
+        if requests.properties.get(RULES) != TODAY:
+            stored = requests.scan(Filter(), requests.fields)
+            migrate_collection(client, requests.collection, requests.fields, stored)
 
     @property
     @override
@@ -103,7 +92,7 @@ class MilvusGallery(Gallery):
     @property
     @override
     def dimension(self) -> int:
-        return self._dimension
+        return self._requests.dimension
 
     @property
     @override
@@ -121,13 +110,13 @@ class MilvusGallery(Gallery):
     def configure(self, options: GalleryOptions) -> None:
         """Change the options, which are stored as a property of the collection."""
         check_options(options)
-        if options.keep_for is not None and not self._dated:
+        if options.keep_for is not None and not self._requests.dated:
             raise Unsupported(
                 f"gallery {self.name!r} was created by the first release and does not know when "
                 "crops were added: create a new gallery and import the crops again"
             )
-        with self._writing, self._answering():
-            self._client.alter_collection_properties(self._collection, options_property(options))
+        with self._writing:
+            self._requests.set_properties(options_property(options))
             self._options = options
 
     @override
@@ -140,28 +129,29 @@ class MilvusGallery(Gallery):
         """Insert or replace crops by id; pictures are not stored."""
         crops = [rules.checked_crop(crop) for crop in crops]
         vectors = unit_rows(
-            embeddings, len(crops), self._dimension, lambda row: f"crop {crops[row].crop_id!r}"
+            embeddings,
+            len(crops),
+            self._requests.dimension,
+            lambda row: f"crop {crops[row].crop_id!r}",
         )
         rules.check_pictures(pictures, len(crops))
         now = time.time()
         rows = [
-            self._to_row(rules.with_time(crops[at], now), vectors[at])
+            metadata_of(rules.with_time(crops[at], now), dated=self._requests.dated)
+            | {"embedding": vectors[at]}
             for at in rules.last_of_each(crops)
         ]
         if not rows:
             return 0
-        with self._writing, self._answering():
-            known = self._client.query(
-                self._collection,
-                filter=f"crop_id in {texts_of(row['crop_id'] for row in rows)}",
-                output_fields=["crop_id"],
-            )
-            self._client.upsert(self._collection, rows)
+        same_ids = f"crop_id in {texts_of(row['crop_id'] for row in rows)}"
+        with self._writing:
+            known = self._requests.matching(same_ids, ["crop_id"])
+            self._requests.upsert(rows)
         return len(rows) - len(known)
 
     @override
     def get(self, crop_id: str) -> Crop:
-        return crop_of(self._rows_of([crop_id], self._fields)[0])
+        return crop_of(self._requests.rows_of([crop_id], self._requests.fields)[0])
 
     @override
     def picture(self, crop_id: str) -> bytes:
@@ -182,7 +172,9 @@ class MilvusGallery(Gallery):
         rules.check_count("limit", limit)
         after = "" if cursor is None else rules.decode_cursor(cursor)
         crops: list[Crop] = []
-        for batch in self._scan(where, self._fields, after, min(limit + 1, _MOST_ROWS)):
+        for batch in self._requests.scan(
+            where, self._requests.fields, after, min(limit + 1, _MOST_ROWS)
+        ):
             crops.extend(map(crop_of, batch))
             if len(crops) > limit:
                 return Page(tuple(crops[:limit]), rules.encode_cursor(crops[limit - 1].crop_id))
@@ -190,18 +182,12 @@ class MilvusGallery(Gallery):
 
     @override
     def crops(self, where: Filter) -> list[Crop]:
-        batches = self._scan(where, self._fields, batch_size=_MOST_ROWS)
+        batches = self._requests.scan(where, self._requests.fields, batch_size=_MOST_ROWS)
         return [crop_of(row) for batch in batches for row in batch]
 
     @override
     def count(self, where: Filter) -> int:
-        with self._answering():
-            (row,) = self._client.query(
-                self._collection,
-                filter=expression(where, dated=self._dated),
-                output_fields=["count(*)"],
-            )
-        return int(row["count(*)"])
+        return self._requests.count(where)
 
     @override
     def absent(self, where: Filter) -> Absent:
@@ -234,12 +220,11 @@ class MilvusGallery(Gallery):
         cameras, identities, crops = Counter[str](), set[str](), 0
         crop_ids, digests = set[str](), set[str]()
         with self._writing:
-            for batch in list(self._scan(where, ["crop_id", "identity", "camera", "digest"])):
-                if not dry_run:
-                    with self._answering():
-                        # Not with ids=, because pymilvus would not escape them.
-                        gone = one_of(row["crop_id"] for row in batch)
-                        self._client.delete(self._collection, filter=gone)
+            for batch in list(
+                self._requests.scan(where, ["crop_id", "identity", "camera", "digest"])
+            ):
+                if not dry_run:  # by a condition, since pymilvus does not escape ids=
+                    self._requests.delete(one_of(row["crop_id"] for row in batch))
                 crops += len(batch)
                 cameras.update(row["camera"] for row in batch)
                 identities.update(row["identity"] for row in batch)
@@ -259,32 +244,27 @@ class MilvusGallery(Gallery):
         wanted = sorted(digests)
         for start in range(0, len(wanted), _DIGESTS_AT_ONCE):
             some = texts_of(wanted[start : start + _DIGESTS_AT_ONCE])
-            with self._answering():
-                found = self._client.query(
-                    self._collection,
-                    filter=f"digest in {some}",
-                    output_fields=["crop_id"],
-                    limit=1,
-                )
-            if found:
+            if self._requests.any_matches(f"digest in {some}"):
                 return True
         return False
 
     @override
     def embeddings(self, crop_ids: Sequence[str]) -> NDArray[np.float32]:
-        rows = self._rows_of(crop_ids, ["crop_id", "embedding"])
-        return np.array([row["embedding"] for row in rows], np.float32).reshape(-1, self._dimension)
+        rows = self._requests.rows_of(crop_ids, ["crop_id", "embedding"])
+        return np.array([row["embedding"] for row in rows], np.float32).reshape(
+            -1, self._requests.dimension
+        )
 
     @override
     def query(self, embeddings: NDArray[np.float32], top_k: int, where: Filter) -> list[list[Hit]]:
         """Find the exact nearest crops by cosine, at most 16384 per query."""
         rules.check_count("top_k", top_k)
-        queries = unit_rows(embeddings, None, self._dimension, lambda row: f"query {row}")
+        queries = unit_rows(embeddings, None, self.dimension, lambda row: f"query {row}")
         answer: list[list[Hit]] = [[] for _ in queries]
         pending, fetch = list(range(len(queries))), min(top_k + _SPARE, _MOST_ROWS)
         while pending:
             undecided = []
-            found = self._search(queries[pending], fetch, where)
+            found = self._requests.search(queries[pending], fetch, where)
             for query, hits in zip(pending, found, strict=True):
                 # A row that was not fetched may tie with the last hit and precede it by its id.
                 cut = len(hits) == fetch < _MOST_ROWS
@@ -320,9 +300,9 @@ class MilvusGallery(Gallery):
             "camera",
             "timed",
             "timestamp",
-            *self._fields[len(FIELDS) :],
+            *self._requests.fields[len(FIELDS) :],
         ]
-        for batch in self._scan(Filter(), wanted):
+        for batch in self._requests.scan(Filter(), wanted):
             crops += len(batch)
             identities.update(row["identity"] for row in batch)
             cameras.update(row["camera"] for row in batch)
@@ -331,7 +311,7 @@ class MilvusGallery(Gallery):
         return GalleryStats(
             name=self.name,
             model_sha256=self._header.model_sha256,
-            dimension=self._dimension,
+            dimension=self.dimension,
             created=self._header.created,
             crops=crops,
             identities=len(identities - {""}),
@@ -342,7 +322,7 @@ class MilvusGallery(Gallery):
         )
 
     def _redescribe(self, ids: Sequence[str], change: Callable[[Crop], Crop]) -> int:
-        if not self._dated:
+        if not self._requests.dated:
             raise Unsupported(
                 f"gallery {self.name!r} was created by the first release and does not know where "
                 "an identity comes from: create a new gallery and import the crops again"
@@ -355,107 +335,23 @@ class MilvusGallery(Gallery):
 
     def _redescribe_batch(self, ids: Sequence[str], change: Callable[[Crop], Crop]) -> int:
         """Rewrite rows with changed metadata."""
-        with self._answering():
-            rows = self._client.query(
-                self._collection,
-                filter=f"crop_id in {texts_of(ids)}",
-                output_fields=[*self._fields, "embedding"],
-            )
-            changed = [
-                row | metadata_of(crop, dated=self._dated)
-                for row in rows
-                if (crop := rules.described(stored := crop_of(row), change(stored))) is not None
-            ]
-            if changed:
-                self._client.upsert(self._collection, changed)
+        requests = self._requests
+        rows = requests.matching(f"crop_id in {texts_of(ids)}", [*requests.fields, "embedding"])
+        changed = [
+            row | metadata_of(crop, dated=requests.dated)
+            for row in rows
+            if (crop := rules.described(stored := crop_of(row), change(stored))) is not None
+        ]
+        if changed:
+            requests.upsert(changed)
         return len(changed)
 
     def _without_crop(self, field: str, names: Iterable[str]) -> tuple[str, ...]:
-        with self._answering():
-            return tuple(
-                name
-                for name in sorted(names)
-                if not self._client.query(
-                    self._collection,
-                    filter=f"{field} in {texts_of([name])}",
-                    output_fields=["crop_id"],
-                    limit=1,
-                )
-            )
-
-    def _search(
-        self, queries: NDArray[np.float32], fetch: int, where: Filter
-    ) -> list[list[dict[str, Any]]]:
-        with self._answering():
-            found = self._client.search(
-                self._collection,
-                data=list(queries),
-                limit=fetch,
-                filter=expression(where, dated=self._dated),
-                # Milvus scores equal rows differently depending on their position, so the rows are
-                # fetched and scored here.
-                output_fields=[*self._fields, "embedding"],
-                search_params={"metric_type": "IP"},
-            )
-        return [list(hits) for hits in found]
-
-    def _to_row(self, crop: Crop, vector: NDArray[np.float32]) -> dict[str, Any]:
-        return metadata_of(crop, dated=self._dated) | {"embedding": vector}
-
-    def _rows_of(self, crop_ids: Sequence[str], fields: list[str]) -> list[dict[str, Any]]:
-        with self._answering():
-            known = texts_of(crop_ids)
-            found = self._client.query(
-                self._collection, filter=f"crop_id in {known}", output_fields=fields
-            )
-        rows = {row["crop_id"]: row for row in found}
-        for crop_id in crop_ids:
-            if crop_id not in rows:
-                raise NotFound(f"crop {crop_id!r} is not in the gallery")
-        return [rows[crop_id] for crop_id in crop_ids]
-
-    def _scan(
-        self, where: Filter, fields: list[str], after: str = "", batch_size: int = 4096
-    ) -> Iterator[list[dict[str, Any]]]:
-        """Rows that pass the filter, in the order of their ids."""
-        following: str | None = after
-        while following is not None:
-            begin, following = following, None
-            for batch in self._iterate(where, fields, begin, batch_size):
-                yield batch
-                last = str(batch[-1]["crop_id"])
-                if not _UNESCAPED.isdisjoint(last):
-                    following = last
-                    break
-
-    def _iterate(
-        self, where: Filter, fields: list[str], after: str, batch_size: int
-    ) -> Iterator[list[dict[str, Any]]]:
-        """Rows after an id, in the order of their ids, from one iterator of pymilvus."""
-        parts = [expression(where, dated=self._dated), f"crop_id > {text_of(after)}"]
-        with self._answering():
-            rows = self._client.query_iterator(
-                self._collection,
-                filter=" and ".join(filter(None, parts)),
-                output_fields=fields,
-                batch_size=batch_size,
-            )
-            try:
-                while batch := rows.next():
-                    yield batch
-            finally:
-                rows.close()
-
-    @contextmanager
-    def _answering(self) -> Iterator[None]:
-        try:
-            yield
-        except MilvusException as error:
-            with reachable():
-                exists = self._client.has_collection(self._collection)
-            if not exists:
-                raise NotFound(f"gallery {self.name!r} does not exist") from error
-            raise Unavailable(f"gallery {self.name!r}: Milvus: {error.message}") from error
+        return tuple(
+            name
+            for name in sorted(names)
+            if not self._requests.any_matches(f"{field} in {texts_of([name])}")
+        )
 
 
 def _rank(query: NDArray[np.float32], hits: list[dict[str, Any]]) -> list[Hit]:

@@ -91,14 +91,14 @@ class World:
     def reset(self) -> None:
         """Reset the gallery to its initial state."""
         store = self.parts.store
-        gallery = store._galleries.pop(GALLERY, None)
+        gallery = store._catalogue.served.pop(GALLERY, None)
         if gallery is not None:
             gallery.close()
         for kind in ("galleries", "snapshots"):
             folder = self.data / kind / GALLERY
             shutil.rmtree(folder, ignore_errors=True)
             shutil.copytree(self.data / "beginning" / kind, folder)
-        store._load_gallery(self.data / "galleries" / GALLERY)
+        store._catalogue.load(GALLERY)
 
     def finish(self, answer: httpx.Response) -> dict[str, Any]:
         """Wait for a job to end."""

@@ -19,10 +19,10 @@ def backend():
 
 
 def test_pictures_are_refused(store):
-    with pytest.raises(Unsupported, match="keep the galleries in the data folder"):
+    with pytest.raises(Unsupported, match="REID_MILVUS_URI to keep galleries"):
         store.create("g", MODEL, 8, GalleryOptions(store_crops=True))
     gallery = store.create("g", MODEL, 8)
-    with pytest.raises(Unsupported, match="keep the galleries in the data folder"):
+    with pytest.raises(Unsupported, match="REID_MILVUS_URI to keep galleries"):
         gallery.configure(GalleryOptions(store_crops=True))
     with pytest.raises(Unsupported, match="stores no pictures"):
         gallery.picture("a")

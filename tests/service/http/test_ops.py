@@ -200,7 +200,7 @@ def test_broken_json_and_broken_multipart_are_problems(service):
 def test_a_programming_error_answers_500_without_its_text(start, caplog):
     with start() as service:
         service.parts.store.close()
-        service.parts.store._galleries = (
+        service.parts.store._catalogue.served = (
             None  # no release may do this, so it stands for any mistake
         )
         answer = service.search(("a", CROP))
@@ -209,5 +209,5 @@ def test_a_programming_error_answers_500_without_its_text(start, caplog):
         assert "NoneType" not in answer.text
         assert answer.headers["X-Request-ID"] == answer.json()["request_id"]
         assert "NoneType" in caplog.text
-        service.parts.store._galleries = {}
+        service.parts.store._catalogue.served = {}
         assert 'route="/search",status="500"' in service.http.get("/metrics").text
