@@ -2,8 +2,9 @@
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
-# The number of processes that run the suite; 0 runs it in this one, for a debugger.
-PYTEST_JOBS ?= 2
+# The number of processes that run the suite; 0 runs it in this one, for a debugger. Three keep two
+# processors busy: about a quarter of the tests' time goes to waiting for programs and disks.
+PYTEST_JOBS ?= 3
 # `make demo ONCE=1` ends after one search; without it the page stays up until you stop it.
 ONCE ?=
 
@@ -32,8 +33,8 @@ serve: $(VENV)/.installed-cpu ## the service with the shipped model, on http://1
 
 # ---- work on it
 
-# Each test file runs in one process, so that its tests share what is slow to make. Files keep their
-# order: the long ones in end_to_end start early, so both processes end at about the same time.
+# Each test file runs in one process, so that its tests share what is slow to make. tests/gate.py puts
+# the longest files first, so that all processes end at about the same time.
 IN_PARALLEL = --numprocesses $(PYTEST_JOBS) --dist loadfile --no-loadscope-reorder
 
 test: check $(VENV)/.browser ## run the checks, then the whole test suite (the first run downloads about 5 GB of PyTorch)

@@ -1,4 +1,4 @@
-"""The gate itself: what is missing is a failure in continuous integration, and a skip at home."""
+"""The gate itself: a missing engine is a failure in continuous integration, and a skip at home."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
+import gate
 import pytest
 
 TESTS = Path(__file__).parent
@@ -53,13 +55,22 @@ def test_anything(): ...
 """
 
 
+# Loading only these plugins saves seconds in every run.
+PLUGINS = ("-p", "no:cacheprovider", "-p", "xdist.plugin", "-p", "pytest_timeout")
+
+
+def environment(variables: Mapping[str, str | None]) -> dict[str, str]:
+    """The environment of a run; None removes a variable."""
+    merged = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **variables}
+    return {name: value for name, value in merged.items() if value is not None}
+
+
 def run_tests(*arguments: str | Path, cwd: Path, **variables: str | None) -> tuple[int, str]:
-    """A run of its own: exit status and what it printed."""
-    environment = {**os.environ, **variables}
+    """The exit status and the output of a separate run of pytest."""
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-ra", "-p", "no:cacheprovider", *arguments],
+        [sys.executable, "-m", "pytest", "-ra", *PLUGINS, *arguments],
         cwd=cwd,
-        env={name: value for name, value in environment.items() if value is not None},
+        env=environment(variables),
         capture_output=True,
         text=True,
         check=False,
@@ -69,7 +80,7 @@ def run_tests(*arguments: str | Path, cwd: Path, **variables: str | None) -> tup
 
 @pytest.fixture
 def suite(tmp_path: Path) -> Path:
-    """A small suite behind the project's own gate."""
+    """A small suite with the project's gate."""
     shutil.copy(TESTS / "gate.py", tmp_path / "gate.py")
     shutil.copy(TESTS / "conftest.py", tmp_path / "conftest.py")
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers\n")
@@ -87,7 +98,7 @@ REASONS = [
 ]
 
 
-def test_at_home_what_is_missing_is_skipped_with_its_reason(suite):
+def test_at_home_a_missing_engine_is_a_skip_with_its_reason(suite):
     status, told = run_tests(cwd=suite, CI=None, SOMETHING_TO_DRAW=None)
     assert status == 0, told
     assert "1 passed, 7 skipped, 1 deselected, 1 xfailed" in told
@@ -96,7 +107,7 @@ def test_at_home_what_is_missing_is_skipped_with_its_reason(suite):
 
 
 @pytest.mark.parametrize("said", ["true", "1"])
-def test_in_ci_it_is_a_failure_with_its_reason(suite, said):
+def test_in_ci_a_missing_engine_is_a_failure_with_its_reason(suite, said):
     arguments = ("--continue-on-collection-errors",)
     status, told = run_tests(*arguments, cwd=suite, CI=said, SOMETHING_TO_DRAW=None)
     assert status == 1, told
@@ -108,7 +119,7 @@ def test_in_ci_it_is_a_failure_with_its_reason(suite, said):
 IN_PARALLEL = ("--numprocesses", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 
 
-def test_in_several_processes_it_is_the_same(suite):
+def test_several_processes_judge_alike(suite):
     arguments = (*IN_PARALLEL, "--continue-on-collection-errors")
     status, told = run_tests(*arguments, cwd=suite, CI="true", SOMETHING_TO_DRAW=None)
     assert status == 1, told
@@ -138,23 +149,44 @@ def test_make_runs_the_suite_in_several_processes():
         text=True,
         check=True,
     ).stdout
-    assert f"-m pytest {' '.join(IN_PARALLEL)} tests/test_gate.py" in recipe
+    in_parallel = " ".join(("--numprocesses", "3", *IN_PARALLEL[2:]))
+    assert f"-m pytest {in_parallel} tests/test_gate.py" in recipe
 
 
-def test_a_whole_file_that_lacks_its_engine_stops_ci(suite):
+def test_the_longest_files_come_first(pytestconfig):
+    for file in gate.LONGEST_FILES:
+        assert (ROOT / file).is_file(), f"{file} has moved: update LONGEST_FILES"
+
+    class Item:
+        def __init__(self, nodeid):
+            self.nodeid = nodeid
+
+        def iter_markers(self, _name):
+            return iter(())
+
+    first, *_, last = gate.LONGEST_FILES
+    items = [Item("tests/a.py::test_b[x]"), Item("tests/a.py::test_a"), Item(f"{last}::test_z")]
+    items += [Item(f"{first}::test_y"), Item(f"{first}::test_x")]
+    gate.pytest_collection_modifyitems(pytestconfig, items)
+    ordered = [item.nodeid for item in items]
+    long = [f"{first}::test_y", f"{first}::test_x", f"{last}::test_z"]
+    assert ordered == [*long, "tests/a.py::test_b[x]", "tests/a.py::test_a"]
+
+
+def test_a_whole_file_without_its_engine_fails_in_ci(suite):
     status, told = run_tests("test_whole_file.py", cwd=suite, CI="true")
     assert status != 0, told
     assert "the whole engine is missing" in told
 
 
-def test_ci_takes_the_lack_of_a_gpu_or_of_the_crops_beside_the_project(suite):
+def test_ci_accepts_a_missing_gpu_and_missing_shared_crops(suite):
     chosen = ("test_lacks.py", "-k", "gpu or shared or present")
     status, told = run_tests(*chosen, cwd=suite, CI="true")
     assert status == 0, told
     assert "1 passed, 2 skipped" in told
 
 
-def test_what_runs_on_request_runs_on_request(suite):
+def test_a_requested_test_runs(suite):
     chosen = ("test_lacks.py", "-k", "on_request")
     status, told = run_tests(*chosen, cwd=suite, SOMETHING_TO_DRAW="here")
     assert status == 0, told
@@ -170,7 +202,7 @@ ENGINES = {
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_hiding_an_engine_fails_in_ci_and_skips_at_home(engine, tmp_path):
-    """The real tests, on a machine whose PATH holds no programs."""
+    """The real tests, on a machine whose PATH contains no programs."""
     file, chosen, reason = ENGINES[engine]
     arguments = (file, "-k", chosen, "--maxfail", "1", "-m", "not on_request")
     at_home = run_tests(*arguments, cwd=ROOT, PATH=str(tmp_path), CI=None)
@@ -207,7 +239,7 @@ def test_settings_of_this_machine_do_not_reach_the_tests(suite):
 
 
 @pytest.mark.parametrize("processes", ["0", "2"])
-def test_in_the_background_of_a_shell_programs_can_be_interrupted(suite, processes):
+def test_programs_can_be_interrupted_in_the_background_of_a_shell(suite, processes):
     (suite / "test_programs.py").write_text(
         "import signal, subprocess, sys\n"
         "def test_handler():\n"
@@ -215,7 +247,7 @@ def test_in_the_background_of_a_shell_programs_can_be_interrupted(suite, process
         "    done = subprocess.run([sys.executable, '-c', told], capture_output=True)\n"
         "    assert done.stdout.strip() == b'default_int_handler', done\n"
     )
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-n", processes]
+    command = [sys.executable, "-m", "pytest", *PLUGINS, "-n", processes]
     ignoring = (
         "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN);"
         "os.execv(sys.argv[1], sys.argv[1:])"
@@ -223,6 +255,7 @@ def test_in_the_background_of_a_shell_programs_can_be_interrupted(suite, process
     done = subprocess.run(
         [sys.executable, "-c", ignoring, *command, "test_programs.py"],
         cwd=suite,
+        env=environment({}),
         capture_output=True,
         text=True,
         check=False,
