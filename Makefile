@@ -99,7 +99,7 @@ docker-test: $(VENV)/.installed-all ## build the image, run it, kill it, and che
 	$(BIN)/python -m pytest tests/end_to_end/test_docker.py -v $(PYTEST_ARGS)
 
 clean: ## remove drawn data and caches; the environment stays (rm -rf .venv)
-	rm -rf build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf build .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find service training benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ---- environments: both targets fill one folder, because pip adds and never removes
