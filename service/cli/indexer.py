@@ -24,7 +24,7 @@ from service.errors import ImageTooLarge
 from service.gallery.base import Crop
 from service.ingest.crop_names import CropFile, LeftOut
 from service.ingest.findings import keep_findings
-from service.ingest.tally import Tally, told
+from service.ingest.tally import Tally, summary_lines
 
 _IN_THE_SERVICE = 2  # imports under way: one runs while the next one is received
 _CANCEL_SECONDS = 10.0
@@ -66,7 +66,7 @@ class IndexReport:
 
     def said(self) -> list[str]:
         """Lines about what was left out, and what else the user should know."""
-        return [*told(self.tally.result()), *self.notes]
+        return [*summary_lines(self.tally.result()), *self.notes]
 
     def leave_out(self, entry: LeftOut) -> None:
         """Note a file that is not indexed."""
@@ -187,7 +187,7 @@ class _Imports:
         self._report.replaced += job.counts.get("replaced", 0)
         self._report.unchanged += job.counts.get("unchanged", 0)
         self._report.left_out += job.counts.get("left_out", 0)
-        self._report.notes += told(job.result or {})
+        self._report.notes += summary_lines(job.result or {})
         for failed in self._client.jobs.errors(job_id) if job.errors else ():
             file = part.files.get(failed.item)
             self._report.fail(Path(failed.item) if file is None else file.path, failed.reason)

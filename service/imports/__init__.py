@@ -1,1 +1,1 @@
-"""Many crops at once: folders, archives and manifests into a gallery, as a job."""
+"""Import folders, archives and manifests into a gallery, as a job."""

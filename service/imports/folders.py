@@ -1,4 +1,4 @@
-"""A folder of this machine, below an import root."""
+"""Read a folder of this machine below an import root."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ FolderFile = Path | LeftOut
 
 
 def folder_files(folder: Path, roots: ImportRoots, bounds: Bounds) -> list[FolderFile]:
-    """Everything in a folder, to its leaves.
+    """List a folder recursively.
 
     Args:
-        folder: below a root.
+        folder: a folder below a root.
         roots: links to folders are followed as long as they stay in a root.
-        bounds: how many files and folders there may be.
+        bounds: limits the number of files and folders.
 
     Returns:
-        Picture files, and what is left out and why.
+        Image files, and what is left out and why.
 
     Raises:
-        TooLarge: there are more.
-        InvalidInput: the folder itself is gone, or leads out of the roots by now.
+        TooLarge: there are too many files and folders.
+        InvalidInput: the folder no longer exists, or now leads out of the roots.
     """
     try:
         return list(walk(folder, RootTree(roots, bounds)))
@@ -57,15 +57,15 @@ def folder_items(
     """Read the image files of a folder.
 
     Args:
-        folder: below a root.
-        files: what :func:`folder_files` found.
+        folder: a folder below a root.
+        files: the answer of :func:`folder_files`.
         naming: reads their names, relative to the folder.
-        roots: no symbolic link may lead out of them.
-        bounds: what the import may cost.
-        tally: takes the files whose names tell nothing.
+        roots: no symbolic link may lead out of these.
+        bounds: limits of the import.
+        tally: counts files whose names contain no metadata.
 
     Yields:
-        An item a file.
+        One item per file.
 
     Raises:
         InvalidInput: a pattern takes too long.

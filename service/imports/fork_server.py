@@ -1,9 +1,9 @@
-"""The process that readers of imports are forked from: ``python -m service.imports.fork_server``.
+"""The process that forks readers of imports: ``python -m service.imports.fork_server``.
 
-It has one thread and holds no data, so forking it is quick and safe; forking the service, with its
-threads and its galleries, would be neither. For each import there are two forks: one reads, under a
-limit of memory, and one watches over it. The watcher ends the reader at once when the service lets
-go of their connection, by choice or because it was killed, and tells how the reader ended.
+It has one thread and holds no data, so forking it is fast and safe. Forking the service, with its
+threads and galleries, would be neither. Each import gets two forks: a reader with limited memory,
+and a watcher. When the service closes the connection, or is killed, the watcher ends the reader
+immediately; it also reports how the reader ended.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from typing import BinaryIO, NoReturn
 from service.errors import ReidError
 from service.imports.frames import (
     PARQUET,
-    WANTED_HEAD,
-    Broken,
+    REQUEST_HEAD,
+    Crashed,
     Done,
     Expect,
     Frame,
@@ -37,33 +37,35 @@ from service.imports.frames import (
 from service.imports.reader import ImportReader, ImportRequest
 
 _BUFFER = 1 << 16
-_LESS_URGENT = 5  # steps of priority below the service; its decoders are lower still
-_MAPPED = 512 << 20  # for libraries that are loaded later; no memory of the process's own
+_LESS_URGENT = 5  # steps of priority below the service, but above its decoders
+_MAPPED = 512 << 20  # address space for libraries that are loaded later
 _DEATH_SIGNAL = 1  # prctl's PR_SET_PDEATHSIG
 _FAILED = 3
 
 
 def main() -> None:
     """Fork readers until the service ends."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # of a terminal or a supervisor: we end with
-        signal.signal(number, signal.SIG_IGN)  # the service, which may still be finishing imports
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how a watcher ended
-    gc.freeze()  # so that collecting garbage copies no pages of a fork
+    # A terminal or supervisor signals this process too, but the service may still be finishing
+    # imports. This process ends when the service closes the connection.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # watchers need not be waited for
+    gc.freeze()  # garbage collection then copies no memory pages of a fork
     with socket.socket(fileno=os.dup(0)) as control:
         while True:
             message, descriptors, _, _ = socket.recv_fds(control, 1, 2)
             if not message:
                 return
             if message == PARQUET:
-                with suppress(ImportError):  # the reader says so
+                with suppress(ImportError):  # the reader reports this
                     importlib.import_module("pyarrow.parquet")
-            _watch_apart(control, descriptors)
+            _fork_watcher(control, descriptors)
 
 
-def _watch_apart(control: socket.socket, descriptors: list[int]) -> None:
+def _fork_watcher(control: socket.socket, descriptors: list[int]) -> None:
     try:
         watcher = os.fork()
-    except OSError as error:  # the service sees its connection close
+    except OSError as error:  # the service notices because its connection closes
         sys.stderr.write(f"an import cannot be read: {error}\n")
         watcher = -1
     if watcher == 0:
@@ -74,31 +76,31 @@ def _watch_apart(control: socket.socket, descriptors: list[int]) -> None:
 
 
 def _watch(connection: int, report: int) -> NoReturn:
-    """Fork a reader and see how it ends."""
+    """Fork a reader, and report how it ends."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     with suppress(BaseException):
-        _let_go_of_standard_input()
+        _release_standard_input()
         channel = socket.socket(fileno=connection)
-        wanted = _received(channel)
+        request = _received(channel)
         alive, held_by_reader = os.pipe()
         reader = os.fork()
         if reader == 0:
             os.close(report)
             os.close(alive)
-            _read(channel, wanted)
+            _read(channel, request)
         os.close(held_by_reader)
         poll = select.poll()
         for descriptor in (connection, alive):
             poll.register(descriptor, select.POLLIN)
-        if connection in dict(poll.poll()):  # nothing is sent after a request, so it was closed
+        if connection in dict(poll.poll()):  # nothing follows a request, so it was closed
             os.kill(reader, signal.SIGKILL)
         _, status = os.waitpid(reader, 0)
         os.write(report, str(os.waitstatus_to_exitcode(status)).encode())
     os._exit(0)
 
 
-def _let_go_of_standard_input() -> None:
-    """It is the connection on which the service asks; a copy would hide that its end is gone."""
+def _release_standard_input() -> None:
+    """Close this copy of the service's connection, so that its end can be noticed."""
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
@@ -106,23 +108,23 @@ def _let_go_of_standard_input() -> None:
 
 def _received(channel: socket.socket) -> ImportRequest:
     with channel.makefile("rb") as stream:
-        size = int.from_bytes(stream.read(WANTED_HEAD))
+        size = int.from_bytes(stream.read(REQUEST_HEAD))
         return ImportRequest(**json.loads(stream.read(size)))
 
 
-def _read(channel: socket.socket, wanted: ImportRequest) -> NoReturn:
+def _read(channel: socket.socket, request: ImportRequest) -> NoReturn:
     status = _FAILED
     with suppress(BaseException):
         _end_with_watcher()
-        _offer_first()
+        _prefer_for_oom_kill()
         os.nice(_LESS_URGENT)
-        limit_memory(wanted.memory_bytes)
+        limit_memory(request.memory_bytes)
         with os.fdopen(channel.detach(), "wb", _BUFFER) as stream:
-            status = _send_all(wanted, stream)
+            status = _send_all(request, stream)
     os._exit(status)
 
 
-def _send_all(wanted: ImportRequest, stream: BinaryIO) -> int:
+def _send_all(request: ImportRequest, stream: BinaryIO) -> int:
     def send(frame: Frame) -> None:
         stream.write(packed(frame))
 
@@ -132,7 +134,7 @@ def _send_all(wanted: ImportRequest, stream: BinaryIO) -> int:
 
     last: Frame
     try:
-        reader = ImportReader(wanted, expect)
+        reader = ImportReader(request, expect)
         for item in reader.items():
             send(item)
         last = Done(reader.result())
@@ -141,19 +143,19 @@ def _send_all(wanted: ImportRequest, stream: BinaryIO) -> int:
     except MemoryError:
         last = OutOfMemory()
     except Exception:  # noqa: BLE001 - the service logs it, and fails the job
-        last = Broken(traceback.format_exc())
+        last = Crashed(traceback.format_exc())
     send(last)
     return 0
 
 
 def limit_memory(size: int) -> bool:
-    """Let this process take only so much more memory than it has.
+    """Limit how much more memory this process may use.
 
     Args:
-        size: bytes.
+        size: bytes in addition to its current use.
 
     Returns:
-        Whether the system has such a limit.
+        Whether the system supports such a limit.
     """
     try:
         import resource  # noqa: PLC0415 - not on every system
@@ -174,14 +176,14 @@ def limit_memory(size: int) -> bool:
     return True
 
 
-def _offer_first() -> None:
-    """Have a system that is out of memory end this process before any other."""
+def _prefer_for_oom_kill() -> None:
+    """Make the kernel kill this process before any other if memory runs out."""
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", "ascii")
 
 
 def _end_with_watcher() -> None:
-    """Where nobody watches, nobody would end this process."""
+    """End this process with its watcher, because nothing else would end it then."""
     watcher = os.getppid()
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)

@@ -1,4 +1,4 @@
-"""What an upload is: as its sender calls it, and as its first bytes show."""
+"""Determine the format of an uploaded import: from its Content-Type and its first bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from service.imports.gunzip import HARMLESS, RATIO, gunzip
 from service.machine.durable import disk_errors, replaced_file
 
 ImportFormat = Literal["tar", "tar.gz", "zip", "ndjson", "csv", "parquet"]
-"""What can be uploaded; a job's spec names it, or ``folder``, as its ``source``."""
+"""Formats of uploaded imports. The ``source`` in a job's spec is one of these, or ``folder``."""
 
 CONTENT_TYPES: dict[str, ImportFormat] = {
     "application/x-tar": "tar",
@@ -22,10 +22,10 @@ CONTENT_TYPES: dict[str, ImportFormat] = {
     "text/csv": "csv",
     "application/vnd.apache.parquet": "parquet",
 }
-"""The names of documents and answers; what else senders say is in :func:`declared_kind`."""
+"""The documented types; :func:`declared_format` also accepts other spellings."""
 
 OCTETS = "application/octet-stream"
-"""Told by content."""
+"""Stands for an unknown format, which is detected from the content."""
 
 _NAMELESS = frozenset(
     {
@@ -60,7 +60,7 @@ _ALSO: dict[str, ImportFormat] = {
     "application/jsonlines": "ndjson",
     "application/csv": "csv",
     "application/x-csv": "csv",
-    "application/vnd.ms-excel": "csv",  # of Windows, where Excel is installed
+    "application/vnd.ms-excel": "csv",  # sent by Windows if Excel is installed
     "text/x-csv": "csv",
     "text/comma-separated-values": "csv",
     "application/parquet": "parquet",
@@ -74,67 +74,71 @@ _UNREAD = {
     b"BZh": "compressed by bzip2",
     b"\xfd7zXZ\x00": "compressed by xz",
     b"\x28\xb5\x2f\xfd": "compressed by Zstandard",
-    b"PK\x07\x08": "one part of a split zip archive",
+    b"PK\x07\x08": "part of a split zip archive",
 }
 _BLOCK = 512
 _CHUNK = 1 << 20
 
 
-def declared_kind(content_type: str) -> ImportFormat | None:
-    """What a sender says is coming.
+def declared_format(content_type: str) -> ImportFormat | None:
+    """Read the format from a Content-Type.
 
     Args:
-        content_type: without parameters, in lower case; empty where the sender says nothing.
+        content_type: without parameters, in lower case; empty if missing.
 
     Returns:
-        What it is; None where its content has to tell.
+        The format; None if it has to be detected from the content.
 
     Raises:
-        InvalidInput: a type that is not read; the message says what is.
+        InvalidInput: the type is not supported; the message lists those that are.
     """
     if content_type in _NAMELESS:
         return None
     found = CONTENT_TYPES.get(content_type) or _ALSO.get(content_type)
     if found is None:
-        curl = "curl says so unless it is told: " if "form-urlencoded" in content_type else ""
+        curl = "this is curl's default; " if "form-urlencoded" in content_type else ""
         raise InvalidInput(
-            f"Content-Type {content_type[:80]!r} is not read: {curl}{_what_to_send()}"
+            f"Content-Type {content_type[:80]!r} is not supported: {curl}{_what_to_send()}"
         )
     return found
 
 
 def is_gzip(content_encoding: str) -> bool:
-    """Whether a body is compressed on its way. Raises InvalidInput: by something else than gzip."""
+    """Whether a body has Content-Encoding gzip. Raises InvalidInput: another encoding."""
     coding = content_encoding.strip().lower()
     if coding in {"", "identity"}:
         return False
     if coding in {"gzip", "x-gzip"}:
         return True
-    raise InvalidInput(f"Content-Encoding {coding[:40]!r} is not read: send gzip, or leave it out")
+    raise InvalidInput(
+        f"Content-Encoding {coding[:40]!r} is not supported: send gzip, or leave it out"
+    )
 
 
-def settle(path: Path, declared: ImportFormat | None, most: int, *, encoded: bool) -> ImportFormat:
-    """Find out what was received; archives are told by content, whatever they are called.
+def detect_format(
+    path: Path, declared: ImportFormat | None, most: int, *, encoded: bool
+) -> ImportFormat:
+    """Determine the format of an upload; archives are detected from the content in any case.
 
     Args:
-        path: the file; it is unpacked in place where only its way was compressed.
-        declared: what its sender says it is, None where its content has to tell.
-        most: bytes it may unpack to.
+        path: the file; it is unpacked in place if it was compressed only for the transfer.
+        declared: the format from the Content-Type; None if it has to be detected.
+        most: most bytes it may unpack to.
         encoded: whether it was sent with ``Content-Encoding: gzip``.
 
     Returns:
-        What it is.
+        The format.
 
     Raises:
-        InvalidInput: it is nothing that can be read.
-        TooLarge: it unpacks to more.
+        InvalidInput: the format is unknown or not supported.
+        TooLarge: it unpacks to too many bytes.
     """
-    content = _told(_start(path))
+    content = _detected(_start(path))
     if encoded and content == "gzip":
-        if declared in {"tar", "tar.gz", None} and _told(_start_inside(path)) == "tar":
+        if declared in {"tar", "tar.gz", None} and _detected(_start_inside(path)) == "tar":
             return "tar.gz"
         _unpack(path, most)
-        content = _told(_start(path))
+        content = _detected(_start(path))
     if declared is not None and declared not in _ARCHIVES:
         return declared
     match content:
@@ -145,17 +149,17 @@ def settle(path: Path, declared: ImportFormat | None, most: int, *, encoded: boo
         case "parquet" if declared is None:
             return "parquet"
     if declared is None:
-        raise InvalidInput(f"the content does not tell what it is: {_what_to_send()}")
+        raise InvalidInput(f"unknown format, and no Content-Type that names it: {_what_to_send()}")
     return declared
 
 
-def _told(start: bytes) -> str | None:
-    """What the first bytes show. Raises InvalidInput: something that is not read."""
-    if _is_tar(start):  # first: a tar begins with a name, which may be anything
+def _detected(start: bytes) -> str | None:
+    """The format that the first bytes show. Raises InvalidInput: it is not supported."""
+    if _is_tar(start):  # first, because a tar begins with a file name, which may be anything
         return "tar"
     for magic, name in _UNREAD.items():
         if start.startswith(magic):
-            raise InvalidInput(f"the file is {name}: only zip, tar and tar.gz are read")
+            raise InvalidInput(f"the file is {name}: only zip, tar and tar.gz are supported")
     return next((kind for magic, kind in _STARTS.items() if start.startswith(magic)), None)
 
 
@@ -197,8 +201,8 @@ def _chunk(packed: BinaryIO) -> bytes:
     try:
         return packed.read(_CHUNK)
     except (gzip.BadGzipFile, EOFError) as error:
-        raise InvalidInput(f"the body is not whole gzip: {error}") from error
+        raise InvalidInput(f"the body is truncated or damaged gzip: {error}") from error
 
 
 def _what_to_send() -> str:
-    return f"send {', '.join(CONTENT_TYPES)}, or application/json for a folder of the server"
+    return f"send {', '.join(CONTENT_TYPES)}, or application/json to import a server folder"

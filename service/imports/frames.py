@@ -1,7 +1,7 @@
-"""What the process that reads an import tells the one that stores it.
+"""Messages from the process that reads an import to the service, which stores it.
 
-Plain JSON and bytes, and no pickles: whoever took over the reader by a crafted file could still
-only send items. The receiving side takes no frame that is larger than its bounds say.
+They are JSON and bytes, not pickles, so that a reader taken over by a malicious file can only send
+items. The service accepts no frame that exceeds the limits.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from service.ingest.crop_names import LeftOut
 from service.ingest.sent_embeddings import EmbeddedCrop
 
 HEAD = struct.Struct(">II")
-"""Before each frame: how many bytes its JSON has, and how many its content."""
+"""Precedes each frame: the size of its JSON and of its content, in bytes."""
 
 MAX_TEXT = 1 << 20
-"""Bytes of a frame's JSON."""
+"""Most bytes of a frame's JSON."""
 
 PLAIN, PARQUET = b"r", b"p"
-"""What the service sends to have a reader forked, with its two descriptors."""
+"""What the service sends with two descriptors to have a reader forked."""
 
-WANTED_HEAD = 4
-"""Bytes before a request, which say how long it is."""
+REQUEST_HEAD = 4
+"""Bytes that precede a request and state its length."""
 
 _LONGEST_TRACE = 20_000
-_LONGEST = 1000  # letters of a name or a reason; a job keeps no more of them
+_LONGEST = 1000  # characters of a name or a reason; a job stores no more
 _ERRORS: dict[str, type[ReidError]] = {
     error.code: error
     for error in (
@@ -56,49 +56,49 @@ _ERRORS: dict[str, type[ReidError]] = {
 
 @dataclass(frozen=True, slots=True)
 class Expect:
-    """How many items there will be."""
+    """The number of items to come."""
 
     total: int
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Everything was read; what the job answers of it."""
+    """Everything was read; this is the reader's part of the job's result."""
 
     result: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """It cannot be read further; why."""
+    """The import cannot be read any further, for this reason."""
 
     error: ReidError
 
 
 @dataclass(frozen=True, slots=True)
 class OutOfMemory:
-    """Reading needs more memory than it may have."""
+    """Reading needs more memory than allowed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
-    """The reader has a fault of its own; where."""
+class Crashed:
+    """The reader has a bug; this is its traceback."""
 
     trace: str
 
 
-Frame: TypeAlias = Item | Expect | Done | Refused | OutOfMemory | Broken
+Frame: TypeAlias = Item | Expect | Done | Refused | OutOfMemory | Crashed
 
 
 def packed(frame: Frame) -> bytes:
-    """A frame as bytes, its head included."""
+    """Encode a frame, including its head."""
     words, content = _words(frame)
     text = json.dumps(words, separators=(",", ":")).encode()
     return b"".join((HEAD.pack(len(text), len(content)), text, content))
 
 
 def unpacked(text: bytes, content: bytes) -> Frame:
-    """Read a frame.
+    """Decode a frame.
 
     Args:
         text: its JSON.
@@ -108,12 +108,12 @@ def unpacked(text: bytes, content: bytes) -> Frame:
         The frame.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a frame.
     """
     try:
         return _frame(json.loads(text), content)
     except (TypeError, KeyError, RecursionError) as error:
-        raise ValueError(f"what is no frame: {error}") from error
+        raise ValueError(f"an invalid frame: {error}") from error
 
 
 def _words(frame: Frame) -> tuple[list[Any], bytes]:
@@ -134,7 +134,7 @@ def _words(frame: Frame) -> tuple[list[Any], bytes]:
             words = ["refused", error.code, str(error)[:_LONGEST]]
         case OutOfMemory():
             words = ["memory"]
-        case Broken(trace):
+        case Crashed(trace):
             words = ["broken", trace[-_LONGEST_TRACE:]]
     return words, content
 
@@ -162,9 +162,9 @@ def _frame(words: Any, content: bytes) -> Frame:
         case ["memory"]:
             frame = OutOfMemory()
         case ["broken", str(trace)]:
-            frame = Broken(trace)
+            frame = Crashed(trace)
         case _:
-            raise ValueError("what is no frame")
+            raise ValueError("an invalid frame")
     return frame
 
 
@@ -172,13 +172,13 @@ def _crop(words: list[Any]) -> Crop:
     match words:
         case [str(crop_id), identity, camera, timestamp]:
             return Crop(crop_id, _name(identity), _name(camera), _time(timestamp))
-    raise ValueError("what is no crop")
+    raise ValueError("an invalid crop")
 
 
 def _name(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    raise ValueError("what is no name")
+    raise ValueError("an invalid name")
 
 
 def _time(value: Any) -> float | None:

@@ -1,4 +1,4 @@
-"""What gzip packed, piece by piece; no header and no chain of empty members goes on for ever."""
+"""Decompress gzip piece by piece, with limits for headers and for empty members."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 RATIO = 200
-"""What unpacks to more than so many times its size is a bomb: pictures are compressed already."""
+"""A larger ratio means a decompression bomb, because images are compressed already."""
 
 HARMLESS = 64 << 20
-"""Bytes that anything may unpack to."""
+"""Bytes that any file may unpack to, whatever the ratio."""
 
 _PIECE = 1 << 14
 _BUFFER = 1 << 16
 _SPARE_MEMBERS = 10_000
 _BYTES_PER_MEMBER = 1000
-_GZIP = 31  # what zlib calls a window of 32 KiB with the header and the checksum of gzip
+_GZIP = 31  # zlib's code for a window of 32 KiB with gzip's header and checksum
 
 
 @contextmanager
 def gunzip(path: Path) -> Iterator[BinaryIO]:
-    """Open what a gzip file holds, one member after the other.
+    """Open the content of a gzip file, whose members follow each other.
 
     Args:
         path: the file.
 
     Yields:
-        Its content. Reading it raises BadGzipFile: it is damaged, or consists of members that hold
-        next to nothing; EOFError: it is cut.
+        The content. Reading raises BadGzipFile if the file is damaged or has too many nearly empty
+        members, and EOFError if it is truncated.
     """
     with path.open("rb") as packed, io.BufferedReader(_Gunzip(packed), _BUFFER) as content:
         yield content
 
 
 class _Gunzip(io.RawIOBase):
-    """Unpacks with zlib alone: reading a header takes no step of Python per byte."""
+    """Decompresses with zlib, which reads headers without a Python step per byte."""
 
     def __init__(self, packed: BinaryIO) -> None:
         self._packed = packed
@@ -63,7 +63,7 @@ class _Gunzip(io.RawIOBase):
             self._input = self._input or self._packed.read(_PIECE)
             if not self._input:
                 if self._inside:
-                    raise EOFError("the file is cut")
+                    raise EOFError("the file is truncated")
                 return b""
             if found := self._unpacked(wanted):
                 return found
@@ -71,7 +71,7 @@ class _Gunzip(io.RawIOBase):
     def _unpacked(self, wanted: int) -> bytes:
         if not self._inside:
             self._input = self._input.lstrip(b"\0") if self._members else self._input
-            if not self._input:  # tapes are padded behind the last member
+            if not self._input:  # zero padding after the last member, as tapes have it
                 return b""
             self._begin()
         try:
@@ -86,6 +86,6 @@ class _Gunzip(io.RawIOBase):
     def _begin(self) -> None:
         self._members += 1
         if self._members > _SPARE_MEMBERS + self._size // _BYTES_PER_MEMBER:
-            raise BadGzipFile(f"{self._members:,} members hold {self._size:,} bytes")
+            raise BadGzipFile(f"{self._members:,} members contain only {self._size:,} bytes")
         self._member = zlib.decompressobj(_GZIP)
         self._inside = True

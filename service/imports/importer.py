@@ -1,4 +1,4 @@
-"""The runner of jobs of kind ``import``."""
+"""Run import jobs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from service.imports.subprocess_reader import (
 )
 from service.ingest.crop_names import naming_of
 from service.ingest.rows import format_of
-from service.ingest.tally import told
+from service.ingest.tally import summary_lines
 from service.jobs.context import JobContext
 from service.jobs.job import Order
 from service.settings import Settings
@@ -53,42 +53,42 @@ class Importer:
     fork_server: ForkServer = field(default_factory=shared_fork_server)
 
     def run(self, context: JobContext) -> None:
-        """Do one import; safe to repeat from its start.
+        """Run one import; safe to repeat from its start.
 
         Args:
-            context: its spec holds ``source``, and what else the import was asked with.
+            context: the job; its spec contains ``source`` and the other options of the import.
 
         Raises:
-            InvalidInput: nothing of what came could be used.
+            InvalidInput: nothing could be imported.
         """
         reader = self._reader(context)
         try:
-            with closing(reader.items()) as items:  # lets go of its files, however this ends
+            with closing(reader.items()) as items:  # closes its files in any case
                 store_items(context, self.store, self.shelf, items)
         finally:
-            discard_copies(context.folder)  # they hold names
+            discard_copies(context.folder)  # they contain personal data
         result = reader.result()
         context.finish(result)
         counts = context.progress.counts()
         if not any(counts.get(outcome) for outcome in _USED):
-            raise InvalidInput("; ".join(("nothing could be imported", *told(result))))
+            raise InvalidInput("; ".join(("nothing could be imported", *summary_lines(result))))
 
     def _reader(self, context: JobContext) -> ImportReader | SubprocessReader:
-        wanted = self._wanted(context)
+        request = self._request(context)
         if can_fork_readers():
             return SubprocessReader(
-                wanted, self.fork_server, context.expect, context.raise_if_cancelled
+                request, self.fork_server, context.expect, context.raise_if_cancelled
             )
-        log.warning("this system reads imports without a process, and a limit of memory, each")
-        return ImportReader(wanted, context.expect)
+        log.warning("this system reads imports in the service process, without a memory limit")
+        return ImportReader(request, context.expect)
 
-    def _wanted(self, context: JobContext) -> ImportRequest:
+    def _request(self, context: JobContext) -> ImportRequest:
         order, settings = context.job.order, self.settings
         rows = order.spec["source"] in _WITH_ROWS
         return ImportRequest(
             spec=order.spec,
             gallery=order.gallery,
-            # Asked again: what the operator allows may have changed since the job was taken.
+            # Checked again, because the settings may have changed since the job was accepted.
             bound=_bound(order),
             folder=str(context.folder),
             roots=_as_texts(settings),
@@ -100,14 +100,14 @@ class Importer:
 
 
 def check_folder(settings: Settings, order: Order) -> None:
-    """Make sure that a server folder can be imported, before a job is made of it.
+    """Check that a server folder can be imported, before the job is created.
 
     Args:
         settings: every setting.
-        order: of an import whose source is ``folder``.
+        order: an import with the source ``folder``.
 
     Raises:
-        Forbidden: the caller is bound to galleries, and no folder is mapped to this one.
+        Forbidden: the caller is bound to galleries, and no folder is mapped to this gallery.
         InvalidInput: the folder, its manifest or the pattern cannot be used.
     """
     spec = order.spec
@@ -120,10 +120,10 @@ def check_folder(settings: Settings, order: Order) -> None:
 
 
 def unbound(caller: Caller) -> dict[str, bool]:
-    """What an import's spec says of a caller who may read the folders for every gallery.
+    """The entry of an import's spec for a caller who may read the folders of every gallery.
 
-    A job that does not say so counts as one of a caller who is bound, unless it has no owner:
-    without keys, everyone may do everything.
+    A job without this entry counts as one of a caller who is bound to galleries, unless it has no
+    owner: without keys, everyone has full access.
     """
     return {_UNBOUND: True} if caller.key_id is not None and caller.galleries is None else {}
 

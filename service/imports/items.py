@@ -1,4 +1,4 @@
-"""What an import is made of, wherever it comes from."""
+"""The items of an import, and its limits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,13 @@ _LONGEST_PATH = 32 << 10
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An image file and what is known of the crop on it."""
+    """An image file and the metadata of its crop.
+
+    Attributes:
+        name: its path, for messages.
+        crop: the metadata.
+        data: the file's bytes.
+    """
 
     name: str
     crop: Crop
@@ -30,12 +36,12 @@ Items: TypeAlias = Iterator[Item]
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What one import may cost.
+    """The limits of one import.
 
     Attributes:
         image_bytes: largest image file.
-        unpacked_bytes: what an archive may unpack to.
-        items: files, members or rows.
+        unpacked_bytes: most bytes that an archive may unpack to.
+        items: most files, members or rows.
     """
 
     image_bytes: int
@@ -43,38 +49,38 @@ class Bounds:
     items: int = 1_000_000
 
     def check_image(self, size: int) -> None:
-        """Accept an image's size in bytes. Raises ImageTooLarge."""
+        """Check an image's size in bytes. Raises ImageTooLarge."""
         if size > self.image_bytes:
-            raise ImageTooLarge(f"{size:,} bytes: an image may have {self.image_bytes:,}")
+            raise ImageTooLarge(f"{size:,} bytes: an image may have at most {self.image_bytes:,}")
 
     def check_items(self, count: int) -> None:
-        """Accept a number of items. Raises TooLarge."""
+        """Check the number of items. Raises TooLarge."""
         if count > self.items:
             raise TooLarge(f"more than {self.items:,} items in one import")
 
 
 def refused(name: str | Path, reason: str | Exception, *, is_error: bool = True) -> LeftOut:
-    """An item that cannot be used, and why; ``is_error`` where it should have been."""
+    """An item that cannot be used, and why; ``is_error`` if it should have been usable."""
     return LeftOut(Path(name), str(reason), is_error)
 
 
 def check_relative(name: str) -> None:
-    """Accept a path that stays below the place it counts from.
+    """Check that a path stays beneath the folder it is relative to.
 
     Args:
-        name: with slashes; what an archive, a manifest or a request calls a file.
+        name: path with slashes, from an archive, a manifest or a request.
 
     Raises:
-        InvalidInput: it is empty, absolute, or climbs with ``..``.
+        InvalidInput: it is empty, absolute, or contains ``..``.
     """
     if len(name) > _LONGEST_PATH:
         raise InvalidInput(
             f"path {name[:80]!r}...: {len(name):,} characters: at most {_LONGEST_PATH:,}"
         )
     if not name or "\0" in name:
-        raise InvalidInput(f"path {name[:80]!r}: empty, or holds a zero byte")
+        raise InvalidInput(f"path {name[:80]!r}: empty, or contains a zero byte")
     parts = name.replace("\\", "/").split("/")
     if not parts[0] or ":" in parts[0]:
-        raise InvalidInput(f"path {name[:80]!r}: absolute paths are refused")
+        raise InvalidInput(f"path {name[:80]!r}: absolute paths are not allowed")
     if ".." in parts:
-        raise InvalidInput(f"path {name[:80]!r}: '..' is refused")
+        raise InvalidInput(f"path {name[:80]!r}: '..' is not allowed")

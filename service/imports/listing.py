@@ -1,4 +1,4 @@
-"""Which members of an archive are crops, and of whom: by their names, or by a manifest inside."""
+"""Read the crops of an archive's members: by their names, or by a manifest inside the archive."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ MAX_MANIFEST_BYTES = 64 << 20
 
 
 class Listing:
-    """Says of a member which crop it is.
+    """Finds the crop of each member.
 
     Args:
         naming: reads names, unless the archive has a manifest.
-        tally: takes the members whose names tell nothing.
-        asked: what was asked for instead of a manifest: ``pattern`` or ``layout``.
-        reading: how the manifest's times without a zone are read; takes notes.
+        tally: counts members whose names contain no metadata.
+        asked: what was requested instead of a manifest: ``pattern`` or ``layout``.
+        reading: how the manifest's times without a zone are read; collects remarks.
     """
 
     def __init__(
@@ -44,13 +44,13 @@ class Listing:
         self._folder = PurePosixPath()
 
     def choose_manifest(self, search: ManifestSearch) -> str | None:
-        """Which member is the manifest to use.
+        """Find the manifest to use.
 
         Args:
-            search: has seen every member.
+            search: has collected the names of all members.
 
         Returns:
-            Its name; None where there is none, or where something else says what names mean.
+            Its name; None if there is none, or if a pattern or a layout reads the names.
 
         Raises:
             InvalidInput: there are two, or one that cannot be used.
@@ -62,13 +62,13 @@ class Listing:
         return None
 
     def take_manifest(self, name: str, file: Path, bounds: Bounds) -> Iterator[LeftOut]:
-        """Read the archive's own manifest; from here on only what it lists is a crop.
+        """Read the archive's own manifest. After that, only members it lists are crops.
 
         Args:
-            name: of the member; its paths count from its folder.
-            file: its rows with ``path``, and crop_id, identity, camera, timestamp where known;
-                removed once it is read.
-            bounds: how many rows there may be.
+            name: name of the member; paths in the manifest are relative to its folder.
+            file: a copy of it, with ``path`` and optionally crop_id, identity, camera and timestamp
+                in each row. The copy is removed after reading.
+            bounds: limits the number of rows.
 
         Yields:
             Rows that cannot be used.
@@ -87,7 +87,7 @@ class Listing:
             file.unlink(missing_ok=True)
 
     def _take(self, entry: CropFile | LeftOut, rows: dict[str, CropFile]) -> LeftOut | None:
-        """Keep what a row lists; None, or why it cannot be."""
+        """Add the entry of a row. Returns None, or why the row cannot be used."""
         if isinstance(entry, LeftOut):
             return entry
         key = _key(self._folder / entry.path.as_posix())
@@ -97,13 +97,13 @@ class Listing:
         return None
 
     def describe(self, name: str) -> CropFile | LeftOut:
-        """What a member is; each is asked for once.
+        """Find the crop of a member; call this once per member.
 
         Args:
-            name: as the archive has it.
+            name: its name in the archive.
 
         Returns:
-            The crop, or why the member is left out or refused.
+            The crop, or why the member is left out or rejected.
         """
         try:
             check_relative(name)
@@ -121,24 +121,24 @@ class Listing:
         return entry
 
     def missing(self) -> Iterator[LeftOut]:
-        """What the manifest lists and the archive does not have."""
-        counted = f": paths count from the manifest's folder, {self._folder}"
-        reason = "the archive does not hold it" + (counted if self._folder.parts else "")
+        """The entries of the manifest that are missing from the archive."""
+        relative = f"; paths are relative to the manifest's folder, {self._folder}"
+        reason = "it is not in the archive" + (relative if self._folder.parts else "")
         for entry in (self._rows or {}).values():
             yield refused(entry.path, reason)
 
 
 def manifest_beside(archive: Path) -> Path:
-    """Where an archive's manifest is put down while it is read."""
+    """The path of the copy of an archive's manifest."""
     return archive.with_name(f"{archive.name}-manifest")
 
 
 def check_manifest_size(name: str, size: int) -> None:
-    """Accept the size of a manifest in an archive. Raises TooLarge."""
+    """Check the size of a manifest in an archive. Raises TooLarge."""
     if size > MAX_MANIFEST_BYTES:
         raise TooLarge(f"{name} has {size:,} bytes: at most {MAX_MANIFEST_BYTES:,}")
 
 
 def _key(path: PurePosixPath) -> str:
-    # One tool writes an accent as a letter of its own, another does not.
+    # Tools differ in whether an accent is a separate character.
     return unicodedata.normalize("NFC", str(path))

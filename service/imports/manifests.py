@@ -1,4 +1,4 @@
-"""Manifests: rows that name files of an import root, or bring their embeddings along."""
+"""Read manifests whose rows name files of an import root, or contain embeddings."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class ManifestSource:
     """Where the files of a manifest are, and how its values are read.
 
     Attributes:
-        roots: where files may be.
-        bounds: what the import may cost.
-        reading: how times without a zone are read; takes notes.
+        roots: the folders that may be read.
+        bounds: limits of the import.
+        reading: how times without a zone are read; collects remarks.
     """
 
     roots: ImportRoots
@@ -32,7 +32,7 @@ class ManifestSource:
     reading: Reading = field(default_factory=Reading)
 
     def rows(self, manifest: Path, format_: Format) -> Iterator[tuple[int, Row]]:
-        """The rows of a manifest with their positions, from 1. Raises ReidError."""
+        """Yield the rows of a manifest with their positions, from 1. Raises ReidError."""
         rows = read_rows(manifest, format_, self.reading.remarks.ignored_columns)
         for number, row in enumerate(rows, start=1):
             self.bounds.check_items(number)
@@ -47,12 +47,12 @@ def manifest_items(
     Args:
         manifest: each row has ``path`` or ``embedding``, and may have ``crop_id``, ``identity``,
             ``camera``, ``timestamp`` and ``zone``.
-        format_: how it is written.
+        format_: its format.
         source: where the files are.
         dimension: length of the gallery's embeddings.
 
     Yields:
-        An item a row.
+        One item per row.
 
     Raises:
         ReidError: the manifest as a whole cannot be used.
@@ -65,15 +65,15 @@ def manifest_items(
 
 
 def folder_manifest_items(folder: Path, manifest: Path, source: ManifestSource) -> Items:
-    """Read a manifest that lies on the server; its paths are relative to a folder.
+    """Read a manifest on the server, whose paths are relative to a folder.
 
     Args:
-        folder: below a root.
+        folder: a folder below a root.
         manifest: ``.csv``, ``.ndjson``, ``.jsonl`` or ``.parquet``.
-        source: where files may be.
+        source: where the files are.
 
     Yields:
-        An item a row.
+        One item per row.
 
     Raises:
         ReidError: the manifest as a whole cannot be used.
@@ -84,12 +84,12 @@ def folder_manifest_items(folder: Path, manifest: Path, source: ManifestSource) 
 
 
 def describe_row(row: Row, number: int, reading: Reading | None = None) -> CropFile | LeftOut:
-    """What a row says of the file it names.
+    """Read the file and the crop of a row.
 
     Args:
-        row: with ``path``, which stays below the place it counts from.
-        number: its position, from 1, for messages.
-        reading: how times without a zone are read; takes notes.
+        row: has ``path``, which must stay beneath the folder it is relative to.
+        number: position of the row, from 1, for messages.
+        reading: how times without a zone are read; collects remarks.
 
     Returns:
         The file and its crop, or what is wrong with the row.
@@ -101,7 +101,7 @@ def describe_row(row: Row, number: int, reading: Reading | None = None) -> CropF
     except InvalidInput as error:
         return refused(f"row {number}", f"row {number}, {error}")
     if name is None:
-        return refused(f"row {number}", "it has no path")
+        return refused(f"row {number}", "the row has no path")
     try:
         check_relative(name)
     except InvalidInput as error:

@@ -1,8 +1,9 @@
-"""What the members of an archive are called, whoever packed it.
+"""Decode the names of an archive's members.
 
-A zip says of a name only whether it is UTF-8. Linux tools write UTF-8 without saying so, older
-Windows tools the code page of the machine. A tar says nothing. A name that is not UTF-8 is read
-only with the encoding that the import names: a guess would store a wrong name for good.
+A zip states only whether a name is UTF-8. Linux tools write UTF-8 without stating it, and older
+Windows tools write the machine's code page. A tar states nothing. Names that are not UTF-8 are
+decoded only with the encoding that the import names, because a wrong guess would be stored for
+good.
 """
 
 from __future__ import annotations
@@ -28,16 +29,16 @@ _KNOWN = frozenset(codecs.lookup(name).name for name in _ENCODINGS)
 
 
 def known_encoding(name: str | None) -> str | None:
-    """Accept an encoding of names.
+    """Check the encoding of names that an import names.
 
     Args:
-        name: as Python calls it, such as cp437 or shift_jis; None where nobody says.
+        name: its Python name, such as cp437 or shift_jis; None if not given.
 
     Returns:
-        It.
+        The same name.
 
     Raises:
-        InvalidInput: it is none that names are written in.
+        InvalidInput: it is not an encoding of file names.
     """
     if name is None:
         return None
@@ -51,43 +52,43 @@ def known_encoding(name: str | None) -> str | None:
 
 
 def zip_name(member: zipfile.ZipInfo, encoding: str | None) -> str:
-    """The path of a member of a zip.
+    """Decode the path of a zip member.
 
     Args:
-        member: as ``zipfile`` lists it.
-        encoding: of names that are not UTF-8, where the import says.
+        member: the member, as ``zipfile`` lists it.
+        encoding: encoding of names that are not UTF-8, if given.
 
     Returns:
-        With forward slashes: Windows tools write the other ones.
+        The path with forward slashes; Windows tools write backslashes.
 
     Raises:
-        InvalidInput: the name is not UTF-8, and no encoding is given, or it does not fit.
+        InvalidInput: the name is not UTF-8, and no encoding is given or it does not match.
     """
     name = member.orig_filename
     if not member.flag_bits & _UTF8_FLAG:
-        raw = name.encode("cp437")  # what zipfile decoded by, reversibly
+        raw = name.encode("cp437")  # reverses the decoding of zipfile
         name = _unicode_path(member.extra, raw) or _decoded(raw, encoding)
     return name.replace("\\", "/")
 
 
 def tar_name(name: str, encoding: str | None) -> str:
-    """The path of a member of a tar.
+    """Decode the path of a tar member.
 
     Args:
-        name: as ``tarfile`` reads it, bytes that are not UTF-8 escaped.
-        encoding: of names that are not UTF-8, where the import says.
+        name: the name as ``tarfile`` reads it; bytes that are not UTF-8 are escaped.
+        encoding: encoding of names that are not UTF-8, if given.
 
     Returns:
         The path.
 
     Raises:
-        InvalidInput: as :func:`zip_name` does.
+        InvalidInput: see :func:`zip_name`.
     """
     return name if name.isascii() else _decoded(name.encode("utf-8", "surrogateescape"), encoding)
 
 
 def shown(name: str) -> str:
-    """A name for messages where it could not be read, with the bytes it has."""
+    """A name that could not be decoded, with escaped bytes, for messages."""
     try:
         raw = name.encode("cp437")
     except UnicodeEncodeError:
@@ -101,7 +102,7 @@ def _decoded(raw: bytes, encoding: str | None) -> str:
     except UnicodeDecodeError as error:
         if encoding is None:
             raise InvalidInput(
-                f"the name {raw[:80]!r} is not UTF-8: say which encoding it has, such as "
+                f"the name {raw[:80]!r} is not UTF-8: set its encoding, such as "
                 "encoding=cp437, cp850, cp1252, shift_jis or gbk"
             ) from error
     try:
@@ -131,4 +132,4 @@ def _fields(extra: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _unknown(name: str) -> InvalidInput:
-    return InvalidInput(f"encoding {name[:40]!r} is none of {', '.join(_ENCODINGS)}")
+    return InvalidInput(f"encoding must be one of {', '.join(_ENCODINGS)}, got {name[:40]!r}")

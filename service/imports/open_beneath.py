@@ -1,8 +1,8 @@
-"""A folder that is held open, and what is opened through it without ever leaving it.
+"""Open files beneath a folder without ever following a link out of it.
 
-A path that was checked and then opened may be another one by then: a folder is swapped for a link
-in between. Here the check is the opening: each step goes from one open folder to the next and
-follows no link, so whatever is opened lies beneath the folder.
+Checking a path first and opening it later is not safe, because a folder may be replaced by a link
+in between. Here opening is the check: each step goes from one open folder to the next and follows
+no link, so every opened file lies beneath the folder. (Linux calls this RESOLVE_BENEATH.)
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from service.ingest.picture_files import Entry, listed
 
 T = TypeVar("T")
 
-# Where there is O_PATH, a folder needs no right to be listed to be passed through.
+# With O_PATH, a folder can be passed through without the right to list it.
 _STEP = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW
-# Not blocking: a pipe would wait for a writer that never comes.
+# Non-blocking, because opening a pipe would wait for a writer.
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _LINKED = frozenset({errno.ELOOP, errno.ENOTDIR})
-_LONGEST = 4096  # of a path, as Linux has it: a chain of folders costs the square of its length
+_LONGEST = 4096  # path length as on Linux; the cost grows with the square of a path's depth
 
 
 class OpenFolder:
     """A folder held open until :meth:`close`.
 
     Args:
-        path: without symbolic links.
+        path: the folder, without symbolic links.
 
     Attributes:
-        path: as given.
+        path: the folder.
 
     Raises:
-        OSError: it cannot be opened, or is a link by now.
+        OSError: it cannot be opened, or has become a link.
     """
 
     def __init__(self, path: Path) -> None:
@@ -58,32 +58,32 @@ class OpenFolder:
         self.close()
 
     def close(self) -> None:
-        """Let go of the folder."""
+        """Close the folder."""
         os.close(self._descriptor)
 
     def at(self, parts: Sequence[str], act: Callable[[str, int], T]) -> T:
-        """Do something in the folder that holds a name.
+        """Call a function on a path beneath this folder.
 
         Args:
-            parts: the way to the name, from this folder; none means the folder itself.
-            act: takes a name and the descriptor of its folder, as ``dir_fd``.
+            parts: components of the path; empty for this folder itself.
+            act: takes the last component and the descriptor of its folder, as ``dir_fd``.
 
         Returns:
-            What ``act`` returns.
+            The function's return value.
 
         Raises:
-            OSError: a folder on the way is none, or is a link; or what ``act`` raises.
-            InvalidInput: the way climbs.
+            OSError: a component on the way is not a folder, or is a link; also if ``act`` raises.
+            InvalidInput: the path contains ``..``.
         """
         if ".." in parts:
-            raise InvalidInput("'..' is refused")
+            raise InvalidInput("'..' is not allowed")
         with _steps(self._descriptor, parts[:-1]) as folder:
             return act(parts[-1] if parts else ".", folder)
 
 
 @contextmanager
 def _steps(start: int, names: Sequence[str]) -> Iterator[int]:
-    """The descriptor of a folder, reached from another one without following a link."""
+    """Open a folder, reached from another one without following a link."""
     at = start
     try:
         for name in names:
@@ -98,11 +98,11 @@ def _steps(start: int, names: Sequence[str]) -> Iterator[int]:
 
 
 def open_plain(name: str, folder: int) -> BinaryIO:
-    """Open a plain file, and wait for nothing.
+    """Open a regular file without blocking.
 
     Args:
-        name: in the folder.
-        folder: its descriptor.
+        name: its name in the folder.
+        folder: descriptor of the folder.
 
     Returns:
         The file.
@@ -111,7 +111,7 @@ def open_plain(name: str, folder: int) -> BinaryIO:
         InvalidInput: it is a folder, a pipe, a device or a socket.
         OSError: it is a link, or cannot be opened.
     """
-    # Looked at before it is opened: some devices act when they are.
+    # Checked before it is opened, because some devices act on being opened.
     _require_plain(os.stat(name, dir_fd=folder, follow_symlinks=False))
     descriptor = os.open(name, _READ, dir_fd=folder)
     try:
@@ -123,7 +123,7 @@ def open_plain(name: str, folder: int) -> BinaryIO:
 
 
 def look(name: str, folder: int) -> Entry:
-    """What a name is. Args as :func:`open_plain`. Raises OSError: a link, or it is not there."""
+    """What a name refers to. Args: see :func:`open_plain`. Raises OSError: a link, or missing."""
     state = os.stat(name, dir_fd=folder, follow_symlinks=False)
     if stat.S_ISLNK(state.st_mode):
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
@@ -131,15 +131,15 @@ def look(name: str, folder: int) -> Entry:
 
 
 def entries(name: str, folder: int, most: int) -> list[Entry]:
-    """What a folder holds.
+    """List a folder.
 
     Args:
-        name: of the folder.
-        folder: the descriptor of the one it is in.
-        most: how many entries are listed.
+        name: name of the folder.
+        folder: descriptor of its parent folder.
+        most: list at most one entry more than this.
 
     Returns:
-        At most one more than ``most``, in any order; links are not followed.
+        The entries in any order; links are not followed.
 
     Raises:
         OSError: it is a link, or cannot be listed.
@@ -153,12 +153,12 @@ def entries(name: str, folder: int, most: int) -> list[Entry]:
 
 
 def is_linked(error: OSError) -> bool:
-    """Whether an opening failed because of a link, or of a file where a folder is needed."""
+    """Whether opening failed because of a link, or a file in place of a folder."""
     return error.errno in _LINKED
 
 
 def require_short(path: Path) -> None:
-    """Accept the length of a path. Raises OSError: it is longer than systems take."""
+    """Check the length of a path. Raises OSError: it is longer than the system allows."""
     if len(os.fsencode(path)) >= _LONGEST:
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
 
@@ -167,4 +167,4 @@ def _require_plain(state: os.stat_result) -> None:
     if stat.S_ISLNK(state.st_mode):
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
     if not stat.S_ISREG(state.st_mode):
-        raise InvalidInput("not a file")
+        raise InvalidInput("not a regular file")

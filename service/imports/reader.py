@@ -1,4 +1,4 @@
-"""Reads an import, whatever it is made of; the only place that knows where its items come from."""
+"""Read the items of an import from any source: a folder, an archive or a manifest."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from service.ingest.rows import Format, count_rows, format_of
 from service.ingest.tally import Tally
 
 RECEIVED = "received"
-"""The uploaded file's name in the job's scratch folder."""
+"""Name of the uploaded file in the job's folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportRequest:
-    """What is to be read; made of values that JSON holds.
+    """What to read, and the limits for it; all values can be written as JSON.
 
     Attributes:
-        spec: of the job.
-        gallery: the gallery that the import fills.
-        bound: whether its caller's key is bound to galleries.
-        folder: scratch of the job.
-        roots: folders that may be read, as the setting has them.
+        spec: the job's spec.
+        gallery: the gallery to import into.
+        bound: whether the caller's key is bound to galleries.
+        folder: the job's folder.
+        roots: the setting ``import_roots``.
         image_bytes: largest image file.
-        unpacked_bytes: what an archive may unpack to.
+        unpacked_bytes: most bytes that an archive may unpack to.
         dimension: length of the gallery's embeddings.
-        memory_bytes: memory that reading may take.
+        memory_bytes: most memory that the reader may use.
     """
 
     spec: Mapping[str, Any]
@@ -53,11 +53,11 @@ class ImportRequest:
 
     @property
     def bounds(self) -> Bounds:
-        """What the import may cost."""
+        """The limits of the import."""
         return Bounds(self.image_bytes, self.unpacked_bytes)
 
     def open_roots(self) -> ImportRoots:
-        """The folders that may be read; they have to be closed."""
+        """The folders that may be read; close them after use."""
         if isinstance(self.roots, Mapping):
             mapped = {name: [*map(Path, paths)] for name, paths in self.roots.items()}
             return roots_for(mapped, self.gallery, bound=self.bound)
@@ -65,34 +65,34 @@ class ImportRequest:
 
 
 class ImportReader:
-    """One run of one import, and what it takes note of.
+    """Reads one import and summarises it.
 
     Args:
-        wanted: what is read.
-        expect: takes the number of items, once it is known.
+        request: what to read.
+        expect: called with the number of items once it is known.
 
     Raises:
-        InvalidInput: a zone is none.
+        InvalidInput: a zone is unknown.
     """
 
-    def __init__(self, wanted: ImportRequest, expect: Callable[[int], object]) -> None:
-        self._wanted = wanted
+    def __init__(self, request: ImportRequest, expect: Callable[[int], object]) -> None:
+        self._request = request
         self._expect = expect
         self._tally = Tally()
-        self._reading = reading_of(wanted.spec)
+        self._reading = reading_of(request.spec)
 
     def items(self) -> Generator[Item, None, None]:
         """Read every item.
 
         Yields:
-            Them; a crop_id that comes again is refused.
+            The items. One whose crop_id occurred before is rejected.
 
         Raises:
-            ReidError: it cannot be read, or not any further.
+            ReidError: the import cannot be read any further.
         """
         seen: set[bytes] = set()
-        with self._wanted.open_roots() as roots:
-            run = _Run(self._wanted, self._expect, self._tally, self._reading, roots)
+        with self._request.open_roots() as roots:
+            run = _Run(self._request, self._expect, self._tally, self._reading, roots)
             for item in run.items():
                 if isinstance(item, LeftOut):
                     if not item.is_error:
@@ -110,23 +110,23 @@ class ImportReader:
                     yield item
 
     def result(self) -> dict[str, Any]:
-        """What the job answers of it, once every item is read."""
+        """The reader's part of the job's result, once every item was read."""
         found = self._tally.result() | self._reading.result()
         return found | {"warnings": [*found["warnings"], *self._reading.warnings()]}
 
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """Where the items come from."""
+    """Chooses the source of the items, and reads it."""
 
-    wanted: ImportRequest
+    request: ImportRequest
     expect: Callable[[int], object]
     tally: Tally
     reading: Reading
     roots: ImportRoots
 
     def items(self) -> Items:
-        spec, received = self.wanted.spec, Path(self.wanted.folder) / RECEIVED
+        spec, received = self.request.spec, Path(self.request.folder) / RECEIVED
         match spec["source"]:
             case "folder":
                 yield from self._folder_items()
@@ -136,10 +136,10 @@ class _Run:
                 yield from self._zip_items(received)
             case "ndjson" | "csv" | "parquet" as source:
                 self._expect_rows(received, source)
-                yield from manifest_items(received, source, self._source(), self.wanted.dimension)
+                yield from manifest_items(received, source, self._source(), self.request.dimension)
 
     def _tar_items(self, archive: Path, *, gzipped: bool) -> Items:
-        bounds, encoding = self.wanted.bounds, self.wanted.spec.get("encoding")
+        bounds, encoding = self.request.bounds, self.request.spec.get("encoding")
         survey = survey_tar(archive, bounds, gzipped=gzipped, encoding=encoding)
         self.expect(survey.items(self._asked))
         yield from tar_items(
@@ -147,13 +147,13 @@ class _Run:
         )
 
     def _zip_items(self, path: Path) -> Items:
-        encoding = self.wanted.spec.get("encoding")
+        encoding = self.request.spec.get("encoding")
         with open_zip(path) as archive:
             self.expect(count_items(zip_members(archive, encoding), self._asked))
-            yield from zip_items(archive, self._listing(), self.wanted.bounds, encoding)
+            yield from zip_items(archive, self._listing(), self.request.bounds, encoding)
 
     def _folder_items(self) -> Items:
-        spec, roots, bounds = self.wanted.spec, self.roots, self.wanted.bounds
+        spec, roots, bounds = self.request.spec, self.roots, self.request.bounds
         folder = roots.folder(spec["folder"])
         if spec.get("manifest"):
             yield from self._by_manifest(folder, named_manifest(roots, spec))
@@ -169,13 +169,13 @@ class _Run:
         yield from folder_items(folder, files, self._naming(), roots, bounds, self.tally)
 
     def _by_manifest(self, folder: Path, manifest: Path) -> Items:
-        scratch = Path(self.wanted.folder)
-        with private_copy(manifest, self.roots, self.wanted.bounds, scratch) as copy:
+        scratch = Path(self.request.folder)
+        with private_copy(manifest, self.roots, self.request.bounds, scratch) as copy:
             self._expect_rows(copy, format_of(copy))
             yield from folder_manifest_items(folder, copy, self._source())
 
     def _by_own_manifest(self, folder: Path, manifest: Path, files: Sequence[FolderFile]) -> Items:
-        """What the manifest in a folder lists, then the pictures that it does not."""
+        """Read the files that a folder's own manifest lists; report the images it does not list."""
         listed: set[Path] = set()
         base = manifest.parent
         rows = 0
@@ -190,14 +190,14 @@ class _Run:
             yield LeftOut(path.relative_to(folder), "the manifest does not list it")
 
     def _expect_rows(self, manifest: Path, format_: Format) -> None:
-        """Count the rows, as far as an import may have them."""
-        self.expect(count_rows(manifest, format_, self.wanted.bounds.items + 1))
+        """Count the rows, up to the limit."""
+        self.expect(count_rows(manifest, format_, self.request.bounds.items + 1))
 
     def _source(self) -> ManifestSource:
-        return ManifestSource(self.roots, self.wanted.bounds, self.reading)
+        return ManifestSource(self.roots, self.request.bounds, self.reading)
 
     def _naming(self) -> Naming:
-        spec = self.wanted.spec
+        spec = self.request.spec
         return naming_of(spec.get("pattern"), spec.get("layout"), self.reading)
 
     def _listing(self) -> Listing:
@@ -205,14 +205,14 @@ class _Run:
 
     @property
     def _asked(self) -> str | None:
-        return next((way for way in ("pattern", "layout") if self.wanted.spec.get(way)), None)
+        return next((way for way in ("pattern", "layout") if self.request.spec.get(way)), None)
 
 
 def reading_of(spec: Mapping[str, Any]) -> Reading:
-    """How an import reads times. Raises InvalidInput: a zone is none."""
+    """How an import reads times. Raises InvalidInput: a zone is unknown."""
     return Reading(Zones.read(spec.get("zone"), spec.get("zones")))
 
 
 def named_manifest(roots: ImportRoots, spec: Mapping[str, Any]) -> Path:
-    """The manifest that a folder's spec names. Raises InvalidInput: there is none."""
+    """The manifest that a folder's spec names. Raises InvalidInput: it does not exist."""
     return roots.file(f"{spec['folder']}/{spec['manifest']}")

@@ -1,4 +1,4 @@
-"""The folders of this machine an import may read, and nothing else."""
+"""Restrict imports to certain folders of this machine, the import roots."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ _OUT = "a symbolic link that leads out of the import root"
 def roots_for(
     setting: Sequence[Path] | Mapping[str, Sequence[Path]], gallery: str, *, bound: bool
 ) -> ImportRoots:
-    """The folders that one caller may import into one gallery.
+    """Find the folders that a caller may import into a gallery.
 
     Args:
-        setting: ``import_roots``. A list is for callers that are bound to no gallery. A mapping
-            has the folders of each gallery, and under ``*`` those that callers who are bound to
-            no gallery may import into any.
-        gallery: the gallery that the import fills.
+        setting: ``import_roots``. A list is for callers that are not bound to galleries. A mapping
+            has the folders of each gallery; those under ``*`` are for any gallery, but only for
+            callers that are not bound to galleries.
+        gallery: the gallery to import into.
         bound: whether the caller's key is bound to galleries.
 
     Returns:
-        The folders, perhaps none. They have to be closed.
+        The folders, possibly none. Close them after use.
     """
     mapped = setting if isinstance(setting, Mapping) else {EVERY_GALLERY: setting}
     mine = [*mapped.get(gallery, ())]
@@ -51,29 +51,29 @@ def roots_for(
         return ImportRoots(mine, Forbidden(_unmapped(gallery)))
     mine += mapped.get(EVERY_GALLERY, ())
     if any(mapped.values()):
-        reason = f"no folder of REID_IMPORT_ROOTS is for gallery {gallery!r}"
+        reason = f"REID_IMPORT_ROOTS has no folder for gallery {gallery!r}"
     else:
-        reason = "this service reads no folders: its operator has to name some in REID_IMPORT_ROOTS"
+        reason = "this service reads no folders; the operator can allow some in REID_IMPORT_ROOTS"
     return ImportRoots(mine, InvalidInput(reason))
 
 
 def _unmapped(gallery: str) -> str:
     return (
         "this key is bound to galleries, and no folder is mapped to "
-        f"gallery {gallery!r}: the operator has to name it in REID_IMPORT_ROOTS, such as "
+        f"gallery {gallery!r}; the operator can add one to REID_IMPORT_ROOTS, such as "
         f'{{"{gallery}": ["/srv/{gallery}"]}}'
     )
 
 
 class ImportRoots:
-    """Finds, lists and opens what is below some folders; of several, the first that has it counts.
+    """Finds, lists and opens files below the import roots.
 
-    Every folder is opened once, when it is first needed, and held until :meth:`close`. Links inside
-    the folders are followed as long as they stay in one of them.
+    If several roots contain a path, the first one is used. Each root is opened when it is first
+    needed, and held open until :meth:`close`. Links are followed as long as they stay in a root.
 
     Args:
-        roots: the folders, as the operator named them.
-        lacking: why nothing can be read where there are none.
+        roots: the folders, from the setting.
+        lacking: the error to raise if there are none.
     """
 
     def __init__(self, roots: Sequence[Path], lacking: ReidError) -> None:
@@ -88,28 +88,29 @@ class ImportRoots:
         self.close()
 
     def close(self) -> None:
-        """Let go of the folders."""
+        """Close the folders."""
         for root in self._held.values():
             root.close()
         self._held.clear()
 
     def require_any(self) -> None:
-        """Make sure that there is a folder to read. Raises ReidError: why there is none."""
+        """Check that there is a folder to read. Raises ReidError: why there is none."""
         if not self._named:
             raise self._lacking
 
     def folder(self, name: str) -> Path:
-        """A folder below a root.
+        """Find a folder below a root.
 
         Args:
-            name: relative to the root; ``.`` is the root itself.
+            name: its path relative to the root; ``.`` is the root itself.
 
         Returns:
-            Where it is. It may be another one when it is opened, but never one outside.
+            Its path. Another folder may be there by the time it is opened, but none outside the
+            roots.
 
         Raises:
-            InvalidInput: it is absolute, climbs, leads out of its root, or is not there.
-            ReidError: there is no root to look in.
+            InvalidInput: it is absolute, contains ``..``, leads out of its root, or does not exist.
+            ReidError: there is no root.
         """
         path, found = self._find(name)
         if found.kind != "folder":
@@ -117,40 +118,40 @@ class ImportRoots:
         return path
 
     def file(self, name: str) -> Path:
-        """A file below a root. Args, returns and raises as :meth:`folder`."""
+        """Find a file below a root. Args, Returns and Raises: see :meth:`folder`."""
         path, found = self._find(name)
         if found.kind != "file":
             raise InvalidInput(f"path {name[:80]!r}: not a file")
         return path
 
     def open(self, path: Path) -> BinaryIO:
-        """Open a plain file.
+        """Open a regular file.
 
         Args:
-            path: below a root by its name.
+            path: a path below a root.
 
         Returns:
-            The file, which lies below a root whatever became of the path meanwhile.
+            The file, which lies below a root even if the path was changed in the meantime.
 
         Raises:
-            InvalidInput: it leads out of every root, or is no plain file.
+            InvalidInput: it leads out of every root, or is not a regular file.
             OSError: it cannot be opened.
         """
         return self._at(path, open_plain)
 
     def look(self, path: Path) -> Entry:
-        """What a path is, once its links are followed. Args and raises as :meth:`open`."""
+        """What a path refers to, after following links. Args and Raises: see :meth:`open`."""
         return self._at(path, look)
 
     def entries(self, folder: Path, most: int) -> list[Entry]:
-        """What a folder holds, links as links.
+        """List a folder; links are not resolved.
 
         Args:
-            folder: below a root by its name.
-            most: how many entries are listed.
+            folder: a path below a root.
+            most: list at most one entry more than this.
 
         Returns:
-            At most one more than ``most``, in any order.
+            The entries in any order.
 
         Raises:
             InvalidInput: it leads out of every root.
@@ -171,25 +172,25 @@ class ImportRoots:
                 continue
         if leads_out:
             raise InvalidInput(f"path {name[:80]!r}: {_OUT}")
-        raise InvalidInput(f"path {name[:80]!r}: there is no such path in an import root")
+        raise InvalidInput(f"path {name[:80]!r}: not found in any import root")
 
     def _at(self, path: Path, act: Callable[[str, int], T]) -> T:
         try:
             require_short(path)
             return self._directly(path, act)
-        except ValueError as error:  # a name that no file of this system can have
+        except ValueError as error:  # not a valid file name on this system
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from error
         except OSError as error:
             if not is_linked(error):
                 raise
-            # Only a hint where the links lead: the way there is walked as any other, without them.
+            # This is only a hint. The resulting path is opened like any other, without links.
             real = Path(os.path.realpath(path))
             if real == path:
                 raise
         return self._directly(real, act)
 
     def _directly(self, path: Path, act: Callable[[str, int], T]) -> T:
-        """Do something at a path on which no link may lie."""
+        """Call a function on a path that must not contain links."""
         for root in self._named:
             if path.is_relative_to(root):
                 return self._hold(root).at(path.relative_to(root).parts, act)
@@ -202,11 +203,11 @@ class ImportRoots:
 
 
 class RootTree:
-    """A folder below a root, for :func:`service.ingest.picture_files.walk`.
+    """Lists folders below the roots for :func:`service.ingest.picture_files.walk`.
 
     Args:
-        roots: where links may lead.
-        bounds: how many files and folders there may be.
+        roots: the folders that links may lead to.
+        bounds: limits the number of files and folders.
     """
 
     def __init__(self, roots: ImportRoots, bounds: Bounds) -> None:
@@ -215,36 +216,36 @@ class RootTree:
         self._seen = 0
 
     def entries(self, folder: Path) -> list[Entry]:
-        """What a folder holds. Raises TooLarge: with all before it, too much."""
+        """List a folder. Raises TooLarge: too many entries so far."""
         found = self._roots.entries(folder, self._bounds.items - self._seen)
         self._seen += len(found)
         self._bounds.check_items(self._seen)
         return found
 
     def follow(self, link: Path) -> Entry:
-        """What a link leads to. Raises InvalidInput: out of the roots; OSError: nowhere."""
+        """The target of a link. Raises InvalidInput: outside the roots; OSError: missing."""
         return self._roots.look(link)
 
 
 def read_image(path: Path, roots: ImportRoots, bounds: Bounds) -> bytes:
-    """Read an image file, never more than an image may have.
+    """Read an image file, up to the size limit.
 
     Args:
-        path: below a root by its name.
-        roots: open it.
-        bounds: knows the size.
+        path: a path below a root.
+        roots: the import roots.
+        bounds: limits the size.
 
     Returns:
         Its bytes.
 
     Raises:
-        ImageTooLarge: it is larger.
+        ImageTooLarge: it is too large.
         InvalidInput: it leads out of the roots, is not a file, or cannot be read.
     """
     try:
         with roots.open(path) as file:
             bounds.check_image(os.fstat(file.fileno()).st_size)
-            data = file.read(bounds.image_bytes + 1) or b""  # None of a file that would block
+            data = file.read(bounds.image_bytes + 1) or b""  # None if reading would block
     except OSError as error:
         raise InvalidInput(error.strerror or str(error)) from error
     bounds.check_image(len(data))
@@ -253,19 +254,19 @@ def read_image(path: Path, roots: ImportRoots, bounds: Bounds) -> bytes:
 
 @contextmanager
 def private_copy(path: Path, roots: ImportRoots, bounds: Bounds, scratch: Path) -> Iterator[Path]:
-    """A manifest as it is now, for as long as the block runs: it is read more than once.
+    """Copy a manifest for the duration of a block, because it is read more than once.
 
     Args:
-        path: below a root by its name.
-        roots: open it.
-        bounds: what an import may unpack to bounds the copy.
-        scratch: the folder to keep it in; made if it is not there.
+        path: a path below a root.
+        roots: the import roots.
+        bounds: ``unpacked_bytes`` limits the copy.
+        scratch: the folder for the copy; created if missing.
 
     Yields:
-        The copy, which has the same suffix.
+        The copy, with the same suffix.
 
     Raises:
-        TooLarge: it is larger.
+        TooLarge: it is too large.
         InvalidInput: it leads out of the roots, is not a file, or cannot be read.
         StorageFull: the disk is full.
     """
@@ -284,7 +285,7 @@ def private_copy(path: Path, roots: ImportRoots, bounds: Bounds, scratch: Path) 
 
 
 def discard_copies(scratch: Path) -> None:
-    """Remove what :func:`private_copy` left where the process that read it was killed."""
+    """Remove the copies of :func:`private_copy` that a killed process left."""
     for copy in scratch.glob(f"{_COPY}.*"):
         copy.unlink(missing_ok=True)
 

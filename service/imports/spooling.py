@@ -1,4 +1,4 @@
-"""An upload on its way to the disk: bounded, never whole in memory, durable at the end."""
+"""Write an upload to disk in pieces: limited in size, never whole in memory, synced at the end."""
 
 from __future__ import annotations
 
@@ -17,39 +17,40 @@ _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
-    """What came.
+class Spooled:
+    """A spooled upload.
 
     Attributes:
-        size: bytes.
-        sha256: of all of them, in hexadecimal.
+        size: its size in bytes.
+        sha256: its SHA-256 in hexadecimal.
     """
 
     size: int
     sha256: str
 
 
-async def receive(
+async def spool(
     chunks: AsyncIterable[bytes],
     path: Path,
     most: int,
     threads: Threads,
     charge: Callable[[int], object] = int,
-) -> Received:
+) -> Spooled:
     """Write an upload to a file, synced on return.
 
     Args:
-        chunks: the body as it comes.
-        path: where to; must not exist.
-        most: bytes that are taken.
+        chunks: the body as it arrives.
+        path: the file to write; must not exist.
+        most: most bytes to accept.
         threads: write to the disk.
-        charge: is told how many bytes there are so far, before they are written; raises to refuse.
+        charge: called with the number of bytes so far before they are written; raises to reject
+            them.
 
     Returns:
         Size and digest.
 
     Raises:
-        TooLarge: more came.
+        TooLarge: the body is too large.
         StorageFull: the disk is full.
     """
     with disk_errors(path):
@@ -65,7 +66,7 @@ async def receive(
                     await threads.run(writer.write, waiting)
                     waiting, size = [], 0
             await threads.run(writer.finish, waiting)
-    return Received(writer.size, writer.digest.hexdigest())
+    return Spooled(writer.size, writer.digest.hexdigest())
 
 
 class _Writer:

@@ -1,8 +1,8 @@
-"""Tar archives, read member by member; nothing is unpacked to disk.
+"""Read tar archives member by member, without unpacking them to disk.
 
-Only plain files are taken. Members with absolute paths or ``..``, links and devices are refused one
-by one; what no honest archive holds (sparse members, endless headers, more bytes than allowed) ends
-the import.
+Only regular files are imported. Members with absolute paths or ``..``, links and devices are
+rejected one by one. Anything that only a malicious archive contains (sparse members, endless
+headers, more bytes than allowed) ends the import.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from service.ingest.manifest_files import ManifestSearch
 from service.ingest.picture_files import not_data
 from service.machine.durable import disk_errors
 
-_MAX_HEADER = 32 << 10  # names, owners and dates of one member
+_MAX_HEADER = 32 << 10  # bytes per member, for names, owners and dates
 _CHUNK = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
 class TarSurvey:
-    """What a tar archive holds, as far as it can be read.
+    """What a tar archive contains, as far as it can be read.
 
     Attributes:
-        count: members that are no folders, but for the manifest.
-        search: has seen their names.
-        manifest: a copy of the first manifest, beside the archive; None where there is none, or it
+        count: number of members, without folders and manifests.
+        search: has collected their names.
+        manifest: a copy of the first manifest, next to the archive; None if there is none, or if it
             cannot be read.
-        problem: why the first manifest cannot be read, None where it can.
+        problem: why the first manifest cannot be read; None if it can.
     """
 
     count: int
@@ -46,7 +46,7 @@ class TarSurvey:
     problem: ReidError | None
 
     def items(self, asked: str | None) -> int:
-        """How many items there are, where ``asked`` reads the names or a manifest does."""
+        """Number of items; a manifest is not one unless ``asked`` reads the names instead."""
         return self.count + (self.search.count if asked is not None else 0)
 
 
@@ -63,17 +63,18 @@ def tar_items(
 
     Args:
         archive: the file.
-        listing: says which members are crops; the manifest, if there is one, goes there.
-        bounds: what the import may cost.
+        listing: finds the crop of each member; takes the manifest, if there is one.
+        bounds: limits of the import.
         gzipped: whether it is compressed.
-        encoding: of names that are not UTF-8.
-        survey: of :func:`survey_tar`, where it was made already.
+        encoding: encoding of names that are not UTF-8.
+        survey: the answer of :func:`survey_tar`, if it was called before.
 
     Yields:
-        An item a member that is not a folder.
+        One item per member that is not a folder.
 
     Raises:
-        ReidError: the archive is cut, damaged, too large or hostile, or its manifest unusable.
+        ReidError: the archive is truncated, damaged, too large or malicious, or its manifest cannot
+            be used.
     """
     survey = survey or survey_tar(archive, bounds, gzipped=gzipped, encoding=encoding)
     manifest = listing.choose_manifest(survey.search)
@@ -81,7 +82,7 @@ def tar_items(
         if survey.problem is not None:
             raise survey.problem
         if survey.manifest is None:
-            raise InvalidInput(f"{manifest[:80]}: the archive is damaged where it stands")
+            raise InvalidInput(f"{manifest[:80]}: the archive is damaged at this member")
         yield from listing.take_manifest(manifest, survey.manifest, bounds)
     with _opened(archive, bounds, gzipped=gzipped) as tar:
         for member in tar.members(bounds):
@@ -93,16 +94,16 @@ def tar_items(
 def survey_tar(
     archive: Path, bounds: Bounds, *, gzipped: bool, encoding: str | None = None
 ) -> TarSurvey:
-    """Read a tar archive once to see what it holds: a manifest may be its last member.
+    """Read a tar archive once to find its manifest, which may be the last member.
 
     Args:
         archive: the file.
-        bounds: what the import may cost.
+        bounds: limits of the import.
         gzipped: whether it is compressed.
-        encoding: of names that are not UTF-8.
+        encoding: encoding of names that are not UTF-8.
 
     Returns:
-        What was found; of a damaged archive, what comes before the damage.
+        What was found. If the archive is damaged, what precedes the damage.
     """
     count, search = 0, ManifestSearch()
     manifest: Path | None = None
@@ -119,14 +120,14 @@ def survey_tar(
                     problem = _problem_of_manifest(member)
                     if problem is None:
                         manifest = tar.copy(member, manifest_beside(archive))
-    except (InvalidInput, TooLarge):  # reading it in earnest says what is wrong
+    except (InvalidInput, TooLarge):  # the second reading will report what is wrong
         pass
     return TarSurvey(count, search, manifest, problem)
 
 
 def _problem_of_manifest(member: tarfile.TarInfo) -> ReidError | None:
     if not member.isreg():
-        return InvalidInput(f"{member.name}: {_kind(member)}: only plain files are taken")
+        return InvalidInput(f"{member.name}: {_kind(member)}: only regular files are imported")
     try:
         check_manifest_size(member.name, member.size)
     except TooLarge as error:
@@ -150,7 +151,9 @@ def _item(
         return refused(shown(member.name), error)
     if not member.isreg():
         hidden = any(map(not_data, Path(name).parts))
-        return refused(name, f"{_kind(member)}: only plain files are taken", is_error=not hidden)
+        return refused(
+            name, f"{_kind(member)}: only regular files are imported", is_error=not hidden
+        )
     entry = listing.describe(name)
     if isinstance(entry, LeftOut):
         return entry
@@ -185,7 +188,7 @@ def _damaged(after: str, error: Exception) -> InvalidInput:
 
 
 class _Tar:
-    """A tar stream that is never read further than the member at hand allows."""
+    """A tar stream of which no more is read than the current member needs."""
 
     def __init__(self, stream: _Bounded) -> None:
         self._stream = stream
@@ -195,13 +198,14 @@ class _Tar:
 
     @property
     def after(self) -> str:
-        """Where reading has come to, for messages."""
+        """How far the archive was read, for messages."""
         return f" after {self._last[:80]!r}" if self._last else ""
 
     def members(self, bounds: Bounds) -> Iterator[tarfile.TarInfo]:
-        """Every member; its content can be read until the next one is asked for."""
+        """Yield every member; its content can be read until the next one is requested."""
         self._stream.allow(_MAX_HEADER)
-        # Blocks of 512 bytes: so the last one read is the header, which tells an end from a cut.
+        # In blocks of 512 bytes the last one read is a header, which shows whether the archive ends
+        # or is truncated.
         source = cast("IO[bytes]", self._stream)
         with tarfile.open(fileobj=source, mode="r|", bufsize=512) as self._tar:
             count = 0
@@ -210,26 +214,26 @@ class _Tar:
                 bounds.check_items(count)
                 self._last = member.name
                 if member.issparse():
-                    raise InvalidInput(f"member {member.name[:80]!r} is sparse: refused")
+                    raise InvalidInput(f"member {member.name[:80]!r} is sparse: not allowed")
                 self._taken = False
                 yield member
                 if member.isreg() and not self._taken:
                     self._skip(member)
                 self._require_modest_globals()
-                # TarFile remembers every member otherwise.
+                # Otherwise TarFile keeps every member in memory.
                 self._tar.members.clear()  # type: ignore[attr-defined]  # the stubs lack it
                 self._stream.allow(_MAX_HEADER)
             if any(self._stream.last):
-                raise InvalidInput(f"the archive is cut or damaged{self.after}")
+                raise InvalidInput(f"the archive is truncated or damaged{self.after}")
 
     def read(self, member: tarfile.TarInfo) -> bytes:
-        """The content of the member at hand, once."""
+        """Read the content of the current member; call this once."""
         self._taken = True
         with self._content(member) as content:
             return content.read(member.size)
 
     def copy(self, member: tarfile.TarInfo, target: Path) -> Path:
-        """Write the content of the member at hand, once, to a file, and return that."""
+        """Copy the content of the current member to a file, once; return the file's path."""
         self._taken = True
         with self._content(member) as content, disk_errors(target), target.open("wb") as file:
             for piece in iter(lambda: self._piece(content), b""):
@@ -239,14 +243,14 @@ class _Tar:
     def _piece(self, content: IO[bytes]) -> bytes:
         try:
             return content.read(_CHUNK)
-        except OSError as error:  # of the archive, not of the disk that takes the copy
+        except OSError as error:  # from the archive, not from the disk of the copy
             raise _damaged(self.after, error) from error
 
     def _require_modest_globals(self) -> None:
-        """Headers for all members that follow add up, and TarFile copies them for each."""
+        """Limit global headers, which accumulate and which TarFile copies for each member."""
         held = self._tar.pax_headers
         if sum(len(name) + len(value) for name, value in held.items()) > _MAX_HEADER:
-            raise InvalidInput("the archive's global headers do not end")
+            raise InvalidInput(f"the archive's global headers exceed {_MAX_HEADER:,} bytes")
 
     def _skip(self, member: tarfile.TarInfo) -> None:
         with self._content(member) as content:
@@ -266,7 +270,7 @@ class _Readable(Protocol):
 
 
 class _Bounded:
-    """What tarfile reads from: bounded as a whole and from member to member."""
+    """The file that tarfile reads, limited in total and per member."""
 
     def __init__(self, file: _Readable, most: int) -> None:
         self._file = file
@@ -276,7 +280,7 @@ class _Bounded:
         self.last = b""
 
     def allow(self, size: int) -> None:
-        """Let so many more bytes be read."""
+        """Allow this many more bytes to be read."""
         self._allowed = size
 
     def read(self, size: int) -> bytes:
@@ -286,6 +290,6 @@ class _Bounded:
         if self._read > self._most:
             raise TooLarge(f"the archive unpacks to more than {self._most:,} bytes")
         if self._allowed < 0:
-            raise InvalidInput("the archive holds a header that does not end")
+            raise InvalidInput("the archive contains a header that does not end")
         self.last = data or self.last
         return data

@@ -1,4 +1,4 @@
-"""Zip archives, read member by member; nothing is unpacked to disk."""
+"""Read zip archives member by member, without unpacking them to disk."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from service.ingest.crop_names import LeftOut
 from service.ingest.manifest_files import ManifestSearch
 from service.machine.durable import disk_errors
 
-_MAX_DIRECTORY = 32 << 20  # zipfile reads it at once, and needs some ten times as much
-_RATIO = 200  # images are compressed already: what unpacks to more is a bomb
+_MAX_DIRECTORY = 32 << 20  # zipfile reads it at once, using about ten times as much memory
+_RATIO = 200  # a larger ratio means a bomb, because images are compressed already
 _HARMLESS = 1 << 20
 _CHUNK = 1 << 20
 _ENCRYPTED = 0x1
@@ -32,9 +32,9 @@ class ZipMember:
     """A file in a zip archive.
 
     Attributes:
-        info: as ``zipfile`` lists it.
+        info: its entry, as ``zipfile`` lists it.
         name: its path with forward slashes.
-        problem: why its name cannot be read, None where it can.
+        problem: why its name cannot be decoded; None if it can.
     """
 
     info: zipfile.ZipInfo
@@ -48,13 +48,13 @@ def zip_items(
     """Read a zip archive.
 
     Args:
-        archive: of :func:`open_zip`.
-        listing: says which members are crops; the manifest, if there is one, goes there.
-        bounds: what the import may cost.
-        encoding: of names that are not UTF-8.
+        archive: the answer of :func:`open_zip`.
+        listing: finds the crop of each member; takes the manifest, if there is one.
+        bounds: limits of the import.
+        encoding: encoding of names that are not UTF-8.
 
     Yields:
-        An item a member that is not a folder.
+        One item per member that is not a folder.
 
     Raises:
         ReidError: the archive is too large, or its manifest cannot be used.
@@ -82,32 +82,32 @@ def _find_manifest(members: list[ZipMember], listing: Listing) -> ZipMember | No
 
 @contextmanager
 def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Open a zip archive. Raises InvalidInput: it is none, is cut, or its directory is endless."""
+    """Open a zip archive. Raises InvalidInput: not a zip, truncated, or directory too large."""
     with _Guarded(path) as file:
         try:
             archive = zipfile.ZipFile(file)
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-            raise InvalidInput(f"not a whole zip archive: {error}") from error
+            raise InvalidInput(f"not a zip archive, or truncated: {error}") from error
         with archive:
             yield archive
 
 
 def zip_members(archive: zipfile.ZipFile, encoding: str | None = None) -> list[ZipMember]:
-    """The members of a zip archive that are not folders.
+    """List the members of a zip archive that are not folders.
 
     Args:
-        archive: of :func:`open_zip`.
-        encoding: of names that are not UTF-8.
+        archive: the answer of :func:`open_zip`.
+        encoding: encoding of names that are not UTF-8.
 
     Returns:
-        In the archive's order; one whose name cannot be read says why.
+        The members in the archive's order.
     """
     members = (_named(info, encoding) for info in archive.infolist())
     return [member for member in members if not member.name.endswith(("/", "\\"))]
 
 
 def count_items(members: list[ZipMember], asked: str | None) -> int:
-    """How many items there are, where ``asked`` reads the names or a manifest does."""
+    """Number of items; a manifest is not one unless ``asked`` reads the names instead."""
     if asked is not None:
         return len(members)
     search = ManifestSearch()
@@ -171,19 +171,19 @@ def _copy_manifest(archive: zipfile.ZipFile, manifest: ZipMember) -> Path:
 def _require_harmless(member: zipfile.ZipInfo) -> None:
     mode = member.external_attr >> 16
     if stat.S_IFMT(mode) not in {0, stat.S_IFREG}:
-        raise InvalidInput("a link or a device: only plain files are taken")
+        raise InvalidInput("a link or a device: only regular files are imported")
     if member.flag_bits & _ENCRYPTED:
-        raise InvalidInput("encrypted: there is no password to ask for")
+        raise InvalidInput("encrypted: passwords are not supported")
     if member.compress_type not in _METHODS:
         raise InvalidInput(f"compressed by method {member.compress_type}: only deflate is read")
     if member.file_size > max(_HARMLESS, _RATIO * member.compress_size):
         raise InvalidInput(
-            f"{member.compress_size:,} bytes unpack to {member.file_size:,}: no picture does that"
+            f"{member.compress_size:,} bytes unpack to {member.file_size:,}: no image does that"
         )
 
 
 class _Guarded(io.FileIO):
-    """The archive's file, from which nobody reads more at once than a sane directory takes."""
+    """The archive's file, which rejects reads larger than any reasonable directory."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is not None and size > _MAX_DIRECTORY:

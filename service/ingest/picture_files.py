@@ -222,7 +222,7 @@ def _children(place: _Place, tree: Tree) -> list[_Place | _Leaf]:
     try:
         found = tree.entries(place.path)
     except (OSError, InvalidInput) as error:
-        return [_Leaf(place.path, place, _said(error))]
+        return [_Leaf(place.path, place, _reason(error))]
     found.sort(key=lambda entry: entry.name, reverse=True)
     return [_Leaf(place.path / entry.name, place, entry) for entry in found]
 
@@ -236,7 +236,7 @@ def _resolve(leaf: _Leaf, read: set[tuple[int, int]], tree: Tree) -> _Place | Pa
         try:
             found = tree.follow(leaf.path)
         except (OSError, InvalidInput) as error:
-            return LeftOut(leaf.path, reason or _said(error), is_error=reason is None)
+            return LeftOut(leaf.path, reason or _reason(error), is_error=reason is None)
     if found.kind != "folder":
         return _file(leaf.path, found.kind)
     if reason is not None:
@@ -265,5 +265,5 @@ def _folder(
     return _Place(leaf.path, leaf.place, key, behind_link)
 
 
-def _said(error: OSError | InvalidInput) -> str:
+def _reason(error: OSError | InvalidInput) -> str:
     return (isinstance(error, OSError) and error.strerror) or str(error)

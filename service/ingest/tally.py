@@ -65,7 +65,7 @@ class Tally:
         return [f"{files} neither identity nor camera, such as {self._example}: {remedy}"]
 
 
-def told(result: Mapping[str, Any]) -> list[str]:
+def summary_lines(result: Mapping[str, Any]) -> list[str]:
     """Format a summary as text.
 
     Args:

@@ -39,7 +39,7 @@ from service.imports.formats import (
 )
 from service.imports.importer import RECEIVED, check_folder, unbound
 from service.imports.member_names import known_encoding
-from service.imports.spooling import receive
+from service.imports.spooling import spool
 from service.ingest.crop_names import naming_of
 from service.ingest.name_layouts import LayoutName
 from service.ingest.reading import Zones
@@ -238,7 +238,7 @@ async def _receive_into(
 ) -> Job:
     board, threads, most = parts.board, parts.executors.bookkeeping, parts.settings.max_import_bytes
     charge = partial(board.charge, folder)
-    received = await receive(_pieces(request), folder / RECEIVED, most, threads, charge)
+    received = await spool(_pieces(request), folder / RECEIVED, most, threads, charge)
     kind = await parts.executors.background.run(
         detect_format, folder / RECEIVED, headers.format, most, encoded=headers.is_gzipped
     )

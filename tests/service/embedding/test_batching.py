@@ -1,4 +1,4 @@
-"""The batcher: shared runs, single failures, honest refusals, a clean end."""
+"""The batcher: shared runs, isolated failures, early rejections, a clean shutdown."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def crops(count: int, seed: int = 0) -> np.ndarray:
 
 @dataclass
 class Gate:
-    """An embedder whose runs wait until the test lets them go on, and are written down."""
+    """An embedder that records its runs and blocks each until the test releases it."""
 
     inner: FakeEmbedder = field(default_factory=FakeEmbedder)
     open: threading.Event = field(default_factory=threading.Event)
@@ -60,7 +60,7 @@ def test_one_image_gets_the_embedding_it_would_get_alone():
     run(scenario)
 
 
-def test_nothing_in_nothing_out():
+def test_no_images_give_no_embeddings():
     async def scenario():
         batcher = Batcher(FakeEmbedder())
         assert await batcher.submit([]) == []
@@ -80,7 +80,7 @@ def test_a_list_of_images_and_an_array_are_the_same():
     run(scenario)
 
 
-def test_requests_of_one_moment_share_a_run():
+def test_simultaneous_requests_share_a_run():
     async def scenario():
         gate = Gate()
         gate.open.set()
@@ -121,7 +121,7 @@ def test_a_long_request_takes_several_runs_and_keeps_its_order():
     run(scenario)
 
 
-def test_many_callers_each_get_their_own():
+def test_each_caller_gets_its_own_answers():
     async def scenario():
         batcher = Batcher(FakeEmbedder(delay=0.001), max_batch=16, max_queue=1000)
 
@@ -142,7 +142,7 @@ def test_many_callers_each_get_their_own():
     run(scenario)
 
 
-def test_waiting_for_company_fills_the_batch():
+def test_max_wait_fills_the_batch():
     async def scenario():
         gate = Gate()
         gate.open.set()
@@ -180,7 +180,7 @@ def test_a_poisoned_image_fails_alone(poisoned):
     run(scenario)
 
 
-def test_a_poisoned_image_leaves_other_callers_alone():
+def test_a_poisoned_image_does_not_affect_other_callers():
     async def scenario():
         batcher = Batcher(FakeEmbedder(fault=refuse_black))
         black = np.zeros((1, HEIGHT, WIDTH, 3), dtype=np.uint8)
@@ -192,7 +192,7 @@ def test_a_poisoned_image_leaves_other_callers_alone():
     run(scenario)
 
 
-def test_an_unexpected_exception_becomes_one_of_ours_and_is_logged(caplog):
+def test_an_unexpected_exception_becomes_a_reid_error_and_is_logged(caplog):
     def crash(image):
         raise ZeroDivisionError("secret")
 
@@ -221,7 +221,7 @@ def test_an_embedder_that_loses_rows_is_caught():
     run(scenario)
 
 
-def test_a_full_queue_refuses_at_once_and_takes_none():
+def test_a_full_queue_rejects_the_whole_call_immediately():
     async def scenario():
         gate = Gate()
         batcher = Batcher(gate, max_batch=1, max_queue=4)
@@ -263,8 +263,8 @@ def test_the_wait_is_estimated_from_the_measured_rate():
     run(scenario)
 
 
-def test_who_would_wait_too_long_is_refused_on_arrival(monkeypatch):
-    """A clock that only the network moves: ten seconds a run, on every machine."""
+def test_calls_that_would_wait_too_long_are_rejected_on_arrival(monkeypatch):
+    """The clock advances only with the network, by ten seconds per run, on every machine."""
     clock = SimpleNamespace(now=0.0)
     monkeypatch.setattr(batching, "time", SimpleNamespace(monotonic=lambda: clock.now))
 
@@ -296,7 +296,7 @@ def test_who_would_wait_too_long_is_refused_on_arrival(monkeypatch):
     run(scenario)
 
 
-def test_what_was_waited_elsewhere_counts():
+def test_time_waited_elsewhere_counts():
     async def scenario():
         batcher = Batcher(FakeEmbedder(), max_queue_seconds=0.35)
         assert len(await batcher.submit(crops(1), waited=0.1)) == 1
@@ -307,7 +307,7 @@ def test_what_was_waited_elsewhere_counts():
     run(scenario)
 
 
-def test_images_on_their_way_count_as_waiting():
+def test_images_being_decoded_count_as_waiting():
     async def scenario():
         batcher = Batcher(FakeEmbedder(delay=0.05), max_batch=1, max_queue=8, max_queue_seconds=1)
         await batcher.submit(crops(1))
@@ -319,7 +319,7 @@ def test_images_on_their_way_count_as_waiting():
     run(scenario)
 
 
-def test_a_network_that_hangs_costs_its_callers_no_more_than_the_limit():
+def test_callers_of_a_hanging_network_wait_no_longer_than_the_limit():
     async def scenario():
         gate = Gate()
         batcher = Batcher(gate, max_batch=1, max_queue_seconds=0.2)
@@ -336,7 +336,7 @@ def test_a_network_that_hangs_costs_its_callers_no_more_than_the_limit():
     run(scenario)
 
 
-def test_what_has_begun_is_finished_however_long_it_is():
+def test_a_call_that_has_begun_is_finished():
     async def scenario():
         batcher = Batcher(FakeEmbedder(delay=0.1), max_batch=2, max_queue_seconds=0.15)
         assert len(await batcher.submit(crops(10))) == 10
@@ -378,7 +378,7 @@ def test_a_probe_takes_the_next_run_of_a_full_queue():
     run(scenario)
 
 
-def test_images_of_a_client_that_left_are_dropped():
+def test_images_of_a_disconnected_client_are_dropped():
     async def scenario():
         gate = Gate()
         batcher = Batcher(gate)
@@ -404,7 +404,7 @@ def test_images_of_a_client_that_left_are_dropped():
     run(scenario)
 
 
-def test_more_images_than_could_ever_wait_are_too_large():
+def test_more_images_than_the_queue_holds_are_too_large():
     async def scenario():
         batcher = Batcher(FakeEmbedder(), max_queue=4)
         with pytest.raises(TooLarge, match="5 images at once: the queue holds at most 4"):
@@ -429,7 +429,7 @@ def test_a_wrong_image_never_reaches_the_queue(image):
     run(scenario)
 
 
-def test_a_caller_who_leaves_takes_their_images_along():
+def test_images_of_a_cancelled_call_leave_the_queue():
     async def scenario():
         gate = Gate()
         batcher = Batcher(gate)
@@ -447,7 +447,7 @@ def test_a_caller_who_leaves_takes_their_images_along():
     run(scenario)
 
 
-def test_a_caller_who_leaves_during_the_run_harms_nobody():
+def test_a_call_cancelled_during_its_run_affects_no_other():
     async def scenario():
         gate = Gate()
         batcher = Batcher(gate)
@@ -462,7 +462,7 @@ def test_a_caller_who_leaves_during_the_run_harms_nobody():
     run(scenario)
 
 
-def test_closing_finishes_what_waits_and_refuses_what_comes():
+def test_closing_finishes_waiting_calls_and_rejects_new_ones():
     async def scenario():
         gate = Gate()
         batcher = Batcher(gate, max_batch=2)
@@ -480,7 +480,7 @@ def test_closing_finishes_what_waits_and_refuses_what_comes():
     run(scenario)
 
 
-def test_giving_up_on_closing_leaves_the_answers_of_others():
+def test_cancelling_close_does_not_cancel_running_calls():
     async def scenario():
         gate = Gate()
         batcher = Batcher(gate, max_batch=2)

@@ -1,4 +1,4 @@
-"""Pictures of more than eight bits a channel, for the service and for training alike."""
+"""Images with more than eight bits per channel, for the service and training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GREY, RGB, GREY_ALPHA, RGBA = 0, 2, 4, 6
 
 
 def people(bits: int, channels: int = 1) -> np.ndarray:
-    """A picture with every brightness of so many bits, from black to white; (64, 32, C) uint16."""
+    """An image with every brightness of this many bits, black to white; (64, 32, C) uint16."""
     ramp = np.linspace(0, 2**bits - 1, 64 * 32 * channels).astype(np.uint16)
     return ramp.reshape(64, 32, channels)
 
@@ -28,7 +28,7 @@ def chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def png(samples: np.ndarray, colour: int = GREY, stated: bytes = b"") -> bytes:
-    """A 16-bit PNG, written by hand: Pillow writes only grey ones."""
+    """A 16-bit PNG, encoded here because Pillow writes only grey ones."""
     height, width, _ = samples.shape
     header = struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0)
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
@@ -44,7 +44,7 @@ def tiff(samples: np.ndarray, **options: object) -> bytes:
 
 
 def colour_tiff(samples: np.ndarray, order: str = "<") -> bytes:
-    """A 16-bit RGB TIFF, written by hand."""
+    """A 16-bit RGB TIFF, encoded here."""
     height, width, channels = samples.shape
     pixels = samples.astype(f"{order}u2").tobytes()
     start = 8 + len(pixels)
@@ -66,7 +66,7 @@ def expected(samples: np.ndarray, bits: int) -> np.ndarray:
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 16])
 @pytest.mark.parametrize("write", [png, tiff], ids=["PNG", "TIFF"])
-def test_grey_samples_are_stretched_by_what_the_brightest_shows(write, bits):
+def test_grey_samples_are_scaled_by_the_brightest(write, bits):
     samples = people(bits)
     pixels = decode(write(samples), 64, 32)
     assert np.abs(pixels - expected(samples, bits)).max() <= 1
@@ -74,7 +74,7 @@ def test_grey_samples_are_stretched_by_what_the_brightest_shows(write, bits):
 
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 16])
-def test_colours_are_stretched_together(bits):
+def test_colours_are_scaled_together(bits):
     samples = people(bits, 3)
     samples[..., 2] //= 4
     for data in (png(samples, RGB), colour_tiff(samples), colour_tiff(samples, ">")):
@@ -95,7 +95,7 @@ def test_transparency_keeps_its_own_scale(kind, bits):
 
 
 @pytest.mark.parametrize("bits", [9, 10, 11, 12, 13, 14, 15])
-def test_a_png_that_states_its_bits_is_stretched_by_those(bits):
+def test_a_png_is_scaled_by_the_bits_it_states(bits):
     dark = people(bits) // 2  # no sample shows the highest bit
     pixels = decode(png(dark, stated=bytes([bits])), 64, 32)
     assert np.abs(pixels - expected(dark, bits)).max() <= 1
@@ -104,19 +104,19 @@ def test_a_png_that_states_its_bits_is_stretched_by_those(bits):
     assert np.abs(pixels - expected(colours, bits)).max() <= 1
 
 
-def test_a_png_whose_samples_are_scaled_as_the_format_says_keeps_them():
+def test_a_png_with_full_range_samples_is_not_scaled():
     scaled = people(12) << 4
     pixels = decode(png(scaled, stated=b"\x0c"), 64, 32)
     assert np.abs(pixels - expected(scaled, 16)).max() <= 1
 
 
-def test_a_tiff_that_states_its_brightest_sample():
+def test_a_tiff_is_scaled_by_the_brightest_sample_it_states():
     samples = people(14) // 2
     pixels = decode(tiff(samples, tiffinfo={281: 2**14 - 1}), 64, 32)
     assert np.abs(pixels - expected(samples, 14)).max() <= 1
 
 
-def test_dark_pictures_stay_pictures():
+def test_dark_images_stay_usable():
     black = np.zeros((64, 32, 1), np.uint16)
     assert not decode(png(black), 64, 32).any()
     widened = (people(8) // 32 * 257).astype(np.uint16)  # eight bits, dark, widened to sixteen
@@ -130,13 +130,13 @@ def test_dark_pictures_stay_pictures():
     np.testing.assert_allclose(pixels, dark[..., 0] / 16, atol=1)
 
 
-def test_damage_in_what_is_stated_does_not_hurt():
+def test_damaged_bit_counts_are_ignored():
     samples = people(12)
     for stated in (b"\0", b"\xff", b"\x0c" * 40):
         assert decode(png(samples, stated=stated), 64, 32).shape == (64, 32, 3)
 
 
-def test_pillows_own_16_bit_png_too():
+def test_16_bit_pngs_written_by_pillow_work():
     buffer, info = BytesIO(), PngImagePlugin.PngInfo()
     Image.fromarray(people(12)[..., 0]).save(buffer, "PNG", pnginfo=info)
     assert decode(buffer.getvalue(), 64, 32).max() == 255

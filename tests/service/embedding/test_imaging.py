@@ -1,4 +1,4 @@
-"""Bytes to pixels: every kind of picture has one answer, everything else one error."""
+"""Decoding: every kind of image gives defined pixels, everything else one error."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def png(width: int, height: int, *chunks: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_the_three_formats_give_contiguous_rgb_at_the_asked_size(kind):
+def test_the_formats_give_contiguous_rgb_at_the_requested_size(kind):
     pixels = decode(solid((200, 100, 50), 40, 20, kind), 64, 32)
     assert pixels.shape == (64, 32, 3)
     assert pixels.dtype == np.uint8
@@ -155,14 +155,14 @@ def test_cmyk_jpeg():
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "MPO"])
-def test_of_several_frames_the_first_counts(kind):
+def test_the_first_of_several_frames_is_used(kind):
     first, second = Image.new("RGB", (8, 16), RED), Image.new("RGB", (8, 16), BLUE)
     options = {"lossless": True} if kind == "WEBP" else {}
     pixels = decode(saved(first, kind, save_all=True, append_images=[second], **options), 16, 8)
     assert np.abs(pixels.astype(int) - RED).max() <= 3
 
 
-def test_the_format_is_told_by_content():
+def test_the_format_is_detected_from_the_content():
     with pytest.raises(InvalidImage, match="not a JPEG, PNG, WebP, BMP or TIFF"):
         decode(saved(Image.new("RGB", (8, 16)), "GIF"), 16, 8)
 
@@ -188,12 +188,12 @@ def test_a_truncated_file(kind, share):
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (7, 100), (100, 7)])
-def test_a_picture_too_small_to_show_anyone(height, width):
+def test_an_image_too_small_to_show_a_person(height, width):
     with pytest.raises(InvalidImage, match=f"{width}x{height} pixels: each side needs at least 8"):
         decode(solid(RED, height, width), 64, 32)
 
 
-def test_the_smallest_side_is_a_limit_one_can_lower():
+def test_the_smallest_side_can_be_lowered():
     assert decode(solid(RED, 1, 1), 64, 32, limits=ImageLimits(min_side=1)).shape == (64, 32, 3)
 
 
@@ -223,20 +223,20 @@ def test_a_webp_header_that_claims_too_many_pixels():
         decode(b"RIFF" + struct.pack("<I", len(body)) + body, 64, 32)
 
 
-def test_a_small_file_that_unpacks_into_much_is_refused_by_its_header():
+def test_a_decompression_bomb_is_rejected_by_its_header():
     data = saved(Image.new("1", (10_000, 10_000)))
     assert len(data) < 20_000
     with pytest.raises(ImageTooLarge, match="10000x10000"):
         decode(data, 64, 32)
 
 
-def test_pixels_beyond_the_header_are_never_unpacked():
+def test_pixels_beyond_the_stated_size_are_never_unpacked():
     rows = zlib.compress(bytes(50_000_000), 9)
     pixels = decode(png(8, 16, chunk(b"IDAT", rows)), 16, 8)
     assert (pixels == 0).all()
 
 
-def test_text_that_unpacks_into_much():
+def test_text_chunks_that_unpack_to_much():
     text = chunk(b"zTXt", b"note\x00\x00" + zlib.compress(bytes(50_000_000), 9))
     rows = chunk(b"IDAT", zlib.compress(bytes(16 * (8 * 3 + 1))))
     with pytest.raises(InvalidImage):
@@ -244,7 +244,7 @@ def test_text_that_unpacks_into_much():
 
 
 def progressive(scans: int) -> bytes:
-    """A JPEG whose last scan is repeated until there are so many."""
+    """A JPEG whose last scan is repeated until it has this many."""
     data = saved(Image.new("RGB", (64, 64), RED), "JPEG", progressive=True)
     start, end = data.rfind(b"\xff\xda"), len(data) - 2
     return data[:end] + data[start:end] * (scans - data.count(b"\xff\xda")) + data[end:]
@@ -252,7 +252,7 @@ def progressive(scans: int) -> bytes:
 
 @pytest.fixture
 def unread(monkeypatch):
-    """Pillow, which would read the picture for minutes, is not asked."""
+    """Fails if Pillow, which would take minutes, decodes the image."""
 
     def read(*_: object, **__: object) -> None:
         raise AssertionError("Pillow was asked")
@@ -263,7 +263,7 @@ def unread(monkeypatch):
     return forbid
 
 
-def test_a_progressive_picture_of_many_scans_is_refused_before_it_is_read(unread):
+def test_a_jpeg_with_many_scans_is_rejected_before_it_is_decoded(unread):
     assert decode(progressive(100), 16, 8).shape == (16, 8, 3)
     with pytest.raises(InvalidImage, match="more than 100 scans"):
         decode(progressive(101), 16, 8)
@@ -273,14 +273,14 @@ def test_a_progressive_picture_of_many_scans_is_refused_before_it_is_read(unread
         decode(many, 16, 8)
 
 
-def test_what_looks_like_a_scan_elsewhere_is_none():
+def test_scan_markers_in_other_segments_do_not_count():
     data = saved(Image.fromarray(quarters()), "JPEG")
     note = b"\xff\xfe\x02\x02" + b"\xff\xda" * 256
     assert decode(data[:2] + note + data[2:] + b"\xff\xda" * 500, 16, 8).shape == (16, 8, 3)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_a_file_of_millions_of_empty_parts_is_refused_before_it_is_read(kind, unread):
+def test_a_file_with_millions_of_empty_parts_is_rejected_before_it_is_decoded(kind, unread):
     data = saved(Image.fromarray(quarters()), kind)
     empty = b"\xff\xfe\x00\x02" if kind == "JPEG" else chunk(b"teSt", b"")
     place = 2 if kind == "JPEG" else 33
@@ -295,7 +295,7 @@ def test_limits_above_pillows_own_do_not_warn(monkeypatch):
     decode(solid(RED, 16, 8), 16, 8)
 
 
-def test_a_malformed_file_of_warnings_stays_silent():
+def test_a_malformed_file_raises_no_warnings():
     info = PngImagePlugin.PngInfo()
     info.add(b"acTL", struct.pack(">II", 0, 0))
     data = saved(Image.fromarray(quarters()), pnginfo=info)
@@ -303,7 +303,7 @@ def test_a_malformed_file_of_warnings_stays_silent():
 
 
 @pytest.mark.parametrize("data", [None, "text", bytearray(b"x"), 3])
-def test_other_types_than_bytes_are_a_programming_error(data):
+def test_anything_but_bytes_is_a_programming_error(data):
     with pytest.raises(TypeError, match="not bytes"):
         decode(data, 64, 32)
 
@@ -331,7 +331,7 @@ def assert_pixels_or_refusal(outcome: np.ndarray | ReidError) -> None:
 
 @given(st.binary(max_size=300), st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"]))
 @settings(max_examples=200, deadline=None)
-def test_random_bytes_end_in_pixels_or_in_our_own_error(data, start):
+def test_random_bytes_give_pixels_or_a_reid_error(data, start):
     assert_pixels_or_refusal(outcome_of(start + data))
 
 
@@ -340,7 +340,7 @@ SOUND = [solid(RED, 24, 16, kind) for kind in ("JPEG", "PNG", "WEBP")]
 
 @given(st.data())
 @settings(max_examples=300, deadline=None)
-def test_a_sound_file_with_changed_bytes_ends_in_pixels_or_in_our_own_error(data):
+def test_a_valid_file_with_changed_bytes_gives_pixels_or_a_reid_error(data):
     content = bytearray(data.draw(st.sampled_from(SOUND)))
     places = st.tuples(st.integers(0, len(content) - 1), st.integers(0, 255))
     for place, value in data.draw(st.lists(places, min_size=1, max_size=8)):

@@ -21,7 +21,7 @@ def crops(count: int, seed: int = 0) -> np.ndarray:
 
 
 def reference(images: np.ndarray) -> np.ndarray:
-    """The tiny network by hand: normalise, mean of a 4x4 grid, unit length."""
+    """The tiny network in NumPy: normalise, mean of a 4x4 grid, unit length."""
     mean, std = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
     planes = ((images - np.array(mean)) / std).transpose(0, 3, 1, 2)
     grid = planes.reshape(len(images), 3, 4, 16, 4, 8).mean(axis=(3, 5))
@@ -43,13 +43,13 @@ def test_every_batch_size_gives_the_rows_computed_by_hand(embedder, count):
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1.0, atol=1e-6)
 
 
-def test_an_image_is_embedded_alike_alone_and_in_a_batch(embedder):
+def test_an_image_has_the_same_embedding_alone_and_in_a_batch(embedder):
     together = embedder.embed(crops(9))
     alone = np.concatenate([embedder.embed(image[None]) for image in crops(9)])
     np.testing.assert_allclose(together, alone, atol=1e-6)
 
 
-def test_it_knows_its_model_and_its_device(embedder, tiny_model):
+def test_manifest_and_device_are_exposed(embedder, tiny_model):
     assert embedder.manifest == read_manifest(tiny_model)
     assert embedder.provider == "cpu"
 
@@ -87,7 +87,7 @@ def test_several_threads_may_embed_at_once(embedder):
 
 
 @pytest.mark.parametrize("ending", ["nan-when-black", "zero-when-black"])
-def test_an_answer_without_a_direction_is_an_error_that_counts_the_images(build_model, ending):
+def test_zero_and_non_finite_embeddings_are_errors_that_count_the_images(build_model, ending):
     embedder = OnnxEmbedder(build_model(ending=ending), device="cpu")
     images = crops(5)
     embedder.embed(images)
@@ -128,7 +128,7 @@ def test_auto_uses_the_available_device(tiny_model):
 
 
 @pytest.mark.skipif(HAS_CUDA, reason="GPU: this ONNX Runtime has CUDA, so asking may succeed")
-def test_insisting_on_cuda_refuses_the_cpu(tiny_model):
+def test_requiring_cuda_rejects_the_cpu(tiny_model):
     with pytest.raises(ArtifactError, match="no CUDA; install the extra `gpu`"):
         OnnxEmbedder(tiny_model, device="cuda")
 
@@ -155,7 +155,7 @@ def test_padding_fills_up_to_a_power_of_two(count, padded):
     assert not filled[count:].any()
 
 
-def test_padded_runs_answer_for_the_images_alone(tiny_model, embedder):
+def test_padding_does_not_reach_the_answer(tiny_model, embedder):
     padding = OnnxEmbedder(tiny_model, device="cpu")
     padding._provider = "cuda"  # pads as it would on the GPU, though the session runs on the CPU
     for count in (1, 3, LARGEST_RUN + 5):

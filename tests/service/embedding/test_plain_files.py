@@ -1,4 +1,4 @@
-"""BMP and TIFF as cameras and converters write them; every other kind is refused in words."""
+"""BMP and TIFF as cameras and converters write them; other variants are rejected."""
 
 from __future__ import annotations
 
@@ -75,13 +75,13 @@ def test_the_orientation_of_a_tiff_is_applied_once(orientation):
 
 
 @pytest.mark.parametrize("order", ["<", ">"], ids=["little", "big"])
-def test_both_orders_of_bytes(order):
+def test_both_byte_orders(order):
     data = tiff(order)
     np.testing.assert_array_equal(decode(data, 16, 8), np.full((16, 8, 3), 9, np.uint8))
 
 
 def tiff(order: str = "<", follow: int = 0, drop: tuple[int, ...] = (), **changes: int) -> bytes:
-    """A plain grey TIFF of 8x16 pixels; ``t`` and a tag's number change or add a tag."""
+    """A plain grey TIFF of 8x16 pixels; an argument such as ``t256`` sets that tag."""
     pixels = b"\x09" * (8 * 16)
     tags = {256: 8, 257: 16, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 16, 279: len(pixels)}
     tags |= {int(name[1:]): value for name, value in changes.items()}
@@ -117,7 +117,7 @@ def tiff(order: str = "<", follow: int = 0, drop: tuple[int, ...] = (), **change
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_other_kinds_of_tiff_are_refused_in_words(data, said):
+def test_other_tiff_variants_are_rejected_with_a_reason(data, said):
     with pytest.raises(InvalidImage, match=said):
         decode(data, 16, 8)
 
@@ -129,7 +129,7 @@ def test_a_tiff_of_several_pages_from_pillow():
         decode(data, 16, 8)
 
 
-def test_other_kinds_of_bmp_are_refused_in_words():
+def test_other_bmp_variants_are_rejected_with_a_reason():
     data = saved(Image.fromarray(noise()), "BMP")
     for place, form, value, said in (
         (14, "<L", 999, "unknown kind"),
@@ -159,7 +159,7 @@ def test_limits_are_checked_before_anything_is_decoded(kind):
         decode(saved(Image.new("RGB", (7, 100)), kind), 16, 8)
 
 
-def test_a_small_tiff_cannot_claim_much_memory():
+def test_a_small_tiff_cannot_allocate_much_memory():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for data in (tiff(t278=65536), tiff(t256=60_000, t257=60_000), tiff(t257=2**31 - 1)):
         outcome_of(data)
@@ -189,7 +189,7 @@ SEEDS = [
     changes=st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 255)), min_size=1, max_size=8),
     cut=st.integers(0, 3000) | st.none(),
 )
-def test_no_mutated_file_does_more_than_be_refused(seed, changes, cut):
+def test_mutated_files_are_read_or_rejected(seed, changes, cut):
     body = bytearray(seed)
     for at, value in changes:
         body[at % len(body)] = value

@@ -1,4 +1,4 @@
-"""A service that knows several models searches each gallery with its own."""
+"""A service with several models searches each gallery with the gallery's own model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from service.testing import solid
 
 @pytest.fixture
 def models(tmp_path, build_model):
-    """A folder with one model, and a file that is none."""
+    """A folder with one model and one file that is not a model."""
     folder = tmp_path / "models"
     shutil.copytree(build_model(), folder / "tiny")
     (folder / "broken").mkdir()

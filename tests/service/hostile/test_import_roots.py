@@ -157,7 +157,7 @@ def test_without_keys_everyone_reads_what_a_key_of_all_galleries_may(start, srv)
         assert job["counts"] == {"created": 1}
     with start(import_roots={"lobby": [srv / "lobby"]}) as service:
         status, _, detail = refusal(folder(service.http, "gate", "day"))
-        assert (status, detail) == (422, "no folder of REID_IMPORT_ROOTS is for gallery 'gate'")
+        assert (status, detail) == (422, "REID_IMPORT_ROOTS has no folder for gallery 'gate'")
 
 
 # ---- what an answer tells of what is beside
@@ -258,7 +258,7 @@ def test_pipes_sockets_and_devices_hold_no_import(start, srv):
         assert job["counts"] == {"failed": 4}
         assert folder(http, "default", "lobby/day", manifest="pipe.csv").status_code == 422
         job = ended(http, folder(http, "default", "lobby/piped"))
-        assert (job["state"], job["error"]) == ("failed", "not a file")
+        assert (job["state"], job["error"]) == ("failed", "not a regular file")
         job = ended(http, folder(http, "default", "lobby/day"))
         assert job["counts"] == {"created": 1}
 

@@ -42,9 +42,9 @@ NO_TIMES = [
     ("2026", "2026-01-01"),
     ("202611", "2026-11-01"),
     ("2026-11", "2026-11-01"),
-    ("20261340", "no such date"),
-    ("20260230", "no such date"),
-    ("20261121250000", "no such date"),
+    ("20261340", "does not exist"),
+    ("20260230", "does not exist"),
+    ("20261121250000", "does not exist"),
     ("2026-02-30", "day is out of range"),
     ("0", "leave the field out"),
     ("60", "between the years 1980 and 2100"),
@@ -429,7 +429,10 @@ def test_a_path_whose_groups_are_no_time_is_refused(service, gallery, path, reas
 @pytest.mark.parametrize(
     ("pattern", "reason"),
     [
-        (r"(?P<when>.+)", "unknown group 'when'; allowed are crop_id, identity, camera, timestamp, zone, da"),
+        (
+            r"(?P<when>.+)",
+            "unknown group 'when'; allowed are crop_id, identity, camera, timestamp, zone, da",
+        ),
         (r"(?P<time>.+)", "'time' needs 'date' or 'day'"),
         (r"(?P<date>.+)(?P<year>.+)", "'date' and 'year' exclude each other"),
         (r"(?P<timestamp>.+)(?P<time>.+)", "'timestamp' and 'time' exclude each other"),

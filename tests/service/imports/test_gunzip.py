@@ -1,4 +1,4 @@
-"""What gzip packed: members one after the other, and none that hold nothing for ever."""
+"""Decompressing gzip: consecutive members, and limits for empty ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def content(folder: Path, packed: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("size", [0, 1, 16_383, 65_536, 3_000_000])
-def test_members_are_one_stream(tmp_path, size):
+def test_members_form_one_stream(tmp_path, size):
     data = bytes(range(251)) * (size // 251) + b"x" * (size % 251)
     assert content(tmp_path, gzip.compress(data)) == data
     several = gzip.compress(data) + gzip.compress(b"") + gzip.compress(data, 1) + b"\0" * 1000
@@ -26,7 +26,7 @@ def test_members_are_one_stream(tmp_path, size):
 
 
 @pytest.mark.parametrize("cut", [1, 5, 12, 500])
-def test_a_cut_or_damaged_file_says_so(tmp_path, cut):
+def test_a_truncated_or_damaged_file_is_an_error(tmp_path, cut):
     packed = gzip.compress(bytes(range(256)) * 100)
     with pytest.raises(EOFError):
         content(tmp_path, packed[: len(packed) - min(cut, len(packed) - 20)])
@@ -36,12 +36,12 @@ def test_a_cut_or_damaged_file_says_so(tmp_path, cut):
         content(tmp_path, packed + b"what follows is no member")
 
 
-def test_members_that_hold_nothing_end(tmp_path):
-    with pytest.raises(gzip.BadGzipFile, match="members hold 0 bytes"):
+def test_the_number_of_empty_members_is_limited(tmp_path):
+    with pytest.raises(gzip.BadGzipFile, match="members contain only 0 bytes"):
         content(tmp_path, gzip.compress(b"") * 20_000)
 
 
-def test_a_name_without_end_costs_no_memory_and_no_step_per_byte(tmp_path):
+def test_an_endless_name_costs_no_memory_and_no_step_per_byte(tmp_path):
     packed = bytearray(gzip.compress(b"content", mtime=0))
     packed[3] |= 8  # a file name follows, up to a zero byte
     named = bytes(packed[:10]) + b"n" * (8 << 20) + b"\0" + bytes(packed[10:])

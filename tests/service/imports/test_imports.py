@@ -1,4 +1,4 @@
-"""Imports over HTTP: folders, archives and manifests, followed to their end."""
+"""Imports over HTTP: folders, archives and manifests, up to the end of the job."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_a_folder_with_a_pattern_or_a_manifest(start, root):
         job = run(folder="lobby", manifest="m.csv")
         assert job["counts"] == {"created": 1, "failed": 2}
         reasons = errors(service, job)
-        assert "'..' is refused" in reasons["../secret.png"]
+        assert "'..' is not allowed" in reasons["../secret.png"]
         assert reasons["no.png"] == "No such file or directory"
         assert service.http.get("/galleries/default/crops/x").json()["camera"] == "door"
         job = run(folder=".", pattern=r"(?P<camera>\w+)/(?P<identity>0001)")
@@ -138,13 +138,13 @@ def test_nothing_outside_the_import_roots_is_read(start, root, tmp_path):
     with start(import_roots=[root]) as service:
         for folder, reason in (
             (str(root / "lobby"), "absolute"),
-            ("../secret", "'..' is refused"),
-            ("lobby/../../secret", "'..' is refused"),
+            ("../secret", "'..' is not allowed"),
+            ("lobby/../../secret", "'..' is not allowed"),
             ("way-out", "leads out"),
-            ("nowhere", "no such path"),
+            ("nowhere", "not found in any import root"),
             ("lobby/in.png", "not a folder"),
             ("\0", "zero byte"),
-            ("x" * 999, "no such path"),
+            ("x" * 999, "not found in any import root"),
         ):
             answer = service.http.post("/galleries/default/imports", json={"folder": folder})
             assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input"), folder
@@ -207,7 +207,7 @@ def test_an_archive_with_a_pattern_or_its_own_manifest(service):
         assert job["counts"].get("created", 0) + job["counts"].get("unchanged", 0) == 1
         assert (job["counts"]["failed"], job["counts"]["left_out"]) == (2, 1)
         reasons = errors(service, job)
-        assert "does not hold it" in reasons["gone.png"]
+        assert "it is not in the archive" in reasons["gone.png"]
         assert "belongs to an earlier item" in reasons["b.png"]
     assert service.http.get("/galleries/described/crops/one").json()["timestamp"] == 1795219200.0
 
@@ -275,9 +275,9 @@ def test_csv_and_parquet(service):
     assert job["counts"] == {"created": 1, "replaced": 1}, job
     for kind, body, reason in (
         (columns, b"PAR1 but not really PAR1", "not Parquet"),
-        ("text/csv", b"a,b\n1,2\n", "path or embedding among them"),
-        ("text/csv", b"", "path or embedding among them"),
-        (ZIP, b"PK nothing", "not a whole zip"),
+        ("text/csv", b"a,b\n1,2\n", "including path or embedding"),
+        ("text/csv", b"", "including path or embedding"),
+        (ZIP, b"PK nothing", "not a zip archive, or truncated"),
         (TAR, b"x" * 2000, "damaged"),
         ("application/gzip", b"x" * 2000, "damaged"),
         (NDJSON, b'{"a": "' + b"x" * (5 << 20), "a row of more than"),
@@ -288,7 +288,7 @@ def test_csv_and_parquet(service):
         assert service.http.post(f"/jobs/{job['job_id']}/cancel").json()["state"] == "cancelled"
 
 
-def test_what_a_hand_corrected_stays(service):
+def test_manual_corrections_stay(service):
     service.create("corrected-by-hand")
     gallery = service.parts.store.open("corrected-by-hand")
     body = tar_of(people())
@@ -371,7 +371,7 @@ def small_disk(tmp_path: Path):
         subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def test_a_disk_that_fills_while_receiving_answers_507_and_keeps_no_part(launch, small_disk):
+def test_a_disk_that_fills_during_an_upload_gives_507_and_keeps_nothing(launch, small_disk):
     with launch(small_disk) as service:
         answer = ask(service, "default", TAR, tar_of({"a.png": bytes(8_000_000)}))
         assert (answer.status_code, answer.json()["code"]) == (507, "storage_full")
@@ -379,7 +379,7 @@ def test_a_disk_that_fills_while_receiving_answers_507_and_keeps_no_part(launch,
         assert ended(service, ask(service, "default", TAR, tar_of(people())))["done"] == 4
 
 
-def test_an_upload_that_breaks_off_leaves_nothing(start):
+def test_an_interrupted_upload_leaves_nothing(start):
     with start() as service:
         host, port = service.url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as connection:
@@ -401,7 +401,7 @@ def eventually(happens) -> None:
         time.sleep(0.01)
 
 
-def test_an_import_goes_on_after_a_restart(start):
+def test_an_import_continues_after_a_restart(start):
     body = tar_of(people(100))
     with start(FakeEmbedder(delay=1.0), max_batch=8) as service:
         location = ask(service, "default", TAR, body).headers["Location"]
@@ -417,7 +417,7 @@ def test_an_import_goes_on_after_a_restart(start):
     assert embedded, "the first service waited for the whole import before it ended"
 
 
-def test_a_poisoned_picture_costs_only_its_own(start):
+def test_a_poisoned_picture_does_not_affect_the_others(start):
     poison = people(40)["0001_c2s1_000007_00.png"]
     colour = decoded(poison)
 
@@ -453,7 +453,7 @@ def test_a_network_that_fails_on_everything_fails_the_job_which_can_be_resumed(s
         assert service.http.get("/galleries/default").json()["crops"] == 4
 
 
-def test_a_deleted_gallery_takes_its_imports_along(start):
+def test_deleting_a_gallery_deletes_its_imports(start):
     with start(FakeEmbedder(delay=0.2), max_batch=8) as service:
         service.create("doomed")
         first, second = (ask(service, "doomed", TAR, tar_of(people(60))) for _ in "ab")

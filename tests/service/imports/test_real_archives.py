@@ -1,4 +1,4 @@
-"""Archives as people's tools pack them, imported over HTTP."""
+"""Archives as real tools write them, imported over HTTP."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def zip_of(members: Members) -> bytes:
 
 
 class Bytes(zipfile.ZipInfo):
-    """A member whose name is written in bytes, without the flag of UTF-8."""
+    """A member whose name is given as bytes, without the UTF-8 flag."""
 
     raw = b""
 
@@ -109,14 +109,14 @@ def crops(service, gallery: str) -> dict[str, tuple[str | None, str | None]]:
 
 @pytest.fixture
 def gallery(service, request) -> str:
-    """An empty gallery of the test's own."""
+    """An empty gallery for this test."""
     name = "r" + format(zlib.crc32(request.node.name.encode()), "x")
     return service.create(name)
 
 
 @pytest.fixture
 def run(service, gallery) -> Callable[..., dict[str, Any]]:
-    """Imports a body into the gallery and returns the job at its end."""
+    """Imports a body into the gallery and returns the finished job."""
 
     def run_one(kind: str, body: bytes, **more: Any) -> dict[str, Any]:
         return ended(service, ask(service, gallery, kind, body, **more))
@@ -127,7 +127,7 @@ def run(service, gallery) -> Callable[..., dict[str, Any]]:
 # ---- names in zip archives
 
 
-def test_the_zip_of_linux_writes_utf8_without_saying_so(service, gallery, run, tmp_path):
+def test_zip_on_linux_writes_utf8_without_the_flag(service, gallery, run, tmp_path):
     tool = shutil.which("zip")
     if tool is None:
         pytest.skip("Info-ZIP's zip is not installed")
@@ -140,7 +140,7 @@ def test_the_zip_of_linux_writes_utf8_without_saying_so(service, gallery, run, t
     assert crops(service, gallery) == {"cam1/Jürgen/1.png": ("Jürgen", "cam1")}
 
 
-def test_names_without_the_flag_are_utf8_where_they_decode(service, gallery, run):
+def test_names_without_the_flag_are_utf8_if_they_decode(service, gallery, run):
     body = zip_of_bytes({"cam1/Jürgen/1.png".encode(): picture(1), b"c/plain/2.png": picture(2)})
     assert run(ZIP, body, params=PATTERN)["counts"] == {"created": 2}
     assert crops(service, gallery) == {
@@ -161,7 +161,7 @@ def test_names_without_the_flag_are_utf8_where_they_decode(service, gallery, run
         ("euc_kr", "김철수"),
     ],
 )
-def test_other_encodings_are_read_when_they_are_named(service, gallery, run, encoding, name):
+def test_other_encodings_are_read_if_the_import_names_them(service, gallery, run, encoding, name):
     body = zip_of_bytes(
         {f"cam1/{name}/1.png".encode(encoding): picture(1), b"cam1/plain/2.png": picture(2)}
     )
@@ -175,14 +175,14 @@ def test_other_encodings_are_read_when_they_are_named(service, gallery, run, enc
     assert (name, "cam1") in crops(service, gallery).values()
 
 
-def test_an_encoding_that_is_none_is_refused(service, gallery):
+def test_an_unknown_encoding_is_rejected(service, gallery):
     for encoding in ("klingon", "utf-16", "idna", "rot13", "hex", "../x", ""):
         answer = ask(service, gallery, ZIP, zip_of(market()), params={"encoding": encoding})
         assert answer.status_code == 422, encoding
     assert "cp437" in answer.json()["detail"]
 
 
-def test_a_name_that_does_not_fit_its_encoding_is_refused_alone(service, gallery, run):
+def test_a_name_that_does_not_match_the_encoding_is_rejected_alone(service, gallery, run):
     body = zip_of_bytes({b"c/\x81\xff/1.png": picture(1), b"c/ok/2.png": picture(2)})
     job = run(ZIP, body, params=PATTERN | {"encoding": "shift_jis"})
     assert job["counts"] == {"created": 1, "failed": 1}
@@ -192,7 +192,7 @@ def test_a_name_that_does_not_fit_its_encoding_is_refused_alone(service, gallery
 
 
 @pytest.mark.parametrize("right", [True, False], ids=["its checksum", "another checksum"])
-def test_info_zips_unicode_path_counts_where_its_checksum_is_right(service, gallery, run, right):
+def test_info_zips_unicode_path_is_used_if_its_checksum_is_right(service, gallery, run, right):
     raw = "c/J\u00fcrgen/1.png".encode("cp850")
     name = "c/Jürgen/1.png".encode()
     checksum = zlib.crc32(raw) + (not right)
@@ -202,7 +202,7 @@ def test_info_zips_unicode_path_counts_where_its_checksum_is_right(service, gall
     assert crops(service, gallery) == ({"c/Jürgen/1.png": ("Jürgen", "c")} if right else {})
 
 
-def test_the_backslashes_of_windows_separate(service, gallery, run):
+def test_backslashes_separate_folders(service, gallery, run):
     body = zip_of(
         {
             "cam1\\": b"",
@@ -306,16 +306,16 @@ def test_a_parquet_manifest_in_an_archive(service, gallery, run):
     assert crops(service, gallery) == NAMED
 
 
-def test_paths_that_do_not_count_from_the_manifests_folder_are_explained(service, gallery, run):
+def test_paths_not_relative_to_the_manifests_folder_are_explained(service, gallery, run):
     body = zip_of({"top/a.png": picture(1), "top/manifest.ndjson": lines({"path": "top/a.png"})})
     job = run(ZIP, body)
     assert job["counts"] == {"failed": 1, "left_out": 1}
     assert errors(service, job) == {
-        "top/a.png": "the archive does not hold it: paths count from the manifest's folder, top"
+        "top/a.png": "it is not in the archive; paths are relative to the manifest's folder, top"
     }
 
 
-def test_what_our_own_document_shows(service, gallery, run, tmp_path):
+def test_the_documented_example_works(service, gallery, run, tmp_path):
     for name, data in {**PAIR, "manifest.ndjson": rows(*PAIR)}.items():
         (tmp_path / name).write_bytes(data)
     packed = subprocess.run(
@@ -343,7 +343,7 @@ def test_what_our_own_document_shows(service, gallery, run, tmp_path):
         ({**PAIR, "sub/manifest.csv": table(*PAIR), "sub/c.png": picture(3)}, ["sub/manifest.csv"]),
     ],
 )
-def test_a_manifest_that_cannot_be_used_fails_the_import_and_is_named(
+def test_an_unusable_manifest_fails_the_import_and_is_named(
     service, gallery, run, kind, members, named
 ):
     job = run(*packed(kind, members))
@@ -376,7 +376,7 @@ def test_a_manifest_in_a_zip_that_cannot_be_unpacked_is_named(service, gallery, 
     assert crops(service, gallery) == {}
 
 
-def test_a_layout_or_pattern_that_is_asked_for_wins_and_says_so(service, gallery, run):
+def test_a_requested_layout_or_pattern_takes_precedence_and_is_reported(service, gallery, run):
     body = zip_of({**market(), "manifest.json": b"{}"})
     job = run(ZIP, body, params={"layout": "market1501"})
     assert job["counts"] == {"created": 3, "left_out": 1}
@@ -384,7 +384,7 @@ def test_a_layout_or_pattern_that_is_asked_for_wins_and_says_so(service, gallery
     assert "manifest.json is not used: the layout reads the names" in warning
 
 
-def test_an_accent_that_two_tools_write_differently_is_one_name(service, gallery, run):
+def test_both_unicode_spellings_of_an_accent_are_one_name(service, gallery, run):
     name = unicodedata.normalize("NFD", "Zoë.png")
     manifest = lines({"path": "Zoë.png", "identity": "z"})
     job = run(TAR, tar_of({name: picture(1), "manifest.ndjson": manifest}))
@@ -395,7 +395,7 @@ def test_an_accent_that_two_tools_write_differently_is_one_name(service, gallery
 
 
 @pytest.mark.parametrize("kind", ["tar", "zip"])
-def test_hidden_and_generated_folders_are_no_data_and_are_named(service, gallery, run, kind):
+def test_hidden_and_generated_folders_are_skipped_and_reported(service, gallery, run, kind):
     junk = [
         ".ipynb_checkpoints/0001_c1s1_000009_00-checkpoint.png",
         "@eaDir/0001_c1s1_000009_00.png/SYNOPHOTO_THUMB_XL.jpg",
@@ -417,7 +417,7 @@ def test_hidden_and_generated_folders_are_no_data_and_are_named(service, gallery
     assert said["not an image file"]["example"] == "Thumbs.db"
 
 
-def test_pictures_of_kinds_that_are_not_read_are_named(service, gallery, run):
+def test_unsupported_image_formats_are_reported(service, gallery, run):
     job = run(ZIP, zip_of({**market(), "a.heic": b"x", "b.GIF": b"GIF89a", "notes.txt": b""}))
     assert job["counts"] == {"created": 3, "failed": 2, "left_out": 1}
     reasons = errors(service, job)
@@ -425,7 +425,7 @@ def test_pictures_of_kinds_that_are_not_read_are_named(service, gallery, run):
     assert ".gif" in reasons["b.GIF"]
 
 
-def test_an_archive_of_which_nothing_is_used_fails_and_says_why(service, gallery, run):
+def test_an_archive_without_usable_members_fails_with_the_reason(service, gallery, run):
     job = run(ZIP, zip_of({"a.txt": b"", "b.txt": b"", ".git/x.png": picture(1)}))
     assert job["state"] == "failed"
     assert job["error"].startswith("nothing could be imported; left out: 2, such as a.txt")
@@ -437,7 +437,7 @@ def test_an_archive_of_which_nothing_is_used_fails_and_says_why(service, gallery
 # ---- names that tell nothing
 
 
-def test_names_that_tell_neither_identity_nor_camera_are_counted(service, gallery, run):
+def test_names_with_neither_identity_nor_camera_are_counted(service, gallery, run):
     members = {f"000{n}C1T000{n}F001.jpg": solid((n, n, n)) for n in range(1, 4)}
     job = run(ZIP, zip_of(members))
     assert job["counts"] == {"created": 3}
@@ -451,7 +451,7 @@ def test_names_that_tell_neither_identity_nor_camera_are_counted(service, galler
     assert crops(service, gallery)["0001C1T0001F001.jpg"] == ("0001", "C1")
 
 
-def test_a_layout_that_nobody_knows_is_refused_and_one_beside_a_pattern(service, gallery):
+def test_an_unknown_layout_and_a_layout_with_a_pattern_are_rejected(service, gallery):
     answer = ask(service, gallery, ZIP, zip_of(market()), params={"layout": "saturn"})
     assert answer.status_code == 422
     assert "viper" in answer.json()["detail"]
@@ -461,7 +461,7 @@ def test_a_layout_that_nobody_knows_is_refused_and_one_beside_a_pattern(service,
 
 
 @pytest.mark.parametrize("parameter", ["layuot", "Pattern", "manifest", "cameras"])
-def test_a_parameter_that_does_not_exist_is_refused(service, gallery, parameter):
+def test_an_unknown_parameter_is_rejected(service, gallery, parameter):
     answer = ask(service, gallery, ZIP, zip_of(market()), params={parameter: "mars"})
     assert answer.status_code == 422
     assert f"Unknown field `{parameter}`" in answer.json()["detail"]
@@ -495,9 +495,7 @@ def test_a_parameter_that_does_not_exist_is_refused(service, gallery, parameter)
         ("application/x-tar", "zip"),
     ],
 )
-def test_archives_are_told_by_content_whatever_they_are_called(
-    service, gallery, run, content_type, pack
-):
+def test_archives_are_detected_from_the_content(service, gallery, run, content_type, pack):
     _, body = packed(pack, market())
     assert run(content_type, body)["counts"] == {"created": 3}
     assert crops(service, gallery)["0001_c2s1_000001_00.png"] == ("0001", "c2")
@@ -514,13 +512,13 @@ def test_a_tar_may_begin_with_any_name(service, gallery, run, content_type, fold
     "content_type",
     ["text/csv", "application/vnd.ms-excel", "text/x-csv", "text/comma-separated-values"],
 )
-def test_csv_as_browsers_call_it(service, gallery, run, content_type):
+def test_csv_types_that_browsers_send(service, gallery, run, content_type):
     job = run(content_type, b"path\nabsent.png\n")
     assert job["counts"] == {"failed": 1}
 
 
 @pytest.mark.parametrize("content_type", ["application/x-jsonl", "text/jsonl", "text/x-ndjson"])
-def test_lines_of_json_as_programs_call_them(service, gallery, run, content_type):
+def test_ndjson_types_that_programs_send(service, gallery, run, content_type):
     assert run(content_type, b'{"path": "absent.png"}\n')["counts"] == {"failed": 1}
 
 
@@ -536,12 +534,12 @@ def test_lines_of_json_as_programs_call_them(service, gallery, run, content_type
     ],
     ids=["tar", "tar.gz", "tar.gz twice", "zip", "octets", "plain"],
 )
-def test_a_body_that_is_compressed_on_its_way(service, gallery, run, kind, body):
+def test_a_body_with_content_encoding_gzip(service, gallery, run, kind, body):
     job = run(kind, body, headers={"Content-Encoding": "gzip"})
     assert job["counts"] == {"created": 3}, job
 
 
-def test_a_compressed_manifest_and_what_it_may_unpack_to(service, gallery, run, start):
+def test_a_compressed_manifest_and_its_limit(service, gallery, run, start):
     text = gzip.compress(b'{"path": "x.png"}\n')
     job = run("application/x-ndjson", text, headers={"Content-Encoding": "gzip"})
     assert job["counts"] == {"failed": 1}
@@ -566,7 +564,7 @@ def test_a_compressed_manifest_and_what_it_may_unpack_to(service, gallery, run, 
         (GZIP, {}, b"\xfd7zXZ\x00", "xz"),
     ],
 )
-def test_what_is_not_read_is_refused_at_once_with_what_is(
+def test_unsupported_types_are_rejected_immediately_with_the_supported_ones(
     service, gallery, content_type, headers, body, said
 ):
     answer = ask(service, gallery, content_type, body, headers=headers)
@@ -574,7 +572,7 @@ def test_what_is_not_read_is_refused_at_once_with_what_is(
     assert said in answer.json()["detail"]
 
 
-def test_without_a_content_type_the_content_tells(service, gallery):
+def test_without_a_content_type_the_format_is_detected(service, gallery):
     request = service.http.build_request(
         "POST", f"/galleries/{gallery}/imports", content=tar_of(market())
     )
@@ -582,19 +580,19 @@ def test_without_a_content_type_the_content_tells(service, gallery):
     assert ended(service, service.http.send(request))["counts"] == {"created": 3}
 
 
-def test_a_zip_of_another_tool_is_not_read_where_a_picture_was_meant(service, gallery):
+def test_a_zip_sent_as_an_image_is_rejected(service, gallery):
     answer: httpx.Response = service.put(gallery, "x", zip_of(market()))
     assert answer.status_code == 422
 
 
-def test_members_called_alike_after_all_are_stored_once(service, gallery, run):
+def test_members_with_the_same_normalised_name_are_stored_once(service, gallery, run):
     body = zip_of({"a\\b.png": picture(1), "a/b.png": picture(2)})
     job = run(ZIP, body)
     assert job["counts"] == {"created": 1, "failed": 1}
     assert "earlier item" in errors(service, job)["a/b.png"]
 
 
-def test_scratch_files_go_with_the_job(service, gallery, run):
+def test_temporary_files_are_removed_with_the_job(service, gallery, run):
     run(ZIP, zip_of({**PAIR, "manifest.csv": table(*PAIR)}))
     # The job's own folder goes a moment after it is done: os.walk passes over what has gone.
     walked = os.walk(service.parts.settings.data / "jobs")

@@ -1,4 +1,4 @@
-"""Imports that another process reads: the same items, and whatever happens there stays there."""
+"""Imports read in a subprocess: the same items, and failures stay in that process."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from service.errors import (
     Unavailable,
 )
 from service.gallery.base import Crop
-from service.imports.frames import HEAD, Broken, Done, Expect, Refused, packed, unpacked
+from service.imports.frames import HEAD, Crashed, Done, Expect, Refused, packed, unpacked
 from service.imports.items import EmbeddedCrop, Picture
 from service.imports.reader import RECEIVED, ImportReader, ImportRequest
 from service.imports.subprocess_reader import (
@@ -49,7 +49,7 @@ GIB = 1 << 30
 ENOUGH = 200  # pictures of 100 kB: far more than a connection takes in before it is read
 
 
-def wanted(folder: Path, source: str, **spec: Any) -> ImportRequest:
+def request_for(folder: Path, source: str, **spec: Any) -> ImportRequest:
     return ImportRequest(
         spec={"source": source, **spec},
         gallery="g",
@@ -69,14 +69,14 @@ def archive(folder: Path, members: dict[str, bytes]) -> ImportRequest:
             member = tarfile.TarInfo(name)
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
-    return wanted(folder, "tar")
+    return request_for(folder, "tar")
 
 
 def many(folder: Path) -> ImportRequest:
     return archive(folder, {f"{number:04}_c1s1.png": b"x" * 100_000 for number in range(ENOUGH)})
 
 
-def apart(
+def in_subprocess(
     what: ImportRequest, fork_server: ForkServer | None = None, **hooks: Any
 ) -> SubprocessReader:
     nothing = lambda *_: None  # noqa: E731
@@ -97,7 +97,7 @@ def children(process: int) -> list[int]:
 
 
 def readers(fork_server: ForkServer) -> list[int]:
-    """The processes that read for it."""
+    """The reader processes of a fork server."""
     return [
         reader for watcher in children(fork_server._process.pid) for reader in children(watcher)
     ]
@@ -118,7 +118,7 @@ def wait_until_gone(*processes: int) -> None:
     raise AssertionError(f"still there: {processes}")
 
 
-def test_another_process_reads_what_this_one_would(tmp_path):
+def test_the_subprocess_reads_the_same_items(tmp_path):
     rows = [
         {"path": "a.png", "camera": "c1", "identity": "ada", "timestamp": "2026-11-21"},
         {"path": "missing.png"},
@@ -139,11 +139,11 @@ def test_another_process_reads_what_this_one_would(tmp_path):
     (tmp_path / "t").mkdir()
     (tmp_path / "v").mkdir()
     (tmp_path / "v" / RECEIVED).write_text("\n".join(map(json.dumps, vectors)))
-    for what in (archive(tmp_path / "t", members), wanted(tmp_path / "v", "ndjson")):
+    for what in (archive(tmp_path / "t", members), request_for(tmp_path / "v", "ndjson")):
         totals: list[int] = []
         expected: list[int] = []
         here = ImportReader(what, expected.append)
-        there = apart(what, expect=totals.append)
+        there = in_subprocess(what, expect=totals.append)
         ours, theirs = list(here.items()), list(there.items())
         assert len(ours) == len(theirs) > 2
         for mine, other in zip(ours, theirs, strict=True):
@@ -162,7 +162,7 @@ def test_another_process_reads_what_this_one_would(tmp_path):
     "error",
     [InvalidInput("a"), TooLarge("b"), ImageTooLarge("c"), Forbidden("d"), StorageFull("e")],
 )
-def test_errors_keep_their_kind_and_their_words(error):
+def test_errors_keep_their_type_and_message(error):
     text, content = parts(packed(Refused(error)))
     frame = unpacked(text, content)
     assert type(frame.error) is type(error)
@@ -176,14 +176,14 @@ def parts(frame: bytes) -> tuple[bytes, bytes]:
     return text, content
 
 
-def test_names_that_are_no_text_and_endless_reasons_pass(tmp_path):
+def test_undecodable_names_and_long_reasons_are_transmitted(tmp_path):
     item = Picture("\udcff" * 2000, Crop("id", "\u0130", None, 0.1), b"\0\xff")
     assert unpacked(*parts(packed(item))) == replace(item, name=item.name[:1000])
     left = LeftOut(Path("p" * 40_000), "r" * 40_000, is_error=True)
     frame = packed(left)
     assert len(frame) < 4000
     assert unpacked(*parts(frame)).is_error
-    assert len(packed(Broken("t" * 1_000_000))) < 50_000
+    assert len(packed(Crashed("t" * 1_000_000))) < 50_000
 
 
 @pytest.mark.parametrize(
@@ -203,19 +203,19 @@ def test_names_that_are_no_text_and_endless_reasons_pass(tmp_path):
         b"\xff",
     ],
 )
-def test_what_is_no_frame_is_refused(text):
+def test_invalid_frames_are_rejected(text):
     with pytest.raises(ValueError, match=r".*"):
         unpacked(text, b"abc")
 
 
 class Pretending(ForkServer):
-    """A reader that was taken over sends what it likes."""
+    """Stands in for a compromised reader, which sends arbitrary bytes."""
 
     def __init__(self, *sent: bytes) -> None:
         super().__init__()
         self._sent = sent
 
-    def begin(self, wanted: ImportRequest) -> _Link:
+    def begin(self, request: ImportRequest) -> _Link:
         ours, theirs = socket.socketpair()
         report, said = os.pipe()
         os.close(said)
@@ -234,28 +234,28 @@ class Pretending(ForkServer):
         HEAD.pack(4, 0) + b"\xff\xff\xff\xff",
     ],
 )
-def test_the_service_takes_no_more_than_a_frame_may_have(tmp_path, sent):
-    with pytest.raises(InvalidInput, match="process that read the import sent"):
-        list(apart(wanted(tmp_path, "tar"), Pretending(sent)).items())
+def test_oversized_frames_are_rejected(tmp_path, sent):
+    with pytest.raises(InvalidInput, match="process reading the import sent"):
+        list(in_subprocess(request_for(tmp_path, "tar"), Pretending(sent)).items())
 
 
-def test_a_connection_that_ends_within_a_frame_is_an_end_without_a_word(tmp_path):
+def test_a_connection_that_ends_within_a_frame_is_an_error(tmp_path):
     start = packed(Expect(3)) + packed(Done({}))[:-2]
-    with pytest.raises(Unavailable, match="ended without a word"):
-        list(apart(wanted(tmp_path, "tar"), Pretending(start)).items())
+    with pytest.raises(Unavailable, match="ended for an unknown reason"):
+        list(in_subprocess(request_for(tmp_path, "tar"), Pretending(start)).items())
 
 
 def test_a_reader_that_needs_too_much_memory_fails_alone(tmp_path, fork_server):
     (tmp_path / RECEIVED).write_bytes(directory_of(200_000))
-    what = replace(wanted(tmp_path, "zip"), memory_bytes=32 << 20)
+    what = replace(request_for(tmp_path, "zip"), memory_bytes=32 << 20)
     with pytest.raises(TooLarge, match="more than 33,554,432 bytes of memory"):
-        next(apart(what, fork_server).items())
+        next(in_subprocess(what, fork_server).items())
     (tmp_path / RECEIVED).write_bytes(directory_of(1))
-    assert len(list(apart(what, fork_server).items())) == 1
+    assert len(list(in_subprocess(what, fork_server).items())) == 1
 
 
 def directory_of(count: int) -> bytes:
-    """A zip archive that is nothing but its directory."""
+    """A zip archive that consists only of its directory."""
     names = (b"%07d.txt" % number for number in range(count))
     entries = b"".join(
         b"PK\1\2" + bytes(24) + len(name).to_bytes(2, "little") + bytes(16) + name for name in names
@@ -265,25 +265,25 @@ def directory_of(count: int) -> bytes:
     return entries + b"PK\5\6" + bytes(4) + most + most + ends
 
 
-def test_a_reader_that_is_killed_says_how_and_the_next_one_works(tmp_path, fork_server):
+def test_a_killed_reader_is_reported_and_the_next_one_works(tmp_path, fork_server):
     what = many(tmp_path)
-    with closing(apart(what, fork_server).items()) as items:
+    with closing(in_subprocess(what, fork_server).items()) as items:
         next(items)
         (reader,) = readers(fork_server)
         os.kill(reader, signal.SIGKILL)
-        with pytest.raises(Unavailable, match=r"ended by SIGKILL.*nothing else was affected"):
+        with pytest.raises(Unavailable, match=r"killed by SIGKILL.*nothing else was affected"):
             list(items)
-    assert len(list(apart(what, fork_server).items())) == ENOUGH
+    assert len(list(in_subprocess(what, fork_server).items())) == ENOUGH
 
 
-def test_a_fault_of_the_reader_itself_is_told_with_its_place(tmp_path):
+def test_a_bug_in_the_reader_is_reported_with_its_traceback(tmp_path):
     with pytest.raises(RuntimeError, match=r"Traceback(.|\n)*KeyError"):
-        list(apart(replace(wanted(tmp_path, "tar"), spec={})).items())
+        list(in_subprocess(replace(request_for(tmp_path, "tar"), spec={})).items())
 
 
 @pytest.fixture
 def busy() -> Iterator[None]:
-    """As many open files as a service has that answers a thousand connections."""
+    """As many open files as a service with a thousand connections."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < 4096:
         pytest.fail(f"this machine lets a process open {hard} files: raise the hard limit")
@@ -297,8 +297,8 @@ def busy() -> Iterator[None]:
 
 @pytest.mark.usefixtures("busy")
 def test_a_service_with_a_thousand_connections_reports_how_readers_end(tmp_path, fork_server):
-    assert len(list(apart(many(tmp_path), fork_server).items())) == ENOUGH
-    items = apart(many(tmp_path), fork_server).items()
+    assert len(list(in_subprocess(many(tmp_path), fork_server).items())) == ENOUGH
+    items = in_subprocess(many(tmp_path), fork_server).items()
     next(items)
     (reader,) = readers(fork_server)
     os.kill(reader, signal.SIGKILL)
@@ -306,15 +306,15 @@ def test_a_service_with_a_thousand_connections_reports_how_readers_end(tmp_path,
         list(items)
 
 
-def test_leaving_ends_the_reader_at_once(tmp_path, fork_server):
-    items = apart(many(tmp_path), fork_server).items()
+def test_closing_the_items_ends_the_reader_immediately(tmp_path, fork_server):
+    items = in_subprocess(many(tmp_path), fork_server).items()
     next(items)
     (reader,) = readers(fork_server)
     items.close()
     assert gone(reader)
 
 
-def test_a_job_that_is_cancelled_leaves_while_its_reader_is_busy(tmp_path, fork_server):
+def test_a_job_can_be_cancelled_while_its_reader_is_busy(tmp_path, fork_server):
     class Cancelled(Exception):
         pass
 
@@ -326,8 +326,8 @@ def test_a_job_that_is_cancelled_leaves_while_its_reader_is_busy(tmp_path, fork_
         head.size = 50 * GIB
         file.write(head.tobuf())
         file.truncate(50 * GIB)
-    what = replace(wanted(tmp_path, "tar"), unpacked_bytes=100 * GIB)
-    found = apart(what, fork_server, check=check).items()
+    what = replace(request_for(tmp_path, "tar"), unpacked_bytes=100 * GIB)
+    found = in_subprocess(what, fork_server, check=check).items()
     with pytest.raises(Cancelled):
         next(found)
     assert readers(fork_server) == []
@@ -335,17 +335,17 @@ def test_a_job_that_is_cancelled_leaves_while_its_reader_is_busy(tmp_path, fork_
 
 def test_a_killed_fork_server_is_replaced(tmp_path, fork_server):
     what = archive(tmp_path, {"0001_c1s1.png": b"x"})
-    assert len(list(apart(what, fork_server).items())) == 1
+    assert len(list(in_subprocess(what, fork_server).items())) == 1
     before = fork_server._process.pid
     os.kill(before, signal.SIGKILL)
     fork_server._process.wait()
-    assert len(list(apart(what, fork_server).items())) == 1
+    assert len(list(in_subprocess(what, fork_server).items())) == 1
     assert fork_server._process.pid != before
 
 
 def test_signals_for_the_service_do_not_end_its_readers(tmp_path, fork_server):
-    """A supervisor sends them to every process; the service may still be finishing imports."""
-    items = apart(many(tmp_path), fork_server).items()
+    """A supervisor signals every process, but the service may still be finishing imports."""
+    items = in_subprocess(many(tmp_path), fork_server).items()
     with closing(items):
         next(items)
         (reader,) = readers(fork_server)
@@ -368,7 +368,7 @@ time.sleep(600)
 """
 
 
-def test_nobody_outlives_a_service_that_is_killed(tmp_path):
+def test_no_process_outlives_a_killed_service(tmp_path):
     what = many(tmp_path)
     fields = {name: getattr(what, name) for name in ImportRequest.__dataclass_fields__}
     with subprocess.Popen(
@@ -384,11 +384,11 @@ def test_nobody_outlives_a_service_that_is_killed(tmp_path):
     wait_until_gone(fork_server, *watchers, *read)
 
 
-def test_the_readers_carry_neither_settings_nor_the_service_s_libraries(
+def test_readers_have_neither_settings_nor_the_services_libraries(
     tmp_path, fork_server, monkeypatch
 ):
     monkeypatch.setenv("REID_MILVUS_TOKEN", "secret")
-    with closing(apart(many(tmp_path), fork_server).items()) as items:
+    with closing(in_subprocess(many(tmp_path), fork_server).items()) as items:
         next(items)
         (reader,) = readers(fork_server)
         assert b"REID_" not in Path(f"/proc/{reader}/environ").read_bytes()
@@ -400,14 +400,14 @@ def test_the_readers_carry_neither_settings_nor_the_service_s_libraries(
     assert GIB < int(data[3]) < 2 * GIB
 
 
-def test_a_system_that_starts_no_process_fails_the_import(tmp_path, monkeypatch):
+def test_an_import_fails_if_no_process_can_be_started(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", str(tmp_path / "nothing"))
     with pytest.raises(Unavailable, match="no process to read the import can be started"):
-        list(apart(archive(tmp_path, {}), ForkServer()).items())
+        list(in_subprocess(archive(tmp_path, {}), ForkServer()).items())
 
 
 class Waiting(FakeEmbedder):
-    """Embeds nothing until it is let go."""
+    """Embeds nothing until it is released."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -445,7 +445,7 @@ def test_a_job_whose_reader_is_killed_fails_with_the_reason_and_can_be_resumed(s
         while (state := service.http.get(job).json())["finished"] is None:
             pause.wait(0.02)
         assert state["state"] == "failed"
-        assert "ended by SIGKILL" in state["error"]
+        assert "killed by SIGKILL" in state["error"]
         assert service.http.get("/readyz").status_code == 200
         assert service.http.post(f"{job}/resume").status_code in {200, 202}
         while (state := service.http.get(job).json())["state"] in {"queued", "running"}:

@@ -1,4 +1,4 @@
-"""Manifests whose sender chose their lengths: every one of them has a bound, and rows go on."""
+"""Manifests of untrusted size: every length is limited, and one bad row does not end reading."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def written(folder: Path, name: str, *pieces: bytes, times: int = 1) -> Path:
 
 
 def outcome(path: Path, format_: Format) -> str:
-    """How counting and reading end; both alike, and neither by holding the file."""
+    """The errors of counting and of reading, which must agree and not hold the file in memory."""
     said = []
     tracemalloc.start()
     try:
@@ -59,7 +59,7 @@ def outcome(path: Path, format_: Format) -> str:
         ("header.csv", "csv", b"path,", b"x" * (1 << 20)),
     ],
 )
-def test_a_row_has_an_end(tmp_path, name, format_, start, piece):
+def test_the_length_of_a_row_is_limited(tmp_path, name, format_, start, piece):
     path = written(tmp_path, name, start)
     with path.open("ab") as file:
         file.writelines(piece for _ in range(BIG // len(piece)))
@@ -68,7 +68,7 @@ def test_a_row_has_an_end(tmp_path, name, format_, start, piece):
 
 
 @pytest.mark.parametrize(("name", "format_"), [("a.ndjson", "ndjson"), ("a.csv", "csv")])
-def test_blank_lines_are_counted(tmp_path, name, format_):
+def test_the_number_of_blank_lines_is_limited(tmp_path, name, format_):
     path = written(tmp_path, name, b"path\n" if format_ == "csv" else b"")
     with path.open("ab") as file:
         file.write(b"\n" * (MAX_BLANK + 2))
@@ -78,13 +78,13 @@ def test_blank_lines_are_counted(tmp_path, name, format_):
         count_rows(path, format_)
 
 
-def test_some_blank_lines_are_nothing(tmp_path):
+def test_blank_lines_are_not_rows(tmp_path):
     path = written(tmp_path, "a.ndjson", b'\n\n{"path": "a.png"}\r\n \n', times=1000)
     assert count_rows(path, "ndjson") == 1000
     assert len(list(read_rows(path, "ndjson"))) == 1000
 
 
-def test_counting_stops_where_it_is_told(tmp_path):
+def test_counting_stops_at_the_limit(tmp_path):
     path = written(tmp_path, "a.ndjson", b"{}\n", times=1000)
     assert count_rows(path, "ndjson", 10) == 10
     path = written(tmp_path, "a.csv", b"path\n", b"a\n" * 100)
@@ -99,12 +99,12 @@ def test_counting_stops_where_it_is_told(tmp_path):
         b"{" + b",".join(b'"%d": 1' % number for number in range(MAX_VALUES + 1)) + b"}",
     ],
 )
-def test_a_row_of_too_many_values_is_not_parsed(tmp_path, line):
+def test_a_row_with_too_many_values_is_not_parsed(tmp_path, line):
     path = written(tmp_path, "a.ndjson", line, b"\n")
     assert f"a row of more than {MAX_VALUES:,} values" in outcome(path, "ndjson")
 
 
-def test_columns_are_bounded(tmp_path):
+def test_the_number_of_columns_is_limited(tmp_path):
     names = ",".join(f"c{number}" for number in range(MAX_COLUMNS + 1))
     path = written(tmp_path, "a.csv", f"path,{names}\na\n".encode())
     assert f"at most {MAX_COLUMNS:,}" in outcome(path, "csv")
@@ -115,8 +115,8 @@ def test_columns_are_bounded(tmp_path):
     assert second == {"path": "a.png"}
 
 
-def test_a_name_that_comes_twice_among_very_many_is_found_at_once(tmp_path):
-    """Comparing each name with each other one would take 2.5e9 steps here."""
+def test_a_duplicate_among_many_columns_is_found_quickly(tmp_path):
+    """Comparing every pair of names would take 2.5e9 steps here."""
     names = [f'"n{number}": 1' for number in range(50_000)]
     nested = "{" + ", ".join([*names, '"n49999": 2']) + "}"
     path = written(tmp_path, "a.ndjson", f'{{"path": {nested}}}\n'.encode())
@@ -124,7 +124,7 @@ def test_a_name_that_comes_twice_among_very_many_is_found_at_once(tmp_path):
     assert "'n49999' occurs twice" in str(row)
 
 
-def test_lines_keep_their_numbers_whatever_ends_them(tmp_path):
+def test_line_numbers_are_right_for_any_line_end(tmp_path):
     path = written(tmp_path, "a.csv", b'\xef\xbb\xbfpath,camera\ra,1\r\n\nb,2\n"c\r\nd",3\r\re,4')
     rows = list(lines_and_rows(path, "csv"))
     assert [number for number, _ in rows] == [2, 4, 6, 8]
@@ -138,8 +138,8 @@ def parquet_file(path: Path, table: Any) -> Path:
     return path
 
 
-def test_a_text_that_repeats_is_measured_before_it_is_python_s(tmp_path):
-    """A file of some hundred bytes that stands for 600 MB of text."""
+def test_repeated_texts_are_measured_before_conversion(tmp_path):
+    """A file of a few hundred bytes that expands to 600 MB of text."""
     pa = pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
     count = 600
     text = pa.array(["a" * (MAX_CELL + 1)])
@@ -160,7 +160,7 @@ def parquet_of_one(folder: Path, pa: Any) -> Path:
     return parquet_file(folder / "one.parquet", pa.table({"path": ["a" * (MAX_CELL + 1)]}))
 
 
-def test_vectors_nested_values_and_columns_of_parquet_are_bounded(tmp_path):
+def test_parquet_vectors_nested_values_and_columns_are_limited(tmp_path):
     pa = pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
     long = pa.array([[0.5] * (MAX_LIST + 1), [0.5]], pa.list_(pa.float32()))
     first, second = read_rows(
@@ -181,14 +181,14 @@ def test_vectors_nested_values_and_columns_of_parquet_are_bounded(tmp_path):
         list(read_rows(parquet_file(tmp_path / "a.parquet", wide), "parquet"))
 
 
-def test_a_parquet_footer_has_an_end(tmp_path):
+def test_the_size_of_a_parquet_footer_is_limited(tmp_path):
     pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
     path = written(tmp_path, "a.parquet", b"PAR1", (100 << 20).to_bytes(4, "little"), b"PAR1")
     with pytest.raises(InvalidInput, match="not Parquet"):
         count_rows(path, "parquet")
 
 
-def test_what_is_kept_for_the_answer_is_bounded():
+def test_the_summary_of_an_import_is_limited():
     search = ManifestSearch()
     for number in range(1000):
         search.see(f"f{number}/manifest.csv")

@@ -1,4 +1,4 @@
-"""What file names, patterns and manifests say of crops."""
+"""Crops from file names, patterns and manifests."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_missing_folder_is_named(tmp_path):
         list(list_market1501(tmp_path / "nothing"))
 
 
-def test_a_pattern_says_what_its_groups_take(tmp_path):
+def test_a_pattern_reads_its_groups(tmp_path):
     touch(tmp_path, "door/7_1700000000.jpg", "door/misc.jpg")
     pattern = r"(?P<camera>[^/]+)/(?P<identity>\d+)_(?P<timestamp>\d+)"
     fits, left_out = list_pattern(tmp_path, pattern)
@@ -115,7 +115,7 @@ def test_a_bad_manifest_is_refused(tmp_path, name, text, complaint):
         list(list_manifest(tmp_path, tmp_path / "nothing.csv"))
 
 
-def test_ids_are_relative_paths_made_to_fit():
+def test_ids_are_relative_paths_made_valid():
     root = Path("/data")
     assert crop_id_of(root / "a" / "b.jpg", root) == "a/b.jpg"
     long = crop_id_of(root / ("x" * 150) / ("y" * 150), root)

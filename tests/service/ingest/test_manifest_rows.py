@@ -1,4 +1,4 @@
-"""Rows of manifests over HTTP: every format, what a value means, and what is said of the rest."""
+"""Rows of manifests over HTTP: every format, the meaning of values, and the warnings."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def parquet_of(**columns: Any) -> bytes:
     return buffer.getvalue()
 
 
-def test_not_a_number_and_other_gaps_make_no_person(service):
+def test_nan_and_other_missing_values_make_no_person(service):
     name = service.create("rows-gaps")
     values = ["NaN", "null", '""', '"  "', "-1", "-1.0", '"-1"', "12", "12.0", '"12"', "0"]
     body = "".join(
@@ -72,7 +72,7 @@ def test_not_a_number_and_other_gaps_make_no_person(service):
     assert {person["identity"]: person["crops"] for person in people} == {"0": 1, "12": 3}
 
 
-def test_what_is_no_name_is_refused_by_row_and_column(service):
+def test_invalid_names_are_reported_by_row_and_column(service):
     name = service.create("rows-refused")
     bad = ['["a", "b"]', "true", "12.5", '{"a": 1}', "1e400"]
     rows = [
@@ -90,7 +90,7 @@ def test_what_is_no_name_is_refused_by_row_and_column(service):
     assert service.crop_ids(name) == []
 
 
-def test_names_that_may_be_gaps_are_refused_where_nobody_can_tell_and_said_elsewhere(service):
+def test_names_that_may_mean_missing_are_rejected_in_csv_and_reported_elsewhere(service):
     name = service.create("rows-doubtful")
     rows = [
         {"crop_id": f"{who}{number}", "embedding": ROW, "identity": who, "camera": "c1"}
@@ -112,7 +112,7 @@ def test_names_that_may_be_gaps_are_refused_where_nobody_can_tell_and_said_elsew
     assert [found[f"csv-{who}"][0] for who in ("nan", "NaN", "Nan")] == [None, None, "Nan"]
 
 
-def test_a_header_with_blanks_loses_no_column(service):
+def test_blanks_in_a_header_lose_no_column(service):
     name = service.create("rows-blanks")
     body = f'crop_id, Identity,camera , timestamp, embedding\na, ada, c1, 20261121,"{TEXT}"\n'
     job = imported(service, name, CSV, body.encode())
@@ -121,7 +121,7 @@ def test_a_header_with_blanks_loses_no_column(service):
     assert job["result"]["ignored_columns"] == []
 
 
-def test_columns_without_a_meaning_are_named(service):
+def test_unknown_columns_are_reported(service):
     name = service.create("rows-ignored")
     csv = f'crop_id,person_id,cam,embedding\na,7,c1,"{TEXT}"\n'.encode()
     ndjson = json.dumps({"crop_id": "a", "embedding": ROW, "person_id": 7, "cam": "c1"}).encode()
@@ -140,14 +140,14 @@ def test_columns_without_a_meaning_are_named(service):
         ("rows-semicolons", "crop_id;camera;embedding", "crop_id;camera;embedding"),
     ],
 )
-def test_a_table_whose_columns_mean_two_things_is_refused(service, gallery, header, reason):
+def test_a_table_with_ambiguous_columns_is_rejected(service, gallery, header, reason):
     service.create(gallery)
     job = imported(service, gallery, CSV, f'{header}\na,c1,c2,"{TEXT}"\n'.encode())
     assert (job["state"], service.crop_ids(gallery)) == ("failed", [])
     assert reason in job["error"]
 
 
-def test_a_row_that_would_be_read_wrongly_is_refused(service):
+def test_an_ambiguous_row_is_rejected(service):
     name = service.create("rows-shifted")
     csv = f'crop_id,identity,camera,embedding\na,Doe, Jane,c1,"{TEXT}"\nb,"Doe, Jane",c1,"{TEXT}"\n'
     job = imported(service, name, CSV, csv.encode())
@@ -162,7 +162,7 @@ def test_a_row_that_would_be_read_wrongly_is_refused(service):
     }
 
 
-def test_parquet_brings_types_of_its_own(service):
+def test_parquet_types_are_read(service):
     pa = pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
     name = service.create("rows-parquet")
     naive = AFTERNOON.replace(tzinfo=None)
@@ -189,7 +189,7 @@ def test_parquet_brings_types_of_its_own(service):
     assert known(service, name)["us"][2] == AFTERNOON.timestamp() - 3600
 
 
-def test_names_of_parquet_are_texts_or_whole_numbers(service):
+def test_parquet_names_are_texts_or_whole_numbers(service):
     pa = pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
     name = service.create("rows-parquet-names")
     columns = {
@@ -219,7 +219,7 @@ def test_names_of_parquet_are_texts_or_whole_numbers(service):
         assert (ids[0] in found) != refused, kind
 
 
-def test_a_pattern_reads_minus_one_as_nobody(start, tmp_path):
+def test_a_pattern_reads_minus_one_as_unknown(start, tmp_path):
     root = tmp_path / "root"
     root.mkdir()
     for number, text in enumerate(("-1_c1.png", "0_c1.png", "7_c-1.png")):
@@ -236,7 +236,7 @@ def test_a_pattern_reads_minus_one_as_nobody(start, tmp_path):
         }
 
 
-def test_embeddings_that_are_missing_are_pictures(service):
+def test_rows_without_an_embedding_are_read_as_images(service):
     name = service.create("rows-missing")
     rows = f'{{"crop_id": "a", "path": "a.png", "embedding": NaN}}\n{{"embedding": {TEXT}}}\n'
     job = imported(service, name, NDJSON, rows.encode())

@@ -1,4 +1,4 @@
-"""Folders as people have them: indexed from the command line and read by the service itself."""
+"""Realistic folders, indexed from the command line and imported by the service."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def table(*names: str) -> str:
 
 
 class Indexing:
-    """Two ways of one folder into a gallery: the command line's own, and the service's."""
+    """Two ways to index a folder: by the command line, and by the service."""
 
     def __init__(self, service: Any, root: Path, own: bool) -> None:
         self.service, self.root, self.own = service, root, own
@@ -105,7 +105,7 @@ def test_a_manifest_in_a_folder_is_used(indexing, manifest, text, pictures):
         ["sub/manifest.csv"],
     ],
 )
-def test_a_manifest_that_cannot_be_used_is_named_and_nothing_is_stored(indexing, names):
+def test_an_unusable_manifest_is_named_and_nothing_is_stored(indexing, names):
     market(indexing.root)
     for name in names:
         path = indexing.root / name
@@ -121,7 +121,7 @@ def test_a_manifest_that_cannot_be_used_is_named_and_nothing_is_stored(indexing,
     assert len(indexing.crops()) == 3
 
 
-def test_a_file_that_only_begins_like_a_manifest_is_none(indexing):
+def test_a_file_that_only_starts_like_a_manifest_is_not_one(indexing):
     market(indexing.root)
     (indexing.root / "manifestation.txt").write_text("x")
     fill(indexing.root, "manifest.png")
@@ -129,7 +129,7 @@ def test_a_file_that_only_begins_like_a_manifest_is_none(indexing):
     assert len(indexing.crops()) == 4
 
 
-def test_what_the_manifest_does_not_list_is_counted(indexing):
+def test_files_missing_from_the_manifest_are_counted(indexing):
     market(indexing.root)
     fill(indexing.root, "extra.png")
     listed = [f"{n:04}_c1s1_{n:06}_00.png" for n in (1, 2, 3)]
@@ -148,7 +148,7 @@ def test_a_manifest_written_on_windows(indexing):
     assert indexing.crops() == {"cam1/ann.png": ("ann", None)}
 
 
-def test_every_format_is_taken_by_the_option_too(start, tmp_path):
+def test_the_option_accepts_every_format(start, tmp_path):
     fill(tmp_path / "people", "a.png", "b.png")
     with start() as service:
         indexing = Indexing(service, tmp_path / "people", own=True)
@@ -173,7 +173,7 @@ def test_a_manifest_may_list_files_of_any_name(start, tmp_path):
 # ---- what is no data, and what is linked
 
 
-def test_hidden_and_generated_folders_are_left_out_and_named(indexing):
+def test_hidden_and_generated_folders_are_left_out_and_reported(indexing):
     market(indexing.root)
     fill(
         indexing.root,
@@ -192,7 +192,7 @@ def test_hidden_and_generated_folders_are_left_out_and_named(indexing):
     assert len(indexing.crops()) == 3
 
 
-def test_a_hidden_folder_that_is_named_itself_is_data(start, tmp_path):
+def test_a_hidden_folder_can_be_indexed_explicitly(start, tmp_path):
     market(tmp_path / ".cache")
     with start() as service:
         result = Indexing(service, tmp_path / ".cache", own=True).run()
@@ -207,7 +207,7 @@ def test_a_linked_folder_is_followed(indexing, tmp_path):
     assert indexing.crops() == {"door/ann/1.png": ("ann", "door")}
 
 
-def test_links_in_circles_end(indexing):
+def test_links_in_circles_are_followed_once(indexing):
     fill(indexing.root, "a/1.png", "b/2.png")
     (indexing.root / "a" / "up").symlink_to(indexing.root)
     (indexing.root / "b" / "over").symlink_to(indexing.root / "a")
@@ -218,7 +218,7 @@ def test_links_in_circles_end(indexing):
     assert set(indexing.crops()) == {"a/1.png", "b/2.png", "b/over/1.png"}
 
 
-def test_knotted_links_do_not_multiply(indexing):
+def test_links_across_folders_do_not_multiply_the_work(indexing):
     folders = [indexing.root / f"d{n}" for n in range(20)]
     for folder in folders:
         fill(folder, "1.png")
@@ -230,7 +230,7 @@ def test_knotted_links_do_not_multiply(indexing):
     assert 20 <= len(indexing.crops()) <= 20 * 40  # each link is followed once, not 2 ** 19 times
 
 
-def test_a_broken_link_is_named(indexing):
+def test_a_broken_link_is_reported(indexing):
     market(indexing.root)
     (indexing.root / "gone.png").symlink_to(indexing.root / "nothing")
     result = indexing.run()
@@ -239,7 +239,7 @@ def test_a_broken_link_is_named(indexing):
     assert len(indexing.crops()) == 3
 
 
-def test_a_link_out_of_the_import_roots_is_refused_and_named(start, tmp_path):
+def test_a_link_out_of_the_import_roots_is_rejected_and_reported(start, tmp_path):
     market(tmp_path / "root" / "people")
     fill(tmp_path / "secret", "0009_c1s1_000009_00.png")
     (tmp_path / "root" / "people" / "out").symlink_to(tmp_path / "secret")
@@ -252,7 +252,7 @@ def test_a_link_out_of_the_import_roots_is_refused_and_named(start, tmp_path):
 
 
 def enter(name: str, at: int) -> int:
-    """Opens a folder from another one, which is closed; a path that long could not be said."""
+    """Opens a folder from its parent and closes the parent; the whole path would be too long."""
     found = os.open(name, os.O_RDONLY, dir_fd=at)
     os.close(at)
     return found
@@ -278,7 +278,7 @@ def test_a_folder_deeper_than_python_recurses(indexing):
 # ---- files that are no pictures to read
 
 
-def test_pictures_of_kinds_that_are_not_read_are_named(indexing):
+def test_unsupported_image_formats_are_reported(indexing):
     market(indexing.root)
     for name in ("a.heic", "b.gif", "c.avif", "notes.txt"):
         (indexing.root / name).write_bytes(b"x")
@@ -290,7 +290,7 @@ def test_pictures_of_kinds_that_are_not_read_are_named(indexing):
     assert "notes.txt: not an image file" in result.output
 
 
-def test_jpegs_by_any_suffix_bmp_and_tiff_are_read(indexing):
+def test_jpegs_with_any_suffix_bmp_and_tiff_are_read(indexing):
     fill(indexing.root, "0001_c1_1.jfif", "0001_c1_2.jpe", "0001_c1_3.JPEG", kind="JPEG")
     fill(indexing.root, "0002_c1_1.bmp", "0002_c1_2.BMP", kind="BMP")
     fill(indexing.root, "0003_c1_1.tif", "0003_c1_2.tiff", kind="TIFF")
@@ -300,7 +300,7 @@ def test_jpegs_by_any_suffix_bmp_and_tiff_are_read(indexing):
     assert {identity for identity, _ in indexing.crops().values()} == {"0001", "0002", "0003"}
 
 
-def test_a_folder_in_which_nothing_is_usable_is_an_error(indexing):
+def test_a_folder_without_usable_images_is_an_error(indexing):
     (indexing.root / "notes.txt").write_text("x")
     fill(indexing.root, ".git/1.png")
     result = indexing.run()
@@ -309,7 +309,7 @@ def test_a_folder_in_which_nothing_is_usable_is_an_error(indexing):
     assert "notes.txt" in result.output
 
 
-def test_an_empty_folder_and_a_pattern_that_fits_nothing_are_errors(indexing):
+def test_an_empty_folder_and_a_pattern_that_matches_nothing_are_errors(indexing):
     assert indexing.run().exit_code == 1
     market(indexing.root)
     result = indexing.run("--pattern", "window")
@@ -320,7 +320,7 @@ def test_an_empty_folder_and_a_pattern_that_fits_nothing_are_errors(indexing):
 # ---- names that tell nothing, and layouts by their names
 
 
-def test_names_that_tell_nothing_are_counted_and_a_layout_is_offered(indexing):
+def test_names_without_metadata_are_counted_and_a_layout_is_suggested(indexing):
     fill(indexing.root, *(f"{n:04}C1T0001F{n:03}.png" for n in range(1, 5)))
     result = indexing.run()
     assert result.exit_code == 0, result.output
@@ -361,7 +361,7 @@ def test_every_built_in_layout(start, tmp_path, layout, path, identity, camera):
     assert layout in LAYOUTS
 
 
-def test_person_0_keeps_the_name_unless_the_data_set_itself_means_nobody(start, tmp_path):
+def test_person_0_is_a_person_unless_the_data_set_uses_0_as_a_marker(start, tmp_path):
     fill(
         tmp_path / "people",
         "0000_c1_f0000001.png",  # renamed MSMT17 and DukeMTMC count people from 0
@@ -388,7 +388,7 @@ def test_ways_to_read_names_exclude_each_other(indexing):
     assert indexing.run("--layout", "saturn").exit_code == 2
 
 
-def test_the_body_of_a_server_folder_takes_a_layout(start, tmp_path):
+def test_importing_a_server_folder_accepts_a_layout(start, tmp_path):
     fill(tmp_path / "root" / "v", "cam_a/000_45.png")
     with start(import_roots=[tmp_path / "root"]) as service:
         path = "/galleries/default/imports"
@@ -409,7 +409,7 @@ def test_the_body_of_a_server_folder_takes_a_layout(start, tmp_path):
 LATIN = os.fsdecode("Jürgen".encode("latin-1"))
 
 
-def test_names_that_are_not_utf8_can_be_told(indexing):
+def test_file_names_that_are_not_utf8_are_reported(indexing):
     fill(indexing.root, f"{LATIN}.png")
     for name in (f"{LATIN}.txt", f"{LATIN} 2.png"):
         (indexing.root / name).write_bytes(b"no picture")
@@ -422,7 +422,7 @@ def test_names_that_are_not_utf8_can_be_told(indexing):
     assert all(job["state"] == "done" for job in answer.json()["jobs"])
 
 
-def test_a_reason_to_fail_may_name_what_is_not_utf8(start, tmp_path):
+def test_an_error_may_contain_a_name_that_is_not_utf8(start, tmp_path):
     for folder in (LATIN, "other"):
         (tmp_path / "root" / "people" / folder).mkdir(parents=True)
         (tmp_path / "root" / "people" / folder / "manifest.ndjson").write_text(rows("a.png"))

@@ -1,4 +1,4 @@
-"""Background work survives whatever happens in it, and says so."""
+"""Background work survives exceptions and reports them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def failures(service, task: str) -> float:
 
 
 class FailingOnce:
-    """Stands in for a method: each of the first calls fails, and says when a later one is done."""
+    """Replaces a method: the first calls fail, and an event tells when a later one succeeded."""
 
     def __init__(self, method, error: BaseException, times: int = 1) -> None:
         self._method = method
@@ -48,7 +48,7 @@ class FailingOnce:
 
 @pytest.mark.parametrize("error", [RuntimeError("odd"), MemoryError(), OSError("gone")])
 @pytest.mark.parametrize("owner", [DiskGalleryStore, DiskGallery])
-def test_retention_goes_on_after_any_exception(start, monkeypatch, caplog, owner, error):
+def test_retention_continues_after_any_exception(start, monkeypatch, caplog, owner, error):
     with start(retention_seconds=0.01) as service:
         service.http.post("/galleries", json={"name": "week", "keep_for": HOUR})
         failing = FailingOnce(owner.stats, error)
@@ -82,7 +82,7 @@ def test_one_failing_gallery_does_not_affect_the_others(start, monkeypatch, capl
 
 
 @pytest.mark.parametrize("error", [RuntimeError("odd"), MemoryError()])
-def test_tidying_goes_on_after_any_exception(start, monkeypatch, error):
+def test_tidying_continues_after_any_exception(start, monkeypatch, error):
     with start(retention_seconds=0.01) as service:
         failing = FailingOnce(DiskGallery.tidy, error)
         monkeypatch.setattr(DiskGallery, "tidy", failing)
@@ -90,7 +90,7 @@ def test_tidying_goes_on_after_any_exception(start, monkeypatch, error):
         assert failures(service, "tidy") >= 1
 
 
-def test_closing_closes_everything_whatever_fails_on_the_way(start, monkeypatch):
+def test_closing_closes_everything_despite_failures(start, monkeypatch):
     closed = []
     with start() as service:
         service.create("other")
@@ -113,7 +113,7 @@ def test_closing_closes_everything_whatever_fails_on_the_way(start, monkeypatch)
     DiskGalleryStore(folder, device="cpu").close()  # the folder was let go of
 
 
-def test_a_worker_survives_a_job_whose_end_cannot_be_noted(start, monkeypatch):
+def test_a_worker_survives_a_job_whose_end_cannot_be_stored(start, monkeypatch):
     with start() as service:
         memory = service.parts.board._live
         failing = FailingOnce(type(memory).end, RuntimeError("odd"), times=4)
@@ -133,7 +133,7 @@ def test_a_worker_survives_a_job_whose_end_cannot_be_noted(start, monkeypatch):
         assert failures(service, "jobs") == 4
 
 
-def test_the_network_answers_whatever_its_thread_meets(start, monkeypatch):
+def test_the_batcher_answers_after_any_exception_in_its_thread(start, monkeypatch):
     with start() as service:
         batcher = service.parts.shelf.running.batcher
 
@@ -147,7 +147,7 @@ def test_the_network_answers_whatever_its_thread_meets(start, monkeypatch):
         assert service.search(("q.png", RED)).status_code == 200
 
 
-def test_an_entry_of_the_audit_log_is_answered_whatever_its_thread_meets(tmp_path, monkeypatch):
+def test_the_audit_log_answers_after_any_exception_in_its_thread(tmp_path, monkeypatch):
     reported = []
     with closing(AuditLog(tmp_path, 90, reported.append)) as log:
         entry = AuditEntry(time=time.time(), method="GET", route="/")

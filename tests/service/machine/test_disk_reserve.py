@@ -1,4 +1,4 @@
-"""Room that is kept on the disk, given to what must not fail, and kept again."""
+"""Disk space is reserved, freed for operations that must not fail, and reserved again."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def path(tmp_path: Path) -> Path:
 
 
 def taken(path: Path) -> int:
-    """Bytes a file really takes on the disk."""
+    """Bytes that a file occupies on the disk."""
     return 512 * path.stat().st_blocks
 
 
-def test_its_room_is_taken_and_only_its_user_may_look(path):
+def test_the_reserve_occupies_disk_space_and_is_private(path):
     assert Reserve(path, SIZE).keep()
     assert path.stat().st_size == SIZE
     assert taken(path) >= SIZE
     assert path.stat().st_mode & 0o077 == 0
 
 
-def test_erasures_leave_the_last_quarter_to_revocations(path):
+def test_erasures_leave_the_last_quarter_for_revocations(path):
     reserve = Reserve(path, SIZE)
     reserve.keep()
     assert reserve.give("shared")
@@ -44,7 +44,7 @@ def test_erasures_leave_the_last_quarter_to_revocations(path):
     assert not reserve.give("none")
 
 
-def test_it_is_given_step_by_step_and_kept_again(path):
+def test_the_reserve_is_freed_in_steps_and_filled_again(path):
     reserve = Reserve(path, SIZE)
     reserve.keep()
     assert reserve.give("shared", BLOCK)
@@ -56,7 +56,7 @@ def test_it_is_given_step_by_step_and_kept_again(path):
     assert path.stat().st_size == SIZE
 
 
-def test_another_process_may_have_used_it(path):
+def test_the_reserve_is_filled_after_another_process_used_it(path):
     first, second = Reserve(path, SIZE), Reserve(path, SIZE)
     first.keep()
     second.give("whole")
@@ -64,13 +64,13 @@ def test_another_process_may_have_used_it(path):
     assert path.stat().st_size == SIZE
 
 
-def test_nothing_is_kept_in_a_folder_that_is_not_there(tmp_path):
+def test_a_missing_folder_needs_no_reserve(tmp_path):
     reserve = Reserve(tmp_path / "absent" / "reserve", SIZE)
     assert reserve.keep()
     assert not reserve.give("whole")
 
 
-def test_a_small_disk_gives_an_eighth(path, monkeypatch):
+def test_a_small_disk_reserves_an_eighth(path, monkeypatch):
     disk = SimpleNamespace(f_blocks=100, f_frsize=BLOCK)
     monkeypatch.setattr(os, "statvfs", lambda _: disk)
     assert Reserve(path, SIZE).keep()
@@ -78,7 +78,7 @@ def test_a_small_disk_gives_an_eighth(path, monkeypatch):
 
 
 @pytest.mark.parametrize(("code", "whole"), [(errno.ENOSPC, False), (errno.EOPNOTSUPP, True)])
-def test_a_full_disk_is_told_from_one_that_keeps_no_room(path, monkeypatch, code, whole):
+def test_a_full_disk_differs_from_one_that_cannot_reserve(path, monkeypatch, code, whole):
     def refuse(*_: object) -> None:
         raise OSError(code, os.strerror(code))
 

@@ -1,4 +1,4 @@
-"""Work that waits for one gallery holds up nothing else."""
+"""Work that waits for one gallery blocks nothing else."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RED = solid((200, 20, 20))
 
 @pytest.fixture
 def stuck(service, monkeypatch):
-    """A gallery whose writers wait until the test ends, as for a compaction or a switch."""
+    """A gallery whose writers wait until the test ends, as during a compaction or a switch."""
     service.create("stuck")
     service.put("stuck", "a", RED)
     gallery, arrived = service.parts.store.open("stuck"), threading.Semaphore(0)
@@ -42,7 +42,7 @@ def stuck(service, monkeypatch):
     service.http.delete("/galleries/stuck")
 
 
-def test_writers_that_wait_stop_neither_searches_nor_probes(service, stuck):
+def test_waiting_writers_block_neither_searches_nor_probes(service, stuck):
     assert service.http.get("/readyz", timeout=10).status_code == 200
     answer = service.http.post(
         "/search", files=[("images", ("q.png", RED))], data={"gallery": stuck}, timeout=10
@@ -54,12 +54,12 @@ def test_writers_that_wait_stop_neither_searches_nor_probes(service, stuck):
         assert service.http.get(path, timeout=10).status_code == 200, path
 
 
-def test_writers_that_wait_stop_no_job_control(service, stuck):
+def test_waiting_writers_do_not_block_job_control(service, stuck):
     job = service.http.post(f"/galleries/{stuck}/cluster", timeout=10).json()
     assert service.http.post(f"/jobs/{job['job_id']}/cancel", timeout=10).status_code in {200, 409}
 
 
-def test_threads_are_named_by_what_they_do(service):
+def test_threads_are_named_after_their_work(service):
     service.create("named")
     service.put("named", "a", RED)
     service.search(("q.png", RED), gallery="named")

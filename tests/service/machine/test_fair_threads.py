@@ -1,4 +1,4 @@
-"""Clients take turns: who sends much waits for itself."""
+"""Clients take turns, so a client that sends a lot delays only itself."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from service.machine.fair_threads import ThreadQuota, Turns
 
 
 class Journal:
-    """Requests that write down each of their steps."""
+    """Requests that record their steps."""
 
     def __init__(self, places: int = 1, each: int = 1, waiting: int = 100, in_all: int = 100):
         self.turns = Turns("searches", ThreadQuota(places, each, waiting, in_all))
@@ -48,7 +48,7 @@ def test_two_clients_alternate_step_by_step():
     assert journal.lines[6:] == rest  # one after the other: each is finished before the next begins
 
 
-def test_nobody_waits_longer_than_a_step_of_each_other_client():
+def test_a_client_waits_for_one_step_of_each_other_client():
     journal = Journal()
 
     async def play() -> None:
@@ -67,7 +67,7 @@ def test_nobody_waits_longer_than_a_step_of_each_other_client():
     played(play)
 
 
-def test_one_client_never_holds_more_than_its_share():
+def test_one_client_never_exceeds_its_quota():
     journal, held = Journal(places=4, each=2), [0, 0]
 
     async def request() -> None:
@@ -89,7 +89,7 @@ def test_one_client_never_holds_more_than_its_share():
     assert held == [0, 2]
 
 
-def test_what_may_not_wait_is_refused():
+def test_requests_beyond_the_quota_are_rejected():
     journal = Journal(waiting=2, in_all=3)
 
     async def play() -> None:
@@ -109,7 +109,7 @@ def test_what_may_not_wait_is_refused():
 
 
 @pytest.mark.parametrize("moment", ["waiting", "working", "granted"])
-def test_who_leaves_frees_its_place_and_goes_no_further(moment):
+def test_a_disconnected_client_frees_its_place_and_stops(moment):
     journal = Journal()
 
     async def play() -> None:
@@ -142,7 +142,7 @@ def test_who_leaves_frees_its_place_and_goes_no_further(moment):
     assert not journal.turns.waiting
 
 
-def test_a_cancelled_request_leaves_nothing_behind():
+def test_a_cancelled_request_frees_its_place():
     journal = Journal()
 
     async def play() -> None:

@@ -1,4 +1,4 @@
-"""The processors a process may use, as container engines limit them, and who goes first."""
+"""The processors a process may use, as container engines limit them, and thread priorities."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_quota_of_version_2(tmp_path, limit, expected):
     assert available(machine(tmp_path, "0::/\n", cpu_dot_max=limit)) == expected
 
 
-def test_the_tightest_of_nested_groups_counts(tmp_path):
+def test_the_smallest_quota_of_nested_groups_counts(tmp_path):
     root = machine(
         tmp_path,
         "0::/pods/one\n",
@@ -88,7 +88,7 @@ def test_the_mask_of_this_process_counts():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a priority for each thread")
-def test_a_thread_that_gives_way_and_those_it_starts_come_after_the_others():
+def test_a_thread_and_the_threads_it_starts_get_a_lower_priority():
     def priority() -> int:
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
@@ -103,6 +103,6 @@ def test_a_thread_that_gives_way_and_those_it_starts_come_after_the_others():
     assert priority() == mine
 
 
-def test_sharing_arenas_is_possible_here():
+def test_arenas_can_be_limited_here():
     code = "from service.machine.malloc import share_arenas; share_arenas()"
     subprocess.run([sys.executable, "-c", code], check=True)

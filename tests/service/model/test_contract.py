@@ -1,4 +1,4 @@
-"""Every broken rule of the contract is found and named; a sound model passes."""
+"""Every broken rule of the contract is found and named; a valid model passes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ THIRD_PARTY = Path(__file__).parents[3].parent / "shared" / "thirdparty"
 
 @pytest.fixture
 def model(tiny_model, tmp_path) -> Path:
-    """A copy of the sound model that a test may break."""
+    """A copy of the valid model that a test may break."""
     return shutil.copytree(tiny_model, tmp_path / "tiny")
 
 
@@ -56,7 +56,11 @@ def test_a_sound_folder_and_a_sound_bare_file_pass(tiny_model):
         ({"ending": "long"}, "embeddings have lengths", "L2 normalisation"),
         ({"ending": "constant"}, "different images get the same embedding", "weights"),
         ({"ending": "nan"}, "NaN or infinity", "division by zero"),
-        ({"ending": "batch"}, "alone and in a batch of 4 has different embeddings: cosine 0.", "evaluation mode"),
+        (
+            {"ending": "batch"},
+            "alone and in a batch of 4 has different embeddings: cosine 0.",
+            "evaluation mode",
+        ),
         ({"ending": "first"}, "the output's batch is fixed at 1", "dynamic first axis"),
     ],
     ids=lambda value: str(value)[:40],
@@ -135,7 +139,7 @@ def test_a_truncated_network(model):
     assert "ONNX Runtime can open" in found[1]
 
 
-def test_someone_elses_network_is_told_everything_it_needs():
+def test_a_foreign_network_gets_all_findings_at_once():
     files = sorted(THIRD_PARTY.glob("*.onnx"))
     if not files:
         pytest.skip("../shared: thirdparty with a network that is not ours is absent")
@@ -154,7 +158,7 @@ def unit(images: np.ndarray) -> np.ndarray:
     return np.stack([np.cos(means), np.sin(means)], axis=1).astype(np.float32)
 
 
-def test_behaviour_of_a_sound_function():
+def test_behaviour_of_a_valid_network():
     assert behaviour_findings(unit, SIZES) == []
 
 
@@ -176,7 +180,7 @@ def test_behaviour_that_breaks_a_rule(network, found):
 
 
 @pytest.mark.parametrize(("angle", "tolerated"), [(0.012, True), (0.016, False)])
-def test_alone_and_in_a_batch_may_differ_by_a_cosine_of_1e_4(angle, tolerated):
+def test_batching_may_change_the_cosine_by_1e_4(angle, tolerated):
     cosine, sine = np.cos(angle), np.sin(angle)  # 1 - cosine is 7e-5 or 1.3e-4
     rotation = np.array([[cosine, -sine], [sine, cosine]])
 
@@ -223,6 +227,6 @@ def test_load_a_bare_file(tiny_model, tmp_path, file_name, name):
     assert manifest.calibration is None
 
 
-def test_load_refuses_what_is_not_there(tmp_path):
+def test_loading_a_missing_model_fails(tmp_path):
     with pytest.raises(ArtifactError, match="does not exist"):
         load_model(tmp_path / "nothing.onnx")

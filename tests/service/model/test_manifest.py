@@ -1,4 +1,4 @@
-"""The manifest: written, read back, and refused with the field and the rule."""
+"""The manifest is written and read back; errors name the field and the rule."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from service.testing import TINY_CALIBRATION, TINY_MANIFEST
 
 @pytest.fixture
 def model(tmp_path) -> Path:
-    """A folder whose network is any file: the manifest does not look inside."""
+    """A folder with any file as its network, which the manifest does not read."""
     file = tmp_path / "model.onnx"
     file.write_bytes(b"weights")
     write_manifest(tmp_path, TINY_MANIFEST.model_copy(update={"sha256": sha256_of(file)}))
@@ -85,7 +85,7 @@ def test_a_missing_manifest_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe"])
-def test_a_manifest_that_is_no_json_object_is_refused(model, content):
+def test_a_manifest_that_is_not_a_json_object_is_rejected(model, content):
     (model / MANIFEST_NAME).write_bytes(content)
     with pytest.raises(ArtifactError, match=r"manifest\.json: document"):
         read_manifest(model)

@@ -1,4 +1,4 @@
-"""The one estimate of what a search costs."""
+"""The estimated cost of a search."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def is_allowed(cost: SearchCost) -> bool:
 
 
 @given(COSTS)
-def test_every_product_is_bounded(cost):
+def test_queries_times_depth_is_limited(cost):
     within = (
         cost.queries * cost.top_k <= MAX_MATCHES
         and cost.queries * cost.rerank_top <= MAX_RERANKED
@@ -43,13 +43,13 @@ def test_every_product_is_bounded(cost):
 
 
 @given(COSTS, CROPS)
-def test_no_allowed_search_of_8000_crops_takes_more_than_some_seconds(cost, crops):
+def test_allowed_searches_of_8000_crops_take_a_few_seconds_at_most(cost, crops):
     if is_allowed(cost):
         assert cost.seconds(8000) < 12
 
 
 @given(COSTS, CROPS, st.integers(1, 10))
-def test_more_never_costs_less(cost, crops, more):
+def test_asking_for_more_never_costs_less(cost, crops, more):
     larger = SearchCost(
         cost.queries * more, cost.top_k * more, cost.rerank_top * more, cost.grouped
     )
@@ -59,7 +59,7 @@ def test_more_never_costs_less(cost, crops, more):
 
 
 @given(COSTS, CROPS)
-def test_a_token_is_paid_for_each_tenth_of_a_second(cost, crops):
+def test_each_tenth_of_a_second_costs_one_token(cost, crops):
     tokens = cost.tokens(crops)
     if cost.is_light(crops):
         assert tokens == 1
@@ -79,17 +79,17 @@ def test_a_token_is_paid_for_each_tenth_of_a_second(cost, crops):
         (SearchCost(64, 10, 0, grouped=True), False),
     ],
 )
-def test_what_people_do_one_by_one_is_light(cost, light):
+def test_single_searches_by_people_are_light(cost, light):
     assert cost.is_light(8000) == light
 
 
-def test_one_look_at_a_large_gallery_is_light():
+def test_one_scan_of_a_large_gallery_is_light():
     assert SearchCost(1, 10, 0, grouped=False).is_light(1_000_000)
     assert not SearchCost(2, 10, 0, grouped=False).is_light(1_000_000)
 
 
 @given(COSTS, CROPS, st.integers(0, 100))
-def test_steps_hold_every_query_once_in_order(cost, crops, queries):
+def test_batches_contain_every_query_once_in_order(cost, crops, queries):
     steps = list(cost.batches(range(queries), crops))
     assert [query for step in steps for query in step] == list(range(queries))
     assert all(step for step in steps)
@@ -103,7 +103,7 @@ def test_steps_hold_every_query_once_in_order(cost, crops, queries):
         (SearchCost(65, 10, 0, grouped=True), "at most 64 images and crops"),
     ],
 )
-def test_a_refusal_says_what_is_allowed(cost, said):
+def test_an_error_states_the_limit(cost, said):
     with pytest.raises(InvalidInput, match=said):
         cost.require_allowed()
 
@@ -136,7 +136,7 @@ class TestGate:
         clock[0] = refused.value.retry_after
         gate.charge(caller(), 10)
 
-    def test_who_waits_as_long_as_told_gets_through(self, asked, clock):
+    def test_a_client_that_waits_for_retry_after_gets_through(self, asked, clock):
         gate, caller = asked
         gate.charge(caller(), 59)
         with pytest.raises(TooManyRequests) as first:

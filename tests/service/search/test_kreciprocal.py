@@ -21,7 +21,7 @@ def densify(sparse) -> np.ndarray:
 
 
 def dense_jaccard(distance: np.ndarray, width: int, k1: int, k2: int) -> np.ndarray:
-    """The definition, with Python sets; distance's diagonal is its row's minimum."""
+    """The definition, with Python sets; the diagonal of ``distance`` is the minimum of its row."""
     count = len(distance)
     rank = np.argsort(distance, axis=1, kind="stable")[:, :width]
 
@@ -52,7 +52,7 @@ def random_units(count: int, dimension: int, seed: int) -> np.ndarray:
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
-def test_vector_g_clustering_flavour():
+def test_vector_g_clustering_variant():
     distance = densify(jaccard_distance(on_circle(0, 10, 25, 90, 105, 112, 180), k1=3, k2=2))
     near, far = 0.0636030515906939, 0.6666666666666667
     low = 0.05254512930602617
@@ -64,13 +64,13 @@ def test_vector_g_clustering_flavour():
 
 
 def test_exact_zero_distances_are_stored():
-    """DBSCAN on a sparse graph sees stored entries only: a distance of 0 must be one."""
+    """DBSCAN on a sparse graph sees only stored entries, so a distance of 0 must be stored."""
     graph = jaccard_distance(on_circle(0, 10, 25, 90, 105, 112, 180), k1=3, k2=2)
     assert graph[[0], :].indices.tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize(("count", "k1", "k2"), [(120, 30, 6), (57, 12, 3), (9, 30, 6)])
-def test_clustering_flavour_agrees_with_the_definition(count: int, k1: int, k2: int):
+def test_clustering_variant_agrees_with_the_definition(count: int, k1: int, k2: int):
     rows = random_units(count, 16, seed=count)
     squared = 2 - 2 * rows.astype(float) @ rows.T.astype(float)
     np.fill_diagonal(squared, 0)
@@ -114,7 +114,7 @@ def test_reranking_agrees_with_the_definition():
     np.testing.assert_allclose(rerank(rows[:20], rows[20:]), expected, atol=1e-5)
 
 
-def test_duplicates_and_tiny_galleries_are_legal():
+def test_duplicates_and_tiny_galleries_work():
     same = np.repeat(on_circle(30), 4, axis=0)
     assert np.isfinite(rerank(same[:1], same[1:])).all()
     assert rerank(on_circle(0), on_circle(5)).shape == (1, 1)

@@ -1,4 +1,4 @@
-"""Stored crops as queries, tracklets, scores of identities: against NumPy over a whole gallery."""
+"""Stored crops as queries, tracklets, identity scores: compared with NumPy over a whole gallery."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def expected_crops(crowd: Crowd, query: np.ndarray, take: np.ndarray, least: flo
 def expected_identities(
     crowd: Crowd, query: np.ndarray, take: np.ndarray, least: float, rule: str
 ) -> list[tuple[str, float, int]]:
-    """Best crop, score and size of every identity whose best crop reaches the line."""
+    """Best crop, score and size of every identity whose best crop reaches the threshold."""
     scores = crowd.scores(query)
     groups: dict[str, list[int]] = {}
     for i in np.flatnonzero(take):
@@ -155,7 +155,7 @@ def test_a_stored_crop_is_left_out_of_its_own_results(crowd):
     assert short["nearest"]["score"] == short["matches"][0]["score"]
 
 
-def test_a_tracklet_of_stored_crops_is_one_query_without_all_of_them(crowd):
+def test_a_tracklet_of_stored_crops_is_one_query_and_finds_none_of_them(crowd):
     part = [3, 50, 120, 260]
     take = np.ones(CROPS, bool)
     take[part] = False
@@ -185,7 +185,7 @@ def test_a_tracklet_scores_identities_without_its_own_crops(crowd):
     assert [crop for crop, _, _ in identities(entry)] == [crop for crop, _, _ in expected]
 
 
-def test_re_ranking_leaves_the_query_out_and_orders_as_numpy_does(crowd):
+def test_re_ranking_excludes_the_query_and_orders_like_numpy(crowd):
     take = np.ones(CROPS, bool)
     take[11] = False
     near = expected_crops(crowd, crowd.rows[11], take, -1.0)
@@ -199,7 +199,7 @@ def test_re_ranking_leaves_the_query_out_and_orders_as_numpy_does(crowd):
 
 
 @pytest.mark.parametrize("rule", ["best", "mean", "top3"])
-def test_re_ranked_identities_come_by_the_same_rule_over_distances(crowd, rule):
+def test_re_ranked_identities_are_ordered_by_the_same_rule_over_distances(crowd, rule):
     take = np.ones(CROPS, bool)
     take[11] = False
     near = expected_crops(crowd, crowd.rows[11], take, -1.0)
@@ -238,7 +238,7 @@ def test_the_probability_is_that_of_the_best_crop(crowd):
         assert match["identity_score"] <= match["score"]
 
 
-def test_a_tracklet_has_no_probability_because_pairs_of_single_crops_were_calibrated(crowd):
+def test_a_tracklet_has_no_probability(crowd):
     (entry,) = crowd.ask(crop_ids=crowd.ids[5:8], combine=True)
     assert entry["status"] == "matched"  # the line is drawn all the same
     assert {match["probability"] for match in entry["matches"]} == {None}
@@ -313,7 +313,7 @@ def test_a_stored_crop_without_camera_excludes_none(service, people):
         ),
     ],
 )
-def test_what_cannot_be_searched_for_is_refused(crowd, fields, status, words):
+def test_unusable_queries_are_rejected(crowd, fields, status, words):
     answer = crowd.service.search(gallery="overlapping", **fields)
     assert answer.status_code == status, answer.text
     assert words in answer.json()["detail"]

@@ -87,7 +87,7 @@ def test_each_image_has_its_own_result_in_order(service, people):
     assert [entry["matches"][0]["identity"] for entry in answer["results"]] == ["green", "red"]
 
 
-def test_one_bad_image_leaves_the_others(service, people):
+def test_one_bad_image_does_not_affect_the_others(service, people):
     answer = service.search(QUERY, BAD, GREEN_QUERY, gallery=people).json()
     statuses = [entry["status"] for entry in answer["results"]]
     assert statuses == ["matched", "error", "matched"]
@@ -108,7 +108,7 @@ def test_a_request_without_a_usable_image_is_refused(service, people):
     assert "worse.png" in both.json()["detail"]
 
 
-def test_unknown_tells_how_near_it_came(service, people):
+def test_unknown_reports_the_nearest_score(service, people):
     entry = result(service, people, min_score=0.999999, cameras="c3")
     assert entry["status"] == "unknown"
     assert entry["matches"] == []
@@ -118,12 +118,12 @@ def test_unknown_tells_how_near_it_came(service, people):
     )
 
 
-def test_an_empty_gallery_knows_nobody(service):
+def test_an_empty_gallery_finds_nobody(service):
     entry = result(service, "default")
     assert (entry["status"], entry["matches"], entry["nearest"]) == ("unknown", [], None)
 
 
-def test_min_score_draws_the_line(service, people):
+def test_min_score_is_the_threshold(service, people):
     scores = [match["score"] for match in result(service, people, **EVERYTHING)["matches"]]
     line = (scores[3] + scores[4]) / 2
     assert len(ids(result(service, people, min_score=line))) == 4
@@ -131,7 +131,7 @@ def test_min_score_draws_the_line(service, people):
     assert len(ids(result(service, people))) == calibrated
 
 
-def test_exclude_same_camera_leaves_the_querys_own_camera_out(service, people):
+def test_exclude_same_camera_leaves_out_the_querys_own_camera(service, people):
     entry = result(service, people, camera="c1", exclude_same_camera=True, **EVERYTHING)
     assert len(ids(entry)) == 8
     assert not any(match["camera"] == "c1" for match in entry["matches"])
@@ -147,7 +147,7 @@ def test_exclude_same_camera_needs_the_camera(service, people):
     assert "exclude_same_camera needs camera" in refused.json()["detail"]
 
 
-def test_cameras_are_repeated(service, people):
+def test_cameras_may_be_given_several_times(service, people):
     entry = result(service, people, cameras=["c1", "c3"], **EVERYTHING)
     assert {match["camera"] for match in entry["matches"]} == {"c1", "c3"}
     assert len(ids(entry)) == 6

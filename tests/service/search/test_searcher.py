@@ -1,4 +1,4 @@
-"""What a search does when embeddings cancel out, crops vanish or the model changed."""
+"""A search whose embeddings cancel out, whose crops are deleted, or whose model changes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Opposites(FakeEmbedder):
 
 
 class Forgetful(DiskGalleryStore):
-    """Its crops are deleted right after a query found them."""
+    """Deletes crops right after a query found them."""
 
     def open(self, name):
         gallery = super().open(name)
@@ -93,7 +93,7 @@ def test_images_that_cancel_each_other_out_make_no_query(store):
 
 
 @pytest.mark.parametrize("store", [Forgetful], indirect=True)
-def test_crops_that_vanish_during_re_ranking_are_worth_another_try(store):
+def test_crops_deleted_during_re_ranking_make_the_search_retryable(store):
     from service.gallery.base import Crop
 
     row = FakeEmbedder().embed(np.zeros((1, 64, 32, 3), dtype=np.uint8))
@@ -102,7 +102,7 @@ def test_crops_that_vanish_during_re_ranking_are_worth_another_try(store):
         search(store, FakeEmbedder(), [BLACK], rerank_top=10)
 
 
-def test_a_service_with_a_new_model_warns_of_the_old_galleries(start, tmp_path, caplog):
+def test_a_service_with_a_new_model_warns_about_old_galleries(start, tmp_path, caplog):
     other = TINY_MANIFEST.model_copy(update={"sha256": "1" * 64})
     with start() as service:
         service.put("default", "a", BLACK.data)

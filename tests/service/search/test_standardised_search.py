@@ -1,4 +1,4 @@
-"""``standardise`` of ``POST /search``: what it ranks by, what stays as it was, who takes part."""
+"""``standardise`` of ``POST /search``: its ranking, and what it leaves unchanged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LONELY = "lonely"  # a crop without a camera
 
 
 def picture(person, camera, shot=0):
-    """A crop of some colours; a camera adds its own tint to all of them."""
+    """A crop of certain colours; each camera adds its own tint."""
     clothes = np.random.default_rng(person).integers(75, 181, (4, 2, 3))
     noise = np.random.default_rng((person, shot, len(camera))).normal(0, 12, (4, 2, 3))
     cells = np.clip(clothes + noise + TINT[camera], 0, 255).astype(np.uint8)
@@ -31,7 +31,7 @@ def embed(data):
 
 
 class Gallery:
-    """What the service holds, and every answer by a plain computation."""
+    """The content of the service, and every answer computed directly."""
 
     def __init__(self, service):
         self.service = service
@@ -61,7 +61,7 @@ class Gallery:
         return np.stack([self.standardise(*pair) for pair in pairs])
 
     def standardise(self, row, camera):
-        """Statistics of the camera where it has crops enough, else of all."""
+        """Statistics of the camera if it has enough crops, otherwise of all crops."""
         own = [other == camera for other in self.cameras]
         taken = self.vectors[own] if sum(own) >= MIN_CROPS else self.vectors[: self.taken_from]
         spread = (row - taken.mean(axis=0)) / taken.std(axis=0)
@@ -96,7 +96,7 @@ def ids(entry):
 
 @pytest.mark.parametrize("camera", ["red", "blue", "green", None])
 def test_matches_are_ranked_by_standardised_embeddings(gallery, camera):
-    """A query of a camera with too few crops, or of none, takes the whole gallery's statistics."""
+    """A query without a camera, or from one with too few crops, uses the gallery's statistics."""
     query = picture(3, camera or "red")
     fields = {} if camera is None else {"camera": camera}
     (entry,) = gallery.search(query, **fields)
@@ -110,8 +110,8 @@ def test_matches_are_ranked_by_standardised_embeddings(gallery, camera):
     assert entry["nearest"]["score"] == pytest.approx(max(plain.values()), abs=1e-5)
 
 
-def test_it_finds_a_person_under_the_other_camera_more_often(gallery):
-    """What it is for: the tints of the cameras are no longer who somebody is."""
+def test_standardising_finds_a_person_on_the_other_camera_more_often(gallery):
+    """Its purpose: the tint of a camera no longer decides who a person is."""
     images = [picture(person, "red") for person in range(40)]
     fields = {"camera": "red", "cameras": "blue", "top_k": 1}
     found = {}
@@ -123,7 +123,7 @@ def test_it_finds_a_person_under_the_other_camera_more_often(gallery):
     assert found[True] > found[False] + 5
 
 
-def test_it_can_be_switched_off(gallery):
+def test_standardising_can_be_disabled(gallery):
     query = picture(3, "red")
     (entry,) = gallery.search(query, camera="red", standardise=False)
     _, plain = gallery.ranking(query, "red")
@@ -135,8 +135,8 @@ def test_it_can_be_switched_off(gallery):
 
 
 @pytest.mark.parametrize("line", [0.3, 0.6, 0.9])
-def test_the_line_is_drawn_on_plain_cosines(gallery, line):
-    """Whoever reaches it is found, however far down the standardised ranking he is."""
+def test_the_threshold_applies_to_plain_cosines(gallery, line):
+    """A crop that reaches the threshold is found, at any rank of the standardised ranking."""
     query = picture(3, "red")
     (entry,) = gallery.search(query, camera="red", min_score=line, top_k=1000)
     expected, plain = gallery.ranking(query, "red")
@@ -146,7 +146,7 @@ def test_the_line_is_drawn_on_plain_cosines(gallery, line):
     assert ids(few) == ids(entry)[:5]
 
 
-def test_filters_leave_the_statistics_alone(gallery):
+def test_filters_do_not_change_the_statistics(gallery):
     query = picture(3, "red")
     (entry,) = gallery.search(query, camera="red", exclude_same_camera=True)
     expected, _ = gallery.ranking(query, "red", among=lambda crop: crop.camera != "red")
@@ -170,7 +170,7 @@ def test_re_ranking_works_on_standardised_embeddings(gallery):
     assert ids(above) == [crop_id for crop_id in ids(entry) if plain[crop_id] >= line]
 
 
-def test_a_stored_crop_brings_its_own_camera_and_does_not_find_itself(gallery):
+def test_a_stored_crop_uses_its_own_camera_and_does_not_find_itself(gallery):
     (entry,) = gallery.search(crop_ids="blue/007", top_k=10)
     (other,) = gallery.search(picture(7, "blue", 1), camera="blue", top_k=11)
     assert ids(entry) == [crop_id for crop_id in ids(other) if crop_id != "blue/007"][:10]
@@ -193,15 +193,15 @@ def test_identities_are_ranked_by_standardised_scores(gallery, rule):
     assert [match["identity"] for match in entry["matches"]] == order[:8]
 
 
-def test_images_are_answered_together_as_alone(gallery):
+def test_images_get_the_same_answers_together_and_alone(gallery):
     images = [picture(person, "blue") for person in range(6)]
     together = gallery.search(*images, camera="blue")
     alone = [gallery.search(image, camera="blue")[0] for image in images]
     assert [entry["matches"] for entry in together] == [entry["matches"] for entry in alone]
 
 
-def test_a_small_gallery_is_searched_as_before(service, people):
-    """No camera of it has crops enough: asking for it changes nothing."""
+def test_standardising_does_not_change_small_galleries(service, people):
+    """None of its cameras has enough crops, so requesting it changes nothing."""
     image = ("q.png", picture(1, "red"))
     plain, asked, default = (
         service.search(image, gallery=people, camera="c1", min_score=-1, **fields).json()["results"]

@@ -1,4 +1,4 @@
-"""A calibration may be as steep as a number can say; a search answers all the same."""
+"""A search works with any slope of the calibration that a number can express."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_ordinary_probabilities_are_what_the_formula_says():
 
 
 @pytest.mark.parametrize("slope", [5e-324, 1e308, HUGE])
-def test_the_rule_to_join_stands_any_slope(slope):
+def test_the_join_rule_works_with_any_slope(slope):
     rule = JoinRule.of(calibrated(slope, 0.0))
     hits = [Hit(Crop("a", "ann"), 0.9), Hit(Crop("b", "ben"), 0.6)]
     assert rule.choose(hits) == ("ann" if slope > 1 else None)

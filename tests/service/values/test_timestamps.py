@@ -1,4 +1,4 @@
-"""Reading moments: what holds for every text and number, and what the ways in do not show."""
+"""Reading times: properties of all texts and numbers, and details the API tests do not cover."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TIMELIKE = st.text("0123456789-:.,TZ+ tz_WeE", max_size=30)
 
 @settings(deadline=None)
 @given(st.one_of(st.text(), TIMELIKE, st.integers(), st.floats(), st.decimals()))
-def test_whatever_is_given_is_a_finite_moment_or_a_value_error(value):
+def test_any_value_is_a_finite_moment_or_a_value_error(value):
     try:
         assert math.isfinite(parse_timestamp(value))
     except ValueError as error:
@@ -38,7 +38,7 @@ def test_whatever_is_given_is_a_finite_moment_or_a_value_error(value):
 
 @settings(deadline=None)
 @given(st.datetimes(timezones=st.timezones() | st.none()), st.timezones() | st.none())
-def test_a_datetime_is_the_moment_that_python_says(moment, zone):
+def test_a_datetime_is_the_moment_python_computes(moment, zone):
     placed = moment if moment.tzinfo else moment.replace(tzinfo=zone or UTC)
     try:
         found = read_moment(moment, zone)
@@ -84,7 +84,7 @@ def test_digits_that_are_a_date_are_that_date(moment):
 
 @settings(deadline=None)
 @given(st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30)))  # noqa: DTZ001
-def test_what_is_written_is_read_back(moment):
+def test_written_times_are_read_back(moment):
     found = read_moment(moment)
     assert parse_timestamp(written(found.seconds)) == pytest.approx(found.seconds, abs=1e-6)
     again = read_moment(restated(found))
@@ -112,7 +112,7 @@ def test_numbers_of_earlier_versions(stored, meant):
     assert mended(stored) == meant
 
 
-def test_kinds_of_value():
+def test_value_types():
     berlin = read_zone("Europe/Berlin")
     assert parse_timestamp(Decimal("1795269933.5")) == 1795269933.5
     assert read_moment(date(2026, 11, 21), berlin).seconds == 1795215600.0
