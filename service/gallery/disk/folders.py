@@ -177,7 +177,7 @@ def remove(entry: Path) -> None:
         else:
             entry.unlink(missing_ok=True)
     except OSError as error:
-        _log.warning("%s: left for the next start: %s", entry, error)
+        _log.warning("%s: could not be removed; left for the next start: %s", entry, error)
 
 
 def size_of(folder: Path) -> int:

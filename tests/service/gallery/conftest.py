@@ -53,10 +53,10 @@ class Oracle:
                 self.rows[crop_id] = replace(crop, identity=identity), embedding
 
     def delete(self, where: Filter) -> int:
-        doomed = [crop.crop_id for crop in self.listed(where)]
-        for crop_id in doomed:
+        deleted = [crop.crop_id for crop in self.listed(where)]
+        for crop_id in deleted:
             del self.rows[crop_id]
-        return len(doomed)
+        return len(deleted)
 
     def listed(self, where: Filter) -> list[Crop]:
         return sorted(

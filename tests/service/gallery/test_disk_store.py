@@ -270,10 +270,10 @@ class TestFolders:
         gallery = store.create("g", MODEL, 8)
         gallery.upsert([Crop("a")], draw(1))
         # The target of the rename that decides already exists, so the system refuses it.
-        doomed = root / "galleries" / ".g-taken"
-        doomed.mkdir()
-        (doomed / "file").touch()
-        monkeypatch.setattr(store, "_unfinished_folder", lambda _: doomed)
+        deleted = root / "galleries" / ".g-taken"
+        deleted.mkdir()
+        (deleted / "file").touch()
+        monkeypatch.setattr(store, "_unfinished_folder", lambda _: deleted)
         with pytest.raises(Unavailable, match="not empty"):
             store.delete("g")
         assert store.open("g").upsert([Crop("b")], draw(1)) == 1
@@ -333,7 +333,7 @@ class TestDevice:
 
     @pytest.mark.skipif(faiss.get_num_gpus() > 0, reason="GPU: FAISS sees one here")
     def test_cuda_without_a_gpu_refuses_to_start(self, tmp_path):
-        with pytest.raises(Unavailable, match="sees no GPU"):
+        with pytest.raises(Unavailable, match="finds no GPU"):
             DiskGalleryStore(tmp_path, device="cuda")
         DiskGalleryStore(tmp_path, device="cpu").close()
 

@@ -87,11 +87,11 @@ def test_nothing_is_left_of_an_erased_crop(store, root, draw, size):
         gallery.upsert(crops[part], rows[part], again[part])
     keys = keys_of(gallery)
     gallery.relabel({crop.crop_id: "renamed" for crop in crops[100:130]}, "hand")
-    doomed, kept = np.split(rng.permutation(200), [120])
+    deleted, kept = np.split(rng.permutation(200), [120])
     assert len(traces(root, [crops[kept[0]]], rows[kept[:1]])) > 3
-    for part in np.array_split(doomed, 5):
+    for part in np.array_split(deleted, 5):
         gallery.delete(Filter(crop_ids=frozenset(crops[number].crop_id for number in part)))
-    assert traces(root, [crops[number] for number in doomed], rows[doomed]) == []
+    assert traces(root, [crops[number] for number in deleted], rows[deleted]) == []
     assert found_keys(root, keys) == {crops[number].crop_id for number in kept}
     assert not plain_pictures(root)
     assert gallery.picture(crops[kept[0]].crop_id) == (again + pictures[100:])[kept[0]]
@@ -169,13 +169,13 @@ def test_a_large_gallery_is_compacted_later(store, reopen, root, draw, monkeypat
     for start in rng.permutation(range(0, 300, 10)).tolist():
         gallery.upsert(crops[start : start + 10], rows[start : start + 10])
     rows = gallery.embeddings([crop.crop_id for crop in crops])
-    doomed = rng.permutation(300)[:100]
-    gallery.delete(Filter(crop_ids=frozenset(crops[number].crop_id for number in doomed)))
+    deleted = rng.permutation(300)[:100]
+    gallery.delete(Filter(crop_ids=frozenset(crops[number].crop_id for number in deleted)))
     with closing(connect(gallery.database.path, "ro")) as reader:
         assert reader.execute("SELECT unclean FROM gallery").fetchone() == (1,)
     store = reopen()  # the pending work is remembered
     store.tidy()
-    assert traces(root, [crops[number] for number in doomed], rows[doomed]) == []
+    assert traces(root, [crops[number] for number in deleted], rows[deleted]) == []
     gallery = store.open("g")
     assert gallery.stats().crops == 200
     gallery.upsert(crops, draw(300, 32))

@@ -523,12 +523,12 @@ class TestReceipt:
     def test_a_receipt_counts_what_is_deleted(self, store, oracle, draw):
         gallery = filled(store, oracle, draw)
         where = Filter(cameras=frozenset({"c1", "c2"}), has_identity=True)
-        doomed = oracle.listed(where)
+        deleted = oracle.listed(where)
         expected = Receipt(
-            crops=len(doomed),
+            crops=len(deleted),
             pictures=0,
-            identities=len({crop.identity for crop in doomed}),
-            cameras={name: sum(c.camera == name for c in doomed) for name in ("c1", "c2")},
+            identities=len({crop.identity for crop in deleted}),
+            cameras={name: sum(c.camera == name for c in deleted) for name in ("c1", "c2")},
         )
         assert gallery.delete(where, dry_run=True) == expected
         assert listed(gallery, EVERYTHING, 50) == oracle.listed(EVERYTHING)

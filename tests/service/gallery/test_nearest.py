@@ -35,8 +35,8 @@ def rows_of(oracle, draw, count=500, dimension=16, seed=0):
 
 
 def assert_nearest(rows, oracle, queries, top_k, where, mirror=None):
-    snapshot, mask = rows.select(where)
-    found = nearest(snapshot, mask, queries, top_k, mirror)
+    view, mask = rows.select(where)
+    found = nearest(view, mask, queries, top_k, mirror)
     expected = oracle.query(queries, top_k, where)
     assert [[h.crop for h in hits] for hits in found] == [
         [h.crop for h in hits] for hits in expected
@@ -81,9 +81,9 @@ class TestMirror:
                 rows.put(crops, vectors)
                 oracle.upsert(crops, vectors)
             else:
-                doomed = [f"{i:04d}" for i in rng.permutation(250)[:3]]
-                rows.remove(doomed)
-                oracle.delete(Filter(crop_ids=frozenset(doomed)))
+                deleted = [f"{i:04d}" for i in rng.permutation(250)[:3]]
+                rows.remove(deleted)
+                oracle.delete(Filter(crop_ids=frozenset(deleted)))
             if rng.integers(2):
                 assert_nearest(rows, oracle, draw(2, 16, seed=step), 10, EVERYTHING, mirror)
         assert mirror._index.ntotal <= len(rows) + 20 + 9
@@ -123,9 +123,9 @@ class TestMirror:
 def test_old_views_never_change(oracle, draw):
     """Rows are appended, deleted and compacted while a query still reads."""
     rows = rows_of(oracle, draw, 300)
-    snapshot, mask = rows.select(EVERYTHING)
+    view, mask = rows.select(EVERYTHING)
     queries = draw(2, 16, seed=3)
-    before = nearest(snapshot, mask, queries, 10)
+    before = nearest(view, mask, queries, 10)
 
     def change(seed):
         for step in range(40):
@@ -135,7 +135,7 @@ def test_old_views_never_change(oracle, draw):
     with ThreadPoolExecutor(1) as threads:
         changing = threads.submit(change, 50)
         while not changing.done():
-            assert nearest(snapshot, mask, queries, 10) == before
+            assert nearest(view, mask, queries, 10) == before
         changing.result()
     assert rows.now().generation > 0
-    assert nearest(snapshot, mask, queries, 10) == before
+    assert nearest(view, mask, queries, 10) == before

@@ -68,20 +68,20 @@ def rows_of(names, version=0):
 
 def seen(rows):
     """What queries see: the crop and embedding of each living slot, which its id must find."""
-    snapshot = rows.now()
+    shown = rows.now()
     found = {}
-    for slot in np.flatnonzero(snapshot.alive).tolist():
-        crop = snapshot.crops[slot]
-        cameras = {code: name for name, code in snapshot.camera_codes.items()}
-        names = {code: name for name, code in snapshot.identity_codes.items()}
-        assert cameras.get(int(snapshot.columns.cameras[slot])) == crop.camera
-        assert names.get(int(snapshot.columns.identities[slot])) == crop.identity
-        found[crop.crop_id] = (crop, snapshot.columns.vectors[slot].tobytes())
-    assert len(found) == len(rows) == int(snapshot.alive.sum())
+    for slot in np.flatnonzero(shown.alive).tolist():
+        crop = shown.crops[slot]
+        cameras = {code: name for name, code in shown.camera_codes.items()}
+        names = {code: name for name, code in shown.identity_codes.items()}
+        assert cameras.get(int(shown.columns.cameras[slot])) == crop.camera
+        assert names.get(int(shown.columns.identities[slot])) == crop.identity
+        found[crop.crop_id] = (crop, shown.columns.vectors[slot].tobytes())
+    assert len(found) == len(rows) == int(shown.alive.sum())
     for crop_id, (crop, vector) in found.items():
-        snapshot, (slot,) = rows.find([crop_id])
-        assert snapshot.crops[slot] is crop
-        assert snapshot.columns.vectors[slot].tobytes() == vector
+        shown, (slot,) = rows.find([crop_id])
+        assert shown.crops[slot] is crop
+        assert shown.columns.vectors[slot].tobytes() == vector
     return found
 
 

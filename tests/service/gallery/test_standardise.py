@@ -382,9 +382,9 @@ class Stored:
         """The answer equals the oracle on the rows and statistics of this moment."""
         queries, _ = people(1, seed=1000 + self.writes)
         asked = StandardisedQuery(25, where)
-        snapshot, mask = self.gallery._rows.select(where)
+        view, mask = self.gallery._rows.select(where)
         (answer,) = self.gallery.query_standardised(queries, [camera], asked)
-        expected = oracle(snapshot.standardised, mask, queries[0], camera, asked)
+        expected = oracle(view.standardised, mask, queries[0], camera, asked)
         assert [hit.crop.crop_id for hit in answer.hits] == [crop_id for _, crop_id, _ in expected]
         assert all(self.gallery.get(hit.crop.crop_id) == hit.crop for hit in answer.hits)
 
@@ -417,9 +417,9 @@ def test_a_reopened_gallery_computes_its_statistics_anew(reopen):
     for _ in range(40):
         stored.upsert()
     stored.gallery = reopen().open("g")
-    snapshot = stored.gallery._rows.now()
-    for code, standard in snapshot.standards.cameras.items():
-        own = snapshot.columns.vectors[snapshot.alive & (snapshot.columns.cameras == code)]
+    view = stored.gallery._rows.now()
+    for code, standard in view.standards.cameras.items():
+        own = view.columns.vectors[view.alive & (view.columns.cameras == code)]
         assert standard.count == len(own)
         np.testing.assert_allclose(standard.mean, own.mean(axis=0, dtype=np.float64), atol=1e-9)
     stored.assert_exact(Filter())
