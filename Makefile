@@ -15,6 +15,8 @@ DRAWN := build/drawn-people
 DRAWN_TRAIN := build/drawn-people-train
 
 .DEFAULT_GOAL := help
+# With it, each of the hundreds of programs that the suite starts would compile the project again.
+unexport PYTHONDONTWRITEBYTECODE
 .DELETE_ON_ERROR:
 .PHONY: help demo serve test check format lock train-smoke model docs bench docker-test clean
 

@@ -30,6 +30,8 @@ FOREIGN = (
     # They change what programs do: settings of a server, a cluster's job or a git hook.
     *("WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS", "RANK", "WORLD_SIZE", "LOCAL_RANK"),
     *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"),
+    # It makes every program that a test starts compile the project again.
+    "PYTHONDONTWRITEBYTECODE",
 )
 
 WORKERS = "PYTEST_XDIST_WORKER_COUNT"
