@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from service.client import Client
+from service.client.routes import Group
+
 ROOT = Path(__file__).parents[2]
 MARKED = re.compile(
     r"^<!-- tested: python -->\n+```python\n(?P<block>.*?)^```$", re.MULTILINE | re.DOTALL
@@ -47,3 +50,26 @@ def test_python_examples_run(block, place):
         check=False,
     )
     assert done.returncode == 0, f"{block}\n{done.stdout}{done.stderr}"
+
+
+def test_the_table_of_the_client_names_every_method():
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    section = text.partition("\n## The Python client\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`client[^|]*`) \| ([^|]+) \|", section, re.MULTILINE)
+    named = {
+        group.removeprefix("client").removeprefix("."): set(re.findall(r"`(\w+)`", methods))
+        for groups, cell in rows
+        for group, methods in zip(re.findall(r"`([\w.]+)`", groups), cell.split("; "), strict=True)
+    }
+    with Client() as client:
+        groups = {name: group for name, group in vars(client).items() if isinstance(group, Group)}
+        methods = {"": methods_of(client)} | {
+            name: methods_of(group) for name, group in groups.items()
+        }
+    assert named == methods
+
+
+def methods_of(group: object) -> set[str]:
+    """Return the names of a group's public methods."""
+    public = (name for name in dir(type(group)) if not name.startswith("_"))
+    return {name for name in public if callable(getattr(group, name))}
