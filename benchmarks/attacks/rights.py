@@ -20,7 +20,7 @@ NDJSON = {"Content-Type": "application/x-ndjson"}
 
 
 def block_all_imports(target: Target) -> Figures:
-    """A bound write key sends six slow archives and 999 groupings; then another key imports."""
+    """Send six slow archives and 999 groupings with a bound key; then import with another."""
     stop = threading.Event()
     slow = [threading.Thread(target=_send_slowly, args=(target, stop)) for _ in range(6)]
     for thread in slow:
@@ -80,7 +80,7 @@ def _cancel_all(target: Target) -> None:
 
 
 def read_a_foreign_root(target: Target) -> Figures:
-    """A key bound to ``lobby`` imports the folder of ``office``."""
+    """Import the folder of ``office`` with a key bound to ``lobby``."""
     with target.client("write") as client:
         answer = client.post("/galleries/lobby/imports", json={"folder": "office"})
         told = ""

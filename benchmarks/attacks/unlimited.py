@@ -27,7 +27,7 @@ DEEP: dict[str, str | list[str]] = {  # a search by 64 crops that scores all oth
 
 
 def fill_the_audit_log(target: Target) -> Figures:
-    """A search key sends gallery names of 10^6 control characters; each was logged sixfold."""
+    """Send gallery names of 10^6 control characters; each used to be logged sixfold."""
     form = {"gallery": (None, b"\x01" * 1_000_000), "crop_ids": (None, b"00017")}
     before = _audit_bytes(target)
     with target.client("search") as client:
