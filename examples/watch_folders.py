@@ -43,8 +43,9 @@ def print_people(client: Client, gallery: str, since: datetime, query: Path | No
         print(f"{person.identity}: {person.crops} crops, cameras {', '.join(person.cameras)}")
     if query is not None:
         answer = client.search(query, gallery=gallery, since=since, group_by="identity", top_k=3)
-        for match in answer.results[0].matches or ["nobody who matches"]:
-            print(f"  {query.name}: {match if isinstance(match, str) else match.identity}")
+        print(f"{query.name}: {answer.results[0].status}")
+        for match in answer.results[0].matches:
+            print(f"  {match.identity or match.crop_id}, camera {match.camera}, {match.score:.2f}")
 
 
 def main() -> None:

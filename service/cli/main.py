@@ -162,8 +162,8 @@ def index(
         zones = zones_of(camera_zone or ())
         reading = Reading(Zones.read(zone, zones))
         report = indexer.IndexReport()
+        _require_service(url, key)
         try:
-            _require_service(url, key)
             with Client(url, key or "") as client:
                 if folder is not None:
                     how = HowToRead(pattern, layout, manifest, reading)

@@ -49,7 +49,8 @@ def test_watching_folders_adds_crops_and_prints_people(service, tmp_path):
     assert lines[0].startswith(f"left out {tmp_path / 'door' / 'broken.jpg'}: Invalid image")
     people = [line for line in lines if "crops, cameras door, hall" in line]
     assert [line.partition(": ")[2] for line in people] == ["2 crops, cameras door, hall"] * 2
-    assert lines[-1].startswith("  a.png: ")
+    assert lines[3] == "a.png: matched"
+    assert lines[4].startswith("  person-")
     assert service.crop_ids("watched") == [
         *("door/a.png", "door/b.png", "hall/a.png", "hall/b.png", "hall/old.png")
     ]
