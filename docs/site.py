@@ -25,8 +25,9 @@ DOCUMENTS = (
     "training/configs/*.md",
 )
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
-# The generator would load a script from another host, for a search in pages opened from the disk.
-FOREIGN_SCRIPT = re.compile(r"<script src=\"?https://[^>]*></script>")
+SHIM = ROOT / "docs" / "search-from-disk.js"
+# The generator would load such a script from another host.
+FOREIGN_SHIM = re.compile(r"<script src=\"?https://[^>]*></script>")
 LINK = re.compile(r"\]\((?P<markdown>[^)#\s]+)|(?:src|srcset)=\"(?P<html>[^\"]+)\"")
 
 
@@ -53,9 +54,10 @@ def build(root: Path) -> tuple[bool, str]:
     """
     command = [Path(sys.executable).with_name("zensical"), "build", "--clean", "--strict"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    own = f"<script>{SHIM.read_text(encoding='utf-8')}</script>"
     for page in (root / SITE).rglob("*.html"):
         text = page.read_text(encoding="utf-8")
-        page.write_text(FOREIGN_SCRIPT.sub("", text), encoding="utf-8")
+        page.write_text(FOREIGN_SHIM.sub(lambda _: own, text), encoding="utf-8")
     return done.returncode == 0, plain(done.stdout + done.stderr)
 
 
