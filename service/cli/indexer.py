@@ -23,8 +23,8 @@ from service.client import Client, Conflict, JobFailed
 from service.errors import ImageTooLarge
 from service.gallery.base import Crop
 from service.ingest.crop_names import CropFile, LeftOut
-from service.ingest.findings import keep_findings
-from service.ingest.tally import Tally, summary_lines
+from service.ingest.findings import keep_known_identities
+from service.ingest.summary import ImportSummary, summary_lines
 
 _IN_THE_SERVICE = 2  # imports under way: one runs while the next one is received
 _CANCEL_SECONDS = 10.0
@@ -41,7 +41,7 @@ class IndexReport:
         left_out: files that are not to be indexed.
         failed: files that could not be indexed, with the reasons.
         notes: what the service reports of its imports.
-        tally: files that were left out, by reason, and files whose names tell nothing.
+        left_out: files that were left out, by reason, and files whose names contain no metadata.
     """
 
     created: int = 0
@@ -50,7 +50,7 @@ class IndexReport:
     left_out: int = 0
     failed: list[LeftOut] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    tally: Tally = field(default_factory=Tally)
+    left_out: ImportSummary = field(default_factory=ImportSummary)
 
     def summary(self) -> str:
         """The counts in one line."""
@@ -66,14 +66,14 @@ class IndexReport:
 
     def said(self) -> list[str]:
         """Lines about what was left out, and what else the user should know."""
-        return [*summary_lines(self.tally.result()), *self.notes]
+        return [*summary_lines(self.left_out.result()), *self.notes]
 
     def leave_out(self, entry: LeftOut) -> None:
         """Note a file that is not indexed."""
         if entry.is_error:
             self.failed.append(entry)
             return
-        self.tally.leave_out(entry)
+        self.left_out.leave_out(entry)
         self.left_out += not entry.is_other
 
     def fail(self, path: Path, reason: str) -> None:
@@ -215,7 +215,7 @@ def _unique(listing: Iterable[CropFile | LeftOut], report: IndexReport) -> list[
             report.leave_out(entry)
             continue
         if entry.nameless:
-            report.tally.miss_names(entry.crop.crop_id)
+            report.left_out.miss_names(entry.crop.crop_id)
         if (first := files.setdefault(entry.crop.crop_id, entry)) is not entry:
             reason = f"crop_id {entry.crop.crop_id!r} already belongs to {first.path}"
             report.fail(entry.path, reason)
@@ -237,7 +237,7 @@ def _news(
             report.fail(file.path, getattr(error, "strerror", None) or str(error))
             progress.update()
             continue
-        (crop,) = keep_findings([replace(file.crop, digest=digest)], known)
+        (crop,) = keep_known_identities([replace(file.crop, digest=digest)], known)
         if known.get(crop.crop_id) == crop:
             report.unchanged += 1
             progress.update()

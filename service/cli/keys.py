@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 cli = typer.Typer(
     no_args_is_help=True,
-    help="Create, list and revoke API keys of a data folder; running services apply it at once.",
+    help="Create, list and revoke API keys of a data folder.\n\nA running service applies the change "
+    "at once.",
 )
 
 DataFolder = Annotated[
@@ -90,7 +91,7 @@ def create(
 
 @cli.command("list")
 def list_keys(data: DataFolder = None) -> None:
-    """List every key without its secret, including revoked and expired keys."""
+    """List every key without its secret, even revoked and expired ones."""
     with errors_in_one_line(), _gate(data) as (_, gate):
         print(f"keys of {gate.keys.path}:", file=sys.stderr)
         for key in gate.keys.every():

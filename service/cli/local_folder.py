@@ -12,7 +12,7 @@ from service.ingest.crop_names import CropFile, LeftOut, list_manifest, list_nam
 from service.ingest.manifest_files import ManifestSearch
 from service.ingest.picture_files import walk
 from service.ingest.reading import Reading
-from service.ingest.tally import Tally
+from service.ingest.summary import ImportSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,9 @@ class HowToRead:
         return "pattern" if self.pattern else "layout" if self.layout else None
 
 
-def list_folder(folder: Path, how: HowToRead, tally: Tally) -> Iterator[CropFile | LeftOut]:
+def list_folder(
+    folder: Path, how: HowToRead, summary: ImportSummary
+) -> Iterator[CropFile | LeftOut]:
     """List a folder.
 
     A manifest in the folder (``manifest.ndjson``, ``.jsonl``, ``.csv``, ``.parquet``) is used
@@ -46,7 +48,7 @@ def list_folder(folder: Path, how: HowToRead, tally: Tally) -> Iterator[CropFile
     Args:
         folder: read with its subfolders.
         how: how to read it.
-        tally: collects what the user should know.
+        summary: collects what the user should know.
 
     Yields:
         One entry per crop, and what is left out.
@@ -62,12 +64,12 @@ def list_folder(folder: Path, how: HowToRead, tally: Tally) -> Iterator[CropFile
     search = _search(folder)
     manifest = search.manifest() if how.asked is None else None
     if manifest is not None:
-        tally.note(f"{manifest} says what the pictures show")
+        summary.note(f"{manifest} says what the pictures show")
         yield from _by_own_manifest(folder / manifest, folder, how.reading)
         return
     if how.asked is not None:
         for text in search.unused(how.asked):
-            tally.note(text)
+            summary.note(text)
     yield from list_names(folder, naming)
 
 

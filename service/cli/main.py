@@ -167,13 +167,17 @@ def index(
             with Client(url, key or "") as client:
                 if folder is not None:
                     how = HowToRead(pattern, layout, manifest, reading)
-                    listing = list_folder(folder, how, report.tally)
+                    listing = list_folder(folder, how, report.left_out)
                     indexer.index(client, gallery, listing, report)
                 else:
-                    spec: dict[str, Any] = {"folder": server_folder, "pattern": pattern}
-                    spec["layout"] = layout
-                    spec["manifest"] = None if manifest is None else manifest.as_posix()
-                    spec |= {"zone": zone, "zones": zones or None}
+                    spec = {
+                        "folder": server_folder,
+                        "pattern": pattern,
+                        "layout": layout,
+                        "manifest": manifest and manifest.as_posix(),
+                        "zone": zone,
+                        "zones": zones or None,
+                    }
                     indexer.index_server_folder(client, gallery, only_given(spec), report)
         finally:
             _tell(report, reading.warnings() if folder is not None else [])
@@ -228,7 +232,10 @@ def check(model: ModelPath) -> None:
 
 @cli.command()
 def demo(folder: People, model: ModelFolder = None, once: Once = False) -> None:
-    """Serve, index a folder, search its queries and print the results; then keep serving."""
+    """Serve, index, search and print the results; then keep serving.
+
+    The folder holds people in the Market-1501 layout, with their queries.
+    """
     with errors_in_one_line():
         from service.cli.demo import demo as run
         from service.settings import Settings

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 Images = Annotated[
     list[Path], typer.Argument(help="crops of people", exists=True, dir_okay=False, readable=True)
 ]
-TopK = Annotated[int | None, typer.Option(help="maximum matches per image")]
+TopK = Annotated[
+    int | None, typer.Option(help="maximum matches per image; default: REID_TOP_K of the service")
+]
 Camera = Annotated[str | None, typer.Option(help="camera that took the images")]
 ExcludeSameCamera = Annotated[
     bool, typer.Option("--exclude-same-camera", help="leave out crops of --camera")
@@ -37,9 +39,13 @@ HasIdentity = Annotated[
 ]
 IdPrefix = Annotated[str | None, typer.Option(help="only crops whose id starts with this text")]
 Among = Annotated[list[str] | None, typer.Option(help="only this crop; repeat for more")]
-Moment = Annotated[
-    str | None, typer.Option(help="ISO 8601, a date such as 20261121, or seconds since 1970")
+Since = Annotated[
+    str | None,
+    typer.Option(help="only crops taken then or later: ISO 8601, 20261121, or seconds since 1970"),
 ]
+Until = Annotated[str | None, typer.Option(help="only crops taken before this time")]
+AddedSince = Annotated[str | None, typer.Option(help="only crops added at this time or later")]
+AddedUntil = Annotated[str | None, typer.Option(help="only crops added before this time")]
 MinScore = Annotated[
     float | None,
     typer.Option(help="minimum cosine of a match; default: the model's calibrated threshold"),
@@ -74,10 +80,10 @@ def search(
     has_identity: HasIdentity = None,
     id_prefix: IdPrefix = None,
     among: Among = None,
-    since: Moment = None,
-    until: Moment = None,
-    added_since: Moment = None,
-    added_until: Moment = None,
+    since: Since = None,
+    until: Until = None,
+    added_since: AddedSince = None,
+    added_until: AddedUntil = None,
     zone: TimeZone = None,
     min_score: MinScore = None,
     rerank: Rerank = False,
@@ -89,7 +95,7 @@ def search(
     url: Url = DEFAULT_URL,
     key: ApiKey = None,
 ) -> None:
-    """Find the crops of a gallery that show the same people as some images.
+    """Find the crops of a gallery that show the same people.
 
     Warnings about the filter go to stderr. The exit status is 1 if an image could not be used.
     """

@@ -22,7 +22,7 @@ Page = TypeVar("Page")
 Item = TypeVar("Item")
 
 Time = str | float | datetime
-"""ISO 8601, seconds since 1970-01-01 UTC, or a datetime; one without a zone needs ``zone``."""
+"""ISO 8601, seconds since 1970-01-01 UTC, or a datetime; without a zone ``zone`` or UTC is used."""
 
 Repeat = Literal["always", "refused", "unsent", "never"]
 """When a request may be sent again.

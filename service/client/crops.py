@@ -193,7 +193,7 @@ def _export(
     Args:
         gallery: its name.
         path: the file to write; it appears when the export is complete.
-        format: told by the path's suffix if None.
+        format: the path's suffix if None.
         embeddings: add the crops' embeddings.
         where: the filter.
 

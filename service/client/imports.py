@@ -49,7 +49,7 @@ def _upload(
     Args:
         gallery: an existing gallery.
         body: a tar (also gzipped), zip, CSV, NDJSON or Parquet file.
-        content_type: what it is; told by the suffix of a path, or else by content.
+        content_type: its type; if None, the suffix of a path or else the content says it.
         encoding: of member names that are not UTF-8, such as ``cp437``.
         zones: zones of single cameras.
         idempotency_key: repeating a request with the same key and content returns the same job.
