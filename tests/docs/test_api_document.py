@@ -1,4 +1,4 @@
-"""docs/api.md describes the API that the code has: routes, fields, errors, limits."""
+"""docs/api.md describes the API of the code: routes, fields, errors, limits."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_every_route_has_its_section(text, schema):
 
 
 def test_every_request_field_is_in_the_section_of_its_route(text, schema):
-    """Or in the section on filters, if the route's section says that all filters apply."""
+    """The section on filters counts too, if the route's section links to it."""
     sections, (filters,) = dict(SECTION.findall(text)), FILTERS.findall(text)
     shared = {route: filters if "(#filters)" in told else "" for route, told in sections.items()}
     missing = [
@@ -106,7 +106,7 @@ def test_every_field_of_an_answer_is_shown(text, schema):
         for content in response.get("content", {}).values()
         for field in properties(schema, content.get("schema", {}))
     }
-    missing -= words_of(text) | model_card  # the model's own are shown in part
+    missing -= words_of(text) | model_card  # the model's own fields are shown in part
     assert not missing, f"docs/api.md shows no {missing}"
 
 
@@ -135,7 +135,7 @@ def test_the_table_of_errors_is_that_of_the_code(text):
 
 
 def tree(kind: type[errors.ReidError]) -> Iterator[type[errors.ReidError]]:
-    """A class and all below it that the service defines."""
+    """A class and all its subclasses in the service."""
     if kind.__module__ == errors.__name__:
         yield kind
     for below in kind.__subclasses__():

@@ -27,13 +27,13 @@ MORNING = 1_795_249_800.0  # 2026-11-21 08:30 UTC
 
 
 def shade(colour: tuple[int, int, int], step: int) -> bytes:
-    """A crop that resembles others of its colour and equals none of another step."""
+    """A crop that resembles others of its colour and differs from every other step."""
     red, green, blue = colour
     return solid((red, green, min(blue + 4 * step, 255)), kind="PNG")
 
 
 class Service:
-    """A running service and the ways tests talk to it."""
+    """A running service, and helpers to call it."""
 
     def __init__(self, url: str, parts: Parts) -> None:
         self.url = url
@@ -69,7 +69,7 @@ def running(
     clock: Callable[[], float] = time.monotonic,
     **settings: Any,
 ) -> Iterator[Service]:
-    """A service in a thread, for as long as the block runs."""
+    """Run a service in a thread while the block runs."""
     chosen = Settings(data=data, device="cpu", **settings)
     app = create_app(chosen, embedder=embedder or FakeEmbedder(), clock=clock)
     with bind("127.0.0.1", 0) as listener:
@@ -90,13 +90,13 @@ def running(
 
 @pytest.fixture(scope="session")
 def launch() -> Callable[..., Any]:
-    """Starts services on a folder of one's own; use as a context manager."""
+    """Start services on any folder; use as a context manager."""
     return running
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Callable[..., Any]:
-    """Starts services of a test's own; use as a context manager."""
+    """Start services for one test; use as a context manager."""
 
     def start_one(embedder: FakeEmbedder | None = None, **settings: Any) -> Any:
         return running(tmp_path / "data", embedder, **settings)
@@ -106,14 +106,14 @@ def start(tmp_path: Path) -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """One service for all tests that leave others' galleries alone."""
+    """One service for all tests that do not touch each other's galleries."""
     with running(tmp_path_factory.mktemp("data")) as service:
         yield service
 
 
 @pytest.fixture(scope="session")
 def people(service: Service) -> str:
-    """A gallery of three identities on three cameras, a minute apart, and two without identity."""
+    """A gallery with three identities on three cameras, a minute apart, and two unknown crops."""
     service.create("people")
     entries, images = [], []
     for identity, colour in {"red": RED, "green": GREEN, "blue": BLUE}.items():

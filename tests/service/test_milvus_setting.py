@@ -1,4 +1,4 @@
-"""The whole service on Milvus, by one setting."""
+"""The whole service on Milvus, with one setting."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from service.testing import FakeEmbedder, solid
 
 
 @pytest.mark.slow
-def test_a_service_keeps_its_galleries_in_milvus(start, tmp_path: Path) -> None:
+def test_a_service_stores_its_galleries_in_milvus(start, tmp_path: Path) -> None:
     for package in ("pymilvus", "milvus_lite"):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is not installed")
@@ -31,7 +31,7 @@ def test_a_service_keeps_its_galleries_in_milvus(start, tmp_path: Path) -> None:
     assert not list((tmp_path / "data").glob("**/*.sqlite3"))
 
 
-def test_without_the_extra_the_setting_says_what_to_install(monkeypatch, tmp_path: Path) -> None:
+def test_without_the_extra_the_error_says_what_to_install(monkeypatch, tmp_path: Path) -> None:
     for module in [name for name in sys.modules if name.startswith("service.gallery.milvus")]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "pymilvus", None)

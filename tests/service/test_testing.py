@@ -1,4 +1,4 @@
-"""The shipped fake: an embedder in every respect but the network."""
+"""The fake embedder behaves like a real one, without a network."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_similar_colours_are_nearer_than_other_colours():
     assert red @ blue < 0.7
 
 
-def test_where_a_colour_is_matters():
+def test_the_place_of_a_colour_matters():
     image = of_colour(200, 30, 30)
     image[:, 32:] = (30, 30, 200)
     same, flipped = FakeEmbedder().embed(np.concatenate([image, image[:, ::-1]]))
@@ -103,7 +103,7 @@ def test_it_checks_its_input_like_the_real_one():
         FakeEmbedder().embed(np.zeros((1, 32, 64, 3), dtype=np.uint8))
 
 
-def test_pictures_survive_the_way_through_a_file():
+def test_pictures_survive_encoding_and_decoding():
     pixels = crops(1)[0]
     np.testing.assert_array_equal(decode(encode(pixels), 64, 32), pixels)
     assert np.abs(decode(solid((10, 200, 60)), 64, 32).astype(int) - (10, 200, 60)).max() <= 3

@@ -1,4 +1,4 @@
-"""Raw connections to running services, and keys of a test's own."""
+"""Raw connections to running services, and keys for one test."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Line:
         self._file = connection.makefile("rb")
 
     def close(self) -> None:
-        """End the connection's reading side; whoever opened the socket closes it."""
+        """Close the reading side; the opener of the socket closes the socket."""
         self._file.close()
 
     def send(self, data: bytes) -> None:
@@ -58,7 +58,7 @@ class Line:
         return status, headers, self.body(headers)
 
     def problem(self) -> tuple[int, dict[str, Any]]:
-        """Read one refusal."""
+        """Read one problem answer."""
         status, headers, body = self.answer()
         assert headers["content-type"] == "application/problem+json", body
         return status, json.loads(body)
@@ -73,7 +73,7 @@ class Line:
 
 @pytest.fixture(scope="session")
 def dial() -> Callable[..., Any]:
-    """Opens raw connections to a service; use as a context manager."""
+    """Open raw connections to a service; use as a context manager."""
 
     @contextmanager
     def dial_one(service: Any, source: str = "127.0.0.1") -> Iterator[Line]:
@@ -91,7 +91,7 @@ def dial() -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def key_in() -> Callable[..., str]:
-    """Makes a key in a data folder and returns its text."""
+    """Make a key in a data folder; returns its text."""
 
     def make(data: Path, scope: str = "search", **wanted: Any) -> str:
         with closing(KeyStore(data / FILE)) as store:
@@ -102,7 +102,7 @@ def key_in() -> Callable[..., str]:
 
 @pytest.fixture(scope="session")
 def upload() -> Callable[..., bytes]:
-    """Writes the head of an upload."""
+    """Write the head of an upload."""
 
     def head(length: int = 100_000, key: str | None = None, path: str = "/search") -> bytes:
         lines = [

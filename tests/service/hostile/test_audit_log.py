@@ -1,4 +1,4 @@
-"""What a client can make the audit log hold: valid names, addresses and ids, and little of each."""
+"""What clients can write into the audit log: valid names, addresses and ids, all short."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 class Watched:
-    """A service, its data folder, and what its log holds of an answer."""
+    """A service, its data folder, and the log entries of its answers."""
 
     def __init__(self, service: Any, data: Path) -> None:
         self.service = service
@@ -30,7 +30,7 @@ class Watched:
         self.data = data
 
     def line_of(self, answer: httpx.Response) -> bytes:
-        """The only line of the log with the id that was answered."""
+        """The only log line with the request id of an answer."""
         told = answer.headers["X-Request-ID"].encode()
         (line,) = [line for line in raw_lines(self.data) if b'"%s"' % told in line]
         return line
@@ -47,7 +47,7 @@ def watched(launch, tmp_path_factory) -> Iterator[Watched]:
 
 @pytest.fixture(scope="module")
 def headers(watched) -> dict[str, dict[str, str]]:
-    """Of a key for all galleries, of a bound one, and of one that may do everything."""
+    """The headers of an unbound key, a bound key and an admin key."""
     return {
         "for all galleries": make_key(watched.data, scope="search"),
         "bound": make_key(watched.data, scope="admin", galleries=["lobby"]),
@@ -63,7 +63,7 @@ def make_key(data: Path, **wanted: Any) -> dict[str, str]:
 
 
 def raw_lines(data: Path) -> list[bytes]:
-    """Every line of the log, as it lies on the disk."""
+    """Every line of the log on disk."""
     files = sorted((data / "audit").glob("*.ndjson"))
     return [line for path in files for line in path.read_bytes().splitlines() if line.strip()]
 
@@ -82,7 +82,7 @@ TEXTS = {
 
 
 def form(gallery: bytes, images: int) -> tuple[bytes, dict[str, str]]:
-    """A search as bytes, since clients do not send every text."""
+    """A search as bytes, because HTTP clients do not send every text."""
     parts = [b'Content-Disposition: form-data; name="gallery"\r\n\r\n' + gallery]
     image = b'Content-Disposition: form-data; name="images"; filename="a.jpg"\r\n\r\n' + CROP
     body = b"".join(b"--b\r\n" + part + b"\r\n" for part in (*parts, *[image] * images))
@@ -92,7 +92,7 @@ def form(gallery: bytes, images: int) -> tuple[bytes, dict[str, str]]:
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 @pytest.mark.parametrize("key", ["for all galleries", "bound"])
 def test_no_text_of_a_form_reaches_the_log(watched, headers, text, key):
-    for images in (0, 1, 65):  # of which none, one and too many are allowed
+    for images in (0, 1, 65):  # too few, enough, too many
         body, kind = form(text, images)
         answer = watched.http.post("/search", content=body, headers=headers[key] | kind)
         assert answer.status_code in {403, 404, 413, 422}
@@ -140,7 +140,7 @@ REQUEST_IDS = [
 
 
 @pytest.mark.parametrize("sent", REQUEST_IDS)
-def test_a_request_id_is_a_short_one_or_ours(watched, headers, sent):
+def test_a_request_id_is_short_or_replaced(watched, headers, sent):
     asked = {
         200: ("GET", "/galleries/default/crops"),
         403: ("GET", "/keys"),
@@ -162,7 +162,7 @@ def test_a_request_id_is_a_short_one_or_ours(watched, headers, sent):
         assert (told == named) == (sent == "ok-1")
 
 
-def test_an_entry_of_the_largest_search_is_bounded(watched, headers):
+def test_the_entry_of_the_largest_search_is_limited(watched, headers):
     files = [("images", ("a.jpg", CROP))] * 64
     answer = watched.http.post("/search", files=files, headers=headers["for all galleries"])
     assert answer.status_code == 200
@@ -171,7 +171,7 @@ def test_an_entry_of_the_largest_search_is_bounded(watched, headers):
     assert len(line) < LONGEST
 
 
-def test_what_older_releases_wrote_unchecked_is_not_told(watched, headers):
+def test_unchecked_entries_of_older_releases_are_not_shown(watched, headers):
     header = headers["admin"]
     file = watched.data / "audit" / "2023-11-14.ndjson"
     began = 1_700_000_000.0  # of that day
@@ -185,7 +185,7 @@ def test_what_older_releases_wrote_unchecked_is_not_told(watched, headers):
     assert [entry["gallery"] for entry in answer.json()["entries"]] == [None, "lobby"]
 
 
-def test_entries_on_keys_name_the_key_and_its_scope(watched, headers):
+def test_entries_about_keys_name_the_key_and_its_scope(watched, headers):
     wanted = {"label": "door", "scope": "write", "galleries": ["lobby", "door"]}
     made = watched.http.post("/keys", json=wanted, headers=headers["admin"])
     key_id = made.json()["key_id"]
@@ -195,10 +195,10 @@ def test_entries_on_keys_name_the_key_and_its_scope(watched, headers):
     named = [(entry.get("target"), entry.get("scope"), entry.get("galleries")) for entry in told]
     bound = ["door", "lobby"]
     assert named == [(key_id, "write", bound), (key_id, "write", bound), ("00000000", None, None)]
-    assert all(key_id != entry["key_id"] for entry in told)  # who did it
+    assert all(key_id != entry["key_id"] for entry in told)  # the key that acted
 
 
-def test_an_entry_on_a_restore_names_the_gallery_that_was_written(watched, headers):
+def test_the_entry_of_a_restore_names_the_gallery_that_was_written(watched, headers):
     header = headers["admin"]
     snapshots = "/galleries/default/snapshots"
     taken = watched.http.post(snapshots, headers=header).json()["snapshot_id"]

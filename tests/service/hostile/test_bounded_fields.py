@@ -1,4 +1,4 @@
-"""Every text and every list of a request has an end."""
+"""Every text and every list of a request has a limit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 LONG = "x" * 60_000
 MANY = [f"n{number}" for number in range(10_001)]
 
-# Their number is bounded by REID_MAX_IMAGES, which the schema does not know.
+# REID_MAX_IMAGES limits their number, which the schema does not show.
 _ENDS = frozenset({"maxLength", "enum", "const", "contentMediaType"})
 BY_SETTING = {"images", "post /search crop_ids"}
 
@@ -23,7 +23,7 @@ def resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]
 
 
 def endless(document: dict[str, Any], given: dict[str, Any], name: str) -> Iterator[str]:
-    """The texts, lists and maps of a schema that have no end."""
+    """The texts, lists and maps of a schema without a limit."""
     schema = resolved(document, given)
     for way in ("anyOf", "oneOf", "allOf"):
         for other in schema.get(way, ()):
@@ -49,14 +49,14 @@ def endless_of_object(document: dict[str, Any], schema: dict[str, Any], name: st
         yield from endless(document, values, f"{name} value")
 
 
-def test_every_field_of_every_request_has_an_end(service):
+def test_every_field_of_every_request_has_a_limit(service):
     document = service.http.get("/openapi.json").json()
     found = set()
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             where = f"{method} {path}"
             for parameter in operation.get("parameters", ()):
-                if parameter["in"] == "query":  # a path is as long as a head may be
+                if parameter["in"] == "query":  # the limit of a head also limits a path
                     found |= set(
                         endless(document, parameter["schema"], f"{where} {parameter['name']}")
                     )
@@ -86,13 +86,13 @@ def test_every_field_of_every_request_has_an_end(service):
         ("POST", "/keys", {"label": "a", "scope": "search", "expires": LONG}),
     ],
 )
-def test_what_has_no_end_is_refused_and_not_repeated(service, method, path, body):
+def test_endless_values_are_rejected_and_not_repeated(service, method, path, body):
     answer = service.http.request(method, path, json=body)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input"), answer.text[:300]
     assert len(answer.content) < 10_000
 
 
-def test_descriptions_of_more_images_than_there_can_be_are_refused_at_once(service):
+def test_descriptions_of_too_many_images_are_rejected_at_once(service):
     entries = json.dumps([{}] * 200_000)
     files = [("images", ("a.png", b"x"))]
     path = "/galleries/default/crops"

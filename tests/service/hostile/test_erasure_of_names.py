@@ -1,4 +1,4 @@
-"""What was erased is not named by jobs either: not over HTTP, and not by any file."""
+"""Jobs do not name erased people either: not over HTTP, and not in any file."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def archive(*members: tuple[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-# One picture that is stored, one that fails by itself, one that is left out, all with the name.
+# One picture is stored, one fails, one is left out, all with the name.
 CONTENT = archive(
     (f"{NAME}/1.png", PICTURE),
     (f"{NAME}/2.png", b"no picture"),
@@ -51,7 +51,7 @@ PATTERN = r"(?P<identity>\w+)/.*"
 
 
 def files_with(data: Path, *texts: str) -> list[str]:
-    """Files that hold one of these texts."""
+    """Files that contain one of these texts."""
     return sorted(
         str(path.relative_to(data))
         for path in data.rglob("*")
@@ -68,7 +68,7 @@ def ended(service: Any, path: str) -> dict[str, Any]:
 
 
 def bring_in(service: Any, gallery: str = "lobby", content: bytes = CONTENT) -> str:
-    """Import the archive into a gallery; the address of its job."""
+    """Import the archive into a gallery; returns the address of its job."""
     service.http.post("/galleries", json={"name": gallery})
     answer = service.http.post(
         f"/galleries/{gallery}/imports",
@@ -89,9 +89,9 @@ def items(service: Any, path: str) -> list[str]:
 
 
 class TestErasedCrops:
-    """Erasing crops erases what the gallery's jobs have noted of them."""
+    """Erasing crops erases what the gallery's jobs have noted about them."""
 
-    def test_a_person_that_is_erased_is_named_by_no_job(self, start, tmp_path):
+    def test_no_job_names_an_erased_person(self, start, tmp_path):
         data = tmp_path / "data"
         with start() as service:
             path = bring_in(service)
@@ -107,7 +107,7 @@ class TestErasedCrops:
             assert receipt["lists"] == [path.removeprefix("/jobs/")]
         assert files_with(data, NAME) == []
 
-    def test_a_crop_that_is_erased_is_named_by_no_list(self, start, tmp_path):
+    def test_no_list_names_an_erased_crop(self, start, tmp_path):
         """The same picture failed before, and was stored later."""
         with start() as service:
             path = bring_in(service)
@@ -115,7 +115,7 @@ class TestErasedCrops:
             service.http.delete("/galleries/lobby/crops/somebody/2.png")
             assert items(service, path) == [f"{NAME}/2.png"]
 
-    def test_of_an_emptied_gallery_no_job_names_anybody(self, start, tmp_path):
+    def test_no_job_of_an_emptied_gallery_names_anybody(self, start, tmp_path):
         data = tmp_path / "data"
         with start() as service:
             path = bring_in(service)
@@ -148,7 +148,7 @@ class TestErasedCrops:
             retention.erase_expired(time.time() + 7200.0)
             assert items(service, path) == []
 
-    def test_where_the_disk_is_full_the_receipt_names_the_lists(self, start, monkeypatch):
+    def test_on_a_full_disk_the_receipt_names_the_lists(self, start, monkeypatch):
         with start() as service:
             path = bring_in(service)
 
@@ -161,7 +161,7 @@ class TestErasedCrops:
             assert answer.status_code == 200
             assert answer.json()["lists"] == [path.removeprefix("/jobs/")]
 
-    def test_a_list_can_be_erased_by_itself(self, start, tmp_path):
+    def test_a_list_can_be_erased_separately(self, start, tmp_path):
         data = tmp_path / "data"
         with start() as service:
             path = bring_in(service)
@@ -170,11 +170,11 @@ class TestErasedCrops:
             assert items(service, path) == []
             assert files_with(data, f"{NAME}/2.png", f"{NAME}/notes") == []
 
-    def test_a_job_that_ended_keeps_neither_its_wish_nor_its_key(self, start, tmp_path):
+    def test_a_finished_job_keeps_neither_its_request_nor_its_key(self, start, tmp_path):
         data = tmp_path / "data"
         with start() as service:
             path = bring_in(service)
-            service.parts.erasure.tidy_jobs()  # as it is done every minute
+            service.parts.erasure.tidy_jobs()  # runs every minute
             assert files_with(data, "folder of", "?P<identity>") == []
             again = service.http.post(
                 "/galleries/lobby/imports",
@@ -182,7 +182,7 @@ class TestErasedCrops:
                 headers=TAR | {"Idempotency-Key": f"folder of {NAME}"},
                 params={"pattern": PATTERN},
             )
-            assert again.headers["Location"] == path  # it still counts
+            assert again.headers["Location"] == path  # the idempotency key still works
             other = service.http.post(
                 "/galleries/lobby/imports",
                 content=CONTENT,
@@ -192,7 +192,7 @@ class TestErasedCrops:
 
 
 class TestDeletedGalleries:
-    """A gallery's jobs go with it."""
+    """Deleting a gallery deletes its jobs."""
 
     def test_nothing_is_left_of_its_jobs(self, start, tmp_path, monkeypatch):
         data = tmp_path / "data"
@@ -215,8 +215,8 @@ class TestDeletedGalleries:
             assert files_with(data, NAME, "somebody", "no picture") == []
         assert files_with(data, NAME, "somebody") == []
 
-    def test_jobs_of_earlier_releases_go_at_the_next_start(self, start, tmp_path):
-        """Their galleries were deleted, and their item errors outlived even them."""
+    def test_jobs_of_earlier_releases_are_deleted_at_the_next_start(self, start, tmp_path):
+        """Their galleries were deleted, and their item errors outlived them."""
         data = tmp_path / "data"
         data.mkdir()
         old_file(data / "jobs.sqlite3")
@@ -231,7 +231,7 @@ class TestDeletedGalleries:
 
 
 def old_file(path: Path) -> None:
-    """The jobs of an earlier release, as it left them."""
+    """The jobs as an earlier release left them."""
     now = time.time()
     with closing(sqlite3.connect(path)) as file, file:
         file.executescript(
@@ -258,7 +258,7 @@ def old_file(path: Path) -> None:
 
 
 class TestWhoReadsNames:
-    """Paths of files name people: they are for keys that may write."""
+    """File paths may name people, so only keys that may write see them."""
 
     def test_a_search_key_reads_counts_only(self, start, tmp_path):
         with start() as service, closing(KeyStore(tmp_path / "data" / FILE)) as keys:
@@ -275,7 +275,7 @@ class TestWhoReadsNames:
 
 
 class TestReceipts:
-    """When, by which request, and where copies are left."""
+    """When crops were erased, by which request, and where copies remain."""
 
     def test_time_and_request(self, start):
         with start() as service:
@@ -295,7 +295,7 @@ class TestReceipts:
                 assert before <= moment <= datetime.now(UTC)
 
     @pytest.mark.parametrize("whole", [False, True], ids=["crop", "gallery"])
-    def test_galleries_that_hold_a_copy(self, start, whole):
+    def test_galleries_with_a_copy(self, start, whole):
         with start() as service:
             bring_in(service)
             taken = service.http.post("/galleries/lobby/snapshots").json()["snapshot_id"]

@@ -1,4 +1,4 @@
-"""A key that is bound to galleries cannot tell whether others have a job of some id."""
+"""A key bound to galleries cannot find out whether a job of another gallery exists."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ASKS = [
 
 @pytest.mark.parametrize(("method", "path"), ASKS)
 @pytest.mark.parametrize("scope", ["search", "write", "admin"])
-def test_foreign_and_unknown_jobs_answer_alike(start, tmp_path, method, path, scope):
+def test_foreign_and_unknown_jobs_get_the_same_answer(start, tmp_path, method, path, scope):
     with start() as service, closing(KeyStore(tmp_path / "data" / FILE)) as keys:
         service.create("lobby")
         theirs = service.parts.board.submit("cluster", "default", {}).job_id
@@ -42,13 +42,13 @@ def test_foreign_and_unknown_jobs_answer_alike(start, tmp_path, method, path, sc
 
 
 def told(answer: httpx.Response, job_id: str) -> tuple[Any, ...]:
-    """All that an answer says, apart from the id and the moment."""
+    """Everything in an answer except the id and the time."""
     headers = {name: value for name, value in answer.headers.items() if name != "date"}
     return answer.status_code, answer.text.replace(job_id, "ID"), headers
 
 
-def test_the_audit_log_tells_a_foreign_job_from_no_gallery(start, tmp_path):
-    """What the bound key asked for in vain is noted, without the other gallery's name."""
+def test_the_audit_log_does_not_name_a_foreign_jobs_gallery(start, tmp_path):
+    """The bound key's failed request is logged, without the other gallery's name."""
     with start() as service, closing(KeyStore(tmp_path / "data" / FILE)) as keys:
         service.create("lobby")
         theirs = service.parts.board.submit("cluster", "default", {}).job_id

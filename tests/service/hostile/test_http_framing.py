@@ -1,4 +1,4 @@
-"""Doubtful requests are refused, and no answer repeats a foreign Host."""
+"""Ambiguous requests are rejected, and no answer repeats a foreign Host."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CHUNKS = b"\r\n0\r\n\r\n"
 
 @pytest.fixture(scope="module")
 def closed(launch, key_in, tmp_path_factory):
-    """A service that has keys, and one of them."""
+    """A service with keys, and one of the keys."""
     data = tmp_path_factory.mktemp("closed")
     with launch(data) as service:
         yield service, key_in(data, "admin")
@@ -65,7 +65,7 @@ UNKNOWN = {
 
 
 @pytest.mark.parametrize("case", BODIES)
-def test_a_doubtful_head_is_refused_and_the_connection_ends(closed, dial, case):
+def test_an_ambiguous_head_is_rejected_and_the_connection_ends(closed, dial, case):
     with dial(closed[0]) as line:
         line.send(BODIES[case])
         assert line.problem()[0] == 400
@@ -73,7 +73,7 @@ def test_a_doubtful_head_is_refused_and_the_connection_ends(closed, dial, case):
 
 
 @pytest.mark.parametrize("case", UNKNOWN)
-def test_what_the_service_does_not_speak_is_refused_and_the_connection_ends(closed, dial, case):
+def test_unsupported_http_is_rejected_and_the_connection_ends(closed, dial, case):
     head, status = UNKNOWN[case]
     with dial(closed[0]) as line:
         line.send(head + b"\r\n")
@@ -81,7 +81,7 @@ def test_what_the_service_does_not_speak_is_refused_and_the_connection_ends(clos
         assert line.ended()
 
 
-def test_a_request_within_a_doubtful_body_is_not_answered(closed, dial):
+def test_a_request_within_an_ambiguous_body_is_not_answered(closed, dial):
     hidden = b"GET /whoami HTTP/1.1\r\n" + HOST + b"\r\n"
     length = str(len(CHUNKS) - 2 + len(hidden)).encode()
     with dial(closed[0]) as line:
@@ -99,7 +99,7 @@ def test_a_request_within_a_doubtful_body_is_not_answered(closed, dial):
         *("a:b", "a:80:80", "a:123456", "a,b", '"a"', "<a>", "a%zz", "é", "a" * 300, "[x]", "[]"),
     ],
 )
-def test_a_host_that_cannot_be_parsed_is_refused_with_and_without_a_key(closed, dial, host, key):
+def test_an_unparsable_host_is_rejected_with_and_without_a_key(closed, dial, host, key):
     service, text = closed
     head = f"GET /galleries/default/crops/a HTTP/1.1\r\nHost: {host}\r\n"
     head += f"Authorization: Bearer {text}\r\n" if key else ""
@@ -121,7 +121,7 @@ def test_there_is_one_host(closed, dial, hosts):
 @pytest.mark.parametrize(
     "host", ["localhost", "reid.example:8443", "10.0.0.7", "[::1]:8000", "my_service", "a:"]
 )
-def test_a_sound_host_is_answered(closed, host):
+def test_a_valid_host_is_answered(closed, host):
     service, _ = closed
     assert service.http.get("/livez", headers={"Host": host}).status_code == 200
 
@@ -155,7 +155,7 @@ def test_no_answer_repeats_a_foreign_host(closed):
         assert "evil.example" not in str(answer.headers), path
 
 
-def test_where_a_new_thing_lies_is_a_path(closed):
+def test_a_location_is_a_path(closed):
     service, text = closed
     headers = {"Host": "evil.example", "Authorization": f"Bearer {text}"}
     made = service.http.post("/galleries", json={"name": "placed"}, headers=headers)
@@ -176,7 +176,7 @@ def test_where_a_new_thing_lies_is_a_path(closed):
         ("///evil.example/", "/evil.example/"),
     ],
 )
-def test_a_redirect_leads_nowhere_else(location, told):
+def test_a_redirect_stays_on_the_service(location, told):
     async def redirect(_scope, _receive, send) -> None:
         headers = [(b"location", location.encode())]
         await send({"type": "http.response.start", "status": 307, "headers": headers})

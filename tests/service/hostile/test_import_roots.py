@@ -1,4 +1,4 @@
-"""Folders of the server: each key reads those of its own galleries, and nothing beside them."""
+"""Folders of the server: each key reads only the folders of its own galleries."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NDJSON = "application/x-ndjson"
 
 
 class Keys:
-    """Clients of one service, each with a key of its own."""
+    """Clients of one service, each with its own key."""
 
     def __init__(self, service: Any) -> None:
         self._service = service
@@ -83,7 +83,7 @@ def refusal(answer: httpx.Response) -> tuple[int, str, str]:
 
 @pytest.fixture
 def srv(tmp_path: Path) -> Path:
-    """Folders of three galleries' owners."""
+    """Folders for three galleries."""
     for number, name in enumerate(("lobby", "gate", "all")):
         (tmp_path / "srv" / name / "day").mkdir(parents=True)
         picture = solid((60 * number, 20, 20), kind="PNG")
@@ -103,7 +103,7 @@ def mapped(start, srv) -> Iterator[tuple[Any, Keys]]:
 # ---- who may read what
 
 
-def test_a_bound_key_reads_no_folder_that_is_for_everybody(start, srv):
+def test_a_bound_key_reads_no_folder_of_the_general_list(start, srv):
     with start(import_roots=[srv]) as service:
         make(service, "lobby")
         with closing(Keys(service)) as keys:
@@ -131,7 +131,7 @@ def test_a_bound_key_reads_the_folders_of_its_gallery_only(mapped):
     assert crops(bound, "lobby") == ["day/lobby.png", "lobby.png"]
 
 
-def test_a_key_of_two_galleries_does_not_carry_from_one_into_the_other(mapped):
+def test_a_key_for_two_galleries_cannot_copy_from_one_into_the_other(mapped):
     _, keys = mapped
     bound = keys.bound("lobby", "gate", "other")
     for gallery in ("lobby", "gate"):
@@ -140,7 +140,7 @@ def test_a_key_of_two_galleries_does_not_carry_from_one_into_the_other(mapped):
     assert folder(bound, "other", "day").status_code == 403
 
 
-def test_a_key_of_all_galleries_reads_the_gallerys_folders_and_those_for_all(mapped):
+def test_an_unbound_key_reads_the_gallerys_folders_and_those_for_all(mapped):
     _, keys = mapped
     for gallery in ("lobby", "other"):
         paths = [f"day/{name}.png" for name in ("lobby", "gate", "all")]
@@ -149,7 +149,7 @@ def test_a_key_of_all_galleries_reads_the_gallerys_folders_and_those_for_all(map
     assert crops(keys.admin, "other") == ["day/all.png"]
 
 
-def test_without_keys_everyone_reads_what_a_key_of_all_galleries_may(start, srv):
+def test_without_keys_everyone_reads_what_an_unbound_key_may(start, srv):
     with start(import_roots={"lobby": [srv / "lobby"], "*": [srv / "all"]}) as service:
         make(service, "lobby", "gate")
         job = ended(service.http, folder(service.http, "gate", "day"))
@@ -160,10 +160,10 @@ def test_without_keys_everyone_reads_what_a_key_of_all_galleries_may(start, srv)
         assert (status, detail) == (422, "REID_IMPORT_ROOTS has no folder for gallery 'gate'")
 
 
-# ---- what an answer tells of what is beside
+# ---- what answers reveal about files outside
 
 
-def test_what_is_outside_answers_as_what_does_not_exist(mapped, srv):
+def test_files_outside_get_the_same_answer_as_missing_ones(mapped, srv):
     _, keys = mapped
     bound = keys.bound("lobby")
     (srv / "lobby" / "real").symlink_to(srv / "gate")
@@ -181,7 +181,7 @@ def test_what_is_outside_answers_as_what_does_not_exist(mapped, srv):
         assert detail == f"path './{name}': a symbolic link that leads out of the import root"
 
 
-def test_links_out_answer_alike_whether_they_lead_somewhere(mapped, srv):
+def test_links_that_lead_out_get_the_same_answer_broken_or_not(mapped, srv):
     _, keys = mapped
     bound = keys.bound("lobby")
     day = srv / "lobby" / "day"
@@ -199,7 +199,7 @@ def test_links_out_answer_alike_whether_they_lead_somewhere(mapped, srv):
 # ---- a job that runs later
 
 
-def test_the_folders_are_asked_for_again_when_the_job_runs(start, srv):
+def test_the_folders_are_checked_again_when_the_job_runs(start, srv):
     lobby = {"lobby": [srv / "lobby"]}
     (srv / "lobby" / "late").mkdir()
     with start(import_roots=lobby) as service:
@@ -208,7 +208,7 @@ def test_the_folders_are_asked_for_again_when_the_job_runs(start, srv):
             bound = keys.bound("lobby")
             secret = bound.headers["Authorization"]
             job = ended(bound, folder(bound, "lobby", "late"))
-            assert job["state"] == "failed"  # there is nothing in it yet
+            assert job["state"] == "failed"  # the folder is still empty
     (srv / "lobby" / "late" / "1.png").write_bytes(solid((9, 9, 9), kind="PNG"))
     for roots in ({"gate": [srv / "lobby"], "*": [srv / "lobby"]}, [srv / "lobby"], lobby):
         with start(import_roots=roots) as service:
@@ -236,10 +236,10 @@ def test_the_setting_is_a_list_or_an_object_of_galleries(monkeypatch):
             Settings()
 
 
-# ---- what is no file, or never ends
+# ---- not a file, or endless
 
 
-def test_pipes_sockets_and_devices_hold_no_import(start, srv):
+def test_pipes_sockets_and_devices_do_not_block_an_import(start, srv):
     day = srv / "lobby" / "day"
     for name in ("pipe.png", "pipe.csv"):
         os.mkfifo(day / name)

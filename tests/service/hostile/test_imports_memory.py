@@ -1,4 +1,4 @@
-"""Small imports that unpack to more than there is memory: each fails alone, and nobody waits."""
+"""Small imports that unpack to more than the memory: each fails alone, and delays nobody."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from service.testing import TINY_MANIFEST, solid
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 
 MIB = 1 << 20
-GROWTH = 100 * MIB  # most that the service itself may grow by; the attacks are for far more
+GROWTH = 100 * MIB  # how much the service itself may grow; the attacks unpack to far more
 PATIENCE = 120.0
 
 PROGRAM = """
@@ -44,7 +44,7 @@ with bind("127.0.0.1", 0) as listener:
 
 
 class Victim:
-    """A service in a process of its own, whose memory can be told from ours."""
+    """A service in its own process, so that its memory can be measured."""
 
     def __init__(self, process: subprocess.Popen[str], url: str) -> None:
         self.process = process
@@ -63,7 +63,7 @@ class Victim:
         return self.http.post("/search", files=files).status_code
 
     def attack(self, kind: str, body: bytes) -> dict[str, Any]:
-        """Import something while others look and search; how it ends, and what it cost."""
+        """Import while others list and search; returns how it ended and what it cost."""
         headers = {"Content-Type": kind}
         if body.startswith(b"\x1f\x8b") and kind != "application/gzip":
             headers["Content-Encoding"] = "gzip"
@@ -110,7 +110,7 @@ def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
 
 
 def packed(start: bytes, piece: bytes, size: int, end: bytes = b"") -> bytes:
-    """Gzip of a long body: as small as the bound on what a byte may unpack to allows."""
+    """Gzip a long body, as small as the limit on the ratio allows."""
     noise = random.Random(7)
     buffer = io.BytesIO()
     with gzip.open(buffer, "wb", 6) as file:
@@ -150,8 +150,8 @@ def test_an_archive_whose_manifest_is_nothing_but_newlines(victim):
     assert "lines are blank" in job["error"]
 
 
-def test_headers_for_all_members_that_add_up(victim):
-    """Each is small, and every later member carries all of them."""
+def test_global_headers_that_add_up(victim):
+    """Each is small, and applies to every later member."""
     buffer = io.BytesIO()
     with gzip.open(buffer, "wb", 6) as packed:
         for number in range(400):
@@ -165,7 +165,7 @@ def test_headers_for_all_members_that_add_up(victim):
     assert "global headers" in job["error"]
 
 
-def test_a_text_of_parquet_that_repeats(victim):
+def test_a_repeated_text_in_parquet(victim):
     pa = pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
     from pyarrow import parquet
 
@@ -180,8 +180,8 @@ def test_a_text_of_parquet_that_repeats(victim):
     assert job["counts"] == {"failed": count}
 
 
-def test_what_needs_more_memory_than_one_import_may_have_fails_alone(victim):
-    """A directory of very many members, and nothing else: past every check, and past the limit."""
+def test_an_import_that_needs_too_much_memory_fails_alone(victim):
+    """A directory of very many members passes every check and exceeds the limit."""
     count = 150_000
     entries = b"".join(
         b"PK\1\2" + bytes(24) + b"\x0b\0" + bytes(16) + b"%07d.png" % number
@@ -194,7 +194,7 @@ def test_what_needs_more_memory_than_one_import_may_have_fails_alone(victim):
     assert "REID_IMPORT_MEMORY_BYTES" in job["error"]
 
 
-def test_a_row_that_fits_is_still_taken(victim):
+def test_a_row_within_the_limits_is_accepted(victim):
     vector = [1.0] + [0.0] * (TINY_MANIFEST.dimension - 1)
     row = {"crop_id": "a", "embedding": vector, "note": "x" * (3 * MIB)}
     job = victim.attack("application/x-ndjson", json.dumps(row).encode())

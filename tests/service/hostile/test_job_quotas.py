@@ -1,4 +1,4 @@
-"""What one key can hold of the job board: waiting jobs, received bytes, uploads, texts."""
+"""How much one key can occupy: waiting jobs, received bytes, uploads, texts."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from service.testing import solid
 
 PATIENCE = 120.0
 TAR = {"Content-Type": "application/x-tar"}
-EACH = 100  # jobs of one client that may wait
+EACH = 100  # waiting jobs per client
 
 
 def archive(name: str = "a.png", size: int = 0) -> bytes:
-    """A tar of one picture, and of so many bytes more."""
+    """A tar with one picture, padded with this many bytes."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for member, data in ((name, solid((9, 9, 9), kind="PNG")), ("notes.txt", bytes(size))):
@@ -38,7 +38,7 @@ def archive(name: str = "a.png", size: int = 0) -> bytes:
 
 
 class Place:
-    """A service with keys, whose jobs in ``lobby`` wait until a test lets them go on."""
+    """A service with keys, whose jobs in ``lobby`` wait until a test releases them."""
 
     def __init__(self, service: Any, keys: KeyStore, patch: pytest.MonkeyPatch) -> None:
         self.service = service
@@ -62,7 +62,7 @@ class Place:
         patch.setattr(service.parts.board._workers, "_run", held)
 
     def key(self, scope: Any, *galleries: str) -> httpx.Client:
-        """A client with a key of its own."""
+        """A client with its own key."""
         wanted = NewKey(
             label="k", scope=scope, galleries=list(galleries) or None, requests_per_minute=100_000
         )
@@ -72,7 +72,7 @@ class Place:
         return self.closing.enter_context(client)
 
     def received(self) -> list[str]:
-        """What is kept of imports."""
+        """The files kept for imports."""
         return sorted(path.name for path in (self.data / "jobs").glob("*"))
 
 
@@ -89,7 +89,7 @@ def until(condition: Callable[[], object]) -> None:
 
 @pytest.fixture
 def place(start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Opens places with settings of a test's own."""
+    """Open places with the test's settings."""
 
     @contextmanager
     def opened(**settings: Any) -> Iterator[Place]:
@@ -104,7 +104,7 @@ def place(start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     return opened
 
 
-def test_one_key_cannot_fill_the_queue_of_everybody(place):
+def test_one_key_cannot_fill_the_whole_queue(place):
     with place() as here:
         bound, other = here.key("write", "lobby"), here.key("write", "hall")
         answers = [
@@ -120,7 +120,7 @@ def test_one_key_cannot_fill_the_queue_of_everybody(place):
         assert int(refused[0].headers["Retry-After"]) >= 1
         assert send(bound, archive()).status_code == 429
         assert here.received() == []
-        # Everybody else is served meanwhile.
+        # Meanwhile all other keys are served.
         job = send(other, archive(), "hall").json()
         until(lambda: other.get(f"/jobs/{job['job_id']}").json()["state"] == "done")
 
@@ -137,7 +137,7 @@ def test_two_keys_of_one_gallery_do_not_take_each_others_share(place):
 @pytest.mark.parametrize(
     ("path", "body"), [("cluster", {"min_samples": 3}), ("cluster", {}), ("cluster", None)]
 )
-def test_equal_clusterings_that_wait_are_one(place, path, body):
+def test_equal_waiting_clusterings_are_merged(place, path, body):
     with place() as here:
         one, two = here.key("write", "lobby"), here.key("write", "lobby")
         first = one.post("/galleries/lobby/cluster", json={"min_samples": 9}).json()
@@ -146,16 +146,16 @@ def test_equal_clusterings_that_wait_are_one(place, path, body):
         assert [answer.status_code for answer in answers] == [202] * 3
         assert len({answer.json()["job_id"] for answer in answers}) == 1
         assert len({answer.headers["Location"] for answer in answers}) == 1
-        # The one that runs has read the gallery already: another one of its kind waits.
+        # The running job has read the gallery already, so another one waits.
         again = one.post("/galleries/lobby/cluster", json={"min_samples": 9}).json()
         assert again["job_id"] != first["job_id"]
 
 
 class TestKeptBytes:
-    """The room that received imports take."""
+    """The disk space of received imports."""
 
     @pytest.mark.parametrize("announced", [True, False], ids=["announced", "chunked"])
-    def test_a_key_keeps_so_many_and_no_more(self, place, announced):
+    def test_a_key_keeps_bytes_up_to_the_limit(self, place, announced):
         content = archive(size=50_000)
         with place(max_kept_bytes=2 * len(content) + 1000) as here:
             bound, other = here.key("write", "lobby"), here.key("write", "lobby")
@@ -178,7 +178,7 @@ class TestKeptBytes:
             assert refused.status_code == 413
             assert "1,000" in refused.json()["detail"]
 
-    def test_two_that_are_under_way_do_not_race_past_the_bound(self, place):
+    def test_two_concurrent_uploads_do_not_exceed_the_limit(self, place):
         content = archive(size=50_000)
         with place(max_kept_bytes=len(content) + 1000) as here:
             bound = here.key("write", "lobby")
@@ -207,7 +207,7 @@ class TestKeptBytes:
             thread.join(PATIENCE)
             assert [answer.status_code for answer in answers] == [202]
 
-    def test_failed_ones_give_way_the_oldest_first(self, place):
+    def test_failed_imports_are_removed_oldest_first(self, place):
         content = archive(size=50_000)
         with place(max_kept_bytes=2 * len(content) + 1000) as here:
             bound = here.key("write", "hall")
@@ -239,7 +239,7 @@ class TestKeptBytes:
         ],
         ids=["cut", "no zip", "no rows"],
     )
-    def test_what_cannot_be_read_goes_at_once(self, place, kind, content):
+    def test_unreadable_uploads_are_deleted_at_once(self, place, kind, content):
         with place() as here:
             client = here.key("write", "hall")
             headers = {"Content-Type": kind}
@@ -252,7 +252,7 @@ class TestKeptBytes:
             assert (job["kept_bytes"], job["resumable"]) == (0, False)
 
 
-def test_one_key_sends_so_many_imports_at_a_time(place):
+def test_one_key_sends_a_limited_number_of_imports_at_a_time(place):
     content = archive(size=50_000)
     with place() as here:
         bound, other = here.key("write", "lobby"), here.key("write", "lobby")
@@ -280,7 +280,7 @@ def test_one_key_sends_so_many_imports_at_a_time(place):
         assert statuses == [202] * 4
 
 
-def test_a_job_keeps_a_bounded_list_of_failures():
+def test_a_jobs_list_of_failures_is_limited():
     progress = Progress()
     for number in range(20_000):
         progress.fail(f"{number:05d}" + "x" * 5000, "y" * 5000)
@@ -291,7 +291,7 @@ def test_a_job_keeps_a_bounded_list_of_failures():
     assert kept[0] == ItemError("00000" + "x" * 994 + "…", "y" * 999 + "…")
 
 
-def test_a_result_is_cut_to_a_size_that_many_jobs_may_have(place):
+def test_a_long_result_is_cut(place):
     with place() as here:
         client = here.key("write", "hall")
 
@@ -305,8 +305,8 @@ def test_a_result_is_cut_to_a_size_that_many_jobs_may_have(place):
         assert client.get(path).json()["result"]["n"] == 1
 
 
-def test_of_a_gallery_the_newest_texts_are_kept(place):
-    """A busy key cannot fill the disk with lists of failed items, job by job."""
+def test_a_gallery_keeps_the_newest_texts(place):
+    """A busy key cannot fill the disk with lists of failed items."""
     with place() as here:
         client = here.key("write", "hall")
 

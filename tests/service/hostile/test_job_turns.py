@@ -1,4 +1,4 @@
-"""Turns go round those who ask: nobody's endless work makes another one wait for its end."""
+"""Clients take turns: nobody waits for the end of another client's work."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PATIENCE = 120.0
 
 
 class Place:
-    """A service whose jobs wait for a word of the test."""
+    """A service whose jobs wait until the test releases them."""
 
     def __init__(self, service: Any, keys: KeyStore) -> None:
         self.begun: list[str] = []
@@ -32,7 +32,7 @@ class Place:
         service.parts.board._workers._run = self._run
 
     def ask(self, key: str, gallery: str) -> None:
-        """Place a job with a key of this name; it is called like the key and the gallery."""
+        """Place a job with a key of this name; key and gallery make its name."""
         if key not in self._headers:
             _, text = self._keys.create(NewKey(label=key, scope="admin"))
             self._headers[key] = {"Authorization": f"Bearer {text}"}
@@ -44,7 +44,7 @@ class Place:
         assert answer.status_code == 202, answer.text
 
     def wait_for(self, count: int) -> list[str]:
-        """The jobs that have begun, once there are so many."""
+        """The jobs that have begun, once this many have."""
         with self._changed:
             assert self._changed.wait_for(lambda: len(self.begun) >= count, PATIENCE), self.begun
             return list(self.begun)
@@ -76,7 +76,7 @@ def place(start: Any, tmp_path: Path) -> Iterator[Place]:
             here.end_all()
 
 
-def test_one_client_never_has_every_worker(place):
+def test_one_client_never_gets_every_worker(place):
     for gallery in ("g1", "g2", "g3", "g4"):
         place.ask("key a", gallery)
     place.wait_for(2)
@@ -84,7 +84,7 @@ def test_one_client_never_has_every_worker(place):
     assert place.wait_for(3) == ["key a g1", "key a g2", "key b h1"]
 
 
-def test_the_next_one_is_of_whoever_was_served_longest_ago(place):
+def test_the_client_served_longest_ago_is_next(place):
     for gallery in ("g1", "g2", "g3", "g4"):
         place.ask("key a", gallery)
     place.wait_for(2)
@@ -101,5 +101,5 @@ def test_galleries_of_one_client_take_turns(place):
     for gallery in ("g1", "g1", "g2", "g3"):
         place.ask("key a", gallery)
     assert place.wait_for(2) == ["key a g1", "key a g2"]
-    place.end("key a g1")  # the second one of g1 is older than that of g3, but g1 had a turn
+    place.end("key a g1")  # g1's second job is older than g3's, but g1 had a turn
     assert place.wait_for(3)[2] == "key a g3"

@@ -1,4 +1,4 @@
-"""JSON bodies that cost far more to parse and to refuse than to send."""
+"""JSON bodies that cost far more to parse and to reject than to send."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def refusal(service: Any, body: bytes, path: str = LABEL, kind: str = "applicati
 
 
 @pytest.mark.parametrize("kind", ["application/json", "application/vnd.x+json", "text/plain", ""])
-def test_a_body_that_is_no_upload_has_a_megabyte(service, kind):
+def test_a_body_that_is_not_an_upload_has_at_most_a_mebibyte(service, kind):
     body = b'{"crop_ids": ["' + b"a" * MIB + b'"], "identity": "x"}'
     assert "1,048,576 bytes" in refusal(service, body, kind=kind)
 
 
 @pytest.mark.parametrize("path", [LABEL, "/galleries", "/galleries/default/cluster", "/keys"])
-def test_so_has_every_route(service, path):
+def test_the_limit_holds_on_every_route(service, path):
     assert "1,048,576 bytes" in refusal(service, b" " * (2 * MIB), path)
 
 
@@ -42,12 +42,12 @@ def test_so_has_every_route(service, path):
         b"{" + b",".join(b'"%d":0' % number for number in range(90_000)) + b"}",
     ],
 )
-def test_a_megabyte_of_brackets_is_refused_before_it_is_parsed(service, body):
+def test_a_mebibyte_of_brackets_is_rejected_before_it_is_parsed(service, body):
     assert len(body) < MIB
     assert "more than 25,000 values" in refusal(service, body)
 
 
-def test_an_answer_lists_some_faults_and_counts_the_others(service):
+def test_an_answer_lists_some_errors_and_counts_the_others(service):
     body = json.dumps({f"n{number}": 0 for number in range(20_000)}).encode()
     answer = service.http.post(LABEL, content=body, headers=JSON)
     assert answer.status_code == 422
@@ -55,7 +55,7 @@ def test_an_answer_lists_some_faults_and_counts_the_others(service):
     assert "and 19,952 more" in answer.json()["detail"]
 
 
-def test_the_most_ids_that_are_taken_fit(service):
+def test_the_longest_accepted_list_of_ids_fits(service):
     ids = [f"camera-{number % 50:03}/2026-11-21/{number:08}.jpg" for number in range(10_000)]
     body = json.dumps({"crop_ids": ids, "identity": "x"}).encode()
     answer = service.http.post(LABEL, content=body, headers=JSON)

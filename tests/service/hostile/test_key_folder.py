@@ -1,4 +1,4 @@
-"""A key that is written where no service reads it protects nothing: the command line notices."""
+"""A key that is written where no service reads it protects nothing: the CLI prevents this."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from service.__main__ import cli
 
 @contextmanager
 def elsewhere(folder: Path, service: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A shell in another folder, of somebody who knows where the service listens."""
+    """A shell in another folder, whose user knows where the service listens."""
     folder.mkdir()
     monkeypatch.chdir(folder)
     monkeypatch.delenv("REID_DATA", raising=False)
@@ -25,7 +25,7 @@ def elsewhere(folder: Path, service: Any, monkeypatch: pytest.MonkeyPatch) -> It
 
 
 def create(*arguments: object) -> Result:
-    """``python -m service keys create``, as somebody types it."""
+    """Run ``python -m service keys create``."""
     wanted = ["--label", "me", "--scope", "admin", *map(str, arguments)]
     return CliRunner().invoke(cli, ["keys", "create", *wanted])
 
@@ -34,7 +34,7 @@ def is_open(service: Any) -> bool:
     return service.http.get("/galleries").status_code == 200
 
 
-def test_a_key_made_in_another_folder_closes_the_service_that_runs(start, tmp_path, monkeypatch):
+def test_a_key_made_in_another_folder_closes_the_running_service(start, tmp_path, monkeypatch):
     with start() as service, elsewhere(tmp_path / "home", service, monkeypatch):
         done = create()
         assert done.exit_code == 0, done.stderr
@@ -46,7 +46,7 @@ def test_a_key_made_in_another_folder_closes_the_service_that_runs(start, tmp_pa
         assert httpx.get(f"{service.url}/keys", headers=header).status_code == 200
 
 
-def test_the_folder_of_the_service_wins_over_one_that_lies_here(start, tmp_path, monkeypatch):
+def test_the_services_folder_wins_over_one_in_the_current_folder(start, tmp_path, monkeypatch):
     with start() as service, elsewhere(tmp_path / "home", service, monkeypatch):
         (tmp_path / "home" / "data").mkdir()
         assert create().exit_code == 0
@@ -54,7 +54,7 @@ def test_the_folder_of_the_service_wins_over_one_that_lies_here(start, tmp_path,
 
 
 @pytest.mark.parametrize("way", ["option", "variable"])
-def test_a_folder_that_is_named_is_used_and_the_open_service_is_told(
+def test_a_named_folder_is_used_and_an_open_service_causes_a_warning(
     start, tmp_path, monkeypatch, way
 ):
     other = tmp_path / "other"
@@ -69,10 +69,10 @@ def test_a_folder_that_is_named_is_used_and_the_open_service_is_told(
         assert str(tmp_path / "data" / "access.sqlite3") in done.stderr
 
 
-def test_with_no_service_and_no_folder_nothing_is_made(tmp_path, monkeypatch):
+def test_without_service_and_folder_nothing_is_created(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("REID_DATA", raising=False)
-    monkeypatch.setenv("REID_PORT", "9")  # nobody listens there
+    monkeypatch.setenv("REID_PORT", "9")  # nothing listens there
     refused = create()
     assert refused.exit_code == 1
     assert "--data" in refused.stderr
@@ -84,10 +84,10 @@ def test_with_no_service_and_no_folder_nothing_is_made(tmp_path, monkeypatch):
     made = create("--new")
     assert made.exit_code == 0
     assert f"wrote {tmp_path / 'data' / 'access.sqlite3'}" in made.stderr
-    assert create().exit_code == 0  # now it is there
+    assert create().exit_code == 0  # now it exists
 
 
-def test_every_command_says_which_file(start, tmp_path, monkeypatch):
+def test_every_command_names_the_file(start, tmp_path, monkeypatch):
     with start() as service, elsewhere(tmp_path / "home", service, monkeypatch):
         data = tmp_path / "data"
         first = create("--data", data).stdout.split("_")[1]

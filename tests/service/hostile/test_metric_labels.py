@@ -1,4 +1,4 @@
-"""Nothing that a client can choose makes a new series of the metrics, or a label of its own."""
+"""No value that a client can choose creates a new series or label in the metrics."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ KNOWN = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 def series(service) -> set[str]:
-    """Names and labels of everything that ``/metrics`` counts."""
-    service.http.get("/metrics")  # which is counted too
+    """Names and labels of all series in ``/metrics``."""
+    service.http.get("/metrics")  # this request is counted, too
     lines = service.http.get("/metrics").text.splitlines()
     return {line.rpartition(" ")[0] for line in lines if not line.startswith("#")}
 
@@ -44,7 +44,7 @@ def ask(line, method: bytes, path: bytes, *headers: bytes, body: bytes = b"") ->
 
 
 def answered(line, method: bytes) -> int:
-    """The status of the next answer; one to HEAD has no body, whatever its length says."""
+    """The status of the next answer. An answer to HEAD has no body, whatever its length says."""
     status, headers = line.head()
     if method != b"HEAD":
         line.body(headers)
@@ -52,7 +52,7 @@ def answered(line, method: bytes) -> int:
 
 
 def warm_up(service, line) -> None:
-    """Let every kind of answer that follows be counted once, so that only new labels show."""
+    """Cause every kind of answer once, so that later only new labels show."""
     for method in (b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"INVENTED"):
         ask(line, method, b"/nothing")
         ask(line, method, b"/galleries/default/crops/a")
@@ -64,7 +64,7 @@ def counted(launch, tmp_path_factory):
         yield service
 
 
-def test_a_thousand_invented_methods_make_no_series(counted, dial):
+def test_a_thousand_invented_methods_create_no_series(counted, dial):
     with dial(counted) as line:
         warm_up(counted, line)
         before = series(counted)
@@ -76,7 +76,7 @@ def test_a_thousand_invented_methods_make_no_series(counted, dial):
 
 
 def paths() -> list[bytes]:
-    """Paths of every shape: long, encoded, folded, below and beside those of the table."""
+    """Paths of every shape: long, encoded, normalised, below and next to the known routes."""
     dice = random.Random(1)
     letters = string.ascii_letters + string.digits + "-._~!$&'()*+,;=:@"
     words = ["".join(dice.choices(letters, k=dice.randint(1, 300))) for _ in range(400)]
@@ -87,7 +87,7 @@ def paths() -> list[bytes]:
     return [path.encode() for path in [*(f"/{w}" for w in words + encoded), *below, *odd]]
 
 
-def test_a_thousand_paths_make_no_series(counted, dial):
+def test_a_thousand_paths_create_no_series(counted, dial):
     with dial(counted) as line:
         warm_up(counted, line)
         ask(line, b"GET", b"/galleries/x/crops/y")
@@ -100,7 +100,7 @@ def test_a_thousand_paths_make_no_series(counted, dial):
     assert {name for name in series(counted) - names if 'route="unknown"' in name} == set()
 
 
-def test_no_mixture_of_what_a_client_can_choose_makes_other_labels(counted, dial):
+def test_no_combination_of_client_values_creates_new_labels(counted, dial):
     dice = random.Random(2)
     methods = [name.encode() for name in sorted(KNOWN)] + invented_methods(40)
     headers = [
@@ -125,7 +125,7 @@ def test_no_mixture_of_what_a_client_can_choose_makes_other_labels(counted, dial
     assert label_values(names, "state") <= {"queued", "running"}
 
 
-def test_preflights_make_no_series(launch, tmp_path, dial):
+def test_preflights_create_no_series(launch, tmp_path, dial):
     with launch(tmp_path, cors_origins=["https://reid.example"]) as service, dial(service) as line:
         asked = [b"Access-Control-Request-Method: POST", b"Origin: https://reid.example"]
         ask(line, b"OPTIONS", b"/search", *asked)
@@ -138,7 +138,7 @@ def test_preflights_make_no_series(launch, tmp_path, dial):
         assert series(service) == before
 
 
-def test_values_nobody_foresaw_share_one_label():
+def test_unknown_values_share_one_label():
     metrics = Metrics()
     for number in range(1000):
         name = f"invented {number}"
@@ -165,7 +165,7 @@ class _Store:
         return [_Gallery(f"g{number:05}") for number in range(5000)]
 
 
-def test_more_galleries_than_a_thousand_are_added_up():
+def test_galleries_beyond_a_thousand_are_added_up():
     metrics = Metrics()
     metrics.count_galleries(_Store())
     lines = metrics.text(galleries=True).decode().splitlines()

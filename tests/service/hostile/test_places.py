@@ -1,4 +1,4 @@
-"""Clients that hold on to places: without a key they get none, with one they get their share."""
+"""Clients that occupy places: without a key they get none, with a key their share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PLACES, DRIPPERS = 16, 40
 
 
 class Clock:
-    """A clock that tests set."""
+    """A clock that tests advance."""
 
     now = 0.0
 
@@ -31,14 +31,14 @@ def clock() -> Clock:
 
 @pytest.fixture
 def keyed(launch, tmp_path, key_in, clock):
-    """A service with keys and few places, and the folder they lie in."""
+    """A service with keys and few places, and its data folder."""
     key_in(tmp_path, "admin")
     with launch(tmp_path, clock=clock, max_requests=PLACES, receive_seconds=300) as service:
         yield service, tmp_path
 
 
 def sound(service, key: str, count: int = 20) -> list[int]:
-    """The statuses of sound searches of a key, one after the other."""
+    """The statuses of valid searches with a key, one after another."""
     headers = {"Authorization": f"Bearer {key}"}
     with httpx.Client(base_url=service.url, headers=headers, timeout=60) as client:
         files = {"images": ("a", CROP)}
@@ -46,7 +46,7 @@ def sound(service, key: str, count: int = 20) -> list[int]:
 
 
 @pytest.mark.parametrize("wrong", [None, "reid_00000000_guess"])
-def test_without_a_key_drippers_get_no_place(keyed, key_in, dial, upload, wrong):
+def test_slow_clients_without_a_key_get_no_place(keyed, key_in, dial, upload, wrong):
     service, data = keyed
     key = key_in(data)
     with ExitStack() as stack:
@@ -55,7 +55,7 @@ def test_without_a_key_drippers_get_no_place(keyed, key_in, dial, upload, wrong)
         assert sound(service, key) == [200] * 20
 
 
-def test_a_key_of_too_small_a_scope_gets_no_place_either(keyed, key_in, dial, upload):
+def test_a_key_with_too_small_a_scope_gets_no_place_either(keyed, key_in, dial, upload):
     service, data = keyed
     key, weak = key_in(data), key_in(data)
     with ExitStack() as stack:
@@ -65,7 +65,7 @@ def test_a_key_of_too_small_a_scope_gets_no_place_either(keyed, key_in, dial, up
         assert sound(service, key) == [200] * 20
 
 
-def test_a_key_that_drips_holds_a_quarter_and_shuts_nobody_out(keyed, key_in, dial, upload, clock):
+def test_a_slow_key_holds_a_quarter_and_locks_nobody_out(keyed, key_in, dial, upload, clock):
     service, data = keyed
     key, dripping = key_in(data), key_in(data)
     with ExitStack() as stack:
@@ -77,11 +77,11 @@ def test_a_key_that_drips_holds_a_quarter_and_shuts_nobody_out(keyed, key_in, di
         assert sound(service, key) == [200] * 20
         clock.now = 2.0
         late = stack.enter_context(dial(service))
-        assert late.begin(upload(key=dripping)) == 100  # in place of one of its own
+        assert late.begin(upload(key=dripping)) == 100  # takes the place of one of its own
         assert sound(service, key) == [200] * 20
 
 
-def test_the_refusal_says_whose_share_is_used_up(keyed, key_in, dial, upload):
+def test_the_rejection_says_whose_share_is_used_up(keyed, key_in, dial, upload):
     service, data = keyed
     dripping = key_in(data)
     with ExitStack() as stack:
@@ -121,7 +121,7 @@ def test_when_all_places_are_taken_slow_uploads_make_room(
         assert sound(service, keys[4]) == [200] * 20
 
 
-def test_what_is_refused_for_want_of_a_place_is_no_failure_in_the_audit_log(
+def test_a_request_rejected_without_a_place_is_not_a_failure_in_the_audit_log(
     keyed, key_in, dial, upload
 ):
     service, data = keyed

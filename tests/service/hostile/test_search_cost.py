@@ -1,4 +1,4 @@
-"""One client asks for as much as it can; whoever else asks is answered all the same."""
+"""One client asks for as much as possible; other clients are still answered."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from service.search import ranking
 CROPS = 1200
 HEAVY = {"gallery": "crowd", "top_k": 10, "min_score": -1, "rerank": True, "rerank_top": 1000}
 LIGHT = {"gallery": "crowd", "top_k": 10, "min_score": -1, "crop_ids": ["0000"]}
-PATIENCE = 20.0  # seconds until a request that is stuck is called stuck
+PATIENCE = 20.0  # seconds after which a request counts as stuck
 
 
 class Door:
-    """Takes the place of re-ranking: tells who came, and lets nobody through until it is opened."""
+    """Replaces re-ranking: reports arrivals, and blocks them until it is opened."""
 
     def __init__(self) -> None:
         self.came = threading.Semaphore(0)
@@ -46,12 +46,12 @@ class Door:
         return np.zeros((len(queries), len(rows)), np.float32)
 
     def wait(self) -> None:
-        """Until one more has come."""
+        """Wait for one more arrival."""
         assert self.came.acquire(timeout=PATIENCE)
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Somebody stands at the door while the block runs; then it opens."""
+        """Block one arrival while the block runs; then open."""
         try:
             self.wait()
             yield
@@ -69,7 +69,7 @@ def door(monkeypatch) -> Iterator[Door]:
 
 @pytest.fixture
 def crowd(start) -> Iterator[Any]:
-    """A service with a gallery that is large enough for searches of it to cost something."""
+    """A service with a gallery large enough for expensive searches."""
     with start() as service:
         fill(service)
         yield service
@@ -85,7 +85,7 @@ def fill(service: Any) -> None:
 
 @pytest.fixture
 def keyed(tmp_path) -> Iterator[Any]:
-    """Makes clients with keys of their own."""
+    """Make clients with their own keys."""
     with ExitStack() as closing_all:
 
         def client(service: Any, scope: Any = "search") -> httpx.Client:
@@ -105,7 +105,7 @@ def ask(http: httpx.Client, *crop_ids: str, **fields: Any) -> httpx.Response:
 
 @contextmanager
 def leaving(service: Any, **fields: Any) -> Iterator[socket.socket]:
-    """A search on a socket of its own, whose client leaves when the block ends."""
+    """A search on its own socket, whose client disconnects when the block ends."""
     body = urlencode(fields, doseq=True).encode()
     host, _, port = service.url.removeprefix("http://").partition(":")
     head = (
@@ -131,7 +131,7 @@ def disconnects(monkeypatch) -> threading.Semaphore:
 
 
 def until_nothing_runs(service: Any, departed: int) -> None:
-    """Until every request of a client that left has ended."""
+    """Wait until every request of a disconnected client has ended."""
     for _ in range(3000):
         lines = service.http.get("/metrics").text.splitlines()
         if any(line.startswith("reid_requests_total") and _is(line, departed) for line in lines):
@@ -145,7 +145,7 @@ def _is(line: str, departed: int) -> bool:
 
 
 class TestOthersAreAnswered:
-    def test_a_light_search_beside_twelve_heavy_ones_of_the_same_client(self, crowd, door):
+    def test_a_light_search_while_the_same_client_runs_twelve_heavy_ones(self, crowd, door):
         with ThreadPoolExecutor(12) as clients:
             heavy = [clients.submit(ask, crowd.http, f"{n:04d}", "1000") for n in range(12)]
             with door.held():
@@ -244,7 +244,7 @@ class TestHowMuchIsAllowed:
             (64, {"rerank_top": 251, "group_by": "identity"}, "rerank_top of at most 250"),
         ],
     )
-    def test_more_is_refused_with_what_is(self, crowd, queries, fields, allowed):
+    def test_more_is_rejected_with_the_limit(self, crowd, queries, fields, allowed):
         answer = ask(crowd.http, *["0001"] * queries, **fields)
         assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")
         assert allowed in answer.json()["detail"]
@@ -259,12 +259,12 @@ class TestHowMuchIsAllowed:
             (64, {"rerank_top": 1000, "combine": True}),
         ],
     )
-    def test_whatever_is_documented_is_not_refused(self, crowd, monkeypatch, queries, fields):
+    def test_documented_limits_are_accepted(self, crowd, monkeypatch, queries, fields):
         monkeypatch.setattr(ranking, "rerank", lambda q, rows: np.zeros((len(q), len(rows))))
         answer = ask(crowd.http, *[f"{n:04d}" for n in range(queries)], **fields)
         assert answer.status_code == 200, answer.text
 
-    def test_more_grouped_queries_than_64_are_refused(self, start):
+    def test_more_than_64_grouped_queries_are_rejected(self, start):
         with start(max_images=100) as service:
             fill(service)
             asked = {"rerank": False, "group_by": "identity"}
@@ -291,14 +291,14 @@ class TestWhatAKeyPays:
             assert 1 <= int(refused.headers["Retry-After"]) <= 61
             assert key.post("/search", data=LIGHT).status_code == 200
 
-    def test_a_key_of_few_requests_may_still_ask_for_the_most(self, start, keyed, monkeypatch):
+    def test_a_key_with_few_requests_may_run_the_largest_search(self, start, keyed, monkeypatch):
         monkeypatch.setattr(ranking, "rerank", lambda q, rows: np.zeros((len(q), len(rows))))
         with start(requests_per_minute=2) as service:
             fill(service)
             key = keyed(service)
             assert ask(key, *[f"{n:04d}" for n in range(16)]).status_code == 200
 
-    def test_as_many_heavy_searches_of_one_client_wait_as_may(self, crowd, door):
+    def test_a_limited_number_of_heavy_searches_of_one_client_wait(self, crowd, door):
         heavy = crowd.parts.executors.heavy
         most = heavy.turns.quota.waiting + heavy.turns.quota.each
         with ThreadPoolExecutor(most + 1) as clients:

@@ -1,4 +1,4 @@
-"""Clients that read slowly, connect too often, or make many lines of the log."""
+"""Clients that read slowly, connect too often, or cause many log lines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HEAD = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
 
 def test_a_flood_from_one_address_ends_its_own_connections(launch, tmp_path, dial):
-    """There may be 8 x 4 + 64 connections; the flood would need three times as many."""
+    """The limit is 8 x 4 + 64 connections; the flood would need three times as many."""
     with launch(tmp_path, max_requests=4) as service, ExitStack() as stack:
         guests = [stack.enter_context(dial(service, f"127.0.0.{n}")) for n in range(2, 12)]
         for guest in guests:
@@ -27,13 +27,13 @@ def test_a_flood_from_one_address_ends_its_own_connections(launch, tmp_path, dia
             assert guest.answer()[0] == 200
         for _ in range(300):
             stack.enter_context(dial(service, "127.0.0.100"))
-        for guest in guests:  # older and idle for longer than any of the flood
+        for guest in guests:  # older, and idle for longer, than any connection of the flood
             guest.send(HEAD)
             assert guest.answer()[0] == 200
 
 
-def test_a_body_that_nobody_needs_does_not_lose_the_answer(launch, tmp_path, dial, key_in):
-    """A client that asks to close, and writes its whole body before it reads."""
+def test_an_unneeded_body_does_not_lose_the_answer(launch, tmp_path, dial, key_in):
+    """The client asks to close, and writes its whole body before it reads."""
     key_in(tmp_path)
     body = bytes(8_000_000)
     head = f"POST /search HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
@@ -45,7 +45,7 @@ def test_a_body_that_nobody_needs_does_not_lose_the_answer(launch, tmp_path, dia
                 assert line.problem()[0] == 401
 
 
-def test_a_refused_body_that_never_ends_takes_no_place(launch, tmp_path, dial, key_in, upload):
+def test_an_endless_rejected_body_takes_no_place(launch, tmp_path, dial, key_in, upload):
     key = key_in(tmp_path)
     with launch(tmp_path, max_requests=1) as service, ExitStack() as stack:
         for _ in range(20):
@@ -59,7 +59,7 @@ def test_a_refused_body_that_never_ends_takes_no_place(launch, tmp_path, dial, k
 
 @dataclass
 class Loop:
-    """An event loop of which only the clock is needed, and one timer."""
+    """An event loop with only a clock and one timer."""
 
     now: float = 0.0
     due: float | None = None
@@ -85,14 +85,14 @@ class Loop:
 
 @dataclass
 class Reader:
-    """A client that reads so many bytes a second while an answer waits for it."""
+    """A client that reads this many bytes per second while an answer waits."""
 
     loop: Loop = field(default_factory=Loop)
     taken: int = 0
     ended: bool = False
 
     def read(self, pace, rate: int, seconds: int) -> float | None:
-        """When its connection ended, if it did."""
+        """When its connection ended, or None."""
         pace.pause()
         for _ in range(seconds):
             self.taken += rate
@@ -113,17 +113,17 @@ def pace_of(reader: Reader):
 @pytest.mark.parametrize(
     ("rate", "ends"), [(0, 30.0), (1, 30.0), (30_000, 30.0), (40_000, None), (10_000_000, None)]
 )
-def test_an_answer_that_is_read_too_slowly_is_given_up(rate, ends):
+def test_an_answer_that_is_read_too_slowly_is_aborted(rate, ends):
     reader = Reader()
     assert reader.read(pace_of(reader), rate, 600) == ends
 
 
-def test_what_was_read_quickly_before_buys_no_time():
+def test_fast_reading_before_buys_no_time():
     reader = Reader(taken=10**9)
     assert reader.read(pace_of(reader), 10, 600) == 30.0
 
 
-def test_reading_on_for_a_moment_buys_no_time_either():
+def test_a_moment_of_reading_buys_no_time_either():
     reader = Reader()
     pace = pace_of(reader)
     for _ in range(10):
@@ -134,7 +134,7 @@ def test_reading_on_for_a_moment_buys_no_time_either():
     assert reader.loop.now == 30.0
 
 
-def test_time_in_which_nothing_waits_does_not_count():
+def test_time_without_waiting_does_not_count():
     reader = Reader()
     pace = pace_of(reader)
     for _ in range(10):
@@ -157,7 +157,7 @@ async def pieces_of(body: bytes) -> list[dict]:
 
 
 @pytest.mark.parametrize("size", [0, 1, 65_536, 65_537, 1_000_000])
-def test_an_answer_leaves_in_pieces_the_client_has_to_read(size):
+def test_an_answer_is_sent_in_pieces_as_the_client_reads(size):
     import asyncio
 
     body = bytes(range(256)) * (size // 256 + 1)
@@ -169,7 +169,7 @@ def test_an_answer_leaves_in_pieces_the_client_has_to_read(size):
     ]
 
 
-def test_a_flood_of_refused_requests_is_no_flood_of_lines(start, caplog, dial):
+def test_a_flood_of_rejected_requests_does_not_flood_the_log(start, caplog, dial):
     logged = caplog.at_level(logging.INFO, "service.requests")
     with start() as service, dial(service) as line, logged:
         for number in range(500):
@@ -177,12 +177,12 @@ def test_a_flood_of_refused_requests_is_no_flood_of_lines(start, caplog, dial):
             assert line.answer()[0] == 404
         assert service.http.get("/galleries").status_code == 200
     own = [text for text in caplog.messages if text.startswith("GET /") and " 404 " in text]
-    assert LINES_PER_MINUTE <= len(own) < 400  # one more a second
+    assert LINES_PER_MINUTE <= len(own) < 400  # one more per second
     assert any("without a line of their own" in text for text in caplog.messages)
     assert any(text.startswith("GET /galleries 200") for text in caplog.messages)
 
 
-def test_a_flood_of_what_is_no_http_is_no_flood_of_lines(start, caplog, dial, monkeypatch):
+def test_a_flood_of_invalid_http_does_not_flood_the_log(start, caplog, dial, monkeypatch):
     monkeypatch.setattr("service.http.line_budget._SECOND", 3600.0)
     with start() as service:
         for _ in range(50):
@@ -193,7 +193,7 @@ def test_a_flood_of_what_is_no_http_is_no_flood_of_lines(start, caplog, dial, mo
     assert about == ["1 requests that are not valid HTTP since the last line like this"]
 
 
-def test_an_unknown_path_is_logged_by_a_piece_of_its_first_segment(start, caplog):
+def test_the_log_shows_only_part_of_an_unknown_paths_first_segment(start, caplog):
     with start() as service, caplog.at_level(logging.INFO, "service.requests"):
         service.http.get(f"/photos/anna-k/{'x' * 5000}")
         service.http.get(f"/{'y' * 5000}")
@@ -201,7 +201,7 @@ def test_an_unknown_path_is_logged_by_a_piece_of_its_first_segment(start, caplog
     assert shown == ["/photos/…", f"/{'y' * 40}…"]
 
 
-def test_lines_are_shared_out_by_client():
+def test_lines_are_limited_per_client():
     now = [0.0]
     counted: list[int] = []
 
@@ -223,8 +223,8 @@ def test_lines_are_shared_out_by_client():
     assert isinstance(budget._buckets, Buckets)
 
 
-def test_a_query_of_many_values_costs_no_square_of_them(service):
-    """Sixteen kilobytes of one parameter; every route looks whether it is given once."""
+def test_a_query_with_many_values_does_not_cost_quadratic_time(service):
+    """Sixteen kilobytes of one parameter; every route checks that it is given once."""
     query = "&".join(f"a={number:x}" for number in range(2500))
     answer = service.http.get(f"/whoami?{query}")
     assert answer.status_code == 422
@@ -259,7 +259,7 @@ def test_a_new_connection_is_rejected_only_if_every_connection_is_busy():
     assert len(connections) == 4
 
 
-def test_large_answers_arrive_whole(start):
+def test_large_answers_arrive_complete(start):
     with start(max_images=1000, max_queue=2000, max_queue_seconds=600) as service:
         files = [("images", (f"{n}", CROP)) for n in range(400)]
         answer = service.http.post("/embed", files=files)

@@ -1,4 +1,4 @@
-"""Folders that are swapped for links, and back, while an import reads them."""
+"""Folders that are replaced by links, and restored, while an import reads them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 from service.errors import InvalidInput
 from service.imports import importer
 from service.imports.folders import folder_files
-from service.imports.items import Bounds
+from service.imports.items import ImportLimits
 from service.imports.roots import read_image, roots_for
 from service.testing import solid
 
@@ -71,7 +71,7 @@ class Swap:
                 self._restore()
 
     def end(self) -> None:
-        """Put things back; the job may still be tidying up."""
+        """Restore everything; the job may still be cleaning up."""
         with self.lock:
             self.over = True
             self._restore()
@@ -88,7 +88,7 @@ def aside(path: Path) -> Path:
 
 
 class _Hook:
-    """Hears of every opening of a job's thread; a hook cannot be taken away, so it is made once."""
+    """Observe every file that a job's thread opens; hooks cannot be removed, so there is one."""
 
     def __init__(self) -> None:
         self.swap: Swap | None = None
@@ -113,14 +113,14 @@ def _ear() -> _Hook:
 
 @pytest.fixture
 def hook(_ear: _Hook, monkeypatch: pytest.MonkeyPatch) -> _Hook:
-    """Hears of the openings of jobs, which read in this process: no other one can be heard."""
+    """Observe the files that jobs open; they read in this process, because only that is visible."""
     monkeypatch.setattr(importer, "can_fork_readers", lambda: False, raising=False)
     return _ear
 
 
 @pytest.fixture
 def trees(tmp_path: Path) -> tuple[Path, Path]:
-    """An import root, and outside of it the same names with other pictures."""
+    """An import root, and a folder outside with the same names and other pictures."""
     for name, picture in (("root", INSIDE), ("outside", OUTSIDE)):
         folder = tmp_path / name / "people" / "gate"
         folder.mkdir(parents=True)
@@ -148,7 +148,7 @@ def stored(service: Any) -> list[dict[str, Any]]:
 def every_opening(
     hook: _Hook, swap: Callable[[int], Swap], ask: Callable[[], Any]
 ) -> Iterator[Swap]:
-    """Ask again and again, each time with the swap before a later opening, up to the last one."""
+    """Repeat the import, each time with the swap before a later file is opened."""
     for at in range(1, 200):
         tried = hook.swap = swap(at)
         try:
@@ -177,7 +177,7 @@ def test_a_folder_swapped_at_any_moment_is_not_read_outside(start, trees, hook, 
         for _ in every_opening(hook, lambda at: Swap(root / name, outside / name, at, back), ask):
             looked += 1
             assert SECRET not in {crop["digest"] for crop in stored(service)}
-        assert looked > 3  # else nobody heard of the openings
+        assert looked > 3  # otherwise the hook observed nothing
         ask()
         assert len(stored(service)) == 2
 
@@ -199,7 +199,7 @@ def test_a_manifest_swapped_at_any_moment_is_not_read_outside(start, trees, hook
         assert [crop["identity"] for crop in stored(service)] == ["root"]
 
 
-def test_a_process_that_swaps_all_the_time_shows_nothing_from_outside(trees):
+def test_a_process_that_keeps_swapping_reveals_nothing_outside(trees):
     root, outside = trees
     name = "people/gate"
     swapping = subprocess.Popen(
@@ -207,13 +207,13 @@ def test_a_process_that_swaps_all_the_time_shows_nothing_from_outside(trees):
         stdin=subprocess.DEVNULL,
     )
     found: dict[str, int] = {}
-    bounds = Bounds(1 << 20, 1 << 20)
+    limits = ImportLimits(1 << 20, 1 << 20)
     try:
         with roots_for([root], "default", bound=False) as roots:
             for _ in range(TRIES):
                 try:
-                    for path in folder_files(root / "people", roots, bounds):
-                        data = read_image(path, roots, bounds) if isinstance(path, Path) else b""
+                    for path in folder_files(root / "people", roots, limits):
+                        data = read_image(path, roots, limits) if isinstance(path, Path) else b""
                         digest = hashlib.sha256(data).hexdigest()
                         found[digest] = found.get(digest, 0) + 1
                 except InvalidInput:
@@ -224,11 +224,11 @@ def test_a_process_that_swaps_all_the_time_shows_nothing_from_outside(trees):
     assert SECRET not in found
 
 
-def test_folders_without_end_are_counted(tmp_path):
+def test_endless_folders_are_counted(tmp_path):
     folder = tmp_path / "root"
     for number in range(20):
         (folder / f"empty-{number}").mkdir(parents=True)
     with roots_for([folder], "default", bound=False) as roots:
-        assert folder_files(folder, roots, Bounds(1, 1, items=20)) == []
+        assert folder_files(folder, roots, ImportLimits(1, 1, items=20)) == []
         with pytest.raises(Exception, match="more than 19 items"):
-            folder_files(folder, roots, Bounds(1, 1, items=19))
+            folder_files(folder, roots, ImportLimits(1, 1, items=19))

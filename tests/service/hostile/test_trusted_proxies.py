@@ -1,4 +1,4 @@
-"""Where wrong keys are counted: an address is what the network says, not what a client writes."""
+"""Wrong keys are counted per address: the network's, not one that a client invents."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WRONG = {"Authorization": "Bearer reid_00000000_guess"}
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """The folder of the services that ``start`` starts."""
+    """The data folder of the services that ``start`` starts."""
     return with_a_key(tmp_path / "data")
 
 
@@ -37,7 +37,7 @@ def with_a_key(folder: Path) -> Path:
 
 
 def ask(service: Any, *forwarded: str, count: int = 1) -> Counter[int]:
-    """Statuses of requests with a wrong key and these X-Forwarded-For lines."""
+    """Statuses of requests with a wrong key and these X-Forwarded-For headers."""
     headers = [*WRONG.items(), *(("X-Forwarded-For", line) for line in forwarded)]
     return Counter(
         service.http.get("/galleries", headers=headers).status_code for _ in range(count)
@@ -45,7 +45,7 @@ def ask(service: Any, *forwarded: str, count: int = 1) -> Counter[int]:
 
 
 def addresses(data: Path) -> list[str | None]:
-    """Of every entry of the audit log."""
+    """The address of every audit entry."""
     files = sorted((data / "audit").glob("*.ndjson"))
     lines = [line for path in files for line in path.read_text().splitlines() if line.strip()]
     return [json.loads(line).get("address") for line in lines]
@@ -53,7 +53,7 @@ def addresses(data: Path) -> list[str | None]:
 
 @pytest.fixture
 def no_time_passes(monkeypatch) -> None:
-    """The buckets of refused keys do not fill again."""
+    """Stop refilling the buckets of refused keys."""
     monkeypatch.setattr("service.access.gate.Buckets", lambda: Buckets(lambda: 0.0))
 
 
@@ -67,7 +67,7 @@ def test_sixty_wrong_keys_from_invented_addresses_are_limited(start, data):
     assert set(addresses(data)) == {"127.0.0.1"}
 
 
-def test_no_variable_of_the_server_makes_it_trust_anybody(start, data, monkeypatch):
+def test_no_variable_of_uvicorn_makes_it_trust_anybody(start, data, monkeypatch):
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
     with start() as service:
         ask(service, "203.0.113.9")
@@ -86,8 +86,8 @@ def test_no_variable_of_the_server_makes_it_trust_anybody(start, data, monkeypat
         (["2001:db8::7"], "2001:db8::7"),
         (["[2001:db8::7]:4711"], "2001:db8::7"),
         (["::ffff:203.0.113.9"], "203.0.113.9"),
-        (["10.1.2.3, 10.1.2.4"], "10.1.2.3"),  # none but our own
-        (["203.0.113.9, nonsense"], "127.0.0.1"),  # what is left of nonsense counts for nothing
+        (["10.1.2.3, 10.1.2.4"], "10.1.2.3"),  # only our own proxies
+        (["203.0.113.9, nonsense"], "127.0.0.1"),  # entries left of an invalid one do not count
         (["203.0.113.9, nonsense, 10.1.2.3"], "10.1.2.3"),
         (["203.0.113.9,"], "127.0.0.1"),
         (["unknown"], "127.0.0.1"),
@@ -95,7 +95,7 @@ def test_no_variable_of_the_server_makes_it_trust_anybody(start, data, monkeypat
         ([chr(27) + "[2J"], "127.0.0.1"),
     ],
 )
-def test_the_first_address_from_the_right_that_is_no_proxy_is_the_client(
+def test_the_first_address_from_the_right_that_is_not_a_proxy_is_the_client(
     behind_proxies, forwarded, address
 ):
     service, data = behind_proxies
@@ -105,14 +105,14 @@ def test_the_first_address_from_the_right_that_is_no_proxy_is_the_client(
 
 @pytest.fixture(scope="module")
 def behind_proxies(launch, tmp_path_factory) -> Iterator[tuple[Any, Path]]:
-    """A service that trusts this machine and a network."""
+    """A service that trusts this machine and one network."""
     data = with_a_key(tmp_path_factory.mktemp("data"))
     with launch(data, trusted_proxies=["127.0.0.1", "10.0.0.0/8"]) as service:
         yield service, data
 
 
 @pytest.mark.usefixtures("no_time_passes")
-def test_behind_a_proxy_each_client_has_a_share_of_its_own(start, data):
+def test_behind_a_proxy_each_client_has_its_own_share(start, data):
     with start(trusted_proxies=["127.0.0.1"]) as service:
         spoofed = Counter[int]()
         for number in range(60):
@@ -121,7 +121,7 @@ def test_behind_a_proxy_each_client_has_a_share_of_its_own(start, data):
         assert ask(service, "203.0.113.10") == {401: 1}
 
 
-def test_an_untrusted_neighbour_of_a_proxy_is_not_believed(start, data):
+def test_an_untrusted_neighbour_of_a_proxy_is_not_trusted(start, data):
     with start(trusted_proxies=["10.0.0.0/8"]) as service:
         ask(service, "203.0.113.9")
     assert addresses(data) == ["127.0.0.1"]

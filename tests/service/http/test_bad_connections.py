@@ -1,4 +1,4 @@
-"""Clients that are slow, silent, gone, too many, or speak no HTTP: everybody else is served."""
+"""Clients that are slow, silent, gone, too many, or not HTTP do not harm other clients."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from service.testing import FakeEmbedder, solid
 
 CROP = solid((200, 20, 20))
 PART = b'--x\r\nContent-Disposition: form-data; name="images"; filename="a"\r\n\r\n'
-PATIENCE = 0.5  # REID_RECEIVE_SECONDS of the service these tests are unkind to
+PATIENCE = 0.5  # REID_RECEIVE_SECONDS of the service under attack
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def begin(client: socket.socket, head: bytes) -> None:
 
 
 def read_to_the_end(client: socket.socket) -> bytes:
-    """What the service says until it closes the connection, which it must."""
+    """Read everything until the service closes the connection, which it must do."""
     return b"".join(iter(lambda: client.recv(65536), b""))
 
 
@@ -67,7 +67,7 @@ def assert_well(service) -> None:
     assert service.search(("crop", CROP)).status_code == 200
 
 
-def test_a_body_that_stops_is_answered_408_and_the_connection_ends(impatient):
+def test_a_body_that_stops_gets_408_and_the_connection_ends(impatient):
     with connected(impatient) as client:
         client.sendall(post(10_000) + PART)
         status, problem = problem_in(read_to_the_end(client))
@@ -76,10 +76,10 @@ def test_a_body_that_stops_is_answered_408_and_the_connection_ends(impatient):
     assert_well(impatient)
 
 
-def test_a_body_that_drips_is_given_up_too(impatient):
+def test_a_body_that_trickles_gets_408_too(impatient):
     with connected(impatient) as client:
         client.sendall(post(1_000_000))
-        # A service that waits as long as something comes would take all of them.
+        # A service without a limit on the rate would read all of them.
         with pytest.raises(OSError):  # noqa: PT012 - which of the drops meets the closed door?
             for _ in range(200):
                 client.sendall(b"x")
@@ -96,7 +96,7 @@ def test_a_head_that_never_ends_ends_the_connection(impatient, begun):
     assert "no request came within 0.5 s" in problem["detail"]
 
 
-def test_the_second_head_of_a_connection_is_bounded_too(impatient):
+def test_the_second_head_of_a_connection_is_limited_too(impatient):
     with connected(impatient) as client:
         client.sendall(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nGET /livez HTT")
         answers = b""
@@ -130,7 +130,7 @@ def test_the_second_head_of_a_connection_is_bounded_too(impatient):
         ),
     ],
 )
-def test_what_is_no_http_is_refused_with_a_problem(impatient, request_, status, caplog):
+def test_requests_that_are_not_http_get_a_problem(impatient, request_, status, caplog):
     with connected(impatient) as client:
         client.sendall(request_)
         assert problem_in(read_to_the_end(client))[0] == status
@@ -138,19 +138,19 @@ def test_what_is_no_http_is_refused_with_a_problem(impatient, request_, status, 
     assert_well(impatient)
 
 
-def test_rubbish_within_a_body_ends_the_request_quietly(impatient, caplog):
+def test_garbage_within_a_body_ends_the_request_quietly(impatient, caplog):
     head = post(0).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
     with connected(impatient) as client:
         client.sendall(head + b"5\r\n--x\r\n\r\n")
         time.sleep(0.1)
         client.sendall(b"zz\r\n")
         assert problem_in(read_to_the_end(client))[0] == 400
-    time.sleep(2 * PATIENCE)  # by now the app has given up as well
+    time.sleep(2 * PATIENCE)  # by now the app has given up, too
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert_well(impatient)
 
 
-def test_rubbish_after_an_answer_ends_the_connection_quietly(impatient, caplog):
+def test_garbage_after_an_answer_ends_the_connection_quietly(impatient, caplog):
     head = b"POST /nowhere HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n"
     with connected(impatient) as client:
         client.sendall(head)
@@ -186,13 +186,13 @@ def test_a_client_that_does_not_read_does_not_keep_its_place(start):
                 )
                 begin(client, head.encode())
                 client.sendall(content)
-            # Both answers are under way, and then given up.
+            # Both answers are being sent, and then aborted.
             eventually(lambda: service.http.get("/galleries").status_code == 503)
             eventually(lambda: service.http.get("/galleries").status_code != 503)
 
 
 def eventually(happens: Callable[[], bool]) -> None:
-    """Wait for something that comes for certain, however busy the machine is."""
+    """Wait for something that certainly happens, however busy the machine is."""
     deadline = time.monotonic() + 120
     while not happens():
         assert time.monotonic() < deadline
@@ -224,7 +224,7 @@ def test_silent_uploads_make_room_for_others(launch, tmp_path):
             client.sendall(b"still here")
 
 
-def test_a_flood_of_silent_connections_keeps_nobody_out(launch, tmp_path):
+def test_a_flood_of_silent_connections_locks_nobody_out(launch, tmp_path):
     with launch(tmp_path, max_requests=4) as service, ExitStack() as stack:
         flood = [stack.enter_context(connected(service)) for _ in range(300)]
         with httpx.Client(base_url=service.url, timeout=120) as newcomer:
@@ -236,7 +236,7 @@ def test_a_flood_of_silent_connections_keeps_nobody_out(launch, tmp_path):
 
 
 def temporary_files() -> int:
-    """Unnamed ones, as uploads get; they are gone with their last descriptor."""
+    """Unnamed files, as uploads use; they disappear with their last descriptor."""
     count = 0
     for descriptor in Path("/proc/self/fd").iterdir():
         with suppress(OSError):  # closed meanwhile
@@ -244,7 +244,7 @@ def temporary_files() -> int:
     return count
 
 
-def test_an_upload_that_breaks_off_leaves_nothing(start, caplog):
+def test_an_upload_that_breaks_off_leaves_no_files(start, caplog):
     put = post(9_000_000, "/galleries/default/crops/one").replace(b"POST", b"PUT")
     with start() as service:
         before = temporary_files()
@@ -254,12 +254,12 @@ def test_an_upload_that_breaks_off_leaves_nothing(start, caplog):
                 eventually(lambda: temporary_files() != before)
         eventually(lambda: service.http.get("/metrics").text.count('status="499"') >= 2)
         assert service.crop_ids("default") == []
-        # The listing and the collector have files of a moment of their own.
+        # The listing and the garbage collector open files for a moment.
         eventually(lambda: temporary_files() == before)
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-def test_whoever_leaves_while_waiting_is_dropped(start):
+def test_a_client_that_disconnects_while_waiting_is_dropped(start):
     busy = FakeEmbedder(delay=2.0)
     with (
         start(busy, max_batch=1, max_queue_seconds=600) as service,
@@ -275,11 +275,13 @@ def test_whoever_leaves_while_waiting_is_dropped(start):
             eventually(lambda: batcher.stats().queued >= 3)
         eventually(lambda: not batcher.stats().queued)
         assert running.result().status_code == 200
-        assert batcher.stats().images < 6  # one asked and five left: some were never embedded
+        assert (
+            batcher.stats().images < 6
+        )  # one client waited and five disconnected: some images were never embedded
         assert 'status="499"' in service.http.get("/metrics").text
 
 
-def test_an_embedder_that_fails_on_one_image_leaves_the_others(start):
+def test_an_image_that_the_embedder_fails_on_does_not_affect_the_others(start):
     def refuse_blue(image) -> None:
         if image[..., 2].mean() > 200:
             raise RuntimeError("secret")

@@ -1,4 +1,4 @@
-"""While a large answer is built, the event loop answers others: nothing on it grows with it.
+"""While a large answer is built, the event loop answers other requests.
 
 Counted, not timed: every call of a Python or C function on the loop's thread while one request is
 answered, for a small answer and for a large one of the same shape.
@@ -25,7 +25,7 @@ from service.testing import FakeEmbedder, solid
 
 CROPS = 1000
 QUERIES = 4
-FEW_CALLS = 1000  # of some 15,000 a request costs; building 4,000 matches takes 50,000 and more
+FEW_CALLS = 1000  # of about 15,000 per request; building 4,000 matches takes more than 50,000
 MOST = {
     "search": QUERIES * CROPS,
     "crops": CROPS,
@@ -36,7 +36,7 @@ MOST = {
 
 
 class Calls:
-    """Counts calls on one thread while it is switched on."""
+    """Count calls on one thread while it is switched on."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -56,12 +56,12 @@ def fill(app: Any) -> None:
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     gallery.upsert([Crop(f"{n:04d}", f"person {n:04d}", "c1") for n in range(CROPS)], rows)
     parts.store.create("empty", gallery.model_sha256, gallery.dimension)
-    for number in range(MOST["jobs"]):  # equal ones would be one
+    for number in range(MOST["jobs"]):  # equal jobs would be merged into one
         parts.board.submit("cluster", "empty", {"min_samples": number + 1})
 
 
 def request(kind: str, size: int) -> dict[str, Any]:
-    """What asks for an answer of so many entries."""
+    """The request for an answer with this many entries."""
     match kind:
         case "search":
             fields = {"top_k": size, "min_score": -1, "crop_ids": ["0001", "0002", "0003", "0004"]}
@@ -77,7 +77,7 @@ def request(kind: str, size: int) -> dict[str, Any]:
 
 
 async def calls_of(http: httpx.AsyncClient, kind: str, size: int) -> tuple[Calls, int]:
-    """Calls on the loop's thread while it answers, and how many entries the answer has."""
+    """Calls on the event loop's thread during an answer, and the entries of the answer."""
     asked = http.build_request(**request(kind, size))
     await asked.aread()
     calls = Calls()
@@ -103,21 +103,21 @@ async def with_app(data: Path, kind: str) -> tuple[Calls, Calls, int]:
         fill(app)
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
-            await calls_of(http, kind, 1)  # what is done once is done
+            await calls_of(http, kind, 1)  # so that work done only once is finished
             few, _ = await calls_of(http, kind, 1)
             many, entries = await calls_of(http, kind, min(MOST[kind], CROPS))
             return few, many, entries
 
 
 @pytest.mark.parametrize("kind", ["search", "crops", "identities", "jobs"])
-def test_the_loop_does_no_work_that_grows_with_the_answer(tmp_path, kind):
+def test_the_event_loops_work_does_not_grow_with_the_answer(tmp_path, kind):
     few, many, entries = asyncio.run(with_app(tmp_path / "data", kind))
-    assert entries >= MOST[kind] - 2 * QUERIES  # queries leave themselves out
+    assert entries >= MOST[kind] - 2 * QUERIES  # queries do not find themselves
     assert many.count - few.count < FEW_CALLS
     assert "model_dump_json" not in many.names
 
 
-def test_embeddings_are_written_out_elsewhere(tmp_path):
+def test_embeddings_are_written_in_another_thread(tmp_path):
     _, many, _ = asyncio.run(with_app(tmp_path / "data", "embed"))
     assert not {"model_dump_json", "_entry"} & many.names  # _entry makes a list of one embedding
 

@@ -1,4 +1,4 @@
-"""What describes people is for the service's own user, whatever mask a shell or an init has."""
+"""Data about people is private to the service's user, whatever mask a shell or an init sets."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ import pytest
 from service.testing import solid
 
 CROP = solid((200, 20, 20))
-WIDE = 0o022  # the mask most shells have
+WIDE = 0o022  # the mask of most shells
 COMMAND = (sys.executable, "-m", "service")
 
 
 @contextmanager
 def serving(model: Path, data: Path) -> Iterator[tuple[str, list[str]]]:
-    """``python -m service serve`` under a wide mask: where it listens, and its log so far."""
+    """Run ``python -m service serve`` with a permissive mask; yields its address and its log."""
     flags = ("--model", model, "--data", data, "--port", 0, "--device", "cpu")
     command = [*COMMAND, "serve", *map(str, flags)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, umask=WIDE)
@@ -50,13 +50,13 @@ def serving(model: Path, data: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 def wider(folder: Path) -> list[str]:
-    """Files and folders that others may look into."""
+    """Files and folders that other users can read."""
     every = [folder, *folder.rglob("*")]
     return [f"{path} {mode:o}" for path in every if (mode := path.stat().st_mode & 0o7777) & 0o077]
 
 
 def fill(url: str) -> None:
-    """Have the service write every kind of file that it writes."""
+    """Make the service write every kind of file."""
     with httpx.Client(base_url=url, timeout=60) as http:
         body = {"name": "lobby", "store_crops": True}
         assert http.post("/galleries", json=body).status_code == 201
@@ -82,14 +82,14 @@ def test_everything_in_a_new_folder_is_private(tiny_model, tmp_path):
     assert (data / "audit").is_dir()
 
 
-def test_a_key_of_the_command_line_is_private(tmp_path):
+def test_a_key_made_on_the_command_line_is_private(tmp_path):
     data = tmp_path / "data"
     options = ("--label", "a", "--scope", "admin", "--data", str(data))
     subprocess.run([*COMMAND, "keys", "create", *options], check=True, umask=WIDE)
     assert wider(data) == []
 
 
-def test_the_mask_of_a_program_that_calls_a_command_stays_as_it_was(tmp_path):
+def test_a_command_does_not_change_its_callers_mask(tmp_path):
     from typer.testing import CliRunner
 
     from service.__main__ import cli
@@ -103,7 +103,7 @@ def test_the_mask_of_a_program_that_calls_a_command_stays_as_it_was(tmp_path):
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o750, 0o701])
-def test_a_wider_folder_is_warned_of(tmp_path, mode, caplog):
+def test_a_folder_that_others_can_read_causes_a_warning(tmp_path, mode, caplog):
     from service.http.server import _warn_of_others
 
     data = tmp_path / "data"

@@ -49,7 +49,7 @@ NAMES = [repr(fields) for fields, _ in FILTERS]
 
 
 def named(fields: dict[str, Any], ids: str) -> dict[str, Any]:
-    """The fields as a route calls them."""
+    """The fields under the names that a route uses."""
     return {ids if name == "ids" else name: value for name, value in fields.items()}
 
 
@@ -131,7 +131,7 @@ class TestEveryRouteFiltersAlike:
     @pytest.mark.parametrize(
         "field", [{"cameras": ""}, {"id_prefix": ""}, {"has_identity": "perhaps"}, {"camera": "c1"}]
     )
-    def test_a_filter_nobody_can_mean_is_refused(self, service, gallery, field):
+    def test_a_meaningless_filter_is_rejected(self, service, gallery, field):
         answer = service.http.get(f"/galleries/{gallery}/crops", params=field)
         assert answer.status_code == 422, answer.text
         assert next(iter(field)) in answer.json()["detail"]
@@ -154,14 +154,14 @@ class TestCommas:
     """``Doe, Jane`` is one person, and neither ``Doe`` nor ``Jane``."""
 
     @pytest.mark.parametrize("name", PEOPLE)
-    def test_a_listing_shows_whom_it_was_asked_for(self, service, does, name):
+    def test_a_listing_shows_the_requested_person(self, service, does, name):
         place = PEOPLE.index(name)
         assert service.crop_ids(does, identities=name) == [f"crop-{place}"]
         assert service.crop_ids(does, identities=[name]) == [f"crop-{place}"]
         assert service.crop_ids(does, cameras=f"cam of {name}") == [f"crop-{place}"]
 
     @pytest.mark.parametrize("name", PEOPLE)
-    def test_a_search_looks_where_it_was_told(self, service, does, name):
+    def test_a_search_covers_the_requested_person(self, service, does, name):
         (entry,) = answered(service, does, cameras=f"cam of {name}")["results"]
         assert [match["identity"] for match in entry["matches"]] == [name]
         (entry,) = answered(service, does, identities=[name])["results"]
@@ -179,7 +179,7 @@ class TestCommas:
         page = service.http.get(f"/galleries/{does}/crops", params=both).json()
         assert [crop["crop_id"] for crop in page["crops"]] == ["crop-0", "crop-2"]
 
-    def test_a_comma_list_of_old_is_one_name_and_says_so(self, service, does):
+    def test_a_list_with_commas_is_one_name_and_causes_a_warning(self, service, does):
         page = service.http.get(f"/galleries/{does}/crops", params={"identities": "Doe,Jane"})
         assert page.json()["crops"] == []
         (warning,) = page.json()["warnings"]
@@ -197,7 +197,7 @@ class TestConsidered:
         assert {match["crop_id"] for match in both["matches"]} == {"hall/1", "hall%2"}
         assert both["considered"] == 2
 
-    def test_each_query_counts_without_itself(self, service, gallery):
+    def test_each_query_is_not_counted_itself(self, service, gallery):
         answer = service.search(
             QUERY,
             gallery=gallery,
@@ -229,7 +229,7 @@ class TestConsidered:
         ).json()
         assert [entry["considered"] for entry in answer["results"]] == [2]
 
-    def test_an_image_that_cannot_be_used_considers_nothing(self, service, gallery):
+    def test_an_unusable_image_is_compared_with_nothing(self, service, gallery):
         answer = service.search(QUERY, ("bad.png", b"bad"), gallery=gallery).json()
         assert [entry["considered"] for entry in answer["results"]] == [6, None]
 
@@ -298,7 +298,7 @@ class TestWarnings:
         receipt = service.http.post(f"{base}/crops/delete", json=body).json()
         assert told(receipt, "crop_ids") == expected
 
-    def test_a_deletion_is_judged_by_what_was_there(self, service):
+    def test_a_deletions_warnings_describe_the_gallery_before_it(self, service):
         gallery = fill(service, "filtered-deleting")
         body = {"cameras": ["c1"], "identities": ["ann", "bob"]}
         url = f"/galleries/{gallery}/crops/delete"
@@ -307,18 +307,18 @@ class TestWarnings:
         again = service.http.post(url, json=body).json()
         assert told(again, "crop_ids") == [("unknown_camera", "cameras", ["c1"])]
 
-    def test_the_cameras_that_are_there_are_named(self, service, gallery):
+    def test_the_warning_names_the_cameras_of_the_gallery(self, service, gallery):
         (warning,) = answered(service, gallery, cameras="Cam-4")["warnings"]
         assert "'Cam-4'" in warning["detail"]
         assert "'c1', 'c2', 'c3'" in warning["detail"]
 
-    def test_many_names_are_cut_and_counted(self, service, gallery):
+    def test_a_long_list_of_names_is_cut_and_counted(self, service, gallery):
         wanted = [f"x{number:03d}" for number in range(150)]
         (warning,) = answered(service, gallery, identities=wanted)["warnings"]
         assert warning["values"] == wanted[:20]
         assert "and 130 more" in warning["detail"]
 
-    def test_an_exclusion_that_excludes_nothing_is_said(self, service, gallery):
+    def test_an_exclusion_that_excludes_nothing_causes_a_warning(self, service, gallery):
         answer = answered(service, gallery, camera="1", exclude_same_camera=True)
         (warning,) = answer["warnings"]
         assert (warning["code"], warning["field"]) == ("unknown_camera", "camera")
@@ -327,7 +327,7 @@ class TestWarnings:
         assert "'c1', 'c2', 'c3'" in warning["detail"]
         assert answer["results"][0]["considered"] == 6
 
-    def test_a_camera_that_excludes_something_is_not(self, service, gallery):
+    def test_an_exclusion_that_excludes_something_causes_none(self, service, gallery):
         assert answered(service, gallery, camera="c1", exclude_same_camera=True)["warnings"] == []
         assert answered(service, gallery, camera="1")["warnings"] == []
 
@@ -341,13 +341,13 @@ class TestWarnings:
 
 
 class TestLargeAnswers:
-    def test_as_many_matches_as_64_images_with_the_most_each(self, service, gallery):
+    def test_64_images_may_have_the_most_matches_each(self, service, gallery):
         accepted = service.search(
             gallery=gallery, crop_ids=["gate/1"] * 64, top_k=1000, min_score=-1
         )
         assert accepted.status_code == 200, accepted.text
 
-    def test_more_are_refused_with_what_is_allowed(self, start):
+    def test_more_are_rejected_and_the_message_says_what_is_allowed(self, start):
         with start(max_images=200) as service:
             fill(service, "filtered")
             asked = {"gallery": "filtered", "crop_ids": ["gate/1"] * 100, "min_score": -1}
@@ -374,7 +374,7 @@ class TestLargeAnswers:
         ("/embed", "encoding", ("float", "base64")),
     ],
 )
-def test_a_field_that_is_no_list_has_one_value(service, path, field, values):
+def test_a_field_that_is_not_a_list_takes_one_value(service, path, field, values):
     if path.endswith(("/crops", "/identities", "/jobs")):
         answer = service.http.get(path, params={field: values})
     else:
@@ -396,7 +396,7 @@ def test_a_field_that_is_no_list_has_one_value(service, path, field, values):
         ("/galleries/default/cluster", {"json": {}}),
     ],
 )
-def test_a_filter_beside_the_body_is_refused(service, path, body):
+def test_a_filter_in_the_query_of_a_request_with_a_body_is_rejected(service, path, body):
     answer = service.http.post(path, params={"cameras": "c1"}, **body)
     assert answer.status_code == 422
     assert "Unknown field `cameras`" in answer.json()["detail"]

@@ -1,4 +1,4 @@
-"""Parts of forms that were sent another way than meant, in words a person understands."""
+"""Form parts that were sent in the wrong way: the messages say so in plain words."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TEXT_PARTS = [
 
 
 def problem(service, method: str, path: str, **parts: Any) -> dict[str, Any]:
-    """Sends a form as curl does; a value of bytes is a file, a text is none."""
+    """Send a form as curl does: bytes become a file, text does not."""
     files = [
         (name, ("a.jpg", value) if isinstance(value, bytes) else (None, value))
         for name, value in parts.items()
@@ -29,7 +29,7 @@ def problem(service, method: str, path: str, **parts: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("method", "path", "field"), TEXT_PARTS)
-def test_a_part_without_a_filename_where_a_file_is_meant(service, method, path, field):
+def test_a_part_without_a_file_name_in_place_of_a_file(service, method, path, field):
     body = problem(service, method, path, **{field: "crop.jpg"})
     said = f"sent as text, not as a file; with curl write -F {field}=@FILE"
     assert said in body["detail"]
@@ -47,14 +47,14 @@ def test_one_text_among_files_is_found(service):
     assert "-F images=@FILE" in error["detail"]
 
 
-def test_a_form_that_is_no_multipart(service):
+def test_a_form_that_is_not_multipart(service):
     answer = service.http.post("/search", data={"images": "a.jpg"})
     assert answer.status_code == 422
     assert "-F images=@FILE" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("field", ["identity", "camera", "timestamp"])
-def test_a_file_where_text_is_meant(service, field):
+def test_a_file_in_place_of_text(service, field):
     image = solid((1, 2, 3))
     body = problem(service, "PUT", "/galleries/default/crops/x", image=image, **{field: b"ann"})
     assert f"sent as a file, not as text; with curl write -F {field}=VALUE" in body["detail"]

@@ -36,7 +36,7 @@ def test_creating_twice_conflicts(service):
 
 
 @pytest.mark.parametrize("body", [{"name": "../up"}, {"name": ""}, {"name": "a", "b": 1}, {}, []])
-def test_a_bad_gallery_is_refused(service, body):
+def test_an_invalid_gallery_is_rejected(service, body):
     assert service.http.post("/galleries", json=body).status_code == 422
 
 
@@ -53,7 +53,7 @@ def test_stats_count_crops_identities_and_cameras(service):
     assert {"default", "counted"} <= set(names)
 
 
-def test_deleting_a_gallery_takes_its_crops_along(service):
+def test_deleting_a_gallery_deletes_its_crops(service):
     service.create("doomed")
     service.put("doomed", "a", solid((1, 2, 3)))
     receipt = service.http.delete("/galleries/doomed").json()
@@ -76,7 +76,7 @@ def test_a_gallery_of_another_model_is_listed_but_takes_no_crops(service):
     assert (receipt["deleted"], receipt["snapshots"]) == (0, [])
 
 
-def test_options_are_given_and_changed(service):
+def test_options_are_set_and_changed(service):
     body = {"name": "kept", "store_crops": True, "keep_for": 3600, "join": True}
     created = service.http.post("/galleries", json=body).json()
     assert {name: created[name] for name in body} == body
@@ -99,18 +99,18 @@ def test_options_are_given_and_changed(service):
     "changes",
     [{"keep_for": 0}, {"keep_for": -1}, {"keep_for": "NaN"}, {"name": "b"}, [], {"join": 7}],
 )
-def test_bad_options_are_refused(service, changes):
+def test_invalid_options_are_rejected(service, changes):
     service.http.post("/galleries", json={"name": "stubborn"})
     before = service.http.get("/galleries/stubborn").json()
     assert service.http.patch("/galleries/stubborn", json=changes).status_code == 422
     assert service.http.get("/galleries/stubborn").json() == before
 
 
-def test_changing_a_gallery_that_is_not_there(service):
+def test_changing_an_unknown_gallery_is_not_found(service):
     assert service.http.patch("/galleries/nowhere", json={"join": True}).status_code == 404
 
 
-def test_a_gallery_of_a_model_nobody_has_is_refused(service):
+def test_a_gallery_of_an_unknown_model_is_rejected(service):
     answer = service.http.post("/galleries", json={"name": "strange", "model": "nobody's"})
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
     running = service.parts.manifest.name

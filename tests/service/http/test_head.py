@@ -1,4 +1,4 @@
-"""``HEAD`` answers as ``GET`` does, without the body, and asks for the same key."""
+"""``HEAD`` answers like ``GET``, without the body, and needs the same key."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_status_and_headers_are_those_of_get(headed, template):
     got, asked = headed.http.get(path), headed.http.head(path)
     assert asked.status_code == got.status_code
     assert asked.content == b""
-    # Counters and sizes move from one request to the next.
+    # Counters and sizes change between requests.
     volatile = VOLATILE | ({"content-length"} if path in {"/metrics", "/audit", "/info"} else set())
     headers = [
         {name: value for name, value in answer.headers.items() if name not in volatile}

@@ -1,4 +1,4 @@
-"""What browsers are told, and which pages of which origins may use the service."""
+"""Headers for browsers, and which origins' pages may use the service."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_every_answer_carries_the_headers(service, method, path, status):
     assert "Access-Control-Allow-Origin" not in answer.headers
 
 
-def test_refused_answers_carry_them_too(start, tmp_path):
+def test_rejections_carry_them_too(start, tmp_path):
     with start() as service:
         make_key(tmp_path / "data")
         answer = service.http.get("/galleries")
@@ -82,7 +82,7 @@ def test_the_documentation_runs_its_own_script_and_no_other(service):
 
 
 def directives(answer: httpx.Response) -> dict[str, set[str]]:
-    """The parts of an answer's policy."""
+    """Parse the policy of an answer."""
     parts = answer.headers["Content-Security-Policy"].split(";")
     return {name: set(values) for name, *values in (part.split() for part in parts)}
 
@@ -165,14 +165,14 @@ def test_a_page_of_elsewhere_plants_no_crop(service, browser):
         refused = 'method="POST",route="/galleries/{gallery}/crops",status="403"'
         assert refused in service.http.get("/metrics").text  # it had arrived
         assert "planted" not in service.crop_ids("default")
-        page.goto(f"{service.url}/docs", wait_until="commit")  # the same script at home
+        page.goto(f"{service.url}/docs", wait_until="commit")  # the same script on its own origin
         assert page.evaluate(ATTACK, [target, picture]) == 200
         assert "planted" in service.crop_ids("default")
         page.close()
     service.http.delete("/galleries/default/crops/planted")
 
 
-def test_a_name_made_to_point_here_is_not_answered(service, browser):
+def test_a_name_that_was_made_to_resolve_here_is_not_answered(service, browser):
     page = browser.new_page()
     port = service.url.rpartition(":")[2]
     assert page.goto(f"http://localhost:{port}/").status == 200
@@ -181,7 +181,7 @@ def test_a_name_made_to_point_here_is_not_answered(service, browser):
 
 
 def make_key(data: Path) -> dict[str, str]:
-    """A new key's header."""
+    """The header with a new key."""
     with closing(KeyStore(data / FILE)) as store:
         _, text = store.create(NewKey(label="a", scope="admin"))
     return {"Authorization": f"Bearer {text}"}
@@ -207,7 +207,7 @@ def test_pages_of_other_origins_can_neither_search_nor_change(service, origin):
         assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), path
     read = service.http.get("/galleries", headers=headers)
     assert read.status_code == 200
-    assert "Access-Control-Allow-Origin" not in read.headers  # so that page cannot see it
+    assert "Access-Control-Allow-Origin" not in read.headers  # so the page cannot read it
 
 
 def test_the_services_own_page_may_search(service):
@@ -240,7 +240,7 @@ def test_without_keys_only_names_of_this_machine_are_answered(service, host, sta
     assert service.http.get("/", headers={"Host": host}).status_code == status
 
 
-def test_what_an_operator_opens_answers_to_more_names_but_to_no_bought_one(start):
+def test_a_service_that_an_operator_opens_answers_to_local_names_only(start):
     opened = {"allow_anonymous": True, "cors_origins": ["https://reid.example"]}
     with start(**opened) as service:
         for host, status in {

@@ -1,4 +1,4 @@
-"""A shorter ``keep_for`` asks before it erases, and can be tried."""
+"""A shorter ``keep_for`` needs confirmation before it erases, and has a dry run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from service.testing import solid
 
 MINUTE, DAY, YEAR = 60.0, 86_400.0, 365 * 86_400.0
 OLD = 1_000_000_000.0  # 2001-09-09 01:46:40 UTC
-NEW = 4_000_000_000.0  # in 2096: no clock is past it
+NEW = 4_000_000_000.0  # in 2096, later than any clock
 
 
 def fill(service: Any, name: str, **options: Any) -> str:
@@ -29,7 +29,7 @@ def fill(service: Any, name: str, **options: Any) -> str:
 
 @pytest.fixture
 def patient(start) -> Any:
-    """A service that erases nothing by itself for the length of a test."""
+    """A service that erases nothing on its own during a test."""
     with start(retention_seconds=3600.0) as service:
         fill(service, "week")
         yield service
@@ -48,7 +48,7 @@ def erase(service: Any) -> dict[str, int]:
     return Retention(service.parts.store, print).erase_expired(2_000_000_000.0)
 
 
-def test_a_time_that_would_erase_crops_at_once_is_asked_about(patient):
+def test_a_time_that_would_erase_crops_at_once_needs_confirmation(patient):
     answer = patch(patient, keep_for=MINUTE, join=True)
     problem = answer.json()
     assert (answer.status_code, problem["code"]) == (409, "unconfirmed")
@@ -62,7 +62,7 @@ def test_a_time_that_would_erase_crops_at_once_is_asked_about(patient):
 
 
 @pytest.mark.parametrize("confirm", [5, 6, True])
-def test_a_confirmed_time_is_taken(patient, confirm):
+def test_a_confirmed_time_is_accepted(patient, confirm):
     answer = patch(patient, keep_for=MINUTE, confirm=confirm)
     assert (answer.status_code, answer.json()["keep_for"]) == (200, MINUTE)
     assert erase(patient) == {"week": 5}
@@ -70,19 +70,19 @@ def test_a_confirmed_time_is_taken(patient, confirm):
 
 
 @pytest.mark.parametrize("confirm", [4, 0, False, None])
-def test_fewer_than_would_go_confirm_nothing(patient, confirm):
+def test_confirming_fewer_crops_changes_nothing(patient, confirm):
     answer = patch(patient, keep_for=MINUTE, confirm=confirm)
     assert (answer.status_code, answer.json()["code"]) == (409, "unconfirmed")
     assert keep_for(patient) is None
 
 
 @pytest.mark.parametrize("confirm", [-1, 1.5, "5", "true", [], 2**60])
-def test_what_is_no_number_of_crops_is_refused(patient, confirm):
+def test_a_confirmation_that_is_not_a_count_is_rejected(patient, confirm):
     assert patch(patient, keep_for=MINUTE, confirm=confirm).status_code == 422
     assert keep_for(patient) is None
 
 
-def test_a_dry_run_tells_what_would_go_and_changes_nothing(patient):
+def test_a_dry_run_reports_the_erasure_and_changes_nothing(patient):
     before = patient.http.get("/galleries/week").json()
     answer = patch(patient, keep_for=MINUTE, dry_run=True)
     assert answer.status_code == 200
@@ -104,16 +104,16 @@ def test_a_dry_run_tells_what_would_go_and_changes_nothing(patient):
     assert erase(patient) == {}
 
 
-def test_a_dry_run_names_the_snapshots_that_keep_what_would_go(patient):
+def test_a_dry_run_names_the_snapshots_that_keep_the_crops(patient):
     snapshot = patient.http.post("/galleries/week/snapshots").json()["snapshot_id"]
     assert patch(patient, keep_for=MINUTE, dry_run=True).json()["snapshots"] == [snapshot]
 
 
-def test_only_a_shorter_time_asks(patient):
+def test_only_a_shorter_time_needs_confirmation(patient):
     assert patch(patient, keep_for=100 * YEAR).status_code == 200  # nothing is that old
     assert patch(patient, keep_for=MINUTE).status_code == 409
     assert patch(patient, keep_for=MINUTE, confirm=5).status_code == 200
-    # What is past its time already goes anyway.
+    # Crops past the current time are erased anyway.
     assert patch(patient, keep_for=MINUTE).status_code == 200
     assert patch(patient, keep_for=DAY).status_code == 200
     assert patch(patient, join=True).status_code == 200
@@ -121,11 +121,11 @@ def test_only_a_shorter_time_asks(patient):
     assert patch(patient, keep_for=MINUTE).status_code == 409
 
 
-def test_each_lowering_asks_for_itself(patient):
+def test_each_shorter_time_needs_its_own_confirmation(patient):
     entry = {"crop_id": "older", "timestamp": OLD - YEAR}
     patient.add("week", [entry], solid((1, 1, 1), kind="PNG"))
     now = float(patient.http.get("/galleries/week").json()["created"])
-    between = now - OLD + YEAR / 2  # only the older one is past it, for months to come
+    between = now - OLD + YEAR / 2  # only the older crop is past it, for months to come
     assert patch(patient, keep_for=between).json()["crops"] == 1
     assert patch(patient, keep_for=between, confirm=1).status_code == 200
     assert patch(patient, keep_for=MINUTE).json()["crops"] == 6
@@ -144,14 +144,14 @@ def test_an_invalid_keep_for_is_refused(patient, text):
     assert patient.http.post("/galleries", content=made, headers=headers).status_code == 422
 
 
-def test_a_new_gallery_has_nothing_to_ask_about(patient):
+def test_a_new_gallery_needs_no_confirmation(patient):
     answer = patient.http.post("/galleries", json={"name": "brief", "keep_for": MINUTE})
     assert answer.status_code == 201
     assert patient.http.patch("/galleries/brief", json={"keep_for": 1}).status_code == 200
 
 
-def test_of_two_changes_at_once_the_second_is_asked_about_what_the_first_made(patient):
-    """Each is decided under the gallery's lock, on what it finds there."""
+def test_the_second_of_two_concurrent_changes_builds_on_the_first(patient):
+    """Each change is decided under the gallery's lock, by what it finds there."""
     answers: dict[str, Any] = {}
 
     def change(name: str, **changes: Any) -> None:
@@ -169,14 +169,14 @@ def test_of_two_changes_at_once_the_second_is_asked_about_what_the_first_made(pa
         thread.join()
     assert answers["sure"].status_code == 200
     match answers["unsure"].status_code:
-        case 200:  # it came second, and made the time longer again
+        case 200:  # it was second, and made the time longer again
             assert keep_for(patient) == MINUTE
         case 409:
             assert answers["unsure"].json()["crops"] == 4
             assert keep_for(patient) == 1
 
 
-def test_the_audit_log_counts_what_goes(patient):
+def test_the_audit_log_counts_the_erased_crops(patient):
     key = patient.http.post("/keys", json={"label": "a", "scope": "admin"}).json()["key"]
     patient.http.headers["Authorization"] = f"Bearer {key}"
     patch(patient, keep_for=MINUTE, dry_run=True)
@@ -189,7 +189,7 @@ def test_the_audit_log_counts_what_goes(patient):
     ]
 
 
-def test_bound_keys_and_other_scopes_may_not_even_look(patient):
+def test_other_keys_may_not_even_try_it(patient):
     make = {"label": "a", "scope": "admin"}
     admin = patient.http.post("/keys", json=make).json()["key"]
     patient.http.headers["Authorization"] = f"Bearer {admin}"

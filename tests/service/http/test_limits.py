@@ -1,4 +1,4 @@
-"""What a request may cost, and what happens when everybody comes at once."""
+"""What a request may cost, and what happens if many arrive at once."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def strict(launch, tmp_path_factory):
         yield service
 
 
-def test_a_large_body_is_refused_before_it_is_read(strict):
+def test_a_large_body_is_rejected_before_it_is_read(strict):
     answer = strict.search(("large.jpg", bytes(5_000_000)))
     assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
     assert "100,000" in answer.json()["detail"]
     assert answer.headers["X-Request-ID"]
 
 
-def test_a_body_without_length_is_refused_while_it_streams(strict):
+def test_a_body_without_length_is_rejected_while_it_streams(strict):
     sent = 0
 
     def endless() -> Iterator[bytes]:
@@ -51,13 +51,13 @@ def test_a_body_without_length_is_refused_while_it_streams(strict):
     assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
 
 
-def test_a_wrong_content_length_is_no_way_around(strict):
+def test_a_false_content_length_does_not_help(strict):
     large = {"Content-Type": "application/json"}
     answer = strict.http.post("/galleries", content=b"[" * 200_000, headers=large)
     assert answer.status_code == 413
 
 
-def test_too_many_images_are_refused(strict):
+def test_too_many_images_are_rejected(strict):
     images = [(f"{n}.jpg", CROP) for n in range(4)]
     answer = strict.search(*images)
     assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
@@ -65,7 +65,7 @@ def test_too_many_images_are_refused(strict):
     assert strict.search(*images[:3]).status_code == 200
 
 
-def test_a_large_image_costs_only_its_own(strict):
+def test_a_large_image_affects_no_other(strict):
     bytes_of_noise = np.random.default_rng(0).integers(0, 255, (99, 99, 3), dtype=np.uint8)
     heavy, wide = encode(bytes_of_noise), solid((1, 2, 3), 101, 100)
     assert len(heavy) > 20_000
@@ -77,14 +77,14 @@ def test_a_large_image_costs_only_its_own(strict):
     assert (alone.status_code, alone.json()["code"]) == (413, "image_too_large")
 
 
-def test_thousands_of_parts_are_refused(strict):
+def test_thousands_of_parts_are_rejected(strict):
     fields = {f"field{n}": "1" for n in range(1500)}
     answer = strict.http.post("/search", data=fields, files={"images": ("a", CROP)})
     assert 400 <= answer.status_code < 500
     assert answer.headers["Content-Type"] == "application/problem+json"
 
 
-def test_a_full_queue_answers_503_and_recovers(start):
+def test_a_full_queue_causes_503_and_recovers(start):
     gate = threading.Event()
     gate.set()
     busy = threading.Event()
@@ -116,7 +116,7 @@ def test_a_full_queue_answers_503_and_recovers(start):
         assert service.search(("e", CROP)).status_code == 200
 
 
-def test_too_many_requests_at_once_are_refused_but_probes_are_not(start):
+def test_too_many_concurrent_requests_are_rejected_except_probes(start):
     gate, busy = threading.Event(), threading.Event()
     gate.set()
 
@@ -155,7 +155,7 @@ def test_many_callers_at_once_get_their_own_answers(service, people):
         assert all(callers.map(ask, colours))
 
 
-def test_an_upload_that_would_wait_too_long_is_refused_before_its_form_is_read(start, caplog):
+def test_an_upload_that_would_wait_too_long_is_rejected_before_its_form_is_read(start, caplog):
     limits = {"max_batch": 1, "max_queue_seconds": 2.5}
     with start(FakeEmbedder(delay=0.85), **limits) as service, ThreadPoolExecutor(2) as callers:
         for _ in range(2):
@@ -168,7 +168,7 @@ def test_an_upload_that_would_wait_too_long_is_refused_before_its_form_is_read(s
         head += b"Content-Type: multipart/form-data; boundary=x\r\n\r\n"
         where = httpx.URL(service.url)
         with socket.create_connection((where.host, where.port), timeout=120) as client:
-            client.sendall(head)  # and none of the body
+            client.sendall(head)  # but not the body
             answer = client.recv(65536)
         assert answer.startswith(b"HTTP/1.1 503")
         assert b"retry-after: 2" in answer
@@ -177,8 +177,8 @@ def test_an_upload_that_would_wait_too_long_is_refused_before_its_form_is_read(s
         assert service.http.get("/readyz").status_code == 200
 
 
-def test_waiting_to_be_decoded_is_waiting(start):
-    large = solid((200, 20, 20), 4000, 4000, kind="PNG")  # takes some tenths of a second
+def test_waiting_for_the_decoder_counts_as_waiting(start):
+    large = solid((200, 20, 20), 4000, 4000, kind="PNG")  # takes a few tenths of a second
     limits = {"decode_threads": 1, "max_queue_seconds": 0.2}
     with start(**limits) as service, ThreadPoolExecutor(8) as callers:
         assert service.search(("first", large)).status_code == 200
@@ -209,7 +209,7 @@ def test_a_path_of_several_methods_names_them_all(service):
         (b"[" * 100_000, 413),
     ],
 )
-def test_json_is_taken_at_its_word(service, body, status):
+def test_json_types_are_strict(service, body, status):
     headers = {"Content-Type": "application/json"}
     answer = service.http.post("/galleries", content=body, headers=headers)
     assert answer.status_code == status

@@ -1,4 +1,4 @@
-"""Names over HTTP: one spelling for one person, and every crop at the address that its id says."""
+"""Names over HTTP: one spelling per person, and every crop at the address of its id."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _numbers = itertools.count()
 
 @pytest.fixture
 def gallery(service):
-    """A gallery of the test's own, which keeps pictures."""
+    """A new gallery for this test, which stores pictures."""
     name = f"names{next(_numbers)}"
     assert (
         service.http.post("/galleries", json={"name": name, "store_crops": True}).status_code == 201
@@ -37,14 +37,14 @@ def record(service, gallery, crop_id):
 
 
 def imported(service, gallery, rows):
-    """The job that reads these rows, once it has ended."""
+    """The finished job that read these rows."""
     answer = service.http.post(
         f"/galleries/{gallery}/imports",
         content="".join(json.dumps(row) + "\n" for row in rows).encode(),
         headers={"Content-Type": "application/x-ndjson"},
     )
     assert answer.status_code == 202, answer.text
-    while True:  # the suite's own limit ends it
+    while True:  # the time limit of the test suite ends it
         job = service.http.get(answer.headers["Location"]).json()
         if job["state"] not in {"queued", "running"}:
             errors = service.http.get(f"{answer.headers['Location']}/errors").json()
@@ -169,7 +169,7 @@ def test_a_pattern_means_the_same_people(service, gallery):
         "\U0001f468\u200d\U0001f469\u200d\U0001f467",
     ],
 )
-def test_people_are_called_so(service, gallery, name):
+def test_real_names_are_accepted(service, gallery, name):
     answer = service.put(gallery, quote(name), RED, identity=name, camera=name)
     assert answer.status_code == 201, answer.text
     assert record(service, gallery, name)["identity"] == name
@@ -195,13 +195,13 @@ def test_people_are_called_so(service, gallery, name):
         ("a\ufffdb", "U+FFFD"),
         ("a\ufdd0", "U+FDD0"),
         ("\u200d", "at least one character"),
-        ("\u3164", "at least one character"),
-        ("\ufe0f", "at least one character"),
+        ("\u3164", "at least one visible character"),
+        ("\ufe0f", "at least one visible character"),
         (" \u00a0 ", "at least one character"),
         ("x" * 201, "201"),
     ],
 )
-def test_what_can_be_no_name_is_refused_everywhere(service, gallery, name, told):
+def test_invalid_names_are_rejected_everywhere(service, gallery, name, told):
     service.put(gallery, "a", RED, identity="ann")
     at = f"/galleries/{gallery}"
     answers = [
@@ -223,14 +223,14 @@ def test_what_can_be_no_name_is_refused_everywhere(service, gallery, name, told)
         assert told in answer.text, answer.text
     vector = [1.0, *[0.0] * (service.parts.manifest.dimension - 1)]
     job, errors = imported(service, gallery, [{"crop_id": name, "embedding": vector}])
-    if name not in {"\u200d", " \u00a0 "}:  # an empty cell is no id
+    if name not in {"\u200d", " \u00a0 "}:  # an empty cell is not an id
         assert job["counts"].get("failed") == 1, job
         assert told in errors
     assert service.put(gallery, quote(name), RED).status_code in {404, 422}
     assert service.crop_ids(gallery) == ["a"]
 
 
-def test_half_a_surrogate_pair_is_refused(service, gallery):
+def test_half_a_surrogate_pair_is_rejected(service, gallery):
     body = '[{"crop_id": "a", "identity": "\\ud800"}]'
     answer = service.http.post(
         f"/galleries/{gallery}/crops", files=[("images", ("a.png", RED))], data={"crops": body}

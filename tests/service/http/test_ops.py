@@ -26,8 +26,8 @@ def test_the_probes_of_a_sound_service(service):
     assert service.http.get("/readyz").json() == {"status": "ok"}
 
 
-def test_not_ready_while_the_disk_takes_no_writes(start, tmp_path):
-    seconds = count()  # each look at the clock is another second: no answer holds
+def test_not_ready_while_the_disk_accepts_no_writes(start, tmp_path):
+    seconds = count()  # the clock moves a second per look, so that no result is reused
     with start(clock=lambda: float(next(seconds))) as service:
         assert service.http.get("/readyz").status_code == 200
         shutil.rmtree(tmp_path / "data")
@@ -142,7 +142,7 @@ def test_a_request_id_is_kept_returned_and_logged(service, caplog):
     assert any("GET /info 200" in line and "trace-7.a_b" in line for line in caplog.messages)
 
 
-def test_probes_are_logged_only_where_they_fail(service, caplog):
+def test_probes_are_logged_only_if_they_fail(service, caplog):
     with caplog.at_level(logging.INFO, "service.requests"):
         assert service.http.get("/livez").status_code == 200
         assert service.http.post("/livez").status_code == 405
@@ -150,7 +150,7 @@ def test_probes_are_logged_only_where_they_fail(service, caplog):
 
 
 @pytest.mark.parametrize("given", [None, "", "two words", "x" * 129, "a\tb", "é"])
-def test_a_missing_or_unfit_request_id_is_replaced(service, given):
+def test_a_missing_or_invalid_request_id_is_replaced(service, given):
     headers = {} if given is None else {"X-Request-ID": given.encode()}
     answer = service.http.get("/livez", headers=headers)
     assert re.fullmatch(r"[0-9a-f]{32}", answer.headers["X-Request-ID"])
@@ -197,11 +197,11 @@ def test_broken_json_and_broken_multipart_are_problems(service):
         assert answer.headers["Content-Type"] == "application/problem+json"
 
 
-def test_a_programming_error_answers_500_without_its_text(start, caplog):
+def test_a_programming_error_gets_500_without_its_text(start, caplog):
     with start() as service:
         service.parts.store.close()
         service.parts.store._catalogue.served = (
-            None  # no release may do this, so it stands for any mistake
+            None  # must never happen, so it stands for any programming error
         )
         answer = service.search(("a", CROP))
         assert answer.status_code == 500

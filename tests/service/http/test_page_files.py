@@ -1,4 +1,4 @@
-"""The page's files, without a browser: all there, from here alone, under one policy."""
+"""The page's files, without a browser: complete, without other hosts, under one policy."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def references(path: Path) -> set[str]:
     return {tag or f"web/{module}" for tag, module in found}
 
 
-def test_every_file_that_is_referred_to_is_served_and_every_other_is_not_there(service):
+def test_every_file_of_the_page_is_used_and_served(service):
     wanted = set().union(*map(references, FILES))
     served = {f"web/{path.name}" for path in FILES} - {"web/index.html"}
     assert wanted == served
@@ -39,7 +39,7 @@ def test_every_file_that_is_referred_to_is_served_and_every_other_is_not_there(s
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_no_file_names_another_host_or_grows_long(path):
+def test_no_file_names_another_host_or_is_too_long(path):
     text = path.read_text(encoding="utf-8")
     assert not OUTSIDE.search(text.replace(NAMESPACE, ""))
     assert len(text.splitlines()) <= 300
@@ -47,7 +47,7 @@ def test_no_file_names_another_host_or_grows_long(path):
 
 
 @pytest.mark.parametrize("address", ["/", "/web/app.js"])
-def test_page_and_files_carry_the_policy_fresh_and_unchanged(service, address):
+def test_page_and_files_carry_the_policy_with_200_and_304(service, address):
     fresh = service.http.get(address)
     again = service.http.get(address, headers={"If-None-Match": fresh.headers["etag"]})
     assert fresh.status_code == 200

@@ -1,4 +1,4 @@
-"""The page makes ids of files' paths that the service takes, for whatever files are called."""
+"""The page turns any file path into an id that the service accepts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ console.log(JSON.stringify(JSON.parse(text).map((path) => idOf(path))));
 
 @pytest.fixture(scope="module")
 def ids_of(tmp_path_factory):
-    """Runs the page's own code on many paths, by the Node.js that Playwright brings."""
+    """Run the page's own code on many paths, with the Node.js of Playwright."""
     driver = pytest.importorskip("playwright._impl._driver", reason="playwright is not installed")
     folder = tmp_path_factory.mktemp("page")
     shutil.copy(Path(service.__file__).parent / "http" / "web" / "files.js", folder / "files.mjs")
@@ -50,7 +50,7 @@ def ids_of(tmp_path_factory):
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(paths=st.lists(PATHS, unique=True, min_size=20, max_size=60))
-def test_every_path_gets_an_id_of_its_own(ids_of, paths):
+def test_every_path_gets_its_own_id(ids_of, paths):
     ids = ids_of(paths)
     assert [id_of(crop_id) for crop_id in ids] == ids
     for path, crop_id in zip(paths, ids, strict=True):

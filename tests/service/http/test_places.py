@@ -1,4 +1,4 @@
-"""Who gets a place, and who loses one."""
+"""Which requests get a place, and which ones lose it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from service.settings import Settings
 
 @dataclass(eq=False)
 class Request:
-    """A request of which the test says how it arrives."""
+    """A request whose rate the test sets."""
 
     rate: float = 0.0
     waited_seconds: float = 0.0
@@ -33,7 +33,7 @@ def slow(rate: float) -> Request:
     return Request(rate, waited_seconds=10.0)
 
 
-def test_a_client_has_its_share_and_the_service_its_most():
+def test_a_client_gets_its_share_and_all_clients_the_total():
     places = Places(3, 2)
     kept = [places.take("a", Request()) for _ in range(2)]
     with pytest.raises(TooManyRequests, match="2 requests of a are being answered already"):
@@ -66,7 +66,7 @@ def test_a_client_at_its_share_loses_its_own_slowest_request():
     assert not other.given_up
 
 
-def test_when_all_places_are_taken_who_holds_most_loses_the_slowest():
+def test_when_all_places_are_taken_the_client_with_most_loses_its_slowest_request():
     places = Places(4, 3)
     crowd = [slow(300.0), slow(200.0), slow(100.0)]
     for request in crowd:
@@ -78,7 +78,7 @@ def test_when_all_places_are_taken_who_holds_most_loses_the_slowest():
     assert not alone.given_up
 
 
-def test_nobody_loses_a_place_to_a_client_who_holds_more():
+def test_no_client_loses_a_place_to_one_that_holds_more():
     places = Places(4, 4)
     for _ in range(3):
         places.take("a", Request())
@@ -93,7 +93,7 @@ def test_nobody_loses_a_place_to_a_client_who_holds_more():
     ("waited", "rate", "loses"),
     [(0.5, 0.0, False), (1.5, 0.0, True), (1.5, 60_000.0, True), (99.0, 70_000.0, False)],
 )
-def test_a_request_is_slow_after_a_second_and_below_64_kib_a_second(waited, rate, loses):
+def test_a_request_is_slow_after_a_second_below_64_kib_per_second(waited, rate, loses):
     places = Places(1, 1)
     first = Request(rate, waited)
     places.take("a", first)
@@ -106,7 +106,7 @@ def test_a_request_is_slow_after_a_second_and_below_64_kib_a_second(waited, rate
 
 
 class Client:
-    """Sends a body in pieces when the test says so, on a clock that the test sets."""
+    """Send a body in pieces when the test says so, on a clock that the test sets."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -122,7 +122,7 @@ class Client:
         return {"type": "http.request", "body": piece, "more_body": True}
 
     async def send(self, piece: bytes, seconds: float) -> None:
-        """The service waits so long for this piece."""
+        """Make the service wait this long for the next piece."""
         waiting = asyncio.create_task(self.incoming.receive())
         await asyncio.sleep(0)
         self.now += seconds
@@ -143,7 +143,7 @@ async def rates_of(*clients: tuple[bytes, float]) -> list[float]:
     return rates
 
 
-def test_the_rate_is_of_the_whole_wait_and_not_of_the_last_silence():
+def test_the_rate_covers_the_whole_wait_and_not_only_the_last_silence():
     dripping, steady = asyncio.run(rates_of((bytes(330), 0.25), (bytes(100_000), 1.0)))
     assert dripping == pytest.approx(1320.0)
     assert steady == pytest.approx(100_000.0)
@@ -168,13 +168,13 @@ async def lose_the_place(*, while_waiting: bool) -> str:
 
 
 @pytest.mark.parametrize("while_waiting", [True, False])
-def test_whoever_lost_the_place_is_told_so(while_waiting):
+def test_a_client_that_lost_its_place_is_told_so(while_waiting):
     detail = asyncio.run(lose_the_place(while_waiting=while_waiting))
     assert detail.startswith("330 bytes of the request body arrived in 2.0 s: too slow to keep")
 
 
 class Held:
-    """An app whose answers wait until the test lets them go."""
+    """An app whose answers wait until the test releases them."""
 
     def __init__(self) -> None:
         self.go = asyncio.Event()
@@ -188,7 +188,7 @@ class Held:
 
 
 async def nothing(*_: object) -> None:
-    """Send nowhere."""
+    """Discard a message."""
 
 
 def scope_of(client: str, caller: Caller, path: str = "/docs") -> dict:
@@ -197,7 +197,7 @@ def scope_of(client: str, caller: Caller, path: str = "/docs") -> dict:
 
 
 async def fill(requests: list[dict]) -> tuple[list[str], int]:
-    """What becomes of requests that come before any is answered; how many began."""
+    """The outcome of requests that arrive before any is answered, and how many began."""
     app = Held()
     admission = Admission(app, Settings(max_requests=16), SimpleNamespace())
     tasks = [asyncio.create_task(admission(scope, nothing, nothing)) for scope in requests]
@@ -208,7 +208,7 @@ async def fill(requests: list[dict]) -> tuple[list[str], int]:
     return [type(outcome).__name__ for outcome in found], begun
 
 
-def test_strangers_share_a_few_places_of_their_own_while_there_are_keys():
+def test_clients_without_a_key_share_a_few_places_of_their_own_while_keys_exist():
     key = Caller("0a", "search")
     addresses = [scope_of(f"address 192.0.2.{number}", NOBODY) for number in range(40)]
     same = [scope_of("address 192.0.2.1", NOBODY) for _ in range(3)]

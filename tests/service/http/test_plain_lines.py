@@ -1,4 +1,4 @@
-"""Texts of others in the log and on the terminal: one line, nothing hidden, bounded."""
+"""Text from clients in the log and on the terminal: one line, nothing invisible, limited."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
 def formatted(message: str, error: BaseException | None = None) -> str:
-    """A record as the process log has it."""
+    """A record as the process log formats it."""
     told = None if error is None else (type(error), error, error.__traceback__)
     record = logging.LogRecord("service", logging.INFO, "", 0, "%s", (message,), told)
     return OneLine(FORMAT).format(record)
@@ -31,7 +31,7 @@ def formatted(message: str, error: BaseException | None = None) -> str:
         ("a\tb", r"a\tb"),
     ],
 )
-def test_what_breaks_a_line_or_controls_a_terminal_is_written_as_text(text, shown):
+def test_characters_that_break_lines_or_control_terminals_are_escaped(text, shown):
     assert one_line(text) == shown
     assert shown in formatted(text)
 
@@ -41,13 +41,13 @@ def test_a_message_is_one_line():
     assert "\n" not in formatted(forged)
 
 
-def test_a_message_is_bounded():
+def test_a_long_message_is_cut():
     line = formatted("a" * 1_000_000)
     assert len(line) < MAX_MESSAGE + 200
     assert "1,000,000 characters" in line
 
 
-def test_a_traceback_begins_no_line_of_ours():
+def test_the_lines_of_a_traceback_do_not_look_like_ours():
     error = ValueError("x\n2026-11-28 20:00:00,000 INFO forged\n\x1b[2J" + "y" * 1_000_000)
     first, *rest = formatted("failed", error).split("\n")
     assert first.endswith("failed")

@@ -1,4 +1,4 @@
-"""``/readyz``: at most one look a second, whoever asks and however often."""
+"""``/readyz``: at most one check per second, however many clients ask."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PATIENCE = 30.0
 
 
 class Counted:
-    """Counts the images the network runs on, and holds them back while told to."""
+    """Count the images that the network gets, and hold them back when asked."""
 
     def __init__(self) -> None:
         self.images = 0
@@ -34,18 +34,18 @@ class Counted:
         assert self.door.wait(PATIENCE)
 
 
-def test_probes_share_one_inference_a_second(start):
+def test_probes_share_one_inference_per_second(start):
     counted = Counted()
     with start(FakeEmbedder(fault=counted)) as service, ThreadPoolExecutor(8) as pool:
         before, begun = counted.images, time.monotonic()
         statuses = list(pool.map(lambda _: service.http.get("/readyz").status_code, range(PROBES)))
         seconds = time.monotonic() - begun
         assert statuses == [200] * PROBES
-        # However slow the machine is: one at the start, and one more for each second that went by.
+        # On any machine: one check at the start, and one more per second that passed.
         assert counted.images - before <= 1 + int(seconds)
 
 
-def test_probes_that_come_together_wait_for_one_look(start):
+def test_concurrent_probes_share_one_check(start):
     counted = Counted()
     stopped = {"clock": lambda: 0.0}
     with start(FakeEmbedder(fault=counted), **stopped) as service, ThreadPoolExecutor(8) as pool:
@@ -59,7 +59,7 @@ def test_probes_that_come_together_wait_for_one_look(start):
         assert counted.images - before == 1
 
 
-def test_a_client_that_leaves_takes_nobodys_answer_along(start):
+def test_a_client_that_disconnects_does_not_end_the_check_for_others(start):
     counted = Counted()
     with start(FakeEmbedder(fault=counted)) as service, ThreadPoolExecutor(1) as pool:
         counted.entered.clear()
@@ -70,13 +70,13 @@ def test_a_client_that_leaves_takes_nobodys_answer_along(start):
         assert counted.entered.wait(PATIENCE)
         staying = pool.submit(service.http.get, "/readyz")
         leaving.close()
-        # The loop has seen the departure and the second probe once it answers this.
+        # Once this is answered, the event loop has seen the disconnect and the second probe.
         assert service.http.get("/livez").status_code == 200
         counted.door.set()
         assert staying.result().status_code == 200
 
 
-def test_draining_is_said_at_once(start):
+def test_draining_is_reported_at_once(start):
     with start() as service:
         assert service.http.get("/readyz").status_code == 200
         service.parts.lifecycle.phase = "draining"
@@ -84,7 +84,7 @@ def test_draining_is_said_at_once(start):
 
 
 class Clock:
-    """A clock that only the test moves."""
+    """A clock that only the test advances."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -94,7 +94,7 @@ class Clock:
 
 
 class Look:
-    """Stands for a look at network and disk; counts, and fails while told to."""
+    """Replace the check of network and disk; count, and fail when asked."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -114,7 +114,7 @@ def look_and_clock() -> tuple[Any, Look, Clock]:
     return Readiness(look, clock), look, clock
 
 
-def test_an_answer_holds_for_a_second_good_or_bad():
+def test_a_result_is_reused_for_a_second_good_or_bad():
     async def ask() -> None:
         readiness, look, clock = look_and_clock()
         await asyncio.gather(*(readiness.check() for _ in range(5)))
@@ -138,7 +138,7 @@ def test_an_answer_holds_for_a_second_good_or_bad():
     asyncio.run(ask())
 
 
-def test_a_defect_means_not_ready_and_holds_too(caplog):
+def test_a_defect_means_not_ready_and_is_reused_too(caplog):
     async def ask() -> None:
         readiness, look, _ = look_and_clock()
         look.error = RuntimeError("a defect")
@@ -151,7 +151,7 @@ def test_a_defect_means_not_ready_and_holds_too(caplog):
     assert "a defect" in caplog.text
 
 
-def test_a_probe_that_is_cancelled_leaves_the_look_to_the_others():
+def test_a_cancelled_probe_does_not_end_the_check_for_others():
     async def ask() -> None:
         readiness, look, _ = look_and_clock()
         first = asyncio.create_task(readiness.check())

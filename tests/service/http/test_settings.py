@@ -1,4 +1,4 @@
-"""Settings come from the environment, and a wrong value is named."""
+"""Settings come from the environment, and errors name the wrong value."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_wrong_value_is_named(name, value):
         Settings(**{name: value})
 
 
-def test_the_queue_must_hold_a_full_request():
+def test_the_queue_must_fit_a_full_request():
     with pytest.raises(ValidationError, match="max_queue 10 is below max_images 64"):
         Settings(max_queue=10)
 

@@ -35,7 +35,7 @@ def restore(service, snapshot, **body):
     return service.http.post(url, json=body)
 
 
-def test_a_gallery_comes_back_as_it_was(lobby):
+def test_a_gallery_is_restored_as_it_was(lobby):
     snapshot = take(lobby)
     assert (snapshot["gallery"], snapshot["crops"]) == ("lobby", 2)
     lobby.put("lobby", "c", RED)
@@ -90,7 +90,7 @@ def test_a_receipt_names_the_snapshots_that_still_hold_a_crop(lobby):
     assert lobby.http.delete("/galleries/lobby/crops/b").json()["snapshots"] == [with_one]
 
 
-def test_a_deleted_gallery_leaves_its_snapshots_unless_told_otherwise(lobby):
+def test_deleting_a_gallery_keeps_its_snapshots_unless_requested(lobby):
     snapshot = take(lobby)
     answer = lobby.http.delete("/galleries/lobby").json()
     assert (answer["deleted"], answer["snapshots"]) == (2, [snapshot["snapshot_id"]])
@@ -103,7 +103,7 @@ def test_a_deleted_gallery_leaves_its_snapshots_unless_told_otherwise(lobby):
 
 @pytest.mark.parametrize("gallery", ["lobby", "nowhere", "..", "%2e%2e"])
 @pytest.mark.parametrize("snapshot_id", ["nothing", "20260101T000000000-abcd", "..%2f..%2flock"])
-def test_what_is_not_there_is_not_found(lobby, gallery, snapshot_id):
+def test_unknown_snapshots_are_not_found(lobby, gallery, snapshot_id):
     url = f"/galleries/{gallery}/snapshots/{snapshot_id}"
     for answer in (
         lobby.http.get(url),
@@ -113,7 +113,7 @@ def test_what_is_not_there_is_not_found(lobby, gallery, snapshot_id):
         assert answer.status_code in {404, 405}
 
 
-def test_a_gallery_that_is_not_there_has_no_snapshots(lobby):
+def test_an_unknown_gallery_has_no_snapshots(lobby):
     assert lobby.http.get("/galleries/nowhere/snapshots").status_code == 404
     assert lobby.http.post("/galleries/nowhere/snapshots").status_code == 404
 
@@ -129,8 +129,8 @@ def test_a_damaged_snapshot_replaces_nothing(lobby, tmp_path):
     for content, reason in (
         (bytes(flipped), "the embedding of crop 'a'"),
         (sound[:5000], "damaged"),
-        (b"anything else" * 1000, "no snapshot"),
-        (b"", "no snapshot"),
+        (b"anything else" * 1000, "not a snapshot"),
+        (b"", "not a snapshot"),
         (sound.replace(b"lobby", b"hobby"), "of gallery 'hobby'"),
     ):
         path.write_bytes(content)

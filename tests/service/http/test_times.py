@@ -1,4 +1,4 @@
-"""Times on every way into the service: forms, JSON, filters, manifests, archives, commands."""
+"""Times in every input of the service: forms, JSON, filters, manifests, archives, commands."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def reasons(service: Any, job: dict[str, Any]) -> dict[str, str]:
 
 
 def ready(**values: Any) -> dict[str, Any]:
-    """A row of a manifest that brings its embedding."""
+    """A row of a manifest with its embedding."""
     row = np.zeros(TINY_MANIFEST.dimension)
     row[0] = 1.0
     return {"embedding": row.tolist(), **values}
@@ -211,8 +211,8 @@ def test_a_time_means_the_same_in_manifests(service, gallery):
     assert "row 1, column timestamp" in reasons(service, job)["x"]
 
 
-def test_a_dated_crop_outlives_the_retention(start):
-    age = 1.3e9  # 41 years: less than since 1980, more than until 2026
+def test_a_crop_with_a_date_survives_the_retention(start):
+    age = 1.3e9  # 41 years: less than since 1980, more than since 2026
     with start(retention_seconds=0.05) as service:
         body = {"name": "kept", "keep_for": age}
         assert service.http.post("/galleries", json=body).status_code == 201
@@ -226,7 +226,7 @@ def test_a_dated_crop_outlives_the_retention(start):
         assert service.crop_ids("kept") == ["dated"]
 
 
-def test_a_stated_zone_places_a_time_and_a_missing_one_is_said(service, gallery):
+def test_a_given_zone_is_used_and_a_missing_one_is_reported(service, gallery):
     said = service.put(gallery, "z", PICTURE, timestamp="2026-11-21T14:05:33").json()
     assert said["timestamp"] == AFTERNOON
     assert [warning["code"] for warning in said["warnings"]] == ["assumed_utc"]
@@ -255,7 +255,7 @@ def test_entries_of_a_batch_have_zones_of_their_own(service, gallery):
     assert found == [AFTERNOON - 3600, AFTERNOON, AFTERNOON - 7200, None]
 
 
-def test_filters_take_a_zone_and_say_where_none_is_stated(service):
+def test_filters_take_a_zone_and_report_a_missing_one(service):
     name = service.create("zoned-filters")
     service.put(name, "c", PICTURE, timestamp=AFTERNOON)
     local = {"since": "2026-11-21T15:05:33", "until": "2026-11-21T15:05:34"}
@@ -291,7 +291,7 @@ def test_clocks_that_are_set_back_or_forward(service, gallery):
     assert "+01:00" in refusal(never)
 
 
-def test_an_import_states_zones_and_says_what_it_assumed(service, gallery):
+def test_an_import_takes_zones_and_reports_what_it_assumed(service, gallery):
     rows = [
         ready(crop_id="i0", timestamp="2026-11-21T14:05:33", camera="gate"),
         ready(crop_id="i1", timestamp="2026-11-21T14:05:33", camera="pier"),
@@ -308,7 +308,7 @@ def test_an_import_states_zones_and_says_what_it_assumed(service, gallery):
 
     def hours(job: dict[str, Any]) -> list[float]:
         assert job["counts"]["failed"] == 1
-        assert "row 9, column zone: time zone 'Nowhere/Else'" in reasons(service, job)["i8"]
+        assert "row 9, column zone: unknown time zone 'Nowhere/Else'" in reasons(service, job)["i8"]
         found = [stored(service, gallery, f"i{number}") for number in (0, 1, 2, 3, 4, 6)]
         return [(AFTERNOON - seconds) / 3600 for seconds in found]
 
@@ -335,7 +335,7 @@ def test_an_import_states_zones_and_says_what_it_assumed(service, gallery):
         ({"zones": ["pier=UTC", "pier=+01:00"]}, "two zones"),
     ],
 )
-def test_a_wrong_zone_is_refused_before_the_import(service, gallery, query, reason):
+def test_a_wrong_zone_is_rejected_before_the_import(service, gallery, query, reason):
     for kind in ("application/x-ndjson", "application/zip", "application/x-tar"):
         answer = service.http.post(
             f"/galleries/{gallery}/imports",
@@ -401,7 +401,7 @@ PIECES = (
         (r"(?P<date>\d+)_(?P<time>\d+)(?P<zone>\+\d+)", "20261121_150533+0100.png", AFTERNOON),
     ],
 )
-def test_patterns_build_times_of_their_groups(service, pattern, path, seconds):
+def test_patterns_build_times_from_their_groups(service, pattern, path, seconds):
     name = f"pattern-{abs(hash((pattern, path)))}"
     service.create(name)
     job = ended(service, name, "application/zip", zip_of(path), pattern=pattern)
@@ -420,7 +420,7 @@ def test_patterns_build_times_of_their_groups(service, pattern, path, seconds):
         ("c1/2026-11-21/14-05_33.png", "must look like"),
     ],
 )
-def test_a_path_whose_groups_are_no_time_is_refused(service, gallery, path, reason):
+def test_a_path_whose_groups_are_not_a_time_is_rejected(service, gallery, path, reason):
     job = ended(service, gallery, "application/zip", zip_of(path), pattern=DATE_AND_TIME)
     assert job["counts"] == {"failed": 1}
     assert reason in reasons(service, job)[path]
@@ -441,7 +441,7 @@ def test_a_path_whose_groups_are_no_time_is_refused(service, gallery, path, reas
         (r"(?P<date>.)(?P<millisecond>.)", "'millisecond' needs 'second' or 'time'"),
     ],
 )
-def test_a_pattern_whose_groups_say_no_time_is_refused(service, gallery, pattern, reason):
+def test_a_pattern_whose_groups_cannot_make_a_time_is_rejected(service, gallery, pattern, reason):
     answer = service.http.post(
         f"/galleries/{gallery}/imports",
         content=zip_of("a.png"),
@@ -452,7 +452,7 @@ def test_a_pattern_whose_groups_say_no_time_is_refused(service, gallery, pattern
     assert reason in answer.json()["detail"]
 
 
-def test_the_command_line_takes_zones_and_says_what_it_assumed(service, tmp_path):
+def test_the_command_line_takes_zones_and_reports_what_it_assumed(service, tmp_path):
     for camera in ("gate", "pier"):
         (tmp_path / camera).mkdir()
         (tmp_path / camera / "20261121_140533.png").write_bytes(PICTURE)
