@@ -1,4 +1,4 @@
-"""What the tests of crashes and disks share, and those in a browser."""
+"""Fixtures that several files share: the file layer that injects faults, and a browser."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FLAGS = (
 
 @pytest.fixture(scope="session")
 def file_faults(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The compiled fault-injecting file layer."""
+    """The compiled file layer that injects faults."""
     if reason := faults.missing():
         pytest.skip(reason)
     return faults.build(tmp_path_factory.mktemp("layer"))

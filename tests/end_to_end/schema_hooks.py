@@ -1,4 +1,4 @@
-"""What schemathesis cannot know: what a picture is, and which galleries and crops there are."""
+"""What schemathesis cannot know: valid pictures, and the existing galleries and crops."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ schemathesis.openapi.format(
 
 @schemathesis.hook
 def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> None:
-    """Ask for what is there in every second request that means well."""
-    meant_well = case.meta is not None and case.meta.generation.mode.is_positive
-    if not meant_well or sum(map(ord, case.id)) % 2 or case.method == "DELETE":
+    """Use an existing gallery and crop in every second valid request."""
+    is_valid = case.meta is not None and case.meta.generation.mode.is_positive
+    if not is_valid or sum(map(ord, case.id)) % 2 or case.method == "DELETE":
         return
     for name, value in (("gallery", GALLERY), ("crop_id", CROP)):
         if name in (case.path_parameters or {}):

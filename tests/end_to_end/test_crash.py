@@ -1,4 +1,4 @@
-"""Killed at any moment and at any write, a service loses nothing that it acknowledged."""
+"""A service killed at any moment and at any write loses nothing that it acknowledged."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def test_nothing_acknowledged_is_lost_to_kills(tiny_model, tmp_path):
     assert report.searches > KILLS
 
 
-def test_a_change_struck_at_any_write_is_whole_or_absent(file_faults, tmp_path):
+def test_a_change_struck_at_any_write_is_complete_or_absent(file_faults, tmp_path):
     stride = 40
-    offset = random.randrange(stride)  # over many runs every write is struck
+    offset = random.randrange(stride)  # many runs together strike every write
     report = faults.strike(file_faults, tmp_path, stride=stride, offset=offset)
     assert not report["problems"], f"offset {offset}"
     assert set(report["boundaries"]) == {operation.name for operation in OPERATIONS}
@@ -55,7 +55,7 @@ layer.file_faults_end()
 """
 
 
-def test_a_power_cut_takes_back_what_was_not_synced(file_faults, tmp_path):
+def test_a_power_cut_reverts_writes_that_were_not_synced(file_faults, tmp_path):
     environment = {**os.environ, "LD_PRELOAD": str(file_faults)}
     command = [sys.executable, "-c", WRITES, tmp_path]
     done = subprocess.run(command, env=environment, check=False)
@@ -66,7 +66,7 @@ def test_a_power_cut_takes_back_what_was_not_synced(file_faults, tmp_path):
 
 @pytest.fixture
 def ledger() -> Ledger:
-    """One acknowledged crop, and a batch of two under way."""
+    """One acknowledged crop, and a pending batch of two."""
     ledger = Ledger()
     ledger.begin(Change({"a": Record("1")}))
     ledger.acknowledge()
@@ -75,7 +75,7 @@ def ledger() -> Ledger:
 
 
 @pytest.mark.parametrize("found", ["a", "abc"])
-def test_a_request_under_way_may_be_there_or_not(ledger, found):
+def test_a_pending_request_may_be_stored_or_not(ledger, found):
     records = {"a": Record("1"), "b": Record("2"), "c": Record("3")}
     assert ledger.settle({key: records[key] for key in found}) == []
 
@@ -89,7 +89,7 @@ def test_a_request_under_way_may_be_there_or_not(ledger, found):
         ({"a": Record("1"), "b": Record("2")}, "half of an unacknowledged change of ['b', 'c']"),
     ],
 )
-def test_the_ledger_notices_what_is_lost_altered_or_half(ledger, found, problem):
+def test_the_ledger_notices_lost_altered_and_partial_changes(ledger, found, problem):
     (wrong,) = ledger.settle(found)
     assert problem in wrong
 

@@ -1,4 +1,4 @@
-"""Bits that flipped on the disk are noticed, reported and not served; the rest is."""
+"""Bits that flipped on the disk are noticed, reported and not served; everything else is."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PAGE = 4096  # bytes, of SQLite
 
 @dataclass(frozen=True)
 class Stored:
-    """A data folder that a stopped service left, and what it listed of its two galleries."""
+    """The data folder of a stopped service, and the crops of its two galleries."""
 
     data: Path
     crops: dict[str, dict[str, Record]]
@@ -35,7 +35,7 @@ class Stored:
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> Stored:
-    """Two galleries of some crops each."""
+    """Two galleries with twenty crops each."""
     folder, pictures = tmp_path_factory.mktemp("stored"), Pictures(5)
     served, crops = Served(folder / "data", folder / "log"), {}
     try:
@@ -49,7 +49,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Stored:
                 while len(writer.ledger.state) < CROPS:
                     writer.step(http)
                 crops[gallery] = listed(http, gallery)
-        served.stop()  # folds SQLite's log into its file
+        served.stop()  # merges SQLite's log into its file
     finally:
         served.kill()
     return Stored(served.data, crops, pictures)
@@ -57,7 +57,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Stored:
 
 @pytest.fixture
 def served(stored: Stored, tmp_path: Path) -> Iterator[Served]:
-    """A service on a copy of that folder, not started."""
+    """A service on a copy of that folder, not started yet."""
     shutil.copytree(stored.data, tmp_path / "data")
     served = Served(tmp_path / "data", tmp_path / "log")
     yield served
@@ -85,7 +85,7 @@ def flip(file: Path, offset: int, bit: int) -> None:
         stream.write(bytes([byte ^ 1 << bit]))
 
 
-def test_a_flipped_bit_of_an_embedding_hides_its_crop_and_no_other(served, stored):
+def test_a_flipped_bit_in_an_embedding_hides_only_its_crop(served, stored):
     before, rng, file = stored.crops[GALLERY], random.Random(6), database(served)
     content = file.read_bytes()
     digests = [record.digest for record in before.values()]
@@ -105,19 +105,19 @@ def test_a_flipped_bit_of_an_embedding_hides_its_crop_and_no_other(served, store
         assert search_problems(http, GALLERY, left, stored.pictures, rng) == []
         for crop_id in chosen:
             assert http.get(f"/galleries/{GALLERY}/crops/{crop_id}").status_code == 404
-        # Sent again it is whole again.
+        # Uploading the crop again repairs it.
         image = {"image": ("a.png", stored.pictures.files[0])}
         assert http.put(f"/galleries/{GALLERY}/crops/{chosen[0]}", files=image).is_success
         assert http.get(f"/galleries/{GALLERY}").json()["damaged"] == FLIPS - 1
 
 
 def pages_with(content: bytes, text: bytes) -> set[int]:
-    """Offsets of the pages that hold a text."""
+    """Offsets of the pages that contain a text."""
     return {start for start in range(0, len(content), PAGE) if text in content[start:][:PAGE]}
 
 
 @pytest.mark.parametrize("text", [b"SQLite format 3", b"w-c1"], ids=["header", "crops"])
-def test_a_damaged_page_of_sqlite_takes_one_gallery_out(served, stored, text):
+def test_a_damaged_page_of_sqlite_disables_one_gallery(served, stored, text):
     file = database(served)
     content = bytearray(file.read_bytes())
     for start in pages_with(bytes(content), text):
@@ -136,7 +136,7 @@ def test_a_damaged_page_of_sqlite_takes_one_gallery_out(served, stored, text):
     assert f"gallery {GALLERY!r} is not served" in served.log.read_text()
 
 
-def test_a_flipped_bit_of_a_picture_is_not_shown(served, stored):
+def test_a_picture_with_a_flipped_bit_is_not_served(served, stored):
     with closing(sqlite3.connect(database(served), isolation_level=None)) as connection:
         row, data = connection.execute("SELECT rowid, data FROM pictures LIMIT 1").fetchone()
         altered = bytes([*data[:40], data[40] ^ 8, *data[41:]])

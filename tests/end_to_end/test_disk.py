@@ -1,4 +1,4 @@
-"""Disks that are full, read-only or failing: what goes on, what is refused, and how it recovers."""
+"""Full, read-only and failing disks: what continues, what is refused, and how it recovers."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from crash.strike import KINDS
 from service.testing import encode
 
 GALLERY = "g"
-# What a write is answered; ``mounted`` is a real file system that is full, the others are faults of
-# the file layer.
+# The answer to a write. ``mounted`` is a real, full file system; the others are faults of the file
+# layer.
 REFUSALS = {
     "mounted": (507, "storage_full"),
     "no-space": (507, "storage_full"),
@@ -36,7 +36,7 @@ MOUNTED_MB = 6
 
 
 class Bench:
-    """A service, one client with its account, and a disk that can be broken and repaired."""
+    """A service, one client with its ledger, and a disk that can be broken and repaired."""
 
     def __init__(
         self, served: Served, fail: Callable[[], object], repair: Callable[[], object]
@@ -60,7 +60,7 @@ class Bench:
 
 @pytest.fixture
 def kind(request: pytest.FixtureRequest) -> str:
-    """How the disk fails."""
+    """The way in which the disk fails."""
     return str(request.param)
 
 
@@ -68,7 +68,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 def bench(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bench]:
     """A service whose data folder lies on a disk that can fail."""
     data, switch = tmp_path / "data", tmp_path / "switch"
-    # What is read on the way shall show that nothing is lost; a log that refuses it has its own.
+    # These tests read to see that nothing is lost; other tests cover a log that refuses reads.
     environment, fail, repair = {"REID_AUDIT_REQUIRED": "false"}, switch.touch, switch.unlink
     if kind == "mounted":
         data, filler = request.getfixturevalue("mounted"), tmp_path / "mounted" / "filler"
@@ -93,7 +93,7 @@ def bench(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator
 
 @pytest.fixture
 def mounted(tmp_path: Path) -> Iterator[Path]:
-    """A small file system of its own."""
+    """A small separate file system."""
     folder = tmp_path / "mounted"
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={MOUNTED_MB}m", "tmpfs", str(folder)]
@@ -107,7 +107,7 @@ def mounted(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(filler: Path) -> None:
-    """Take all the room that is left."""
+    """Use up all remaining room."""
     with filler.open("wb", buffering=0) as file:
         for size in (1 << 20, 1 << 12, 1):
             try:
@@ -118,7 +118,7 @@ def fill(filler: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", REFUSALS, indirect=True)
-def test_a_disk_that_fails_refuses_writes_and_nothing_else(bench, kind):
+def test_a_failing_disk_refuses_only_writes(bench, kind):
     status, code = REFUSALS[kind]
     assert bench.write(20) <= {200, 201}
     assert bench.wrong() == []
@@ -129,7 +129,7 @@ def test_a_disk_that_fails_refuses_writes_and_nothing_else(bench, kind):
     assert (refusal.status_code, refusal.json()["code"]) == (status, code)
     assert ("Retry-After" in refusal.headers) == (status == 503)
     assert status in bench.write(15)
-    assert bench.wrong() == [], "reads go on, and what was refused is not there"
+    assert bench.wrong() == [], "reads continue, and refused writes are not stored"
     assert "accepts no writes" in readiness(bench, 503).json()["detail"]
     created = bench.http.post("/galleries", json={"name": "another"})
     assert created.status_code == status, created.text
@@ -145,7 +145,7 @@ def test_a_disk_that_fails_refuses_writes_and_nothing_else(bench, kind):
 
 
 @pytest.mark.parametrize("kind", ["mounted"], indirect=True)
-def test_a_service_that_was_killed_starts_on_a_full_disk(bench):
+def test_a_killed_service_starts_on_a_full_disk(bench):
     bench.write(20)
     bench.served.kill()
     bench.fail()
@@ -159,9 +159,9 @@ def test_a_service_that_was_killed_starts_on_a_full_disk(bench):
 
 
 @pytest.mark.parametrize("kind", ["mounted", "read-only", "io-error"], indirect=True)
-def test_a_gallery_that_could_not_be_opened_is_opened_once_the_disk_is_well(bench):
+def test_a_gallery_that_could_not_be_opened_opens_when_the_disk_works_again(bench):
     bench.write(20)
-    bench.served.stop()  # nothing is left that SQLite could open without writing
+    bench.served.stop()  # leaves nothing that SQLite could open without writing
     bench.fail()
     bench.start()
     listing = bench.http.get(f"/galleries/{GALLERY}/crops")
@@ -175,7 +175,7 @@ def test_a_gallery_that_could_not_be_opened_is_opened_once_the_disk_is_well(benc
 
 @pytest.fixture
 def besieged(mounted: Path, tmp_path: Path) -> Iterator[Besieged]:
-    """A service on a small disk, with keys and some crops."""
+    """A service on a small disk, with a key and six crops."""
     besieged = Besieged(mounted / "data", tmp_path / "log", mounted / "filler")
     try:
         besieged.start()
@@ -187,7 +187,7 @@ def besieged(mounted: Path, tmp_path: Path) -> Iterator[Besieged]:
 
 
 class Besieged:
-    """A service whose disk a hostile client keeps full."""
+    """A service with a disk that a hostile client keeps full."""
 
     def __init__(self, data: Path, log: Path, filler: Path) -> None:
         self.data, self.log, self.filler = data, log, filler
@@ -195,14 +195,14 @@ class Besieged:
         self.http = httpx.Client(timeout=60)
 
     def start(self, **environment: str) -> None:
-        """Start the service, or another one after it was killed."""
+        """Start the service, again if it was killed."""
         self.served = Served(self.data, self.log, environment=environment)
         self.http.base_url = httpx.URL(self.served.url)
         self.served.start()
         self.served.wait_until_alive("/livez")
 
     def prepare(self) -> None:
-        """Make a gallery with six crops, and the first key."""
+        """Create a gallery with six crops, and the first key."""
         assert self.http.post("/galleries", json={"name": "g", "store_crops": True}).is_success
         for number in range(6):
             image = {"image": ("a.png", encode(np.full((64, 32, 3), 40 * number, np.uint8)))}
@@ -210,12 +210,12 @@ class Besieged:
         self.http.headers.update(self.header("admin"))
 
     def header(self, scope: str) -> dict[str, str]:
-        """The header of a new key."""
+        """The authorisation header of a new key."""
         made = self.http.post("/keys", json={"label": "a", "scope": scope})
         return {"Authorization": f"Bearer {made.json()['key']}"}
 
     def fill(self) -> None:
-        """Take whatever room there is now, as a client that never stops would."""
+        """Use up the present room, like a client that never stops writing."""
         with self.filler.open("ab", buffering=0) as file:
             for size in (1 << 16, 1 << 12, 1):
                 with suppress(OSError):
@@ -223,7 +223,7 @@ class Besieged:
                         file.write(bytes(size))
 
     def logged(self) -> list[tuple[str, str, int]]:
-        """What the audit log on the disk holds."""
+        """The entries of the audit log on the disk."""
         files = sorted((self.data / "audit").glob("*.ndjson"))
         lines = [line for path in files for line in path.read_text().splitlines() if line.strip()]
         entries = map(json.loads, lines)
@@ -234,7 +234,7 @@ def id_of(header: dict[str, str]) -> str:
     return header["Authorization"].split("_")[1]
 
 
-def test_a_full_disk_keeps_nobody_from_revoking_and_erasing(besieged):
+def test_revoking_and_erasing_work_on_a_full_disk(besieged):
     http, crops = besieged.http, "/galleries/g/crops"
     first, second = besieged.header("search"), besieged.header("search")
     image = encode(np.full((64, 32, 3), 7, np.uint8))
@@ -277,8 +277,8 @@ def test_a_full_disk_keeps_nobody_from_revoking_and_erasing(besieged):
     assert http.get("/galleries", headers=first).status_code == 401
 
 
-def test_reads_and_failures_do_not_use_up_what_is_kept(besieged):
-    """A log that is not required lets reads go on; a writer deletes what is not there."""
+def test_reads_and_failures_do_not_use_the_reserve(besieged):
+    """Reads continue without a required log, and deletions of absent crops need no room."""
     kept = [besieged.data / "reserve", besieged.data / "audit" / "reserve"]
     sizes = [path.stat().st_size for path in kept]
     assert min(sizes) > 0
@@ -294,7 +294,7 @@ def test_reads_and_failures_do_not_use_up_what_is_kept(besieged):
 
 
 def readiness(bench: Bench, status: int) -> httpx.Response:
-    """The answer of ``/readyz`` once it has this status; an answer holds for a second."""
+    """The answer of ``/readyz`` when it has this status; an answer is reused for a second."""
     wait_until(lambda: bench.http.get("/readyz").status_code == status)
     return bench.http.get("/readyz")
 
@@ -306,7 +306,7 @@ def wait_until(done: Callable[[], bool], seconds: float = 30) -> None:
         time.sleep(0.2)
 
 
-def test_an_upload_that_the_temporary_folder_cannot_hold_is_answered_507(mounted, tmp_path):
+def test_an_upload_too_large_for_the_temporary_folder_is_answered_507(mounted, tmp_path):
     environment = {**os.environ, "TMPDIR": str(mounted)}
     served = Served(tmp_path / "data", tmp_path / "log", environment=environment)
     noise = np.random.default_rng(0).integers(0, 256, (1600, 1600, 3), dtype=np.uint8)

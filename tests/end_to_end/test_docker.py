@@ -1,7 +1,7 @@
-"""`docker compose up` for real: a confined container that forgets nothing when it is killed.
+"""A real `docker compose up`: a confined container that loses nothing when it is killed.
 
-Needs a Docker engine with compose and the base image. Without them every test is skipped, and
-fails in continuous integration (``CI=true``).
+The tests need a Docker engine with compose, and the base image. Otherwise they are skipped, and
+fail in continuous integration (``CI=true``).
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ ROOT = Path(__file__).parents[2]
 ENGINE_SCRIPT = ROOT.parent / "shared" / "tools" / "docker-engine.sh"
 STAND_IN = "python:3.11-slim-bookworm"
 GALLERY = "drawn"
-SECONDS_TO_RESTART = 300.0  # of a machine with much else to do
+SECONDS_TO_RESTART = 300.0  # on a busy machine
 GATEWAY = "{{(index .IPAM.Config 0).Gateway}}"
 
-# One worker runs them all: each would otherwise build and start a deployment of its own.
+# One worker runs all of them; otherwise each worker would build and start its own deployment.
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("docker"), pytest.mark.timeout(1200)]
 
 
 def run(*command: str | Path, **variables: str) -> str:
-    """Run a program that has to succeed, and return what it printed."""
+    """Run a program that must succeed, and return its output."""
     answer = subprocess.run(
         command,
         cwd=ROOT,
@@ -61,7 +61,7 @@ def succeeds(*command: str) -> bool:
 
 @pytest.fixture(scope="module")
 def _engine() -> Iterator[None]:
-    """An engine that answers: the machine's, or one started here and stopped again."""
+    """An engine that answers: the machine's, or one that is started here and stopped afterwards."""
     found = succeeds("docker", "info")
     can_start = ENGINE_SCRIPT.is_file() and os.geteuid() == 0
     if can_start:
@@ -92,7 +92,7 @@ def _skip_unless_usable() -> None:
 
 @cache
 def _base() -> str | None:
-    """The base image: the Dockerfile's own, or the one made here because no registry answers."""
+    """The base image: the Dockerfile's, or a local stand-in if no registry answers."""
     (own,) = re.findall(
         r"^ARG PYTHON_IMAGE=(\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE
     )
@@ -103,7 +103,7 @@ def _base() -> str | None:
 
 @dataclass(frozen=True)
 class Deployment:
-    """One compose project of its own name, port and network."""
+    """A compose project with a separate name, port and network."""
 
     project: str
     port: int
@@ -112,7 +112,7 @@ class Deployment:
 
     @property
     def url(self) -> str:
-        """Where the service is published."""
+        """The URL of the published service."""
         return f"http://127.0.0.1:{self.port}"
 
     def compose(self, *arguments: str) -> str:
@@ -133,7 +133,7 @@ class Deployment:
             pytest.fail(f"{error}\n{self.compose('logs', '--no-color')}")
 
     def inspect(self) -> dict[str, Any]:
-        """What the engine knows of the container."""
+        """The engine's record of the container."""
         container = self.compose("ps", "--all", "--quiet", "service").strip()
         (record,) = json.loads(run("docker", "inspect", container))
         return dict(record)
@@ -146,13 +146,13 @@ class Deployment:
 
 @pytest.fixture(scope="module")
 def deployment(_engine: None) -> Iterator[Deployment]:
-    """The service as `docker compose up` starts it."""
+    """The service, started by `docker compose up`."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     base = _base()
     assert base is not None
-    # Of the 65,536 networks of this range, one that a deployment beside this test does not have.
+    # One of 65,536 networks, so that a deployment beside this test hardly ever has the same.
     number = uuid.uuid4().int
     network = f"10.{number % 256}.{number // 256 % 256}"
     service = Deployment(f"hhcl-test-{uuid.uuid4().hex[:8]}", port, network, base)
@@ -163,7 +163,7 @@ def deployment(_engine: None) -> Iterator[Deployment]:
         service.compose("down", "--volumes", "--remove-orphans", "--timeout", "10")
 
 
-def test_image_holds_the_service_and_nothing_of_training(deployment: Deployment) -> None:
+def test_the_image_contains_the_service_and_no_training(deployment: Deployment) -> None:
     names = ["service", "onnxruntime", "faiss", "torch", "torchvision", "sklearn", "training"]
     found = deployment.python(
         f"from importlib.util import find_spec; print(*[n for n in {names} if find_spec(n)])"
@@ -171,7 +171,7 @@ def test_image_holds_the_service_and_nothing_of_training(deployment: Deployment)
     assert found.split() == ["service", "onnxruntime", "faiss"]
 
 
-def test_process_is_confined(deployment: Deployment) -> None:
+def test_the_process_is_confined(deployment: Deployment) -> None:
     status = deployment.python("print(open('/proc/1/status').read())")
     facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     assert facts["Uid"].split() == ["10001"] * 4
@@ -194,7 +194,7 @@ def test_only_data_and_temporary_files_can_be_written(
     assert deployment.python(program) == error
 
 
-def test_port_is_open_to_this_machine_alone(deployment: Deployment) -> None:
+def test_the_port_is_open_to_this_machine_alone(deployment: Deployment) -> None:
     (binding,) = deployment.inspect()["NetworkSettings"]["Ports"]["8000/tcp"]
     assert (binding["HostIp"], binding["HostPort"]) == ("127.0.0.1", str(deployment.port))
 
@@ -211,12 +211,12 @@ except OSError as error:
 try:
     print(socket.getaddrinfo("out.example", 80))
 except socket.gaierror as error:
-    print(error.errno == socket.EAI_AGAIN)  # nobody was there to ask; not: there is no such name
+    print(error.errno == socket.EAI_AGAIN)  # no resolver answered; not: the name does not exist
 """
 
 
 def test_nothing_leaves_the_container(deployment: Deployment) -> None:
-    """Knock at an address of the host beyond the container's network, where somebody listens."""
+    """Try to reach a listening address of the host outside the container's network."""
     address = run("docker", "network", "inspect", "bridge", "--format", GATEWAY).strip()
     with (
         socket.create_server(("0.0.0.0", 0)) as listener,
@@ -241,8 +241,8 @@ def test_memory_reaches_no_disk(deployment: Deployment) -> None:
     assert host["MemorySwap"] == host["Memory"] > 0
 
 
-def test_the_image_lists_the_packages_it_holds(deployment: Deployment) -> None:
-    """Every package that is installed, in its version, and no other."""
+def test_the_image_lists_its_packages(deployment: Deployment) -> None:
+    """The list contains every installed package with its version, and no other."""
     listed = deployment.python(
         "import json; bill = json.load(open('/opt/venv/sbom.cdx.json'))\n"
         "assert bill['bomFormat'] == 'CycloneDX'\n"
@@ -266,7 +266,7 @@ def drawn_people(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass(frozen=True)
 class Memory:
-    """What a caller can see of the gallery: its counts, and the crops one search finds."""
+    """What a caller sees of the gallery: its counts, and the crops that one search finds."""
 
     crops: int
     identities: int
@@ -275,7 +275,7 @@ class Memory:
 
 
 def remembered(deployment: Deployment, query: Path) -> Memory:
-    """Ask for the counts, and search for one image, through the published port."""
+    """Fetch the counts and search for one image, through the published port."""
     with httpx.Client(base_url=deployment.url, timeout=60.0) as client:
         gallery = client.get(f"/galleries/{GALLERY}").raise_for_status().json()
         answer = client.post(
@@ -289,9 +289,9 @@ def remembered(deployment: Deployment, query: Path) -> Memory:
 
 
 def kill_main_process(deployment: Deployment) -> int:
-    """`kill -9` from outside, as the kernel does it when memory runs out.
+    """`kill -9` from outside, as the kernel does when memory runs out.
 
-    `docker kill` would count as a manual stop, after which the restart policy does nothing.
+    `docker kill` counts as a manual stop, after which the restart policy does nothing.
     """
     record = deployment.inspect()
     pid = record["State"]["Pid"]
@@ -301,7 +301,7 @@ def kill_main_process(deployment: Deployment) -> int:
 
 
 def wait_until_restarted(deployment: Deployment, restarts: int) -> None:
-    """Wait for one more restart, and for the health check after it."""
+    """Wait for one more restart and for a passing health check."""
     give_up = time.monotonic() + SECONDS_TO_RESTART
     while time.monotonic() < give_up:
         record = deployment.inspect()
@@ -325,7 +325,7 @@ def test_nothing_is_lost(deployment: Deployment, drawn_people: Path) -> None:
     assert remembered(deployment, query) == before
 
     deployment.compose("stop")
-    assert deployment.inspect()["State"]["ExitCode"] == 0, "SIGTERM did not end it in order"
+    assert deployment.inspect()["State"]["ExitCode"] == 0, "SIGTERM did not end it cleanly"
     deployment.compose("down")
     deployment.up()
     assert remembered(deployment, query) == before

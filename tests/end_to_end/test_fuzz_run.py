@@ -1,4 +1,4 @@
-"""Some hundred spoiled uploads over a real socket; the benchmark sends twenty thousand."""
+"""400 malformed uploads over a real socket; the benchmark sends twenty thousand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 BENCHMARK = Path(__file__).parents[2] / "benchmarks/fuzz_run.py"
 
 
-def test_spoiled_uploads_are_refused_and_nothing_else():
+def test_malformed_uploads_are_rejected_and_harm_nothing():
     done = subprocess.run(
         [sys.executable, BENCHMARK, "--cases", "400", "--seed", "3"],
         capture_output=True,
@@ -22,7 +22,7 @@ def test_spoiled_uploads_are_refused_and_nothing_else():
     assert report["bad"] == []
     assert done.returncode == 0
     assert sum(report["statuses"].values()) == 400
-    assert report["statuses"]["200"] > 40  # or the mutations leave nothing worth to be read
+    assert report["statuses"]["200"] > 40  # otherwise the mutations leave nothing readable
     assert report["statuses"]["422"] > 40
 
 

@@ -1,4 +1,4 @@
-"""The service ranks as the evaluation does: the benchmark, on a few drawn people."""
+"""The service ranks like the evaluation: the benchmark, on a few drawn people."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training.data.datasets import DataSource, Dataset, Sample
+from training.data.datasets import Dataset, DataSource, Sample
 from training.measure.evaluation import Scores
 from training.synthetic import SyntheticOptions, synthesize
 
@@ -41,9 +41,8 @@ def test_http_and_offline_accuracy_agree(tiny_model, tmp_path):
     assert report["queries"] == drawn.query
     assert report["largest_map_difference"] <= 0.001
     assert report["largest_score_difference"] < 1e-4
-    assert all(
-        0 < line["http"]["map"] < 1 for line in report["lines"]
-    )  # there is something to miss
+    # Neither perfect nor zero, so a difference would show.
+    assert all(0 < line["http"]["map"] < 1 for line in report["lines"])
     plain, reranked = report["lines"][0], report["lines"][3]
     assert plain["http"] != reranked["http"]
 
@@ -55,7 +54,7 @@ def benchmark() -> Any:
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where its dataclasses look for their annotations
+    sys.modules[spec.name] = module  # its dataclasses look up their annotations there
     spec.loader.exec_module(module)
     return module
 
@@ -66,12 +65,12 @@ def scores(*average_precision: float) -> Scores:
 
 
 @pytest.mark.parametrize(("http", "agrees"), [(0.5009, True), (0.5011, False), (0.4989, False)])
-def test_a_tenth_of_a_point_is_the_tolerance(benchmark, http, agrees):
+def test_the_tolerance_is_a_tenth_of_a_point(benchmark, http, agrees):
     line = benchmark.Line(benchmark.WAYS[0], scores(http), scores(0.5), None)
     assert line.agrees is agrees
 
 
-def test_a_crop_that_is_missing_or_too_many_is_noticed(benchmark):
+def test_missing_and_surplus_crops_are_noticed(benchmark):
     query = (Sample(Path("q"), 1, 0),)
     gallery = (Sample(Path("a"), 1, 0), Sample(Path("b"), 1, 1))
     dataset = Dataset(

@@ -1,9 +1,9 @@
-"""A gallery gets a better model: indexed, fetched, adapted without labels, switched, undone.
+"""A gallery gets a better model: index, fetch, adapt without labels, switch, switch back.
 
-The gallery is served by a network that never learned anything, and the adaptation starts from the
-shipped one, so the difference is large on every machine. How much an adaptation itself wins in a
-minute depends on how the processor rounds; what is certain is checked exactly: its result is a
-round that was better by its own measure, or the start.
+An untrained network serves the gallery, and the adaptation starts from the shipped model, so the
+difference is large on every machine. How much one minute of adaptation gains depends on how the
+processor rounds. The test checks exactly what is certain: the result is a round that was better by
+its own measure, or the start.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-pytest.importorskip("torch", reason="the train extra is not installed")
+pytest.importorskip("torch", reason="the extra `training` is not installed")
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 SHIPPED = Path(__file__).parents[2] / "models" / "hhcl-mobilenetv2"
@@ -64,7 +64,7 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the model `first`: random weights."""
+    """A folder with the model `first`, which has random weights."""
     import torch
 
     from training.core.checkpoint import Checkpoint, save_checkpoint
@@ -120,9 +120,9 @@ def walk(http, url, key, people, models, folder):
 
     address = f"{url}/galleries/station"
     base = ("--model", SHIPPED, "--output", folder / "adapted", "--rounds", 1)
-    said = run("training", "adapt", "--gallery", address, *base, REID_KEY=key)
-    assert f"{before['crops']} pictures of people" in said
-    check_outcome(said, folder / "adapted")
+    output = run("training", "adapt", "--gallery", address, *base, REID_KEY=key)
+    assert f"{before['crops']} pictures of people" in output
+    check_outcome(output, folder / "adapted")
     run("training", "export", "--run", folder / "adapted", "--output", models / "second")
 
     job = http.post("/galleries/station/model", json={"model": "second"})
@@ -146,25 +146,25 @@ def walk(http, url, key, people, models, folder):
     assert http.get("/galleries/station").json()["crops"] == before["crops"]
 
 
-def check_outcome(said: str, output: Path) -> None:
-    """Better by the adaptation's own measure, or unchanged to the bit."""
+def check_outcome(output: str, folder: Path) -> None:
+    """The result is better by the adaptation's own measure, or identical to the start."""
     import torch
 
     from training.core.checkpoint import load_checkpoint
 
-    rounds = [json.loads(line) for line in (output / "adaptation.jsonl").read_text().splitlines()]
+    rounds = [json.loads(line) for line in (folder / "adaptation.jsonl").read_text().splitlines()]
     assert [line["round"] for line in rounds] == [0, 1]
-    start, result = (load_checkpoint(folder).network for folder in (output / "start", output))
+    start, result = (load_checkpoint(path).network for path in (folder / "start", folder))
     same = all(torch.equal(tensor, result[name]) for name, tensor in start.items())
-    better = "better than the start: agreement" in said
-    assert better != ("no better: nothing changed" in said)
+    better = "better than the start: agreement" in output
+    assert better != ("no better: nothing changed" in output)
     assert better != same
     if better:
         assert rounds[1]["agreement"] > rounds[0]["agreement"]
 
 
 def searched(http, people):
-    """Which model answered."""
+    """The name of the model that answered."""
     image = next(iter(sorted((people / "query").iterdir())))
     files = {"images": (image.name, image.read_bytes())}
     answer = http.post("/search", files=files, data={"gallery": "station", "min_score": -1}).json()

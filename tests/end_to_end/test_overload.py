@@ -1,4 +1,4 @@
-"""Four times what the service can answer, for a few seconds; the benchmark does it for longer."""
+"""Four times the load that the service can answer, for five seconds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def report() -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_every_request_is_answered_or_refused_with_a_time_to_come_back(report):
+def test_every_request_is_answered_or_refused_with_a_retry_time(report):
     sent = report["answered"] + sum(report["refused"].values())
     assert report["failed"] == 0, report["failures"]
     assert sent == pytest.approx(report["sent_per_second"] * report["seconds"], abs=2)
@@ -31,13 +31,13 @@ def test_every_request_is_answered_or_refused_with_a_time_to_come_back(report):
     assert sum(report["refused"].values()) > 0
 
 
-def test_whoever_is_answered_waited_far_less_than_in_a_queue_without_end(report):
-    # How long exactly is a matter of the machine; the service's own bound is tested by a clock of
-    # the test's (test_batching.py) and measured by the benchmark.
+def test_answered_requests_waited_far_less_than_in_an_endless_queue(report):
+    # The exact time depends on the machine. test_batching.py tests the service's own limit with an
+    # artificial clock, and the benchmark measures it.
     sent = report["sent_per_second"] * report["seconds"]
     endless = sent / report["sustainable_per_second"] - report["seconds"]
     assert report["p99_seconds"] < endless / 2
 
 
-def test_probes_are_answered_and_memory_stays(report):
+def test_probes_are_answered_and_memory_does_not_grow(report):
     assert not {"failed", "probes", "memory"} & set(report["broken"])

@@ -1,4 +1,4 @@
-"""The service as a process with a real network: signals, power cuts, the demo."""
+"""The service as a process on a real network: signals, kills, the demo."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def free_port() -> int:
 
 
 class Process:
-    """A service in a process of its own."""
+    """A service in a separate process."""
 
     def __init__(self, popen: subprocess.Popen[str], port: int, log: Path) -> None:
         self.popen = popen
@@ -85,7 +85,7 @@ def multipart(image: bytes) -> bytes:
     return head + image + b"\r\n--x--\r\n"
 
 
-def test_the_start_says_which_providers_work(serve):
+def test_the_log_names_the_devices_in_use(serve):
     with serve() as process:
         log = process.log.read_text()
     assert re.search(r"model tiny \([0-9a-f]{12}\): network on cpu, search on cpu", log)
@@ -93,7 +93,7 @@ def test_the_start_says_which_providers_work(serve):
 
 
 def wait_until_closed(port: int) -> None:
-    """Until nobody listens any more."""
+    """Wait until nothing listens on the port."""
     deadline = time.monotonic() + 120
     with suppress(httpx.TransportError), httpx.Client(timeout=120) as late:
         while True:
@@ -112,7 +112,7 @@ def test_sigterm_lets_a_running_request_finish(serve):
     with serve() as process:
         with socket.create_connection(("127.0.0.1", process.port), timeout=120) as request:
             request.sendall(head)
-            # The service says so when it begins to read the body.
+            # The service sends this when it begins to read the body.
             assert request.recv(65536).startswith(b"HTTP/1.1 100 ")
             request.sendall(body[:100])
             process.popen.send_signal(signal.SIGTERM)
@@ -144,7 +144,7 @@ def test_acknowledged_crops_survive_kill_9(serve):
         assert answer["results"][0]["matches"][0]["score"] == pytest.approx(1, abs=1e-4)
 
 
-def test_two_services_do_not_share_a_folder(serve, tiny_model, tmp_path):
+def test_two_services_cannot_share_a_folder(serve, tiny_model, tmp_path):
     with serve():
         flags = ("--port", 0, "--model", tiny_model, "--data", tmp_path / "data")
         second = subprocess.run(
@@ -187,7 +187,7 @@ with bind("127.0.0.1", port) as listener:
 
 @pytest.fixture
 def held(tmp_path: Path) -> Iterator[tuple[Process, Path]]:
-    """A service that embeds two hundred crops, and the others once a file exists."""
+    """A service that embeds two hundred crops, and the rest when a file appears."""
     port, log, go = free_port(), tmp_path / "log", tmp_path / "go"
     command = [sys.executable, "-c", HELD, str(tmp_path / "data"), str(port), str(go)]
     with log.open("w") as file:
@@ -239,7 +239,7 @@ def test_ctrl_c_interrupts_an_index_that_a_second_run_completes(held, tmp_path):
     assert stored() == 400
 
 
-OF_ITS_OWN: dict[str, Any] = {
+NEW_SESSION: dict[str, Any] = {
     "stdout": subprocess.PIPE,
     "env": ENVIRONMENT,
     "start_new_session": True,
@@ -248,7 +248,7 @@ OF_ITS_OWN: dict[str, Any] = {
 
 @pytest.fixture
 def drawn(tmp_path: Path) -> Path:
-    """Three people on two cameras in the Market-1501 layout."""
+    """Three people on two cameras, in Market-1501's layout."""
     colours = [(200, 20, 20), (20, 200, 20), (20, 20, 200)]
     for part, camera in (("bounding_box_test", 1), ("bounding_box_test", 2), ("query", 1)):
         (tmp_path / "drawn" / part).mkdir(parents=True, exist_ok=True)
@@ -260,7 +260,7 @@ def drawn(tmp_path: Path) -> Path:
 
 def test_the_demo_shows_a_search_and_ends(drawn, tiny_model):
     command = reid("demo", drawn, "--model", tiny_model, "--once")
-    with subprocess.Popen(command, text=True, **OF_ITS_OWN, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(command, text=True, **NEW_SESSION, stderr=subprocess.PIPE) as process:
         output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     assert "6 new" in output
@@ -271,20 +271,20 @@ def test_the_demo_shows_a_search_and_ends(drawn, tiny_model):
 
 
 def require_ended(process: subprocess.Popen[str]) -> None:
-    """No process that the program started is left. Its port proves nothing: others may take it."""
+    """Check that no process of the program is left; its port may already belong to another."""
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
 
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
-def test_the_demo_takes_its_service_along(drawn, tiny_model, sign):
+def test_the_demo_ends_its_service_too(drawn, tiny_model, sign):
     command = reid("demo", drawn, "--model", tiny_model)
     with (
         socket.socket() as taken,
-        subprocess.Popen(command, text=True, **OF_ITS_OWN) as process,
+        subprocess.Popen(command, text=True, **NEW_SESSION) as process,
     ):
         with suppress(OSError):
-            taken.bind(("127.0.0.1", 8000))  # so that the demo has to look for another port
+            taken.bind(("127.0.0.1", 8000))  # so that the demo must find another port
         url = ""
         for line in process.stdout:
             found = re.search(r"The page is at (\S+),", line)
@@ -297,7 +297,7 @@ def test_the_demo_takes_its_service_along(drawn, tiny_model, sign):
     require_ended(process)
 
 
-def test_a_demo_of_a_broken_model_says_why_and_ends(drawn, build_model):
+def test_a_demo_with_a_broken_model_explains_and_ends(drawn, build_model):
     done = subprocess.run(
         reid("demo", drawn, "--model", build_model(ending="long"), "--once"),
         capture_output=True,

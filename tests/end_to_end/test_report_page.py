@@ -1,6 +1,6 @@
-"""The report page in a real browser: no error, no request, every figure drawn.
+"""The report page in a real browser: no errors, no requests, every figure drawn.
 
-``REPORT_RUN=folder`` opens the page of that run instead of a small one on drawn people.
+``REPORT_RUN=folder`` opens the page of that run instead of a small run on drawn people.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pytest
 pytest.importorskip(
     "playwright.sync_api", reason="playwright, which drives the browser, is not installed"
 )
-pytest.importorskip("torch", reason="the train extra is not installed")
+pytest.importorskip("torch", reason="the extra `training` is not installed")
 
 CURVES = ("clusters", "crossing", "outliers", "loss", "learning-rate")
 CLUSTERS = ("cluster-sizes", "camera-mix", "map-camera", "map-label")
@@ -42,7 +42,7 @@ TINY = {
 
 @dataclass
 class Visit:
-    """An open page and what the browser complained of on the way."""
+    """An open page, and the errors and requests that the browser reported."""
 
     page: Any
     complaints: list[str] = field(default_factory=list)
@@ -58,7 +58,7 @@ def training(*arguments: str) -> None:
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory) -> Path:
-    """The page of a run."""
+    """The report page of a run."""
     folder = tmp_path_factory.mktemp("report")
     page = folder / "report.html"
     if run := os.environ.get("REPORT_RUN"):
@@ -90,13 +90,13 @@ def outside(requests: list[str], report: Path) -> list[str]:
 
 
 def size(page: Any, name: str) -> tuple[float, float]:
-    """Of the figure's largest drawing, in pixels; the figure must hold marks, not axes alone."""
+    """The size of a figure in pixels; the figure must contain marks, not only axes."""
     drawings = page.locator(f"#figure-{name} svg.main-svg")
     assert drawings.count() > 0, name
     marks = page.locator(f"#figure-{name} .cartesianlayer .trace")
     assert marks.count() > 0, f"{name}: nothing drawn"
     card = page.locator("figure", has=page.locator(f"#figure-{name}"))
-    deadline = time.monotonic() + 120  # a figure takes its card's size a moment after the load
+    deadline = time.monotonic() + 120  # a figure adapts to its card a moment after loading
     while (box := drawings.first.bounding_box())["width"] > (width := card.bounding_box()["width"]):
         assert time.monotonic() < deadline, f"{name}: {box['width']} wider than its card, {width}"
         time.sleep(0.05)
@@ -125,7 +125,7 @@ def test_the_page_opens_without_errors_or_network(chromium, report, scheme, widt
     page.close()
 
 
-def test_drawn_people_are_shown_and_colours_follow_the_scheme(chromium, report):
+def test_drawn_people_are_shown_and_colours_follow_the_colour_scheme(chromium, report):
     visited = visit(chromium, report, color_scheme="light")
     page = visited.page
     ink = "getComputedStyle(document.querySelector('.plotly-graph-div .xtick text')).fill"

@@ -1,7 +1,7 @@
-"""Whether the service keeps every promise of its own OpenAPI document, whatever it is sent.
+"""The service answers every request as its own OpenAPI document says.
 
-schemathesis reads the document and makes requests from it, right ones and wrong ones. Cases for
-each operation: ``REID_SCHEMA_CASES``, 3 if absent; a hundred take some minutes.
+schemathesis reads the document and sends valid and invalid requests. ``REID_SCHEMA_CASES`` sets the
+cases per operation, by default 3; a hundred take some minutes.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from service.settings import Settings
 from service.testing import FakeEmbedder, solid
 
 HERE = Path(__file__).parent
-UNLIMITED = 1_000_000  # requests a minute
+UNLIMITED = 1_000_000  # requests per minute
 
 
 @contextmanager
 def serving(data: Path) -> Iterator[tuple[str, str]]:
-    """A service with a key and a crop; its address and the key."""
+    """Run a service with an admin key; yields its address and the key."""
     settings = Settings(data=data, device="cpu", max_queue_seconds=60)
     app = create_app(settings, embedder=FakeEmbedder())
     wanted = NewKey(label="schemathesis", scope="admin", requests_per_minute=UNLIMITED)
@@ -70,20 +70,21 @@ def test_schemathesis_finds_nothing(service, tmp_path):
         *("--max-examples", os.environ.get("REID_SCHEMA_CASES", "3"), "--seed", "1"),
         *("--phases", "examples,coverage,fuzzing", "--continue-on-failure"),
         *("--generation-database", "none", "--no-color", "--request-timeout", "20"),
-        # Rules that JSON Schema has no word for refuse some of what the document allows: an image
-        # has to be an image. And it reads one template at a time: /crops/delete is a crop's too.
+        # JSON Schema cannot express every rule, such as that an image must decode, so the service
+        # rejects some requests that the document allows. And schemathesis looks at one path
+        # template at a time, although /crops/delete also matches the path of a crop.
         *("--exclude-checks", "positive_data_acceptance,allow_header_conformance"),
-        # It would revoke the key it uses. The routes of keys have tests of their own.
+        # It would revoke the key that it uses. The routes of keys have separate tests.
         *("--exclude-path", "/keys/{key_id}"),
     ]
     environment = {**os.environ, "SCHEMATHESIS_HOOKS": "schema_hooks", "PYTHONPATH": str(HERE)}
     done = subprocess.run(
         command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False
     )
-    told = "\n".join(line[:300] for line in done.stdout.splitlines())  # some addresses are long
-    assert done.returncode == 0, told[-20_000:] + done.stderr[-2_000:]
+    output = "\n".join(line[:300] for line in done.stdout.splitlines())  # some URLs are long
+    assert done.returncode == 0, output[-20_000:] + done.stderr[-2_000:]
     generated = re.search(r"(\d+) generated", done.stdout)
     assert generated
     assert int(generated[1]) > 500
-    well = httpx.get(f"{url}/galleries", headers={"Authorization": f"Bearer {key}"})
-    assert well.status_code == 200
+    after = httpx.get(f"{url}/galleries", headers={"Authorization": f"Bearer {key}"})
+    assert after.status_code == 200

@@ -1,4 +1,4 @@
-"""Clients that change a gallery until the service dies, and book what they were told."""
+"""Clients that change a gallery until the service dies, and record every answer."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ import httpx
 from crash.ledger import Change, Ledger, Record
 from crash.pictures import Pictures
 
-MORNING = 1_795_249_800.0  # 2026-11-21T08:30:00Z; requests take no time before 1980
-IDS = 40  # a client; few, so that most uploads replace
+MORNING = 1_795_249_800.0  # 2026-11-21T08:30:00Z; requests reject times before 1980
+IDS = 40  # per client; few, so that most uploads replace a crop
 BATCH = 8
 CAMERAS = 3
 IDENTITIES = 5
 
 
 class Refused(Exception):
-    """The service answered with a failure where none was due."""
+    """The service answered with an unexpected failure."""
 
 
 class Writer:
-    """Upserts, deletes and relabels crops of its own, one request at a time.
+    """Upserts, deletes and relabels its own crops, one request at a time.
 
     Args:
-        name: begins every crop id, camera and identity of this client.
+        name: the prefix of every crop id, camera and identity of this client.
         gallery: an existing gallery.
         pictures: what it uploads.
         seed: of its choices.
-        tolerated: statuses of a failure that are expected, of a full disk for example.
+        tolerated: expected statuses of failures, for example of a full disk.
     """
 
     def __init__(
@@ -61,19 +61,19 @@ class Writer:
         ]
 
     def work(self, url: str, stop: threading.Event) -> None:
-        """Send requests until told to stop or until nobody answers."""
+        """Send requests until ``stop`` is set or the service no longer answers."""
         with httpx.Client(base_url=url, timeout=60) as http:
             while not stop.is_set():
                 try:
                     self.step(http)
                 except httpx.TransportError:
-                    return  # the request under way stays open in the ledger
+                    return  # the pending request stays open in the ledger
                 except Refused as failure:
                     self.failures.append(f"{self.name}: {failure}")
                     return
 
     def step(self, http: httpx.Client) -> int:
-        """Send one request and book its answer; returns its status."""
+        """Send one request, record its answer, and return its status."""
         actions, weights = zip(*self._chances, strict=True)
         (action,) = self._rng.choices(actions, weights)
         self.operations += 1
@@ -169,7 +169,7 @@ class Writer:
 
 
 def fields_of(record: Record) -> dict[str, Any]:
-    """What a form or a manifest says of a crop."""
+    """The fields of a crop in a form or a manifest."""
     fields = {
         "identity": record.identity,
         "camera": record.camera,

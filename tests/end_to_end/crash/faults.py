@@ -17,14 +17,14 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 def missing() -> str:
-    """Why the layer cannot be used here; empty where it can."""
+    """Why the layer cannot be used here; an empty string if it can."""
     if sys.platform != "linux":
         return "the file layer is written for Linux"
-    return "" if shutil.which("cc") else "there is no C compiler (cc) to build the file layer with"
+    return "" if shutil.which("cc") else "the file layer needs a C compiler (cc), which is missing"
 
 
 def build(folder: Path) -> Path:
-    """Compile the layer into a folder; returns the library."""
+    """Compile the layer into a folder and return the path of the library."""
     library = folder / "file_faults.so"
     flags = ("-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC")
     subprocess.run(["cc", *flags, "-o", library, SOURCE], check=True)
@@ -34,14 +34,14 @@ def build(folder: Path) -> Path:
 def strike(
     library: Path, folder: Path, *, stride: int = 1, offset: int = 0, operations: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Strike changes of a gallery store at their writes; see ``strike.py``.
+    """Inject a fault at every write of the chosen changes; see ``strike.py``.
 
     Args:
         library: the compiled layer.
         folder: an empty folder.
-        stride: strike every n-th write only.
-        offset: the first one to strike, from 0.
-        operations: names of those to strike; all where empty.
+        stride: strike only every n-th write.
+        offset: the first write to strike, from 0.
+        operations: names of the operations to strike; all if empty.
 
     Returns:
         The report: boundaries, struck, acknowledged, refused, problems.

@@ -1,13 +1,13 @@
-/* A layer between a program and its files that fails, or ends the program, at a chosen write.
+/* A layer between a program and its files that fails, or kills the program, at a chosen write.
  *
  *     cc -O1 -shared -fPIC -o file_faults.so file_faults.c
  *     LD_PRELOAD=./file_faults.so python ...
  *
  * Every call that changes a file below one folder is a boundary: write, sync, truncate, create,
- * make a folder, rename, remove. The program arms the layer itself (file_faults_arm, by ctypes), or
- * the environment does: FILE_FAULTS_FOLDER, FILE_FAULTS_KIND, and FILE_FAULTS_SWITCH, a file that
- * has to exist for the fault to strike, and then strikes every time. Not seen: memory-mapped writes,
- * which are SQLite's index of its log alone; that is made anew after a crash.
+ * make a folder, rename, remove. Either the program arms the layer (file_faults_arm, by ctypes), or
+ * the environment does: FILE_FAULTS_FOLDER, FILE_FAULTS_KIND, and FILE_FAULTS_SWITCH, a file; while
+ * it exists, every call is struck. The layer does not see memory-mapped writes. SQLite uses them
+ * only for the index of its log, which it rebuilds after a crash.
  */
 
 #define _GNU_SOURCE
@@ -37,10 +37,10 @@ enum kind {
 
 enum call { WRITE, CREATE, SYNC, CHANGE };
 
-/* What a write destroyed that is not synced yet. */
+/* What an unsynced write overwrote. */
 struct undo {
     struct undo *older;
-    int fd; /* of our own: the program's may be write-only, or closed by then */
+    int fd; /* a separate descriptor: the program's may be write-only, or closed by then */
     ino_t file;
     off_t offset, size;
     size_t length;
@@ -53,7 +53,7 @@ static enum kind kind;
 static long target, seen;
 static struct undo *undos;
 
-/* Start counting boundaries below a folder; the given one, from 1, is struck. */
+/* Start to count boundaries below a folder; strike the given one, counted from 1. */
 void file_faults_arm(const char *below, int what, long boundary)
 {
     snprintf(folder, sizeof folder, "%s/", below);
@@ -62,7 +62,7 @@ void file_faults_arm(const char *below, int what, long boundary)
     seen = 0;
 }
 
-/* Let everything pass again; returns how many boundaries there were. */
+/* Stop striking; returns the number of boundaries. */
 long file_faults_disarm(void)
 {
     folder[0] = 0;
@@ -111,7 +111,7 @@ static int is_entry_below(int directory, const char *path)
     return path[0] == '/' || directory == AT_FDCWD ? is_below(path) : is_file_below(directory);
 }
 
-/* End at once, as the kind of fault says. */
+/* End the process at once, as the kind of fault demands. */
 void file_faults_end(void)
 {
     for (struct undo *entry = kind == POWER ? undos : NULL; entry; entry = entry->older) {
@@ -123,7 +123,7 @@ void file_faults_end(void)
     pause();
 }
 
-/* Remember what [offset, offset + length) holds, so that a power cut can bring it back. */
+/* Save the bytes in [offset, offset + length), so that a power cut can restore them. */
 static void remember(int fd, off_t offset, size_t length)
 {
     char link[64];
@@ -145,8 +145,8 @@ static void remember(int fd, off_t offset, size_t length)
     undos = entry;
 }
 
-/* A synced file keeps what was written. The descriptors stay open: closing one would give up the
- * locks that SQLite holds on the same file. */
+/* A synced file keeps what was written. The descriptors stay open, because closing one would
+ * release the locks that SQLite holds on the same file. */
 static void forget(int fd)
 {
     struct stat state;
@@ -159,7 +159,7 @@ static void forget(int fd)
     }
 }
 
-/* Count a boundary. Returns 0 where the call goes on, 1 where it does half, -1 where it fails. */
+/* Count a boundary. Returns 0 if the call proceeds, 1 if it does half, -1 if it fails. */
 static int boundary(enum call call)
 {
     if (control[0] && syscall(SYS_faccessat, AT_FDCWD, control, F_OK, 0))
@@ -294,7 +294,7 @@ int renameat(int from, const char *old, int to, const char *new)
 
 int rename(const char *old, const char *new) { return renameat(AT_FDCWD, old, AT_FDCWD, new); }
 
-/* Opening is a boundary where it makes or empties a file. */
+/* Opening is a boundary if it creates or truncates a file. */
 static int open_at(int at, const char *path, int flags, mode_t mode)
 {
     struct stat state;

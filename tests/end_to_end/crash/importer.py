@@ -1,4 +1,4 @@
-"""A client that imports archives, and goes on with its import after the service was killed."""
+"""A client that imports archives and continues its import after the service was killed."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from crash.ledger import Change, Ledger, Record
 from crash.pictures import Pictures
 
 IDS = 60
-CROPS = 24  # an archive
+CROPS = 24  # per archive
 JOB_SECONDS = 120.0
 
 
 class Importer:
-    """Imports one archive after the other; one that was accepted has to be finished some day.
+    """Imports one archive after another; the service must finish every import that it accepted.
 
     Args:
-        name: begins every crop id of this client.
+        name: the prefix of every crop id of this client.
         gallery: an existing gallery.
         pictures: what it imports.
         seed: of its choices.
@@ -41,7 +41,7 @@ class Importer:
         self._job: str | None = None
 
     def work(self, url: str, stop: threading.Event) -> None:
-        """Import until told to stop or until nobody answers."""
+        """Import until ``stop`` is set or the service no longer answers."""
         with httpx.Client(base_url=url, timeout=60) as http:
             while not stop.is_set():
                 try:
@@ -54,7 +54,7 @@ class Importer:
                     return
 
     def catch_up(self, url: str) -> None:
-        """See the import under way to its end; one that was accepted is not sent again."""
+        """Wait until the pending import ends; an accepted import is not sent again."""
         with httpx.Client(base_url=url, timeout=60) as http:
             try:
                 self._finish(http)

@@ -1,4 +1,4 @@
-"""Is everything there that was acknowledged, and does the search say so too?"""
+"""Checks that everything acknowledged is stored, and that searches find it."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ MOST_MATCHES = 1000
 
 
 class Client(Protocol):
-    """Somebody who changes crops of their own and keeps an account."""
+    """A client that changes its own crops and keeps a ledger."""
 
     @property
     def name(self) -> str:
-        """Begins the ids of its crops."""
+        """The prefix of its crop ids."""
         ...
 
     @property
     def ledger(self) -> Ledger:
-        """Its account."""
+        """Its ledger."""
         ...
 
 
 def create_gallery(url: str, name: str) -> None:
-    """Create a gallery that keeps pictures, unless it is there."""
+    """Create a gallery that keeps pictures, unless it exists."""
     body = {"name": name, "store_crops": True}
     answer = httpx.post(f"{url}/galleries", json=body, timeout=60)
     if answer.status_code not in {201, 409}:
@@ -45,17 +45,17 @@ def create_gallery(url: str, name: str) -> None:
 def inspect(
     url: str, gallery: str, clients: Sequence[Client], pictures: Pictures, rng: random.Random
 ) -> list[str]:
-    """Hold a service against its clients' accounts and its searches against NumPy.
+    """Compare a service with its clients' ledgers, and its searches with NumPy.
 
     Args:
         url: where it listens.
         gallery: the gallery that the clients changed.
-        clients: all of them; none is at work.
+        clients: all of them; none may be sending requests.
         pictures: what they uploaded.
         rng: picks queries.
 
     Returns:
-        What is wrong, in words.
+        Every problem, in words.
     """
     with httpx.Client(base_url=url, timeout=60) as http:
         found = listed(http, gallery)
@@ -65,7 +65,8 @@ def inspect(
             own = {key: record for key, record in found.items() if key.startswith(prefix)}
             problems += client.ledger.settle(own)
         owners = {client.name for client in clients}
-        problems += [f"{key}: nobody's" for key in found if key.split("/")[0] not in owners]
+        strays = [key for key in found if key.split("/")[0] not in owners]
+        problems += [f"{key}: belongs to no client" for key in strays]
         problems += _counts(http, gallery, found)
         problems += _pictures(http, gallery, found, rng)
         problems += search_problems(http, gallery, found, pictures, rng)
@@ -107,12 +108,12 @@ def _counts(http: httpx.Client, gallery: str, found: dict[str, Record]) -> list[
 def _pictures(
     http: httpx.Client, gallery: str, found: dict[str, Record], rng: random.Random
 ) -> list[str]:
-    """Look at the stored pictures of a few crops."""
+    """Compare the stored pictures of a few crops with the uploads."""
     problems = []
     for crop_id in rng.sample(sorted(found), min(PICTURES, len(found))):
         answer = http.get(f"/galleries/{gallery}/pictures/{crop_id}")
         if hashlib.sha256(answer.content).hexdigest() != found[crop_id].digest:
-            problems.append(f"{crop_id}: its picture is not the one that was sent")
+            problems.append(f"{crop_id}: its picture differs from the upload")
     return problems
 
 
@@ -128,18 +129,18 @@ def search_problems(
     rng: random.Random,
     **fields: str,
 ) -> list[str]:
-    """Search with a few pictures for every crop of a gallery, or of one part of it.
+    """Search with a few pictures for every crop of a gallery or of a part of it.
 
     Args:
-        http: asks the service.
-        gallery: which one.
-        found: the crops that have to be found.
-        pictures: what they show.
+        http: a client of the service.
+        gallery: its name.
+        found: the crops that must be found.
+        pictures: their pictures.
         rng: picks queries.
-        **fields: of the search form; they have to choose the crops of ``found``.
+        **fields: further fields of the search form; they must select the crops of ``found``.
 
     Returns:
-        Where an answer differs from NumPy's, in words.
+        Every difference from NumPy's ranking, in words.
     """
     numbers = rng.sample(range(len(pictures.files)), QUERIES)
     answer = http.post(
@@ -166,15 +167,15 @@ def search_problems(
 
 
 def compare(matches: Sequence[dict[str, Any]], scores: dict[str, float]) -> str:
-    """Hold a ranking against the exact scores of everything that has to be in it.
+    """Compare a ranking with the exact scores of every crop that must be in it.
 
     Args:
         matches: as answered, best first.
         scores: exact cosine of each crop.
 
     Returns:
-        What is wrong; empty where ids are exact, scores within 1e-6, and the order that of the
-        scores.
+        The problem; an empty string if the ids are exact, the scores within 1e-6, and the order
+        follows the scores.
     """
     ids = [match["crop_id"] for match in matches]
     if len(set(ids)) != len(ids) or set(ids) != scores.keys():

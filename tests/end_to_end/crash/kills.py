@@ -1,4 +1,4 @@
-"""Rounds of killing: clients at work, SIGKILL at a random moment, restart, nothing may be lost."""
+"""Rounds of kills: clients send requests, SIGKILL strikes at a random moment, nothing is lost."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from crash.served import Served
 
 GALLERY = "kills"
 MOST_WORK = 50  # acknowledgements between two kills
-LONGEST_WORK = 3.0  # seconds, where a slow machine acknowledges less
+LONGEST_WORK = 3.0  # seconds, in case a slow machine acknowledges less
 DURING_START = 0.15  # share of kills that hit a start rather than the work
 
 
 @dataclass
 class KillReport:
-    """What the rounds came to.
+    """The outcome of the rounds.
 
     Attributes:
         kills: SIGKILLs.
-        kills_while_starting: those that hit a service that was starting.
-        operations: requests sent that change something.
-        acknowledged: those answered with success.
-        in_flight_kept: those killed before their answer, found whole.
-        in_flight_gone: those killed before their answer, found absent.
-        searches: answers compared with the oracle's.
-        slowest_start: seconds until ready, at most.
-        problems: everything that is wrong, in words; lost counts them.
+        kills_while_starting: kills that hit a starting service.
+        operations: requests that change something.
+        acknowledged: operations answered with success.
+        in_flight_kept: operations killed before their answer and found complete.
+        in_flight_gone: operations killed before their answer and found absent.
+        searches: answers compared with the oracle.
+        slowest_start: the most seconds until the service was ready.
+        problems: every problem, in words; ``lost`` counts them.
     """
 
     kills: int = 0
@@ -49,7 +49,7 @@ class KillReport:
 
     @property
     def lost(self) -> int:
-        """How many things are wrong."""
+        """The number of problems."""
         return len(self.problems)
 
 
@@ -62,18 +62,18 @@ def run_kills(
     writers: int = 4,
     tell: Callable[[str], None] = lambda _: None,
 ) -> KillReport:
-    """Kill a service again and again over one data folder.
+    """Kill a service repeatedly on one data folder.
 
     Args:
         folder: an empty folder for data and log.
-        kills: how many SIGKILLs.
-        seed: of the pictures, of what clients do, and of the moments.
+        kills: the number of SIGKILLs.
+        seed: for the pictures, the clients' choices and the moments.
         model: a model folder; None serves an embedder that needs no weights.
         writers: clients that change the gallery at the same time.
-        tell: is told of every round.
+        tell: receives a line per round.
 
     Returns:
-        The report; the first round that finds something wrong is the last.
+        The report; the first round that finds a problem is the last.
     """
     rng, pictures = random.Random(seed), Pictures(seed)
     served = Served(folder / "data", folder / "log", model)
@@ -116,7 +116,7 @@ def _start(served: Served, report: KillReport) -> None:
 
 
 def _work_and_kill(served: Served, clients: list[Writer | Importer], rng: random.Random) -> None:
-    """Kill after a random number of acknowledgements and a random moment more."""
+    """Kill after a random number of acknowledgements plus a random delay."""
     enough = _acknowledged(clients) + rng.randrange(MOST_WORK)
     deadline = time.monotonic() + LONGEST_WORK
     stop = threading.Event()

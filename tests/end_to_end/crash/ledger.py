@@ -1,4 +1,4 @@
-"""What a client was told, to be held against what a service still knows after it was killed."""
+"""What a client was answered, to compare with what a service still has after it was killed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class Record:
 
     Attributes:
         digest: SHA-256 of its picture.
-        identity: who it shows.
-        camera: which camera took it.
-        timestamp: when, seconds.
-        origin: where the identity comes from: given with the crop, or by hand.
+        identity: the person it shows.
+        camera: the camera that took it.
+        timestamp: seconds since 1970.
+        origin: the source of the identity: given with the crop, or by hand.
     """
 
     digest: str
@@ -25,9 +25,9 @@ class Record:
     origin: str = "given"
 
     def stored_over(self, before: Record | None) -> Record:
-        """What is stored where this is sent for a crop that is there already.
+        """What the service stores when this is sent for an existing crop.
 
-        What people said of a picture stays when the same picture is sent again.
+        A label given by hand stays when the same picture is sent again.
         """
         if before is None or before.origin != "hand" or before.digest != self.digest:
             return self
@@ -39,10 +39,10 @@ State = Mapping[str, Record]
 
 @dataclass(frozen=True)
 class Change:
-    """What one request does to the crops of the client that sends it.
+    """The effect of one request on its client's crops.
 
     Attributes:
-        put: crops that are there afterwards, by id.
+        put: crops that exist afterwards, by id.
         removed: ids that are gone afterwards.
     """
 
@@ -50,16 +50,16 @@ class Change:
     removed: frozenset[str] = frozenset()
 
     def after(self, state: State) -> dict[str, Record]:
-        """The crops once the change is made."""
+        """The crops after the change."""
         kept = {key: record for key, record in state.items() if key not in self.removed}
         return kept | dict(self.put)
 
 
 class Ledger:
-    """One client's account: everything acknowledged, and the request that is under way.
+    """One client's record: everything acknowledged, and the pending request.
 
-    A client owns its crop ids and sends one request at a time, so there are two states the service
-    may be in whenever it is killed: without the request under way, or with all of it.
+    A client owns its crop ids and sends one request at a time. So a killed service may be in two
+    states: without the pending request, or with all of it.
     """
 
     def __init__(self) -> None:
@@ -70,28 +70,28 @@ class Ledger:
         self._pending: Change | None = None
 
     def begin(self, change: Change) -> None:
-        """A request is about to be sent."""
+        """Record a request that is about to be sent."""
         self._pending = change
 
     def acknowledge(self) -> None:
-        """The request was answered with success."""
+        """Record that the request succeeded."""
         if self._pending is not None:
             self.state = self._pending.after(self.state)
         self._pending = None
         self.acknowledged += 1
 
     def refuse(self) -> None:
-        """The request was answered with a failure and has to have changed nothing."""
+        """Record that the request failed; it must have changed nothing."""
         self._pending = None
 
     def settle(self, found: State) -> list[str]:
-        """Hold the account against what was found after a restart, and go on from there.
+        """Compare the ledger with what was found after a restart, and continue from there.
 
         Args:
             found: the client's crops that the service lists.
 
         Returns:
-            What is wrong, in words; empty where nothing is.
+            Every problem, in words.
         """
         pending, before = self._pending or Change(), self.state
         after = pending.after(before)

@@ -1,4 +1,4 @@
-"""Single changes of a gallery store, to be struck at each of their writes, and what is seen."""
+"""Single changes of a gallery store, struck at each of their writes, and what is seen after."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Seen = dict[str, object]
 
 
 def crop(number: int, version: int = 0) -> Crop:
-    """A crop; another version replaces it."""
+    """A crop; a crop of another version replaces it."""
     return Crop(
         f"{number:03}",
         identity=f"p{(number + version) % 5}",
@@ -36,7 +36,7 @@ def crop(number: int, version: int = 0) -> Crop:
 
 
 def picture(number: int, version: int = 0) -> bytes:
-    """Bytes that stand for an uploaded picture, larger than a page of SQLite."""
+    """Bytes in place of an uploaded picture, larger than a page of SQLite."""
     return np.random.default_rng([number, version, 1]).bytes(5000)
 
 
@@ -53,7 +53,7 @@ def add(gallery: Gallery, numbers: range, version: int = 0) -> None:
 
 
 def prepare(root: Path) -> None:
-    """A data folder with one gallery left as a clean stop leaves it."""
+    """Create a data folder with one gallery, in the state after a clean stop."""
     store = DiskGalleryStore(root, device="cpu")
     add(store.create(GALLERY, MODEL, DIMENSION, GalleryOptions(store_crops=True)), range(CROPS))
     store.take_snapshot(GALLERY)
@@ -63,13 +63,13 @@ def prepare(root: Path) -> None:
 
 @dataclass(frozen=True)
 class Operation:
-    """A change of the store; one that is refused may be asked for again.
+    """A change of the store; a refused change may be repeated.
 
     Attributes:
         name: for the report.
         act: makes the change.
-        unconfirmed: one that is refused may have been made all the same: its last step only has the
-            disk confirm it.
+        unconfirmed: a refused change may have been made, because its last step only makes the disk
+            confirm it.
     """
 
     name: str
@@ -100,7 +100,7 @@ def _restore_beside(store: DiskGalleryStore) -> object:
 
 
 def _change_model(store: DiskGalleryStore) -> object:
-    """A version for another model, filled and served."""
+    """Add a version for another model, fill it and serve it."""
 
     def catch_up(served: Gallery, other: Gallery) -> None:
         ids = [one.crop_id for one in served.page(Filter(), EVERYTHING).crops]
@@ -112,7 +112,7 @@ def _change_model(store: DiskGalleryStore) -> object:
 
 
 def _delete_gallery(store: DiskGalleryStore) -> object:
-    with suppress(NotFound):  # gone at the first attempt, which was not confirmed
+    with suppress(NotFound):  # the first attempt removed it without confirmation
         return store.delete(GALLERY)
     return None
 
@@ -136,7 +136,7 @@ def observe(store: DiskGalleryStore) -> Seen:
     """Everything a store serves: crops, embeddings, pictures, labels, options, snapshots.
 
     Raises:
-        AssertionError: its ways to tell contradict each other.
+        AssertionError: its answers contradict each other.
     """
     return {stats.name: _observe_gallery(store, stats.name) for stats in store.stats()}
 
@@ -171,6 +171,6 @@ def _require_exact_search(gallery: Gallery, ids: list[str], vectors: NDArray[np.
     query = rows(range(99, 100))
     (hits,) = gallery.query(query, EVERYTHING, Filter())
     scores = (query.astype(np.float64) @ vectors.astype(np.float64).T)[0]
-    assert {hit.crop.crop_id for hit in hits} == set(ids), "the search knows other crops"
+    assert {hit.crop.crop_id for hit in hits} == set(ids), "the search finds other crops"
     exact = dict(zip(ids, scores, strict=True))
     assert all(abs(exact[hit.crop.crop_id] - hit.score) < 1e-6 for hit in hits), "a wrong score"

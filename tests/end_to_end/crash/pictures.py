@@ -1,4 +1,4 @@
-"""Drawn crops, and the embeddings the service itself gives them."""
+"""Drawn crops, and the embeddings that the service computes for them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Pictures:
         self._embeddings: NDArray[np.float32] | None = None
 
     def learn(self, url: str) -> None:
-        """Ask the service for the embeddings, once; they depend on nothing it stores."""
+        """Fetch the embeddings from the service, once; they do not depend on what it stores."""
         if self._embeddings is not None:
             return
         files = [("images", ("crop.png", file)) for file in self.files]
@@ -42,11 +42,11 @@ class Pictures:
         self._embeddings = np.stack([np.frombuffer(row, "<f4") for row in rows])
 
     def row_of(self, digest: str) -> int:
-        """Which picture has this digest."""
+        """The number of the picture with this digest."""
         return self._row[digest]
 
     def embeddings_of(self, digests: Sequence[str]) -> NDArray[np.float32]:
-        """(N, D) float32 unit rows of pictures named by their digests."""
+        """(N, D) float32 unit rows of the pictures with these digests."""
         if self._embeddings is None:
-            raise ValueError("learn comes first")
+            raise ValueError("call learn first")
         return self._embeddings[[self.row_of(digest) for digest in digests]]

@@ -1,4 +1,4 @@
-"""Run as a program: the service with an embedder that needs no weights and starts quickly."""
+"""A program: the service with an embedder that needs no weights and starts quickly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The service as a process with a data folder that outlives it."""
+"""The service as a process, on a data folder that outlives it."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Served:
 
     Args:
         data: the data folder.
-        log: where its stderr goes; appended to.
-        model: a model folder, served by ``python -m service serve``; None takes the embedder for
+        log: the file to which its stderr is appended.
+        model: a model folder, served by ``python -m service serve``; None serves the embedder for
             drawn people, which starts faster.
-        environment: variables of its own.
+        environment: additional variables.
     """
 
     def __init__(
@@ -49,12 +49,12 @@ class Served:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start the process; it is not ready yet."""
+        """Start the process without waiting until it is ready."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(self._command, stderr=log, env=self._environment)
 
     def wait_until_alive(self, path: str = "/readyz") -> None:
-        """Wait until a probe succeeds. Raises RuntimeError where the process ends instead."""
+        """Wait until a probe succeeds; raise RuntimeError if the process ends first."""
         deadline = time.monotonic() + START_SECONDS
         while True:
             if self._process is None or self._process.poll() is not None:
@@ -69,15 +69,15 @@ class Served:
             time.sleep(0.02)
 
     def kill(self) -> None:
-        """SIGKILL, wherever the process stands."""
+        """Kill the process at once (SIGKILL)."""
         self.end(signal.SIGKILL)
 
     def stop(self) -> None:
-        """SIGTERM, which lets it finish what it does."""
+        """Let the process finish its work and end (SIGTERM)."""
         self.end(signal.SIGTERM)
 
     def end(self, sign: signal.Signals) -> None:
-        """Send a signal and wait until the process is gone."""
+        """Send a signal and wait until the process has ended."""
         if self._process is not None:
             self._process.send_signal(sign)
             self._process.wait()

@@ -1,8 +1,8 @@
-"""Run as a program under LD_PRELOAD of file_faults.so: strikes one change at each of its writes.
+"""A program under LD_PRELOAD of file_faults.so: injects a fault at each write of one change.
 
-For every boundary a copy of one data folder and a fork: the child opens the copy, arms the layer,
-makes the change, tells what it was answered, and sees whether it can go on. The parent then opens
-what is left. Acknowledged means present; unacknowledged means whole or absent; it always opens.
+For every boundary it copies a data folder and forks. The child opens the copy, arms the layer,
+makes the change, reports the answer, and checks that it can continue. The parent then opens what is
+left. Acknowledged means present; unacknowledged means complete or absent; the folder always opens.
 """
 
 from __future__ import annotations
@@ -50,22 +50,22 @@ class FileFaults:
         self._layer.file_faults_disarm.restype = ctypes.c_long
 
     def arm(self, folder: Path, kind: str | None, boundary: int) -> None:
-        """Count the writes below a folder from now on, and strike the given one."""
+        """Count writes below a folder from now on, and strike the given one."""
         number = KINDS[kind] if kind else 0
         self._layer.file_faults_arm(os.fsencode(folder), number, boundary)
 
     def disarm(self) -> int:
-        """Let everything pass; returns how many writes there were."""
+        """Stop striking, and return the number of writes."""
         return int(self._layer.file_faults_disarm())
 
     def end(self) -> None:
-        """End this process as the armed kind of fault does."""
+        """End this process the way the armed kind of fault does."""
         self._layer.file_faults_end()
 
 
 @dataclass(frozen=True)
 class Strike:
-    """One fault at one write of one operation, with what is seen before and after it is made."""
+    """One fault at one write of an operation, with the contents before and after the operation."""
 
     operation: Operation
     kind: str
@@ -74,7 +74,7 @@ class Strike:
     after: Seen
 
     def judge(self, found: Seen, answer: str) -> str:
-        """What is wrong with what was found; empty where nothing is."""
+        """The problem with what was found; an empty string if there is none."""
         if found == self.after and answer != "refused":
             return ""
         if found == self.before and answer != "acknowledged":
@@ -83,19 +83,19 @@ class Strike:
             return ""
         states = {"nothing": self.before, "everything": self.after}
         made = next((name for name, state in states.items() if state == found), "half")
-        return f"{answer}, but {made} is done: {_short(found)}"
+        return f"{answer}, but {made} of it was done: {_short(found)}"
 
 
 @dataclass
 class StrikeReport:
-    """What striking came to.
+    """The outcome of all strikes.
 
     Attributes:
-        boundaries: writes of each operation.
-        struck: strikes of each kind.
-        acknowledged: operations that were acknowledged, before or in spite of the fault.
-        refused: operations that were refused and then done again by the same process.
-        problems: everything that is wrong, in words.
+        boundaries: writes per operation.
+        struck: strikes per kind of fault.
+        acknowledged: operations acknowledged before or despite the fault.
+        refused: operations that were refused and then repeated by the same process.
+        problems: every problem, in words.
     """
 
     boundaries: dict[str, int] = field(default_factory=dict)
@@ -110,9 +110,9 @@ class Striker:
 
     Args:
         folder: an empty folder.
-        stride: strike every n-th boundary only.
-        offset: the first one to strike, from 0.
-        kinds: of faults.
+        stride: strike only every n-th boundary.
+        offset: the first boundary to strike, from 0.
+        kinds: kinds of faults.
     """
 
     def __init__(self, folder: Path, stride: int, offset: int, kinds: Sequence[str]) -> None:
@@ -125,7 +125,7 @@ class Striker:
         prepare(self._template)
 
     def strike(self, operation: Operation) -> None:
-        """Every kind of fault at every boundary of the operation, and right after the last."""
+        """Inject every kind of fault at every boundary of the operation, and after the last one."""
         before, _ = self._undisturbed(lambda _: None)
         after, total = self._undisturbed(operation.act)
         self.report.boundaries[operation.name] = total
@@ -152,15 +152,15 @@ class Striker:
         try:
             found = self._reopen()
         except (ReidError, AssertionError, OSError) as error:
-            yield f"{answer}, and it does not open again: {error!r}"
+            yield f"{answer}, but the folder does not open again: {error!r}"
             return
-        # A process that was refused has tried again since, unless that is among the problems.
+        # A refused process has tried again since then, unless that is among the problems.
         answer = "acknowledged" if answer == "refused" else answer
         if not wrong and (problem := strike.judge(found, answer)):
             yield f"opened again: {problem}"
 
     def _attempt(self, strike: Strike, tell: Tell) -> None:
-        """What the child does; a deadly fault ends it on the way, or after it has told."""
+        """Make the change in the child; a deadly fault ends it on the way, or after its report."""
         store = self._open_copy()
         self._faults.arm(self._copy, strike.kind, strike.boundary)
         try:
@@ -174,7 +174,7 @@ class Striker:
         self._faults.disarm()
         if problem := strike.judge(observe(store), answer):
             tell(f"at once: {problem}")
-        if answer == "refused":  # the disk is well again, and so has the service to be
+        if answer == "refused":  # the disk works again, so the store must work too
             strike.operation.act(store)
             if problem := strike.judge(observe(store), "acknowledged"):
                 tell(f"tried again: {problem}")
@@ -190,13 +190,13 @@ class Striker:
 
 
 def _in_a_fork(work: Callable[[Tell], None]) -> list[str]:
-    """What work told in a child, which may have been killed."""
+    """The reports of a child, which may have been killed."""
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
         try:
             work(lambda text: _send(writer, text))
-        except BaseException:  # noqa: BLE001 - the parent has to hear of anything
+        except BaseException:  # noqa: BLE001 - the parent must learn of any failure
             _send(writer, traceback.format_exc(limit=-4))
         os._exit(0)
     os.close(writer)
@@ -221,7 +221,7 @@ def _short(seen: Seen) -> str:
 
 
 def main() -> int:
-    """Strike the named operations; the last line printed is the report as JSON."""
+    """Strike the named operations; the last printed line is the report as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--operations", nargs="*", default=[one.name for one in OPERATIONS])
