@@ -41,7 +41,7 @@ class IndexReport:
         left_out: files that are not to be indexed.
         failed: files that could not be indexed, with the reasons.
         notes: what the service reports of its imports.
-        left_out: files that were left out, by reason, and files whose names contain no metadata.
+        not_used: files that were left out, by reason, and files whose names contain no metadata.
     """
 
     created: int = 0
@@ -50,7 +50,7 @@ class IndexReport:
     left_out: int = 0
     failed: list[LeftOut] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    left_out: ImportSummary = field(default_factory=ImportSummary)
+    not_used: ImportSummary = field(default_factory=ImportSummary)
 
     def summary(self) -> str:
         """The counts in one line."""
@@ -66,14 +66,14 @@ class IndexReport:
 
     def said(self) -> list[str]:
         """Lines about what was left out, and what else the user should know."""
-        return [*summary_lines(self.left_out.result()), *self.notes]
+        return [*summary_lines(self.not_used.result()), *self.notes]
 
     def leave_out(self, entry: LeftOut) -> None:
         """Note a file that is not indexed."""
         if entry.is_error:
             self.failed.append(entry)
             return
-        self.left_out.leave_out(entry)
+        self.not_used.leave_out(entry)
         self.left_out += not entry.is_other
 
     def fail(self, path: Path, reason: str) -> None:
@@ -215,7 +215,7 @@ def _unique(listing: Iterable[CropFile | LeftOut], report: IndexReport) -> list[
             report.leave_out(entry)
             continue
         if entry.nameless:
-            report.left_out.miss_names(entry.crop.crop_id)
+            report.not_used.miss_names(entry.crop.crop_id)
         if (first := files.setdefault(entry.crop.crop_id, entry)) is not entry:
             reason = f"crop_id {entry.crop.crop_id!r} already belongs to {first.path}"
             report.fail(entry.path, reason)

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 cli = typer.Typer(
     no_args_is_help=True,
-    help="Create, list and revoke API keys of a data folder.\n\nA running service applies the change "
-    "at once.",
+    help="Create, list and revoke API keys of a data folder.\n\n"
+    "A running service applies the change at once.",
 )
 
 DataFolder = Annotated[

@@ -167,7 +167,7 @@ def index(
             with Client(url, key or "") as client:
                 if folder is not None:
                     how = HowToRead(pattern, layout, manifest, reading)
-                    listing = list_folder(folder, how, report.left_out)
+                    listing = list_folder(folder, how, report.not_used)
                     indexer.index(client, gallery, listing, report)
                 else:
                     spec = {
