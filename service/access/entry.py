@@ -1,7 +1,7 @@
 """An entry of the audit log, and the one place that decides what it may contain.
 
 Clients choose some texts that end up in entries: the gallery in a form, a request id, an address.
-A value that breaks the rule of its field is left out here, wherever it came from. So no entry holds
+A value that breaks the rule of its field is left out here, whatever its source. So no entry holds
 free text from a client, and the size of each entry is bounded.
 """
 

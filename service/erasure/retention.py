@@ -1,4 +1,4 @@
-"""Erases crops whose time to be kept has expired."""
+"""Erases crops that are older than their gallery keeps them."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ class JobBoard:
         """Accept a job, durable on return.
 
         Args:
-            order: what is asked.
+            order: the request.
             received: a folder from :meth:`receiving`; it becomes the job's own.
 
         Returns:
@@ -247,7 +247,7 @@ class JobBoard:
         return job
 
     def resume(self, job_id: str) -> Job:
-        """Run a failed job again from its start; one that waits or runs is left alone.
+        """Run a failed job again from its start; a waiting or running job just continues.
 
         Args:
             job_id: the job.

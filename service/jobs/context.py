@@ -43,7 +43,7 @@ class JobContext:
         job_id: the job's id.
         kind: selects the runner.
         gallery: name of the gallery to work on.
-        spec: what was asked.
+        spec: the input from the request.
         folder: the job's folder, kept until the job ends.
         progress: the counts of this run.
         result: what was passed to :meth:`finish`.

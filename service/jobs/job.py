@@ -1,4 +1,4 @@
-"""A job: what was asked, and where it stands."""
+"""A job: its request, its state, and how it continues after a restart."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ class Job:
 
     Attributes:
         job_id: unique.
-        order: what was asked.
-        state: where the job stands.
+        order: the request.
+        state: queued, running, done, failed or cancelled.
         created: when it was accepted, seconds since 1970-01-01 UTC.
         counts: number of items per outcome, such as created, replaced, unchanged or failed.
         total: number of items, if known.

@@ -1,4 +1,4 @@
-"""The jobs that wait: how many may, and whose turn is next."""
+"""The waiting jobs: how many there may be, and which one is next."""
 
 from __future__ import annotations
 

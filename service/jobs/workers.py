@@ -46,8 +46,8 @@ class Workers:
         live: the present state of jobs; its lock guards the queue too.
         run: runs a job of any kind.
         begin: makes the context of a job whose turn it is; called with the lock held.
-        ended: called without the lock after each run with the job, whether it can run again, and
-            whether its end is on disk.
+        ended: called without the lock after each run, with its context, the job, how it ended, and
+            whether that is on disk.
         report: counts failures of the workers themselves.
     """
 
@@ -149,7 +149,7 @@ class Workers:
         return End("failed", reason, again=once_more)
 
     def _abandon(self, context: JobContext) -> None:
-        """Free the gallery of a job whose end could not even be noted."""
+        """Free the gallery of a job whose end could not even be kept in memory as usual."""
         reason = "the service failed; see its log"
         job = replace(context.job, state="failed", error=reason, finished=time.time())
         with self._changed:

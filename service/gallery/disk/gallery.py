@@ -162,7 +162,7 @@ class DiskGallery(Gallery):
         try:
             found = self.database.page(where, after, limit + 1, hidden)
         except Unavailable:
-            self._require_open()  # deleted meanwhile: say so
+            self._require_open()  # if it was deleted meanwhile, raise NotFound instead
             raise
         more = rules.encode_cursor(found[limit - 1].crop_id) if len(found) > limit else None
         return Page(tuple(found[:limit]), more)
@@ -441,7 +441,7 @@ class DiskGallery(Gallery):
             try:
                 return self.database.counts()
             except Unavailable:
-                self._require_open()  # deleted meanwhile: say so
+                self._require_open()  # if it was deleted meanwhile, raise NotFound instead
                 raise
         return memory.counts(self.database.pictures)
 

@@ -33,7 +33,7 @@ def open_version(path: Path, versions: ModelVersions[DiskGallery], *, served: bo
 
 
 def open_gallery(versions: ModelVersions[DiskGallery]) -> DiskGallery:
-    """Open every version of a gallery; those that cannot be read are logged and left alone.
+    """Open every version of a gallery; log those that cannot be read, and ignore them.
 
     Args:
         versions: what they share.
