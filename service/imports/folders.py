@@ -6,23 +6,24 @@ from dataclasses import replace
 from pathlib import Path
 
 from service.errors import InvalidInput, ReidError
-from service.imports.items import Bounds, Item, Items, Picture, refused
-from service.imports.roots import ImportRoots, RootTree, read_image
+from service.imports.items import ImportLimits, Item, Items, Picture, refused
+from service.imports.root_files import read_image
+from service.imports.roots import ImportRoots, RootTree
 from service.ingest.crop_names import LeftOut, Naming
 from service.ingest.manifest_files import ManifestSearch
 from service.ingest.picture_files import walk
-from service.ingest.tally import Tally
+from service.ingest.summary import ImportSummary
 
 FolderFile = Path | LeftOut
 
 
-def folder_files(folder: Path, roots: ImportRoots, bounds: Bounds) -> list[FolderFile]:
+def folder_files(folder: Path, roots: ImportRoots, limits: ImportLimits) -> list[FolderFile]:
     """List a folder recursively.
 
     Args:
         folder: a folder below a root.
         roots: links to folders are followed as long as they stay in a root.
-        bounds: limits the number of files and folders.
+        limits: limits the number of files and folders.
 
     Returns:
         Image files, and what is left out and why.
@@ -32,7 +33,7 @@ def folder_files(folder: Path, roots: ImportRoots, bounds: Bounds) -> list[Folde
         InvalidInput: the folder no longer exists, or now leads out of the roots.
     """
     try:
-        return list(walk(folder, RootTree(roots, bounds)))
+        return list(walk(folder, RootTree(roots, limits)))
     except OSError as error:
         raise InvalidInput(f"the folder cannot be read: {error.strerror or error}") from error
 
@@ -51,8 +52,8 @@ def folder_items(
     files: list[FolderFile],
     naming: Naming,
     roots: ImportRoots,
-    bounds: Bounds,
-    tally: Tally,
+    limits: ImportLimits,
+    summary: ImportSummary,
 ) -> Items:
     """Read the image files of a folder.
 
@@ -61,8 +62,8 @@ def folder_items(
         files: the answer of :func:`folder_files`.
         naming: reads their names, relative to the folder.
         roots: no symbolic link may lead out of these.
-        bounds: limits of the import.
-        tally: counts files whose names contain no metadata.
+        limits: limits of the import.
+        summary: counts files whose names contain no metadata.
 
     Yields:
         One item per file.
@@ -72,26 +73,31 @@ def folder_items(
     """
     for path in files:
         if isinstance(path, Path):
-            yield _item(path, folder, naming, roots, bounds, tally)
+            yield _item(path, folder, naming, roots, limits, summary)
             continue
         entry = replace(path, path=path.path.relative_to(folder))
         if entry.is_other:
-            tally.leave_out(entry)
+            summary.leave_out(entry)
         else:
             yield entry
 
 
 def _item(
-    path: Path, folder: Path, naming: Naming, roots: ImportRoots, bounds: Bounds, tally: Tally
+    path: Path,
+    folder: Path,
+    naming: Naming,
+    roots: ImportRoots,
+    limits: ImportLimits,
+    summary: ImportSummary,
 ) -> Item:
     relative = path.relative_to(folder)
     entry = naming(relative, Path())
     if isinstance(entry, LeftOut):
         return entry
     try:
-        data = read_image(path, roots, bounds)
+        data = read_image(path, roots, limits)
     except ReidError as error:
         return refused(relative, error)
     if entry.nameless:
-        tally.miss_names(str(relative))
+        summary.miss_names(str(relative))
     return Picture(str(relative), entry.crop, data)

@@ -23,16 +23,16 @@ from pathlib import Path
 from typing import BinaryIO, NoReturn
 
 from service.errors import ReidError
-from service.imports.frames import (
+from service.imports.messages import (
     PARQUET,
     REQUEST_HEAD,
     Crashed,
     Done,
     Expect,
-    Frame,
+    Message,
     OutOfMemory,
     Refused,
-    packed,
+    encode,
 )
 from service.imports.reader import ImportReader, ImportRequest
 
@@ -125,14 +125,14 @@ def _read(channel: socket.socket, request: ImportRequest) -> NoReturn:
 
 
 def _send_all(request: ImportRequest, stream: BinaryIO) -> int:
-    def send(frame: Frame) -> None:
-        stream.write(packed(frame))
+    def send(message: Message) -> None:
+        stream.write(encode(message))
 
     def expect(total: int) -> None:
         send(Expect(total))
         stream.flush()
 
-    last: Frame
+    last: Message
     try:
         reader = ImportReader(request, expect)
         for item in reader.items():

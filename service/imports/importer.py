@@ -12,7 +12,8 @@ from service.embedding.shelf import ModelShelf
 from service.errors import InvalidInput
 from service.gallery.protocol import GalleryStore
 from service.imports.reader import RECEIVED, ImportReader, ImportRequest, named_manifest, reading_of
-from service.imports.roots import ImportRoots, discard_copies, roots_for
+from service.imports.root_files import discard_copies
+from service.imports.roots import ImportRoots, roots_for
 from service.imports.storing import store_items
 from service.imports.subprocess_reader import (
     ForkServer,
@@ -22,7 +23,7 @@ from service.imports.subprocess_reader import (
 )
 from service.ingest.crop_names import naming_of
 from service.ingest.rows import format_of
-from service.ingest.tally import summary_lines
+from service.ingest.summary import summary_lines
 from service.jobs.context import JobContext
 from service.jobs.job import Order
 from service.settings import Settings

@@ -35,7 +35,7 @@ Items: TypeAlias = Iterator[Item]
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class ImportLimits:
     """The limits of one import.
 
     Attributes:

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from service.errors import InvalidInput, TooLarge
-from service.imports.items import Bounds, check_relative, refused
+from service.imports.items import ImportLimits, check_relative, refused
 from service.imports.manifests import describe_row
 from service.ingest.crop_names import CropFile, LeftOut, Naming
 from service.ingest.manifest_files import ManifestSearch
 from service.ingest.picture_files import not_a_picture
 from service.ingest.reading import Reading
 from service.ingest.rows import format_of, read_rows
-from service.ingest.tally import Tally
+from service.ingest.summary import ImportSummary
 
 MAX_MANIFEST_BYTES = 64 << 20
 
@@ -24,7 +24,7 @@ class Listing:
 
     Args:
         naming: reads names, unless the archive has a manifest.
-        tally: counts members whose names contain no metadata.
+        summary: counts members whose names contain no metadata.
         asked: what was requested instead of a manifest: ``pattern`` or ``layout``.
         reading: how the manifest's times without a zone are read; collects remarks.
     """
@@ -32,13 +32,13 @@ class Listing:
     def __init__(
         self,
         naming: Naming,
-        tally: Tally | None = None,
+        summary: ImportSummary | None = None,
         asked: str | None = None,
         reading: Reading | None = None,
     ) -> None:
         self._naming = naming
         self._reading = Reading() if reading is None else reading
-        self._tally = Tally() if tally is None else tally
+        self._summary = ImportSummary() if summary is None else summary
         self._asked = asked
         self._rows: dict[str, CropFile] | None = None
         self._folder = PurePosixPath()
@@ -58,17 +58,17 @@ class Listing:
         if self._asked is None:
             return search.manifest()
         for text in search.unused(self._asked):
-            self._tally.note(text)
+            self._summary.note(text)
         return None
 
-    def take_manifest(self, name: str, file: Path, bounds: Bounds) -> Iterator[LeftOut]:
+    def take_manifest(self, name: str, file: Path, limits: ImportLimits) -> Iterator[LeftOut]:
         """Read the archive's own manifest. After that, only members it lists are crops.
 
         Args:
             name: name of the member; paths in the manifest are relative to its folder.
             file: a copy of it, with ``path`` and optionally crop_id, identity, camera and timestamp
                 in each row. The copy is removed after reading.
-            bounds: limits the number of rows.
+            limits: limits the number of rows.
 
         Yields:
             Rows that cannot be used.
@@ -79,7 +79,7 @@ class Listing:
             ignored = self._reading.remarks.ignored_columns
             rows = read_rows(file, format_of(Path(name)), ignored)
             for number, row in enumerate(rows, start=1):
-                bounds.check_items(number)
+                limits.check_items(number)
                 entry = self._take(describe_row(row, number, self._reading), self._rows)
                 if entry is not None:
                     yield entry
@@ -117,7 +117,7 @@ class Listing:
             return unread
         entry = self._naming(path, Path())
         if isinstance(entry, CropFile) and entry.nameless:
-            self._tally.miss_names(str(path))
+            self._summary.miss_names(str(path))
         return entry
 
     def missing(self) -> Iterator[LeftOut]:

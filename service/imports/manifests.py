@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from service.errors import InvalidInput, ReidError
-from service.imports.items import Bounds, Item, Items, Picture, check_relative, refused
-from service.imports.roots import ImportRoots, read_image
+from service.imports.items import ImportLimits, Item, Items, Picture, check_relative, refused
+from service.imports.root_files import read_image
+from service.imports.roots import ImportRoots
 from service.ingest.crop_names import CropFile, LeftOut, described_row
 from service.ingest.crop_values import is_missing, read_id, read_path
 from service.ingest.reading import Reading
@@ -23,19 +24,19 @@ class ManifestSource:
 
     Attributes:
         roots: the folders that may be read.
-        bounds: limits of the import.
+        limits: limits of the import.
         reading: how times without a zone are read; collects remarks.
     """
 
     roots: ImportRoots
-    bounds: Bounds
+    limits: ImportLimits
     reading: Reading = field(default_factory=Reading)
 
     def rows(self, manifest: Path, format_: Format) -> Iterator[tuple[int, Row]]:
         """Yield the rows of a manifest with their positions, from 1. Raises ReidError."""
         rows = read_rows(manifest, format_, self.reading.remarks.ignored_columns)
         for number, row in enumerate(rows, start=1):
-            self.bounds.check_items(number)
+            self.limits.check_items(number)
             yield number, row
 
 
@@ -121,12 +122,12 @@ def _picture(row: Row, number: int, source: ManifestSource) -> Item:
 
 
 def _image_of(name: str, source: ManifestSource) -> bytes:
-    return read_image(source.roots.file(name), source.roots, source.bounds)
+    return read_image(source.roots.file(name), source.roots, source.limits)
 
 
 def _read(entry: CropFile, folder: Path, source: ManifestSource) -> Item:
     try:
-        data = read_image(folder / entry.path, source.roots, source.bounds)
+        data = read_image(folder / entry.path, source.roots, source.limits)
     except ReidError as error:
         return refused(entry.path, error)
     return Picture(str(entry.path), entry.crop, data)

@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from service.imports.folders import FolderFile, folder_files, folder_items, folder_manifest
-from service.imports.items import Bounds, Item, Items, refused
+from service.imports.items import ImportLimits, Item, Items, refused
 from service.imports.listing import Listing
 from service.imports.manifests import ManifestSource, folder_manifest_items, manifest_items
-from service.imports.roots import ImportRoots, private_copy, roots_for
+from service.imports.root_files import private_copy
+from service.imports.roots import ImportRoots, roots_for
 from service.imports.tars import survey_tar, tar_items
 from service.imports.zips import count_items, open_zip, zip_items, zip_members
 from service.ingest.crop_names import LeftOut, Naming, naming_of
 from service.ingest.reading import Reading, Zones
 from service.ingest.rows import Format, count_rows, format_of
-from service.ingest.tally import Tally
+from service.ingest.summary import ImportSummary
 
 RECEIVED = "received"
 """Name of the uploaded file in the job's folder."""
@@ -52,9 +53,9 @@ class ImportRequest:
     memory_bytes: int
 
     @property
-    def bounds(self) -> Bounds:
+    def limits(self) -> ImportLimits:
         """The limits of the import."""
-        return Bounds(self.image_bytes, self.unpacked_bytes)
+        return ImportLimits(self.image_bytes, self.unpacked_bytes)
 
     def open_roots(self) -> ImportRoots:
         """The folders that may be read; close them after use."""
@@ -78,7 +79,7 @@ class ImportReader:
     def __init__(self, request: ImportRequest, expect: Callable[[int], object]) -> None:
         self._request = request
         self._expect = expect
-        self._tally = Tally()
+        self._summary = ImportSummary()
         self._reading = reading_of(request.spec)
 
     def items(self) -> Generator[Item, None, None]:
@@ -92,11 +93,11 @@ class ImportReader:
         """
         seen: set[bytes] = set()
         with self._request.open_roots() as roots:
-            run = _Run(self._request, self._expect, self._tally, self._reading, roots)
+            run = _Run(self._request, self._expect, self._summary, self._reading, roots)
             for item in run.items():
                 if isinstance(item, LeftOut):
                     if not item.is_error:
-                        self._tally.leave_out(item)
+                        self._summary.leave_out(item)
                     yield item
                     continue
                 key = blake2b(
@@ -111,7 +112,7 @@ class ImportReader:
 
     def result(self) -> dict[str, Any]:
         """The reader's part of the job's result, once every item was read."""
-        found = self._tally.result() | self._reading.result()
+        found = self._summary.result() | self._reading.result()
         return found | {"warnings": [*found["warnings"], *self._reading.warnings()]}
 
 
@@ -121,7 +122,7 @@ class _Run:
 
     request: ImportRequest
     expect: Callable[[int], object]
-    tally: Tally
+    summary: ImportSummary
     reading: Reading
     roots: ImportRoots
 
@@ -139,26 +140,26 @@ class _Run:
                 yield from manifest_items(received, source, self._source(), self.request.dimension)
 
     def _tar_items(self, archive: Path, *, gzipped: bool) -> Items:
-        bounds, encoding = self.request.bounds, self.request.spec.get("encoding")
-        survey = survey_tar(archive, bounds, gzipped=gzipped, encoding=encoding)
+        limits, encoding = self.request.limits, self.request.spec.get("encoding")
+        survey = survey_tar(archive, limits, gzipped=gzipped, encoding=encoding)
         self.expect(survey.items(self._asked))
         yield from tar_items(
-            archive, self._listing(), bounds, gzipped=gzipped, encoding=encoding, survey=survey
+            archive, self._listing(), limits, gzipped=gzipped, encoding=encoding, survey=survey
         )
 
     def _zip_items(self, path: Path) -> Items:
         encoding = self.request.spec.get("encoding")
         with open_zip(path) as archive:
             self.expect(count_items(zip_members(archive, encoding), self._asked))
-            yield from zip_items(archive, self._listing(), self.request.bounds, encoding)
+            yield from zip_items(archive, self._listing(), self.request.limits, encoding)
 
     def _folder_items(self) -> Items:
-        spec, roots, bounds = self.request.spec, self.roots, self.request.bounds
+        spec, roots, limits = self.request.spec, self.roots, self.request.limits
         folder = roots.folder(spec["folder"])
         if spec.get("manifest"):
             yield from self._by_manifest(folder, named_manifest(roots, spec))
             return
-        files = folder_files(folder, roots, bounds)
+        files = folder_files(folder, roots, limits)
         search = folder_manifest(folder, files)
         manifest = self._listing().choose_manifest(search)
         if manifest is not None:
@@ -166,11 +167,11 @@ class _Run:
             return
         others = sum(isinstance(entry, LeftOut) and entry.is_other for entry in files)
         self.expect(len(files) - others)
-        yield from folder_items(folder, files, self._naming(), roots, bounds, self.tally)
+        yield from folder_items(folder, files, self._naming(), roots, limits, self.summary)
 
     def _by_manifest(self, folder: Path, manifest: Path) -> Items:
         scratch = Path(self.request.folder)
-        with private_copy(manifest, self.roots, self.request.bounds, scratch) as copy:
+        with private_copy(manifest, self.roots, self.request.limits, scratch) as copy:
             self._expect_rows(copy, format_of(copy))
             yield from folder_manifest_items(folder, copy, self._source())
 
@@ -191,17 +192,17 @@ class _Run:
 
     def _expect_rows(self, manifest: Path, format_: Format) -> None:
         """Count the rows, up to the limit."""
-        self.expect(count_rows(manifest, format_, self.request.bounds.items + 1))
+        self.expect(count_rows(manifest, format_, self.request.limits.items + 1))
 
     def _source(self) -> ManifestSource:
-        return ManifestSource(self.roots, self.request.bounds, self.reading)
+        return ManifestSource(self.roots, self.request.limits, self.reading)
 
     def _naming(self) -> Naming:
         spec = self.request.spec
         return naming_of(spec.get("pattern"), spec.get("layout"), self.reading)
 
     def _listing(self) -> Listing:
-        return Listing(self._naming(), self.tally, self._asked, self.reading)
+        return Listing(self._naming(), self.summary, self._asked, self.reading)
 
     @property
     def _asked(self) -> str | None:

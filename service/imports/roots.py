@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, Self, TypeVar
 
-from service.errors import Forbidden, InvalidInput, ReidError, TooLarge
-from service.imports.items import Bounds, check_relative
+from service.errors import Forbidden, InvalidInput, ReidError
+from service.imports.items import ImportLimits, check_relative
 from service.imports.open_beneath import (
     OpenFolder,
     entries,
@@ -20,13 +19,10 @@ from service.imports.open_beneath import (
     require_short,
 )
 from service.ingest.picture_files import Entry
-from service.machine.durable import disk_errors
 from service.settings import EVERY_GALLERY
 
 T = TypeVar("T")
 
-_CHUNK = 1 << 20
-_COPY = "manifest"
 _OUT = "a symbolic link that leads out of the import root"
 
 
@@ -207,12 +203,12 @@ class RootTree:
 
     Args:
         roots: the folders that links may lead to.
-        bounds: limits the number of files and folders.
+        limits: limits the number of files and folders.
     """
 
-    def __init__(self, roots: ImportRoots, bounds: Bounds) -> None:
+    def __init__(self, roots: ImportRoots, limits: ImportLimits) -> None:
         self._roots = roots
-        self._bounds = bounds
+        self._bounds = limits
         self._seen = 0
 
     def entries(self, folder: Path) -> list[Entry]:
@@ -225,76 +221,3 @@ class RootTree:
     def follow(self, link: Path) -> Entry:
         """The target of a link. Raises InvalidInput: outside the roots; OSError: missing."""
         return self._roots.look(link)
-
-
-def read_image(path: Path, roots: ImportRoots, bounds: Bounds) -> bytes:
-    """Read an image file, up to the size limit.
-
-    Args:
-        path: a path below a root.
-        roots: the import roots.
-        bounds: limits the size.
-
-    Returns:
-        Its bytes.
-
-    Raises:
-        ImageTooLarge: it is too large.
-        InvalidInput: it leads out of the roots, is not a file, or cannot be read.
-    """
-    try:
-        with roots.open(path) as file:
-            bounds.check_image(os.fstat(file.fileno()).st_size)
-            data = file.read(bounds.image_bytes + 1) or b""  # None if reading would block
-    except OSError as error:
-        raise InvalidInput(error.strerror or str(error)) from error
-    bounds.check_image(len(data))
-    return data
-
-
-@contextmanager
-def private_copy(path: Path, roots: ImportRoots, bounds: Bounds, scratch: Path) -> Iterator[Path]:
-    """Copy a manifest for the duration of a block, because it is read more than once.
-
-    Args:
-        path: a path below a root.
-        roots: the import roots.
-        bounds: ``unpacked_bytes`` limits the copy.
-        scratch: the folder for the copy; created if missing.
-
-    Yields:
-        The copy, with the same suffix.
-
-    Raises:
-        TooLarge: it is too large.
-        InvalidInput: it leads out of the roots, is not a file, or cannot be read.
-        StorageFull: the disk is full.
-    """
-    copy = scratch / f"{_COPY}{path.suffix}"
-    try:
-        try:
-            file = roots.open(path)
-        except OSError as error:
-            raise InvalidInput(f"{path.name}: {error.strerror or error}") from error
-        with file, disk_errors(copy):
-            scratch.mkdir(parents=True, exist_ok=True)
-            _copy(file, copy, bounds.unpacked_bytes)
-        yield copy
-    finally:
-        copy.unlink(missing_ok=True)
-
-
-def discard_copies(scratch: Path) -> None:
-    """Remove the copies of :func:`private_copy` that a killed process left."""
-    for copy in scratch.glob(f"{_COPY}.*"):
-        copy.unlink(missing_ok=True)
-
-
-def _copy(file: BinaryIO, copy: Path, most: int) -> None:
-    size = 0
-    with copy.open("wb") as out:
-        while chunk := file.read(_CHUNK):
-            size += len(chunk)
-            if size > most:
-                raise TooLarge(f"the manifest has more than {most:,} bytes")
-            out.write(chunk)

@@ -25,7 +25,8 @@ from typing import Any
 
 import service
 from service.errors import InvalidInput, TooLarge, Unavailable
-from service.imports.frames import (
+from service.imports.items import Item
+from service.imports.messages import (
     HEAD,
     MAX_TEXT,
     PARQUET,
@@ -34,12 +35,11 @@ from service.imports.frames import (
     Crashed,
     Done,
     Expect,
-    Frame,
+    Message,
     OutOfMemory,
     Refused,
-    unpacked,
+    decode,
 )
-from service.imports.items import Item
 from service.imports.reader import ImportRequest
 
 log = logging.getLogger(__name__)
@@ -209,14 +209,14 @@ class SubprocessReader:
             raise RuntimeError("the import has not been read yet")
         return self._result
 
-    def _next(self, link: _Link) -> Frame:
+    def _next(self, link: _Link) -> Message:
         text_size, size = HEAD.unpack(self._take(link, HEAD.size))
         most = max(self._request.image_bytes, 4 * self._request.dimension)
         if text_size > MAX_TEXT or size > most:
             raise InvalidInput("the process reading the import sent more than it may")
         text = self._take(link, text_size)
         try:
-            return unpacked(text, self._take(link, size))
+            return decode(text, self._take(link, size))
         except ValueError as error:
             raise InvalidInput(f"the process reading the import sent {error}") from error
 

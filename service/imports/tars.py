@@ -16,7 +16,7 @@ from typing import IO, Protocol, cast
 
 from service.errors import InvalidInput, ReidError, TooLarge
 from service.imports.gunzip import HARMLESS, RATIO, gunzip
-from service.imports.items import Bounds, Item, Items, Picture, refused
+from service.imports.items import ImportLimits, Item, Items, Picture, refused
 from service.imports.listing import Listing, check_manifest_size, manifest_beside
 from service.imports.member_names import shown, tar_name
 from service.ingest.crop_names import LeftOut
@@ -53,7 +53,7 @@ class TarSurvey:
 def tar_items(
     archive: Path,
     listing: Listing,
-    bounds: Bounds,
+    limits: ImportLimits,
     *,
     gzipped: bool,
     encoding: str | None = None,
@@ -64,7 +64,7 @@ def tar_items(
     Args:
         archive: the file.
         listing: finds the crop of each member; takes the manifest, if there is one.
-        bounds: limits of the import.
+        limits: limits of the import.
         gzipped: whether it is compressed.
         encoding: encoding of names that are not UTF-8.
         survey: the answer of :func:`survey_tar`, if it was called before.
@@ -76,29 +76,29 @@ def tar_items(
         ReidError: the archive is truncated, damaged, too large or malicious, or its manifest cannot
             be used.
     """
-    survey = survey or survey_tar(archive, bounds, gzipped=gzipped, encoding=encoding)
+    survey = survey or survey_tar(archive, limits, gzipped=gzipped, encoding=encoding)
     manifest = listing.choose_manifest(survey.search)
     if manifest is not None:
         if survey.problem is not None:
             raise survey.problem
         if survey.manifest is None:
             raise InvalidInput(f"{manifest[:80]}: the archive is damaged at this member")
-        yield from listing.take_manifest(manifest, survey.manifest, bounds)
-    with _opened(archive, bounds, gzipped=gzipped) as tar:
-        for member in tar.members(bounds):
+        yield from listing.take_manifest(manifest, survey.manifest, limits)
+    with _opened(archive, limits, gzipped=gzipped) as tar:
+        for member in tar.members(limits):
             if not member.isdir() and _shown_name(member, encoding) != manifest:
-                yield _item(tar, member, listing, bounds, encoding)
+                yield _item(tar, member, listing, limits, encoding)
     yield from listing.missing()
 
 
 def survey_tar(
-    archive: Path, bounds: Bounds, *, gzipped: bool, encoding: str | None = None
+    archive: Path, limits: ImportLimits, *, gzipped: bool, encoding: str | None = None
 ) -> TarSurvey:
     """Read a tar archive once to find its manifest, which may be the last member.
 
     Args:
         archive: the file.
-        bounds: limits of the import.
+        limits: limits of the import.
         gzipped: whether it is compressed.
         encoding: encoding of names that are not UTF-8.
 
@@ -109,8 +109,8 @@ def survey_tar(
     manifest: Path | None = None
     problem: ReidError | None = None
     try:
-        with _opened(archive, bounds, gzipped=gzipped) as tar:
-            for member in tar.members(bounds):
+        with _opened(archive, limits, gzipped=gzipped) as tar:
+            for member in tar.members(limits):
                 if member.isdir():
                     continue
                 known = search.count
@@ -143,7 +143,7 @@ def _shown_name(member: tarfile.TarInfo, encoding: str | None) -> str:
 
 
 def _item(
-    tar: _Tar, member: tarfile.TarInfo, listing: Listing, bounds: Bounds, encoding: str | None
+    tar: _Tar, member: tarfile.TarInfo, listing: Listing, limits: ImportLimits, encoding: str | None
 ) -> Item:
     try:
         name = tar_name(member.name, encoding)
@@ -158,7 +158,7 @@ def _item(
     if isinstance(entry, LeftOut):
         return entry
     try:
-        bounds.check_image(member.size)
+        limits.check_image(member.size)
     except ReidError as error:
         return refused(name, error)
     return Picture(name, entry.crop, tar.read(member))
@@ -171,8 +171,8 @@ def _kind(member: tarfile.TarInfo) -> str:
 
 
 @contextmanager
-def _opened(archive: Path, bounds: Bounds, *, gzipped: bool) -> Iterator[_Tar]:
-    most = bounds.unpacked_bytes
+def _opened(archive: Path, limits: ImportLimits, *, gzipped: bool) -> Iterator[_Tar]:
+    most = limits.unpacked_bytes
     if gzipped:
         most = min(most, max(HARMLESS, RATIO * archive.stat().st_size))
     with gunzip(archive) if gzipped else archive.open("rb") as file:
@@ -201,7 +201,7 @@ class _Tar:
         """How far the archive was read, for messages."""
         return f" after {self._last[:80]!r}" if self._last else ""
 
-    def members(self, bounds: Bounds) -> Iterator[tarfile.TarInfo]:
+    def members(self, limits: ImportLimits) -> Iterator[tarfile.TarInfo]:
         """Yield every member; its content can be read until the next one is requested."""
         self._stream.allow(_MAX_HEADER)
         # In blocks of 512 bytes the last one read is a header, which shows whether the archive ends
@@ -211,7 +211,7 @@ class _Tar:
             count = 0
             while (member := self._tar.next()) is not None:
                 count += 1
-                bounds.check_items(count)
+                limits.check_items(count)
                 self._last = member.name
                 if member.issparse():
                     raise InvalidInput(f"member {member.name[:80]!r} is sparse: not allowed")

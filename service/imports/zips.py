@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service.errors import InvalidInput, ReidError, TooLarge
-from service.imports.items import Bounds, Item, Items, Picture, refused
+from service.imports.items import ImportLimits, Item, Items, Picture, refused
 from service.imports.listing import Listing, check_manifest_size, manifest_beside
 from service.imports.member_names import shown, zip_name
 from service.ingest.crop_names import LeftOut
@@ -43,14 +43,14 @@ class ZipMember:
 
 
 def zip_items(
-    archive: zipfile.ZipFile, listing: Listing, bounds: Bounds, encoding: str | None = None
+    archive: zipfile.ZipFile, listing: Listing, limits: ImportLimits, encoding: str | None = None
 ) -> Items:
     """Read a zip archive.
 
     Args:
         archive: the answer of :func:`open_zip`.
         listing: finds the crop of each member; takes the manifest, if there is one.
-        bounds: limits of the import.
+        limits: limits of the import.
         encoding: encoding of names that are not UTF-8.
 
     Yields:
@@ -60,15 +60,15 @@ def zip_items(
         ReidError: the archive is too large, or its manifest cannot be used.
     """
     members = zip_members(archive, encoding)
-    _require_modesty(members, bounds)
+    _require_modesty(members, limits)
     manifest = _find_manifest(members, listing)
     if manifest is not None:
         check_manifest_size(manifest.name, manifest.info.file_size)
         copy = _copy_manifest(archive, manifest)
-        yield from listing.take_manifest(manifest.name, copy, bounds)
+        yield from listing.take_manifest(manifest.name, copy, limits)
     for member in members:
         if member is not manifest:
-            yield _item(archive, member, listing, bounds)
+            yield _item(archive, member, listing, limits)
     yield from listing.missing()
 
 
@@ -123,23 +123,25 @@ def _named(info: zipfile.ZipInfo, encoding: str | None) -> ZipMember:
         return ZipMember(info, shown(info.orig_filename), error)
 
 
-def _require_modesty(members: list[ZipMember], bounds: Bounds) -> None:
-    bounds.check_items(len(members))
+def _require_modesty(members: list[ZipMember], limits: ImportLimits) -> None:
+    limits.check_items(len(members))
     size = sum(member.info.file_size for member in members)
-    if size > bounds.unpacked_bytes:
+    if size > limits.unpacked_bytes:
         raise TooLarge(
-            f"the archive unpacks to {size:,} bytes: at most {bounds.unpacked_bytes:,} are allowed"
+            f"the archive unpacks to {size:,} bytes: at most {limits.unpacked_bytes:,} are allowed"
         )
 
 
-def _item(archive: zipfile.ZipFile, member: ZipMember, listing: Listing, bounds: Bounds) -> Item:
+def _item(
+    archive: zipfile.ZipFile, member: ZipMember, listing: Listing, limits: ImportLimits
+) -> Item:
     if member.problem is not None:
         return refused(member.name, member.problem)
     entry = listing.describe(member.name)
     if isinstance(entry, LeftOut):
         return entry
     try:
-        bounds.check_image(member.info.file_size)
+        limits.check_image(member.info.file_size)
         return Picture(member.name, entry.crop, _read(archive, member.info))
     except ReidError as error:
         return refused(member.name, error)

@@ -20,7 +20,7 @@ from service.embedding.shelf import Model, ModelShelf
 from service.errors import ReidError, Replaced
 from service.gallery.base import Crop, Filter
 from service.gallery.protocol import Gallery, GalleryStore
-from service.ingest.findings import keep_findings
+from service.ingest.findings import keep_known_identities
 from service.ingest.joining import JoinRule, join_groups, stored_crops
 from service.machine.executors import Executors
 from service.machine.stopwatch import Stopwatch
@@ -175,7 +175,7 @@ def unchanged(crops: Sequence[Crop], before: Mapping[str, Crop]) -> set[str]:
     Returns:
         The ids of these crops.
     """
-    kept = keep_findings(crops, before)
+    kept = keep_known_identities(crops, before)
     return {crop.crop_id for crop in kept if crop == before.get(crop.crop_id)}
 
 
@@ -213,7 +213,7 @@ def identified(
     Returns:
         N crops.
     """
-    kept = keep_findings(crops, before)
+    kept = keep_known_identities(crops, before)
     calibration = model.manifest.calibration
     if not gallery.options.join or calibration is None:
         return kept

@@ -8,7 +8,7 @@ from dataclasses import replace
 from service.gallery.base import Crop
 
 
-def keep_findings(crops: Sequence[Crop], stored: Mapping[str, Crop]) -> list[Crop]:
+def keep_known_identities(crops: Sequence[Crop], stored: Mapping[str, Crop]) -> list[Crop]:
     """Keep the known identity of a picture that is sent again.
 
     An identity set by a person always stays. One found by clustering stays unless an identity is

@@ -33,7 +33,7 @@ class Remarks:
     zone_cameras: set[str] = field(default_factory=set)
     doubtful_names: Counter[str] = field(default_factory=Counter)
 
-    def note(self, values: Values) -> None:
+    def note(self, values: CropValues) -> None:
         """Count what was assumed for one crop."""
         if values.moment is not None:
             self.assumed_utc += values.moment.assumed_utc
@@ -137,7 +137,7 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Values:
+class CropValues:
     """The values of a crop; None for those that are unknown."""
 
     crop_id: str | None
@@ -146,7 +146,9 @@ class Values:
     moment: Moment | None
 
 
-def read_values(values: Mapping[str, object], reading: Reading, where: str = "column") -> Values:
+def read_values(
+    values: Mapping[str, object], reading: Reading, where: str = "column"
+) -> CropValues:
     """Read the values of a crop from a row of a manifest or the groups of a pattern.
 
     Args:
@@ -161,7 +163,7 @@ def read_values(values: Mapping[str, object], reading: Reading, where: str = "co
         InvalidInput: a value breaks a rule; the message names its column.
     """
     camera = read_name(f"{where} camera", values.get("camera"))
-    return Values(
+    return CropValues(
         read_id(f"{where} crop_id", values.get("crop_id")),
         read_name(f"{where} identity", values.get("identity")),
         camera,

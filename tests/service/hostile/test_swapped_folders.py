@@ -19,7 +19,8 @@ from service.errors import InvalidInput
 from service.imports import importer
 from service.imports.folders import folder_files
 from service.imports.items import ImportLimits
-from service.imports.roots import read_image, roots_for
+from service.imports.root_files import read_image
+from service.imports.roots import roots_for
 from service.testing import solid
 
 PATIENCE = 60.0

@@ -16,13 +16,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.errors import InvalidInput, ReidError, TooLarge
-from service.imports.items import Bounds, Item, Picture, check_relative
+from service.imports.items import ImportLimits, Item, Picture, check_relative
 from service.imports.listing import Listing
 from service.imports.tars import survey_tar, tar_items
 from service.imports.zips import open_zip, zip_items
 from service.ingest.crop_names import LeftOut, naming_of
 
-BOUNDS = Bounds(image_bytes=100_000, unpacked_bytes=5_000_000, items=1000)
+BOUNDS = ImportLimits(image_bytes=100_000, unpacked_bytes=5_000_000, items=1000)
 IMAGE = bytes(range(256)) * 8
 CLIMBING = (
     "../a.png",
@@ -169,11 +169,11 @@ def test_decompression_bombs_are_never_unpacked(tmp_path):
         read_tar(tmp_path, body, gzipped=True)
     with pytest.raises(TooLarge, match="at most 5,000,000 are allowed"):
         read_zip(tmp_path, zip_of({"a.png": zeros}, zipfile.ZIP_DEFLATED))
-    bounds = Bounds(image_bytes=4_000_000, unpacked_bytes=50_000_000)
+    limits = ImportLimits(image_bytes=4_000_000, unpacked_bytes=50_000_000)
     path = tmp_path / "archive"
     path.write_bytes(zip_of({"a.png": zeros[:3_000_000]}, zipfile.ZIP_DEFLATED))
     with open_zip(path) as archive:
-        (item,) = zip_items(archive, Listing(naming_of(None)), bounds)
+        (item,) = zip_items(archive, Listing(naming_of(None)), limits)
     assert "no image does that" in reason(item)
     for kind in ("tar", "zip"):
         large, good = read(kind, tmp_path, {"a.png": bytes(100_001), "b.png": IMAGE})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 import os
@@ -99,7 +100,7 @@ def test_a_folder_of_the_server(start, root):
             *("import", "default"),
             *(5, 5),
         )
-        assert "neither" in errors(service, job)["bad.jpg"]
+        assert "is not a JPEG" in errors(service, job)["bad.jpg"]
         crop = service.http.get("/galleries/default/crops/0001_c2s1_000001_00.png").json()
         assert (crop["identity"], crop["camera"]) == ("0001", "c2")
         again = ended(service, service.http.post("/galleries/default/imports", json=body))
@@ -188,6 +189,22 @@ def test_archives(service):
         job = ended(service, ask(service, name, kind, body))
         assert job["counts"] == {"unchanged": 4, "left_out": 2}
     eventually(lambda: not list((service.parts.settings.data / "jobs").iterdir()))
+
+
+def test_an_imported_picture_is_hashed_once(service, monkeypatch):
+    members, hashed, sha256 = people(), [], hashlib.sha256
+
+    def noted(data=b"", **options):
+        hashed.append(bytes(data))
+        return sha256(data, **options)
+
+    service.create("hashed")
+    monkeypatch.setattr(hashlib, "sha256", noted)
+    for outcome in ("created", "unchanged"):
+        hashed.clear()
+        job = ended(service, ask(service, "hashed", ZIP, zip_of(members)))
+        assert job["counts"] == {outcome: 4}
+        assert [hashed.count(data) for data in members.values()] == [1, 1, 1, 1]
 
 
 def test_an_archive_with_a_pattern_or_its_own_manifest(service):

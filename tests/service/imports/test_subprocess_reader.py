@@ -31,8 +31,8 @@ from service.errors import (
     Unavailable,
 )
 from service.gallery.base import Crop
-from service.imports.frames import HEAD, Crashed, Done, Expect, Refused, packed, unpacked
 from service.imports.items import EmbeddedCrop, Picture
+from service.imports.messages import HEAD, Crashed, Done, Expect, Refused, decode, encode
 from service.imports.reader import RECEIVED, ImportReader, ImportRequest
 from service.imports.subprocess_reader import (
     ForkServer,
@@ -163,27 +163,27 @@ def test_the_subprocess_reads_the_same_items(tmp_path):
     [InvalidInput("a"), TooLarge("b"), ImageTooLarge("c"), Forbidden("d"), StorageFull("e")],
 )
 def test_errors_keep_their_type_and_message(error):
-    text, content = parts(packed(Refused(error)))
-    frame = unpacked(text, content)
-    assert type(frame.error) is type(error)
-    assert str(frame.error) == str(error)
+    text, content = parts(encode(Refused(error)))
+    message = decode(text, content)
+    assert type(message.error) is type(error)
+    assert str(message.error) == str(error)
 
 
-def parts(frame: bytes) -> tuple[bytes, bytes]:
-    size, more = HEAD.unpack(frame[: HEAD.size])
-    text, content = frame[HEAD.size :][:size], frame[HEAD.size + size :]
+def parts(message: bytes) -> tuple[bytes, bytes]:
+    size, more = HEAD.unpack(message[: HEAD.size])
+    text, content = message[HEAD.size :][:size], message[HEAD.size + size :]
     assert len(content) == more
     return text, content
 
 
 def test_undecodable_names_and_long_reasons_are_transmitted(tmp_path):
     item = Picture("\udcff" * 2000, Crop("id", "\u0130", None, 0.1), b"\0\xff")
-    assert unpacked(*parts(packed(item))) == replace(item, name=item.name[:1000])
+    assert decode(*parts(encode(item))) == replace(item, name=item.name[:1000])
     left = LeftOut(Path("p" * 40_000), "r" * 40_000, is_error=True)
-    frame = packed(left)
-    assert len(frame) < 4000
-    assert unpacked(*parts(frame)).is_error
-    assert len(packed(Crashed("t" * 1_000_000))) < 50_000
+    message = encode(left)
+    assert len(message) < 4000
+    assert decode(*parts(message)).is_error
+    assert len(encode(Crashed("t" * 1_000_000))) < 50_000
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_undecodable_names_and_long_reasons_are_transmitted(tmp_path):
 )
 def test_invalid_frames_are_rejected(text):
     with pytest.raises(ValueError, match=r".*"):
-        unpacked(text, b"abc")
+        decode(text, b"abc")
 
 
 class Pretending(ForkServer):
@@ -240,7 +240,7 @@ def test_oversized_frames_are_rejected(tmp_path, sent):
 
 
 def test_a_connection_that_ends_within_a_frame_is_an_error(tmp_path):
-    start = packed(Expect(3)) + packed(Done({}))[:-2]
+    start = encode(Expect(3)) + encode(Done({}))[:-2]
     with pytest.raises(Unavailable, match="ended for an unknown reason"):
         list(in_subprocess(request_for(tmp_path, "tar"), Pretending(start)).items())
 

@@ -17,7 +17,7 @@ from service.ingest.manifest_files import ManifestSearch
 from service.ingest.parquet import MAX_CELL, MAX_COLUMNS, MAX_LIST
 from service.ingest.picture_files import LeftOut
 from service.ingest.rows import Format, count_rows, lines_and_rows, read_rows
-from service.ingest.tally import Tally
+from service.ingest.summary import ImportSummary
 
 BIG = 64 << 20
 FEW = 24 << 20  # several times the longest row, and far below the files
@@ -197,12 +197,12 @@ def test_the_summary_of_an_import_is_limited():
     assert len(search.candidates) == 20
     with pytest.raises(InvalidInput, match="two manifests"):
         search.manifest()
-    tally = Tally()
+    summary = ImportSummary()
     for number in range(1000):
-        tally.leave_out(LeftOut(Path("p" * 100_000), f"{number}" + "r" * 100_000))
-        tally.note("n" * 100_000)
-    tally.miss_names("m" * 100_000)
-    assert len(json.dumps(tally.result())) < 200_000
+        summary.leave_out(LeftOut(Path("p" * 100_000), f"{number}" + "r" * 100_000))
+        summary.note("n" * 100_000)
+    summary.miss_names("m" * 100_000)
+    assert len(json.dumps(summary.result())) < 200_000
     ignored: set[str] = set()
     match_columns((f"c{number}" + "x" * 10_000 for number in range(1000)), ignored)
     assert sum(map(len, ignored)) < 10_000

@@ -1,7 +1,7 @@
 """Messages from the process that reads an import to the service, which stores it.
 
 They are JSON and bytes, not pickles, so that a reader taken over by a malicious file can only send
-items. The service accepts no frame that exceeds the limits.
+items. The service accepts no message that exceeds the limits.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from service.ingest.crop_names import LeftOut
 from service.ingest.sent_embeddings import EmbeddedCrop
 
 HEAD = struct.Struct(">II")
-"""Precedes each frame: the size of its JSON and of its content, in bytes."""
+"""Precedes each message: the size of its JSON and of its content, in bytes."""
 
 MAX_TEXT = 1 << 20
-"""Most bytes of a frame's JSON."""
+"""Most bytes of a message's JSON."""
 
 PLAIN, PARQUET = b"r", b"p"
 """What the service sends with two descriptors to have a reader forked."""
@@ -87,38 +87,38 @@ class Crashed:
     trace: str
 
 
-Frame: TypeAlias = Item | Expect | Done | Refused | OutOfMemory | Crashed
+Message: TypeAlias = Item | Expect | Done | Refused | OutOfMemory | Crashed
 
 
-def packed(frame: Frame) -> bytes:
-    """Encode a frame, including its head."""
-    words, content = _words(frame)
+def encode(message: Message) -> bytes:
+    """Encode a message, including its head."""
+    words, content = _words(message)
     text = json.dumps(words, separators=(",", ":")).encode()
     return b"".join((HEAD.pack(len(text), len(content)), text, content))
 
 
-def unpacked(text: bytes, content: bytes) -> Frame:
-    """Decode a frame.
+def decode(text: bytes, content: bytes) -> Message:
+    """Decode a message.
 
     Args:
         text: its JSON.
         content: the bytes that follow.
 
     Returns:
-        The frame.
+        The message.
 
     Raises:
-        ValueError: it is not a frame.
+        ValueError: it is not a message.
     """
     try:
-        return _frame(json.loads(text), content)
+        return _message(json.loads(text), content)
     except (TypeError, KeyError, RecursionError) as error:
-        raise ValueError(f"an invalid frame: {error}") from error
+        raise ValueError(f"an invalid message: {error}") from error
 
 
-def _words(frame: Frame) -> tuple[list[Any], bytes]:
+def _words(message: Message) -> tuple[list[Any], bytes]:
     content = b""
-    match frame:
+    match message:
         case Picture(name, crop, content):
             words = ["picture", name[:_LONGEST], *_crop_words(crop)]
         case EmbeddedCrop(crop, embedding, name):
@@ -143,29 +143,29 @@ def _crop_words(crop: Crop) -> tuple[Any, ...]:
     return crop.crop_id, crop.identity, crop.camera, crop.timestamp
 
 
-def _frame(words: Any, content: bytes) -> Frame:
-    frame: Frame
+def _message(words: Any, content: bytes) -> Message:
+    message: Message
     match words:
         case ["picture", str(name), *crop]:
-            frame = Picture(name, _crop(crop), content)
+            message = Picture(name, _crop(crop), content)
         case ["ready", str(name), *crop]:
             embedding = np.frombuffer(content, "<f4").astype(np.float32)
-            frame = EmbeddedCrop(_crop(crop), embedding, name)
+            message = EmbeddedCrop(_crop(crop), embedding, name)
         case ["left", str(path), str(reason), bool(is_error), bool(is_other)]:
-            frame = LeftOut(Path(path), reason, is_error, is_other)
+            message = LeftOut(Path(path), reason, is_error, is_other)
         case ["expect", int(total)]:
-            frame = Expect(total)
+            message = Expect(total)
         case ["done", dict(result)]:
-            frame = Done(result)
-        case ["refused", str(code), str(message)]:
-            frame = Refused(_ERRORS.get(code, InvalidInput)(message))
+            message = Done(result)
+        case ["refused", str(code), str(reason)]:
+            message = Refused(_ERRORS.get(code, InvalidInput)(reason))
         case ["memory"]:
-            frame = OutOfMemory()
+            message = OutOfMemory()
         case ["broken", str(trace)]:
-            frame = Crashed(trace)
+            message = Crashed(trace)
         case _:
-            raise ValueError("an invalid frame")
-    return frame
+            raise ValueError("an invalid message")
+    return message
 
 
 def _crop(words: list[Any]) -> Crop:

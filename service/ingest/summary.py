@@ -16,7 +16,7 @@ _LOOKED_AT = 200  # files whose names are tried with every layout
 
 
 @dataclass(slots=True)
-class Tally:
+class ImportSummary:
     """Counts files left out, by reason, and files whose name has neither identity nor camera."""
 
     _left_out: dict[str, list[Any]] = field(default_factory=dict)
@@ -69,7 +69,7 @@ def summary_lines(result: Mapping[str, Any]) -> list[str]:
     """Format a summary as text.
 
     Args:
-        result: the answer of :meth:`Tally.result`.
+        result: the answer of :meth:`ImportSummary.result`.
 
     Returns:
         One line per reason and per warning.
