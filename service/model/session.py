@@ -114,7 +114,7 @@ def infer(session: onnxruntime.InferenceSession, images: NDArray[np.uint8]) -> N
 
 def _open_on_cuda(file: Path, probe: NDArray[np.uint8]) -> onnxruntime.InferenceSession:
     if _CUDA not in onnxruntime.get_available_providers():
-        raise ArtifactError("the installed ONNX Runtime has no CUDA; install the extra `gpu`")
+        raise ArtifactError("the installed ONNX Runtime has no CUDA; install hhcl-reid[server-gpu]")
     onnxruntime.preload_dlls()  # finds the CUDA libraries that pip installed
     options = {"cudnn_conv_algo_search": "HEURISTIC"}  # EXHAUSTIVE costs ~0.5 s per batch size
     session = open_session(file, providers=[(_CUDA, options), _CPU])

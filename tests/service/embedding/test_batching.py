@@ -147,7 +147,7 @@ def test_max_wait_fills_the_batch():
         gate = Gate()
         gate.open.set()
         batcher = Batcher(gate, max_wait_ms=1000)
-        # All three wait before the loop gets on to the timer: no pause of ours can be too long.
+        # All three wait before the loop reaches the timer, so the pause cannot be too long.
         first = asyncio.create_task(batcher.submit(crops(1)))
         await asyncio.sleep(0)
         await asyncio.gather(first, batcher.submit(crops(2)))
@@ -246,7 +246,7 @@ def test_the_wait_is_estimated_from_the_measured_rate():
         gate = Gate(FakeEmbedder(delay=0.5))
         gate.open.set()
         batcher = Batcher(gate, max_batch=1, max_queue=6)
-        await batcher.submit(crops(1))  # about two images a second
+        await batcher.submit(crops(1))  # about two images per second
         gate.open.clear()
         tasks = [asyncio.create_task(batcher.submit(crops(1))) for _ in range(6)]
         await until(lambda: len(gate.sizes) == 2)
@@ -278,7 +278,9 @@ def test_calls_that_would_wait_too_long_are_rejected_on_arrival(monkeypatch):
         gate = Slow()
         gate.open.set()
         batcher = Batcher(gate, max_batch=1, max_queue_seconds=50)
-        await batcher.submit(crops(1))  # from now on a tenth of an image a second is expected
+        await batcher.submit(
+            crops(1)
+        )  # from now on the expected rate is a tenth of an image per second
         gate.open.clear()
         tasks = [asyncio.create_task(batcher.submit(crops(1))) for _ in range(12)]
         await until(lambda: sum(task.done() for task in tasks) == 9)
@@ -348,7 +350,7 @@ def test_a_call_that_has_begun_is_finished():
 def test_images_that_share_the_next_run_do_not_wait_for_each_other():
     async def scenario():
         batcher = Batcher(FakeEmbedder(delay=0.1), max_batch=32, max_queue_seconds=0.8)
-        await batcher.submit(crops(1))  # ten images a second, one at a time
+        await batcher.submit(crops(1))  # ten images per second, one at a time
         calls = (batcher.submit(crops(1)) for _ in range(30))
         assert len(await asyncio.gather(*calls)) == 30
         await batcher.close()

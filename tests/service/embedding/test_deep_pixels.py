@@ -122,10 +122,10 @@ def test_dark_images_stay_usable():
     widened = (people(8) // 32 * 257).astype(np.uint16)  # eight bits, dark, widened to sixteen
     assert decode(png(widened), 64, 32).max() == 7
     stated = people(12)
-    assert decode(png(stated, stated=b"\x10"), 64, 32).max() == 15  # sixteen bits, it says
-    dim = people(16) // 8  # darker than white by three stops: not taken for fewer bits
+    assert decode(png(stated, stated=b"\x10"), 64, 32).max() == 15  # states sixteen bits
+    dim = people(16) // 8  # three stops darker than white, but not read as fewer bits
     assert np.abs(decode(png(dim), 64, 32) - expected(dim, 16)).max() <= 1
-    dark = people(16) // 20  # brightened by one factor, nothing cut
+    dark = people(16) // 20  # brightened by one factor, without clipping
     pixels = decode(png(dark), 64, 32)[..., 0].astype(int)
     np.testing.assert_allclose(pixels, dark[..., 0] / 16, atol=1)
 

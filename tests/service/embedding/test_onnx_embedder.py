@@ -129,7 +129,7 @@ def test_auto_uses_the_available_device(tiny_model):
 
 @pytest.mark.skipif(HAS_CUDA, reason="GPU: this ONNX Runtime has CUDA, so asking may succeed")
 def test_requiring_cuda_rejects_the_cpu(tiny_model):
-    with pytest.raises(ArtifactError, match="no CUDA; install the extra `gpu`"):
+    with pytest.raises(ArtifactError, match=r"no CUDA; install hhcl-reid\[server-gpu\]"):
         OnnxEmbedder(tiny_model, device="cuda")
 
 

@@ -144,7 +144,7 @@ def test_a_member_of_unknown_type_is_refused(tmp_path):
 def test_a_sparse_tar_is_refused(tmp_path):
     header = bytearray(tarfile.TarInfo("huge.png").tobuf(tarfile.GNU_FORMAT))
     header[156:157] = tarfile.GNUTYPE_SPARSE
-    header[483:495] = b"77777777777\0"  # eight gigabytes once its holes are filled
+    header[483:495] = b"77777777777\0"  # eight gigabytes when its holes are filled
     header[148:156] = b" " * 8
     header[148:156] = b"%06o\0 " % sum(header)
     with pytest.raises(InvalidInput, match="sparse"):

@@ -476,6 +476,6 @@ def test_deleting_a_gallery_deletes_its_imports(start):
         first, second = (ask(service, "doomed", TAR, tar_of(people(60))) for _ in "ab")
         eventually(lambda: service.http.get(first.headers["Location"]).json()["done"])
         assert service.http.delete("/galleries/doomed").status_code == 200
-        for answer in (first, second):  # nothing is left of them, their names included
+        for answer in (first, second):  # nothing of them remains, not even their names
             assert service.http.get(answer.headers["Location"]).status_code == 404
         eventually(lambda: not list((service.parts.settings.data / "jobs").iterdir()))

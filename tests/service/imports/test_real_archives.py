@@ -49,7 +49,7 @@ def zip_of(members: Members) -> bytes:
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, data in members.items():
             info = zipfile.ZipInfo("x")
-            info.filename = name  # as it is: ZipInfo would cut at a zero byte
+            info.filename = name  # unchanged; ZipInfo would cut it at a zero byte
             archive.writestr(info, data)
     return buffer.getvalue()
 
@@ -369,7 +369,7 @@ def test_a_manifest_in_a_tar_that_is_a_link_is_named(service, gallery, run, kind
 def test_a_manifest_in_a_zip_that_cannot_be_unpacked_is_named(service, gallery, run):
     body = bytearray(zip_of({**PAIR, "manifest.csv": table(*PAIR)}))
     place = body.rindex(table(*PAIR))
-    body[place] ^= 1  # its checksum no longer fits
+    body[place] ^= 1  # its checksum no longer matches
     job = run(ZIP, bytes(body))
     assert job["state"] == "failed", job
     assert job["error"].startswith("manifest.csv: damaged")
@@ -391,7 +391,7 @@ def test_both_unicode_spellings_of_an_accent_are_one_name(service, gallery, run)
     assert job["counts"] == {"created": 1}, job
 
 
-# ---- what is no data
+# ---- files that are not data
 
 
 @pytest.mark.parametrize("kind", ["tar", "zip"])
@@ -434,7 +434,7 @@ def test_an_archive_without_usable_members_fails_with_the_reason(service, galler
     assert "does not match 'window'" in job["error"]
 
 
-# ---- names that tell nothing
+# ---- names without metadata
 
 
 def test_names_with_neither_identity_nor_camera_are_counted(service, gallery, run):
@@ -467,7 +467,7 @@ def test_an_unknown_parameter_is_rejected(service, gallery, parameter):
     assert f"Unknown field `{parameter}`" in answer.json()["detail"]
 
 
-# ---- what the sender says is coming
+# ---- the Content-Type of the sender
 
 
 @pytest.mark.parametrize(
@@ -594,6 +594,6 @@ def test_members_with_the_same_normalised_name_are_stored_once(service, gallery,
 
 def test_temporary_files_are_removed_with_the_job(service, gallery, run):
     run(ZIP, zip_of({**PAIR, "manifest.csv": table(*PAIR)}))
-    # The job's own folder goes a moment after it is done: os.walk passes over what has gone.
+    # The job's folder is removed shortly after it is done; os.walk skips what no longer exists.
     walked = os.walk(service.parts.settings.data / "jobs")
     assert not [name for _, _, names in walked for name in names if "manifest" in name]

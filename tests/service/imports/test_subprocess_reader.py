@@ -46,7 +46,7 @@ from service.testing import FakeEmbedder, solid
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 
 GIB = 1 << 30
-ENOUGH = 200  # pictures of 100 kB: far more than a connection takes in before it is read
+ENOUGH = 200  # pictures of 100 kB: far more than a connection buffers
 
 
 def request_for(folder: Path, source: str, **spec: Any) -> ImportRequest:
@@ -321,7 +321,7 @@ def test_a_job_can_be_cancelled_while_its_reader_is_busy(tmp_path, fork_server):
     def check() -> None:
         raise Cancelled
 
-    with (tmp_path / RECEIVED).open("wb") as file:  # gigabytes of members that hold nothing
+    with (tmp_path / RECEIVED).open("wb") as file:  # gigabytes of empty members
         head = tarfile.TarInfo("0001_c1s1.txt")
         head.size = 50 * GIB
         file.write(head.tobuf())

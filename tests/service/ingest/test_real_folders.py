@@ -170,7 +170,7 @@ def test_a_manifest_may_list_files_of_any_name(start, tmp_path):
         assert "3 new" in result.stdout
 
 
-# ---- what is no data, and what is linked
+# ---- files that are not data, and links
 
 
 def test_hidden_and_generated_folders_are_left_out_and_reported(indexing):
@@ -213,7 +213,7 @@ def test_links_in_circles_are_followed_once(indexing):
     (indexing.root / "b" / "over").symlink_to(indexing.root / "a")
     (indexing.root / "self").symlink_to(indexing.root / "self")
     result = indexing.run()
-    assert result.exit_code == 1  # the link to itself leads nowhere
+    assert result.exit_code == 1  # the link points to itself
     assert "up: a link back to a folder above it" in result.output
     assert set(indexing.crops()) == {"a/1.png", "b/2.png", "b/over/1.png"}
 
@@ -267,7 +267,7 @@ def test_a_folder_deeper_than_python_recurses(indexing):
             at = enter("d", at)
         market(indexing.root, 1)
         result = indexing.run()
-    finally:  # step by step: removing a tree recurses as well
+    finally:  # one by one, because shutil.rmtree recurses too
         for _ in range(depth):
             at = enter("..", at)
             os.rmdir("d", dir_fd=at)
@@ -275,7 +275,7 @@ def test_a_folder_deeper_than_python_recurses(indexing):
     assert "1 new" in result.stdout, result.output
 
 
-# ---- files that are no pictures to read
+# ---- files that are not readable images
 
 
 def test_unsupported_image_formats_are_reported(indexing):
@@ -317,7 +317,7 @@ def test_an_empty_folder_and_a_pattern_that_matches_nothing_are_errors(indexing)
     assert "does not match 'window'" in result.output
 
 
-# ---- names that tell nothing, and layouts by their names
+# ---- names without metadata, and layouts by name
 
 
 def test_names_without_metadata_are_counted_and_a_layout_is_suggested(indexing):
@@ -403,7 +403,7 @@ def test_importing_a_server_folder_accepts_a_layout(start, tmp_path):
         assert answer.status_code == 422
 
 
-# ---- names that are no text
+# ---- names that are not text
 
 
 LATIN = os.fsdecode("Jürgen".encode("latin-1"))

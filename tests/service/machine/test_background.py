@@ -110,7 +110,7 @@ def test_closing_closes_everything_despite_failures(start, monkeypatch):
         folder = service.parts.settings.data
     assert sorted(closed) == ["default", "other"]
     monkeypatch.undo()
-    DiskGalleryStore(folder, device="cpu").close()  # the folder was let go of
+    DiskGalleryStore(folder, device="cpu").close()  # the folder was released
 
 
 def test_a_worker_survives_a_job_whose_end_cannot_be_stored(start, monkeypatch):
@@ -118,7 +118,7 @@ def test_a_worker_survives_a_job_whose_end_cannot_be_stored(start, monkeypatch):
         memory = service.parts.board._live
         failing = FailingOnce(type(memory).end, RuntimeError("odd"), times=4)
         monkeypatch.setattr(type(memory), "end", failing)
-        for _ in range(4):  # more than there are workers
+        for _ in range(4):  # more than the number of workers
             answer = service.http.post("/galleries/default/cluster")
             assert answer.status_code == 202
             while service.http.get(f"/jobs/{answer.json()['job_id']}").json()["state"] in {

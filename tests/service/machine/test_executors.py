@@ -11,7 +11,7 @@ import pytest
 from service.gallery.disk.gallery import DiskGallery
 from service.testing import solid
 
-# As many threads as asyncio's own pool has, which everything once shared.
+# The size of asyncio's default pool, which all work once shared.
 WRITERS = min(16, (os.cpu_count() or 1) + 4)
 RED = solid((200, 20, 20))
 

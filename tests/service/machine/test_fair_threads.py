@@ -81,7 +81,7 @@ def test_one_client_never_exceeds_its_quota():
         asked = [asyncio.create_task(request()) for _ in range(20)]
         await asyncio.sleep(0)
         async with journal.turns.taken("b"), journal.turns.taken("b"):
-            pass  # at once, though eighteen wait
+            pass  # immediately, although eighteen wait
         assert journal.turns.waiting > 0
         await asyncio.gather(*asked)
 
@@ -132,7 +132,7 @@ def test_a_disconnected_client_frees_its_place_and_stops(moment):
                     if moment == "waiting":
                         departure.set_result(None)
                         await leaving
-                if moment == "granted":  # in the same turn of the loop
+                if moment == "granted":  # in the same iteration of the loop
                     departure.set_result(None)
         await leaving
         await journal.request("c", "c", 1)  # the place is free

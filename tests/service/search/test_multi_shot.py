@@ -110,7 +110,7 @@ def test_identities_are_ranked_by_all_of_their_crops(crowd, rule, least, top_k):
         expected = expected_identities(crowd, crowd.rows[index], take, least, rule)[:top_k]
         found = identities(entry)
         assert [crop for crop, _, _ in found] == [crop for crop, _, _ in expected]
-        if rule != "best" or top_k == 1000:  # best counts what it found on the way to top_k
+        if rule != "best" or top_k == 1000:  # best counts the crops found until top_k was reached
             assert [size for _, _, size in found] == [size for _, _, size in expected]
         assert [score for _, score, _ in found] == pytest.approx(
             [score for _, score, _ in expected], abs=1e-6
@@ -240,7 +240,7 @@ def test_the_probability_is_that_of_the_best_crop(crowd):
 
 def test_a_tracklet_has_no_probability(crowd):
     (entry,) = crowd.ask(crop_ids=crowd.ids[5:8], combine=True)
-    assert entry["status"] == "matched"  # the line is drawn all the same
+    assert entry["status"] == "matched"  # the threshold still applies
     assert {match["probability"] for match in entry["matches"]} == {None}
     assert entry["nearest"]["probability"] is None
     (alone,) = crowd.ask(crop_ids=crowd.ids[5], combine=True, min_score=-1)

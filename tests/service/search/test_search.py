@@ -195,7 +195,7 @@ def test_group_by_identity_keeps_the_best_crop_of_each(service, people):
     entry = result(service, people, group_by="identity", **EVERYTHING)
     identities = [match["identity"] for match in entry["matches"]]
     assert sorted(filter(None, identities)) == ["blue", "green", "red"]
-    assert identities.count(None) == 2  # crops without identity stand for themselves
+    assert identities.count(None) == 2  # each crop without identity is its own group
     sizes = {match["identity"]: match["group_size"] for match in entry["matches"]}
     assert sizes["red"] == 3
     assert sizes[None] == 1

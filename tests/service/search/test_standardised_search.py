@@ -52,7 +52,7 @@ class Gallery:
         opened = service.parts.store.open("default")
         self.vectors = opened.embeddings([crop.crop_id for crop in self.crops])
         self.cameras = [crop.camera for crop in self.crops]
-        # The last ten crops were too few to renew the statistics of all.
+        # The last ten crops were too few to update the statistics of all crops.
         self.taken_from = 2 * MIN_CROPS
 
     @property
