@@ -173,7 +173,8 @@ def _http_problem(error: HTTPException) -> Problem:
 
 def _invalid_request(request: Request, error: RequestValidationError) -> Problem:
     found = error.errors()
-    fields = [_field_error(request, item) for item in found[:_MOST_FIELDS]]
+    alone = len(found) == 1
+    fields = [_field_error(request, item, alone=alone) for item in found[:_MOST_FIELDS]]
     detail = "; ".join(map(_sentence, found, fields))
     if len(found) > _MOST_FIELDS:
         detail += f"; and {len(found) - _MOST_FIELDS:,} more"
@@ -181,10 +182,10 @@ def _invalid_request(request: Request, error: RequestValidationError) -> Problem
     return problem.model_copy(update={"errors": fields})
 
 
-def _field_error(request: Request, item: dict[str, Any]) -> FieldError:
+def _field_error(request: Request, item: dict[str, Any], *, alone: bool) -> FieldError:
     where, *names = (_short(str(part)) for part in item["loc"])  # clients choose some of the names
     if item["type"] == _UNKNOWN:
-        detail = describe_unknown(request, item["loc"])
+        detail = describe_unknown(request, item["loc"], alone=alone)
     else:
         message = item["msg"].removeprefix("Value error, ")
         detail = _explain(message, item.get("input"), names[0] if names else where)

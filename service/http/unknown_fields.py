@@ -41,12 +41,14 @@ async def require_known_query(request: Request) -> None:
         )
 
 
-def describe_unknown(request: Request, place: Sequence[str | int]) -> str:
+def describe_unknown(request: Request, place: Sequence[str | int], *, alone: bool) -> str:
     """Say that a field is unknown, and which one was probably meant.
 
     Args:
         request: whose route names the allowed fields.
         place: ``body`` or ``query``, then the path to the field, as validation errors have it.
+        alone: whether this is the request's only error, so that there is room for a list of the
+            allowed names.
 
     Returns:
         A sentence. The client's own text in it is bounded and printable.
@@ -60,7 +62,7 @@ def describe_unknown(request: Request, place: Sequence[str | int]) -> str:
         return f"{unknown}; did you mean `{closest}`?"
     if in_query and not allowed:
         return f"{unknown}: {_without_query(operation)}"
-    if 0 < len(allowed) <= _FEW:
+    if alone and 0 < len(allowed) <= _FEW:
         return f"{unknown}; allowed: {', '.join(f'`{one}`' for one in allowed)}"
     return unknown
 

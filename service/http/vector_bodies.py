@@ -7,19 +7,27 @@ from pydantic import ConfigDict, Field, StringConstraints, model_validator
 from service.errors import InvalidInput
 from service.gallery.base import Crop
 from service.http.request_models import MAX_ENTRIES, SearchFields, seconds_of
-from service.ingest.sent_embeddings import EmbeddedCrop, Embedding, decode_embedding
+from service.ingest.sent_embeddings import (
+    MAX_NUMBERS,
+    EmbeddedCrop,
+    Embedding,
+    decode_embedding,
+)
 from service.search.shots import SentVector
 from service.values.fields import ZONE, CropId, JsonBody, Label, Zone, ZonedTime
 
+_LONGEST_TEXT = 1 << 20  # characters of an embedding as text
+
 EmbeddingField = Annotated[
-    list[float] | str,
+    Annotated[list[float], Field(max_length=MAX_NUMBERS)]
+    | Annotated[str, StringConstraints(max_length=_LONGEST_TEXT)],
     Field(
         description="of unit length and of the gallery's model, as `POST /embed` answers it: a "
         "list of numbers, or base64 of little-endian float32",
     ),
 ]
 ModelSha256 = Annotated[
-    Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")] | None,
+    Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$", max_length=64)] | None,
     Field(
         description="the model that made the embeddings, `model.sha256` of `POST /embed`; if it is "
         "not the gallery's, the request is rejected",

@@ -146,7 +146,7 @@ class Incoming:
         else:
             detail = (
                 f"{came}, and then nothing for {self._limits.idle_seconds:g} s, or less than "
-                f"{_SLOWEST:g} bytes a second"
+                f"{_SLOWEST:g} bytes per second"
             )
         return HTTPException(408, detail, {"Connection": "close"})
 

@@ -275,9 +275,8 @@ def test_a_client_that_disconnects_while_waiting_is_dropped(start):
             eventually(lambda: batcher.stats().queued >= 3)
         eventually(lambda: not batcher.stats().queued)
         assert running.result().status_code == 200
-        assert (
-            batcher.stats().images < 6
-        )  # one client waited and five disconnected: some images were never embedded
+        # One client waited and five disconnected, so some images were never embedded.
+        assert batcher.stats().images < 6
         assert 'status="499"' in service.http.get("/metrics").text
 
 
