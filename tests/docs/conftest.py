@@ -1,4 +1,4 @@
-"""The documents, and a real service for the commands that they show."""
+"""The documents, and a real service for the commands in them."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def code(document: str) -> str:
 
 
 def documents_with_commands() -> list[str]:
-    """The documents that mark commands, the README first: the others may build on nothing."""
+    """The documents that mark commands; each cleans up after itself."""
     paths = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
     return [
         path.relative_to(ROOT).as_posix()
