@@ -123,3 +123,11 @@ def test_newcomers_get_twenty_answers_by_path():
 def test_each_page_of_decisions_is_listed():
     listed = set(re.findall(r"\]\((\d{4}-[\w-]+\.md)\)", text_of("docs/adr/README.md")))
     assert listed == {path.name for path in (ROOT / "docs/adr").glob("[0-9]*.md")}
+
+
+def test_the_page_has_a_line_per_contract_of_the_linter():
+    contracts = tomllib.loads(text_of("pyproject.toml"))["tool"]["importlinter"]["contracts"]
+    section = text_of("docs/architecture.md").partition("## Who may import whom")[2]
+    rules = re.findall(r"^- ", section.partition("floors:")[0], re.MULTILINE)
+    # One line covers both programs' floors, and one covers the two methods and HHCL's loop.
+    assert len(rules) == len(contracts) - 3
