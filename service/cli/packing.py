@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from service.client import tar_stream
 from service.ingest.crop_names import CropFile
 from service.ingest.picture_files import SUFFIXES
-from service.values.timestamps import written
+from service.values.timestamps import as_input
 
 _MAX_CROPS = 2000
 _MAX_BYTES = 256 << 20
@@ -79,7 +79,7 @@ def _manifest(files: dict[str, CropFile]) -> bytes:
             "crop_id": file.crop.crop_id,
             "identity": file.crop.identity,
             "camera": file.crop.camera,
-            "timestamp": None if file.crop.timestamp is None else written(file.crop.timestamp),
+            "timestamp": None if file.crop.timestamp is None else as_input(file.crop.timestamp),
         }
         for name, file in files.items()
     ]

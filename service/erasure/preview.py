@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from service.errors import Unconfirmed
 from service.gallery.base import Crop, Filter, GalleryOptions, Receipt
 from service.gallery.protocol import Gallery
-from service.values.timestamps import stated
+from service.values.timestamps import as_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class ErasurePreview:
         crops = self.receipt.crops
         if confirm is True or crops <= (confirm or 0):
             return
-        times = [stated(time) for time in (self.oldest, self.newest) if time is not None]
+        times = [as_text(time) for time in (self.oldest, self.newest) if time is not None]
         raise Unconfirmed(
             f"keep_for {keep_for} would permanently erase {crops:,} crops within a minute or so, "
             f"from {' to '.join(times)}; to erase them, send confirm={crops} with the change",

@@ -1,4 +1,4 @@
-"""What a gallery has found out about a crop, for when the same picture is sent again."""
+"""Keep what a gallery knows about a picture when the same picture is sent again."""
 
 from __future__ import annotations
 

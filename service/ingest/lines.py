@@ -1,4 +1,4 @@
-"""Read the lines of an untrusted file; rows and blank stretches are bounded."""
+"""Read the lines of an untrusted file, with limits on rows and on blank lines."""
 
 from __future__ import annotations
 

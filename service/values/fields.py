@@ -20,9 +20,9 @@ from service.values.timestamps import (
     EARLIEST,
     LATEST,
     Moment,
+    moment_as_input,
     parse_timestamp,
     read_moment,
-    restated,
 )
 from service.values.zones import read_zone
 
@@ -71,7 +71,9 @@ _TIME_SCHEMA = WithJsonSchema(
 )
 Timestamp = Annotated[float, PlainValidator(_seconds), _TIME_SCHEMA]
 """A time; UTC if it has no zone."""
-ZonedTime = Annotated[Moment, PlainValidator(_zoned), PlainSerializer(restated), _TIME_SCHEMA]
+ZonedTime = Annotated[
+    Moment, PlainValidator(_zoned), PlainSerializer(moment_as_input), _TIME_SCHEMA
+]
 """A time in a model that declares the field ``zone`` before it, for times without a zone."""
 Zone = Annotated[str, StringConstraints(max_length=MAX_TEXT), AfterValidator(_zone)]
 Cursor = Annotated[str, StringConstraints(max_length=MAX_CURSOR)]

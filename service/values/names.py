@@ -118,8 +118,8 @@ def id_of(text: str) -> str:
         )
     if "." in crop_id and not _DOTS.isdisjoint(_segments(crop_id)):
         raise ValueError(
-            "must not hold the segment '.' or '..': clients fold these in a URL, and would mean "
-            "another crop"
+            "must not contain the segment '.' or '..': clients resolve these in a URL, which then "
+            "addresses another crop"
         )
     return crop_id
 

@@ -86,7 +86,7 @@ def parse_timestamp(given: object, zone: tzinfo | None = None) -> float:
     return read_moment(given, zone).seconds
 
 
-def mended(stored: float) -> float:
+def corrected(stored: float) -> float:
     """Correct a number that an earlier version stored as seconds without checking it.
 
     Args:
@@ -105,7 +105,7 @@ def mended(stored: float) -> float:
     return seconds if EARLIEST <= seconds < LATEST else stored
 
 
-def written(seconds: float) -> float | str:
+def as_input(seconds: float) -> float | str:
     """Write a time so that :func:`read_moment` reads back the same number.
 
     Args:
@@ -122,7 +122,7 @@ def written(seconds: float) -> float | str:
         return seconds
 
 
-def stated(seconds: float) -> str:
+def as_text(seconds: float) -> str:
     """Write a time for people: ISO 8601 in UTC, to the second; plain seconds if it has no date."""
     try:
         moment = _EPOCH + timedelta(seconds=seconds)
@@ -131,10 +131,10 @@ def stated(seconds: float) -> str:
     return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def restated(moment: Moment) -> float | str:
-    """Write a moment like :func:`written`, so that UTC is assumed again when it is read back."""
+def moment_as_input(moment: Moment) -> float | str:
+    """Write a moment like :func:`as_input`, so that UTC is assumed again when it is read back."""
     if not moment.assumed_utc:
-        return written(moment.seconds)
+        return as_input(moment.seconds)
     return (_LOCAL_EPOCH + timedelta(seconds=moment.seconds)).isoformat()
 
 

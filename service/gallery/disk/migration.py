@@ -17,7 +17,7 @@ from pathlib import Path
 from service.gallery.disk.schema import FORMAT, UNMIGRATED_FORMAT
 from service.machine.sqlite import answering, connect
 from service.values.names import fitting_id, fitting_name, marked_id
-from service.values.timestamps import mended as fitting_time
+from service.values.timestamps import corrected as fitting_time
 
 _log = logging.getLogger(__name__)
 

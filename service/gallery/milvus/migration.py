@@ -14,7 +14,7 @@ from typing import Any
 from pymilvus import MilvusClient, MilvusException
 
 from service.values.names import fitting_id, fitting_name, marked_id
-from service.values.timestamps import mended
+from service.values.timestamps import corrected
 
 RULES = "reid.rules"
 TODAY = "3"
@@ -66,7 +66,7 @@ def _changes(
             # An empty text means unknown.
             "identity": fitting_name(row["identity"]) or "",
             "camera": fitting_name(row["camera"]) or "",
-            "timestamp": mended(row["timestamp"]) if row["timed"] else row["timestamp"],
+            "timestamp": corrected(row["timestamp"]) if row["timed"] else row["timestamp"],
         }
         if any(row[name] != value for name, value in new.items()):
             yield row["crop_id"], new

@@ -130,7 +130,7 @@ class TestGate:
         gate, caller = asked
         gate.charge(caller(), 40)
         key = caller()  # 18 of 60 are left
-        with pytest.raises(TooManyRequests, match="costs as much as 31 requests") as refused:
+        with pytest.raises(TooManyRequests, match="counts as 31 requests") as refused:
             gate.charge(key, 30)
         gate.charge(key, 18)
         clock[0] = refused.value.retry_after
@@ -143,7 +143,7 @@ class TestGate:
             caller()
         clock[0] += first.value.retry_after
         with pytest.raises(TooManyRequests) as refused:
-            gate.charge(caller(), 1000)  # more than a full bucket: a full one is enough
+            gate.charge(caller(), 1000)  # more than the bucket holds, so a full one is enough
         clock[0] += refused.value.retry_after
         gate.charge(caller(), 1000)
 

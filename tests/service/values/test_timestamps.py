@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 from service.values.timestamps import (
     EARLIEST,
     LATEST,
-    mended,
+    corrected,
+    moment_as_input,
     parse_timestamp,
     read_moment,
-    restated,
-    written,
 )
 from service.values.zones import read_zone
 
@@ -58,7 +57,7 @@ def test_a_datetime_is_the_moment_python_computes(moment, zone):
 @given(st.floats(EARLIEST, LATEST, exclude_max=True))
 def test_seconds_between_1980_and_2100_are_seconds(seconds):
     assert parse_timestamp(seconds) == parse_timestamp(repr(seconds)) == seconds
-    assert written(seconds) == mended(seconds) == seconds
+    assert as_input(seconds) == corrected(seconds) == seconds
 
 
 @settings(deadline=None)
@@ -86,8 +85,8 @@ def test_digits_that_are_a_date_are_that_date(moment):
 @given(st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30)))  # noqa: DTZ001
 def test_written_times_are_read_back(moment):
     found = read_moment(moment)
-    assert parse_timestamp(written(found.seconds)) == pytest.approx(found.seconds, abs=1e-6)
-    again = read_moment(restated(found))
+    assert parse_timestamp(as_input(found.seconds)) == pytest.approx(found.seconds, abs=1e-6)
+    again = read_moment(moment_as_input(found))
     assert (again.seconds, again.assumed_utc) == (pytest.approx(found.seconds, abs=1e-6), True)
 
 
@@ -109,7 +108,7 @@ def test_written_times_are_read_back(moment):
     ],
 )
 def test_numbers_of_earlier_versions(stored, meant):
-    assert mended(stored) == meant
+    assert corrected(stored) == meant
 
 
 def test_value_types():
