@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from service.values.timestamps import (
     EARLIEST,
     LATEST,
+    as_input,
     corrected,
     moment_as_input,
     parse_timestamp,
