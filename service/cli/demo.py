@@ -69,7 +69,7 @@ def demo(folder: Path, model: Path, *, once: bool) -> None:
 
 
 def _serve_on(process: subprocess.Popen[bytes]) -> None:
-    print("Press Ctrl-C to stop.", flush=True)
+    print("Ctrl-C stops it.", flush=True)
     try:
         status = process.wait()
     except KeyboardInterrupt:
