@@ -155,7 +155,7 @@ class TestErasedCrops:
             def refuse(*_: object) -> None:
                 raise StorageFull("the disk is full")
 
-            monkeypatch.setattr(service.parts.board.notes._table, "erase_names", refuse)
+            monkeypatch.setattr(service.parts.board.notes._table, "writing", refuse)
             body = {"all": True}
             answer = service.http.post("/galleries/lobby/crops/delete", json=body)
             assert answer.status_code == 200

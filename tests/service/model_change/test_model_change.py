@@ -166,7 +166,7 @@ def test_an_impossible_change_is_refused_at_once(change):
         return answer.status_code, answer.json()["detail"]
 
     assert ask("station", "nothing")[0] == 404
-    assert "there are: fake, new, old" in ask("station", "nothing")[1]
+    assert "known models: fake, new, old" in ask("station", "nothing")[1]
     assert ask("nowhere", "new")[0] == 404
     assert ask("station", "old")[0] == 409
     change.put("default", "a", solid((1, 2, 3)))
