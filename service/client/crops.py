@@ -182,7 +182,7 @@ def _add_embeddings(
 
 def _export(
     gallery: str,
-    path: Path,
+    path: Path | str,
     *,
     format: Literal["csv", "ndjson", "parquet"] | None = None,  # noqa: A002 - the API's name
     embeddings: bool = False,
@@ -200,14 +200,15 @@ def _export(
     Returns:
         The path.
     """
-    query = {**given(where), "format": format or path.suffix.lstrip("."), "embeddings": embeddings}
+    file = Path(path)
+    query = {**given(where), "format": format or file.suffix.lstrip("."), "embeddings": embeddings}
     return Call(
         method="GET",
         path=at(_ALL, gallery=gallery),
         query=query,
-        read=lambda _: path,
+        read=lambda _: file,
         repeat="always",
-        into=path,
+        into=file,
     )
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Literal, TypedDict
 
 from service.client.call import Time
+from service.client.errors import InvalidInput
 from service.values.vocabulary import IdentityScore
 
-Image = bytes | Path | tuple[str, bytes]
+Image = bytes | Path | str | tuple[str, bytes]
 """The bytes of an image file, its path, or a file name with its bytes."""
 
 
@@ -149,8 +150,9 @@ class EmbeddedCrop:
 def file_part(image: Image) -> tuple[str, bytes]:
     """A file name and bytes of an image."""
     match image:
-        case Path():
-            return image.name, image.read_bytes()
+        case Path() | str():
+            path = Path(image)
+            return path.name, _read(path)
         case bytes():
             return "image", image
         case _:
@@ -167,9 +169,16 @@ def image_parts(images: Image | Sequence[Image]) -> list[tuple[str, tuple[str, b
         A part for each, as httpx takes them.
     """
     match images:
-        case bytes() | Path():
+        case bytes() | Path() | str():
             return [("images", file_part(images))]
-        case (str(name), bytes(data)):
+        case tuple((str(name), bytes(data))):
             return [("images", (name, data))]
         case _:
             return [("images", file_part(image)) for image in images]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidInput(f"Invalid input: {path}: {error.strerror}") from error

@@ -79,7 +79,7 @@ def _upload(
 
 def _upload_folder(
     gallery: str,
-    folder: Path,
+    folder: Path | str,
     *,
     zones: Mapping[str, str] | None = None,
     idempotency_key: str | None = None,
@@ -97,11 +97,12 @@ def _upload_folder(
     Returns:
         The job; wait for it with ``client.jobs.wait``.
     """
-    if not folder.is_dir():
+    root = Path(folder)
+    if not root.is_dir():
         raise InvalidInput(f"Invalid input: {folder}: no such folder")
     return _upload(
         gallery,
-        lambda: tar_stream.folder(folder),
+        lambda: tar_stream.folder(root),
         content_type=_TAR,
         zones=zones,
         idempotency_key=idempotency_key,

@@ -24,7 +24,7 @@ def _take(gallery: str) -> Call[api.SnapshotEntry]:
     return Call(method="POST", path=path, read=as_model(api.SnapshotEntry))
 
 
-def _download(gallery: str, snapshot_id: str, path: Path) -> Call[Path]:
+def _download(gallery: str, snapshot_id: str, path: Path | str) -> Call[Path]:
     """Download a snapshot, one SQLite database.
 
     Args:
@@ -38,9 +38,9 @@ def _download(gallery: str, snapshot_id: str, path: Path) -> Call[Path]:
     return Call(
         method="GET",
         path=at(_ONE, gallery=gallery, snapshot_id=snapshot_id),
-        read=lambda _: path,
+        read=lambda _: Path(path),
         repeat="always",
-        into=path,
+        into=Path(path),
     )
 
 

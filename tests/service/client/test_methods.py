@@ -51,6 +51,16 @@ def test_search_answers_with_the_model_of_the_api(ask, people, tmp_path):
     assert [match.identity for match in entry.matches] == ["red", "red"]
 
 
+def test_an_image_is_named_by_its_path(ask, people, tmp_path):
+    path = tmp_path / "query.png"
+    path.write_bytes(picture(RED))
+    for images in (str(path), path, [str(path)], ("query.png", picture(RED))):
+        answer = ask(lambda client, sent=images: client.search(sent, gallery="people"))
+        assert [entry.images[0].file for entry in answer.results] == ["query.png"]
+    with pytest.raises(InvalidInput, match="No such file"):
+        ask(lambda client: client.embed("no such file.png"))
+
+
 def test_search_takes_several_images_crops_and_every_kind_of_field(ask, people):
     since = datetime(2026, 11, 21, 8, 30, tzinfo=UTC)
     answer = ask(

@@ -168,6 +168,11 @@ def test_other_refusals_are_final(play, pauses):
     assert pauses == []
 
 
+def test_fields_that_a_newer_service_adds_are_ignored(play):
+    script = Script(httpx.Response(200, json=GALLERY | {"brand_new": [1]}))
+    assert play(script, lambda client: client.galleries.get("g")).name == "g"
+
+
 def test_whether_it_is_ready_is_asked_once(play, pauses):
     asked = (problem(503, "unavailable"), httpx.ConnectError, alive())
     found = [play(Script(answer), lambda client: client.ops.is_ready()) for answer in asked]
