@@ -65,7 +65,8 @@ def service(tmp_path: Path) -> Iterator[tuple[str, str]]:
 def test_schemathesis_finds_nothing(service, tmp_path):
     url, key = service
     command = [
-        *(sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json"),
+        *(sys.executable, "-m", "schemathesis.cli"),
+        *("--config-file", str(HERE / "schemathesis.toml"), "run", f"{url}/openapi.json"),
         *("--header", f"Authorization: Bearer {key}"),
         *("--max-examples", os.environ.get("REID_SCHEMA_CASES", "3"), "--seed", "1"),
         *("--phases", "examples,coverage,fuzzing", "--continue-on-failure"),
