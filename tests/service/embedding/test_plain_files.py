@@ -125,14 +125,14 @@ def test_other_tiff_variants_are_rejected_with_a_reason(data, said):
 def test_a_tiff_of_several_pages_from_pillow():
     pages = [Image.new("RGB", (8, 16), RED)]
     data = saved(Image.new("RGB", (8, 16), BLUE), "TIFF", save_all=True, append_images=pages)
-    with pytest.raises(InvalidImage, match="several pictures: save each"):
+    with pytest.raises(InvalidImage, match="several images: save each"):
         decode(data, 16, 8)
 
 
 def test_other_bmp_variants_are_rejected_with_a_reason():
     data = saved(Image.fromarray(noise()), "BMP")
     for place, form, value, said in (
-        (14, "<L", 999, "unknown kind"),
+        (14, "<L", 999, "unknown BMP variant"),
         (30, "<L", 1, "compressed"),  # runs of equal pixels
         (30, "<L", 4, "compressed"),  # a JPEG inside
         (28, "<H", 48, "48 bits"),
