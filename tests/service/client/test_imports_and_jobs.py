@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -100,15 +101,21 @@ def test_a_job_that_failed_raises_unless_told_not_to(asker, start):
         assert ask(lambda client: client.jobs.wait(job.job_id, check=False)).state == "failed"
 
 
-def test_waiting_can_end_before_the_job(ask, asker, start):
-    with start(FakeEmbedder(delay=3.0)) as service:
+def test_waiting_can_end_before_the_job(asker, start):
+    door = threading.Event()
+    door.set()
+    with start(FakeEmbedder(fault=lambda _: door.wait(60))) as service:
 
         def ask(what):
             return asker(service.url, what)
 
         ask(lambda client: client.galleries.create("g"))
-        data = archive(**{"0001_c1s1_000000_00.png": picture(RED)})
-        job = ask(lambda client: client.imports.upload("g", data))
-        with pytest.raises(TimeoutError, match=job.job_id):
-            ask(lambda client: client.jobs.wait(job.job_id, timeout=0.01))
-        assert ask(lambda client: client.jobs.cancel(job.job_id)).job_id == job.job_id
+        door.clear()
+        try:
+            data = archive(**{"0001_c1s1_000000_00.png": picture(RED)})
+            job = ask(lambda client: client.imports.upload("g", data))
+            with pytest.raises(TimeoutError, match=job.job_id):
+                ask(lambda client: client.jobs.wait(job.job_id, timeout=0.01))
+            assert ask(lambda client: client.jobs.cancel(job.job_id)).job_id == job.job_id
+        finally:
+            door.set()
