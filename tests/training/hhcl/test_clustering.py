@@ -153,7 +153,7 @@ def test_with_one_cluster_or_none_eps_changes_with_a_message():
 def test_crops_that_never_cluster_are_a_clear_error(scheme):
     if scheme == "infomap":
         pytest.importorskip("infomap", reason="the package infomap is not installed")
-    with pytest.raises(InvalidInput, match="no two clusters"):
+    with pytest.raises(InvalidInput, match="do not form two clusters"):
         cluster(on_circle(0, 90), np.arange(2), ClusterOptions(scheme=scheme), lambda _: None)
 
 
