@@ -82,7 +82,7 @@ class Batcher:
         self._thread = ThreadPoolExecutor(1, "network", initializer=lower_priority)
         self._closing = False
         self._pace = Pace()
-        self._free_at = 0.0  # when the current run should end, by the monotonic clock
+        self._free_at = 0.0  # when the current run should end, by the monotonic clock, or 0
         self._runs = 0
         self._images = 0
 
@@ -254,6 +254,7 @@ class Batcher:
             outcomes = await loop.run_in_executor(self._thread, self._embed, images)
         except Exception as error:  # noqa: BLE001 - the callers must get an answer
             outcomes = [_as_reid_error(error)] * len(batch)
+        self._free_at = 0.0  # a run that ended early must not make the next image seem to wait
         self._runs += 1
         self._images += len(batch)
         for (call, _), outcome in zip(batch, outcomes, strict=True):

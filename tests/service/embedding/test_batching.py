@@ -298,6 +298,20 @@ def test_calls_that_would_wait_too_long_are_rejected_on_arrival(monkeypatch):
     run(scenario)
 
 
+def test_a_run_faster_than_expected_leaves_no_wait_behind():
+    """After a slow moment, an idle network must not reject the next image."""
+
+    async def scenario():
+        batcher = Batcher(FakeEmbedder(), max_queue_seconds=1.0)
+        batcher._pace.count(1, 1000.0)  # a run that took very long
+        await batcher.submit(crops(1))
+        batcher.admit(1)
+        assert len(await batcher.submit(crops(1))) == 1
+        await batcher.close()
+
+    run(scenario)
+
+
 def test_time_waited_elsewhere_counts():
     async def scenario():
         batcher = Batcher(FakeEmbedder(), max_queue_seconds=0.35)
