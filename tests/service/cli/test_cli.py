@@ -105,7 +105,9 @@ def test_index_of_a_folder_the_service_reads_itself(start, folder):
         done = quick("index", "--server-folder", folder.name, *url)
         assert done.exit_code == 0, done.stderr
         assert done.stdout == "4 new, 0 replaced, 0 unchanged, 0 left out, 0 failed\n"
-        assert "not found in any import root" in complaint(quick("index", "--server-folder", "nowhere", *url))
+        assert "not found in any import root" in complaint(
+            quick("index", "--server-folder", "nowhere", *url)
+        )
         assert quick("index", *url).exit_code == 2
         assert quick("index", folder, "--server-folder", folder.name, *url).exit_code == 2
 
