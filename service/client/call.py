@@ -142,8 +142,8 @@ def send_json(
 
 
 def as_model(answer: type[Model]) -> Callable[[httpx.Response], Model]:
-    """A reader of JSON answers of one model."""
-    return lambda response: answer.model_validate_json(response.content)
+    """A reader of JSON answers of one model; fields of a newer service are ignored."""
+    return lambda response: answer.model_validate_json(response.content, extra="ignore")
 
 
 def nothing(_response: httpx.Response) -> None:

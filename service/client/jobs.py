@@ -139,7 +139,8 @@ def _post(path: str) -> Call[api.JobRecord]:
 
 
 def _lines(answer: httpx.Response) -> list[api.JobItemError]:
-    return [api.JobItemError.model_validate_json(line) for line in answer.iter_lines()]
+    read = api.JobItemError.model_validate_json
+    return [read(line, extra="ignore") for line in answer.iter_lines()]
 
 
 class Jobs(Group[Sender]):

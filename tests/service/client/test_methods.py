@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx
 import pytest
 
 from service.api.search import SearchAnswer
@@ -23,6 +24,16 @@ from service.client import (
 from service.testing import solid
 
 RED, GREEN = (200, 20, 20), (20, 200, 20)
+ACCURACY = {
+    "data": "drawn people",
+    "protocol": "cross-camera",
+    "map": 0.5,
+    "rank1": 0.6,
+    "rank5": 0.7,
+    "rank10": 0.8,
+    "queries": 10,
+    "gallery": 20,
+}
 
 
 def picture(colour: tuple[int, int, int]) -> bytes:
@@ -301,3 +312,13 @@ def test_the_key_comes_from_the_environment_unless_given(asker, start, monkeypat
 def test_every_exception_is_a_service_error(asker):
     with pytest.raises(ServiceError):
         asker("http://127.0.0.1:1", lambda client: client.jobs.get("x"), retry_for=0)
+
+
+def test_fields_of_a_newer_service_are_ignored(asker, ask):
+    answer = ask(lambda client: client.ops.info()).model_dump(mode="json")
+    answer |= {"later": 1}
+    answer["model"] |= {"later": 1, "accuracy": [ACCURACY | {"later": {"a": 1}}]}
+    newer = httpx.MockTransport(lambda _request: httpx.Response(200, json=answer))
+    told = asker("http://newer", lambda client: client.ops.info(), transport=newer)
+    assert told.model.accuracy[0].rank1 == ACCURACY["rank1"]
+    assert "later" not in told.model_dump_json()
