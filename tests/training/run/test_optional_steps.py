@@ -321,7 +321,7 @@ def test_a_data_set_that_cannot_be_measured_does_not_affect_the_others(exported,
     done = evaluated("--model", exported, "--data", blind, "--data", drawn, "--format", "json")
     assert done.returncode == 2
     assert {row["data"] for row in json.loads(done.stdout)["results"]} == {"people"}
-    assert "blind: cannot evaluate: query and gallery come from one and the same" in done.stderr
+    assert "blind: cannot evaluate: query and gallery come from the same camera" in done.stderr
     assert "Traceback" not in done.stderr
 
 
