@@ -104,14 +104,14 @@ def start(tmp_path: Path) -> Callable[..., Any]:
     return start_one
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """One service for all tests that do not touch each other's galleries."""
+    """One service per test file, so that files may use the same names of galleries."""
     with running(tmp_path_factory.mktemp("data")) as service:
         yield service
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def people(service: Service) -> str:
     """A gallery with three identities on three cameras, a minute apart, and two unknown crops."""
     service.create("people")
