@@ -149,7 +149,8 @@ def index(
     cancels the imports under way. Files that could not be indexed are listed at the end, and the
     exit status is 1.
     """
-    _require_one({"--pattern": pattern, "--layout": layout, "--manifest": manifest})
+    ways = {"pattern": pattern, "layout": layout, "manifest": manifest and manifest.as_posix()}
+    _require_one(ways)
     if (folder is None) == (server_folder is None):
         raise typer.BadParameter("give either a folder of this machine or --server-folder")
     with errors_in_one_line():
@@ -170,14 +171,7 @@ def index(
                     listing = list_folder(folder, how, report.not_used)
                     indexer.index(client, gallery, listing, report)
                 else:
-                    spec = {
-                        "folder": server_folder,
-                        "pattern": pattern,
-                        "layout": layout,
-                        "manifest": manifest and manifest.as_posix(),
-                        "zone": zone,
-                        "zones": zones or None,
-                    }
+                    spec = {"folder": server_folder, **ways, "zone": zone, "zones": zones or None}
                     indexer.index_server_folder(client, gallery, only_given(spec), report)
         finally:
             _tell(report, reading.warnings() if folder is not None else [])
@@ -197,7 +191,7 @@ def _require_service(url: str, key: str | None) -> None:
 
 def _require_one(ways: Mapping[str, object]) -> None:
     """Accept at most one of several options."""
-    given = [name for name, value in ways.items() if value is not None]
+    given = [f"--{name}" for name, value in ways.items() if value is not None]
     if len(given) > 1:
         raise typer.BadParameter(f"give only one of {' and '.join(given)}")
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from service.embedding.shelf import ModelShelf
-from service.errors import Replaced
-from service.gallery.base import Crop
 from service.gallery.protocol import GalleryStore
-from service.ingest.enroller import Enrolment, EnrolmentOutcome, identified, with_digest
-from service.ingest.joining import stored_crops
+from service.ingest.enroller import (
+    Enrolment,
+    EnrolmentOutcome,
+    serving_model,
+    store_rows,
+    with_digest,
+)
 from service.ingest.sent_embeddings import (
     EmbeddedCrop,
-    Embedding,
     check_embedding,
     require_model,
     to_bytes,
@@ -81,26 +81,8 @@ class EmbeddingEnroller:
         require_model(model_sha256, model.manifest.sha256, gallery_name)
         dimension = opened.gallery.dimension
         rows = np.stack([check_embedding(one.embedding, dimension, one.name) for one in crops])
-        with self._store.changing(gallery_name) as gallery:
-            if gallery.model_sha256 != model.manifest.sha256:
-                raise Replaced(f"gallery {gallery_name!r} was switched to another model: retry")
-            before = stored_crops(gallery, {one.crop.crop_id for one in crops})
-            coming = identified(gallery, model, _described(crops, rows), rows, before)
-            gallery.upsert(coming, rows)
-        return model.manifest, _enrolments(coming, set(before))
-
-
-def _described(crops: Sequence[EmbeddedCrop], rows: Embedding) -> list[Crop]:
-    now = time.time()
-    return [
-        replace(with_digest(one.crop, to_bytes(row)), added=now)
-        for one, row in zip(crops, rows, strict=True)
-    ]
-
-
-def _enrolments(crops: Sequence[Crop], known: set[str]) -> list[Enrolment]:
-    outcomes: list[Enrolment] = []
-    for crop in crops:
-        outcomes.append(Enrolment(crop, "replaced" if crop.crop_id in known else "created"))
-        known.add(crop.crop_id)
-    return outcomes
+        coming = [
+            with_digest(one.crop, to_bytes(row)) for one, row in zip(crops, rows, strict=True)
+        ]
+        with serving_model(self._store, gallery_name, model) as gallery:
+            return model.manifest, store_rows(gallery, model, coming, rows)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -116,9 +117,7 @@ class Enroller:
         crops: Sequence[Crop],
         embeddings: Sequence[Embedding | ReidError],
     ) -> list[Enrolment]:
-        with self._store.changing(gallery_name) as gallery:
-            if gallery.model_sha256 != model.manifest.sha256:
-                raise Replaced(f"gallery {gallery_name!r} was switched to another model: retry")
+        with serving_model(self._store, gallery_name, model) as gallery:
             return _upsert(gallery, model, uploads, crops, embeddings)
 
 
@@ -130,23 +129,68 @@ def _upsert(
     embeddings: Sequence[Embedding | ReidError],
 ) -> list[Enrolment]:
     usable = {index: row for index, row in enumerate(embeddings) if not isinstance(row, ReidError)}
-    now = time.time()
-    coming = [
-        replace(with_digest(crops[index], uploads[index].data), added=now) for index in usable
-    ]
-    before = stored_crops(gallery, {crop.crop_id for crop in coming})
+    stored: list[Enrolment] = []
     if usable:
-        rows = np.stack(list(usable.values()))
-        coming = identified(gallery, model, coming, rows, before)
-        gallery.upsert(coming, rows, [uploads[index].data for index in usable])
-    stored = dict(zip(usable, coming, strict=True))
+        pictures = [uploads[index].data for index in usable]
+        coming = [
+            with_digest(crops[index], data) for index, data in zip(usable, pictures, strict=True)
+        ]
+        stored = store_rows(gallery, model, coming, np.stack(list(usable.values())), pictures)
+    outcomes = iter(stored)
+    return [
+        Enrolment(crop, "error", row) if isinstance(row, ReidError) else next(outcomes)
+        for crop, row in zip(crops, embeddings, strict=True)
+    ]
+
+
+@contextmanager
+def serving_model(store: GalleryStore, gallery_name: str, model: Model) -> Iterator[Gallery]:
+    """Hold a gallery's lock, provided that it is still served by the model of some embeddings.
+
+    Args:
+        store: the galleries.
+        gallery_name: an existing gallery.
+        model: the model that made the embeddings.
+
+    Yields:
+        The gallery.
+
+    Raises:
+        Replaced: the gallery was switched to another model.
+    """
+    with store.changing(gallery_name) as gallery:
+        if gallery.model_sha256 != model.manifest.sha256:
+            raise Replaced(f"gallery {gallery_name!r} was switched to another model: retry")
+        yield gallery
+
+
+def store_rows(
+    gallery: Gallery,
+    model: Model,
+    crops: Sequence[Crop],
+    rows: Embedding,
+    pictures: Sequence[bytes] | None = None,
+) -> list[Enrolment]:
+    """Insert or replace crops by id, all or none.
+
+    Args:
+        gallery: the gallery; the caller holds its lock.
+        model: the model that made the gallery's embeddings.
+        crops: N crops with their digests.
+        rows: (N, D) float32, unit rows; row i belongs to crop i.
+        pictures: N image files, or None if the crops come without.
+
+    Returns:
+        N enrolments in the order of the crops.
+    """
+    now = time.time()
+    before = stored_crops(gallery, {crop.crop_id for crop in crops})
+    coming = [replace(crop, added=now) for crop in crops]
+    coming = identified(gallery, model, coming, rows, before)
+    gallery.upsert(coming, rows, pictures)
     known = set(before)
     outcomes: list[Enrolment] = []
-    for index, entry in enumerate(embeddings):
-        if isinstance(entry, ReidError):
-            outcomes.append(Enrolment(crops[index], "error", entry))
-            continue
-        crop = stored[index]
+    for crop in coming:
         outcomes.append(Enrolment(crop, "replaced" if crop.crop_id in known else "created"))
         known.add(crop.crop_id)
     return outcomes

@@ -81,9 +81,7 @@ def evaluate(
 
     if weights is not None and not before_training:
         raise InvalidInput("--weights gives start weights, so it needs --before-training")
-    if not data:
-        raise InvalidInput("nothing to measure on: give --data FOLDER")
-    datasets = read_held_out(data, skip_bad=skip_bad, layout=layout)
+    datasets = read_held_out(_required(data), skip_bad=skip_bad, layout=layout)
     where = torch_device(device)
     embedder = open_start(model, weights, where) if before_training else open_embedder(model, where)
     protocols = [name for name in PROTOCOLS if protocol.value in {name, "both"}]
@@ -95,6 +93,13 @@ def evaluate(
         typer.echo(format_results(lines, format_.value))
     if failures:
         raise DataError("; ".join(failures))
+
+
+def _required(data: list[Path] | None) -> list[Path]:
+    """Return the data sets to measure on; at least one must be given."""
+    if not data:
+        raise InvalidInput("nothing to measure on: give --data FOLDER")
+    return data
 
 
 def _measure(

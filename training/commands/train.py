@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +19,9 @@ from training.commands.options import (
     parse_set,
     torch_device,
 )
+
+if TYPE_CHECKING:
+    from training.core.config import TrainConfig
 
 
 class MethodChoice(StrEnum):
@@ -72,11 +75,16 @@ def train(
     settings = read_config(config, options)
     if not settings.data.path:
         raise InvalidInput("no crops to train on: give --data FOLDER")
+    checkpoint = _run(settings, output, device, resume=resume)
+    if speaks():
+        typer.echo(f"trained: {checkpoint}")
+
+
+def _run(settings: TrainConfig, output: Path, device: DeviceChoice, *, resume: bool) -> Path:
+    """Run the loop of the config's method; only that one is imported."""
     match settings.method:
         case "hhcl":
             from training.hhcl.loop import run
         case "scl":
             from training.scl.loop import run
-    checkpoint = run(settings, output, torch_device(device), resume=resume)
-    if speaks():
-        typer.echo(f"trained: {checkpoint}")
+    return run(settings, output, torch_device(device), resume=resume)
