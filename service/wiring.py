@@ -170,7 +170,6 @@ def open_parts(
     shelf = _open_shelf(settings, metrics, embedder)
     store = store or _open_store(settings)
     enroller = Enroller(store, shelf, executors)
-    embedding_enroller = EmbeddingEnroller(store, shelf, executors)
     corrections = Corrections()
     bridge = Bridge(shelf.running.intake, enroller, metrics.observe_stage)
     model_change = ModelChange(store, shelf, bridge)
@@ -183,7 +182,7 @@ def open_parts(
         store=store,
         searcher=Searcher(store, shelf, executors.reads, executors.heavy),
         enroller=enroller,
-        embedding_enroller=embedding_enroller,
+        embedding_enroller=EmbeddingEnroller(store, shelf, executors),
         board=board,
         erasure=erasure,
         corrections=corrections,

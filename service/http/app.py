@@ -109,15 +109,19 @@ def create_app(
     threads = parts.executors.bookkeeping
     limit, days = settings.requests_per_minute, settings.audit_days
     app.state.gate = Gate(settings.data, limit, days, threads)
+    _add_routes(app)
+    _surround(app, settings, clock)
+    for error in (ReidError, RequestValidationError, HTTPException):
+        app.add_exception_handler(error, answer_error)
+    return app
+
+
+def _add_routes(app: FastAPI) -> None:
     for module in _ROUTES:
         app.include_router(module.router)
     docs.install(app)
     page.install(app)
     answer_head(app)
-    _surround(app, settings, clock)
-    for error in (ReidError, RequestValidationError, HTTPException):
-        app.add_exception_handler(error, answer_error)
-    return app
 
 
 def _surround(app: FastAPI, settings: Settings, clock: Clock) -> None:
