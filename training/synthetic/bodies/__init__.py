@@ -1,0 +1,14 @@
+"""People in three dimensions: bodies, clothes and streets, seen by many cameras.
+
+::
+
+    person.py    what an identity looks like          street.py   ground, houses, things, trees
+    wardrobe.py  inventing identities and groups      camera.py   place, lens, light of a camera
+    body.py      the parametric body (anny)           film.py     light to pixels: noise, blur, JPEG
+    pose.py      walking, standing, sitting, ...      rays.py     casting rays (Warp)
+    dressing.py  cloth pushed out of the skin         shading.py  hits to light
+    garments.py  skirts, coats, hair, bags            figure.py   a dressed, posed body
+    chart.py     where on the body a point lies       shot.py     one crop
+    parts.py     which part of the outfit it is       knobs.py    how hard the pictures are
+    paint.py     its colour, fabric and folds
+"""

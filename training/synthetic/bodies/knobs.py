@@ -1,0 +1,115 @@
+"""How hard the pictures of three-dimensional people are: every knob, its range and its default.
+
+``python -m training synthesize --kind bodies --set NAME=VALUE`` turns one. Most are factors or
+chances: 0 switches the effect off, 1 is the default, and larger values make it stronger.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Strength = Annotated[float, Field(ge=0.0, le=3.0)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class PeopleKnobs:
+    """Who the people are, and what they do.
+
+    Attributes:
+        alike: share of the identities who dress like the others of their group of four, as in a
+            work team or a school: same top and bottom but for small differences, other bodies.
+        accessories: factor on the chances of hats, bags, prams, suitcases and umbrellas.
+        standing: chance that somebody stands.
+        sitting: chance that somebody sits.
+        phoning: chance that somebody holds a phone to the ear or looks at it.
+        carrying: chance that an arm carries something in front of the body.
+        creases: factor on the depth of folds in the cloth.
+        shift: how far a picture's clothes may differ from the identity's own: an open jacket
+            closed, a bag on the other side. 0 never.
+    """
+
+    alike: Share = 0.3
+    accessories: Strength = 1.0
+    standing: Share = 0.22
+    sitting: Share = 0.03
+    phoning: Share = 0.1
+    carrying: Share = 0.08
+    creases: Strength = 1.0
+    shift: Share = 0.0
+
+
+@dataclass(frozen=True, config=STRICT)
+class SceneKnobs:
+    """Where the cameras are, and what stands around.
+
+    Attributes:
+        height_low: lowest camera, metres above the ground.
+        height_high: highest camera, metres.
+        near: least distance from camera to person, metres.
+        far: greatest distance, metres.
+        backdrop: variety of grounds, houses and things; 0 is a plain ground and wall.
+        indoors: chance that a camera hangs indoors.
+        passers_by: factor on the number of other people in the picture.
+        occlusion: chance that a thing or another person hides part of the person.
+        shadows: strength of cast shadows and of shade in creases.
+        daylight: how much light's direction, colour and strength differ between a camera's
+            pictures, as over a day.
+    """
+
+    height_low: Annotated[float, Field(ge=0.5, le=20.0)] = 2.0
+    height_high: Annotated[float, Field(ge=0.5, le=20.0)] = 6.0
+    near: Annotated[float, Field(ge=2.0, le=60.0)] = 4.0
+    far: Annotated[float, Field(ge=2.0, le=60.0)] = 16.0
+    backdrop: Strength = 1.0
+    indoors: Share = 0.3
+    passers_by: Strength = 1.0
+    occlusion: Share = 0.15
+    shadows: Share = 1.0
+    daylight: Strength = 1.0
+
+
+@dataclass(frozen=True, config=STRICT)
+class PictureKnobs:
+    """What lens, sensor, compression and detector do to a picture; all are factors.
+
+    Attributes:
+        exposure: pictures too dark or too bright.
+        colour: differences of white balance, saturation and gamma between cameras.
+        blur: lens blur.
+        motion: motion blur.
+        noise: sensor noise.
+        compression: JPEG artefacts.
+        low_resolution: how often and how far people are smaller than the crop.
+        box: errors of the detector's boxes: too wide, cut off, shifted.
+    """
+
+    exposure: Strength = 1.0
+    colour: Strength = 1.0
+    blur: Strength = 1.0
+    motion: Strength = 1.0
+    noise: Strength = 1.0
+    compression: Strength = 1.0
+    low_resolution: Strength = 1.0
+    box: Strength = 1.0
+
+
+@dataclass(frozen=True, config=STRICT)
+class Knobs:
+    """All knobs.
+
+    Attributes:
+        people: who the people are.
+        scene: where the cameras are.
+        picture: what cameras and detectors do to pictures.
+        supersampling: rays per pixel and direction; 2 takes about twice the time of 1.
+    """
+
+    people: PeopleKnobs = Field(default_factory=PeopleKnobs)
+    scene: SceneKnobs = Field(default_factory=SceneKnobs)
+    picture: PictureKnobs = Field(default_factory=PictureKnobs)
+    supersampling: Annotated[int, Field(ge=1, le=3)] = 1
