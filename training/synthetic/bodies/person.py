@@ -1,8 +1,8 @@
 """What an identity looks like: everything that stays the same from camera to camera.
 
-Colours are linear RGB reflectances, 0..1. Heights (``hem``, ``neckline``, ``boot``) are those of the
-neutral body in metres, with the hip joint's height as zero; ``sleeve`` and ``leg`` count joints: 0
-shoulder or hip, 1 elbow or knee, 2 wrist or ankle.
+Colours are linear RGB reflectances, 0..1. Heights (``hem``, ``neckline``, ``boot``) are those of
+the neutral body in metres, with the hip joint's height as zero; ``sleeve`` and ``leg`` count
+joints: 0 shoulder or hip, 1 elbow or knee, 2 wrist or ankle.
 """
 
 from __future__ import annotations
@@ -158,6 +158,7 @@ class Top:
         opening: half width of an open front, metres; 0 is closed.
         inner: colour of what an open front shows.
         zip: a line down the front.
+        quilted: sewn into horizontal rolls, as a padded jacket.
     """
 
     cut: TopCut
@@ -173,6 +174,7 @@ class Top:
     opening: float
     inner: Colour
     zip: bool
+    quilted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,12 +208,16 @@ class Bottom:
 
 @dataclass(frozen=True, slots=True)
 class Shoes:
-    """Shoes and socks; ``boot`` is the height where shoes end, metres (a low shoe: -0.78)."""
+    """Shoes and socks; ``boot`` and ``sock_top`` are the heights where they end, metres.
+
+    A low shoe ends at -0.78, a boot below the knee at -0.5; a sock at -0.74 covers the ankle.
+    """
 
     colour: Colour
     sole: Colour
     boot: float
     sock: Colour
+    sock_top: float = -0.72
 
 
 @dataclass(frozen=True, slots=True)

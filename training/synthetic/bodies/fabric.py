@@ -1,0 +1,308 @@
+"""Folds and weave of cloth: height fields from noise that is made once and wrapped around limbs.
+
+Folds depend on the chart only, so they stay on the body while it walks. They tilt normals and
+darken valleys a little, but move no edge: stripes stay straight.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.synthetic.bodies.chart import Float32s
+from training.synthetic.bodies.parts import Part, Parts
+from training.synthetic.bodies.person import BottomCut, Person, TopCut
+from training.synthetic.bodies.places import Places, Wrap, wrap
+
+TEXELS = 256
+TILE = 0.45  # metres that a tile of noise covers
+DARKENING = 0.07
+ROLL = 0.075  # height of a padded jacket's rolls, metres
+
+# How much a cut's cloth folds, beside a thin tee.
+SOFTNESS = {
+    TopCut.TEE: 1.0,
+    TopCut.TANK: 0.7,
+    TopCut.SHIRT: 0.95,
+    TopCut.JUMPER: 0.8,
+    TopCut.HOODIE: 0.85,
+    TopCut.JACKET: 0.7,
+    TopCut.COAT: 0.5,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Folds:
+    """Folds at N points.
+
+    Attributes:
+        bump: (N, 3) what to add to unit normals, in axes of the neutral body.
+        light: (N,) factor on the albedo, about 0.8..1.1.
+    """
+
+    bump: Float32s
+    light: Float32s
+
+
+def folds(at: Places, parts: Parts, person: Person) -> Folds:
+    """Fold the cloth of a dressed person.
+
+    Args:
+        at: N points.
+        parts: (N,) the part of each.
+        person: cuts, thickness of cloth, depth of creases, seed.
+
+    Returns:
+        Bump and light; 0 and 1 on what is not cloth.
+    """
+    cloth = np.flatnonzero(_IS_CLOTH[parts])
+    bump = np.zeros((len(parts), 3), np.float32)
+    light = np.ones(len(parts), np.float32)
+    if not len(cloth) or person.creases <= 0:
+        return Folds(bump, light)
+    here = _take(at, cloth)
+    lie = wrap(here)
+    relief = _relief(here, lie, parts[cloth], person)
+    strength = 2.0 * person.creases
+    bump[cloth] = -strength * (relief[:, 1:2] * lie.sideways + relief[:, 2:3] * lie.lengthways)
+    light[cloth] = np.clip(1.0 + DARKENING * strength * relief[:, 0], 0.7, 1.12)
+    return Folds(bump, light)
+
+
+def grain(at: Places, seed: int) -> Float32s:
+    """Look up fine noise of the weave at N points, (N,) with mean 0 and deviation 1."""
+    shift = seed % TEXELS
+    column = (np.abs(at.x - at.y) * (TEXELS / TILE)).astype(np.int64) + shift
+    row = (at.z * (TEXELS / TILE)).astype(np.int64) + shift
+    looked: Float32s = _weave()[row % TEXELS, column % TEXELS]
+    return looked
+
+
+def blotches(at: Places, seed: int, scale: float) -> Float32s:
+    """Look up smooth noise for prints and wear at N points.
+
+    Args:
+        at: the points.
+        seed: shifts the noise.
+        scale: tiles per 0.45 m; 1 gives blotches of about 4 cm.
+
+    Returns:
+        (N,) with mean 0 and deviation 1.
+    """
+    shift = seed % TEXELS
+    back = np.where(at.y > -0.02, 97, 0)
+    column = (at.x * (scale * TEXELS / TILE)).astype(np.int64) + shift + back
+    row = ((at.z + 0.3 * at.y) * (scale * TEXELS / TILE)).astype(np.int64) + shift
+    looked: Float32s = _smooth()[row % TEXELS, column % TEXELS]
+    return looked
+
+
+def _relief(at: Places, lie: Wrap, parts: Parts, person: Person) -> Float32s:
+    """Sum the folds of all directions: (N, 3) height and its slopes around and along."""
+    pulled, stacked, draped = _amplitudes(at, lie, parts, person)
+    shift = person.seed % 977
+    left = np.clip(0.5 + at.x / 0.12, 0.0, 1.0).astype(np.float32)
+    relief: Float32s = (pulled * left)[:, None] * _look(_diagonal(), lie, shift)
+    mirrored = _look(_diagonal(), lie, shift + 311, mirror=True)
+    relief += (pulled * (1.0 - left))[:, None] * mirrored
+    relief += stacked[:, None] * _look(_stacked(), lie, shift + 131)
+    if draped.any():
+        relief += draped[:, None] * _look(_draped(), lie, shift + 57)
+    if person.top.quilted:
+        _quilt(relief, lie, parts)
+    return relief
+
+
+def _amplitudes(
+    at: Places, lie: Wrap, parts: Parts, person: Person
+) -> tuple[Float32s, Float32s, Float32s]:
+    """Find how deep diagonal, horizontal and vertical folds are at each point, (N,) each."""
+    top = parts == Part.TOP
+    soft = np.where(top, SOFTNESS[person.top.cut], _SOFT[parts]).astype(np.float32)
+    pulled, stacked = np.zeros(len(parts), np.float32), np.zeros(len(parts), np.float32)
+    draped = np.zeros(len(parts), np.float32)
+    trunk = np.flatnonzero(~at.arm & ~lie.leg)
+    pulled[trunk], stacked[trunk] = _trunk_folds(at.x[trunk], at.z[trunk], person)
+    arms = np.flatnonzero(at.arm)
+    stacked[arms] = _sleeve_folds(at.along_arm[arms], person.top.sleeve)
+    pulled[arms] = 0.35
+    legs = np.flatnonzero(lie.leg)
+    loose = np.clip(person.bottom.thickness / 0.012, 0.35, 1.4)
+    stacked[legs] = loose * _leg_folds(at.along_leg[legs], person.bottom.leg)
+    pulled[legs] = loose * (0.25 + 0.5 * _near(at.z[legs], -0.12, 0.1))
+    hanging = np.flatnonzero((at.piece > 0.5) & (at.piece < 1.5))
+    pulled[hanging], stacked[hanging] = 0.15, 0.0
+    draped[hanging] = 0.35 + np.clip(-at.z[hanging], 0.0, 0.5)
+    if person.bottom.cut is BottomCut.DRESS:
+        draped[trunk] = np.maximum(draped[trunk], 0.3 * _below(at.z[trunk], 0.1))
+    return pulled * soft, stacked * soft, draped * soft
+
+
+def _trunk_folds(x: Float32s, z: Float32s, person: Person) -> tuple[Float32s, Float32s]:
+    """Fold the trunk: diagonals from the armpits, a roll of cloth above the hem."""
+    thin = 1.2 if person.top.thickness > 0.01 else 0.7
+    waist = _near(z, person.top.hem + 0.12, 0.09)
+    armpit = _near(z, 0.35, 0.09) * np.clip((np.abs(x) - 0.05) / 0.08, 0.0, 1.0)
+    return 0.3 + 0.55 * thin * waist + 0.6 * armpit, 0.45 * thin * waist
+
+
+def _sleeve_folds(along: Float32s, sleeve: float) -> Float32s:
+    """Fold sleeves at the elbow and where they are pushed together above the cuff."""
+    cuff = np.clip((along - sleeve + 0.5) / 0.5, 0.0, 1.0) if sleeve > 1.2 else 0.2
+    return np.asarray(0.2 + 0.75 * _near(along, 1.0, 0.2) + 0.6 * cuff, np.float32)
+
+
+def _leg_folds(along: Float32s, leg: float) -> Float32s:
+    """Fold trouser legs at the knee and where they stand on the shoe."""
+    ankle = np.clip((along - leg + 0.32) / 0.32, 0.0, 1.0) if leg > 1.8 else 0.1
+    return np.asarray(0.15 + 0.6 * _near(along, 1.0, 0.14) + 0.95 * ankle, np.float32)
+
+
+def _quilt(relief: Float32s, lie: Wrap, parts: Parts) -> None:
+    """Turn the top into padded rolls with seams between them."""
+    top = np.flatnonzero(parts == Part.TOP)
+    phase = np.pi * (lie.along[top] / ROLL % 1.0)
+    relief[top] *= 0.6
+    relief[top, 0] += 2.5 * np.sin(phase) - 2.2
+    relief[top, 2] += 0.7 * np.cos(phase)
+
+
+def _near(value: Float32s, centre: float, width: float) -> Float32s:
+    """Weigh closeness to a centre, 0..1."""
+    weight: Float32s = np.exp(-(((value - centre) / width) ** 2))
+    return weight
+
+
+def _below(z: Float32s, height: float) -> Float32s:
+    """Weigh how far points lie below a height, 0..1 within 15 cm."""
+    weight: Float32s = np.clip((height - z) / 0.15, 0.0, 1.0)
+    return weight
+
+
+def _take(at: Places, chosen: NDArray[np.int64]) -> Places:
+    """Select points."""
+    return Places(
+        x=at.x[chosen],
+        y=at.y[chosen],
+        z=at.z[chosen],
+        arm=at.arm[chosen],
+        hand=at.hand[chosen],
+        along_arm=at.along_arm[chosen],
+        along_leg=at.along_leg[chosen],
+        eye=at.eye[chosen],
+        piece=at.piece[chosen],
+    )
+
+
+def _look(tile: Float32s, lie: Wrap, shift: int, *, mirror: bool = False) -> Float32s:
+    """Look up a tile: (N, 3) height and slopes.
+
+    The trunk takes two tiles around and a limb one, so that there is no seam at the back.
+    """
+    turns = np.where(lie.leg, 1, 2) * TEXELS
+    columns = (lie.around * turns).astype(np.int64)
+    rows = (lie.along * (TEXELS / TILE)).astype(np.int64) + 31 * shift
+    looked: Float32s = tile[rows % TEXELS, ((-columns if mirror else columns) + shift) % TEXELS]
+    if mirror:
+        looked[:, 1] *= -1.0
+    return looked
+
+
+@lru_cache(maxsize=1)
+def _diagonal() -> Float32s:
+    """Long folds that rise at about 50 degrees."""
+    return _creased(((0.075, 0.012, 50.0), (0.05, 0.008, 38.0)), 11)
+
+
+@lru_cache(maxsize=1)
+def _stacked() -> Float32s:
+    """Short folds across the limb, slightly tilted."""
+    return _creased(((0.05, 0.009, 8.0), (0.045, 0.008, -12.0)), 12)
+
+
+@lru_cache(maxsize=1)
+def _draped() -> Float32s:
+    """Long folds that hang down."""
+    return _creased(((0.16, 0.014, 88.0), (0.12, 0.01, 93.0)), 13)
+
+
+@lru_cache(maxsize=1)
+def _smooth() -> Float32s:
+    """Round blotches of about 4 cm."""
+    return _noise((0.014, 0.014, 0.0), np.random.default_rng(14))
+
+
+@lru_cache(maxsize=1)
+def _weave() -> Float32s:
+    """Fine grain, a little longer upwards than across."""
+    return _noise((0.004, 0.0022, 90.0), np.random.default_rng(15))
+
+
+def _creased(octaves: tuple[tuple[float, float, float], ...], seed: int) -> Float32s:
+    """Make folds: rounded ridges with narrow valleys, deep in some places and flat in others.
+
+    Args:
+        octaves: length, width in metres and direction in degrees of each set of folds.
+        seed: of the noise.
+
+    Returns:
+        (TEXELS, TEXELS, 3) height with deviation 1, and its slopes, scaled to deviation 0.3.
+    """
+    rng = np.random.default_rng(seed)
+    height = np.zeros((TEXELS, TEXELS), np.float64)
+    for index, octave in enumerate(octaves):
+        depth = np.clip(0.6 + 0.7 * _noise((0.05, 0.05, 0.0), rng), 0.0, 1.6)
+        ridge = np.sqrt(_noise(octave, rng).astype(np.float64) ** 2 + 0.03)
+        height += 0.6**index * depth * ridge
+    height = (height - height.mean()) / height.std()
+    along, around = np.gradient(np.pad(height, 1, mode="wrap"))
+    slopes = np.stack([around[1:-1, 1:-1], along[1:-1, 1:-1]], axis=2)
+    slopes *= 0.3 / slopes.std()
+    return np.concatenate([height[:, :, None], slopes], axis=2).astype(np.float32)
+
+
+def _noise(octave: tuple[float, float, float], rng: np.random.Generator) -> Float32s:
+    """Blur white noise in one direction more than in the other, over a tile that repeats.
+
+    Args:
+        octave: blur along and across a direction in metres, and that direction in degrees.
+        rng: the random stream.
+
+    Returns:
+        (TEXELS, TEXELS) with mean 0 and deviation 1.
+    """
+    length, width, degrees = octave
+    wave = 2.0 * np.pi * np.fft.fftfreq(TEXELS, TILE / TEXELS)
+    up, across = np.meshgrid(wave, wave, indexing="ij")
+    turn = np.deg2rad(degrees)
+    lengthways = across * np.cos(turn) + up * np.sin(turn)
+    widthways = -across * np.sin(turn) + up * np.cos(turn)
+    blur = np.exp(-0.5 * ((lengthways * length) ** 2 + (widthways * width) ** 2))
+    blur[0, 0] = 0.0
+    field = np.fft.ifft2(np.fft.fft2(rng.standard_normal((TEXELS, TEXELS))) * blur).real
+    noise: Float32s = (field / field.std()).astype(np.float32)
+    return noise
+
+
+def _per_part(values: dict[Part, float]) -> Float32s:
+    """Lay values out as a table, 0 for other parts."""
+    table = np.zeros(max(Part) + 1, np.float32)
+    for part, value in values.items():
+        table[part] = value
+    return table
+
+
+_SOFT = _per_part(
+    {
+        Part.TOP: 1.0,
+        Part.BOTTOM: 0.8,
+        Part.INNER: 0.8,
+        Part.SOCK: 0.25,
+        Part.HAT: 0.3,
+        Part.BAG: 0.35,
+    }
+)
+_IS_CLOTH = _SOFT > 0

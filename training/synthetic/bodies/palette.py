@@ -1,0 +1,203 @@
+"""Colours of clothes, skin and hair, weighted as in a street, and how they vary.
+
+Palettes are sRGB, because that is how colours are named and looked up. Everything that leaves this
+module is a linear reflectance.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.synthetic.bodies.person import Colour
+
+RGB = tuple[int, int, int]
+Palette = tuple[tuple[RGB, float], ...]
+
+BLACK, CHARCOAL, GREY, PALE = (36, 36, 38), (66, 68, 73), (122, 124, 128), (178, 178, 178)
+WHITE, NAVY, BEIGE, BROWN = (228, 227, 222), (38, 45, 72), (196, 178, 148), (96, 72, 54)
+DENIM, DARK_DENIM, LIGHT_DENIM = (78, 98, 132), (48, 58, 82), (134, 156, 184)
+
+# White cloth reflects about 80 % of the light and black cloth about 2 %; pigments reach neither 0
+# nor 1.
+DARKEST, LIGHTEST = 0.015, 0.82
+
+TOPS: Palette = (
+    (BLACK, 24),
+    (WHITE, 17),
+    (CHARCOAL, 8),
+    (GREY, 8),
+    (PALE, 5),
+    (NAVY, 9),
+    ((62, 88, 136), 4),  # blue
+    ((142, 170, 202), 4),  # light blue
+    (BEIGE, 5),
+    (BROWN, 3),
+    ((88, 90, 64), 3),  # olive
+    ((52, 78, 62), 1.5),  # dark green
+    ((110, 42, 52), 2.5),  # burgundy
+    ((176, 46, 48), 2.5),  # red
+    ((206, 160, 166), 2),  # pink
+    ((196, 158, 66), 1),  # mustard
+    ((120, 104, 140), 1),  # mauve
+)
+VIVID: Palette = (
+    ((206, 44, 44), 3),
+    ((36, 92, 190), 3),
+    ((228, 190, 50), 2),
+    ((224, 112, 40), 2),
+    ((44, 140, 84), 2),
+    ((214, 88, 142), 2),
+    ((40, 156, 168), 1.5),
+    ((122, 70, 160), 1),
+)
+OUTERWEAR: Palette = (
+    (BLACK, 36),
+    (CHARCOAL, 12),
+    (GREY, 6),
+    (NAVY, 13),
+    (BEIGE, 8),
+    ((148, 112, 76), 4),  # camel
+    (BROWN, 4),
+    ((88, 90, 64), 6),  # olive
+    (WHITE, 2.5),
+    ((110, 42, 52), 2),
+    ((62, 88, 136), 2.5),
+    ((176, 46, 48), 2),
+)
+TROUSERS: Palette = (
+    (BLACK, 40),
+    (CHARCOAL, 12),
+    (GREY, 7),
+    (NAVY, 11),
+    (BEIGE, 8),
+    ((150, 132, 106), 4),  # khaki
+    ((88, 90, 64), 4),
+    (BROWN, 3),
+    (WHITE, 3.5),
+    ((110, 42, 52), 1),
+    ((62, 88, 136), 1.5),
+)
+JEANS: Palette = ((DENIM, 38), (DARK_DENIM, 34), (LIGHT_DENIM, 16), (CHARCOAL, 6), (BLACK, 6))
+SKIRTS: Palette = (
+    (BLACK, 34),
+    (NAVY, 12),
+    (GREY, 8),
+    (DENIM, 8),
+    (BEIGE, 8),
+    (WHITE, 7),
+    (CHARCOAL, 6),
+    (BROWN, 4),
+    ((110, 42, 52), 4),
+    ((176, 46, 48), 3),
+    ((88, 90, 64), 3),
+    ((206, 160, 166), 3),
+)
+SHOES: Palette = (
+    (BLACK, 44),
+    (WHITE, 22),
+    (CHARCOAL, 9),
+    (GREY, 6),
+    (BROWN, 9),
+    (NAVY, 4),
+    (BEIGE, 3),
+    ((176, 46, 48), 1.2),
+    ((62, 88, 136), 1),
+)
+SOCKS: Palette = ((WHITE, 46), (BLACK, 36), (GREY, 11), (NAVY, 5), ((176, 46, 48), 0.7))
+TIGHTS: Palette = ((BLACK, 70), (CHARCOAL, 12), (NAVY, 5), ((150, 112, 90), 9), (BROWN, 4))
+BAGS: Palette = (
+    (BLACK, 46),
+    (CHARCOAL, 10),
+    (NAVY, 9),
+    (GREY, 7),
+    (BROWN, 9),
+    ((148, 112, 76), 4),
+    (BEIGE, 4),
+    (WHITE, 2.5),
+    ((88, 90, 64), 3),
+    ((176, 46, 48), 3),
+    ((62, 88, 136), 2),
+    ((206, 160, 166), 1.5),
+)
+HATS: Palette = (
+    (BLACK, 42),
+    (NAVY, 12),
+    (GREY, 10),
+    (WHITE, 10),
+    (BEIGE, 8),
+    (CHARCOAL, 6),
+    ((176, 46, 48), 4),
+    ((88, 90, 64), 3),
+    ((62, 88, 136), 2),
+)
+SKIN: Palette = (
+    ((236, 200, 176), 20),
+    ((222, 180, 150), 26),
+    ((204, 158, 124), 22),
+    ((176, 128, 94), 13),
+    ((138, 96, 70), 10),
+    ((96, 66, 50), 9),
+)
+HAIR: Palette = (
+    ((26, 22, 21), 46),
+    ((50, 36, 28), 24),
+    ((84, 60, 42), 14),
+    ((132, 98, 62), 6),
+    ((186, 152, 100), 6),
+    ((120, 62, 38), 2.5),
+)
+GREY_HAIR: Palette = (((112, 110, 108), 4), ((160, 158, 154), 4), ((206, 204, 198), 3))
+
+
+def linear(rgb: RGB | NDArray[np.float64]) -> Colour:
+    """Turn a colour of sRGB, 0..255 per channel, into linear reflectance."""
+    share = np.asarray(rgb, np.float64) / 255.0
+    light = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+    red, green, blue = (float(value) for value in np.clip(light, DARKEST, LIGHTEST))
+    return red, green, blue
+
+
+def pick(rng: np.random.Generator, palette: Palette) -> Colour:
+    """Pick a colour by its weight and vary it: two black coats are rarely the same black.
+
+    Args:
+        rng: the random stream.
+        palette: sRGB colours with weights > 0.
+
+    Returns:
+        Linear reflectance.
+    """
+    weights = np.array([weight for _, weight in palette])
+    chosen = np.array(palette[rng.choice(len(palette), p=weights / weights.sum())][0], np.float64)
+    chosen += rng.normal(0.0, 9.0) + rng.normal(0.0, 4.0, 3)
+    return linear(np.clip(chosen, 0.0, 255.0))
+
+
+def cloth(rng: np.random.Generator, palette: Palette, vivid: float = 0.04) -> Colour:
+    """Pick a colour of cloth: from the palette, or with the chance ``vivid`` a vivid one."""
+    return pick(rng, VIVID if rng.random() < vivid else palette)
+
+
+def shade(rng: np.random.Generator, colour: Colour, spread: float = 0.12) -> Colour:
+    """Vary a linear colour: lighter or darker by about ``spread``, and a little in hue."""
+    factor = np.exp(rng.normal(0.0, spread)) * np.exp(rng.normal(0.0, spread / 4.0, 3))
+    red, green, blue = np.clip(np.array(colour) * factor, DARKEST, LIGHTEST).tolist()
+    return red, green, blue
+
+
+def scaled(colour: Colour, factor: float) -> Colour:
+    """Make a linear colour darker (factor < 1) or lighter (factor > 1)."""
+    red, green, blue = np.clip(np.array(colour) * factor, DARKEST, LIGHTEST).tolist()
+    return red, green, blue
+
+
+def contrast(one: Colour, other: Colour) -> float:
+    """Measure how far apart two colours look: distance of their square roots, 0..1.7."""
+    return float(np.linalg.norm(np.sqrt(np.array(one)) - np.sqrt(np.array(other))))
+
+
+def saturation(colour: Colour) -> float:
+    """Measure how colourful a linear colour looks, 0..1: the spread of its square roots."""
+    root = np.sqrt(np.array(colour))
+    return float(root.max() - root.min())
