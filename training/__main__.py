@@ -1,4 +1,4 @@
-"""``python -m training``: inspect, train, adapt, report, evaluate, export, synthesize."""
+"""``python -m training COMMAND``: from crops to a model for the service."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from training.commands.adapt import adapt
 from training.commands.evaluate import evaluate
 from training.commands.export import export
 from training.commands.inspect import inspect
+from training.commands.pretrain import pretrain
 from training.commands.report import report
 from training.commands.synthesize import synthesize
 from training.commands.train import train
@@ -22,7 +23,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (inspect, train, adapt, report, evaluate, export, synthesize):
+for _command in (inspect, pretrain, train, adapt, report, evaluate, export, synthesize):
     app.command()(_command)
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "MANIFEST_NAME",
     "Accuracy",
     "Calibration",
+    "IdentityLabels",
     "Manifest",
     "read_manifest",
     "sha256_of",
@@ -26,6 +27,7 @@ __all__ = [
 ]
 
 MANIFEST_NAME = "manifest.json"
+IdentityLabels = Literal["none", "of synthetic people only"]
 
 
 class Manifest(FrozenRecord):
@@ -47,6 +49,9 @@ class Manifest(FrozenRecord):
         default=None, description="fewer than in the recipe if training was stopped early"
     )
     training_data: str | None = None
+    identity_labels: IdentityLabels = Field(
+        default="none", description="whose labels the network has learned from, since its start"
+    )
     accuracy: tuple[Accuracy, ...] = ()
     accuracy_before: tuple[Accuracy, ...] = Field(
         default=(), description="the same measurements with the start weights"

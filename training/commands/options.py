@@ -55,6 +55,16 @@ Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted 
 SkipBad = Annotated[
     bool, typer.Option("--skip-bad", help="Count and list unusable files instead of stopping.")
 ]
+Config = Annotated[Path | None, typer.Option(help="TOML file; examples are in training/configs.")]
+Weights = Annotated[
+    str | None, typer.Option(help="Start weights: default (ImageNet), none, a file, or a run.")
+]
+Epochs = Annotated[int | None, typer.Option(help="Number of epochs, instead of the config's.")]
+Seed = Annotated[int | None, typer.Option(help="Seed, instead of the config's.")]
+SetOptions = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any option, such as clustering.eps=0.6."),
+]
 Device = Annotated[DeviceChoice, typer.Option(help="auto uses the GPU if there is one.")]
 
 

@@ -10,12 +10,17 @@ import typer
 
 from service.errors import InvalidInput
 from training.commands.options import (
+    Config,
     Data,
     Device,
     DeviceChoice,
+    Epochs,
     LayoutName,
     Resume,
+    Seed,
+    SetOptions,
     SkipBad,
+    Weights,
     parse_set,
     torch_device,
 )
@@ -35,24 +40,22 @@ def train(
     output: Annotated[Path, typer.Option(help="Folder of the run.")],
     data: Data = None,
     layout: LayoutName = "auto",
-    config: Annotated[
-        Path | None, typer.Option(help="TOML file; examples are in training/configs.")
+    synthetic: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Folder of synthetic people, to mix in with their free identities. Repeat for "
+            "more."
+        ),
     ] = None,
+    config: Config = None,
     method: Annotated[
         MethodChoice | None, typer.Option(help="Training method, instead of the config's.")
     ] = None,
-    weights: Annotated[
-        str | None, typer.Option(help="Start weights: default (ImageNet), none, a file, or a run.")
-    ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(help="Number of epochs, instead of the config's.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed, instead of the config's.")] = None,
+    weights: Weights = None,
+    epochs: Epochs = None,
+    seed: Seed = None,
     skip_bad: SkipBad = False,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any option, such as clustering.eps=0.6."),
-    ] = None,
+    set_: SetOptions = None,
     resume: Resume = False,
     device: Device = DeviceChoice.AUTO,
 ) -> None:
@@ -64,6 +67,7 @@ def train(
     named = {
         "data.path": str(data[0]) if data else None,
         "data.also": tuple(str(path) for path in data[1:]) if data else None,
+        "data.synthetic": tuple(str(path) for path in synthetic) if synthetic else None,
         "method": None if method is None else method.value,
         "model.weights": weights,
         "schedule.epochs": epochs,
@@ -74,7 +78,10 @@ def train(
     options |= {key: value for key, value in named.items() if value is not None}
     settings = read_config(config, options)
     if not settings.data.path:
-        raise InvalidInput("no crops to train on: give --data FOLDER")
+        raise InvalidInput(
+            "no crops to train on: give --data FOLDER (synthetic people alone: "
+            "python -m training pretrain)"
+        )
     checkpoint = _run(settings, output, device, resume=resume)
     if speaks():
         typer.echo(f"trained: {checkpoint}")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from service.errors import InvalidInput
 from service.machine.durable import replaced_file
+from service.model.manifest import IdentityLabels
 from training.core.config import TrainConfig, parse_config
 
 FILE_NAME = "checkpoint.pt"
@@ -29,6 +30,7 @@ class Checkpoint:
         scheduler: state dict.
         banks: by name, if the method keeps banks from epoch to epoch (SCL).
         line: the epoch's line for ``metrics.jsonl``, before measuring; empty outside a run.
+        identity_labels: whose labels the network has learned from, in all its runs.
     """
 
     epoch: int
@@ -38,6 +40,7 @@ class Checkpoint:
     scheduler: dict[str, Any]
     banks: dict[str, Tensor] = field(default_factory=dict)
     line: dict[str, Any] = field(default_factory=dict)
+    identity_labels: IdentityLabels = "none"
 
 
 def save_checkpoint(run: Path, checkpoint: Checkpoint, name: str = FILE_NAME) -> None:
@@ -56,6 +59,7 @@ def save_checkpoint(run: Path, checkpoint: Checkpoint, name: str = FILE_NAME) ->
         "scheduler": checkpoint.scheduler,
         "banks": checkpoint.banks,
         "line": checkpoint.line,
+        "identity_labels": checkpoint.identity_labels,
     }
     with replaced_file(run / name) as file:
         torch.save(state, file)
@@ -85,6 +89,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             scheduler=state["scheduler"],
             banks=state.get("banks", {}),  # older checkpoints have none
             line=state.get("line", {}),
+            identity_labels=state.get("identity_labels", "none"),
         )
     except InvalidInput:
         raise

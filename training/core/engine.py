@@ -119,22 +119,25 @@ def extract_embeddings(
     return _embed(network, pixels, np.arange(len(images)), batch or _batch_for(device)).numpy()
 
 
-def embed_together(network: nn.Module, pixels: Pixels, world: World) -> Float32s:
+def embed_together(
+    network: nn.Module, pixels: Pixels, world: World, chosen: NDArray[np.int64] | None = None
+) -> Float32s:
     """Embed a run's crops for clustering, one part per process; on CUDA in bfloat16 (AMP).
 
     Args:
         network: maps (N, 3, H, W) to unit rows; left in evaluation mode.
-        pixels: N crops, the same in every process.
+        pixels: the crops, the same in every process.
         world: the run's processes.
+        chosen: (N,) int64, which crops to embed; None means all.
 
     Returns:
-        (N, D) float32, unit rows, the same in every process; row i belongs to crop i.
+        (N, D) float32, unit rows, the same in every process; row i belongs to crop ``chosen[i]``.
     """
-    own = world.share(len(pixels))
-    rows = np.arange(own.start, own.stop)
+    rows = np.arange(len(pixels)) if chosen is None else chosen
     with torch.autocast(world.device.type, torch.bfloat16, enabled=world.device.type == "cuda"):
-        embeddings = _embed(network, pixels, rows, _batch_for(world.device))
-    together: Float32s = world.gather(embeddings, len(pixels)).numpy()
+        own = rows[world.share(len(rows))]
+        embeddings = _embed(network, pixels, own, _batch_for(world.device))
+    together: Float32s = world.gather(embeddings, len(rows)).numpy()
     return together
 
 

@@ -120,6 +120,11 @@ class MemoryOptions:
         proxy_weight: weight of the additional inter-camera proxy loss (PPLR, ICE); 0 is off.
         proxy_temperature: tau of the proxy loss.
         proxy_negatives: number of the hardest negative proxies in the proxy loss.
+        triplet_weight: weight of an additional batch-hard triplet loss; 0 is off.
+        triplet_margin: of the triplet loss; 0 means the soft margin.
+        first_crops: number of crops of each synthetic identity whose mean its rows start from in
+            every epoch. All its crops would take a third of an epoch's time, and the rows follow
+            the batches anyway.
     """
 
     kind: Literal["hybrid", "hybrid-instances", "centroid", "hardest"] = "hybrid"
@@ -132,6 +137,9 @@ class MemoryOptions:
     proxy_weight: Annotated[float, Field(ge=0.0)] = 0.0
     proxy_temperature: Annotated[float, Field(gt=0.0)] = 0.07
     proxy_negatives: Positive = 50
+    triplet_weight: Annotated[float, Field(ge=0.0)] = 0.0
+    triplet_margin: Annotated[float, Field(ge=0.0)] = 0.3
+    first_crops: Positive = 2
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -186,11 +194,14 @@ class BatchOptions:
         clusters: P, clusters per batch.
         crops: K, crops per cluster.
         ghost_group: crops that share batch statistics; the published runs had 64 per device.
+        synthetic_share: share of a batch's clusters that are synthetic identities, if a run has
+            unlabelled crops as well.
     """
 
     clusters: Positive = 16
     crops: Positive = 16
     ghost_group: Annotated[int, Field(ge=2)] = 64
+    synthetic_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -238,6 +249,8 @@ class DataOptions:
     Attributes:
         path: the data set's folder, or a manifest file.
         also: more data sets; each is a site of its own, and people are not matched across sites.
+        synthetic: folders of synthetic people, each a site of its own. Their identities are free
+            and serve as labels; a folder without the note of our own program is refused.
         layout: how names give identity and camera; ``auto`` recognises it by the files.
         pattern: for the layout ``folders``, such as ``{camera}/{name}``.
         skip_bad: count and list unusable files instead of stopping at the first.
@@ -248,6 +261,7 @@ class DataOptions:
 
     path: str = ""
     also: tuple[str, ...] = ()
+    synthetic: tuple[str, ...] = ()
     layout: Literal["auto", Layout] = "auto"
     pattern: str | None = None
     skip_bad: bool = False

@@ -4,12 +4,14 @@
 
     for each epoch
         embed all crops with the network                            embed_together
-        cluster the embeddings into pseudo-labels                   _cluster
-        initialise the memory from the clusters                     _new_memory
+        cluster the embeddings into pseudo-labels                   _label
+        initialise the memory from the clusters                     build_memory
         for each P x K batch                                        _batches
             compute the loss of its embeddings against the memory   train_step
             take a gradient step on the network
             move the memory towards the batch
+
+Synthetic people need no clustering: their identities are free, and are labels as they are.
 """
 
 from __future__ import annotations
@@ -32,10 +34,12 @@ from training.core.engine import Batch, Learner, build_learner, embed_together
 from training.core.options import AugmentOptions
 from training.core.transforms import apply_choices, draw_choices
 from training.core.warmup import warm_up_together
+from training.data.datasets import UNKNOWN
 from training.hhcl.clustering import cluster
+from training.hhcl.labelling import contrasted_cameras, crops_to_embed, join_labels
 from training.hhcl.memories.building import ClusteredCrops, build_memory
 from training.hhcl.memories.memory import Memory
-from training.hhcl.sampler import identity_batches
+from training.hhcl.sampler import mixed_batches
 from training.networks.building import Network, new_network
 from training.run.epoch_end import end_epochs
 from training.run.epoch_record import keep_record
@@ -72,22 +76,28 @@ def run(config: TrainConfig, output: Path, device: torch.device, *, resume: bool
         network = learner.network
         if state.finished == 0 and config.warmup.epochs:
             warm_up_together(network, crops.pixels, config, world)
-        tested = (crops.images, crops.sites, crops.held_out, config, world.device)
+        tested = (*crops.judged, crops.held_out, config, world.device)
         measure = partial(measure_epoch, state.network, *tested)
         with end_epochs(output, config, saved, measure, world) as end:
             del saved  # it takes as much memory as the network and its optimiser
             for epoch in range(state.finished, config.schedule.epochs):
                 rng = seed_epoch(config.seed, epoch)
-                embeddings = embed_together(network, crops.pixels, world)
-                labels = world.from_first(_cluster, embeddings, crops, config, epoch, world.count)
-                memory = _new_memory(embeddings, labels, crops, config, rng, world.device)
+                embedded = crops_to_embed(crops.identities, config.memory.first_crops, rng)
+                embeddings = embed_together(network, crops.pixels, world, embedded)
+                labels = world.from_first(_label, embeddings, crops, config, epoch, world.count)
+                clustered = _clustered(embeddings, embedded, labels, crops)
+                memory = build_memory(
+                    clustered, config.memory, config.batch.crops, rng, world.device
+                )
                 batches = _batches(crops, labels, config, epoch, rng, world)
                 loss = train_one_epoch(learner, memory, batches, config.augment, rng)
-                clusters = describe_clusters(labels, crops.images.samples)
+                shown = crops.judged[0].samples
+                clusters = describe_clusters(labels[: len(shown)], shown)
                 finished = state.finish_epoch(epoch + 1, loss, config, clusters=clusters)
                 if end is not None:
                     end.keep(finished)
-                    keep_record(output, embeddings, labels, crops.images.samples, config, end.tell)
+                    samples = [crops.images.samples[crop] for crop in embedded]
+                    keep_record(output, embeddings, labels[embedded], samples, config, end.tell)
     return output / FILE_NAME
 
 
@@ -97,6 +107,10 @@ def _prepare(config: TrainConfig, output: Path, world: World, *, resume: bool) -
         raise InvalidInput(
             f"batch.clusters = {config.batch.clusters} for {world.count} processes: "
             "each process needs at least one cluster of every batch"
+        )
+    if config.data.path and config.data.synthetic and config.batch.clusters == 1:
+        raise InvalidInput(
+            "batch.clusters = 1: unlabelled and synthetic crops in one batch need at least 2"
         )
     output.mkdir(parents=True, exist_ok=True)
     return saved_checkpoint(config, output, resume=resume)
@@ -126,14 +140,28 @@ def _tell_batches(config: TrainConfig, crops: Crops, world: World) -> None:
         )
 
 
-def _cluster(
+def _label(
     embeddings: Float32s, crops: Crops, config: TrainConfig, epoch: int, processes: int
 ) -> Int64s:
-    """Pseudo-labels of an epoch; a message if a batch cannot have all its clusters."""
-    progress = epoch / config.schedule.epochs
-    options = config.clustering
-    labels = cluster(embeddings, crops.cameras, options, tqdm.write, progress, crops.sites)
-    clusters, wanted = int(labels.max()) + 1, config.batch.clusters
+    """An epoch's labels: pseudo-labels of unlabelled crops, and the synthetic identities."""
+    unlabelled = np.flatnonzero(crops.identities == UNKNOWN)
+    pseudo_labels = unlabelled  # none, if all crops are of synthetic people
+    if len(unlabelled):
+        pseudo_labels = cluster(
+            embeddings[: len(unlabelled)],
+            crops.cameras[unlabelled],
+            config.clustering,
+            tqdm.write,
+            epoch / config.schedule.epochs,
+            crops.sites[unlabelled],
+        )
+    labels = join_labels(pseudo_labels, crops.identities)
+    _tell_clusters(int(labels.max()) + 1, config.batch.clusters, processes)
+    return labels
+
+
+def _tell_clusters(clusters: int, wanted: int, processes: int) -> None:
+    """A message if a batch cannot have all its clusters."""
     if clusters < processes:
         raise InvalidInput(f"{clusters} clusters cannot be shared by {processes} processes")
     if clusters < wanted:
@@ -141,19 +169,13 @@ def _cluster(
             f"{clusters} clusters, fewer than batch.clusters = {wanted}: "
             "every batch contains all of them"
         )
-    return labels
 
 
-def _new_memory(
-    embeddings: Float32s,
-    labels: Int64s,
-    crops: Crops,
-    config: TrainConfig,
-    rng: np.random.Generator,
-    device: torch.device,
-) -> Memory:
-    clustered = ClusteredCrops(embeddings, labels, crops.cameras)
-    return build_memory(clustered, config.memory, config.batch.crops, rng, device)
+def _clustered(
+    embeddings: Float32s, embedded: Int64s, labels: Int64s, crops: Crops
+) -> ClusteredCrops:
+    contrasted = contrasted_cameras(labels, crops.cameras, crops.identities != UNKNOWN)
+    return ClusteredCrops(embeddings, labels[embedded], crops.cameras[embedded], contrasted)
 
 
 def _batches(
@@ -165,17 +187,10 @@ def _batches(
     world: World,
 ) -> Iterator[Batch]:
     """This process's part of each P x K batch of an epoch."""
-    indices = identity_batches(
-        labels,
-        crops.cameras,
-        clusters_per_batch=config.batch.clusters,
-        crops_per_cluster=config.batch.crops,
-        iterations=config.schedule.iterations,
-        rng=rng,
-    )
+    synthetic, iterations = crops.identities != UNKNOWN, config.schedule.iterations
+    indices = mixed_batches(labels, crops.cameras, synthetic, config.batch, iterations, rng)
     name = f"epoch {epoch + 1}/{config.schedule.epochs}"
-    total = config.schedule.iterations
-    for index in tqdm(indices, desc=name, total=total, unit="batch", leave=False):
+    for index in tqdm(indices, desc=name, total=iterations, unit="batch", leave=False):
         own = index[world.share(len(index), config.batch.crops)]
         pixels = crops.pixels.take(own)
         yield Batch(pixels, labels[index], crops.cameras[index], config.batch.crops)

@@ -7,7 +7,53 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from training.core.options import BatchOptions
+
 Int64s = NDArray[np.int64]
+
+
+def mixed_batches(
+    labels: Int64s,
+    cameras: Int64s,
+    synthetic: NDArray[np.bool_],
+    options: BatchOptions,
+    iterations: int,
+    rng: np.random.Generator,
+) -> Iterator[Int64s]:
+    """Draw batches of which a fixed share is synthetic, each kind as :func:`identity_batches` does.
+
+    Unlabelled crops come first in a batch, synthetic ones last. So a ghost group that is as large
+    as the first part normalises the two kinds apart, and running statistics follow the real crops.
+
+    Args:
+        labels: (N,) int64, 0..C-1, or -1 for an outlier; no cluster has crops of both kinds.
+        cameras: (N,) int64 camera of each crop.
+        synthetic: (N,) bool.
+        options: P, K and the synthetic share of P; of both kinds there is at least one cluster, so
+            P must be at least 2 if there are both.
+        iterations: number of batches.
+        rng: source of every random choice.
+
+    Yields:
+        (P * K,) int64 indices into ``labels``.
+    """
+    kinds = [own for own in (~synthetic, synthetic) if own.any()]
+    clusters = options.clusters
+    drawn = min(max(round(options.synthetic_share * clusters), 1), clusters - 1)
+    places = [clusters - drawn, drawn] if len(kinds) > 1 else [clusters]
+    parts = [
+        identity_batches(
+            np.where(own, labels, -1),
+            cameras,
+            clusters_per_batch=count,
+            crops_per_cluster=options.crops,
+            iterations=iterations,
+            rng=rng,
+        )
+        for own, count in zip(kinds, places, strict=True)
+    ]
+    for together in zip(*parts, strict=True):
+        yield np.concatenate(together)
 
 
 def identity_batches(
@@ -36,7 +82,7 @@ def identity_batches(
     Yields:
         (P * K,) int64 indices into ``labels``.
     """
-    members = [np.flatnonzero(labels == cluster) for cluster in range(int(labels.max()) + 1)]
+    members = _members(labels)
     per_batch = min(clusters_per_batch, len(members))
     queue: list[int] = []
     for _ in range(iterations):
@@ -46,6 +92,14 @@ def identity_batches(
         yield np.concatenate(
             [_draw_crops(members[c], cameras, crops_per_cluster, rng) for c in chosen]
         )
+
+
+def _members(labels: Int64s) -> list[Int64s]:
+    """Indices of each cluster's crops, ascending, in the order of the clusters."""
+    inside = np.flatnonzero(labels >= 0)
+    in_order = inside[np.argsort(labels[inside], kind="stable")]
+    _, first = np.unique(labels[in_order], return_index=True)
+    return np.split(in_order, first[1:])
 
 
 def _draw_crops(members: Int64s, cameras: Int64s, count: int, rng: np.random.Generator) -> Int64s:

@@ -27,10 +27,10 @@ def new_network(config: TrainConfig, *, weights: str | None = None) -> Network:
         InvalidInput: the start weights cannot be read or do not fit.
     """
     start = config.model.weights if weights is None else weights
-    earlier_run = _earlier_run(start)
-    network = _build(config, "none" if earlier_run else start)
-    if earlier_run:
-        _load_earlier(network, earlier_run)
+    earlier = earlier_run(start)
+    network = _build(config, "none" if earlier else start)
+    if earlier:
+        _load_earlier(network, earlier)
     return network
 
 
@@ -70,7 +70,15 @@ def _build(config: TrainConfig, weights: str) -> Network:
             )
 
 
-def _earlier_run(weights: str) -> Path | None:
+def earlier_run(weights: str) -> Path | None:
+    """The earlier run that start weights are taken from.
+
+    Args:
+        weights: the option ``model.weights``.
+
+    Returns:
+        The run's folder or its checkpoint file; None if the weights are not a run's.
+    """
     path = Path(weights)
     return path if path.is_dir() or path.name in {FILE_NAME, SELECTED_NAME} else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +15,15 @@ from service.errors import InvalidInput
 from training.core.checkpoint import FILE_NAME, Checkpoint, load_checkpoint
 from training.core.config import TrainConfig
 from training.core.distributed import World
+from training.core.options import DataOptions
 from training.core.pixels import Pixels, load_pixels
-from training.data.datasets import Dataset, DataSource, read_dataset
+from training.data.datasets import UNKNOWN, Dataset, DataSource, Sample, read_dataset
 from training.data.entries import describe_skipped
 from training.data.images import Images
 from training.data.sites import join_sites
 from training.measure.held_out import HeldOutCrops
 from training.run.measuring import load_measurable
+from training.run.synthetic_people import read_synthetic
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,8 @@ class Crops:
         pixels: the same crops, by index on the device.
         cameras: (N,) int64.
         sites: (N,) int64.
+        identities: (N,) int64, 0..G-1 for a crop of a synthetic person, whose identity is a label;
+            -1 for a crop without a label. Those come first.
         held_out: query and gallery; only in the first process, which measures.
     """
 
@@ -39,7 +44,18 @@ class Crops:
     pixels: Pixels
     cameras: NDArray[np.int64]
     sites: NDArray[np.int64]
+    identities: NDArray[np.int64]
     held_out: list[HeldOutCrops]
+
+    @property
+    def judged(self) -> tuple[Images, NDArray[np.int64]]:
+        """The crops that clusters and cameras' agreement are reported for, and their sites.
+
+        These are the crops without a label, or all crops if all are of synthetic people.
+        """
+        count = int((self.identities == UNKNOWN).sum()) or len(self.identities)
+        shown = Images(self.images.pixels[:count], self.images.samples[:count], ())
+        return shown, self.sites[:count]
 
 
 def read_crops(config: TrainConfig, output: Path, world: World) -> Crops:
@@ -56,19 +72,36 @@ def read_crops(config: TrainConfig, output: Path, world: World) -> Crops:
     Raises:
         InvalidInput: a data set cannot be read, or there is no room for its crops.
     """
-    data = config.data
-    datasets = [
+    unlabelled = _read_unlabelled(config.data)
+    datasets = [*unlabelled, *read_synthetic(config.data.synthetic)]
+    samples, site_of_camera = join_sites(datasets)
+    images, pixels = load_pixels(samples, config, world, output)
+    cameras = np.array([sample.camera for sample in images.samples])
+    sites = site_of_camera[cameras]
+    identities = _free_identities(images.samples, sites >= len(unlabelled))
+    held_out = load_measurable(datasets, config) if world.first else []
+    _tell(datasets, images, held_out)
+    return Crops(images, pixels, cameras, sites, identities, held_out)
+
+
+def _read_unlabelled(data: DataOptions) -> list[Dataset]:
+    if not data.path and not data.synthetic:
+        raise InvalidInput("data.path and data.synthetic are empty: there are no crops")
+    return [
         read_dataset(
             DataSource(Path(path), layout=data.layout, pattern=data.pattern, skip_bad=data.skip_bad)
         )
         for path in (data.path, *data.also)
+        if path
     ]
-    samples, site_of_camera = join_sites(datasets)
-    images, pixels = load_pixels(samples, config, world, output)
-    cameras = np.array([sample.camera for sample in images.samples])
-    held_out = load_measurable(datasets, config) if world.first else []
-    _tell(datasets, images, held_out)
-    return Crops(images, pixels, cameras, site_of_camera[cameras], held_out)
+
+
+def _free_identities(samples: Sequence[Sample], synthetic: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """0..G-1 for synthetic crops; for all others -1, whatever their data set knows."""
+    found = np.array([sample.identity for sample in samples], dtype=np.int64)
+    identities = np.full(len(found), UNKNOWN, dtype=np.int64)
+    identities[synthetic] = np.unique(found[synthetic], return_inverse=True)[1]
+    return identities
 
 
 def _tell(datasets: list[Dataset], crops: Images, held_out: list[HeldOutCrops]) -> None:

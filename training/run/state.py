@@ -9,8 +9,10 @@ from typing import Generic, Self, TypeVar
 import torch
 from torch import Tensor, nn
 
+from service.model.manifest import IdentityLabels
 from training.core.checkpoint import Checkpoint
 from training.core.config import TrainConfig
+from training.networks.provenance import identity_labels
 from training.run.log import Clusters, EpochMetrics
 
 N = TypeVar("N", bound=nn.Module)
@@ -25,12 +27,14 @@ class RunState(Generic[N]):
         network: the network that learns.
         optimiser: over the network's parameters.
         scheduler: lowers the learning rate.
+        identity_labels: whose labels the network has learned from, in all its runs.
     """
 
     finished: int
     network: N
     optimiser: torch.optim.Optimizer
     scheduler: torch.optim.lr_scheduler.StepLR
+    identity_labels: IdentityLabels
 
     @classmethod
     def begin(
@@ -57,7 +61,9 @@ class RunState(Generic[N]):
             network.load_state_dict(saved.network)
             optimiser.load_state_dict(saved.optimiser)
             scheduler.load_state_dict(saved.scheduler)
-        return cls(saved.epoch if saved else 0, network, optimiser, scheduler)
+        # A resumed run does not need its start weights any more; their file may be gone.
+        labels = saved.identity_labels if saved else identity_labels(config)
+        return cls(saved.epoch if saved else 0, network, optimiser, scheduler, labels)
 
     def finish_epoch(
         self,
@@ -90,6 +96,7 @@ class RunState(Generic[N]):
             scheduler=self.scheduler.state_dict(),
             banks=banks or {},
             line=asdict(EpochMetrics(epoch, loss, learning_rate, clusters)),
+            identity_labels=self.identity_labels,
         )
 
 

@@ -81,6 +81,11 @@ def _check(config: TrainConfig, world: World) -> None:
     """Reject options of the other method, because ignoring them silently would mislead."""
     if world.count > 1:
         raise InvalidInput(f"method = 'scl' trains in one process, but there are {world.count}")
+    if config.data.synthetic:
+        raise InvalidInput(
+            "data.synthetic: method = 'scl' learns from each crop's neighbours and has no place "
+            "for identity labels; use method = 'hhcl'"
+        )
     if config.model.pooling != "average":
         raise InvalidInput(
             f"model.pooling = {config.model.pooling!r}: method = 'scl' needs 'average'"

@@ -22,6 +22,7 @@ from training.hhcl.memories.prototypes import (
     follow_hardest,
 )
 from training.hhcl.memories.proxies import CameraProxies, ProxyMemory
+from training.hhcl.memories.triplets import BatchHardTriplets, TripletMemory
 
 Float32s = NDArray[np.float32]
 Int64s = NDArray[np.int64]
@@ -35,11 +36,14 @@ class ClusteredCrops:
         embeddings: (N, D) float32, unit rows.
         labels: (N,) int64 pseudo-labels, 0..C-1, or -1 for an outlier, which no memory contains.
         cameras: (N,) int64, 0-based.
+        seen_by: (C, cameras) bool, which cameras' crops are contrasted with a cluster under
+            ``negatives = "same-camera"``; None means the cameras that saw it.
     """
 
     embeddings: Float32s
     labels: Int64s
     cameras: Int64s
+    seen_by: NDArray[np.bool_] | None = None
 
 
 def build_memory(
@@ -82,10 +86,13 @@ def build_memory(
             memory = PrototypeMemory(rows, contrast, follow_each, momentum=m)
         case "hardest":
             memory = PrototypeMemory(rows, contrast, follow_hardest, momentum=m)
-    if options.proxy_weight == 0:
-        return memory
-    proxies = _camera_proxies(crops, options, contrast.seen_by, device)
-    return ProxyMemory(memory, proxies, options.proxy_weight)
+    if options.proxy_weight > 0:
+        proxies = _camera_proxies(crops, options, contrast.seen_by, device)
+        memory = ProxyMemory(memory, proxies, options.proxy_weight)
+    if options.triplet_weight > 0:
+        triplets = BatchHardTriplets(options.triplet_margin, contrast.seen_by)
+        memory = TripletMemory(memory, triplets, options.triplet_weight)
+    return memory
 
 
 def _seen_by(crops: ClusteredCrops, options: MemoryOptions, device: torch.device) -> Tensor | None:
@@ -93,7 +100,10 @@ def _seen_by(crops: ClusteredCrops, options: MemoryOptions, device: torch.device
         case "all":
             return None
         case "same-camera":
-            return torch.from_numpy(seen_by_cameras(crops.labels, crops.cameras)).to(device)
+            seen_by = crops.seen_by
+            if seen_by is None:
+                seen_by = seen_by_cameras(crops.labels, crops.cameras)
+            return torch.from_numpy(seen_by).to(device)
 
 
 def _camera_proxies(
