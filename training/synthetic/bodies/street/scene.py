@@ -1,0 +1,123 @@
+"""Collects the parts of a street while it is built."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.synthetic.bodies.street.atlas import AtlasBuilder, Texture
+from training.synthetic.bodies.street.solids import Paint, Part, join
+from training.synthetic.bodies.street.street import Place
+from training.synthetic.bodies.street.surfaces import FINE, WALL, leaves, plain, planks
+
+Float32s = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line along which things stand; its front looks to the people.
+
+    Attributes:
+        ahead: of its middle, metres from the origin in the street's frame.
+        aside: of its middle.
+        angle: of its direction in that frame, radians; its back is to the left of it.
+        length: metres.
+    """
+
+    ahead: float
+    aside: float
+    angle: float
+    length: float
+
+    def at(self, along: float, before: float = 0.0) -> tuple[float, float, float]:
+        """Return ahead, aside and angle of a spot along the row, and so far before it."""
+        cos, sin = math.cos(self.angle), math.sin(self.angle)
+        return (
+            self.ahead + along * cos + before * sin,
+            self.aside + along * sin - before * cos,
+            self.angle,
+        )
+
+
+@dataclass(slots=True)
+class Scene:
+    """A street in the making. Positions are in the street's frame: ahead is away from cameras.
+
+    Attributes:
+        rng: source of randomness.
+        angle: direction of ahead, radians from the world's x axis.
+        open_radius: where only small things may stand, metres around the origin.
+        variety: factor on the number of things.
+        atlas: the textures so far.
+    """
+
+    rng: np.random.Generator
+    angle: float
+    open_radius: float
+    variety: float
+    atlas: AtlasBuilder = field(default_factory=AtlasBuilder)
+    _parts: list[Part] = field(default_factory=list)
+    _places: list[Place] = field(default_factory=list)
+    _faces: int = 0
+    _shared: dict[str, Texture] = field(default_factory=dict)
+
+    def put(self, kind: str, part: Part, ahead: float, aside: float, angle: float = 0.0) -> None:
+        """Put a thing somewhere, turned by an angle."""
+        cos, sin = math.cos(self.angle), math.sin(self.angle)
+        x, y = ahead * cos - aside * sin, ahead * sin + aside * cos
+        moved = part.moved(x, y, 0.0, self.angle + angle)
+        flat = moved.vertices[:, :2]
+        middle = (flat.min(axis=0) + flat.max(axis=0)) / 2.0
+        radius = float(np.linalg.norm(flat - middle, axis=1).max())
+        self._add(kind, moved, (float(middle[0]), float(middle[1])), radius)
+
+    def put_ground(self, part: Part) -> None:
+        """Put the ground, before anything else."""
+        self._parts.append(part)
+        self._faces += len(part.faces)
+
+    def _add(self, kind: str, part: Part, middle: tuple[float, float], radius: float) -> None:
+        last = self._faces + len(part.faces)
+        self._places.append(Place(kind, middle, radius, self._faces, last))
+        self._parts.append(part)
+        self._faces = last
+
+    @property
+    def face_count(self) -> int:
+        """How many triangles there are so far."""
+        return self._faces
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """The things so far."""
+        return tuple(self._places)
+
+    def whole(self) -> Part:
+        """Return everything as one part."""
+        return join(self._parts)
+
+    def texture(self, name: str, draw: Callable[[np.random.Generator], Float32s]) -> Texture:
+        """Return a texture of the street, drawn on first use, 64 texels a metre."""
+        if name not in self._shared:
+            self._shared[name] = self.atlas.add(draw(self.rng), FINE)
+        return self._shared[name]
+
+    def picture(self, image: Float32s) -> Texture:
+        """Add a picture of a wall, 32 texels a metre."""
+        return self.atlas.add(image, WALL)
+
+    def plain(self, colour: Float32s) -> Paint:
+        """Return a plain paint."""
+        return Paint(self.texture("plain", plain), colour)
+
+    def wood(self, shade: float = 1.0) -> Paint:
+        """Return wooden boards."""
+        return Paint(self.texture("planks", planks), np.full(3, shade, np.float32))
+
+    def leaves(self, colour: Float32s) -> Paint:
+        """Return foliage."""
+        return Paint(self.texture("leaves", leaves), colour)
