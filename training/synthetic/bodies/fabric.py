@@ -10,16 +10,18 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from training.synthetic.bodies.chart import Float32s
 from training.synthetic.bodies.parts import Part, Parts
 from training.synthetic.bodies.person import BottomCut, Person, TopCut
-from training.synthetic.bodies.places import Places, Wrap, wrap
+from training.synthetic.bodies.places import Bools, Places, Wrap, across_cloth
 
-TEXELS = 256
+TEXELS = 256  # a power of two, so that masks wrap indices around
 TILE = 0.45  # metres that a tile of noise covers
 DARKENING = 0.07
+BLEND = 0.06  # metres on either side of the body's middle where left and right folds mix
+MIRROR_SHIFT = np.float32(101.0)
+SHALLOW = 0.04  # folds that nobody sees
 ROLL = 0.075  # height of a padded jacket's rolls, metres
 
 # How much a cut's cloth folds, beside a thin tee.
@@ -47,11 +49,12 @@ class Folds:
     light: Float32s
 
 
-def folds(at: Places, parts: Parts, person: Person) -> Folds:
+def folds(at: Places, lie: Wrap, parts: Parts, person: Person) -> Folds:
     """Fold the cloth of a dressed person.
 
     Args:
         at: N points.
+        lie: where they lie around their limb.
         parts: (N,) the part of each.
         person: cuts, thickness of cloth, depth of creases, seed.
 
@@ -63,22 +66,19 @@ def folds(at: Places, parts: Parts, person: Person) -> Folds:
     light = np.ones(len(parts), np.float32)
     if not len(cloth) or person.creases <= 0:
         return Folds(bump, light)
-    here = _take(at, cloth)
-    lie = wrap(here)
+    here, lie = at.take(cloth), lie.take(cloth)
     relief = _relief(here, lie, parts[cloth], person)
-    strength = 2.0 * person.creases
-    bump[cloth] = -strength * (relief[:, 1:2] * lie.sideways + relief[:, 2:3] * lie.lengthways)
+    strength = np.float32(2.0 * person.creases)
+    slopes = relief[:, 1:] * -strength
+    bump[cloth] = across_cloth(here, lie, slopes[:, 0], slopes[:, 1])
     light[cloth] = np.clip(1.0 + DARKENING * strength * relief[:, 0], 0.7, 1.12)
     return Folds(bump, light)
 
 
 def grain(at: Places, seed: int) -> Float32s:
     """Look up fine noise of the weave at N points, (N,) with mean 0 and deviation 1."""
-    shift = seed % TEXELS
-    column = (np.abs(at.x - at.y) * (TEXELS / TILE)).astype(np.int64) + shift
-    row = (at.z * (TEXELS / TILE)).astype(np.int64) + shift
-    looked: Float32s = _weave()[row % TEXELS, column % TEXELS]
-    return looked
+    column = (at.x - at.y) * (TEXELS / TILE)
+    return _texels(_weave(), at.z * (TEXELS / TILE), column, seed)
 
 
 def blotches(at: Places, seed: int, scale: float) -> Float32s:
@@ -92,27 +92,33 @@ def blotches(at: Places, seed: int, scale: float) -> Float32s:
     Returns:
         (N,) with mean 0 and deviation 1.
     """
-    shift = seed % TEXELS
-    back = np.where(at.y > -0.02, 97, 0)
-    column = (at.x * (scale * TEXELS / TILE)).astype(np.int64) + shift + back
-    row = ((at.z + 0.3 * at.y) * (scale * TEXELS / TILE)).astype(np.int64) + shift
-    looked: Float32s = _smooth()[row % TEXELS, column % TEXELS]
-    return looked
+    back = np.where(at.y > -0.02, np.float32(97.0), np.float32(0.0))
+    density = np.float32(scale * TEXELS / TILE)
+    return _texels(_smooth(), (at.z + 0.3 * at.y) * density, at.x * density + back, seed)
 
 
 def _relief(at: Places, lie: Wrap, parts: Parts, person: Person) -> Float32s:
     """Sum the folds of all directions: (N, 3) height and its slopes around and along."""
     pulled, stacked, draped = _amplitudes(at, lie, parts, person)
     shift = person.seed % 977
-    left = np.clip(0.5 + at.x / 0.12, 0.0, 1.0).astype(np.float32)
-    relief: Float32s = (pulled * left)[:, None] * _look(_diagonal(), lie, shift)
-    mirrored = _look(_diagonal(), lie, shift + 311, mirror=True)
-    relief += (pulled * (1.0 - left))[:, None] * mirrored
-    relief += stacked[:, None] * _look(_stacked(), lie, shift + 131)
-    if draped.any():
-        relief += draped[:, None] * _look(_draped(), lie, shift + 57)
+    relief = _pull(at, lie, shift)
+    relief *= pulled[:, None]
+    for depth, tile, offset in ((stacked, _stacked(), 131), (draped, _draped(), 57)):
+        deep = np.flatnonzero(depth > SHALLOW)
+        relief[deep] += depth[deep, None] * _look(tile, lie.take(deep), shift + offset)
     if person.top.quilted:
         _quilt(relief, lie, parts)
+    return relief
+
+
+def _pull(at: Places, lie: Wrap, shift: int) -> Float32s:
+    """Look up diagonal folds, which rise to opposite sides on the left and right of the body."""
+    left = at.x > 0
+    relief = _look(_diagonal(), lie, shift, mirror=left)
+    middle = np.flatnonzero(~at.arm & ~lie.leg & (np.abs(at.x) < BLEND))
+    other = _look(_diagonal(), lie.take(middle), shift, mirror=~left[middle])
+    share = (0.5 - (0.5 / BLEND) * np.abs(at.x[middle]))[:, None]
+    relief[middle] += share * (other - relief[middle])
     return relief
 
 
@@ -182,51 +188,45 @@ def _below(z: Float32s, height: float) -> Float32s:
     return weight
 
 
-def _take(at: Places, chosen: NDArray[np.int64]) -> Places:
-    """Select points."""
-    return Places(
-        x=at.x[chosen],
-        y=at.y[chosen],
-        z=at.z[chosen],
-        arm=at.arm[chosen],
-        hand=at.hand[chosen],
-        along_arm=at.along_arm[chosen],
-        along_leg=at.along_leg[chosen],
-        eye=at.eye[chosen],
-        piece=at.piece[chosen],
-    )
-
-
-def _look(tile: Float32s, lie: Wrap, shift: int, *, mirror: bool = False) -> Float32s:
-    """Look up a tile: (N, 3) height and slopes.
+def _look(tile: Float32s, lie: Wrap, shift: int, mirror: Bools | None = None) -> Float32s:
+    """Look up a tile: (N, 3) height and slopes, from left to right where ``mirror`` tells so.
 
     The trunk takes two tiles around and a limb one, so that there is no seam at the back.
     """
-    turns = np.where(lie.leg, 1, 2) * TEXELS
-    columns = (lie.around * turns).astype(np.int64)
-    rows = (lie.along * (TEXELS / TILE)).astype(np.int64) + 31 * shift
-    looked: Float32s = tile[rows % TEXELS, ((-columns if mirror else columns) + shift) % TEXELS]
-    if mirror:
-        looked[:, 1] *= -1.0
+    columns = lie.around * np.where(lie.leg, np.float32(TEXELS), np.float32(2 * TEXELS))
+    if mirror is None:
+        return _texels(tile, lie.along * (TEXELS / TILE), columns, shift)
+    columns = np.where(mirror, MIRROR_SHIFT - columns, columns)
+    looked = _texels(tile, lie.along * (TEXELS / TILE), columns, shift)
+    looked[:, 1] *= np.where(mirror, np.float32(-1.0), np.float32(1.0))
     return looked
+
+
+def _texels(tile: Float32s, rows: Float32s, columns: Float32s, shift: int) -> Float32s:
+    """Look up the texels at rows and columns, shifted, of a tile that repeats."""
+    row = (rows.astype(np.int32) + (31 * shift) % TEXELS) & (TEXELS - 1)
+    column = (columns.astype(np.int32) + shift % TEXELS) & (TEXELS - 1)
+    flat = tile.reshape(TEXELS * TEXELS, *tile.shape[2:])
+    texels: Float32s = np.take(flat, row * TEXELS + column, axis=0)
+    return texels
 
 
 @lru_cache(maxsize=1)
 def _diagonal() -> Float32s:
     """Long folds that rise at about 50 degrees."""
-    return _creased(((0.075, 0.012, 50.0), (0.05, 0.008, 38.0)), 11)
+    return _creased(((0.09, 0.017, 52.0), (0.06, 0.011, 36.0)), 11)
 
 
 @lru_cache(maxsize=1)
 def _stacked() -> Float32s:
     """Short folds across the limb, slightly tilted."""
-    return _creased(((0.05, 0.009, 8.0), (0.045, 0.008, -12.0)), 12)
+    return _creased(((0.06, 0.012, 8.0), (0.05, 0.010, -12.0)), 12)
 
 
 @lru_cache(maxsize=1)
 def _draped() -> Float32s:
     """Long folds that hang down."""
-    return _creased(((0.16, 0.014, 88.0), (0.12, 0.01, 93.0)), 13)
+    return _creased(((0.16, 0.02, 88.0), (0.12, 0.014, 93.0)), 13)
 
 
 @lru_cache(maxsize=1)
@@ -254,7 +254,7 @@ def _creased(octaves: tuple[tuple[float, float, float], ...], seed: int) -> Floa
     rng = np.random.default_rng(seed)
     height = np.zeros((TEXELS, TEXELS), np.float64)
     for index, octave in enumerate(octaves):
-        depth = np.clip(0.6 + 0.7 * _noise((0.05, 0.05, 0.0), rng), 0.0, 1.6)
+        depth = np.clip(0.45 + 0.7 * _noise((0.05, 0.05, 0.0), rng), 0.0, 1.6)
         ridge = np.sqrt(_noise(octave, rng).astype(np.float64) ** 2 + 0.03)
         height += 0.6**index * depth * ridge
     height = (height - height.mean()) / height.std()

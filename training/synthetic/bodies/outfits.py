@@ -91,7 +91,7 @@ PLAIN_SHARE = {
 }
 # stripes, pinstripes, checks, block, raglan, print, logo, back
 PATTERN_WEIGHTS: dict[TopCut, tuple[float, ...]] = {
-    TopCut.TEE: (4.0, 0.3, 0.4, 1.0, 1.0, 1.8, 5.0, 1.5),
+    TopCut.TEE: (4.0, 0.3, 0.4, 1.0, 1.0, 1.2, 5.0, 1.5),
     TopCut.TANK: (2.0, 0.3, 0.3, 0.5, 0.0, 2.0, 2.0, 0.5),
     TopCut.SHIRT: (1.0, 4.0, 5.0, 0.3, 0.0, 2.0, 0.3, 0.0),
     TopCut.JUMPER: (5.0, 0.0, 0.6, 1.5, 0.6, 0.6, 1.0, 0.0),
@@ -154,7 +154,7 @@ def draw_top(rng: np.random.Generator, wearer: Wearer, season: Season, bottom: B
         thickness=float(rng.uniform(*sewing.thickness)) * (1.25 if quilted else 1.0),
         colour=colour,
         accent=_accent(rng, colour),
-        third=cloth(rng, colours.TOPS, 0.4),
+        third=cloth(rng, colours.TOPS, 0.3),
         pattern=_pattern(rng, cut),
         opening=0.0 if closed else float(rng.uniform(0.03, 0.075)),
         inner=pick(rng, colours.TOPS),
@@ -167,16 +167,16 @@ def _trousers(rng: np.random.Generator, wearer: Wearer, season: Season) -> Botto
     """Draw trousers: jeans, leggings, jogging trousers with a side stripe, or plain ones."""
     slim = not wearer.male and rng.random() < 0.45
     denim = rng.random() < (0.25 if wearer.old else 0.42)
-    wide = not slim and rng.random() < 0.25
     cropped = season != "cold" and not wearer.male and rng.random() < 0.2
+    wide = not slim and not cropped and rng.random() < 0.25
     side = not denim and rng.random() < 0.09
     thickness = rng.uniform(0.003, 0.006) if slim else rng.uniform(0.009, 0.02)
     return Bottom(
         cut=BottomCut.TROUSERS,
-        leg=float(rng.uniform(1.55, 1.78) if cropped else rng.uniform(1.86, 2.05)),
-        length=0.0,
+        leg=float(rng.uniform(1.6, 1.82) if cropped else rng.uniform(1.93, 2.05)),
+        length=float(rng.uniform(0.1, 0.9)),
         thickness=float(thickness + 0.008 * wide),
-        flare=float(rng.uniform(0.6, 1.0) if wide else rng.uniform(0.0, 0.35)),
+        flare=float(rng.uniform(0.6, 1.0) if wide else 0.0 if cropped else rng.uniform(0.0, 0.3)),
         pleats=0.0,
         colour=cloth(rng, colours.JEANS if denim else colours.TROUSERS, 0.0 if denim else 0.015),
         side=pick(rng, ((colours.WHITE, 3.0), (colours.GREY, 1.0), ((176, 46, 48), 1.0)))

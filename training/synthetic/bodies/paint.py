@@ -12,7 +12,7 @@ from training.synthetic.bodies.fabric import folds, grain
 from training.synthetic.bodies.palette import scaled
 from training.synthetic.bodies.parts import Part, Parts
 from training.synthetic.bodies.person import Colour, Person, TopCut
-from training.synthetic.bodies.places import Places
+from training.synthetic.bodies.places import Places, wrap
 from training.synthetic.bodies.prints import print_top
 from training.synthetic.bodies.sewing import sew
 
@@ -62,14 +62,16 @@ def paint(person: Person, chart: Chart, parts: Parts) -> Surface:
         The surface at these points.
     """
     at = Places.of(chart)
-    albedo = _colours(person)[parts]
-    print_top(albedo, at, parts, person.top)
+    albedo: Float32s = np.take(_colours(person), parts, axis=0)
+    lie = wrap(at)
+    print_top(albedo, at, lie, parts, person.top)
     sew(albedo, at, parts, person)
     _paint_face(albedo, at, parts, person)
     _streak_hair(albedo, at, parts)
-    folded = folds(at, parts, person)
+    folded = folds(at, lie, parts, person)
     albedo *= (folded.light * _weave(at, parts, person))[:, None]
-    return Surface(np.clip(albedo, 0.0, 1.0), _gloss(person)[parts], folded.bump)
+    np.clip(albedo, 0.0, 1.0, out=albedo)
+    return Surface(albedo, np.take(_gloss(person), parts), folded.bump)
 
 
 def _colours(person: Person) -> Float32s:
@@ -83,6 +85,7 @@ def _colours(person: Person) -> Float32s:
     table[Part.SOCK] = person.shoes.sock
     table[Part.TIGHTS] = person.bottom.tights or person.skin
     table[Part.HAIR] = person.hair.colour
+    table[Part.BEARD] = 0.65 * np.array(person.hair.colour) + 0.35 * np.array(person.skin)
     table[Part.EYE] = EYE
     table[Part.HAT] = person.hat.colour
     table[Part.INNER] = person.top.inner
@@ -143,7 +146,8 @@ def _weave(at: Places, parts: Parts, person: Person) -> Float32s:
     depth[Part.TOP] = 0.06 if knitted else 0.02
     depth[Part.BOTTOM] = 0.07 if person.bottom.denim else 0.02
     depth[[Part.INNER, Part.SOCK, Part.HAT, Part.BAG]] = 0.03
-    return 1.0 + depth[parts] * grain(at, person.seed)
+    factor: Float32s = 1.0 + np.take(depth, parts) * grain(at, person.seed)
+    return factor
 
 
 __all__ = ["Surface", "paint"]

@@ -14,13 +14,13 @@ from training.synthetic.bodies.person import Colour
 RGB = tuple[int, int, int]
 Palette = tuple[tuple[RGB, float], ...]
 
-BLACK, CHARCOAL, GREY, PALE = (36, 36, 38), (66, 68, 73), (122, 124, 128), (178, 178, 178)
-WHITE, NAVY, BEIGE, BROWN = (228, 227, 222), (38, 45, 72), (196, 178, 148), (96, 72, 54)
-DENIM, DARK_DENIM, LIGHT_DENIM = (78, 98, 132), (48, 58, 82), (134, 156, 184)
+BLACK, CHARCOAL, GREY, PALE = (45, 45, 47), (74, 75, 79), (124, 125, 127), (176, 176, 176)
+WHITE, NAVY, BEIGE, BROWN = (224, 223, 219), (45, 51, 72), (190, 174, 148), (98, 78, 62)
+DENIM, DARK_DENIM, LIGHT_DENIM = (86, 102, 128), (54, 63, 82), (138, 157, 180)
 
 # White cloth reflects about 80 % of the light and black cloth about 2 %; pigments reach neither 0
 # nor 1.
-DARKEST, LIGHTEST = 0.015, 0.82
+DARKEST, LIGHTEST = 0.02, 0.78
 
 TOPS: Palette = (
     (BLACK, 24),
@@ -29,27 +29,27 @@ TOPS: Palette = (
     (GREY, 8),
     (PALE, 5),
     (NAVY, 9),
-    ((62, 88, 136), 4),  # blue
+    ((74, 94, 130), 4),  # blue
     ((142, 170, 202), 4),  # light blue
     (BEIGE, 5),
     (BROWN, 3),
     ((88, 90, 64), 3),  # olive
     ((52, 78, 62), 1.5),  # dark green
-    ((110, 42, 52), 2.5),  # burgundy
-    ((176, 46, 48), 2.5),  # red
-    ((206, 160, 166), 2),  # pink
+    ((102, 50, 56), 2.5),  # burgundy
+    ((158, 56, 56), 2.5),  # red
+    ((200, 164, 168), 2),  # pink
     ((196, 158, 66), 1),  # mustard
     ((120, 104, 140), 1),  # mauve
 )
 VIVID: Palette = (
-    ((206, 44, 44), 3),
-    ((36, 92, 190), 3),
-    ((228, 190, 50), 2),
-    ((224, 112, 40), 2),
-    ((44, 140, 84), 2),
-    ((214, 88, 142), 2),
-    ((40, 156, 168), 1.5),
-    ((122, 70, 160), 1),
+    ((186, 56, 54), 3),
+    ((56, 98, 172), 3),
+    ((212, 182, 78), 2),
+    ((206, 118, 62), 2),
+    ((62, 132, 92), 2),
+    ((198, 100, 142), 2),
+    ((66, 146, 156), 1.5),
+    ((116, 80, 146), 1),
 )
 OUTERWEAR: Palette = (
     (BLACK, 36),
@@ -61,9 +61,9 @@ OUTERWEAR: Palette = (
     (BROWN, 4),
     ((88, 90, 64), 6),  # olive
     (WHITE, 2.5),
-    ((110, 42, 52), 2),
-    ((62, 88, 136), 2.5),
-    ((176, 46, 48), 2),
+    ((102, 50, 56), 2),
+    ((74, 94, 130), 2.5),
+    ((158, 56, 56), 2),
 )
 TROUSERS: Palette = (
     (BLACK, 40),
@@ -75,8 +75,8 @@ TROUSERS: Palette = (
     ((88, 90, 64), 4),
     (BROWN, 3),
     (WHITE, 3.5),
-    ((110, 42, 52), 1),
-    ((62, 88, 136), 1.5),
+    ((102, 50, 56), 1),
+    ((74, 94, 130), 1.5),
 )
 JEANS: Palette = ((DENIM, 38), (DARK_DENIM, 34), (LIGHT_DENIM, 16), (CHARCOAL, 6), (BLACK, 6))
 SKIRTS: Palette = (
@@ -88,10 +88,10 @@ SKIRTS: Palette = (
     (WHITE, 7),
     (CHARCOAL, 6),
     (BROWN, 4),
-    ((110, 42, 52), 4),
-    ((176, 46, 48), 3),
+    ((102, 50, 56), 4),
+    ((158, 56, 56), 3),
     ((88, 90, 64), 3),
-    ((206, 160, 166), 3),
+    ((200, 164, 168), 3),
 )
 SHOES: Palette = (
     (BLACK, 44),
@@ -101,10 +101,10 @@ SHOES: Palette = (
     (BROWN, 9),
     (NAVY, 4),
     (BEIGE, 3),
-    ((176, 46, 48), 1.2),
-    ((62, 88, 136), 1),
+    ((158, 56, 56), 1.2),
+    ((74, 94, 130), 1),
 )
-SOCKS: Palette = ((WHITE, 46), (BLACK, 36), (GREY, 11), (NAVY, 5), ((176, 46, 48), 0.7))
+SOCKS: Palette = ((WHITE, 46), (BLACK, 36), (GREY, 11), (NAVY, 5), ((158, 56, 56), 0.7))
 TIGHTS: Palette = ((BLACK, 70), (CHARCOAL, 12), (NAVY, 5), ((150, 112, 90), 9), (BROWN, 4))
 BAGS: Palette = (
     (BLACK, 46),
@@ -116,9 +116,9 @@ BAGS: Palette = (
     (BEIGE, 4),
     (WHITE, 2.5),
     ((88, 90, 64), 3),
-    ((176, 46, 48), 3),
-    ((62, 88, 136), 2),
-    ((206, 160, 166), 1.5),
+    ((158, 56, 56), 3),
+    ((74, 94, 130), 2),
+    ((200, 164, 168), 1.5),
 )
 HATS: Palette = (
     (BLACK, 42),
@@ -127,17 +127,17 @@ HATS: Palette = (
     (WHITE, 10),
     (BEIGE, 8),
     (CHARCOAL, 6),
-    ((176, 46, 48), 4),
+    ((158, 56, 56), 4),
     ((88, 90, 64), 3),
-    ((62, 88, 136), 2),
+    ((74, 94, 130), 2),
 )
 SKIN: Palette = (
-    ((236, 200, 176), 20),
-    ((222, 180, 150), 26),
-    ((204, 158, 124), 22),
-    ((176, 128, 94), 13),
-    ((138, 96, 70), 10),
-    ((96, 66, 50), 9),
+    ((212, 174, 152), 20),
+    ((202, 162, 136), 26),
+    ((186, 144, 116), 22),
+    ((162, 120, 92), 13),
+    ((128, 92, 70), 10),
+    ((92, 66, 52), 9),
 )
 HAIR: Palette = (
     ((26, 22, 21), 46),
@@ -170,7 +170,9 @@ def pick(rng: np.random.Generator, palette: Palette) -> Colour:
     """
     weights = np.array([weight for _, weight in palette])
     chosen = np.array(palette[rng.choice(len(palette), p=weights / weights.sum())][0], np.float64)
-    chosen += rng.normal(0.0, 9.0) + rng.normal(0.0, 4.0, 3)
+    lightness, hue = rng.normal(0.0, 1.0), rng.normal(0.0, 1.0, 3)
+    # In dark colours, the same difference would look like another hue.
+    chosen += 8.0 * lightness + hue * (1.0 + 3.0 * chosen.mean() / 255.0)
     return linear(np.clip(chosen, 0.0, 255.0))
 
 

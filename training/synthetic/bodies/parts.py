@@ -30,9 +30,12 @@ Parts = NDArray[np.int8]
 WAIST = 0.06
 CROTCH = -0.12
 SKIRT_START = -0.08
-SOLE_TOP = -0.848
+SOLE_TOP, SOLE_TOP_AT_TOES = -0.85, -0.859
+TOES = -0.13
 HEAD = 0.47
-ANKLE = -0.8
+ANKLE = -0.812
+CALF = -0.7
+INSTEP = -0.1  # trousers fall on the shoe, but leave its toe free
 HIGH_BOOT = -0.7  # boots above this height are worn over trousers
 
 
@@ -54,6 +57,7 @@ class Part(IntEnum):
     BAG = 12
     THING = 13
     PHONE = 14
+    BEARD = 15
 
 
 def parts_of(chart: Chart, person: Person) -> Parts:
@@ -96,7 +100,8 @@ def _mark_feet(parts: Parts, at: Places, trunk: Bools, person: Person) -> None:
     else:
         parts[trunk & (at.z < shoes.sock_top)] = Part.SOCK
     parts[trunk & (at.z < shoes.boot)] = Part.SHOE
-    parts[trunk & (at.z < SOLE_TOP)] = Part.SOLE
+    low = at.z < SOLE_TOP
+    parts[trunk & low & ((at.z < SOLE_TOP_AT_TOES) | (at.y > TOES))] = Part.SOLE
 
 
 def _mark_bottom(parts: Parts, at: Places, trunk: Bools, person: Person) -> None:
@@ -107,7 +112,7 @@ def _mark_bottom(parts: Parts, at: Places, trunk: Bools, person: Person) -> None
         parts[below_waist & (at.z > SKIRT_START)] = Part.BOTTOM
         return
     lowest = boot if boot > HIGH_BOOT else ANKLE
-    legs = (at.along_leg < bottom.leg) & (at.z > lowest)
+    legs = (at.along_leg < bottom.leg) & (at.z > lowest) & ((at.z > CALF) | (at.y > INSTEP))
     parts[below_waist & (legs | (at.z > CROTCH))] = Part.BOTTOM
 
 
@@ -137,7 +142,7 @@ def _head_parts(parts: Parts, x: Float32s, y: Float32s, z: Float32s, person: Per
         )
         parts[(z > hairline) & (z > 0.53)] = Part.HAIR
     if person.hair.beard:
-        parts[(parts == Part.SKIN) & (z > 0.53) & (z < 0.578) & (y < -0.05)] = Part.HAIR
+        parts[(parts == Part.SKIN) & (z > 0.53) & (z < 0.58) & (y < -0.05)] = Part.BEARD
     match person.hat.kind:
         case HatKind.CAP | HatKind.BRIMMED:
             parts[z > np.interp(y, [-0.12, 0.05], [0.695, 0.655])] = Part.HAT

@@ -184,7 +184,8 @@ class Bottom:
     Attributes:
         cut: what it is; a dress takes the top's colour and pattern.
         leg: where trousers or shorts end, in joints.
-        length: of a skirt or dress below the hip, metres.
+        length: of a skirt or dress below the hip, metres; under trousers it means how far a coat
+            hangs over them.
         thickness: distance from the skin, metres.
         flare: how wide legs or the skirt's edge become, 0..1.
         pleats: depth of a skirt's folds, as a share of its radius.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from training.synthetic.bodies.chart import Chart, Column, Float32s
 
 Bools = NDArray[np.bool_]
 
+ARM_OUT = (0.743, 0.0, 0.669)  # at a right angle to the neutral body's left arm
 LEG_TOP = -0.1  # below, cloth runs around each leg; above, around the trunk
 
 
@@ -60,31 +61,39 @@ class Places:
         """Count the points."""
         return len(self.x)
 
+    def take(self, chosen: NDArray[np.int64]) -> Places:
+        """Select points by their indices."""
+        return Places(*(getattr(self, each.name)[chosen] for each in fields(self)))
+
 
 @dataclass(frozen=True, slots=True)
 class Wrap:
-    """Where N points lie on the cloth that is wrapped around trunk, arm or leg.
+    """Where N points lie on the cloth that is wrapped around trunk, arm or leg; all are (N,).
 
     Attributes:
-        around: (N,) share of a turn from the front, -0.5..0.5, towards the person's left.
-        along: (N,) metres up the trunk or leg, or down the arm.
-        sideways: (N, 3) unit direction of growing ``around``, in axes of the neutral body.
-        lengthways: (N, 3) unit direction of growing ``along``.
-        leg: (N,) whether the cloth is wrapped around one leg.
+        around: share of a turn from the front, -0.5..0.5, towards the person's left.
+        along: metres up the trunk or leg, or down the arm.
+        sine: of the angle around the limb.
+        cosine: of that angle.
+        leg: whether the cloth is wrapped around one leg.
     """
 
     around: Float32s
     along: Float32s
-    sideways: Float32s
-    lengthways: Float32s
+    sine: Float32s
+    cosine: Float32s
     leg: Bools
+
+    def take(self, chosen: NDArray[np.int64]) -> Wrap:
+        """Select points by their indices."""
+        return Wrap(*(getattr(self, each.name)[chosen] for each in fields(self)))
 
 
 def wrap(at: Places) -> Wrap:
     """Find where points lie around their limb.
 
     The axes of the limbs are those of the neutral body: a leg's goes 8 mm outwards per 100 mm
-    down, an arm's lies at a right angle to (0.743, 0, 0.669).
+    down, an arm's lies at a right angle to :data:`ARM_OUT`.
 
     Args:
         at: the points.
@@ -92,24 +101,41 @@ def wrap(at: Places) -> Wrap:
     Returns:
         Their places on the wrapped cloth.
     """
-    side = np.sign(at.x)
     leg = ~at.arm & (at.z < LEG_TOP) & (at.piece < 0.5)
-    out, forward = at.x.copy(), -0.02 - at.y
-    out[leg] -= side[leg] * (0.102 - 0.085 * at.z[leg])
+    out, forward, along = at.x.copy(), -0.02 - at.y, at.z.copy()
+    legs = np.flatnonzero(leg)
+    out[legs] -= np.copysign(0.102 - 0.085 * at.z[legs], at.x[legs])
     arms = np.flatnonzero(at.arm)
-    mirrored, bent = side[arms], np.maximum(at.along_arm[arms] - 1.0, 0.0)
-    out[arms] = mirrored * (0.743 * np.abs(at.x[arms]) + 0.669 * at.z[arms] - 0.408)
+    x, along_arm = at.x[arms], at.along_arm[arms]
+    bent = np.maximum(along_arm - 1.0, 0.0)
+    raised = ARM_OUT[0] * np.abs(x) + ARM_OUT[2] * at.z[arms] - 0.408
+    out[arms] = np.where(x > 0, raised, -raised)
     forward[arms] = -0.016 - 0.155 * bent - at.y[arms]
-    radius = np.sqrt(out * out + forward * forward) + 1e-6
-    sine, cosine = out / radius, forward / radius
-    sideways = np.stack([cosine, sine, np.zeros_like(sine)], axis=1)
-    lengthways = np.zeros_like(sideways)
-    lengthways[:, 2] = 1.0
-    sideways[arms, 2] = mirrored * sideways[arms, 0] * 0.669
-    sideways[arms, 0] *= 0.743
-    lengthways[arms] = np.stack(
-        [0.6 * mirrored, -0.6 * np.minimum(bent, 1.0), np.full_like(bent, -0.7)], axis=1
-    )
-    along = np.where(at.arm, 0.26 * at.along_arm, at.z).astype(np.float32)
-    around = (np.arctan2(out, forward) / (2.0 * np.pi)).astype(np.float32)
-    return Wrap(around, along, sideways, lengthways, leg)
+    along[arms] = 0.26 * along_arm
+    radius = np.sqrt(out * out + forward * forward) + np.float32(1e-6)
+    around: Float32s = np.arctan2(out, forward) * np.float32(0.5 / np.pi)
+    return Wrap(around, along, out / radius, forward / radius, leg)
+
+
+def across_cloth(at: Places, lie: Wrap, around: Float32s, along: Float32s) -> Float32s:
+    """Turn slopes on wrapped cloth into vectors.
+
+    Args:
+        at: N points.
+        lie: where they lie around their limb.
+        around: (N,) slope towards growing ``around``.
+        along: (N,) slope towards growing ``along``.
+
+    Returns:
+        (N, 3) float32, in axes of the neutral body.
+    """
+    vectors = np.empty((len(at), 3), np.float32)
+    vectors[:, 0], vectors[:, 1], vectors[:, 2] = around * lie.cosine, around * lie.sine, along
+    arms = np.flatnonzero(at.arm)
+    side = np.where(at.x[arms] > 0, np.float32(1.0), np.float32(-1.0))
+    bent = np.clip(at.along_arm[arms] - 1.0, 0.0, 1.0)
+    out, down = vectors[arms, 0], vectors[arms, 2]
+    vectors[arms, 0] = ARM_OUT[0] * out + 0.6 * side * down
+    vectors[arms, 1] -= 0.6 * bent * down
+    vectors[arms, 2] = side * ARM_OUT[2] * out - 0.7 * down
+    return vectors

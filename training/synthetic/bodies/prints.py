@@ -9,21 +9,23 @@ from training.synthetic.bodies.chart import Float32s
 from training.synthetic.bodies.fabric import blotches
 from training.synthetic.bodies.parts import Part, Parts
 from training.synthetic.bodies.person import Pattern, PatternKind, Top
-from training.synthetic.bodies.places import Bools, Places
+from training.synthetic.bodies.places import Bools, Places, Wrap
 
 SLEEVE_TOP, UPPER_ARM = 0.42, 0.28  # stripes of a sleeve continue those of the trunk
+ARM_GIRTH = 0.3
 BACK_EMBLEM = (0.0, 0.3, 0.12, 0.1)
 GRID = 8
 
 Indices = NDArray[np.int64]
 
 
-def print_top(albedo: Float32s, at: Places, parts: Parts, top: Top) -> None:
+def print_top(albedo: Float32s, at: Places, lie: Wrap, parts: Parts, top: Top) -> None:
     """Print the top's pattern on the points that belong to it.
 
     Args:
         albedo: (N, 3), changed in place.
         at: N points.
+        lie: where they lie around their limb.
         parts: (N,) the part of each.
         top: colours and pattern.
     """
@@ -31,7 +33,7 @@ def print_top(albedo: Float32s, at: Places, parts: Parts, top: Top) -> None:
         return
     points = np.flatnonzero(parts == Part.TOP)
     arm = at.arm[points]
-    x = np.where(arm, at.y[points], at.x[points])
+    x = np.where(arm, ARM_GIRTH * lie.around[points], at.x[points])
     height = np.where(arm, SLEEVE_TOP - UPPER_ARM * at.along_arm[points], at.z[points])
     colour = albedo[points]
     match top.pattern.kind:
@@ -79,8 +81,8 @@ def _print_all_over(colour: Float32s, at: Places, points: Indices, top: Top) -> 
     """Print flowers or camouflage: blotches in two colours."""
     fine = 2.2 if top.pattern.seed % 3 else 1.0
     noise = blotches(at, top.pattern.seed, fine)[points]
-    colour[noise > 0.5] = top.accent
-    colour[noise < -1.0] = top.third
+    colour[noise > 0.8] = top.accent
+    colour[noise < -1.3] = top.third
 
 
 def _print_emblem(colour: Float32s, at: Places, points: Indices, top: Top) -> None:

@@ -87,6 +87,28 @@ def draw_stranger(rng: np.random.Generator, knobs: PeopleKnobs) -> Person:
     return _complete(rng, shape, _draw_outfit(rng, _wearer(shape)), knobs)
 
 
+def shifted(person: Person, rng: np.random.Generator, shift: float) -> Person:
+    """Change what people change during a day: close or open a jacket, take off a hat, move a bag.
+
+    Args:
+        person: the identity.
+        rng: the picture's random stream.
+        shift: chance of each change, 0..1; a hat comes off half as often.
+
+    Returns:
+        The person as in this picture; the same object when nothing changes.
+    """
+    jacket, bag, hat = rng.random(3) < (shift, shift, 0.5 * shift)
+    if jacket and person.top.cut in {TopCut.JACKET, TopCut.COAT}:
+        opening = 0.05 if person.top.opening == 0 else 0.0
+        person = replace(person, top=replace(person.top, opening=opening))
+    if bag and person.bag.kind is not BagKind.NONE:
+        person = replace(person, bag=replace(person.bag, side=-person.bag.side))
+    if hat and person.hat.kind in {HatKind.CAP, HatKind.BEANIE, HatKind.BRIMMED}:
+        person = replace(person, hat=replace(person.hat, kind=HatKind.NONE))
+    return person
+
+
 def _draw_shape(rng: np.random.Generator) -> Shape:
     """Draw a body: 3 % children, 15 % old, some very heavy."""
     male = rng.random() < 0.52
@@ -217,7 +239,7 @@ def _draw_shoes(rng: np.random.Generator, wearer: Wearer, outfit: Outfit) -> Sho
     """Draw shoes and socks: boots only over bare or slim legs, long socks only with short legs."""
     bottom = outfit.bottom
     slim = bottom.cut in {BottomCut.SKIRT, BottomCut.DRESS} or bottom.thickness < 0.006
-    colour = cloth(rng, colours.SHOES, 0.05)
+    colour = cloth(rng, colours.SHOES, 0.03)
     boots = not wearer.male and slim and outfit.season != "warm" and rng.random() < 0.4
     if boots:
         colour = pick(rng, colours.SHOES[:1] + colours.SHOES[4:5])
@@ -241,7 +263,7 @@ def _draw_sole(rng: np.random.Generator, colour: Colour, boots: bool) -> Colour:
 
 def _draw_sock_top(rng: np.random.Generator, bottom: Bottom) -> float:
     """Draw the height of the socks; under trousers they are always long enough to cover skin."""
-    if bottom.cut is BottomCut.TROUSERS and bottom.leg > 1.75:
+    if bottom.cut is BottomCut.TROUSERS and bottom.leg > 1.85:
         return -0.6
     return float(rng.choice([-0.79, -0.735, -0.66, -0.5], p=[0.34, 0.36, 0.22, 0.08]))
 
@@ -273,4 +295,4 @@ def _draw_thing(chances: Chances, shape: Shape) -> Thing:
     return Thing(kind, cloth(rng, colours.BAGS, 0.15))
 
 
-__all__ = ["GROUP_SIZE", "draw_person", "draw_stranger"]
+__all__ = ["GROUP_SIZE", "draw_person", "draw_stranger", "shifted"]
