@@ -20,7 +20,7 @@ TEXELS = 256  # a power of two, so that masks wrap indices around
 TILE = 0.45  # metres that a tile of noise covers
 DARKENING = 0.07
 BLEND = 0.06  # metres on either side of the body's middle where left and right folds mix
-MIRROR_SHIFT = np.float32(101.0)
+MIRROR_SHIFT = np.float32(101.0)  # texels; without it both sides would be mirror images
 SHALLOW = 0.04  # folds that nobody sees
 ROLL = 0.075  # height of a padded jacket's rolls, metres
 
@@ -196,16 +196,19 @@ def _look(tile: Float32s, lie: Wrap, shift: int, mirror: Bools | None = None) ->
     columns = lie.around * np.where(lie.leg, np.float32(TEXELS), np.float32(2 * TEXELS))
     if mirror is None:
         return _texels(tile, lie.along * (TEXELS / TILE), columns, shift)
-    columns = np.where(mirror, MIRROR_SHIFT - columns, columns)
-    looked = _texels(tile, lie.along * (TEXELS / TILE), columns, shift)
+    columns = np.where(mirror, -columns, columns)
+    rows = lie.along * (TEXELS / TILE) + np.where(mirror, MIRROR_SHIFT, np.float32(0.0))
+    looked = _texels(tile, rows, columns, shift)
     looked[:, 1] *= np.where(mirror, np.float32(-1.0), np.float32(1.0))
     return looked
 
 
 def _texels(tile: Float32s, rows: Float32s, columns: Float32s, shift: int) -> Float32s:
     """Look up the texels at rows and columns, shifted, of a tile that repeats."""
-    row = (rows.astype(np.int32) + (31 * shift) % TEXELS) & (TEXELS - 1)
-    column = (columns.astype(np.int32) + shift % TEXELS) & (TEXELS - 1)
+    # The conversion cuts towards 0; many tiles further, where all is positive, that is down.
+    far = 16 * TEXELS
+    row = (rows + np.float32(far + 31 * shift % TEXELS)).astype(np.int32) & (TEXELS - 1)
+    column = (columns + np.float32(far + shift % TEXELS)).astype(np.int32) & (TEXELS - 1)
     flat = tile.reshape(TEXELS * TEXELS, *tile.shape[2:])
     texels: Float32s = np.take(flat, row * TEXELS + column, axis=0)
     return texels

@@ -168,8 +168,12 @@ def pick(rng: np.random.Generator, palette: Palette) -> Colour:
     Returns:
         Linear reflectance.
     """
-    weights = np.array([weight for _, weight in palette])
-    chosen = np.array(palette[rng.choice(len(palette), p=weights / weights.sum())][0], np.float64)
+    left = float(rng.random()) * sum(weight for _, weight in palette)
+    for rgb, weight in palette:
+        left -= weight
+        if left < 0:
+            break
+    chosen = np.array(rgb, np.float64)
     lightness, hue = rng.normal(0.0, 1.0), rng.normal(0.0, 1.0, 3)
     # In dark colours, the same difference would look like another hue.
     chosen += 8.0 * lightness + hue * (1.0 + 3.0 * chosen.mean() / 255.0)

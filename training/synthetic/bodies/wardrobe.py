@@ -239,7 +239,7 @@ def _draw_shoes(rng: np.random.Generator, wearer: Wearer, outfit: Outfit) -> Sho
     """Draw shoes and socks: boots only over bare or slim legs, long socks only with short legs."""
     bottom = outfit.bottom
     slim = bottom.cut in {BottomCut.SKIRT, BottomCut.DRESS} or bottom.thickness < 0.006
-    colour = cloth(rng, colours.SHOES, 0.03)
+    colour = cloth(rng, colours.SHOES, 0.02)
     boots = not wearer.male and slim and outfit.season != "warm" and rng.random() < 0.4
     if boots:
         colour = pick(rng, colours.SHOES[:1] + colours.SHOES[4:5])
