@@ -10,5 +10,9 @@
     garments.py  skirts, coats, hair, bags            figure.py   a dressed, posed body
     chart.py     where on the body a point lies       shot.py     one crop
     parts.py     which part of the outfit it is       knobs.py    how hard the pictures are
-    paint.py     its colour, fabric and folds
+    paint.py     its colour, gloss and folds
+
+What belongs to wardrobe.py: outfits.py (tops and bottoms that go together) and palette.py. What
+belongs to paint.py: prints.py (patterns), sewing.py (zips, pockets), fabric.py (folds) with
+tiles.py (noise that repeats), and places.py (where a point lies around its limb).
 """

@@ -1,4 +1,4 @@
-"""Folds and weave of cloth: height fields from noise that is made once and wrapped around limbs.
+"""Folds and weave of cloth: tiles of noise that are wrapped around trunk and limbs.
 
 Folds depend on the chart only, so they stay on the body while it walks. They tilt normals and
 darken valleys a little, but move no edge: stripes stay straight.
@@ -7,7 +7,6 @@ darken valleys a little, but move no edge: stripes stay straight.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
@@ -15,9 +14,17 @@ from training.synthetic.bodies.chart import Float32s
 from training.synthetic.bodies.parts import Part, Parts
 from training.synthetic.bodies.person import BottomCut, Person, TopCut
 from training.synthetic.bodies.places import Bools, Places, Wrap, across_cloth
+from training.synthetic.bodies.tiles import (
+    TEXELS,
+    TILE,
+    blotch_tile,
+    draped_tile,
+    pulled_tile,
+    stacked_tile,
+    texels,
+    weave_tile,
+)
 
-TEXELS = 256  # a power of two, so that masks wrap indices around
-TILE = 0.45  # metres that a tile of noise covers
 DARKENING = 0.07
 BLEND = 0.06  # metres on either side of the body's middle where left and right folds mix
 MIRROR_SHIFT = np.float32(101.0)  # texels; without it both sides would be mirror images
@@ -78,7 +85,7 @@ def folds(at: Places, lie: Wrap, parts: Parts, person: Person) -> Folds:
 def grain(at: Places, seed: int) -> Float32s:
     """Look up fine noise of the weave at N points, (N,) with mean 0 and deviation 1."""
     column = (at.x - at.y) * (TEXELS / TILE)
-    return _texels(_weave(), at.z * (TEXELS / TILE), column, seed)
+    return texels(weave_tile(), at.z * (TEXELS / TILE), column, seed)
 
 
 def blotches(at: Places, seed: int, scale: float) -> Float32s:
@@ -94,7 +101,7 @@ def blotches(at: Places, seed: int, scale: float) -> Float32s:
     """
     back = np.where(at.y > -0.02, np.float32(97.0), np.float32(0.0))
     density = np.float32(scale * TEXELS / TILE)
-    return _texels(_smooth(), (at.z + 0.3 * at.y) * density, at.x * density + back, seed)
+    return texels(blotch_tile(), (at.z + 0.3 * at.y) * density, at.x * density + back, seed)
 
 
 def _relief(at: Places, lie: Wrap, parts: Parts, person: Person) -> Float32s:
@@ -103,7 +110,7 @@ def _relief(at: Places, lie: Wrap, parts: Parts, person: Person) -> Float32s:
     shift = person.seed % 977
     relief = _pull(at, lie, shift)
     relief *= pulled[:, None]
-    for depth, tile, offset in ((stacked, _stacked(), 131), (draped, _draped(), 57)):
+    for depth, tile, offset in ((stacked, stacked_tile(), 131), (draped, draped_tile(), 57)):
         deep = np.flatnonzero(depth > SHALLOW)
         relief[deep] += depth[deep, None] * _look(tile, lie.take(deep), shift + offset)
     if person.top.quilted:
@@ -114,9 +121,9 @@ def _relief(at: Places, lie: Wrap, parts: Parts, person: Person) -> Float32s:
 def _pull(at: Places, lie: Wrap, shift: int) -> Float32s:
     """Look up diagonal folds, which rise to opposite sides on the left and right of the body."""
     left = at.x > 0
-    relief = _look(_diagonal(), lie, shift, mirror=left)
+    relief = _look(pulled_tile(), lie, shift, mirror=left)
     middle = np.flatnonzero(~at.arm & ~lie.leg & (np.abs(at.x) < BLEND))
-    other = _look(_diagonal(), lie.take(middle), shift, mirror=~left[middle])
+    other = _look(pulled_tile(), lie.take(middle), shift, mirror=~left[middle])
     share = (0.5 - (0.5 / BLEND) * np.abs(at.x[middle]))[:, None]
     relief[middle] += share * (other - relief[middle])
     return relief
@@ -195,99 +202,12 @@ def _look(tile: Float32s, lie: Wrap, shift: int, mirror: Bools | None = None) ->
     """
     columns = lie.around * np.where(lie.leg, np.float32(TEXELS), np.float32(2 * TEXELS))
     if mirror is None:
-        return _texels(tile, lie.along * (TEXELS / TILE), columns, shift)
+        return texels(tile, lie.along * (TEXELS / TILE), columns, shift)
     columns = np.where(mirror, -columns, columns)
     rows = lie.along * (TEXELS / TILE) + np.where(mirror, MIRROR_SHIFT, np.float32(0.0))
-    looked = _texels(tile, rows, columns, shift)
+    looked = texels(tile, rows, columns, shift)
     looked[:, 1] *= np.where(mirror, np.float32(-1.0), np.float32(1.0))
     return looked
-
-
-def _texels(tile: Float32s, rows: Float32s, columns: Float32s, shift: int) -> Float32s:
-    """Look up the texels at rows and columns, shifted, of a tile that repeats."""
-    # The conversion cuts towards 0; many tiles further, where all is positive, that is down.
-    far = 16 * TEXELS
-    row = (rows + np.float32(far + 31 * shift % TEXELS)).astype(np.int32) & (TEXELS - 1)
-    column = (columns + np.float32(far + shift % TEXELS)).astype(np.int32) & (TEXELS - 1)
-    flat = tile.reshape(TEXELS * TEXELS, *tile.shape[2:])
-    texels: Float32s = np.take(flat, row * TEXELS + column, axis=0)
-    return texels
-
-
-@lru_cache(maxsize=1)
-def _diagonal() -> Float32s:
-    """Long folds that rise at about 50 degrees."""
-    return _creased(((0.09, 0.017, 52.0), (0.06, 0.011, 36.0)), 11)
-
-
-@lru_cache(maxsize=1)
-def _stacked() -> Float32s:
-    """Short folds across the limb, slightly tilted."""
-    return _creased(((0.06, 0.012, 8.0), (0.05, 0.010, -12.0)), 12)
-
-
-@lru_cache(maxsize=1)
-def _draped() -> Float32s:
-    """Long folds that hang down."""
-    return _creased(((0.16, 0.02, 88.0), (0.12, 0.014, 93.0)), 13)
-
-
-@lru_cache(maxsize=1)
-def _smooth() -> Float32s:
-    """Round blotches of about 4 cm."""
-    return _noise((0.014, 0.014, 0.0), np.random.default_rng(14))
-
-
-@lru_cache(maxsize=1)
-def _weave() -> Float32s:
-    """Fine grain, a little longer upwards than across."""
-    return _noise((0.004, 0.0022, 90.0), np.random.default_rng(15))
-
-
-def _creased(octaves: tuple[tuple[float, float, float], ...], seed: int) -> Float32s:
-    """Make folds: rounded ridges with narrow valleys, deep in some places and flat in others.
-
-    Args:
-        octaves: length, width in metres and direction in degrees of each set of folds.
-        seed: of the noise.
-
-    Returns:
-        (TEXELS, TEXELS, 3) height with deviation 1, and its slopes, scaled to deviation 0.3.
-    """
-    rng = np.random.default_rng(seed)
-    height = np.zeros((TEXELS, TEXELS), np.float64)
-    for index, octave in enumerate(octaves):
-        depth = np.clip(0.45 + 0.7 * _noise((0.05, 0.05, 0.0), rng), 0.0, 1.6)
-        ridge = np.sqrt(_noise(octave, rng).astype(np.float64) ** 2 + 0.03)
-        height += 0.6**index * depth * ridge
-    height = (height - height.mean()) / height.std()
-    along, around = np.gradient(np.pad(height, 1, mode="wrap"))
-    slopes = np.stack([around[1:-1, 1:-1], along[1:-1, 1:-1]], axis=2)
-    slopes *= 0.3 / slopes.std()
-    return np.concatenate([height[:, :, None], slopes], axis=2).astype(np.float32)
-
-
-def _noise(octave: tuple[float, float, float], rng: np.random.Generator) -> Float32s:
-    """Blur white noise in one direction more than in the other, over a tile that repeats.
-
-    Args:
-        octave: blur along and across a direction in metres, and that direction in degrees.
-        rng: the random stream.
-
-    Returns:
-        (TEXELS, TEXELS) with mean 0 and deviation 1.
-    """
-    length, width, degrees = octave
-    wave = 2.0 * np.pi * np.fft.fftfreq(TEXELS, TILE / TEXELS)
-    up, across = np.meshgrid(wave, wave, indexing="ij")
-    turn = np.deg2rad(degrees)
-    lengthways = across * np.cos(turn) + up * np.sin(turn)
-    widthways = -across * np.sin(turn) + up * np.cos(turn)
-    blur = np.exp(-0.5 * ((lengthways * length) ** 2 + (widthways * width) ** 2))
-    blur[0, 0] = 0.0
-    field = np.fft.ifft2(np.fft.fft2(rng.standard_normal((TEXELS, TEXELS))) * blur).real
-    noise: Float32s = (field / field.std()).astype(np.float32)
-    return noise
 
 
 def _per_part(values: dict[Part, float]) -> Float32s:

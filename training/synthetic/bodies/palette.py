@@ -168,12 +168,9 @@ def pick(rng: np.random.Generator, palette: Palette) -> Colour:
     Returns:
         Linear reflectance.
     """
-    left = float(rng.random()) * sum(weight for _, weight in palette)
-    for rgb, weight in palette:
-        left -= weight
-        if left < 0:
-            break
-    chosen = np.array(rgb, np.float64)
+    ends = np.cumsum([weight for _, weight in palette])
+    index = int(np.searchsorted(ends, rng.random() * ends[-1], side="right"))
+    chosen = np.array(palette[index][0], np.float64)
     lightness, hue = rng.normal(0.0, 1.0), rng.normal(0.0, 1.0, 3)
     # In dark colours, the same difference would look like another hue.
     chosen += 8.0 * lightness + hue * (1.0 + 3.0 * chosen.mean() / 255.0)
