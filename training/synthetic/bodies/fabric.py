@@ -82,10 +82,19 @@ def folds(at: Places, lie: Wrap, parts: Parts, person: Person) -> Folds:
     return Folds(bump, light)
 
 
-def grain(at: Places, seed: int) -> Float32s:
-    """Look up fine noise of the weave at N points, (N,) with mean 0 and deviation 1."""
-    column = (at.x - at.y) * (TEXELS / TILE)
-    return texels(weave_tile(), at.z * (TEXELS / TILE), column, seed)
+def grain(across: Float32s, up: Float32s, seed: int) -> Float32s:
+    """Look up the fine noise of a weave.
+
+    Args:
+        across: (N,) metres.
+        up: (N,) metres.
+        seed: shifts the noise.
+
+    Returns:
+        (N,) with mean 0 and deviation 1.
+    """
+    density = np.float32(TEXELS / TILE)
+    return texels(weave_tile(), up * density, across * density, seed)
 
 
 def blotches(at: Places, seed: int, scale: float) -> Float32s:

@@ -69,7 +69,8 @@ def paint(person: Person, chart: Chart, parts: Parts) -> Surface:
     _paint_face(albedo, at, parts, person)
     _streak_hair(albedo, at, parts)
     folded = folds(at, lie, parts, person)
-    albedo *= (folded.light * _weave(at, parts, person))[:, None]
+    albedo *= folded.light[:, None]
+    _roughen(albedo, at, parts, person)
     np.clip(albedo, 0.0, 1.0, out=albedo)
     return Surface(albedo, np.take(_gloss(person), parts), folded.bump)
 
@@ -139,15 +140,15 @@ def _streak_hair(albedo: Float32s, at: Places, parts: Parts) -> None:
     albedo[hair] *= (1.0 + 0.17 * strands)[:, None]
 
 
-def _weave(at: Places, parts: Parts, person: Person) -> Float32s:
-    """Roughen cloth by its weave: knitwear and denim most. Returns (N,) factors."""
+def _roughen(albedo: Float32s, at: Places, parts: Parts, person: Person) -> None:
+    """Roughen cloth by its weave: knitwear and denim most, smooth cloth not at all."""
     depth = np.zeros(max(Part) + 1, np.float32)
-    knitted = person.top.cut in {TopCut.JUMPER, TopCut.HOODIE}
-    depth[Part.TOP] = 0.06 if knitted else 0.02
-    depth[Part.BOTTOM] = 0.07 if person.bottom.denim else 0.02
-    depth[[Part.INNER, Part.SOCK, Part.HAT, Part.BAG]] = 0.03
-    factor: Float32s = 1.0 + np.take(depth, parts) * grain(at, person.seed)
-    return factor
+    depth[Part.TOP] = 0.06 if person.top.cut in {TopCut.JUMPER, TopCut.HOODIE} else 0.0
+    depth[Part.BOTTOM] = 0.07 if person.bottom.denim else 0.0
+    depth[[Part.SOCK, Part.HAT, Part.BAG]] = 0.03
+    rough = np.flatnonzero(np.take(depth > 0, parts))
+    noise = grain(at.x[rough] - at.y[rough], at.z[rough], person.seed)
+    albedo[rough] *= (1.0 + depth[parts[rough]] * noise)[:, None]
 
 
 __all__ = ["Surface", "paint"]
