@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import os
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from service.errors import InvalidInput
+from training.commands.options import parse_set
+
+
+class KindChoice(StrEnum):
+    """What the people are."""
+
+    DRAWN = "drawn"
+    BODIES = "bodies"
 
 
 def synthesize(
     output: Annotated[Path, typer.Argument(help="Folder to create.")],
     identities: Annotated[int, typer.Option(help="Number of people.")] = 100,
-    cameras: Annotated[int, typer.Option(help="Number of cameras, 2..9.")] = 3,
+    cameras: Annotated[int, typer.Option(help="Number of cameras, 2..99.")] = 3,
     crops: Annotated[int, typer.Option(help="Pictures per person and camera.")] = 4,
-    seed: Annotated[int, typer.Option(help="Another seed draws other people.")] = 0,
-    train_share: Annotated[float, typer.Option(help="Share of the people to train on.")] = 0.5,
+    seed: Annotated[int, typer.Option(help="Another seed makes other people.")] = 0,
+    train_share: Annotated[
+        float, typer.Option(help="Share of the people to train on; 1 for all of them.")
+    ] = 0.5,
     distractors: Annotated[
         int, typer.Option(help="Pictures of people who are never searched for.")
     ] = 0,
@@ -23,13 +37,36 @@ def synthesize(
     ] = 0,
     height: Annotated[int, typer.Option(help="Height of a picture in pixels.")] = 128,
     width: Annotated[int, typer.Option(help="Width of a picture in pixels.")] = 64,
+    kind: Annotated[
+        KindChoice,
+        typer.Option(
+            help="drawn: flat and quick. bodies: in three dimensions; needs the extra 'people'."
+        ),
+    ] = KindChoice.DRAWN,
+    views: Annotated[int, typer.Option(help="Cameras that see one person; 0 for all.")] = 0,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KNOB=VALUE",
+            help="How hard the pictures of bodies are, such as picture.blur=2 or people.alike=0.6. "
+            "A wrong name lists all knobs; training/synthetic/bodies/knobs.py explains them.",
+        ),
+    ] = None,
+    processes: Annotated[
+        int, typer.Option(help="Processes that share the work; 0 for one per processor (bodies).")
+    ] = 0,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a drawn data set that is there.")
+        bool, typer.Option("--overwrite", help="Replace a synthetic data set that is there.")
     ] = False,
 ) -> None:
-    """Draw pedestrians with identities and cameras, in the layout of Market-1501."""
+    """Make people with identities and cameras, in the layout of Market-1501.
+
+    An interrupted run continues where it stopped if you repeat the command; a complete folder is
+    left as it is.
+    """
     from training.synthetic import SyntheticOptions
-    from training.synthetic import synthesize as draw
+    from training.synthetic import synthesize as make
 
     options = SyntheticOptions(
         identities=identities,
@@ -41,9 +78,28 @@ def synthesize(
         junk=junk,
         height=height,
         width=width,
+        kind=kind.value,
+        views=views,
+        knobs=_knobs(set_ or []),
     )
-    drawn = draw(output, options, overwrite=overwrite)
+    made = make(output, options, overwrite=overwrite, processes=processes or _processes(kind))
     typer.echo(
-        f"drawn: {drawn.folder} (train {drawn.train} crops of {drawn.train_identities} people, "
-        f"query {drawn.query} and gallery {drawn.gallery} of {drawn.test_identities})"
+        f"{kind.value}: {made.folder} (train {made.train} crops of {made.train_identities} people, "
+        f"query {made.query} and gallery {made.gallery} of {made.test_identities})"
     )
+
+
+def _processes(kind: KindChoice) -> int:
+    return (os.cpu_count() or 1) if kind is KindChoice.BODIES else 1
+
+
+def _knobs(settings: list[str]) -> Any:
+    from training.synthetic.bodies.knobs import parse_knobs
+
+    values: dict[str, str] = {}
+    for text in settings:
+        name, value = parse_set(text)
+        if name in values:
+            raise InvalidInput(f"--set {name} is given twice")
+        values[name] = value
+    return parse_knobs(values)

@@ -1,27 +1,34 @@
-"""The options of a drawn data set."""
+"""The options of a synthetic data set."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from service.errors import InvalidInput
+from training.synthetic.bodies.knobs import Knobs
+
+Kind = Literal["drawn", "bodies"]
 
 
 @dataclass(frozen=True, slots=True)
 class SyntheticOptions:
-    """What to draw; equal options and library versions give the same files, byte for byte.
+    """What to make; equal options and library versions give the same files, byte for byte.
 
     Attributes:
         identities: number of people; identity k looks the same whatever the number.
-        cameras: number of cameras, 2..9.
+        cameras: number of cameras, 2..99.
         crops: pictures per person and camera, at least 2, because one is the query.
-        seed: another seed draws other people in other streets.
-        train_share: share of the identities that go to ``bounding_box_train``.
+        seed: another seed makes other people in other streets.
+        train_share: share of the identities that go to ``bounding_box_train``; 1 for all of them.
         distractors: pictures of people who are never searched for (0000) in ``bounding_box_test``.
         junk: badly cropped pictures (-1) in ``bounding_box_test``, which an evaluation ignores.
         height: pixels of a picture, 32..512.
         width: pixels of a picture, 16..512.
+        kind: ``drawn``, flat and quick, or ``bodies``, in three dimensions.
+        views: cameras that see one person, drawn for each; 0 for all cameras.
+        knobs: how hard pictures of bodies are; drawn people have no knobs.
 
     Raises:
         InvalidInput: a value breaks its rule.
@@ -36,12 +43,15 @@ class SyntheticOptions:
     junk: int = 0
     height: int = 128
     width: int = 64
+    kind: Kind = "drawn"
+    views: int = 0
+    knobs: Knobs = field(default_factory=Knobs)
 
     def __post_init__(self) -> None:
         """Check every value."""
         for name, low, high in (
             ("identities", 2, 1_000_000),
-            ("cameras", 2, 9),
+            ("cameras", 2, 99),
             ("crops", 2, 1000),
             ("seed", 0, 2**63 - 1),
             ("distractors", 0, 1_000_000),
@@ -52,12 +62,22 @@ class SyntheticOptions:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise InvalidInput(f"{name} is {value}, must be {low}..{high}")
-        if not 0.0 < self.train_share < 1.0:  # False for NaN as well
-            raise InvalidInput(f"train_share is {self.train_share}, must be between 0 and 1")
+        if self.kind not in get_args(Kind):
+            raise InvalidInput(f"kind is {self.kind!r}, must be one of {', '.join(get_args(Kind))}")
+        if not 0.0 < self.train_share <= 1.0:  # False for NaN as well
+            raise InvalidInput(f"train_share is {self.train_share}, must be above 0 and at most 1")
+        if self.views != 0 and not 2 <= self.views <= self.cameras:
+            raise InvalidInput(
+                f"views is {self.views}, must be 0 (all) or 2..{self.cameras} (the cameras)"
+            )
+        if self.kind == "drawn" and self.knobs != Knobs():
+            raise InvalidInput("drawn people have no knobs; use kind = bodies")
 
     @property
     def train_identities(self) -> int:
-        """Number of identities for training: at least one, and at least one less than all."""
+        """Number of identities for training: at least one, and not all unless asked for."""
+        if self.train_share == 1.0:
+            return self.identities
         wanted = math.floor(self.identities * self.train_share + 0.5)
         return min(self.identities - 1, max(1, wanted))
 

@@ -10,9 +10,11 @@ from training.data.datasets import DataSource, read_dataset
 from training.data.images import load_images
 from training.measure.evaluation import evaluate
 from training.synthetic import SyntheticOptions, contact_sheet, synthesize
-from training.synthetic.dataset import GALLERY, NOTE, QUERY, TRAIN, draw_identity
-from training.synthetic.person import BagKind
-from training.synthetic.pose import ANKLE_HEIGHT, Pose, skeleton
+from training.synthetic.artists import draw_identity
+from training.synthetic.dataset import NOTE
+from training.synthetic.drawn.person import BagKind
+from training.synthetic.drawn.pose import ANKLE_HEIGHT, Pose, skeleton
+from training.synthetic.shots import GALLERY, QUERY, TRAIN
 
 SMALL = SyntheticOptions(identities=6, cameras=2, crops=2, seed=3)
 
@@ -180,11 +182,11 @@ def test_a_file_in_the_way_is_named(tmp_path):
     [
         ("identities", 1),
         ("cameras", 1),
-        ("cameras", 10),
+        ("cameras", 100),
         ("crops", 1),
         ("seed", -1),
         ("train_share", 0.0),
-        ("train_share", 1.0),
+        ("train_share", 1.01),
         ("train_share", math.nan),
         ("distractors", -1),
         ("junk", -3),

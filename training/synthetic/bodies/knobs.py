@@ -6,10 +6,13 @@ chances: 0 switches the effect off, 1 is the default, and larger values make it 
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import fields, is_dataclass
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
+
+from service.errors import InvalidInput
 
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -113,3 +116,46 @@ class Knobs:
     scene: SceneKnobs = Field(default_factory=SceneKnobs)
     picture: PictureKnobs = Field(default_factory=PictureKnobs)
     supersampling: Annotated[int, Field(ge=1, le=3)] = 1
+
+
+def parse_knobs(values: dict[str, str]) -> Knobs:
+    """Set knobs by name.
+
+    Args:
+        values: texts by dotted name, such as ``{"picture.blur": "2"}``.
+
+    Returns:
+        The knobs; the others keep their defaults.
+
+    Raises:
+        InvalidInput: a name is unknown, or a value breaks its rule.
+    """
+    tree: dict[str, Any] = {}
+    names = knob_names()
+    for name, value in values.items():
+        if name not in names:
+            raise InvalidInput(f"no knob is called {name}; there are {', '.join(names)}")
+        section, _, knob = name.rpartition(".")
+        (tree.setdefault(section, {}) if section else tree)[knob] = value
+    try:
+        return TypeAdapter(Knobs).validate_python(tree)
+    except ValidationError as error:
+        broken = error.errors()[0]
+        name = ".".join(map(str, broken["loc"]))
+        raise InvalidInput(f"{name} = {broken['input']!r}: {broken['msg']}") from error
+
+
+def knob_names() -> list[str]:
+    """List all knobs.
+
+    Returns:
+        Dotted names, in the order of this file.
+    """
+    names = []
+    for each in fields(Knobs):
+        value = getattr(Knobs(), each.name)
+        if is_dataclass(value):
+            names += [f"{each.name}.{knob.name}" for knob in fields(value)]
+        else:
+            names.append(each.name)
+    return names

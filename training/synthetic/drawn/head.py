@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from training.synthetic.brush import Brush
-from training.synthetic.palette import RGB, tone
-from training.synthetic.person import HairStyle, Hat, Person
+from training.synthetic.drawn.brush import Brush
+from training.synthetic.drawn.palette import RGB, tone
+from training.synthetic.drawn.person import HairStyle, Hat, Person
 
 if TYPE_CHECKING:
-    from training.synthetic.pose import Point, Skeleton
+    from training.synthetic.drawn.pose import Point, Skeleton
 
 RADIUS = 0.058
 OBLONG = 1.22

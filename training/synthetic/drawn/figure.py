@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from training.synthetic import clothes
-from training.synthetic.brush import Brush, View
-from training.synthetic.head import HeadPainter
-from training.synthetic.person import BagKind, Person, Top
-from training.synthetic.pose import Arm, Pose, Skeleton, skeleton
+from training.synthetic.drawn import clothes
+from training.synthetic.drawn.brush import Brush, View
+from training.synthetic.drawn.head import HeadPainter
+from training.synthetic.drawn.person import BagKind, Person, Top
+from training.synthetic.drawn.pose import Arm, Pose, Skeleton, skeleton
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from training.synthetic.palette import CLOTH, HAIR, LEATHER, LEGS, RGB, SKIN, pick, vary
+from training.synthetic.drawn.palette import CLOTH, HAIR, LEATHER, LEGS, RGB, SKIN, pick, vary
 
 if TYPE_CHECKING:
     import numpy as np

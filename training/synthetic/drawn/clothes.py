@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from training.synthetic.brush import Brush, Ring, Tube
-from training.synthetic.palette import RGB, tone
-from training.synthetic.person import (
+from training.synthetic.drawn.brush import Brush, Ring, Tube
+from training.synthetic.drawn.palette import RGB, tone
+from training.synthetic.drawn.person import (
     Bag,
     Bottom,
     Pattern,
@@ -18,7 +18,7 @@ from training.synthetic.person import (
 )
 
 if TYPE_CHECKING:
-    from training.synthetic.pose import Arm, Leg, Point, Skeleton
+    from training.synthetic.drawn.pose import Arm, Leg, Point, Skeleton
 
 EASE = {Top.SHIRT: 0.0, Top.DRESS: 0.0, Top.HOODIE: 0.007, Top.JACKET: 0.008, Top.COAT: 0.010}
 HEM = {Top.SHIRT: -0.02, Top.HOODIE: -0.03, Top.JACKET: -0.045, Top.COAT: -0.19, Top.DRESS: -0.2}

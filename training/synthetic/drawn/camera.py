@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageFilter
 
-from training.synthetic.backdrop import draw_backdrop
-from training.synthetic.brush import View
+from training.synthetic.drawn.backdrop import draw_backdrop
+from training.synthetic.drawn.brush import View
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from training.synthetic.person import Person
-    from training.synthetic.pose import Pose
+    from training.synthetic.drawn.person import Person
+    from training.synthetic.drawn.pose import Pose
 
 GOLDEN = 0.618034
 REFERENCE_HEIGHT = 1.72

@@ -6,14 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from training.synthetic.palette import RGB, tone
+from training.synthetic.drawn.palette import RGB, tone
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from PIL.ImageDraw import ImageDraw
 
-    from training.synthetic.pose import Point
+    from training.synthetic.drawn.pose import Point
 
 Pixel = tuple[float, float]
 EDGE = 0.72

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw
 
-from training.synthetic.camera import Camera, expose, frame_person, see_backdrop
-from training.synthetic.figure import paint, round_off
-from training.synthetic.palette import CLOTH, pick
-from training.synthetic.person import Person, draw_stranger
-from training.synthetic.pose import draw_pose
+from training.synthetic.drawn.camera import Camera, expose, frame_person, see_backdrop
+from training.synthetic.drawn.figure import paint, round_off
+from training.synthetic.drawn.palette import CLOTH, pick
+from training.synthetic.drawn.person import Person, draw_stranger
+from training.synthetic.drawn.pose import draw_pose
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from training.synthetic.brush import View
+    from training.synthetic.drawn.brush import View
 
 FINE_HEIGHT = 512
 ROUNDNESS = 0.55

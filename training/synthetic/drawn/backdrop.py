@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw
 
-from training.synthetic.palette import RGB, tone
+from training.synthetic.drawn.palette import RGB, tone
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
