@@ -114,28 +114,44 @@ def blotches(at: Places, seed: int, scale: float) -> Float32s:
 
 
 def _relief(at: Places, lie: Wrap, parts: Parts, person: Person) -> Float32s:
-    """Sum the folds of all directions: (N, 3) height and its slopes around and along."""
+    """Sum the folds of all directions: (N, 3) height and its slopes around and along.
+
+    The trunk takes two tiles around and a limb one, so that there is no seam at the back.
+    """
     pulled, stacked, draped = _amplitudes(at, lie, parts, person)
     shift = person.seed % 977
-    relief = _pull(at, lie, shift)
+    limb = lie.leg | at.arm
+    columns = lie.around * np.where(limb, np.float32(TEXELS), np.float32(2 * TEXELS))
+    rows = lie.along * np.float32(TEXELS / TILE)
+    relief = _pull(at.x, limb, rows, columns, shift)
     relief *= pulled[:, None]
     for depth, tile, offset in ((stacked, stacked_tile(), 131), (draped, draped_tile(), 57)):
         deep = np.flatnonzero(depth > SHALLOW)
-        relief[deep] += depth[deep, None] * _look(tile, lie.take(deep), shift + offset)
+        found = texels(tile, rows[deep], columns[deep], shift + offset)
+        relief[deep] += depth[deep, None] * found
     if person.top.quilted:
         _quilt(relief, lie, parts)
     return relief
 
 
-def _pull(at: Places, lie: Wrap, shift: int) -> Float32s:
+def _pull(x: Float32s, limb: Bools, rows: Float32s, columns: Float32s, shift: int) -> Float32s:
     """Look up diagonal folds, which rise to opposite sides on the left and right of the body."""
-    left = at.x > 0
-    relief = _look(pulled_tile(), lie, shift, mirror=left)
-    middle = np.flatnonzero(~at.arm & ~lie.leg & (np.abs(at.x) < BLEND))
-    other = _look(pulled_tile(), lie.take(middle), shift, mirror=~left[middle])
-    share = (0.5 - (0.5 / BLEND) * np.abs(at.x[middle]))[:, None]
+    left = x > 0
+    relief = _mirrored(rows, columns, left, shift)
+    middle = np.flatnonzero(~limb & (np.abs(x) < BLEND))
+    other = _mirrored(rows[middle], columns[middle], ~left[middle], shift)
+    share = (0.5 - (0.5 / BLEND) * np.abs(x[middle]))[:, None]
     relief[middle] += share * (other - relief[middle])
     return relief
+
+
+def _mirrored(rows: Float32s, columns: Float32s, left: Bools, shift: int) -> Float32s:
+    """Look up diagonal folds, turned around on the left."""
+    sign = np.where(left, np.float32(-1.0), np.float32(1.0))
+    moved = rows + np.where(left, MIRROR_SHIFT, np.float32(0.0))
+    found = texels(pulled_tile(), moved, columns * sign, shift)
+    found[:, 1] *= sign
+    return found
 
 
 def _amplitudes(
@@ -202,21 +218,6 @@ def _below(z: Float32s, height: float) -> Float32s:
     """Weigh how far points lie below a height, 0..1 within 15 cm."""
     weight: Float32s = np.clip((height - z) / 0.15, 0.0, 1.0)
     return weight
-
-
-def _look(tile: Float32s, lie: Wrap, shift: int, mirror: Bools | None = None) -> Float32s:
-    """Look up a tile: (N, 3) height and slopes, from left to right where ``mirror`` tells so.
-
-    The trunk takes two tiles around and a limb one, so that there is no seam at the back.
-    """
-    columns = lie.around * np.where(lie.leg, np.float32(TEXELS), np.float32(2 * TEXELS))
-    if mirror is None:
-        return texels(tile, lie.along * (TEXELS / TILE), columns, shift)
-    columns = np.where(mirror, -columns, columns)
-    rows = lie.along * (TEXELS / TILE) + np.where(mirror, MIRROR_SHIFT, np.float32(0.0))
-    looked = texels(tile, rows, columns, shift)
-    looked[:, 1] *= np.where(mirror, np.float32(-1.0), np.float32(1.0))
-    return looked
 
 
 def _per_part(values: dict[Part, float]) -> Float32s:
