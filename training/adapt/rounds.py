@@ -8,6 +8,7 @@ import shutil
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -117,13 +118,15 @@ class Rounds:
             1.0, (number - 1) / 5
         )
         several = clustering.scheme == "camera-link"
+        negatives: Literal["all", "same-camera"] = "same-camera" if several else "all"
         return replace(
             start,
             seed=self.request.seed + number,
             data=DataOptions(path=str(self.request.output / CROP_LIST), layout="manifest"),
             model=replace(start.model, weights=str(self._folder(number - 1))),
             clustering=replace(clustering, link_first=share, link_last=share),
-            memory=replace(start.memory, negatives="same-camera" if several else "all"),
+            # The triplet loss trusts every label; pseudo-labels are less certain than identities.
+            memory=replace(start.memory, negatives=negatives, triplet_weight=0.0),
             warmup=WarmupOptions(),
             schedule=replace(
                 ScheduleOptions(),

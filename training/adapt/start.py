@@ -16,6 +16,7 @@ from training.core.options import DataOptions
 from training.data.images import Images
 from training.export.onnx_weights import read_exported
 from training.networks.building import Network, restore_network
+from training.networks.provenance import labels_behind
 
 START_NAME = "start"
 
@@ -72,7 +73,9 @@ def keep_start(request: Request, crops: Images, device: torch.device) -> TrainCo
         seed=request.seed,
     )
     folder.mkdir(parents=True, exist_ok=True)
-    save_checkpoint(folder, Checkpoint(0, config, network.state_dict(), {}, {}))
+    labels = labels_behind(request.model)
+    start = Checkpoint(0, config, network.state_dict(), {}, {}, identity_labels=labels)
+    save_checkpoint(folder, start)
     return config
 
 

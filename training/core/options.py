@@ -122,9 +122,9 @@ class MemoryOptions:
         proxy_negatives: number of the hardest negative proxies in the proxy loss.
         triplet_weight: weight of an additional batch-hard triplet loss; 0 is off.
         triplet_margin: of the triplet loss; 0 means the soft margin.
-        first_crops: number of crops of each synthetic identity whose mean its rows start from in
-            every epoch. All its crops would take a third of an epoch's time, and the rows follow
-            the batches anyway.
+        first_crops: number of crops of each synthetic identity, drawn anew in every epoch, whose
+            mean its rows start from. To embed all would take long, and the rows soon follow the
+            batches.
     """
 
     kind: Literal["hybrid", "hybrid-instances", "centroid", "hardest"] = "hybrid"

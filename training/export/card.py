@@ -54,13 +54,13 @@ def format_card(manifest: Manifest, notes: str = "") -> str:
 
 
 def _heading(manifest: Manifest) -> str:
-    backbone = manifest.recipe.get("model", {}).get("backbone", "a network")
-    method = manifest.recipe.get("method", "hhcl").upper()
+    what = (
+        "A model for person re-identification: it turns a crop of one person into an embedding. "
+        "Crops of the same person have a high cosine, whichever camera took them. "
+    )
     return f"""# {manifest.name}
 
-A model for person re-identification: it turns a crop of one person into an embedding. Crops of the
-same person have a high cosine, whichever camera took them. Trained by {method} on crops without
-identity labels ({backbone}).
+{_wrap(what + _learned(manifest))}
 
 | | |
 | --- | --- |
@@ -71,34 +71,60 @@ resized {manifest.resize}; normalisation is inside the graph |
 | made | {manifest.created or "unknown"} |"""
 
 
+def _learned(manifest: Manifest) -> str:
+    """What the last run learned from, and what its start weights had learned from."""
+    recipe = manifest.recipe
+    data, backbone = recipe.get("data", {}), recipe.get("model", {}).get("backbone", "a network")
+    sources = []
+    if data.get("path") or not data.get("synthetic"):
+        sources.append("crops without identity labels")
+    if data.get("synthetic"):
+        sources.append("synthetic people, whose identities are free")
+    elif manifest.identity_labels != "none":
+        sources[-1] += ", from weights pretrained on synthetic people"
+    method = recipe.get("method", "hhcl").upper()
+    return f"Trained by {method} on {' and '.join(sources)} ({backbone})."
+
+
 def _data(manifest: Manifest) -> str:
     return f"""## Data
 
-{_wrap(f"Trained on: {manifest.training_data or 'unknown'}.")}"""
+{_wrap(f"Trained on: {manifest.training_data or 'unknown'}.")}
+
+identity labels: {manifest.identity_labels}"""
 
 
 def _recipe(manifest: Manifest) -> str:
     recipe = manifest.recipe
     if not recipe:
         return ""
-    data, weights = recipe["data"], recipe["model"]["weights"]
-    lines = ["python -m training train --output RUN"]
-    sites = [data["path"] or "DATA", *data.get("also", ())]
-    lines += [f"--data {shlex.quote(site)}" for site in sites]
-    lines += [f"--weights {shlex.quote(weights)}"] * (weights != "default")
-    lines += [
-        f"--set {shlex.quote(f'{name}={_toml(value)}')}"
-        for name, value in _changes(recipe)
-        if name not in {"data.path", "data.also", "model.weights"}
-    ]
-    command = " \\\n    ".join(lines)
     return f"""## Recipe
 
 The manifest contains the whole config. This command repeats the run; its paths are your files:
 
 ```sh
-{command}
+{_command(recipe)}
 ```{_stopped(manifest)}"""
+
+
+def _command(recipe: dict[str, Any]) -> str:
+    data, weights = recipe["data"], recipe["model"]["weights"]
+    synthetic = data.get("synthetic", ())
+    if synthetic and not data["path"]:
+        lines = ["python -m training pretrain --output RUN"]
+        lines += [f"--data {shlex.quote(folder)}" for folder in synthetic]
+    else:
+        lines = ["python -m training train --output RUN"]
+        sites = [data["path"] or "DATA", *data.get("also", ())]
+        lines += [f"--data {shlex.quote(site)}" for site in sites]
+        lines += [f"--synthetic {shlex.quote(folder)}" for folder in synthetic]
+    lines += [f"--weights {shlex.quote(weights)}"] * (weights != "default")
+    lines += [
+        f"--set {shlex.quote(f'{name}={_toml(value)}')}"
+        for name, value in _changes(recipe)
+        if name not in {"data.path", "data.also", "data.synthetic", "model.weights"}
+    ]
+    return " \\\n    ".join(lines)
 
 
 def _stopped(manifest: Manifest) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -145,7 +145,8 @@ def recipe_of(config: TrainConfig) -> dict[str, Any]:
     """
     recipe = config.as_dict()
     recipe["data"]["path"] = Path(recipe["data"]["path"]).name
-    recipe["data"]["also"] = [Path(path).name for path in recipe["data"]["also"]]
+    for more in ("also", "synthetic"):
+        recipe["data"][more] = [Path(path).name for path in recipe["data"][more]]
     recipe["model"]["weights"] = Path(recipe["model"]["weights"]).name
     return recipe
 
@@ -153,9 +154,6 @@ def recipe_of(config: TrainConfig) -> dict[str, Any]:
 def _describe(checkpoint: Checkpoint, dimension: int, options: ExportOptions) -> Manifest:
     """What is known in advance; the network's hash and all measurements are added later."""
     size, recipe = checkpoint.config.model, recipe_of(checkpoint.config)
-    sites = [recipe["data"]["path"] or "unknown", *recipe["data"]["also"]]
-    whose = "its" if len(sites) == 1 else "their"
-    trained_on = f"{' and '.join(sites)}: {whose} training crops, without any label"
     try:
         return Manifest(
             name=options.name,
@@ -167,11 +165,28 @@ def _describe(checkpoint: Checkpoint, dimension: int, options: ExportOptions) ->
             opset=OPSET,
             recipe=recipe,
             trained_epochs=checkpoint.epoch,
-            training_data=options.training_data or trained_on,
+            training_data=options.training_data or _trained_on(recipe["data"]),
+            identity_labels=checkpoint.identity_labels,
             licence=options.licence,
         )
     except ValidationError as error:
         raise InvalidInput(f"manifest: {broken_rules(error)}") from error
+
+
+def _trained_on(data: Mapping[str, Any]) -> str:
+    """The folders of a run's crops and what was known of them, in words."""
+    unlabelled = [name for name in (data["path"], *data["also"]) if name]
+    if not unlabelled and not data["synthetic"]:
+        unlabelled = ["unknown"]
+    told = (
+        (unlabelled, "training crops, without any label"),
+        (data["synthetic"], "synthetic people, with their identities"),
+    )
+    return "; ".join(
+        f"{' and '.join(names)}: {'its' if len(names) == 1 else 'their'} {what}"
+        for names, what in told
+        if names
+    )
 
 
 def _choose_crops(

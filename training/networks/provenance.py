@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from service.model.manifest import IdentityLabels
+from pathlib import Path
+
+from service.model.manifest import MANIFEST_NAME, IdentityLabels, read_manifest
 from training.core.checkpoint import load_checkpoint
 from training.core.config import TrainConfig
 from training.networks.building import earlier_run
@@ -26,4 +28,22 @@ def identity_labels(config: TrainConfig) -> IdentityLabels:
     if config.data.synthetic:
         return "of synthetic people only"
     run = earlier_run(config.model.weights)
-    return load_checkpoint(run).identity_labels if run else "none"
+    return labels_behind(run) if run else "none"
+
+
+def labels_behind(model: Path) -> IdentityLabels:
+    """Read whose identity labels a finished model has learned from.
+
+    Args:
+        model: a run's folder, a checkpoint file, or an exported ``models/<name>``.
+
+    Returns:
+        The words that checkpoints, manifests and cards use.
+
+    Raises:
+        ArtifactError: the exported model breaks the contract.
+        InvalidInput: there is no readable checkpoint.
+    """
+    if (model / MANIFEST_NAME).exists():
+        return read_manifest(model).identity_labels
+    return load_checkpoint(model).identity_labels

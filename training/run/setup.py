@@ -79,7 +79,7 @@ def read_crops(config: TrainConfig, output: Path, world: World) -> Crops:
     cameras = np.array([sample.camera for sample in images.samples])
     sites = site_of_camera[cameras]
     identities = _free_identities(images.samples, sites >= len(unlabelled))
-    held_out = load_measurable(datasets, config) if world.first else []
+    held_out = load_measurable(unlabelled or datasets, config) if world.first else []
     _tell(datasets, images, held_out)
     return Crops(images, pixels, cameras, sites, identities, held_out)
 

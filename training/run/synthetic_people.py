@@ -34,12 +34,12 @@ def read_synthetic(folders: Sequence[str]) -> list[Dataset]:
     return [read_dataset(DataSource(Path(folder), layout="market1501")) for folder in folders]
 
 
-def _read_note(folder: Path) -> tuple[list[str], Any]:
-    """What decides who is shown: which options there are, and the seed."""
+def _read_note(folder: Path) -> tuple[str, Any]:
+    """What decides who is shown: the kind of people, and the seed."""
     try:
         note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
-        return sorted(note), note["seed"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return note.get("kind", "drawn"), note["seed"]
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise InvalidInput(
             f"{folder}: no folder of synthetic people, because it has no readable {NOTE} "
             f"({type(error).__name__}). Identity labels are used only if "

@@ -96,6 +96,62 @@ def test_the_command_repeats_the_run() -> None:
     assert read_config(None, values) == parse_config(MANIFEST.recipe, "recipe")
 
 
+SYNTHETIC = ("drawn people", "bodies")
+
+
+def with_recipe(**options: object) -> Manifest:
+    tree = {name.replace("__", "."): value for name, value in options.items()}
+    recipe = read_config(None, {"seed": 7, **tree}).as_dict()
+    labels = "of synthetic people only" if recipe["data"]["synthetic"] else "none"
+    return MANIFEST.model_copy(update={"recipe": recipe, "identity_labels": labels})
+
+
+@pytest.mark.parametrize(
+    ("path", "command"),
+    [
+        ("", "pretrain --output RUN --data 'drawn people' --data bodies"),
+        ("a", "train --output RUN --data a --synthetic 'drawn people' --synthetic bodies"),
+    ],
+)
+def test_the_command_names_the_synthetic_people(path: str, command: str) -> None:
+    card = format_card(with_recipe(data__path=path, data__synthetic=SYNTHETIC))
+    told = " ".join(card.replace("\\\n", " ").split())
+    assert f"python -m training {command} --set seed=7 ```" in told
+
+
+@pytest.mark.parametrize(
+    ("path", "synthetic", "labels", "learned"),
+    [
+        ("a", (), "none", "on crops without identity labels (resnet50)."),
+        (
+            "a",
+            (),
+            "of synthetic people only",
+            "on crops without identity labels, from weights pretrained on synthetic people (r",
+        ),
+        (
+            "a",
+            SYNTHETIC,
+            "of synthetic people only",
+            "on crops without identity labels and synthetic people, whose identities are free (r",
+        ),
+        (
+            "",
+            SYNTHETIC,
+            "of synthetic people only",
+            "Trained by HHCL on synthetic people, whose identities are free (r",
+        ),
+    ],
+)
+def test_the_card_says_whose_labels_were_used(
+    path: str, synthetic: tuple[str, ...], labels: str, learned: str
+) -> None:
+    manifest = with_recipe(data__path=path, data__synthetic=synthetic)
+    card = format_card(manifest.model_copy(update={"identity_labels": labels}))
+    assert f"\nidentity labels: {labels}\n" in card
+    assert learned in " ".join(card.split())
+
+
 def test_every_site_of_the_run_is_named() -> None:
     data = MANIFEST.recipe["data"] | {"path": "street", "also": ["yard", "our hall"]}
     text = format_card(MANIFEST.model_copy(update={"recipe": MANIFEST.recipe | {"data": data}}))
