@@ -37,8 +37,8 @@ def build_street(rng: np.random.Generator, knobs: SceneKnobs, *, indoors: bool) 
     character = "hall" if indoors else str(rng.choice(list(CHANCES), p=list(CHANCES.values())))
     scene = Scene(
         rng,
-        angle=math.pi + rng.normal(0.0, 0.35),
-        open_radius=float(rng.uniform(5.0, 10.0) if indoors else rng.uniform(6.0, 14.0)),
+        angle=math.pi + rng.uniform(-0.2, 0.2),
+        open_radius=float(rng.uniform(3.5, 9.0) if indoors else rng.uniform(4.5, 13.0)),
         variety=knobs.backdrop,
     )
     ground = lay_ground(scene, character)

@@ -16,6 +16,7 @@ Float32s = NDArray[np.float32]
 
 GREENS: Palette = ((96, 122, 62), (80, 108, 58), (116, 134, 72), (72, 96, 64), (128, 128, 70))
 AUTUMN: Palette = ((168, 130, 60), (150, 92, 50), (140, 110, 60))
+BARKS: Palette = ((92, 82, 72), (116, 106, 94), (72, 62, 54), (150, 146, 136))
 FLOWERS: Palette = ((190, 60, 80), (220, 190, 70), (210, 200, 205), (150, 80, 150))
 
 
@@ -26,18 +27,19 @@ def tree(scene: Scene) -> Part:
     green = pick(rng, palette, 0.12)
     height = rng.uniform(1.9, 3.4)
     spread = rng.uniform(0.9, 1.9)
-    bark = scene.wood(rng.uniform(0.35, 0.9))
+    bark = scene.plain(pick(rng, BARKS))
     lean = rng.normal(0.0, 0.12, 2)
     top = (float(lean[0]), float(lean[1]), height + 0.4)
     parts = [
         tube([(0, 0, 0), (0.4 * top[0], 0.4 * top[1], height / 2), top], spread * 0.09, bark, 6)
     ]
     for _ in range(int(rng.integers(3, 5))):
-        offset = [*rng.normal(0.0, 0.4 * spread, 3), top[0], top[1], height + 0.6 * spread]
+        offset = np.array([top[0], top[1], height + 0.6 * spread])
+        offset += rng.normal(0.0, 0.4 * spread, 3)
         size = spread * rng.uniform(0.45, 0.8)
         middle = (float(offset[0]), float(offset[1]), float(offset[2]))
         parts.append(blob(rng, (size, size, 0.8 * size), middle, scene.leaves(0.55 * green)))
-        parts.append(foliage(scene, middle, (size, size, 0.8 * size), 34, green))
+        parts.append(foliage(scene, middle, (size, size, 0.8 * size), 60, green))
     return join(parts)
 
 
@@ -49,7 +51,7 @@ def bush(scene: Scene) -> Part:
     radii = (size, size, 0.8 * size)
     middle = (0.0, 0.0, 0.6 * size)
     body = blob(rng, radii, middle, scene.leaves(0.6 * green))
-    return join([body, foliage(scene, middle, radii, 50, green)])
+    return join([body, foliage(scene, middle, radii, 90, green)])
 
 
 def hedge(scene: Scene, length: float) -> Part:
@@ -72,7 +74,7 @@ def planter(scene: Scene) -> Part:
     paint = scene.wood() if rng.random() < 0.3 else scene.plain(pick(rng, STONES))
     green = pick(rng, GREENS, 0.12)
     radii = (0.5 * size[0], 0.5 * size[1], 0.35)
-    plants = foliage(scene, (0.0, 0.0, size[2] + 0.15), radii, 60, green)
+    plants = foliage(scene, (0.0, 0.0, size[2] + 0.15), radii, 90, green)
     parts = [box(size, (0.0, 0.0, 0.0), paint, 1.08), plants]
     if rng.random() < 0.4:
         colour = pick(rng, FLOWERS)
@@ -87,7 +89,7 @@ def foliage(scene: Scene, middle: Point, radii: Point, count: int, colour: Float
     ways /= np.linalg.norm(ways, axis=1, keepdims=True)
     centres = ways * rng.uniform(0.75, 1.12, (count, 1)) * radii + middle
     centres[:, 2] = np.maximum(centres[:, 2], 0.1)
-    size = 0.55 * math.sqrt(max(radii)) * 0.5
+    size = 0.16 * math.sqrt(max(radii))
     corners = centres[:, None, :] + rng.normal(0.0, size, (count, 3, 3))
     corners[:, :, 2] = np.maximum(corners[:, :, 2], 0.02)
     faces = np.arange(3 * count).reshape(count, 3)

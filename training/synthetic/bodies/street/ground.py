@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.synthetic.bodies.street.atlas import Texture
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 Float32s = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -27,20 +23,18 @@ class Zone:
     Attributes:
         middle: its centre, ahead and aside.
         half: half its length ahead and aside; infinity has no end.
-        texture: what it is made of.
-        tint: (3,) factor on the texture's reflectance.
+        texture: what it is made of, or None to tint what lies below.
+        tint: (3,) factor on the reflectance.
         dash: length ahead and aside after which a dash repeats, half of it painted; 0 is solid.
         round: a disc of radius ``half[0]`` instead of a rectangle.
-        cover: share of the ground below that it hides.
     """
 
     middle: tuple[float, float]
     half: tuple[float, float]
-    texture: Texture
+    texture: Texture | None
     tint: Float32s
     dash: tuple[float, float] = (0.0, 0.0)
     round: bool = False
-    cover: float = 1.0
 
     def covers(self, ahead: Float32s, aside: Float32s) -> NDArray[np.bool_]:
         """(N,) whether points lie in the zone."""
@@ -51,7 +45,7 @@ class Zone:
         for along, period in ((x, self.dash[0]), (y, self.dash[1])):
             if period > 0.0:
                 inside &= (along / period) % 1.0 < 0.5
-        return inside
+        return np.asarray(inside, np.bool_)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,33 +66,36 @@ class Ground:
     zones: tuple[Zone, ...]
     stains: Float32s
 
-    def layers(
-        self, points: Float32s
-    ) -> Iterator[tuple[NDArray[np.bool_] | None, Texture, Float32s, Zone | None]]:
-        """Yield what to paint, from the bottom up.
+    def lay(self, points: Float32s) -> tuple[Ints, Float32s, Float32s]:
+        """Return what lies at points.
 
         Args:
             points: (N, 3) float32 world metres.
 
-        Yields:
-            (N,) points covered or None for all, the texture, (N, 2) coordinates in repeats of
-            it, the zone or None.
+        Returns:
+            (N,) indices of textures, (N, 2) coordinates in repeats of them, (N, 3) factors on
+            their reflectance.
         """
         ahead, aside = rotate(points, self.angle)
         slanted, across = rotate(points, self.angle + self.turn)
-        base = np.stack([slanted / self.base.width, across / self.base.height], axis=1)
-        yield None, self.base, base, None
+        texture = np.full(len(points), self.base.index, np.int64)
+        place = np.stack([slanted / self.base.width, across / self.base.height], axis=1)
+        tint = np.ones((len(points), 3), np.float32)
         for zone in self.zones:
-            covered = zone.covers(ahead, aside)
-            if covered.any():
-                place = [ahead[covered] / zone.texture.width, aside[covered] / zone.texture.height]
-                yield covered, zone.texture, np.stack(place, axis=1), zone
+            rows = np.flatnonzero(zone.covers(ahead, aside))
+            if zone.texture is None:
+                tint[rows] *= zone.tint
+                continue
+            texture[rows], tint[rows] = zone.texture.index, zone.tint
+            place[rows, 0] = ahead[rows] / zone.texture.width
+            place[rows, 1] = aside[rows] / zone.texture.height
+        return texture, place, tint * self._stain(points)[:, None]
 
-    def stain(self, points: Float32s) -> Float32s:
+    def _stain(self, points: Float32s) -> Float32s:
         """(N,) dirt and damp at points, a factor on reflectance."""
         side = len(self.stains)
-        cell = np.floor(points[:, :2] * (side / STAIN_METRES)).astype(np.int64) % side
-        return self.stains[cell[:, 0], cell[:, 1]]
+        cell = np.floor(points[:, :2] * np.float32(side / STAIN_METRES)).astype(np.int64) % side
+        return np.asarray(self.stains[cell[:, 0], cell[:, 1]], np.float32)
 
 
 def rotate(points: Float32s, angle: float) -> tuple[Float32s, Float32s]:

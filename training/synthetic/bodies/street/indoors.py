@@ -11,7 +11,7 @@ from training.synthetic.bodies.street.cycles import railing
 from training.synthetic.bodies.street.fronts import fill_row
 from training.synthetic.bodies.street.greenery import planter, trunk_green
 from training.synthetic.bodies.street.noise import linear, pick
-from training.synthetic.bodies.street.outdoors import LARGEST, SMALL
+from training.synthetic.bodies.street.outdoors import LARGEST, SMALL, side_row
 from training.synthetic.bodies.street.panes import GOODS, SIGNS
 from training.synthetic.bodies.street.scene import Row, Scene
 from training.synthetic.bodies.street.solids import Part, box, join
@@ -25,21 +25,19 @@ if TYPE_CHECKING:
 def furnish_hall(scene: Scene) -> None:
     """Put walls around three sides, pillars in rows, and things between."""
     rng = scene.rng
-    back, left, right = (scene.open_radius * rng.uniform(0.9, 1.3) for _ in range(3))
-    reach = back + 0.6 * scene.open_radius
+    back = scene.open_radius * rng.uniform(0.9, 1.3)
+    left, right = np.maximum(6.0, scene.open_radius * rng.uniform(0.9, 1.3, 2))
     fill_row(scene, Row(back, (left - right) / 2, -math.pi / 2, left + right), "hall")
-    fill_row(scene, Row(back - reach / 2, left, 0.0, reach), "hall")
-    fill_row(scene, Row(back - reach / 2, -right, math.pi, reach), "hall")
+    fill_row(scene, side_row(back, left, 1.0), "hall")
+    fill_row(scene, side_row(back, -right, 1.0), "hall")
     if rng.random() < 0.6:
         _pillars(scene)
-    for _ in range(int(rng.integers(5, 16) * scene.variety)):
+    for _ in range(int(rng.integers(8, 22) * scene.variety)):
         if scene.face_count > LARGEST:
             return
         kind = str(rng.choice(list(INSIDE)))
-        distance = scene.open_radius * math.sqrt(rng.uniform(0.05, 0.95))
-        way, turn = rng.uniform(0.0, 2.0 * math.pi), rng.integers(4) * math.pi / 2
-        spot = (distance * math.cos(way), distance * math.sin(way))
-        scene.put(kind, INSIDE[kind](scene), *spot, float(turn))
+        turn = float(rng.integers(4) * math.pi / 2)
+        scene.put(kind, INSIDE[kind](scene), *scene.random_spot(), turn)
 
 
 def shelf(scene: Scene) -> Part:

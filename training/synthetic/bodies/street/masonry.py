@@ -59,7 +59,7 @@ def lay(rng: np.random.Generator, laid: Laid, fineness: float) -> Float32s:
         np.minimum(right, width - 1 - right), np.minimum(down, height - 1 - down)[:, None]
     )
     shade = np.exp(laid.uneven * rng.standard_normal(laid.count[::-1]))[course[:, None], number]
-    hue = np.exp(0.3 * laid.uneven * rng.standard_normal((*laid.count[::-1], 3)))
+    hue = np.exp(0.12 * laid.uneven * rng.standard_normal((*laid.count[::-1], 3)))
     odd = ((number + course[:, None]) % 2)[:, :, None]
     units = np.where(odd == 1, laid.other, laid.colour) * hue[course[:, None], number]
     units = units * shade[:, :, None]

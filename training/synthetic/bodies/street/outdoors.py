@@ -11,7 +11,7 @@ import numpy as np
 from training.synthetic.bodies.street.cycles import bicycle, bicycle_stand, railing
 from training.synthetic.bodies.street.fronts import fill_row
 from training.synthetic.bodies.street.greenery import bush, hedge, planter, tree
-from training.synthetic.bodies.street.scene import Row, Scene
+from training.synthetic.bodies.street.scene import VIEW, Row, Scene
 from training.synthetic.bodies.street.things import (
     bench,
     bin_,
@@ -44,6 +44,8 @@ SMALL: dict[str, Callable[[Scene], Part]] = {
     "stand": bicycle_stand,
     "table": table,
     "tree": tree,
+    "railing": lambda scene: railing(scene, scene.rng.uniform(1.5, 4.0)),
+    "hedge": lambda scene: hedge(scene, scene.rng.uniform(1.0, 3.0)),
 }
 LARGEST = 7200
 
@@ -67,7 +69,7 @@ CHARACTERS = {
     "street": Character(
         ("shop", "shop", "house", "house", "wall"),
         ("car", "car", "bicycle", "tree", "lamp", "bollard", "railing", "stand"),
-        ("bin", "lamp", "sign", "bicycle", "bollard", "cabinet", "board", "car"),
+        ("bin", "lamp", "sign", "bicycle", "bollard", "cabinet", "board", "car", "railing"),
     ),
     "square": Character(
         ("shop", "house", "house", "trees", "hall"),
@@ -77,7 +79,7 @@ CHARACTERS = {
     "campus": Character(
         ("house", "house", "wall", "hedge", "trees", "trees"),
         ("bicycle", "bicycle", "hedge", "tree", "bench", "railing", "bush"),
-        ("bicycle", "bench", "lamp", "bush", "tree", "bin", "sign", "bollard"),
+        ("bicycle", "bench", "lamp", "bush", "tree", "bin", "sign", "bollard", "hedge"),
     ),
     "park": Character(
         ("trees", "trees", "hedge", "fence", "house"),
@@ -87,7 +89,7 @@ CHARACTERS = {
     "yard": Character(
         ("wall", "wall", "fence", "house", "hedge"),
         ("car", "car", "bin", "cabinet", "railing", "bush"),
-        ("car", "bin", "bollard", "cabinet", "sign", "bicycle"),
+        ("car", "bin", "bollard", "cabinet", "sign", "bicycle", "railing"),
     ),
 }
 
@@ -109,7 +111,7 @@ def furnish_outdoors(scene: Scene, character: str) -> None:
             fill_row(scene, behind, str(scene.rng.choice(["house", "trees", "house"])))
         if scene.rng.random() < min(1.0, 0.85 * scene.variety):
             _line_up(scene, row, str(scene.rng.choice(chosen.before)))
-    scatter(scene, chosen.scattered, int(scene.rng.integers(8, 20) * scene.variety))
+    scatter(scene, chosen.scattered, int(scene.rng.integers(14, 34) * scene.variety))
 
 
 def scatter(scene: Scene, kinds: tuple[str, ...], count: int) -> None:
@@ -119,24 +121,35 @@ def scatter(scene: Scene, kinds: tuple[str, ...], count: int) -> None:
         if scene.face_count > LARGEST:
             return
         kind = str(rng.choice(kinds))
-        distance = scene.open_radius * math.sqrt(rng.uniform(0.03, 1.0))
-        way = rng.uniform(0.0, 2.0 * math.pi)
         turn = float(rng.choice([0.0, 0.5, 1.0, 1.5]) * math.pi + rng.normal(0.0, 0.1))
-        spot = (distance * math.cos(way), distance * math.sin(way))
-        scene.put(kind, SMALL[kind](scene), *spot, turn)
+        scene.put(kind, SMALL[kind](scene), *scene.random_spot(), turn)
 
 
 def _sides(scene: Scene) -> list[Row]:
     """The far side, and the left and right ones, which do not reach the cameras."""
     rng = scene.rng
-    back, left, right = (scene.open_radius * rng.uniform(1.0, 1.5) for _ in range(3))
-    reach = back + rng.uniform(0.0, 0.5) * scene.open_radius
+    back, left, right = (max(5.5, scene.open_radius * rng.uniform(1.0, 1.5)) for _ in range(3))
     rows = [Row(back, (left - right) / 2, -math.pi / 2, left + right + 6.0)]
     if rng.random() < 0.8:
-        rows.append(Row(back - reach / 2, left, 0.0, reach))
+        rows.append(side_row(back, left, rng.uniform(0.0, 1.0)))
     if rng.random() < 0.8:
-        rows.append(Row(back - reach / 2, -right, math.pi, reach))
+        rows.append(side_row(back, -right, rng.uniform(0.0, 1.0)))
     return rows
+
+
+def side_row(back: float, aside: float, share: float) -> Row:
+    """Return a row along the view, from the far side towards the cameras.
+
+    Args:
+        back: where the far side is, metres ahead.
+        aside: where the row is, metres; positive to the left.
+        share: how far it comes towards the cameras, of the most that does not hide the people.
+
+    Returns:
+        The row.
+    """
+    reach = back + share * max(0.0, abs(aside) / math.tan(VIEW) - 1.5)
+    return Row(back - reach / 2, aside, 0.0 if aside > 0.0 else math.pi, reach)
 
 
 def _line_up(scene: Scene, row: Row, kind: str) -> None:

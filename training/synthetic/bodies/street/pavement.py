@@ -81,7 +81,7 @@ def _stains(rng: np.random.Generator, strength: float, *, wet: bool) -> Float32s
     spots = clouds(rng, (512, 512), 0.6)
     stains[spots > 2.9] *= 0.7
     if wet:
-        stains[soft > rng.uniform(0.8, 1.6)] *= 0.6
+        stains *= 1.0 - 0.4 * np.clip(4.0 * (soft - rng.uniform(0.8, 1.6)), 0.0, 1.0)
     return np.asarray(stains, np.float32)
 
 
@@ -145,9 +145,7 @@ def _repairs(scene: Scene) -> list[Zone]:
         middle = rng.uniform(-1.0, 1.0, 2) * scene.open_radius
         half = rng.uniform(0.3, 3.0), rng.uniform(0.2, 0.8)
         sized = half if rng.random() < 0.5 else half[::-1]
-        zones.append(
-            Zone((middle[0], middle[1]), sized, patch, WHITE * rng.uniform(0.6, 1.3), cover=0.9)
-        )
+        zones.append(Zone((middle[0], middle[1]), sized, patch, WHITE * rng.uniform(0.6, 1.3)))
     return zones
 
 
@@ -186,22 +184,21 @@ def _lawns(scene: Scene) -> list[Zone]:
 def _bands(scene: Scene) -> list[Zone]:
     """Bands of another colour that repeat, guiding strips, a mat."""
     rng = scene.rng
-    tile = scene.texture("plain", plain)
     zones = []
-    if rng.random() < 0.5:
+    if rng.random() < 0.35:
         period = rng.uniform(2.0, 6.0)
         count = int(20.0 / period)
-        tint = pick(rng, ((90, 88, 86), (190, 184, 170), (140, 100, 84), (60, 60, 64)))
-        half = rng.uniform(0.1, 0.5)
+        tint = np.exp(rng.normal(-0.25, 0.25) + rng.normal(0.0, 0.08, 3)).astype(np.float32)
+        half = rng.uniform(0.08, 0.35)
         zones += [
-            Zone((0.0, number * period), (ENDLESS, half), tile, tint, cover=0.75)
+            Zone((0.0, number * period), (ENDLESS, half), None, tint)
             for number in range(-count, count + 1)
         ]
-    if rng.random() < 0.4:
+    if rng.random() < 0.25:
         aside = rng.uniform(-5.0, 5.0)
-        line = scene.texture("cobbles", cobbles)
-        zones.append(Zone((0.0, aside), (ENDLESS, 0.2), line, _line_colour(rng) * 3.0))
-    if rng.random() < 0.3:
+        line = scene.texture("plain", plain)
+        zones.append(Zone((0.0, aside), (ENDLESS, 0.15), line, _line_colour(rng) * 0.7))
+    if rng.random() < 0.2:
         middle = rng.uniform(-6.0, 6.0, 2)
         mat = scene.texture("carpet", carpet)
         at = (float(middle[0]), float(middle[1]))
@@ -215,7 +212,5 @@ def _bays(scene: Scene) -> list[Zone]:
     paint = scene.texture("plain", plain)
     colour = _line_colour(rng) * rng.uniform(0.6, 1.0)
     at = rng.uniform(-0.8, 0.8) * scene.open_radius
-    lines = [
-        Zone((at, 2.5 * number), (2.5, 0.05), paint, colour, cover=0.8) for number in range(-6, 7)
-    ]
-    return [*lines, Zone((at - 2.5, 0.0), (0.05, 15.0), paint, colour, cover=0.8)]
+    lines = [Zone((at, 2.5 * number), (2.5, 0.05), paint, colour) for number in range(-6, 7)]
+    return [*lines, Zone((at - 2.5, 0.0), (0.05, 15.0), paint, colour)]

@@ -10,11 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.synthetic.bodies.street.atlas import AtlasBuilder, Texture
-from training.synthetic.bodies.street.solids import Paint, Part, join
+from training.synthetic.bodies.street.solids import Paint, Part, join, turning
 from training.synthetic.bodies.street.street import Place
 from training.synthetic.bodies.street.surfaces import FINE, WALL, leaves, plain, planks
 
 Float32s = NDArray[np.float32]
+
+
+# Cameras hang within so many radians of the open side, as seen from the origin.
+VIEW = 0.5
+CLEAR = 1.5
+SELDOM = 0.12
+# Where cameras may hang, on the ground, and how much room their sight of the origin needs.
+CAMERAS = tuple((16.0 * math.cos(way), 16.0 * math.sin(way)) for way in (-0.25, 0.0, 0.25))
+MARGIN = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,25 +75,43 @@ class Scene:
     _shared: dict[str, Texture] = field(default_factory=dict)
 
     def put(self, kind: str, part: Part, ahead: float, aside: float, angle: float = 0.0) -> None:
-        """Put a thing somewhere, turned by an angle."""
+        """Put a thing somewhere, turned by an angle; not where it hides the middle from cameras."""
         cos, sin = math.cos(self.angle), math.sin(self.angle)
         x, y = ahead * cos - aside * sin, ahead * sin + aside * cos
         moved = part.moved(x, y, 0.0, self.angle + angle)
-        flat = moved.vertices[:, :2]
-        middle = (flat.min(axis=0) + flat.max(axis=0)) / 2.0
-        radius = float(np.linalg.norm(flat - middle, axis=1).max())
-        self._add(kind, moved, (float(middle[0]), float(middle[1])), radius)
+        low, high = part.vertices[:, :2].min(axis=0), part.vertices[:, :2].max(axis=0)
+        turn = turning(self.angle + angle)[:2, :2]
+        middle = turn @ ((low + high) / 2.0) + [x, y]
+        half = (high - low) / 2.0
+        place = Place(
+            kind,
+            (float(middle[0]), float(middle[1])),
+            float(np.linalg.norm(half)),
+            self.angle + angle,
+            (float(half[0]), float(half[1])),
+            self._faces,
+            self._faces + len(part.faces),
+        )
+        if not any(place.blocks((0.0, 0.0), end, MARGIN) for end in CAMERAS):
+            self._places.append(place)
+            self._add(moved)
+
+    def random_spot(self) -> tuple[float, float]:
+        """Return ahead and aside of a spot in the open, rarely just before the camera."""
+        while True:
+            distance = self.open_radius * math.sqrt(self.rng.uniform(0.03, 1.0))
+            way = self.rng.uniform(-math.pi, math.pi)
+            before_camera = abs(abs(way) - math.pi) < VIEW and distance > CLEAR
+            if not before_camera or self.rng.random() < SELDOM:
+                return distance * math.cos(way), distance * math.sin(way)
 
     def put_ground(self, part: Part) -> None:
         """Put the ground, before anything else."""
+        self._add(part)
+
+    def _add(self, part: Part) -> None:
         self._parts.append(part)
         self._faces += len(part.faces)
-
-    def _add(self, kind: str, part: Part, middle: tuple[float, float], radius: float) -> None:
-        last = self._faces + len(part.faces)
-        self._places.append(Place(kind, middle, radius, self._faces, last))
-        self._parts.append(part)
-        self._faces = last
 
     @property
     def face_count(self) -> int:

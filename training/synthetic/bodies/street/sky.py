@@ -46,13 +46,13 @@ class Sky:
 def open_sky(rng: np.random.Generator) -> Sky:
     """Draw a sky with clouds, and the outlines of far houses and trees before it."""
     height = np.linspace(LOWEST, HIGHEST, ROWS)[:, None, None]
-    zenith = linear((rng.uniform(110, 190), rng.uniform(150, 200), 225)) * 1.3
-    horizon = linear((225, 230, 235)) * 1.3
+    zenith = linear((rng.uniform(110, 190), rng.uniform(150, 200), 225)) * 1.7
+    horizon = linear((225, 230, 235)) * 2.0
     share = np.clip(height / 0.7, 0.0, 1.0) ** 0.6
     image = np.broadcast_to(horizon + share * (zenith - horizon), (ROWS, COLUMNS, 3)).copy()
     cover = rng.uniform(-1.5, 1.5) + clouds(rng, (ROWS, COLUMNS), 1.7)
     white = np.clip(0.6 * cover, 0.0, 0.9)[:, :, None]
-    image += white * (linear((238, 238, 240)) * 1.3 - image)
+    image += white * (linear((238, 238, 240)) * 2.1 - image)
     _houses(image, rng)
     _treeline(image, rng)
     return Sky(np.asarray(image, np.float32))
@@ -65,7 +65,7 @@ def hall(rng: np.random.Generator) -> Sky:
     image[:] = colour * np.linspace(0.9, 1.2, ROWS)[:, None, None]
     image[: ROWS // 8] *= 0.7
     for row in range(ROWS // 4, ROWS, int(rng.integers(14, 30))):
-        image[row : row + 3, (np.arange(COLUMNS) // 24) % 2 == 0] = 1.8
+        image[row : row + 3, (np.arange(COLUMNS) // 24) % 2 == 0] = 2.6
         image[row + 3 : row + 5] *= 0.8
     return Sky(image)
 
@@ -80,7 +80,7 @@ def _houses(image: NDArray[np.floating], rng: np.random.Generator) -> None:
     while column < COLUMNS:
         width = int(rng.integers(10, 60))
         top = _row(rng.uniform(0.0, 0.16))
-        colour = pick(rng, PLASTERS) * 0.75 + 0.15 * haze
+        colour = pick(rng, PLASTERS) * 1.1 + 0.25 * haze
         image[:top, column : column + width] = colour
         windows = np.zeros((top, image[:top, column : column + width].shape[1]), bool)
         windows[1::4, ::3] = True

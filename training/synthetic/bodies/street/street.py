@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,8 @@ from training.synthetic.bodies.street.solids import Part
 
 Float32s = NDArray[np.float32]
 GROUND_FACES = 2
+TINY = 1e-9
+Spot = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,8 @@ class Place:
         kind: what it is.
         centre: x and y, metres.
         radius: of the circle that holds it, metres.
+        angle: direction of its own x axis, radians from the world's.
+        half: half its length along its own x and y axis, metres.
         first: its first face.
         last: one past its last face.
     """
@@ -31,8 +36,31 @@ class Place:
     kind: str
     centre: tuple[float, float]
     radius: float
+    angle: float
+    half: tuple[float, float]
     first: int
     last: int
+
+    def blocks(self, start: Spot, end: Spot, margin: float) -> bool:
+        """Say whether the thing stands on a way over the ground.
+
+        Args:
+            start: x and y, metres.
+            end: x and y, metres.
+            margin: how close the way may come to the thing's box, metres.
+
+        Returns:
+            Whether the way comes closer.
+        """
+        cos, sin = math.cos(self.angle), math.sin(self.angle)
+        first, last = 0.0, 1.0
+        for axis, half in (((cos, sin), self.half[0]), ((-sin, cos), self.half[1])):
+            origin = sum((start[k] - self.centre[k]) * axis[k] for k in (0, 1))
+            slope = sum((end[k] - start[k]) * axis[k] for k in (0, 1))
+            slope = slope if abs(slope) > TINY else TINY
+            cuts = sorted((side * (half + margin) - origin) / slope for side in (-1, 1))
+            first, last = max(first, cuts[0]), min(last, cuts[1])
+        return first < last
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,6 +86,23 @@ class Street:
     atlas: Atlas
     ground: Ground
     panorama: Sky
+
+    def shown(self, start: Spot, end: Spot, margin: float) -> NDArray[np.int64]:
+        """Return the faces that do not stand in the way.
+
+        Args:
+            start: x and y of the person, metres.
+            end: x and y of the camera, metres.
+            margin: room to leave on both sides of the line of sight, metres.
+
+        Returns:
+            (M,) int64 indices of faces, in order; the ground's first.
+        """
+        kept = np.ones(len(self.faces), np.bool_)
+        for place in self.places:
+            if place.blocks(start, end, margin):
+                kept[place.first : place.last] = False
+        return np.flatnonzero(kept)
 
     @property
     def vertices(self) -> Float32s:
@@ -87,13 +132,13 @@ class Street:
         Returns:
             (N, 3) float32 linear reflectance, 0..1.
         """
-        colours = np.empty((len(faces), 3), np.float32)
-        flat = faces < GROUND_FACES
-        for chosen, look in ((flat, self._on_ground), (~flat, self._on_things)):
-            if chosen.any():
-                size = None if footprint is None else footprint[chosen]
-                colours[chosen] = look(faces[chosen], points[chosen], size)
-        return np.clip(colours, 0.0, 1.0)
+        texture, tint = self.part.texture[faces], self.part.tint[faces]
+        place = np.einsum("nij,nj->ni", self.part.frames[faces, :, :3], points)
+        place += self.part.frames[faces, :, 3]
+        flat = np.flatnonzero(faces < GROUND_FACES)
+        texture[flat], place[flat], tint[flat] = self.ground.lay(points[flat])
+        colours = self.atlas.look_up(texture, place, footprint) * tint
+        return np.asarray(np.minimum(colours, 1.0), np.float32)
 
     def sky(self, directions: Float32s) -> Float32s:
         """Return the light from where nothing stands.
@@ -106,25 +151,3 @@ class Street:
             by day, some of the sun's.
         """
         return self.panorama.look(directions)
-
-    def _on_things(
-        self, faces: NDArray[np.integer], points: Float32s, footprint: Float32s | None
-    ) -> Float32s:
-        frames = self.part.frames[faces]
-        place = (frames[:, :, :3] * points[:, None, :]).sum(axis=2) + frames[:, :, 3]
-        colours = self.atlas.look_up(self.part.texture[faces], place, footprint)
-        return colours * self.part.tint[faces]
-
-    def _on_ground(
-        self, faces: NDArray[np.integer], points: Float32s, footprint: Float32s | None
-    ) -> Float32s:
-        colours = np.empty((len(faces), 3), np.float32)
-        for covered, texture, place, zone in self.ground.layers(points):
-            rows = slice(None) if covered is None else covered
-            size = None if footprint is None else footprint[rows]
-            indices = np.full(len(place), texture.index, np.int64)
-            painted = self.atlas.look_up(indices, place, size)
-            if zone is not None:
-                painted = colours[rows] * (1.0 - zone.cover) + painted * (zone.tint * zone.cover)
-            colours[rows] = painted
-        return colours * self.ground.stain(points)[:, None]

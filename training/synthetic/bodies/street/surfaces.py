@@ -38,7 +38,7 @@ SIGNS_ON_GROUND: Palette = ((226, 224, 214), (226, 224, 214), (222, 180, 50), (7
 CARPETS: Palette = ((96, 100, 112), (120, 76, 70), (84, 96, 88), (132, 124, 112), (70, 74, 92))
 
 
-def plain(rng: np.random.Generator, rough: float = 1.0, spread: float = 0.08) -> Float32s:
+def plain(rng: np.random.Generator, rough: float = 1.0, spread: float = 0.05) -> Float32s:
     """White with faint noise; objects tint it."""
     noise = clouds(rng, (128, 128), rough)[:, :, None]
     return np.asarray(np.clip(0.9 * np.exp(spread * noise), 0.0, 1.0).repeat(3, axis=2), np.float32)
@@ -49,7 +49,7 @@ def asphalt(rng: np.random.Generator) -> Float32s:
     grey = linear((rng.uniform(88, 142),) * 3) * np.array([1.0, 1.0, rng.uniform(0.95, 1.06)])
     grains = clouds(rng, (SIDE, SIDE), 0.3)
     patches = clouds(rng, (SIDE, SIDE), 1.6)
-    image = grey * np.exp(0.2 * grains + 0.1 * patches)[:, :, None]
+    image = grey * np.exp(0.13 * grains + 0.1 * patches)[:, :, None]
     line = np.abs(clouds(rng, (SIDE, SIDE), 1.9)) < rng.uniform(0.0, 0.012)
     cracks = line & (clouds(rng, (SIDE, SIDE), 1.8) > 0.4)
     image[cracks] *= 0.5
@@ -57,10 +57,17 @@ def asphalt(rng: np.random.Generator) -> Float32s:
 
 
 def concrete(rng: np.random.Generator) -> Float32s:
-    """Pale grey with soft stains."""
+    """Pale grey, poured in large fields, with soft stains and cracks."""
     colour = pick(rng, SLABS)
-    stains = 0.1 * clouds(rng, (SIDE, SIDE), 1.5) + 0.06 * clouds(rng, (SIDE, SIDE), 0.3)
-    return np.asarray(colour * np.exp(stains)[:, :, None], np.float32)
+    field = rng.uniform(1.5, 3.0)
+    laid = Laid((field, field), (2, 2), 0.025, 0.0, colour, colour, colour * 0.5, 0.05, 0.05)
+    image = lay(rng, laid, FINE)
+    size = (image.shape[0], image.shape[1])
+    stains = 0.1 * clouds(rng, size, 1.5) + 0.05 * clouds(rng, size, 0.3)
+    image = image * np.exp(stains)[:, :, None]
+    cracks = (np.abs(clouds(rng, size, 1.9)) < 0.006) & (clouds(rng, size, 1.8) > 0.5)
+    image[cracks] *= 0.55
+    return np.asarray(image, np.float32)
 
 
 def slabs(rng: np.random.Generator) -> Float32s:
@@ -104,24 +111,24 @@ def carpet(rng: np.random.Generator) -> Float32s:
     colour = pick(rng, CARPETS)
     y, x = np.mgrid[0:SIDE, 0:SIDE] * (2.0 * np.pi / SIDE)
     waves = int(rng.integers(4, 16))
-    figure = rng.uniform(0.0, 0.25) * np.sign(np.sin(waves * x) * np.sin(waves * y))
+    figure = rng.uniform(0.0, 0.12) * np.sign(np.sin(waves * x) * np.sin(waves * y))
     image = colour * np.exp(figure + 0.16 * clouds(rng, (SIDE, SIDE), 0.2))[:, :, None]
     return np.asarray(image, np.float32)
 
 
 def grass(rng: np.random.Generator) -> Float32s:
     """Lawn: blades, dry patches."""
-    green = linear((rng.uniform(70, 110), rng.uniform(96, 128), rng.uniform(46, 66)))
+    green = linear((rng.uniform(82, 114), rng.uniform(98, 122), rng.uniform(56, 76)))
     dry = linear((150, 138, 92))
     share = np.clip(0.25 + 0.3 * clouds(rng, (SIDE, SIDE), 1.5), 0.0, 1.0)[:, :, None]
     image = green + rng.uniform(0.0, 0.8) * share * (dry - green)
-    return np.asarray(image * np.exp(0.4 * clouds(rng, (SIDE, SIDE), 0.5))[:, :, None], np.float32)
+    return np.asarray(image * np.exp(0.24 * clouds(rng, (SIDE, SIDE), 0.6))[:, :, None], np.float32)
 
 
 def gravel(rng: np.random.Generator) -> Float32s:
     """Sand and small stones."""
     colour = pick(rng, ((176, 162, 136), (158, 150, 138), (186, 160, 118)))
-    noise = 0.22 * clouds(rng, (SIDE, SIDE), 0.3) + 0.1 * clouds(rng, (SIDE, SIDE), 1.5)
+    noise = 0.14 * clouds(rng, (SIDE, SIDE), 0.3) + 0.1 * clouds(rng, (SIDE, SIDE), 1.5)
     return np.asarray(colour * np.exp(noise)[:, :, None], np.float32)
 
 
@@ -129,7 +136,7 @@ def leaves(rng: np.random.Generator) -> Float32s:
     """Leaves and the dark between them; trees and hedges tint it green."""
     fine = clouds(rng, (256, 256), 0.75)
     image = 0.55 * np.exp(0.55 * fine)[:, :, None] * np.array([0.95, 1.0, 0.8])
-    image[fine < -1.0] *= 0.25
+    image[fine < -1.2] *= 0.45
     return np.asarray(image, np.float32)
 
 
