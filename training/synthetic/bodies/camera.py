@@ -223,7 +223,7 @@ def _draw_film(rng: np.random.Generator, knobs: PictureKnobs, place: Position) -
         chroma_noise=knobs.noise * 0.02 * poor * float(rng.random()),
         quality=int(np.clip(95 - knobs.compression * (4 + 48 * poor * rng.random()), 15, 95)),
         resolution=float(np.clip(pixels * loss, 36.0, 500.0)),
-        sharpening=float(rng.uniform(0.0, 0.8) * (rng.random() < 0.65)),
+        sharpening=float(rng.uniform(0.0, 0.6) * (rng.random() < 0.65)),
     )
 
 

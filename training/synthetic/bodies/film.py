@@ -128,16 +128,23 @@ def _vignette(height: int, width: int, loss: float, rng: np.random.Generator) ->
 def _add_noise(light: Float32s, film: Film, rng: np.random.Generator, shrink: float) -> Float32s:
     """Photon and read noise per pixel, and coloured blotches that cameras' filters leave."""
     light = np.maximum(light, 0.0)
-    deviation = np.sqrt(film.shot_noise**2 * light + film.read_noise**2) / shrink
+    shot, read = film.shot_noise / shrink, film.read_noise / shrink
+    deviation = np.sqrt(np.float32(shot * shot) * light + np.float32(read * read))
     noisy = light + deviation * rng.standard_normal(light.shape, dtype=np.float32)
     if film.chroma_noise > 0.0:
-        blotches = rng.standard_normal(light.shape, dtype=np.float32)
-        for axis in (0, 1):
-            blotches = gaussian_filter1d(blotches, 1.2, axis=axis, truncate=2.0)
-        blotches -= blotches.mean(axis=2, keepdims=True)
+        strength = np.float32(film.chroma_noise / shrink)
         # Where it is dark, cameras amplify, and blotches show most; hence by the root of light.
-        noisy = noisy + (4.0 * film.chroma_noise / shrink) * blotches * np.sqrt(light + 0.01)
+        noisy = noisy + strength * _blotches(light.shape, rng) * np.sqrt(light + 0.01)
     return np.asarray(noisy, np.float32)
+
+
+def _blotches(shape: tuple[int, ...], rng: np.random.Generator) -> Float32s:
+    """Coloured noise of mean grey, two pixels wide: cameras store colour at half resolution."""
+    height, width = shape[:2]
+    half = ((height + 1) // 2, (width + 1) // 2, 3)
+    blotches = rng.standard_normal(half, dtype=np.float32)
+    blotches -= blotches.mean(axis=2, keepdims=True)
+    return blotches.repeat(2, axis=0)[:height].repeat(2, axis=1)[:, :width]
 
 
 def _tone(light: Float32s, film: Film) -> Float32s:

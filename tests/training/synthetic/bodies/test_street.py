@@ -45,7 +45,7 @@ def test_a_street_is_a_mesh_of_limited_size(street: Street) -> None:
     assert street.faces.max() < len(street.vertices)
     assert np.isfinite(street.vertices).all()
     assert street.vertices[:, 2].min() > -0.5
-    assert 100 < len(street.faces) < 9500
+    assert 100 < len(street.faces) < 8200
 
 
 def test_places_cover_all_faces_but_the_ground_once(street: Street) -> None:

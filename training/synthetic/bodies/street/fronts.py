@@ -16,6 +16,7 @@ from training.synthetic.bodies.street.facade import (
 from training.synthetic.bodies.street.greenery import bush, hedge, tree
 from training.synthetic.bodies.street.noise import linear, pick
 from training.synthetic.bodies.street.panes import SIGNS
+from training.synthetic.bodies.street.scene import LARGEST
 from training.synthetic.bodies.street.solids import Paint, Part, box, join, panel
 from training.synthetic.bodies.street.surfaces import PLASTERS, STONES
 from training.synthetic.bodies.street.things import awning, stairs
@@ -83,6 +84,8 @@ def fill_row(scene: Scene, row: Row, kind: str) -> None:
     rng = scene.rng
     along = -row.length / 2
     while along < row.length / 2 - 0.5:
+        if kind in {"trees", "fence"} and scene.face_count > LARGEST:
+            return
         width = float(min(rng.uniform(*WIDTHS[kind]), row.length / 2 - along))
         part = MAKERS[kind](scene, width)
         jitter = rng.uniform(-0.8, 0.8) if kind == "trees" else 0.0

@@ -39,7 +39,7 @@ def tree(scene: Scene) -> Part:
         size = spread * rng.uniform(0.45, 0.8)
         middle = (float(offset[0]), float(offset[1]), float(offset[2]))
         parts.append(blob(rng, (size, size, 0.8 * size), middle, scene.leaves(0.55 * green)))
-        parts.append(foliage(scene, middle, (size, size, 0.8 * size), 60, green))
+        parts.append(foliage(scene, middle, (size, size, 0.8 * size), 50, green))
     return join(parts)
 
 
@@ -106,4 +106,4 @@ def trunk_green(scene: Scene) -> Part:
     pot = box((0.5, 0.5, 0.45), (0.0, 0.0, 0.0), scene.plain(pick(scene.rng, STONES)), 1.2)
     stem = tube([(0.0, 0.0, 0.4), (0.0, 0.0, 1.3)], 0.03, scene.plain(linear((90, 70, 50))))
     green = pick(scene.rng, GREENS, 0.1)
-    return join([pot, stem, foliage(scene, (0.0, 0.0, 1.35), (0.5, 0.5, 0.55), 60, green)])
+    return join([pot, stem, foliage(scene, (0.0, 0.0, 1.35), (0.5, 0.5, 0.55), 50, green)])

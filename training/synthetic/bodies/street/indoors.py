@@ -11,9 +11,9 @@ from training.synthetic.bodies.street.cycles import railing
 from training.synthetic.bodies.street.fronts import fill_row
 from training.synthetic.bodies.street.greenery import planter, trunk_green
 from training.synthetic.bodies.street.noise import linear, pick
-from training.synthetic.bodies.street.outdoors import LARGEST, SMALL, side_row
+from training.synthetic.bodies.street.outdoors import SMALL, side_row
 from training.synthetic.bodies.street.panes import GOODS, SIGNS
-from training.synthetic.bodies.street.scene import Row, Scene
+from training.synthetic.bodies.street.scene import LARGEST, Row, Scene
 from training.synthetic.bodies.street.solids import Part, box, join
 from training.synthetic.bodies.street.surfaces import FLOORS, PLASTERS
 from training.synthetic.bodies.street.things import METALS, bench, bin_, board, table

@@ -11,7 +11,7 @@ import numpy as np
 from training.synthetic.bodies.street.cycles import bicycle, bicycle_stand, railing
 from training.synthetic.bodies.street.fronts import fill_row
 from training.synthetic.bodies.street.greenery import bush, hedge, planter, tree
-from training.synthetic.bodies.street.scene import VIEW, Row, Scene
+from training.synthetic.bodies.street.scene import LARGEST, VIEW, Row, Scene
 from training.synthetic.bodies.street.things import (
     bench,
     bin_,
@@ -47,7 +47,6 @@ SMALL: dict[str, Callable[[Scene], Part]] = {
     "railing": lambda scene: railing(scene, scene.rng.uniform(1.5, 4.0)),
     "hedge": lambda scene: hedge(scene, scene.rng.uniform(1.0, 3.0)),
 }
-LARGEST = 7200
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ SELDOM = 0.12
 # Where cameras may hang, on the ground, and how much room their sight of the origin needs.
 CAMERAS = tuple((16.0 * math.cos(way), 16.0 * math.sin(way)) for way in (-0.25, 0.0, 0.25))
 MARGIN = 0.6
+# Triangles after which nothing small or leafy is added.
+LARGEST = 6800
 
 
 @dataclass(frozen=True, slots=True)
