@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +20,6 @@ from training.synthetic.bodies.street.panes import (
     window,
 )
 from training.synthetic.bodies.street.surfaces import STONES, WALL, wall
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 Float32s = NDArray[np.float32]
 
@@ -212,12 +208,11 @@ def _storey(
 def _details(canvas: Canvas, rng: np.random.Generator) -> None:
     """Draw a door, a pipe and a vent or cabinet."""
     whole = canvas.whole
-    draw: Callable[[float], float] = lambda share: share * whole.width  # noqa: E731
-    x = draw(rng.uniform(0.05, 0.8))
+    x = rng.uniform(0.05, 0.8) * whole.width
     door(canvas, rng, Rect(x, 0.0, x + 1.0, 2.1))
-    pipe = draw(rng.random())
+    pipe = rng.random() * whole.width
     canvas.fill(Rect(pipe, 0.0, pipe + 0.1, whole.height), linear((rng.uniform(90, 180),) * 3))
-    vent = draw(rng.random())
+    vent = rng.random() * whole.width
     canvas.fill(Rect(vent, 0.4, vent + 0.7, 1.2), linear((rng.uniform(80, 170),) * 3))
     canvas.view(Rect(vent, 0.4, vent + 0.7, 1.2))[::3] *= 0.7
 
