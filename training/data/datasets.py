@@ -49,12 +49,14 @@ class DataSource:
             :mod:`service.ingest.name_layouts` reads file names by that convention.
         pattern: what paths look like, for the layout ``folders``: ``{camera}/{name}``.
         skip_bad: count and list files that break a rule, instead of stopping at the first.
+        train_only: a benchmark's query and gallery may be empty.
     """
 
     path: Path
     layout: Layout | Literal["auto"] = "auto"
     pattern: str | None = None
     skip_bad: bool = False
+    train_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +247,8 @@ def _require_images(dataset: Dataset) -> None:
     splits = {"train": dataset.train, "query": dataset.query, "gallery": dataset.gallery}
     if not has_splits(dataset.source.path, dataset.layout):
         splits = {"any split": dataset.train + dataset.query + dataset.gallery}
+    elif dataset.source.train_only:
+        splits = {"train": dataset.train}
     if empty := [name for name, samples in splits.items() if not samples]:
         seen = [f"{count} x {reason}" for reason, count in dataset.left_out.items()]
         seen += [f"{len(dataset.skipped)} skipped"] * bool(dataset.skipped)

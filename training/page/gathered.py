@@ -118,7 +118,9 @@ def _find_datasets(wanted: Wanted, config: TrainConfig) -> list[Dataset] | Missi
         DataSource(path, layout=data.layout, pattern=data.pattern, skip_bad=True) for path in paths
     ]
     if not wanted.data:
-        sources += [DataSource(Path(path), skip_bad=True) for path in data.synthetic]
+        sources += [
+            DataSource(Path(path), skip_bad=True, train_only=True) for path in data.synthetic
+        ]
     if not sources:
         return Missing("", "the run does not say where its crops are; give them with --data")
     try:

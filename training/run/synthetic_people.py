@@ -31,7 +31,8 @@ def read_synthetic(folders: Sequence[str]) -> list[Dataset]:
                 f"{folders[place]} and {folders[other]} show the same people, because they were "
                 "made with the same seed; make one of them with another --seed"
             )
-    return [read_dataset(DataSource(Path(folder), layout="market1501")) for folder in folders]
+    sources = [DataSource(Path(each), layout="market1501", train_only=True) for each in folders]
+    return [read_dataset(source) for source in sources]
 
 
 def _read_note(folder: Path) -> tuple[str, Any]:

@@ -94,6 +94,19 @@ def test_the_same_people_twice_are_refused(drawn, tmp_path):
     assert len(read_synthetic([str(drawn), str(again)])) == 2
 
 
+def test_all_people_may_be_trained_on(drawn, tmp_path):
+    folder = shutil.copytree(drawn, tmp_path / "all")
+    for split in ("query", "bounding_box_test"):
+        shutil.rmtree(folder / split)
+        (folder / split).mkdir()
+    tree = SMALL | {"data.synthetic": (str(folder),), "evaluation.every": 1}
+    found = read_crops(read_config(None, tree), tmp_path, World(torch.device("cpu")))
+    assert len(found.identities) == 72
+    assert found.held_out == []
+    with pytest.raises(InvalidInput, match="query"):
+        read_dataset(DataSource(folder))
+
+
 def test_a_run_needs_crops():
     with pytest.raises(InvalidInput, match="no crops"):
         crops()
