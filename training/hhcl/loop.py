@@ -31,7 +31,7 @@ from training.core.checkpoint import FILE_NAME, Checkpoint
 from training.core.config import TrainConfig
 from training.core.distributed import World, open_world
 from training.core.engine import Batch, Learner, build_learner, embed_together
-from training.core.options import AugmentOptions
+from training.core.options import AugmentOptions, BatchOptions
 from training.core.transforms import apply_choices, draw_choices
 from training.core.warmup import warm_up_together
 from training.data.datasets import UNKNOWN
@@ -39,7 +39,7 @@ from training.hhcl.clustering import cluster
 from training.hhcl.labelling import contrasted_cameras, crops_to_embed, join_labels
 from training.hhcl.memories.building import ClusteredCrops, build_memory
 from training.hhcl.memories.memory import Memory
-from training.hhcl.sampler import mixed_batches
+from training.hhcl.sampler import divide_batch, mixed_batches
 from training.networks.building import Network, new_network
 from training.run.epoch_end import end_epochs
 from training.run.epoch_record import keep_record
@@ -155,20 +155,24 @@ def _label(
             epoch / config.schedule.epochs,
             crops.sites[unlabelled],
         )
-    labels = join_labels(pseudo_labels, crops.identities)
-    _tell_clusters(int(labels.max()) + 1, config.batch.clusters, processes)
-    return labels
+    found = int(pseudo_labels.max(initial=-1)) + 1, int(crops.identities.max()) + 1
+    _tell_clusters(found, config.batch, processes)
+    return join_labels(pseudo_labels, crops.identities)
 
 
-def _tell_clusters(clusters: int, wanted: int, processes: int) -> None:
-    """A message if a batch cannot have all its clusters."""
+def _tell_clusters(found: tuple[int, int], batch: BatchOptions, processes: int) -> None:
+    """A message if a batch cannot have all its clusters, of unlabelled or of synthetic crops."""
+    places = divide_batch(batch, unlabelled=found[0] > 0, synthetic=found[1] > 0)
+    clusters = sum(map(min, found, places))
     if clusters < processes:
         raise InvalidInput(f"{clusters} clusters cannot be shared by {processes} processes")
-    if clusters < wanted:
-        tqdm.write(
-            f"{clusters} clusters, fewer than batch.clusters = {wanted}: "
-            "every batch contains all of them"
-        )
+    of_batch = "their part of batch.clusters" if all(found) else "batch.clusters"
+    for there, wanted, what in zip(found, places, ("clusters", "synthetic people"), strict=True):
+        if there < wanted:
+            tqdm.write(
+                f"{there} {what}, fewer than {of_batch} = {wanted}: "
+                "every batch contains all of them"
+            )
 
 
 def _clustered(

@@ -37,10 +37,8 @@ def mixed_batches(
     Yields:
         (P * K,) int64 indices into ``labels``.
     """
-    kinds = [own for own in (~synthetic, synthetic) if own.any()]
-    clusters = options.clusters
-    drawn = min(max(round(options.synthetic_share * clusters), 1), clusters - 1)
-    places = [clusters - drawn, drawn] if len(kinds) > 1 else [clusters]
+    kinds = (~synthetic, synthetic)
+    places = divide_batch(options, unlabelled=not synthetic.all(), synthetic=bool(synthetic.any()))
     parts = [
         identity_batches(
             np.where(own, labels, -1),
@@ -51,9 +49,28 @@ def mixed_batches(
             rng=rng,
         )
         for own, count in zip(kinds, places, strict=True)
+        if count
     ]
     for together in zip(*parts, strict=True):
         yield np.concatenate(together)
+
+
+def divide_batch(options: BatchOptions, *, unlabelled: bool, synthetic: bool) -> tuple[int, int]:
+    """Divide the places of a batch between unlabelled clusters and synthetic identities.
+
+    Args:
+        options: P and the synthetic share of it.
+        unlabelled: whether there are crops of the first kind.
+        synthetic: whether there are crops of the second kind.
+
+    Returns:
+        Places of each kind; their sum is P, and a kind that is there has at least one.
+    """
+    clusters = options.clusters
+    if not (unlabelled and synthetic):
+        return clusters * unlabelled, clusters * synthetic
+    drawn = min(max(round(options.synthetic_share * clusters), 1), clusters - 1)
+    return clusters - drawn, drawn
 
 
 def identity_batches(

@@ -132,6 +132,13 @@ def test_unlabelled_and_synthetic_crops_train_together(street, drawn, tmp_path, 
     assert load_checkpoint(tmp_path / "run").identity_labels == SYNTHETIC
 
 
+def test_a_part_of_a_batch_that_cannot_be_filled_is_told(street, drawn, tmp_path, capsys):
+    sources = {"data__path": str(street), "data__synthetic": (str(drawn),)}
+    run(one_step("none", **sources, batch__clusters=40), tmp_path / "run", CPU)
+    told = capsys.readouterr().out
+    assert "12 synthetic people, fewer than their part of batch.clusters = 20: every batch" in told
+
+
 def test_labels_of_synthetic_people_are_told_through_every_generation(pretrained, street, tmp_path):
     first = run(one_step(pretrained, data__path=str(street)), tmp_path / "first", CPU)
     second = run(one_step(first, data__path=str(street)), tmp_path / "second", CPU)
