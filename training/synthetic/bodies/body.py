@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,7 +114,7 @@ class BodyModel:
         flat = moves.reshape(len(moves), 12).astype(np.float32)
         blended = (self.weights @ flat).reshape(-1, 3, 4)
         moved = np.einsum("vij,vj->vi", blended[:, :, :3], vertices, optimize=False)
-        return moved + blended[:, :, 3]
+        return np.asarray(moved + blended[:, :, 3], dtype=np.float32)
 
 
 @lru_cache(maxsize=1)
@@ -153,8 +154,9 @@ def shape_body(shape: Shape) -> RestBody:
     Returns:
         The body in its rest pose.
     """
-    names = ("gender", "age", "muscle", "weight", "height", "proportions")
-    return _shape(_load_anny(), {name: getattr(shape, name) for name in names})
+    names = ("age", "muscle", "weight", "height", "proportions")
+    phenotype = {name: getattr(shape, name) for name in names}
+    return _shape(_load_anny(), phenotype | {"gender": 1.0 - shape.maleness})
 
 
 @lru_cache(maxsize=1)
@@ -162,12 +164,16 @@ def _load_anny():  # type: ignore[no-untyped-def]  # noqa: ANN202 - anny has no 
     try:
         import anny  # noqa: PLC0415 - an extra; flat people do not need it
         import torch  # noqa: PLC0415 - likewise
+        from filelock import FileLock  # noqa: PLC0415 - likewise
     except ModuleNotFoundError as error:
         raise InvalidInput(
             f"three-dimensional people need the extra 'people' (no module {error.name}): "
             'pip install "hhcl-reid[training,people]"'
         ) from error
-    return anny.Anny(topology="anny").to(dtype=torch.float32)
+    cache = Path(anny.paths.get_anny_cache_path())
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache / "hhcl-reid.lock"):  # one process builds the cache, the others wait for it
+        return anny.Anny(topology="anny").to(dtype=torch.float32)
 
 
 def _shape(body, phenotype: dict[str, float]) -> RestBody:  # type: ignore[no-untyped-def]  # noqa: ANN001

@@ -21,7 +21,7 @@ Float32s = NDArray[np.float32]
 Parts = NDArray[np.int8]
 
 SMOOTHINGS = 14
-SKIN_SMOOTHINGS = 6
+HAIR_SMOOTHINGS = 6
 CLOTH = (Part.TOP, Part.BOTTOM, Part.INNER, Part.STRAP)
 SHOES = (Part.SHOE, Part.SOLE)
 
@@ -34,11 +34,14 @@ class DressedBody:
         person: who.
         rest: the bare body.
         vertices: (V, 3) float32, metres: the surface of skin and cloth.
+        chart: where on the neutral body each vertex lies, smoothed like the vertices: cloth slides
+            over the skin when it is smoothed, and stripes would wave if their chart stayed.
     """
 
     person: Person
     rest: RestBody
     vertices: Float32s
+    chart: Chart
 
 
 def dress(person: Person, model: BodyModel) -> DressedBody:
@@ -56,18 +59,23 @@ def dress(person: Person, model: BodyModel) -> DressedBody:
     smooth = _smooth(rest.vertices, parts, model)
     thickness = _thickness(person, parts, model.chart)
     for _ in range(2):
-        thickness = 0.5 * thickness + 0.5 * (model.neighbours @ thickness)
+        around = np.asarray(model.neighbours @ thickness, dtype=np.float32)
+        thickness = np.float32(0.5) * (thickness + around)
     pushed = smooth + vertex_normals(smooth, model.faces) * thickness[:, None]
-    return DressedBody(person, rest, pushed.astype(np.float32))
+    values = model.chart.values.copy()
+    values[:, :3] = _smooth(model.chart.position, parts, model)
+    return DressedBody(person, rest, pushed.astype(np.float32), Chart(values))
 
 
 def _smooth(vertices: Float32s, parts: Parts, model: BodyModel) -> Float32s:
-    cloth = np.isin(parts, CLOTH)[:, None]
-    share = (0.7 * cloth + 0.6 * np.isin(parts, SHOES)[:, None]).astype(np.float32)
+    thick = np.isin(parts, (*CLOTH, *SHOES))[:, None]
+    share = (0.7 * thick).astype(np.float32)
     share += np.float32(0.35) * (parts == Part.HAIR)[:, None]
     for step in range(SMOOTHINGS):
-        moving = share if step < SKIN_SMOOTHINGS else share * cloth
-        vertices = vertices + moving * (model.neighbours @ vertices - vertices)
+        moving = share if step < HAIR_SMOOTHINGS else share * thick
+        vertices = np.asarray(
+            vertices + moving * (model.neighbours @ vertices - vertices), dtype=np.float32
+        )
     return vertices
 
 

@@ -51,7 +51,7 @@ def build_figure(dressed: DressedBody, pose: Pose, model: BodyModel) -> Figure:
     """
     body = _pose(dressed, pose, model)
     added = add_pieces(dressed.person, pose, body, model)
-    vertices, faces, chart = _join(body, added, model)
+    vertices, faces, chart = _join(body, added, dressed.chart, model)
     below = _below(body)
     standing = vertices - below
     hips = body.joints[[model.bone("upperleg01.L"), model.bone("upperleg01.R")]].mean(0) - below
@@ -74,16 +74,18 @@ def _pose(dressed: DressedBody, pose: Pose, model: BodyModel) -> PosedBody:
     return PosedBody(vertices, moves, joints, height / NEUTRAL_HEIGHT)
 
 
-def _join(body: PosedBody, added: list[Added], model: BodyModel) -> tuple[Float32s, Int32s, Chart]:
-    vertices, faces, charts = [body.vertices], [model.faces], [model.chart.values]
+def _join(
+    body: PosedBody, added: list[Added], chart: Chart, model: BodyModel
+) -> tuple[Float32s, Int32s, Chart]:
+    vertices, faces, charts = [body.vertices], [model.faces], [chart.values]
     count = len(body.vertices)
     for piece in added:
         points, triangles = piece.mesh
         vertices.append(points)
         faces.append(triangles + np.int32(count))
-        chart = np.zeros((len(points), len(Column)), dtype=np.float32)
-        chart[:, :3], chart[:, Column.PIECE] = piece.chart, piece.piece
-        charts.append(chart)
+        values = np.zeros((len(points), len(Column)), dtype=np.float32)
+        values[:, :3], values[:, Column.PIECE] = piece.chart, piece.piece
+        charts.append(values)
         count += len(points)
     return np.concatenate(vertices), np.concatenate(faces), Chart(np.concatenate(charts))
 
@@ -91,4 +93,4 @@ def _join(body: PosedBody, added: list[Added], model: BodyModel) -> tuple[Float3
 def _below(body: PosedBody) -> Float32s:
     """The point on the ground below the body's middle."""
     low, high = body.vertices.min(0), body.vertices.max(0)
-    return np.float32([(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2]])
+    return np.array([(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2]], dtype=np.float32)

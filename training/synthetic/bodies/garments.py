@@ -20,7 +20,14 @@ from training.synthetic.bodies.person import (
     TopCut,
 )
 from training.synthetic.bodies.pose import Gesture, Pose
-from training.synthetic.bodies.solids import Float32s, Mesh, grid_faces, superellipsoid, tube
+from training.synthetic.bodies.solids import (
+    Float32s,
+    Mesh,
+    grid_faces,
+    superellipsoid,
+    tube,
+    vector,
+)
 
 AROUND = 56
 RINGS = 14
@@ -55,7 +62,8 @@ class PosedBody:
             (N, 3) float32.
         """
         move = self.moves[bone]
-        return (points @ move[:, :3].T + move[:, 3]).astype(np.float32)
+        moved = points @ move[:, :3].T + move[:, 3]
+        return np.asarray(moved, dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,10 +155,11 @@ def _let_hang(radii: NDArray[np.float64], person: Person) -> NDArray[np.float64]
     bottom, coat = person.bottom, person.top.cut is TopCut.COAT
     share = np.linspace(0.0, 1.0, RINGS)
     angle = np.linspace(0.0, 2 * np.pi, AROUND, endpoint=False)
-    extra = person.top.thickness if coat else 0.0
+    extra = person.top.thickness if coat else 0.0  # grows over three rings, or it makes a shelf
     hung = np.empty_like(radii)
     for ring in range(RINGS):
-        radius = radii[ring] + 0.012 + 0.12 * max(0.0, bottom.flare) * share[ring] + extra
+        radius = radii[ring] + 0.012 + 0.12 * max(0.0, bottom.flare) * share[ring]
+        radius = radius + extra * min(1.0, ring / 3.0)
         if ring:
             above = hung[ring - 1]
             radius = np.clip(radius, above * SLOWEST_GROWTH, above + FASTEST_GROWTH)
@@ -160,14 +169,13 @@ def _let_hang(radii: NDArray[np.float64], person: Person) -> NDArray[np.float64]
 
 
 def _on_head(person: Person, body: PosedBody, model: BodyModel) -> list[Added]:
-    head, hair = model.bone("head"), person.hair
+    head = model.bone("head")
     pieces = []
     for mesh, piece in (*_hair_solids(person), *_hat_solids(person)):
         # The solids fit the neutral head; another body's head is elsewhere.
         shift = _head_shift(body, model)
         moved = body.carried(head, mesh[0] + shift)
         pieces.append(Added((moved, mesh[1]), mesh[0], piece))
-    del hair
     return pieces
 
 
@@ -175,7 +183,7 @@ def _head_shift(body: PosedBody, model: BodyModel) -> Float32s:
     head = model.bone("head")
     turn = body.moves[head][:, :3]
     rest = turn.T @ (body.joints[head] - body.moves[head][:, 3])
-    return (rest - model.neutral.joints[head]).astype(np.float32)
+    return np.asarray(rest - model.neutral.joints[head], dtype=np.float32)
 
 
 def _hair_solids(person: Person) -> list[tuple[Mesh, Piece]]:
@@ -248,7 +256,7 @@ def _hung(mesh: Mesh, bone: str, body: PosedBody, model: BodyModel) -> Added:
 
 
 def _hand(body: PosedBody, model: BodyModel, side: str) -> Float32s:
-    return body.joints[model.bone(f"finger3-1.{side}")].astype(np.float32)
+    return np.asarray(body.joints[model.bone(f"finger3-1.{side}")], dtype=np.float32)
 
 
 def _phones(pose: Pose, body: PosedBody, model: BodyModel) -> list[Added]:
@@ -277,30 +285,31 @@ def _thing(person: Person, pose: Pose, body: PosedBody, model: BodyModel) -> lis
             side = "R" if person.bag.side > 0 else "L"
             meshes = _suitcase(_hand(body, model, side), floor)
         case ThingKind.PRAM:
-            grips = (_hand(body, model, "L") + _hand(body, model, "R")) / 2
-            meshes = _pram(grips, floor)
+            left, right = (_hand(body, model, side) for side in ("L", "R"))
+            meshes = _pram(np.asarray((left + right) / 2, dtype=np.float32), floor)
     return [Added(mesh, mesh[0], Piece.THING) for mesh in meshes]
 
 
 def _umbrella(hand: Float32s) -> list[Mesh]:
-    top = hand + np.float32([0.0, 0.02, 0.75])
+    top = hand + vector(0.0, 0.02, 0.75)
     points, faces = superellipsoid((0.0, 0.0, 0.0), (0.52, 0.52, 0.30), 2.0, 24, 14)
     points[:, 2] = np.where(points[:, 2] < 0.0, 0.25 * points[:, 2], points[:, 2])
-    centre = top - np.float32([0.0, 0.0, 0.22])
+    centre = top - vector(0.0, 0.0, 0.22)
     return [((points + centre).astype(np.float32), faces), tube(hand, top, 0.008)]
 
 
 def _suitcase(hand: Float32s, floor: float) -> list[Mesh]:
-    base = np.float32([hand[0], hand[1] + 0.28, floor + 0.36])
-    case = superellipsoid(tuple(map(float, base)), (0.20, 0.13, 0.33), 7.0)
-    return [case, tube(hand, base + np.float32([0.0, 0.0, 0.3]), 0.012)]
+    base = vector(hand[0], hand[1] + 0.28, floor + 0.36)
+    centre = float(base[0]), float(base[1]), float(base[2])
+    case = superellipsoid(centre, (0.20, 0.13, 0.33), 7.0)
+    return [case, tube(hand, base + vector(0.0, 0.0, 0.3), 0.012)]
 
 
 def _pram(grips: Float32s, floor: float) -> list[Mesh]:
     x, y = float(grips[0]), float(grips[1])
     tub = superellipsoid((x, y - 0.55, floor + 0.62), (0.22, 0.42, 0.20), 4.0)
     hood = superellipsoid((x, y - 0.38, floor + 0.85), (0.22, 0.24, 0.20), 2.6)
-    ends = np.float32([x, y - 0.2, floor + 0.6])
+    ends = vector(x, y - 0.2, floor + 0.6)
     wheels = [
         superellipsoid((x + side, y - ahead, floor + 0.13), (0.03, 0.13, 0.13), 2.0, 12, 8)
         for side in (-0.2, 0.2)

@@ -88,9 +88,10 @@ class ThingKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The body's phenotype, each 0..1 as the body model defines it (gender: 0 female, 1 male)."""
+    """The body's phenotype, each 0..1: ``maleness`` 0 is a woman's body, 1 a man's; an ``age`` of
+    0.5 is a child of school age, 0.6..0.8 an adult; a ``height`` of 0.38 is average."""
 
-    gender: float
+    maleness: float
     age: float
     muscle: float
     weight: float

@@ -264,7 +264,7 @@ def _elbow_axis(model: BodyModel, sign: float) -> NDArray[np.float64]:
         joints[model.bone(name)] for name in ("upperarm01.L", "lowerarm01.L", "wrist.L")
     )
     axis = np.cross(elbow - shoulder, wrist - elbow).astype(np.float64)
-    return axis * [1.0, sign, sign]
+    return np.asarray(axis * [1.0, sign, sign], dtype=np.float64)
 
 
 def _curl_fingers(turns: Rotations, gesture: Gesture, side: str, sign: float) -> None:
@@ -301,4 +301,5 @@ def about(axis: NDArray[np.float64], degrees: float) -> NDArray[np.float64]:
     x, y, z = axis / np.linalg.norm(axis)
     cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
     angle = math.radians(degrees)
-    return np.eye(3) + math.sin(angle) * cross + (1.0 - math.cos(angle)) * cross @ cross
+    turn = np.eye(3) + math.sin(angle) * cross + (1.0 - math.cos(angle)) * cross @ cross
+    return np.asarray(turn, dtype=np.float64)

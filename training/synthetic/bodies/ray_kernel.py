@@ -8,7 +8,7 @@ import warp as wp
 
 FAR = wp.constant(1.0e3)
 NEAR_COVER = wp.constant(0.6)
-SHADOW_REACH = wp.constant(30.0)
+SHADOW_REACH = wp.constant(10.0)
 PERSON_REACH = wp.constant(1.1)
 LIFT = wp.constant(0.006)
 

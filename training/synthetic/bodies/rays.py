@@ -61,7 +61,8 @@ class Hits:
         face: (N,) int32 face of that mesh.
         corners: (N, 3) float32 weights of the face's corners; they add up to 1.
         distance: (N,) float32, metres.
-        lit: (N,) float32, 1 where the sun reaches the point, 0 in a shadow.
+        lit: (N,) float32, 1 where the sun reaches the point, 0 in a shadow of something within
+            10 m: a low sun behind houses would leave whole squares dark.
         open: (N,) float32 share of the sky that nothing near covers (ambient occlusion).
     """
 
@@ -160,13 +161,14 @@ def _kernel() -> tuple[Any, Any]:
     """Import Warp and compile the kernel; the first time on a machine takes seconds."""
     try:
         import warp  # noqa: PLC0415 - an extra; flat people do not need it
+
+        warp.config.quiet = True  # type: ignore[attr-defined]  # set by the package's first import
+        warp.init()  # type: ignore[no-untyped-call]
     except ModuleNotFoundError as error:
         raise InvalidInput(
             "three-dimensional people need the extra 'people' (no module warp): "
             'pip install "hhcl-reid[training,people]"'
         ) from error
-    warp.config.quiet = True
-    warp.init()
     from training.synthetic.bodies.ray_kernel import trace  # noqa: PLC0415 - needs Warp
 
     return warp, trace

@@ -170,7 +170,7 @@ class _Flat:
 
 def _street_solid(street: Street, hits: Hits, pixel: float) -> _Flat:
     """The street as a solid; its textures are averaged over what a pixel covers."""
-    footprint = hits.distance[hits.solid == 0] * np.float32(pixel)
+    footprint = hits.distance[hits.solid == 0] * float(pixel)
 
     def albedo(faces: NDArray[np.int32], points: Float32s) -> Float32s:
         return street.albedo(faces, points, footprint)
@@ -235,4 +235,5 @@ def _turned(vectors: Float32s, yaw: float) -> Float32s:
 
 
 def _unit(vectors: Float32s) -> Float32s:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    length = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    return np.asarray(vectors / length, dtype=np.float32)

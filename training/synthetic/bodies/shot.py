@@ -19,6 +19,7 @@ from training.synthetic.bodies.site import STRANGERS, Site
 from training.synthetic.bodies.solids import superellipsoid
 from training.synthetic.bodies.vantage import Vantage
 from training.synthetic.bodies.view import Box, View
+from training.synthetic.bodies.wardrobe import shifted
 
 PASSERS_BY = 0.65  # mean number of other people near somebody
 TRIES = 4
@@ -129,6 +130,7 @@ def _stand(
 ) -> Standing | None:
     if person is None:
         return None
+    person = shifted(person, rng, site.knobs.people.shift)
     pose = draw_pose(rng, person, site.knobs.people)
     figure = build_figure(site.dressed(person), pose, site.model)
     mesh = build_mesh(figure.vertices, figure.faces)
@@ -177,10 +179,15 @@ def _corners(wanted: Standing | None, spot: Spot) -> NDArray[np.float64]:
     """(N, 3) points whose box is the person's; for nobody those of an upright block."""
     if wanted is None:
         block = np.array([(x, y, z) for x in (-0.3, 0.3) for y in (-0.3, 0.3) for z in (0.0, 1.7)])
-        return block + np.array([spot.x, spot.y, 0.0])
+        return block.astype(np.float64) + _ground(spot)
     cos, sin = math.cos(spot.yaw), math.sin(spot.yaw)
     turn = np.array([[cos, sin, 0.0], [-sin, cos, 0.0], [0.0, 0.0, 1.0]])
-    return wanted.figure.vertices @ turn + np.array([spot.x, spot.y, 0.0])
+    placed: NDArray[np.float64] = wanted.figure.vertices @ turn + _ground(spot)
+    return placed
+
+
+def _ground(spot: Spot) -> NDArray[np.float64]:
+    return np.array([spot.x, spot.y, 0.0])
 
 
 def _detect(
@@ -207,4 +214,5 @@ def _shrink(light: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.flo
     """Average the rays of each pixel."""
     height, width = size
     rows, columns = light.shape[0] // height, light.shape[1] // width
-    return light.reshape(height, rows, width, columns, 3).mean((1, 3))
+    mean = light.reshape(height, rows, width, columns, 3).mean((1, 3))
+    return np.asarray(mean, dtype=np.float32)

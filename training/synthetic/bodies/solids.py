@@ -33,7 +33,21 @@ def superellipsoid(
         (V, 3) float32 vertices and (F, 3) int32 faces, seen from outside.
     """
     points, faces = _unit(power, around, rings)
-    return (points * np.float32(radii) + np.float32(centre)).astype(np.float32), faces
+    return (points * vector(*radii) + vector(*centre)).astype(np.float32), faces
+
+
+def vector(x: float, y: float, z: float) -> Float32s:
+    """Make a point or a direction.
+
+    Args:
+        x: metres.
+        y: metres.
+        z: metres.
+
+    Returns:
+        (3,) float32.
+    """
+    return np.array([x, y, z], dtype=np.float32)
 
 
 @lru_cache(maxsize=32)

@@ -18,10 +18,8 @@ SPOTS = 240
 ENOUGH = 50
 TURNS = (0.0, -0.2, 0.2, -0.45, 0.45, -0.75, 0.75)  # radians from the camera's own direction
 SHARES = (1.0, 0.75, 0.55, 0.4)  # of the camera's usual distance
+CLEARANCE = 0.35  # metres between the middle of a person and a thing
 EDGE = 0.42  # share of the field of view, on either side of its middle, where people are
-LARGEST_PLACE = (
-    1.2  # larger circles hold long things, such as hedges; only rays tell where they are
-)
 BODY = tuple((aside, height) for height in (0.15, 0.6, 1.1, 1.6) for aside in (-0.2, 0.2))
 
 
@@ -77,18 +75,16 @@ def _free_spots(street: Street, rng: np.random.Generator) -> Float32s:
     radius = (street.open_radius - 0.4) * np.sqrt(rng.random(SPOTS))
     angle = rng.uniform(0.0, 2 * math.pi, SPOTS)
     spots = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
-    free = np.ones(SPOTS, dtype=bool)
-    for place in street.places:
-        if place.radius < LARGEST_PLACE:
-            away = np.linalg.norm(spots - np.asarray(place.centre), axis=1)
-            free &= away > place.radius + 0.35
+    free = [
+        not any(place.blocks(spot, spot, CLEARANCE) for place in street.places) for spot in spots
+    ]
     return spots[free].astype(np.float32)
 
 
 def _look_from(
     place: tuple[float, float], camera: Camera, spots: Float32s, mesh: RayMesh
 ) -> Vantage:
-    offset = spots - np.float32(place)
+    offset = spots - np.array(place, dtype=np.float32)
     distance = np.linalg.norm(offset, axis=1)
     bearing = np.arctan2(offset[:, 1], offset[:, 0]) - math.atan2(-place[1], -place[0])
     aside = np.abs((bearing + math.pi) % (2 * math.pi) - math.pi)
@@ -114,4 +110,4 @@ def _seen_share(
     directions = (rays / length[:, None]).astype(np.float32)
     hits = cast([Placed(mesh)], origin, directions, Shadows((0.0, 0.0, 1.0), 0.0, 0), 0)
     seen = hits.distance > length - 0.25
-    return seen.reshape(len(BODY), len(spots)).mean(0).astype(np.float32)
+    return np.asarray(seen.reshape(len(BODY), len(spots)).mean(0), dtype=np.float32)

@@ -117,18 +117,18 @@ def _draw_shape(rng: np.random.Generator) -> Shape:
     heavy = rng.random() < 0.12
     weight = rng.uniform(0.75, 1.0) if heavy else rng.normal(0.47, 0.16)
     return Shape(
-        gender=float(rng.uniform(0.88, 1.0) if male else rng.uniform(0.0, 0.12)),
+        maleness=float(rng.uniform(0.88, 1.0) if male else rng.uniform(0.0, 0.12)),
         age=float(age),
         muscle=float(rng.uniform(0.3, 0.78) if male else rng.uniform(0.25, 0.65)),
         weight=float(np.clip(weight, 0.08, 1.0)),
-        height=float(np.clip(rng.normal(0.5, 0.17), 0.08, 0.95)),
+        height=float(np.clip(rng.normal(0.385, 0.07), 0.15, 0.65)),
         proportions=float(rng.uniform(0.25, 0.85)),
     )
 
 
 def _wearer(shape: Shape) -> Wearer:
     """Reduce a body to what decides on clothes."""
-    return Wearer(male=shape.gender > 0.5, old=shape.age >= OLD)
+    return Wearer(male=shape.maleness > 0.5, old=shape.age >= OLD)
 
 
 def _draw_outfit(rng: np.random.Generator, wearer: Wearer) -> Outfit:
@@ -191,7 +191,7 @@ def _complete(rng: np.random.Generator, shape: Shape, outfit: Outfit, knobs: Peo
 
 def _draw_hair(rng: np.random.Generator, shape: Shape) -> Hair:
     """Draw hair by sex and age."""
-    male, old = shape.gender > 0.5, shape.age >= OLD
+    male, old = shape.maleness > 0.5, shape.age >= OLD
     style = _hair_style(rng, male, old)
     grey = rng.random() < (0.8 if old else 0.03 if shape.age > CHILD else 0.0)
     colour = pick(rng, colours.GREY_HAIR if grey else colours.HAIR)

@@ -67,7 +67,7 @@ def test_groups_dress_alike_but_are_different_people() -> None:
         assert len({member.shape for member in members}) == GROUP_SIZE
         assert len({member.skin for member in members}) == GROUP_SIZE
         assert contrast(members[0].top.colour, members[1].top.colour) < 0.25
-        cuts = {member.bottom.cut for member in members if member.shape.gender < 0.5}
+        cuts = {member.bottom.cut for member in members if member.shape.maleness < 0.5}
         assert len(cuts) <= 1
 
 
@@ -153,7 +153,7 @@ def test_combinations_are_plausible(people: list[Person]) -> None:
             assert bottom.cut in SKIRTS or bottom.thickness < 0.01
         if top.opening > 0:
             assert top.cut in {TopCut.JACKET, TopCut.COAT}
-        if person.shape.gender > 0.5:
+        if person.shape.maleness > 0.5:
             assert bottom.cut not in SKIRTS
 
 

@@ -1,0 +1,12 @@
+"""Scenes: whole frames of several cameras, with boxes, identities and tracks that are known.
+
+::
+
+    options.py   what to make               region.py    pixels that people change
+    ground.py    where people can walk      filming.py   one frame of one camera
+    paths.py     ways over the ground       truth.py     boxes, visibility, tracks, and their files
+    walks.py     a way, walked in time      dataset.py   the folder: resumable, in processes
+    plan.py      who walks where and when   crops.py     crops cut out of finished scenes
+
+They build on the people and streets of :mod:`training.synthetic.bodies`.
+"""
