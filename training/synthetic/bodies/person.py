@@ -88,8 +88,16 @@ class ThingKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The body's phenotype, each 0..1: ``maleness`` 0 is a woman's body, 1 a man's; an ``age`` of
-    0.5 is a child of school age, 0.6..0.8 an adult; a ``height`` of 0.38 is average."""
+    """The body's phenotype, each 0..1.
+
+    Attributes:
+        maleness: 0 is a woman's body, 1 a man's.
+        age: 0.5 is a child of school age, 0.6..0.8 an adult.
+        muscle: 0.5 is average.
+        weight: 0.5 is average.
+        height: 0.38 is average.
+        proportions: 0.5 is average.
+    """
 
     maleness: float
     age: float
