@@ -13,6 +13,7 @@ from training.commands.export import export
 from training.commands.inspect import inspect
 from training.commands.pretrain import pretrain
 from training.commands.report import report
+from training.commands.scenes import scenes
 from training.commands.synthesize import synthesize
 from training.commands.train import train
 
@@ -23,7 +24,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (inspect, pretrain, train, adapt, report, evaluate, export, synthesize):
+for _command in (inspect, pretrain, train, adapt, report, evaluate, export, synthesize, scenes):
     app.command()(_command)
 
 

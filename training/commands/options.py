@@ -65,6 +65,15 @@ SetOptions = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any option, such as clustering.eps=0.6."),
 ]
+KnobSettings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KNOB=VALUE",
+        help="How hard the pictures of bodies are, such as picture.blur=2 or people.alike=0.6. "
+        "A wrong name lists all knobs; training/synthetic/bodies/knobs.py explains them.",
+    ),
+]
 Device = Annotated[DeviceChoice, typer.Option(help="auto uses the GPU if there is one.")]
 
 
@@ -102,6 +111,29 @@ def parse_set(text: str) -> tuple[str, str]:
     if not separator or not key:
         raise InvalidInput(f"--set {text}: must be KEY=VALUE, such as clustering.eps=0.6")
     return key.strip(), value.strip()
+
+
+def knobs_of(settings: list[str]) -> Any:
+    """Read the knobs of three-dimensional people.
+
+    Args:
+        settings: ``KNOB=VALUE``, each as ``--set`` names it.
+
+    Returns:
+        The :class:`~training.synthetic.bodies.knobs.Knobs`.
+
+    Raises:
+        InvalidInput: a knob is unknown or given twice, or its value breaks its rule.
+    """
+    from training.synthetic.bodies.knobs import parse_knobs
+
+    values: dict[str, str] = {}
+    for text in settings:
+        name, value = parse_set(text)
+        if name in values:
+            raise InvalidInput(f"--set {name} is given twice")
+        values[name] = value
+    return parse_knobs(values)
 
 
 def torch_device(choice: DeviceChoice) -> Any:

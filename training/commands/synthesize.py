@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from service.errors import InvalidInput
-from training.commands.options import parse_set
+from training.commands.options import KnobSettings, knobs_of
 
 
 class KindChoice(StrEnum):
@@ -44,15 +43,7 @@ def synthesize(
         ),
     ] = KindChoice.DRAWN,
     views: Annotated[int, typer.Option(help="Cameras that see one person; 0 for all.")] = 0,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KNOB=VALUE",
-            help="How hard the pictures of bodies are, such as picture.blur=2 or people.alike=0.6. "
-            "A wrong name lists all knobs; training/synthetic/bodies/knobs.py explains them.",
-        ),
-    ] = None,
+    set_: KnobSettings = None,
     processes: Annotated[
         int, typer.Option(help="Processes that share the work; 0 for one per processor (bodies).")
     ] = 0,
@@ -80,7 +71,7 @@ def synthesize(
         width=width,
         kind=kind.value,
         views=views,
-        knobs=_knobs(set_ or []),
+        knobs=knobs_of(set_ or []),
     )
     made = make(output, options, overwrite=overwrite, processes=processes or _processes(kind))
     typer.echo(
@@ -91,15 +82,3 @@ def synthesize(
 
 def _processes(kind: KindChoice) -> int:
     return (os.cpu_count() or 1) if kind is KindChoice.BODIES else 1
-
-
-def _knobs(settings: list[str]) -> Any:
-    from training.synthetic.bodies.knobs import parse_knobs
-
-    values: dict[str, str] = {}
-    for text in settings:
-        name, value = parse_set(text)
-        if name in values:
-            raise InvalidInput(f"--set {name} is given twice")
-        values[name] = value
-    return parse_knobs(values)

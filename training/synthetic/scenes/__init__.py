@@ -10,3 +10,9 @@
 
 They build on the people and streets of :mod:`training.synthetic.bodies`.
 """
+
+from training.synthetic.scenes.crops import cut_crops
+from training.synthetic.scenes.dataset import SceneSummary, make_scenes
+from training.synthetic.scenes.options import SceneOptions
+
+__all__ = ["SceneOptions", "SceneSummary", "cut_crops", "make_scenes"]

@@ -109,16 +109,15 @@ def _things(street: Street, reach: float, side: int) -> Bools:
     corners, low, high = corners[inside], low[inside, 2], high[inside, 2]
     for height in SLICES:
         cut = corners[(low <= height) & (high > height)]
-        for start, end in _cut(cut, height):
-            _mark(blocked, start, end, reach)
+        _mark(blocked, *_cut(cut, float(height)), reach)
     flat = corners[(low > SLICES[0]) & (high < SLICES[-1]) & (high - low < 0.05)]
     for first in range(3):  # edges of what lies flat between two cuts, such as a table's top
         _mark(blocked, flat[:, first, :2], flat[:, (first + 1) % 3, :2], reach)
     return blocked
 
 
-def _cut(corners: Vector, height: float) -> list[tuple[Vector, Vector]]:
-    """Cut (T, 3, 3) triangles, which all cross a height: the ends of the line in each."""
+def _cut(corners: Vector, height: float) -> tuple[Vector, Vector]:
+    """Cut (T, 3, 3) triangles, which all cross a height: (T, 2) both ends of the line in each."""
     above = corners[:, :, 2] > height
     lone = np.where(above.sum(1) == 1, above.argmax(1), (~above).argmax(1))
     rows = np.arange(len(corners))
@@ -128,7 +127,7 @@ def _cut(corners: Vector, height: float) -> list[tuple[Vector, Vector]]:
         far = corners[rows, (lone + other) % 3]
         share = (height - tip[:, 2]) / (far[:, 2] - tip[:, 2])
         ends.append(tip[:, :2] + share[:, None] * (far - tip)[:, :2])
-    return [(ends[0], ends[1])]
+    return ends[0], ends[1]
 
 
 def _mark(blocked: Bools, start: Vector, end: Vector, reach: float) -> None:

@@ -31,11 +31,11 @@ class SceneOptions:
         InvalidInput: a value breaks its rule.
     """
 
-    identities: int = 24
+    identities: int = 60
     cameras: int = 3
     seconds: float = 20.0
     fps: int = 10
-    people_per_minute: float = 20.0
+    people_per_minute: float = 12.0
     height: int = 540
     width: int = 960
     seed: int = 0
@@ -59,9 +59,7 @@ class SceneOptions:
         if not 0.0 < self.seconds <= 3600.0:
             raise InvalidInput(f"seconds is {self.seconds}, must be above 0 and at most 3600")
         if self.width < self.height:
-            raise InvalidInput(
-                f"width is {self.width}, must be at least the height ({self.height}): frames lie"
-            )
+            raise InvalidInput(f"width is {self.width}, must be at least the height, {self.height}")
         if self.knobs.supersampling != 1:
             raise InvalidInput(f"supersampling is {self.knobs.supersampling}, must be 1 in scenes")
         _parse_start(self.start)
@@ -88,9 +86,9 @@ class SceneOptions:
             frame: from 1.
 
         Returns:
-            Seconds since the first frame.
+            Seconds since the first frame, to the millisecond.
         """
-        return (frame - 1) / self.fps
+        return round((frame - 1) / self.fps, 3)
 
     def time_of(self, frame: int) -> str:
         """When a frame is taken, as a date and a time.

@@ -90,9 +90,8 @@ def _draw_ends(
     others = entries[(turn > LEAST_TURN) & far]
     others = others if len(others) else entries
     last = others[int(rng.integers(len(others)))]
-    return _walk_back(before, via, first, len(walkable)), _walk_back(
-        before, via, last, len(walkable)
-    )
+    side = len(walkable)
+    return _walk_back(before, via, first, side), _walk_back(before, via, last, side)
 
 
 def _walk_back(
@@ -113,7 +112,7 @@ def _tree(site: Site, index: int, wide: float, row: int, column: int) -> NDArray
     graph = _graph(site, index, wide)
     side = len(ground_map(site, index).room)
     root = row * side + column
-    _, before = dijkstra(graph, indices=root, return_predecessors=True)
+    _, before = dijkstra(graph, indices=np.array(root), return_predecessors=True)
     before = before.astype(np.int32)
     before[root] = root
     return np.asarray(before, np.int32)
@@ -154,7 +153,7 @@ def _straight(ground: GroundMap, cells: NDArray[np.int64], room: float) -> Vecto
 
 
 def _least_room(ground: GroundMap, points: Vector) -> float:
-    """Metres to the nearest thing from any of the points; those outside the map count as blocked."""
+    """Metres from the points to the nearest thing; outside the map there is no room."""
     cells = np.floor((points + ground.reach) / CELL).astype(int)
     if cells.min() < 0 or cells.max() >= len(ground.room):
         return 0.0
@@ -183,4 +182,5 @@ def _rounded(corners: Vector, cut: float) -> Vector:
 
 def _lengths(points: Vector) -> Vector:
     """(N,) metres along a way to each of its points."""
-    return np.r_[0.0, np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))]
+    steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
+    return np.asarray(np.r_[0.0, np.cumsum(steps)], np.float64)

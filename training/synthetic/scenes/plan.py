@@ -14,7 +14,7 @@ from training.synthetic.bodies.pose import Gesture, Pose, Stance, draw_pose
 from training.synthetic.bodies.site import Site
 from training.synthetic.bodies.wardrobe import GROUP_SIZE, draw_person
 from training.synthetic.scenes.options import SceneOptions
-from training.synthetic.scenes.paths import BODY_RADIUS, draw_way
+from training.synthetic.scenes.paths import BODY_RADIUS, Way, draw_way
 from training.synthetic.scenes.walks import GAP, TICK, Pace, Walk, stride_for, walk_way
 from training.synthetic.shots import Stream as SharedStream
 from training.synthetic.shots import random_stream
@@ -104,6 +104,15 @@ def _arrivals(options: SceneOptions) -> list[tuple[float, int, int]]:
     return sorted(arrivals)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Member:
+    """Somebody in a party."""
+
+    identity: int
+    person: Person
+    pose: Pose
+
+
 class _Planner:
     """The state of a site while its plan is made."""
 
@@ -158,29 +167,21 @@ class _Planner:
         self, second: float, camera: int, party: list[int], rng: np.random.Generator
     ) -> list[Walk]:
         """The walks of a party that meets nobody; empty if it finds none."""
-        people = [identity_of(self.options, identity) for identity in party]
-        poses = [draw_pose(rng, each, self.options.knobs.people) for each in people]
-        radius = max(map(_radius, people))
+        members = [
+            _Member(identity, person, draw_pose(rng, person, self.options.knobs.people))
+            for identity in party
+            for person in [identity_of(self.options, identity)]
+        ]
+        radius = max(_radius(each.person) for each in members)
         wide = round(radius + GAP * (len(party) - 1) / 2, 3)
         visit = len(self.walks[camera])
         for _ in range(TRIES):
             way = draw_way(self.site, camera, rng, wide)
-            pace = _draw_pace(rng, people, stops=any(p.stance is Stance.STAND for p in poses))
-            if way is None:
-                continue
-            walks = []
-            for place, (identity, person, pose) in enumerate(
-                zip(party, people, poses, strict=True)
-            ):
-                stride = stride_for(pace.speed, skirted=_skirted(person))
-                aside = GAP * (place - (len(party) - 1) / 2)
-                facing = -0.9 * math.copysign(1.0, aside) if aside else float(rng.normal(0.0, 0.5))
-                table = walk_way(way, pace, aside, stride, facing)
-                walks.append(Walk(identity, visit + place, 0, table, _usual(pose, stride)))
+            walks = _walk_together(members, way, visit, rng) if way else []
             for delay in DELAYS:
                 start = math.ceil(second / TICK) + delay
                 placed = [replace(walk, start=start) for walk in walks]
-                if all(self._has_room(camera, walk, radius) for walk in placed):
+                if placed and all(self._has_room(camera, walk, radius) for walk in placed):
                     self.radius |= {(camera, walk.visit): radius for walk in placed}
                     return placed
         return []
@@ -197,6 +198,22 @@ class _Planner:
             if nearest < radius + self.radius[camera, other.visit]:
                 return False
         return True
+
+
+def _walk_together(
+    members: list[_Member], way: Way, visit: int, rng: np.random.Generator
+) -> list[Walk]:
+    """Walk a way side by side; whoever stops turns to the others."""
+    stops = any(each.pose.stance is Stance.STAND for each in members)
+    pace = _draw_pace(rng, [each.person for each in members], stops=stops)
+    walks = []
+    for place, each in enumerate(members):
+        stride = stride_for(pace.speed, skirted=_skirted(each.person))
+        aside = GAP * (place - (len(members) - 1) / 2)
+        facing = -0.9 * math.copysign(1.0, aside) if aside else float(rng.normal(0.0, 0.5))
+        table = walk_way(way, pace, aside, stride, facing)
+        walks.append(Walk(each.identity, visit + place, 0, table, _usual(each.pose, stride)))
+    return walks
 
 
 def _places(options: SceneOptions) -> NDArray[np.float64]:

@@ -1,0 +1,319 @@
+"""Make a folder of scenes: frames, tracks, and what each camera is."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import multiprocessing
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from tqdm import tqdm
+
+from service.errors import Conflict, InvalidInput, StorageFull
+from service.machine.durable import replaced_folder
+from training.synthetic.artists import STORED_QUALITY
+from training.synthetic.dataset import IN_FLIGHT, UNFINISHED
+from training.synthetic.scenes.filming import film_frame, stage_of
+from training.synthetic.scenes.frame import frame_view
+from training.synthetic.scenes.options import SceneOptions
+from training.synthetic.scenes.plan import Plan, make_plan
+from training.synthetic.scenes.street_file import StreetFile
+from training.synthetic.scenes.truth import (
+    Tracked,
+    dump_sightings,
+    load_sightings,
+    mot_lines,
+    read_tracks,
+    sequence_text,
+    table_text,
+    track,
+)
+from training.synthetic.scenes.walks import Walk
+
+SCENE = "scene.json"
+TRACKS = "tracks.csv"
+CROPS = "crops"
+WORK = "work"  # what an unfinished folder holds besides frames
+FRAMES_AT_ONCE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class SceneSummary:
+    """Counts of what was filmed.
+
+    Attributes:
+        folder: of the scenes.
+        cameras: number of cameras.
+        frames: number of frames of all cameras.
+        tracks: number of tracks of all cameras.
+        identities: number of people who are seen.
+        in_several: number of people whom more than one camera sees.
+        turned_away: people who wanted to come into view, but nobody was free or had room.
+    """
+
+    folder: Path
+    cameras: int
+    frames: int
+    tracks: int
+    identities: int
+    in_several: int
+    turned_away: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Task:
+    """Frames of one camera to film."""
+
+    folder: Path
+    options: SceneOptions
+    walks: tuple[Walk, ...]
+    camera: int
+    frames: tuple[int, ...]
+
+
+def make_scenes(
+    out: Path, options: SceneOptions, *, overwrite: bool = False, processes: int = 1
+) -> SceneSummary:
+    """Film scenes; the folder appears only when it is complete.
+
+    Frames are collected in ``OUT.unfinished``. A run that was interrupted continues there, and a
+    folder that already holds what the options ask for is left as it is.
+
+    Args:
+        out: folder to create; must be missing or empty, or hold the same scenes.
+        options: what to film.
+        overwrite: replace other scenes that this function wrote before.
+        processes: how many processes share the work; the files do not depend on it.
+
+    Returns:
+        What was filmed.
+
+    Raises:
+        Conflict: the folder is not empty, or contains files that this function did not write.
+        InvalidInput: the folder cannot be written, or a package for bodies is missing.
+        StorageFull: the disk is full.
+    """
+    out = out.resolve()
+    try:
+        if overwrite or not _holds(out, options):
+            _check_free(out, overwrite)
+            _make(out, options, processes)
+        return _summarize(out)
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise StorageFull(f"{out}: {error.strerror}") from error
+        raise InvalidInput(f"{out}: {error.strerror or error}") from error
+
+
+def camera_name(camera: int) -> str:
+    """Name a camera and its folder.
+
+    Args:
+        camera: from 0.
+
+    Returns:
+        Such as ``camera-01``.
+    """
+    return f"camera-{camera + 1:02d}"
+
+
+def _holds(folder: Path, options: SceneOptions) -> bool:
+    """Whether a folder's scenes were made, or begun, with the same options."""
+    try:
+        scene = json.loads((folder / SCENE).read_text(encoding="utf-8"))
+        return bool(scene["options"] == asdict(options))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _check_free(out: Path, overwrite: bool) -> None:
+    if out.exists() and not out.is_dir():
+        raise Conflict(f"{out} exists and is not a folder")
+    found = {entry.name for entry in out.iterdir()} if out.exists() else set()
+    own = {SCENE, TRACKS, CROPS, *(camera_name(camera) for camera in range(99))}
+    foreign = found - own
+    if found and (foreign or SCENE not in found):
+        raise Conflict(
+            f"{out} contains {', '.join(sorted(foreign or found)[:3])} and holds no scenes: choose "
+            "another folder"
+        )
+    if found and not overwrite:
+        raise Conflict(f"{out} already holds other scenes; --overwrite replaces them")
+
+
+def _make(out: Path, options: SceneOptions, processes: int) -> None:
+    unfinished = out.with_name(out.name + UNFINISHED)
+    if not _holds(unfinished, options):
+        shutil.rmtree(unfinished, ignore_errors=True)
+    (unfinished / WORK).mkdir(parents=True, exist_ok=True)
+    for camera in range(options.cameras):
+        (unfinished / camera_name(camera) / "gt").mkdir(parents=True, exist_ok=True)
+    for stale in unfinished.rglob("*.part"):
+        stale.unlink()
+    plan = make_plan(options)
+    scene = json.dumps(_describe(options, plan), indent=2) + "\n"
+    (unfinished / SCENE).write_text(scene, encoding="utf-8")
+    _film_missing(unfinished, options, plan, processes)
+    _write_truth(unfinished, options)
+    shutil.rmtree(unfinished / WORK)
+    with replaced_folder(out) as fresh:
+        for entry in unfinished.iterdir():
+            entry.rename(fresh / entry.name)
+    unfinished.rmdir()
+
+
+def _describe(options: SceneOptions, plan: Plan) -> dict[str, Any]:
+    """Everything that a reader needs to use the scenes, or to make them again."""
+    cameras = []
+    for index in range(options.cameras):
+        frame, camera = frame_view(options.site, index, options.size), options.site.camera(index)
+        cameras.append(
+            {
+                "name": camera_name(index),
+                "position": [round(value, 4) for value in frame.origin],
+                "forward": [round(float(value), 6) for value in frame.view.forward],
+                "right": [round(float(value), 6) for value in frame.view.right],
+                "up": [round(float(value), 6) for value in frame.view.up],
+                "focal": round(frame.focal, 3),
+                "middle": [options.width / 2, options.height / 2],
+                "light": str(camera.light.kind),
+                "indoors": camera.indoors,
+                "on_plan": [float(value) for value in plan.places[index]],
+            }
+        )
+    walks = sum(map(len, plan.walks))
+    people = {"walks": walks, "turned_away": plan.turned_away}
+    return {"options": asdict(options), "frames": options.frames, "cameras": cameras, **people}
+
+
+def _film_missing(folder: Path, options: SceneOptions, plan: Plan, processes: int) -> None:
+    tasks = []
+    for camera in range(options.cameras):
+        missing = [
+            frame
+            for frame in range(1, options.frames + 1)
+            if not _frame_file(folder, camera, frame).exists()
+        ]
+        tasks += [
+            _Task(
+                folder,
+                options,
+                plan.walks[camera],
+                camera,
+                tuple(missing[first : first + FRAMES_AT_ONCE]),
+            )
+            for first in range(0, len(missing), FRAMES_AT_ONCE)
+        ]
+    total = options.cameras * options.frames
+    done = total - sum(len(task.frames) for task in tasks)
+    streets = {task.camera: task for task in tasks}.values()
+    with tqdm(total=total, initial=done, desc="film", unit="frame", disable=None) as progress:
+        # Streets first, so that no two processes see the same one at the same time.
+        for work, items in ((_see_street, list(streets)), (_film, tasks)):
+            for made in _share(work, items, processes):
+                progress.update(made)
+
+
+def _share(work: Callable[[_Task], int], tasks: list[_Task], processes: int) -> Iterator[int]:
+    """Do the tasks in one process or several."""
+    if processes <= 1:
+        yield from map(work, tasks)
+        return
+    # Each process builds its own body model and streets; forking would copy torch's threads.
+    context = multiprocessing.get_context("spawn")
+    queue = iter(tasks)
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        waiting: set[Future[int]] = set()
+        try:
+            while True:
+                room = IN_FLIGHT * processes - len(waiting)
+                waiting |= {pool.submit(work, task) for task in islice(queue, room)}
+                if not waiting:
+                    return
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                yield sum(future.result() for future in done)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _see_street(task: _Task) -> int:
+    """See a camera's empty street; counts as no frame."""
+    stage_of(task.options, task.camera, _street_file(task))
+    return 0
+
+
+def _film(task: _Task) -> int:
+    stage = stage_of(task.options, task.camera, _street_file(task))
+    for frame in task.frames:
+        filmed = film_frame(task.options, task.walks, stage, frame)
+        jpeg = io.BytesIO()
+        Image.fromarray(filmed.pixels).save(jpeg, "JPEG", quality=STORED_QUALITY)
+        truth = dump_sightings(filmed.sightings).encode()
+        _write(_truth_file(task.folder, task.camera, frame), truth)
+        # Last, because a resumed run counts a frame that exists as complete.
+        _write(_frame_file(task.folder, task.camera, frame), jpeg.getvalue())
+    return len(task.frames)
+
+
+def _write(file: Path, content: bytes) -> None:
+    part = file.with_suffix(f".{os.getpid()}.part")
+    part.write_bytes(content)
+    part.replace(file)
+
+
+def _street_file(task: _Task) -> StreetFile:
+    return StreetFile(task.folder / WORK / f"{camera_name(task.camera)}.npy")
+
+
+def _frame_file(folder: Path, camera: int, frame: int) -> Path:
+    return folder / camera_name(camera) / f"{frame:06d}.jpg"
+
+
+def _truth_file(folder: Path, camera: int, frame: int) -> Path:
+    return folder / WORK / f"{camera_name(camera)}-{frame:06d}.json"
+
+
+def _write_truth(folder: Path, options: SceneOptions) -> None:
+    cameras: dict[str, list[Tracked]] = {}
+    for camera in range(options.cameras):
+        name = camera_name(camera)
+        sightings = [
+            each
+            for frame in range(1, options.frames + 1)
+            for each in load_sightings(
+                _truth_file(folder, camera, frame).read_text(encoding="utf-8")
+            )
+        ]
+        cameras[name] = track(sightings)
+        (folder / name / "gt" / "gt.txt").write_text(mot_lines(cameras[name]), encoding="utf-8")
+        text = sequence_text(options, name)
+        (folder / name / "seqinfo.ini").write_text(text, encoding="utf-8")
+    (folder / TRACKS).write_text(table_text(options, cameras), encoding="utf-8")
+
+
+def _summarize(out: Path) -> SceneSummary:
+    scene = json.loads((out / SCENE).read_text(encoding="utf-8"))
+    cameras_of: dict[int, set[str]] = {}
+    tracks = set()
+    for row in read_tracks(out / TRACKS):
+        cameras_of.setdefault(int(row["identity"]), set()).add(row["camera"])
+        tracks.add((row["camera"], row["track"]))
+    count = len(scene["cameras"])
+    return SceneSummary(
+        folder=out,
+        cameras=count,
+        frames=count * int(scene["frames"]),
+        tracks=len(tracks),
+        identities=len(cameras_of),
+        in_several=sum(len(cameras) > 1 for cameras in cameras_of.values()),
+        turned_away=int(scene["turned_away"]),
+    )
