@@ -30,6 +30,12 @@ def export(
     run: Annotated[Path, typer.Option(help="Folder of the run, or its checkpoint file.")],
     output: Annotated[Path, typer.Option(help="Folder of the model, such as models/NAME.")],
     data: HeldOutData = None,
+    measure: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--measure", help="Labelled data set that is measured but calibrates nothing. Repeat."
+        ),
+    ] = None,
     layout: LayoutName = "auto",
     name: Annotated[
         str | None, typer.Option(help="The model's name; by default the folder's.")
@@ -65,6 +71,7 @@ def export(
         false_match_rate=false_match_rate,
         before_training=before_training,
         start_weights=weights,
+        only_measured=tuple(read_held_out(measure or [], skip_bad=skip_bad, layout=layout)),
         overwrite=overwrite,
     )
     datasets = read_held_out(data or [], skip_bad=skip_bad, layout=layout)

@@ -1,5 +1,6 @@
 """A model folder is complete or absent, has the checkpoint's network, and contains no path."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -96,6 +97,23 @@ def test_accuracy_and_calibration_match_the_checkpoint(
     assert manifest.calibration.impostor_pairs == pairs.impostor.sum()
     assert manifest.calibration.false_match_rate <= 0.01
     assert manifest.calibration.data.startswith("people: ")
+
+
+def test_data_that_is_only_measured_calibrates_nothing(
+    run_folder: Path, drawn: Path, tmp_path: Path
+) -> None:
+    again = tmp_path / "elsewhere"
+    shutil.copytree(drawn, again)
+    measured = tuple(read_held_out([again]))
+    options = ExportOptions(name="m", only_measured=measured)
+    checkpoint = load_checkpoint(run_folder)
+    alone = export_model(checkpoint, [], tmp_path / "alone", options).manifest
+    assert {line.data for line in alone.accuracy} == {"elsewhere"}
+    assert alone.calibration is None
+    both = export_model(checkpoint, read_held_out([drawn]), tmp_path / "both", options).manifest
+    assert {line.data for line in both.accuracy} == {"people", "elsewhere"}
+    assert both.calibration
+    assert both.calibration.data.startswith("people: ")
 
 
 def test_the_network_before_training_is_measured_too(exported: Path) -> None:
