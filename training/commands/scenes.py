@@ -13,13 +13,13 @@ from training.commands.options import KnobSettings, knobs_of
 
 def scenes(
     output: Annotated[Path, typer.Argument(help="Folder to create.")],
-    identities: Annotated[int, typer.Option(help="Number of people who live there.")] = 60,
+    identities: Annotated[int, typer.Option(help="Number of people who live there.")] = 80,
     cameras: Annotated[int, typer.Option(help="Number of cameras, 1..99.")] = 3,
     seconds: Annotated[float, typer.Option(help="What each camera films, up to an hour.")] = 20.0,
     fps: Annotated[int, typer.Option(help="Frames per second, 1..30.")] = 10,
     people_per_minute: Annotated[
         float, typer.Option(help="People who enter each camera's view per minute, 0..120.")
-    ] = 12.0,
+    ] = 20.0,
     width: Annotated[int, typer.Option(help="Width of a frame in pixels.")] = 960,
     height: Annotated[int, typer.Option(help="Height of a frame in pixels.")] = 540,
     seed: Annotated[int, typer.Option(help="Another seed films other people elsewhere.")] = 0,

@@ -35,14 +35,17 @@ class GroundMap:
     Attributes:
         reach: half the map's side, metres; its middle is the origin.
         room: (N, N) float64 metres to the nearest thing; rows are y, columns are x.
-        entries: (N, N) bool, out of the camera's sight and near its view.
-        middle: (N, N) bool, where a body is seen whole, in the middle of the view.
+        sight: (N, N) bool, where a part of a body may be seen.
+        entries: (N, N) bool, out of sight and near it.
+        middle: (N, N) float64, how likely people visit a cell in which all of a body is in the
+            frame: all distances from the camera alike, up to its greatest; 0 elsewhere.
     """
 
     reach: float
     room: Vector
+    sight: Bools
     entries: Bools
-    middle: Bools
+    middle: Vector
 
     def cell(self, x: float, y: float) -> tuple[int, int]:
         """The cell of a point.
@@ -89,7 +92,8 @@ def ground_map(site: Site, index: int) -> GroundMap:
     free = ~_things(street, reach, side)
     centres = (np.arange(side) + 0.5) * CELL - reach
     x, y = np.meshgrid(centres, centres)
-    free &= np.hypot(x - camera[0], y - camera[1]) > UNDER_CAMERA
+    away = np.hypot(x - camera[0], y - camera[1])
+    free &= away > UNDER_CAMERA
     free[[0, -1]], free[:, [0, -1]] = False, False
     room = ndimage.distance_transform_edt(free) * CELL
     framed, inner = _framed(view, x, y, 1.3), _framed(view, x, y, 0.4, inside=True)
@@ -97,7 +101,9 @@ def ground_map(site: Site, index: int) -> GroundMap:
     seen[framed] = _any_seen(view, np.c_[x[framed], y[framed]], mesh)
     sight = ndimage.binary_dilation(seen, iterations=math.ceil(1.0 / CELL))
     near = ndimage.distance_transform_edt(~sight) * CELL < ENTRY_DEPTH
-    return GroundMap(reach, room, near & ~sight & free, inner & seen)
+    visited = inner & seen & (away < site.camera(index).place.far)
+    middle = np.where(visited, 1.0 / np.maximum(away, UNDER_CAMERA), 0.0)
+    return GroundMap(reach, room, sight, near & ~sight & free, middle)
 
 
 def _things(street: Street, reach: float, side: int) -> Bools:

@@ -31,11 +31,11 @@ class SceneOptions:
         InvalidInput: a value breaks its rule.
     """
 
-    identities: int = 60
+    identities: int = 80
     cameras: int = 3
     seconds: float = 20.0
     fps: int = 10
-    people_per_minute: float = 12.0
+    people_per_minute: float = 20.0
     height: int = 540
     width: int = 960
     seed: int = 0

@@ -18,6 +18,8 @@ Vector = NDArray[np.float64]
 
 BODY_RADIUS = 0.32  # metres
 SLACK = 0.2  # metres kept free beside a body, which rounded corners and coarse cells use up
+BEFORE_SIGHT = 1.0  # metres that people walk before they may be seen, and after it
+POINT = 0.05  # metres between the points of a way
 CUTS = (0.7, 0.4, 0.2, 0.0)  # metres cut off at a corner, largest first
 STEPS = ((0, 1), (1, 0), (1, 1), (1, -1))
 NO_WAY = -9999
@@ -52,10 +54,10 @@ def draw_way(site: Site, index: int, rng: np.random.Generator, wide: float) -> W
     """
     ground = ground_map(site, index)
     walkable = ground.room >= wide + SLACK
-    middles = np.argwhere(ground.middle & walkable)
-    if not len(middles):
+    likely = ground.middle[walkable]
+    if not likely.any():
         return None
-    via = middles[int(rng.integers(len(middles)))]
+    via = np.argwhere(walkable)[int(rng.choice(len(likely), p=likely / likely.sum()))]
     ends = _draw_ends(
         ground, walkable, _tree(site, index, wide, int(via[0]), int(via[1])), via, rng
     )
@@ -64,7 +66,7 @@ def draw_way(site: Site, index: int, rng: np.random.Generator, wide: float) -> W
     before, after = (_straight(ground, cells, wide + SLACK / 2) for cells in ends)
     corners = np.concatenate([before[::-1], after[1:]])
     for cut in CUTS:
-        points = _rounded(corners, cut)
+        points = _trimmed(ground, _rounded(corners, cut))
         if _least_room(ground, points) >= wide:
             distance = np.linalg.norm(points - before[0], axis=1)
             return Way(points, float(_lengths(points)[int(distance.argmin())]))
@@ -83,6 +85,8 @@ def _draw_ends(
     entries = np.argwhere(ground.entries & walkable & reached)
     if not len(entries):
         return None
+    away = np.linalg.norm(entries - via, axis=1)
+    entries = entries[away <= np.median(away)]  # few cross the whole view, from end to end
     first = entries[int(rng.integers(len(entries)))]
     bearing = np.arctan2(*(entries - via).T)
     turn = np.abs((bearing - math.atan2(*(first - via)) + math.pi) % (2 * math.pi) - math.pi)
@@ -176,8 +180,18 @@ def _rounded(corners: Vector, cut: float) -> Vector:
     pieces.append(corners[-1:])
     rough = np.concatenate(pieces)
     along = _lengths(rough)
-    even = np.linspace(0.0, along[-1], max(2, math.ceil(along[-1] / 0.05)))
+    even = np.linspace(0.0, along[-1], max(2, math.ceil(along[-1] / POINT)))
     return np.stack([np.interp(even, along, rough[:, axis]) for axis in (0, 1)], axis=1)
+
+
+def _trimmed(ground: GroundMap, points: Vector) -> Vector:
+    """Leave out what lies before and after the part in sight, but for a short distance."""
+    cells = np.floor((points + ground.reach) / CELL).astype(int).clip(0, len(ground.room) - 1)
+    seen = np.flatnonzero(ground.sight[cells[:, 1], cells[:, 0]])
+    if not len(seen):
+        return points
+    spare = round(BEFORE_SIGHT / POINT)
+    return points[max(0, seen[0] - spare) : seen[-1] + spare + 1]
 
 
 def _lengths(points: Vector) -> Vector:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 from training.synthetic.bodies.pose import Pose, Stance
-from training.synthetic.scenes.paths import Way
+from training.synthetic.scenes.paths import POINT, Way
 
 Vector = NDArray[np.float64]
 
@@ -145,7 +145,7 @@ def _shares(pace: Pace, length: float, via: float) -> Vector:
 def _headings(points: Vector, along: Vector, place: Vector, speed: float) -> Vector:
     """(T,) directions of the way, smoothed over the half second in which people turn."""
     ahead = np.arctan2(*np.diff(points, axis=0).T[::-1])
-    smooth = gaussian_filter1d(np.unwrap(ahead), max(1.0, 0.25 * speed / 0.05), mode="nearest")
+    smooth = gaussian_filter1d(np.unwrap(ahead), max(1.0, 0.25 * speed / POINT), mode="nearest")
     middles = (along[1:] + along[:-1]) / 2
     return np.asarray(np.interp(place, middles, smooth), np.float64)
 
