@@ -60,8 +60,8 @@ class ExportOptions:
         false_match_rate: share of impostor pairs that may reach the service's threshold.
         before_training: also measure the network with which training began.
         start_weights: overrides the config's start weights, if their file has moved.
-        only_measured: data sets that give accuracy, but no calibration: a model that nobody's labels
-            have touched is not to learn its threshold from real people.
+        only_measured: data sets that give accuracy but no calibration, so that a model without real
+            people's labels does not take its threshold from them.
         overwrite: replace a model that is already at the output.
     """
 

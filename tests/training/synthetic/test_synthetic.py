@@ -1,5 +1,9 @@
 import math
 import re
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -219,3 +223,39 @@ def test_contact_sheet_needs_people(tmp_path):
         (tmp_path / part).mkdir()
     with pytest.raises(InvalidInput, match="no pictures"):
         contact_sheet(tmp_path, tmp_path / "sheet.png")
+
+
+def test_processes_end_when_the_one_that_started_them_is_killed(tmp_path):
+    command = [sys.executable, "-m", "training", "synthesize", str(tmp_path / "people")]
+    size = ["--identities", "3000", "--processes", "2"]
+    started = subprocess.Popen([*command, *size], stderr=subprocess.DEVNULL)
+    unfinished = tmp_path / "people.unfinished"
+    _wait_for(lambda: any(unfinished.rglob("*.jpg")))
+    children = _children(started.pid)
+    started.kill()
+    started.wait()
+    assert len(children) >= 2
+    _wait_for(lambda: not any(Path(f"/proc/{child}").exists() for child in children))
+    assert not (tmp_path / "people").exists()
+
+
+def _children(parent):
+    return [
+        int(folder.name)
+        for folder in Path("/proc").iterdir()
+        if folder.name.isdigit() and _parent_of(folder) == parent
+    ]
+
+
+def _parent_of(folder):
+    try:
+        return int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+    except (OSError, IndexError):
+        return None
+
+
+def _wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "not within a minute"
+        time.sleep(0.05)
