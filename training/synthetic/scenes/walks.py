@@ -18,6 +18,8 @@ TICK = 0.1  # seconds between the rows of a walk
 STRIDE_METRES = 0.885  # metres that a stride of 1 covers, as the pose's feet do while they bear
 RAMP = 10  # ticks from walking to standing
 STANDING = 0.02  # share of the usual pace below which somebody stands
+TURNING = 0.25  # seconds in which somebody turns (standard deviation)
+WHEELING = 0.9  # seconds in which a row turns, so that the outer one need not run
 GAP = 0.72  # metres between those who walk side by side
 
 
@@ -118,9 +120,10 @@ def walk_way(way: Way, pace: Pace, aside: float, stride: float, facing: float) -
     along = np.r_[0.0, np.cumsum(np.linalg.norm(np.diff(way.points, axis=0), axis=1))]
     share = _shares(pace, along[-1], way.via)
     place = np.minimum(np.cumsum(share) * pace.speed * TICK, along[-1])
-    heading = _headings(way.points, along, place, pace.speed)
+    heading = _headings(way.points, along, place, TURNING * pace.speed)
+    abreast = _headings(way.points, along, place, WHEELING * pace.speed)
     x, y = (np.interp(place, along, way.points[:, axis]) for axis in (0, 1))
-    x, y = x - aside * np.sin(heading), y + aside * np.cos(heading)
+    x, y = x - aside * np.sin(abreast), y + aside * np.cos(abreast)
     steps = np.r_[0.0, np.hypot(np.diff(x), np.diff(y))]
     strides = np.cumsum(steps / (STRIDE_METRES * stride * np.maximum(share, 0.1)))
     if pace.stop:  # the feet are side by side where the legs stop, so that nothing jumps
@@ -142,10 +145,10 @@ def _shares(pace: Pace, length: float, via: float) -> Vector:
     return np.concatenate([np.ones(before), ramp, stand, ramp[::-1], np.ones(after)])
 
 
-def _headings(points: Vector, along: Vector, place: Vector, speed: float) -> Vector:
-    """(T,) directions of the way, smoothed over the half second in which people turn."""
+def _headings(points: Vector, along: Vector, place: Vector, over: float) -> Vector:
+    """(T,) directions of the way, smoothed over so many metres (standard deviation)."""
     ahead = np.arctan2(*np.diff(points, axis=0).T[::-1])
-    smooth = gaussian_filter1d(np.unwrap(ahead), max(1.0, 0.25 * speed / POINT), mode="nearest")
+    smooth = gaussian_filter1d(np.unwrap(ahead), max(1.0, over / POINT), mode="nearest")
     middles = (along[1:] + along[:-1]) / 2
     return np.asarray(np.interp(place, middles, smooth), np.float64)
 
