@@ -20,6 +20,7 @@ from scipy.sparse.csgraph import connected_components
 from service.errors import InvalidInput
 from training.synthetic.bodies.chart import Chart, Column
 from training.synthetic.bodies.person import Shape
+from training.synthetic.bodies.rays import import_warp
 
 Float32s = NDArray[np.float32]
 Int32s = NDArray[np.int32]
@@ -161,6 +162,7 @@ def shape_body(shape: Shape) -> RestBody:
 
 @lru_cache(maxsize=1)
 def _load_anny():  # type: ignore[no-untyped-def]  # noqa: ANN202 - anny has no types
+    import_warp()
     try:
         import anny  # noqa: PLC0415 - an extra; flat people do not need it
         import torch  # noqa: PLC0415 - likewise

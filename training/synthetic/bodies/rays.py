@@ -158,17 +158,29 @@ def cast(
 
 @lru_cache(maxsize=1)
 def _kernel() -> tuple[Any, Any]:
-    """Import Warp and compile the kernel; the first time on a machine takes seconds."""
+    """Compile the kernel; the first time on a machine takes seconds."""
+    warp = import_warp()
+    from training.synthetic.bodies.ray_kernel import trace  # noqa: PLC0415 - needs Warp
+
+    return warp, trace
+
+
+def import_warp() -> Any:
+    """Import Warp without its messages about the machine; anny would import it with them.
+
+    Returns:
+        The module.
+
+    Raises:
+        InvalidInput: Warp is not installed.
+    """
     try:
         import warp  # noqa: PLC0415 - an extra; flat people do not need it
-
-        warp.config.quiet = True  # type: ignore[attr-defined]  # set by the package's first import
-        warp.init()  # type: ignore[no-untyped-call]
     except ModuleNotFoundError as error:
         raise InvalidInput(
             "three-dimensional people need the extra 'people' (no module warp): "
             'pip install "hhcl-reid[training,people]"'
         ) from error
-    from training.synthetic.bodies.ray_kernel import trace  # noqa: PLC0415 - needs Warp
-
-    return warp, trace
+    warp.config.log_level = warp.LOG_ERROR
+    warp.init()  # type: ignore[no-untyped-call]
+    return warp
