@@ -34,6 +34,7 @@ from training.synthetic.scenes.walks import Walk
 Float32s = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
 
+BORDER = 3  # pixels
 STREET_LOOKS = 4  # looks that are averaged, because each samples soft shadows anew
 PERSON = 1.7
 DRESSED_IN_MEMORY = 64
@@ -205,16 +206,19 @@ def _see(
     for left, top, right, bottom in changed_parts(
         extents, stage.coarse, stage.camera.light, options.size
     ):
-        rays = stage.view.rays((left, top, right, bottom))
+        # A border, because shade is smoothed over neighbouring pixels.
+        rays = stage.view.rays((left - BORDER, top - BORDER, right + BORDER, bottom + BORDER))
         # Equal seeds: the street's own sampled shadows cancel out.
         seen, without = (
             look(world, stage.view.origin, rays, stage.camera.light, seed, shadows=shadows)
             for world in (full, empty)
         )
         part = (slice(top, bottom), slice(left, right))
-        shaded = np.maximum(stage.empty[part] + seen.light - without.light, 0.0)
-        light[part] = np.where((seen.who >= 0)[:, :, None], seen.light, shaded)
-        who[part] = seen.who
+        inner = (slice(BORDER, -BORDER), slice(BORDER, -BORDER))
+        here = seen.who[inner]
+        shaded = stage.empty[part] + seen.light[inner] - without.light[inner]
+        light[part] = np.where((here >= 0)[:, :, None], seen.light[inner], np.maximum(shaded, 0.0))
+        who[part] = here
     return light, who
 
 

@@ -20,7 +20,7 @@ STEP = 4  # pixels between the rays of the coarse picture of the street
 COVER = 1.25  # metres around somebody where the street is covered a little
 REACH = 30.0  # metres that shadows reach
 BALLS = 4  # above each other; together they hold a person
-BORDER = 3  # pixels around a part, so that smoothed shade meets the street's
+STRIP = 8  # coarse rows in a part: slanting shadows fill low parts better than high ones
 Part = tuple[int, int, int, int]
 
 
@@ -101,8 +101,7 @@ def changed_parts(
             rows = slice(int(box.top) // STEP, math.ceil(box.bottom / STEP))
             columns = slice(int(box.left) // STEP, math.ceil(box.right / STEP))
             changed[rows, columns] = True
-    labels, _ = ndimage.label(changed, np.ones((3, 3)))
-    return [_part(found, size) for found in ndimage.find_objects(labels)]
+    return [part for top in range(0, len(changed), STRIP) for part in _strip(changed, top, size)]
 
 
 def _shaded(person: Extent, points: Vector, light: Light) -> Bools:
@@ -121,11 +120,12 @@ def _shaded(person: Extent, points: Vector, light: Light) -> Bools:
     return shaded
 
 
-def _part(found: tuple[slice, ...], size: tuple[int, int]) -> Part:
-    rows, columns = found
-    return (
-        max(0, columns.start * STEP - BORDER),
-        max(0, rows.start * STEP - BORDER),
-        min(size[1], columns.stop * STEP + BORDER),
-        min(size[0], rows.stop * STEP + BORDER),
-    )
+def _strip(changed: Bools, top: int, size: tuple[int, int]) -> list[Part]:
+    """The parts between two heights: one per run of columns that change."""
+    rows = changed[top : top + STRIP]
+    runs, _ = ndimage.label(rows.any(0))
+    bottom = min(size[0], (top + len(rows)) * STEP)
+    return [
+        (columns.start * STEP, top * STEP, min(size[1], columns.stop * STEP), bottom)
+        for (columns,) in ndimage.find_objects(runs)
+    ]
