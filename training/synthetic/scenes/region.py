@@ -94,13 +94,13 @@ def changed_parts(
         near = np.hypot(coarse.points[..., 0] - person.x, coarse.points[..., 1] - person.y)
         changed |= coarse.solid & (near < COVER)
         changed |= coarse.solid & _shaded(person, coarse.points, light)
-    changed = ndimage.binary_dilation(changed, np.ones((3, 3), dtype=bool))
     for person in people:
         box = person.box.clipped(size) if person.box else None
         if box:
             rows = slice(int(box.top) // STEP, math.ceil(box.bottom / STEP))
             columns = slice(int(box.left) // STEP, math.ceil(box.right / STEP))
             changed[rows, columns] = True
+    changed = ndimage.binary_dilation(changed, np.ones((3, 3), dtype=bool))
     return [part for top in range(0, len(changed), STRIP) for part in _strip(changed, top, size)]
 
 
