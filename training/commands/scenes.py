@@ -36,6 +36,9 @@ def scenes(
             "--crops", help="Also cut a crop per second out of every track, with a manifest."
         ),
     ] = False,
+    video: Annotated[
+        bool, typer.Option("--video", help="Also write each camera's frames as one AVI file.")
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace other scenes that are there.")
     ] = False,
@@ -45,7 +48,7 @@ def scenes(
     Needs the extra 'people'. An interrupted run continues where it stopped if you repeat the
     command; a complete folder is left as it is.
     """
-    from training.synthetic.scenes import SceneOptions, cut_crops, make_scenes
+    from training.synthetic.scenes import SceneOptions, cut_crops, make_scenes, write_videos
 
     options = SceneOptions(
         identities=identities,
@@ -71,5 +74,7 @@ def scenes(
             f"{made.turned_away} more people were to come, but nobody was free or had room: more "
             "identities, or fewer people_per_minute"
         )
+    if video:
+        typer.echo(f"video: {', '.join(path.name for path in write_videos(made.folder))}")
     if crops:
         typer.echo(f"crops: {cut_crops(made.folder)} in {made.folder / 'crops'}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import errno
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,11 +11,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from service.errors import InvalidInput, StorageFull
 from service.machine.durable import replaced_folder
 from training.synthetic.artists import STORED_QUALITY
 from training.synthetic.dataset import NOTE
-from training.synthetic.scenes.dataset import CROPS, SCENE, TRACKS
+from training.synthetic.scenes.folder import CROPS, SCENE, TRACKS, file_error
 from training.synthetic.scenes.frame import PixelBox
 from training.synthetic.scenes.truth import read_tracks
 
@@ -61,9 +59,7 @@ def cut_crops(folder: Path) -> int:
         with manifest.open(encoding="utf-8", newline="") as file:
             return sum(1 for _ in csv.DictReader(file))
     except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise StorageFull(f"{folder}: {error.strerror}") from error
-        raise InvalidInput(f"{folder}: {error.strerror or error}") from error
+        raise file_error(folder, error) from error
 
 
 def _cut_all(folder: Path) -> None:

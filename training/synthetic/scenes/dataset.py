@@ -1,8 +1,7 @@
-"""Make a folder of scenes: frames, tracks, and what each camera is."""
+"""Make a folder of scenes, in one process or several, and continue where a run stopped."""
 
 from __future__ import annotations
 
-import errno
 import io
 import json
 import multiprocessing
@@ -10,20 +9,28 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 from tqdm import tqdm
 
-from service.errors import Conflict, InvalidInput, StorageFull
 from service.machine.durable import replaced_folder
 from training.synthetic.artists import STORED_QUALITY
 from training.synthetic.dataset import IN_FLIGHT, UNFINISHED
 from training.synthetic.scenes.filming import film_frame, stage_of
-from training.synthetic.scenes.frame import frame_view
+from training.synthetic.scenes.folder import (
+    SCENE,
+    TRACKS,
+    SceneSummary,
+    camera_name,
+    check_free,
+    describe,
+    file_error,
+    holds,
+    summarize,
+)
 from training.synthetic.scenes.options import SceneOptions
 from training.synthetic.scenes.plan import Plan, make_plan
 from training.synthetic.scenes.street_file import StreetFile
@@ -32,41 +39,14 @@ from training.synthetic.scenes.truth import (
     dump_sightings,
     load_sightings,
     mot_lines,
-    read_tracks,
     sequence_text,
     table_text,
     track,
 )
 from training.synthetic.scenes.walks import Walk
 
-SCENE = "scene.json"
-TRACKS = "tracks.csv"
-CROPS = "crops"
 WORK = "work"  # what an unfinished folder holds besides frames
 FRAMES_AT_ONCE = 4
-
-
-@dataclass(frozen=True, slots=True)
-class SceneSummary:
-    """Counts of what was filmed.
-
-    Attributes:
-        folder: of the scenes.
-        cameras: number of cameras.
-        frames: number of frames of all cameras.
-        tracks: number of tracks of all cameras.
-        identities: number of people who are seen.
-        in_several: number of people whom more than one camera sees.
-        turned_away: people who wanted to come into view, but nobody was free or had room.
-    """
-
-    folder: Path
-    cameras: int
-    frames: int
-    tracks: int
-    identities: int
-    in_several: int
-    turned_away: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,55 +84,17 @@ def make_scenes(
     """
     out = out.resolve()
     try:
-        if overwrite or not _holds(out, options):
-            _check_free(out, overwrite)
+        if overwrite or not holds(out, options):
+            check_free(out, overwrite=overwrite)
             _make(out, options, processes)
-        return _summarize(out)
+        return summarize(out)
     except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise StorageFull(f"{out}: {error.strerror}") from error
-        raise InvalidInput(f"{out}: {error.strerror or error}") from error
-
-
-def camera_name(camera: int) -> str:
-    """Name a camera and its folder.
-
-    Args:
-        camera: from 0.
-
-    Returns:
-        Such as ``camera-01``.
-    """
-    return f"camera-{camera + 1:02d}"
-
-
-def _holds(folder: Path, options: SceneOptions) -> bool:
-    """Whether a folder's scenes were made, or begun, with the same options."""
-    try:
-        scene = json.loads((folder / SCENE).read_text(encoding="utf-8"))
-        return bool(scene["options"] == asdict(options))
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
-def _check_free(out: Path, overwrite: bool) -> None:
-    if out.exists() and not out.is_dir():
-        raise Conflict(f"{out} exists and is not a folder")
-    found = {entry.name for entry in out.iterdir()} if out.exists() else set()
-    own = {SCENE, TRACKS, CROPS, *(camera_name(camera) for camera in range(99))}
-    foreign = found - own
-    if found and (foreign or SCENE not in found):
-        raise Conflict(
-            f"{out} contains {', '.join(sorted(foreign or found)[:3])} and holds no scenes: choose "
-            "another folder"
-        )
-    if found and not overwrite:
-        raise Conflict(f"{out} already holds other scenes; --overwrite replaces them")
+        raise file_error(out, error) from error
 
 
 def _make(out: Path, options: SceneOptions, processes: int) -> None:
     unfinished = out.with_name(out.name + UNFINISHED)
-    if not _holds(unfinished, options):
+    if not holds(unfinished, options):
         shutil.rmtree(unfinished, ignore_errors=True)
     (unfinished / WORK).mkdir(parents=True, exist_ok=True)
     for camera in range(options.cameras):
@@ -160,7 +102,7 @@ def _make(out: Path, options: SceneOptions, processes: int) -> None:
     for stale in unfinished.rglob("*.part"):
         stale.unlink()
     plan = make_plan(options)
-    scene = json.dumps(_describe(options, plan), indent=2) + "\n"
+    scene = json.dumps(describe(options, plan), indent=2) + "\n"
     (unfinished / SCENE).write_text(scene, encoding="utf-8")
     _film_missing(unfinished, options, plan, processes)
     _write_truth(unfinished, options)
@@ -169,30 +111,6 @@ def _make(out: Path, options: SceneOptions, processes: int) -> None:
         for entry in unfinished.iterdir():
             entry.rename(fresh / entry.name)
     unfinished.rmdir()
-
-
-def _describe(options: SceneOptions, plan: Plan) -> dict[str, Any]:
-    """Everything that a reader needs to use the scenes, or to make them again."""
-    cameras = []
-    for index in range(options.cameras):
-        frame, camera = frame_view(options.site, index, options.size), options.site.camera(index)
-        cameras.append(
-            {
-                "name": camera_name(index),
-                "position": [round(value, 4) for value in frame.origin],
-                "forward": [round(float(value), 6) for value in frame.view.forward],
-                "right": [round(float(value), 6) for value in frame.view.right],
-                "up": [round(float(value), 6) for value in frame.view.up],
-                "focal": round(frame.focal, 3),
-                "middle": [options.width / 2, options.height / 2],
-                "light": str(camera.light.kind),
-                "indoors": camera.indoors,
-                "on_plan": [float(value) for value in plan.places[index]],
-            }
-        )
-    walks = sum(map(len, plan.walks))
-    people = {"walks": walks, "turned_away": plan.turned_away}
-    return {"options": asdict(options), "frames": options.frames, "cameras": cameras, **people}
 
 
 def _film_missing(folder: Path, options: SceneOptions, plan: Plan, processes: int) -> None:
@@ -298,22 +216,3 @@ def _write_truth(folder: Path, options: SceneOptions) -> None:
         text = sequence_text(options, name)
         (folder / name / "seqinfo.ini").write_text(text, encoding="utf-8")
     (folder / TRACKS).write_text(table_text(options, cameras), encoding="utf-8")
-
-
-def _summarize(out: Path) -> SceneSummary:
-    scene = json.loads((out / SCENE).read_text(encoding="utf-8"))
-    cameras_of: dict[int, set[str]] = {}
-    tracks = set()
-    for row in read_tracks(out / TRACKS):
-        cameras_of.setdefault(int(row["identity"]), set()).add(row["camera"])
-        tracks.add((row["camera"], row["track"]))
-    count = len(scene["cameras"])
-    return SceneSummary(
-        folder=out,
-        cameras=count,
-        frames=count * int(scene["frames"]),
-        tracks=len(tracks),
-        identities=len(cameras_of),
-        in_several=sum(len(cameras) > 1 for cameras in cameras_of.values()),
-        turned_away=int(scene["turned_away"]),
-    )

@@ -94,7 +94,6 @@ def changed_parts(
         near = np.hypot(coarse.points[..., 0] - person.x, coarse.points[..., 1] - person.y)
         changed |= coarse.solid & (near < COVER)
         changed |= coarse.solid & _shaded(person, coarse.points, light)
-    for person in people:
         box = person.box.clipped(size) if person.box else None
         if box:
             rows = slice(int(box.top) // STEP, math.ceil(box.bottom / STEP))

@@ -5,6 +5,7 @@ import io
 import itertools
 import json
 import shutil
+import struct
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image
 from service.errors import Conflict, InvalidInput
 from training.data.datasets import DataSource, read_dataset
 from training.synthetic.bodies.shading import World, look
-from training.synthetic.scenes import SceneOptions, cut_crops, make_scenes
+from training.synthetic.scenes import SceneOptions, cut_crops, make_scenes, video, write_videos
 from training.synthetic.scenes import dataset as scene_dataset
 from training.synthetic.scenes.filming import _walkers, film_frame, silhouette, stage_of
 from training.synthetic.scenes.ground import ground_map
@@ -340,3 +341,55 @@ def test_crops_come_with_a_manifest(small, tmp_path):
 def test_crops_need_scenes(tmp_path):
     with pytest.raises(InvalidInput, match="No such file"):
         cut_crops(tmp_path)
+
+
+def chunks(data):
+    """The chunks of a RIFF list, by name; a chunk has an even number of bytes."""
+    place = 0
+    while place < len(data):
+        name, size = struct.unpack_from("<4sI", data, place)
+        yield name, data[place + 8 : place + 8 + size]
+        place += 8 + size + size % 2
+
+
+def test_a_film_holds_the_very_frames(small, tmp_path):
+    folder = tmp_path / "scenes"
+    shutil.copytree(small, folder)
+    films = write_videos(folder)
+    assert [film.name for film in films] == ["camera-01.avi", "camera-02.avi"]
+    data = films[0].read_bytes()
+    assert data[:4] == b"RIFF"
+    assert data[8:12] == b"AVI "
+    assert struct.unpack_from("<I", data, 4)[0] == len(data) - 8
+    (_, header), (_, movie), (name, index) = chunks(data[12:])
+    assert header[:4] == b"hdrl"
+    assert movie[:4] == b"movi"
+    assert name == b"idx1"
+    frames = [content for _, content in chunks(movie[4:])]
+    files = sorted((folder / "camera-01").glob("*.jpg"))
+    assert frames == [file.read_bytes() for file in files]
+    for number, frame in enumerate(frames):
+        _, _, place, size = struct.unpack_from("<4sIII", index, 16 * number)
+        assert movie[place + 8 : place + 8 + size] == frame
+    whole = struct.unpack("<14I", dict(chunks(header[4:]))[b"avih"])
+    assert (whole[0], whole[4], whole[8], whole[9]) == (1_000_000 // 3, 6, 160, 90)
+    before = films[0].stat().st_mtime_ns
+    assert write_videos(folder) == films
+    assert films[0].stat().st_mtime_ns == before
+    make_scenes(folder, SMALL)  # films do not make the folder foreign
+    with pytest.raises(Conflict, match="already holds other scenes"):
+        make_scenes(folder, replace(SMALL, seed=4))
+
+
+def test_a_film_that_is_too_large_is_refused(small, tmp_path, monkeypatch):
+    folder = tmp_path / "scenes"
+    shutil.copytree(small, folder)
+    monkeypatch.setattr(video, "LARGEST", 1000)
+    with pytest.raises(InvalidInput, match="film fewer seconds"):
+        write_videos(folder)
+    assert not list(folder.glob("*.avi*"))
+
+
+def test_films_need_scenes(tmp_path):
+    with pytest.raises(InvalidInput, match="No such file"):
+        write_videos(tmp_path)
