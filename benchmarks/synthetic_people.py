@@ -1,15 +1,18 @@
-"""Measure how hard drawn people are to find: raw pixels, colour histogram, ImageNet, a model.
+"""Measure how hard synthetic people are to find: raw pixels, colour histogram, ImageNet, a model.
 
-The script draws one data set, embeds its test part in every way, and measures the cross-camera mAP
-of each. Drawn people are a fair test as long as pixels and colours stay far below a trained model.
+The script makes one data set, embeds its test part in every way, and measures the cross-camera mAP
+of each. The people are a fair test as long as pixels and colours stay far below a trained model.
 
 ::
 
-    python benchmarks/drawn_people.py --weights mobilenet_v2.pth --model models/NAME
+    python benchmarks/synthetic_people.py --weights mobilenet_v2.pth --model models/NAME
+    python benchmarks/synthetic_people.py --kind bodies --model models/NAME
 
-To draw the picture of the documentation::
+To make the pictures of the documentation::
 
-    python benchmarks/drawn_people.py --seed 2 --sheet docs/images/drawn-people.png --sheet-only
+    python benchmarks/synthetic_people.py --seed 2 --sheet FILE.png --sheet-only
+    python benchmarks/synthetic_people.py --kind bodies --people 3 --cameras 12 --crops 2 --seed 4
+        --sheet FILE.png --sheet-only
 
 The last line is one JSON object.
 """
@@ -46,22 +49,26 @@ def main() -> None:
         cameras=arguments.cameras,
         crops=arguments.crops,
         seed=arguments.seed,
+        kind=arguments.kind,
+        height=160 if arguments.kind == "bodies" else 128,
+        width=80 if arguments.kind == "bodies" else 64,
     )
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary, "people")
         start = time.perf_counter()
-        summary = synthesize(folder, options)
+        summary = synthesize(folder, options, processes=arguments.processes)
         seconds = time.perf_counter() - start
-        drawn = summary.train + summary.query + summary.gallery
+        made = summary.train + summary.query + summary.gallery
         if arguments.sheet:
-            contact_sheet(folder, arguments.sheet)
+            shown = 1 if arguments.kind == "bodies" else 3
+            contact_sheet(folder, arguments.sheet, people=6, crops=shown)
         figures = (
             {} if arguments.sheet_only else measure(read_dataset(DataSource(folder)), arguments)
         )
     report = {
-        "data": f"drawn, {arguments.people} test identities, {arguments.cameras} cameras, "
-        f"{arguments.crops} crops, seed {arguments.seed}",
-        "crops_per_second": round(drawn / seconds),
+        "data": f"{arguments.kind}, {arguments.people} test identities, "
+        f"{arguments.cameras} cameras, {arguments.crops} crops, seed {arguments.seed}",
+        "crops_per_second": round(made / seconds, 1),
         "cross_camera": figures,
     }
     print(json.dumps(report))
@@ -69,6 +76,8 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--kind", choices=["drawn", "bodies"], default="drawn")
+    parser.add_argument("--processes", type=int, default=1, help="that make the people")
     parser.add_argument("--people", type=int, default=100, help="test identities")
     parser.add_argument("--cameras", type=int, default=3)
     parser.add_argument("--crops", type=int, default=4)
