@@ -15,7 +15,7 @@ def scenes(
     output: Annotated[Path, typer.Argument(help="Folder to create.")],
     identities: Annotated[int, typer.Option(help="Number of people who live there.")] = 80,
     cameras: Annotated[int, typer.Option(help="Number of cameras, 1..99.")] = 3,
-    seconds: Annotated[float, typer.Option(help="What each camera films, up to an hour.")] = 20.0,
+    seconds: Annotated[float, typer.Option(help="What each camera films, up to an hour.")] = 60.0,
     fps: Annotated[int, typer.Option(help="Frames per second, 1..30.")] = 10,
     people_per_minute: Annotated[
         float, typer.Option(help="People who enter each camera's view per minute, 0..120.")

@@ -33,7 +33,7 @@ class SceneOptions:
 
     identities: int = 80
     cameras: int = 3
-    seconds: float = 20.0
+    seconds: float = 60.0
     fps: int = 10
     people_per_minute: float = 20.0
     height: int = 540

@@ -27,7 +27,9 @@ PARTY_SIZES = (0.72, 0.2, 0.08)  # chances of one, two, three who walk together
 THING_RADIUS = 0.6  # metres around somebody with a pram, a suitcase or an umbrella
 TRIES = 12  # ways that a party tries before it stays away
 DELAYS = (0, 9, 21, 36)  # ticks that it waits for others to pass, on each way
-BETWEEN = 35.0  # metres between neighbouring cameras
+BETWEEN = 18.0  # metres between neighbouring cameras
+GOING_ON = 0.7  # chance that a party comes from another camera, if people just left one
+JUST = 40.0  # seconds
 SAME_CAMERA = 30.0  # seconds before somebody comes back
 
 
@@ -141,6 +143,9 @@ class _Planner:
     ) -> list[int]:
         """Up to so many free people; who pushes or pulls something walks alone."""
         order = rng.permutation(self.options.identities) + 1
+        if rng.random() < GOING_ON:
+            comes = [self._comes_from_another(int(each), second, camera) for each in order]
+            order = order[np.argsort(np.logical_not(comes), kind="stable")]
         party: list[int] = []
         for identity in map(int, order):
             if not self._is_free(identity, second, camera):
@@ -152,6 +157,11 @@ class _Planner:
             if alone or len(party) == wanted:
                 break
         return party
+
+    def _comes_from_another(self, identity: int, second: float, camera: int) -> bool:
+        """Whether another camera saw somebody just now."""
+        before, left = self.last.get(identity, (camera, -math.inf))
+        return before != camera and second - left < JUST
 
     def _is_free(self, identity: int, second: float, camera: int) -> bool:
         """Whether somebody can be here, walking from the camera that saw them last."""
