@@ -9,6 +9,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from training.synthetic.bodies.body import load_body_model, shape_body
 from training.synthetic.bodies.person import BottomCut, Person, ThingKind
 from training.synthetic.bodies.pose import Gesture, Pose, Stance, draw_pose
 from training.synthetic.bodies.site import Site
@@ -221,7 +222,7 @@ def _walk_together(
         stride = stride_for(pace.speed, skirted=_skirted(each.person))
         aside = GAP * (place - (len(members) - 1) / 2)
         facing = -0.9 * math.copysign(1.0, aside) if aside else float(rng.normal(0.0, 0.5))
-        table = walk_way(way, pace, aside, stride, facing)
+        table = walk_way(way, pace, aside, stride * _leg_share(each.person), facing)
         walks.append(Walk(each.identity, visit + place, 0, table, _usual(each.pose, stride)))
     return walks
 
@@ -239,6 +240,17 @@ def _draw_pace(rng: np.random.Generator, people: list[Person], *, stops: bool) -
     if any(map(_skirted, people)):
         speed = max(SPEEDS[0], SLOWEST_SHARE * speed)
     return Pace(speed, int(rng.uniform(*STOPS) / TICK) if stops else 0)
+
+
+def _leg_share(person: Person) -> float:
+    """How long somebody's legs are, as a share of an average person's."""
+    model = load_body_model()
+    hip, foot = model.bone("upperleg01.L"), model.bone("foot.L")
+    long, average = (
+        float(np.linalg.norm(body.joints[hip] - body.joints[foot]))
+        for body in (shape_body(person.shape), model.neutral)
+    )
+    return long / average
 
 
 def _radius(person: Person) -> float:

@@ -111,7 +111,7 @@ def walk_way(way: Way, pace: Pace, aside: float, stride: float, facing: float) -
         way: where.
         pace: how fast, and whether with a stop at the way's middle.
         aside: metres to the left of the way.
-        stride: of the walker's pose.
+        stride: of the walker's pose, times the length of the legs (1 is average).
         facing: radians to the left that the walker turns while standing.
 
     Returns:
