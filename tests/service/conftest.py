@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,8 +14,11 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
 
 from service.http.app import create_app
+from service.http.routes import docs
 from service.http.server import bind, server_config, url_of
 from service.settings import Settings
 from service.testing import FakeEmbedder, solid
@@ -86,6 +90,32 @@ def running(
             service.http.close()
             server.should_exit = True
             thread.join()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _described_once() -> Iterator[None]:
+    """Build the API document once per process, not for each of the hundreds of services.
+
+    It takes half a second, and apps with the same routes have the same document.
+    """
+    build, built = docs._schema_of, {}
+
+    def described(app: FastAPI) -> dict[str, Any]:
+        if app.openapi_schema is None:
+            routes = (
+                (one.path, one.endpoint)
+                for one in iter_route_contexts(app.routes)
+                if getattr(one, "include_in_schema", False)
+            )
+            key = (app.title, app.version, *routes)
+            if key not in built:
+                built[key] = pickle.dumps(build(app))
+            app.openapi_schema = pickle.loads(built[key])  # a copy that the app may change
+        return app.openapi_schema
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(docs, "_schema_of", described)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 from torch import Tensor, nn
-from torchvision import models
 
 from service.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from torchvision import models
 
 Backbone = Literal["resnet50", "resnet18", "mobilenet_v2"]
 
@@ -69,23 +71,26 @@ def build_stages(
 def _torchvision_model(backbone: Backbone, weights: str) -> nn.Module:
     match weights:
         case "none":
-            return _untrained(backbone)
+            return _torchvision(backbone, None)
         case "default":
             try:
-                return cast("nn.Module", models.get_model(backbone, weights="IMAGENET1K_V1"))
+                return _torchvision(backbone, "IMAGENET1K_V1")
             except (OSError, RuntimeError) as error:
                 raise InvalidInput(
                     f"--weights default: torchvision's {backbone} weights could not be downloaded "
                     f"({error}); give a file with --weights FILE, or start from --weights none"
                 ) from error
         case file:
-            model = _untrained(backbone)
+            model = _torchvision(backbone, None)
             _load_backbone(model, Path(file))
             return model
 
 
-def _untrained(backbone: Backbone) -> nn.Module:
-    return cast("nn.Module", models.get_model(backbone, weights=None))
+def _torchvision(backbone: Backbone, weights: str | None) -> nn.Module:
+    # torchvision takes seconds to import, and an exported model does not need it.
+    from torchvision import models  # noqa: PLC0415
+
+    return cast("nn.Module", models.get_model(backbone, weights=weights))
 
 
 def _load_backbone(model: nn.Module, file: Path) -> None:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 
 from service.errors import InvalidInput
 from service.model.manifest import Calibration
@@ -151,6 +150,9 @@ def _share_at_or_above(counts: Int64s) -> NDArray[np.float64]:
 
 def _fit_platt(pairs: PairCounts) -> tuple[float, float]:
     """Fit slope and intercept of the logistic curve."""
+    # scikit-learn takes a second to import, and measuring without calibrating does not need it.
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
+
     genuine, impostor = pairs.genuine.sum(), pairs.impostor.sum()
     certain, doubtful = (genuine + 1) / (genuine + 2), 1 / (impostor + 2)  # Platt's t+ and t-
     shares = pairs.genuine / genuine, pairs.impostor / impostor

@@ -8,18 +8,19 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from service.machine.durable import replaced_file
 from training.core.pseudo_labels import seen_by_cameras
 from training.data.datasets import Sample
 from training.run.optional import UNWRITABLE, Tell, attempt
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 Int64s = NDArray[np.int64]
 METRICS_NAME = "metrics.jsonl"
@@ -61,14 +62,26 @@ def describe_clusters(labels: Int64s, samples: Sequence[Sample]) -> Clusters:
     count = int(labels.max()) + 1
     crossing = (seen_by_cameras(labels, cameras).sum(axis=1) > 1).mean() if count else 0.0
     known = inside.any() and bool((identities >= 0).all())
-    truth, found = identities[inside], labels[inside]
+    nmi, ari = _compare(identities[inside], labels[inside]) if known else (None, None)
     return Clusters(
         clusters=count,
         outliers=float(1 - inside.mean()),
         crossing=float(crossing),
-        nmi=float(normalized_mutual_info_score(truth, found)) if known else None,
-        ari=float(adjusted_rand_score(truth, found)) if known else None,
+        nmi=nmi,
+        ari=ari,
     )
+
+
+def _compare(truth: Int64s, found: Int64s) -> tuple[float, float]:
+    """NMI and ARI."""
+    # scikit-learn takes a second to import, and many runs do not need it.
+    from sklearn.metrics import (  # noqa: PLC0415
+        adjusted_rand_score,
+        normalized_mutual_info_score,
+    )
+
+    nmi, ari = normalized_mutual_info_score(truth, found), adjusted_rand_score(truth, found)
+    return float(nmi), float(ari)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +154,7 @@ class RunLog:
         self._file = run / METRICS_NAME
         self._lines = {line["epoch"]: line for line in read_lines(self._file, finished)}
         self._appendable = self._attempt(METRICS_NAME, self._rewrite)
-        open_board = partial(SummaryWriter, str(run / "tensorboard"), purge_step=finished + 1)
+        open_board = partial(_open_board, run / "tensorboard", finished)
         self._board = attempt(_CANNOT.format("tensorboard"), open_board, tell, UNWRITABLE)
 
     def __enter__(self) -> Self:
@@ -231,6 +244,13 @@ def _parse(text: str) -> dict[str, Any] | None:
         return None
     whole = isinstance(line, dict) and isinstance(line.get("epoch"), int)
     return line if whole else None
+
+
+def _open_board(folder: Path, finished: int) -> SummaryWriter:
+    # TensorBoard takes a second to import, and errors in the options should not wait for it.
+    from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415
+
+    return SummaryWriter(str(folder), purge_step=finished + 1)
 
 
 def _draw(board: SummaryWriter, metrics: EpochMetrics) -> None:
