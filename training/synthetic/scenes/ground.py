@@ -25,6 +25,7 @@ SLICES = np.arange(0.2, 2.0, 0.05)  # heights at which things are cut; lower one
 UNDER_CAMERA = 2.0  # metres around the camera's foot where nobody walks
 ENTRY_DEPTH = 2.5  # metres beyond the view's edge where people appear
 BODY = (0.1, 0.7, 1.3, 1.9)  # heights of a body, metres
+MOSTLY = 0.75  # share of a body that is seen where people like to stop
 GROUND_FACES = 2
 
 
@@ -38,7 +39,8 @@ class GroundMap:
         sight: (N, N) bool, where a part of a body may be seen.
         entries: (N, N) bool, out of sight and near it.
         middle: (N, N) float64, how likely people visit a cell in which all of a body is in the
-            frame: all distances from the camera alike, up to its greatest; 0 elsewhere.
+            frame and most of it is seen: all distances from the camera alike, up to its greatest;
+            0 elsewhere.
     """
 
     reach: float
@@ -97,11 +99,11 @@ def ground_map(site: Site, index: int) -> GroundMap:
     free[[0, -1]], free[:, [0, -1]] = False, False
     room = ndimage.distance_transform_edt(free) * CELL
     framed, inner = _framed(view, x, y, 1.3), _framed(view, x, y, 0.4, inside=True)
-    seen = framed.copy()
-    seen[framed] = _any_seen(view, np.c_[x[framed], y[framed]], mesh)
-    sight = ndimage.binary_dilation(seen, iterations=math.ceil(1.0 / CELL))
+    seen = np.zeros(framed.shape)
+    seen[framed] = _seen_share(view, np.c_[x[framed], y[framed]], mesh)
+    sight = ndimage.binary_dilation(seen > 0.0, iterations=math.ceil(1.0 / CELL))
     near = ndimage.distance_transform_edt(~sight) * CELL < ENTRY_DEPTH
-    visited = inner & seen & (away < site.camera(index).place.far)
+    visited = inner & (seen >= MOSTLY) & (away < site.camera(index).place.far)
     middle = np.where(visited, 1.0 / np.maximum(away, UNDER_CAMERA), 0.0)
     return GroundMap(reach, room, sight, near & ~sight & free, middle)
 
@@ -168,12 +170,13 @@ def _framed(view: FrameView, x: Vector, y: Vector, half: float, *, inside: bool 
     return np.asarray(part & (ahead > NEAREST), np.bool_)
 
 
-def _any_seen(view: FrameView, spots: Vector, mesh: RayMesh) -> Bools:
-    """(K,) whether the camera sees any of a body's points at each spot past all things."""
+def _seen_share(view: FrameView, spots: Vector, mesh: RayMesh) -> Vector:
+    """(K,) share of a body's points at each spot that the camera sees past all things."""
     origin = np.array(view.origin)
     points = np.concatenate([np.c_[spots, np.full(len(spots), height)] for height in BODY])
     rays = points - origin
     length = np.linalg.norm(rays, axis=1)
     directions = (rays / length[:, None]).astype(np.float32)
     hits = cast([Placed(mesh)], view.origin, directions, Shadows((0.0, 0.0, 1.0), 0.0, 0), 0)
-    return np.asarray((hits.distance > length - 0.25).reshape(len(BODY), -1).any(0), np.bool_)
+    seen = (hits.distance > length - 0.25).reshape(len(BODY), -1)
+    return np.asarray(seen.mean(0), np.float64)
