@@ -75,6 +75,15 @@ class SceneKnobs:
     shadows: Share = 1.0
     daylight: Strength = 1.0
 
+    def __post_init__(self) -> None:
+        """Check the pairs."""
+        for low, high in (("height_low", "height_high"), ("near", "far")):
+            if getattr(self, low) > getattr(self, high):
+                raise ValueError(
+                    f"{low} is {getattr(self, low)}, must be at most {high}, "
+                    f"which is {getattr(self, high)}"
+                )
+
 
 @dataclass(frozen=True, config=STRICT)
 class PictureKnobs:
