@@ -18,7 +18,7 @@ DRAWN_TRAIN := build/drawn-people-train
 # With it, each of the hundreds of programs that the suite starts would compile the project again.
 unexport PYTHONDONTWRITEBYTECODE
 .DELETE_ON_ERROR:
-.PHONY: help demo serve test check format lock train-smoke model docs bench docker-test clean
+.PHONY: help demo serve test check format lock train-smoke model model-synthetic docs bench docker-test clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -90,6 +90,18 @@ model: $(VENV)/.installed-all ## train the shipped model again: make model CUHK0
 	$(BIN)/python -m training export --run runs/hhcl-mobilenetv2-continued --output runs/model --overwrite \
 		--data "$(CUHK03)" --data "$(PKU)" --before-training --weights "$(WEIGHTS)" \
 		--notes training/configs/hhcl-mobilenetv2.md
+
+# Its pictures and runs stay in build/ and runs/; an interrupted command continues where it stopped.
+PEOPLE := build/people
+model-synthetic: $(VENV)/.installed-all ## train models/hhcl-synthetic again, on synthetic people alone: WEIGHTS=...
+	@test -n "$(WEIGHTS)" || { echo "make model-synthetic WEIGHTS=mobilenet_v2-imagenet1k.pth" >&2; exit 1; }
+	$(BIN)/python -m training synthesize $(PEOPLE) --kind bodies --identities 1440 --cameras 24 \
+		--views 4 --crops 2 --height 160 --width 80 --seed 1 --train-share 0.93
+	$(BIN)/python -m training pretrain --config training/configs/pretrain-mobilenetv2.toml \
+		--data $(PEOPLE) --weights "$(WEIGHTS)" --output runs/hhcl-synthetic --resume
+	$(BIN)/python -m training export --run runs/hhcl-synthetic --output runs/model --overwrite \
+		--data $(PEOPLE) --name hhcl-synthetic --notes training/configs/hhcl-synthetic.md \
+		--licence "Apache-2.0; start weights under MIT"
 
 docs: $(VENV)/.installed-all ## build the documentation as a site in build/docs, and fail on a broken link
 	$(BIN)/python docs/site.py

@@ -29,6 +29,7 @@ LOCKS: dict[str, tuple[str, ...]] = {
     "server-cpu": ("server-cpu",),
     "server-gpu": ("server-gpu",),
     "training": ("training",),
+    "people": ("people",),
     "infomap": ("infomap",),
     "milvus": ("milvus",),
     "parquet": ("parquet",),
