@@ -24,8 +24,7 @@ from training.scl import loop as scl
 
 CPU = torch.device("cpu")
 SMALL = {
-    "model.backbone": "resnet18",
-    "model.weights": "none",
+    "model.backbone": "mobilenet_v2",
     "model.height": 64,
     "model.width": 32,
     "schedule.iterations": 2,
@@ -102,8 +101,13 @@ def listed(drawn: Path, folder: Path, rename: Rename) -> Path:
     return folder / "people.csv"
 
 
-def config(method: str, data: Path, **changes: object) -> TrainConfig:
-    return read_config(None, METHODS[method][0] | {"data.path": str(data)} | changes)
+@pytest.fixture(scope="module")
+def config(start_weights: str) -> Callable[..., TrainConfig]:
+    def read(method: str, data: Path, **changes: object) -> TrainConfig:
+        start = {"data.path": str(data), "model.weights": start_weights}
+        return read_config(None, METHODS[method][0] | start | changes)
+
+    return read
 
 
 def metrics(run: Path) -> list[dict]:
@@ -116,7 +120,7 @@ def metrics(run: Path) -> list[dict]:
 )
 @pytest.mark.parametrize("method", METHODS)
 def test_a_failed_measurement_is_reported_once_and_training_continues(
-    method, make, rename, drawn, tmp_path, capsys
+    config, method, make, rename, drawn, tmp_path, capsys
 ):
     data, output = make(drawn, tmp_path / "people", rename), tmp_path / "run"
     METHODS[method][1](config(method, data), output, CPU)
@@ -143,9 +147,9 @@ def test_a_failed_measurement_is_reported_once_and_training_continues(
     assert "the data does not allow it" in body
 
 
-def test_the_command_succeeds_and_so_does_resuming_it(drawn, tmp_path):
+def test_the_command_succeeds_and_so_does_resuming_it(start_weights, drawn, tmp_path):
     data = people(drawn, tmp_path / "people", one_camera)
-    options = HHCL | {"schedule.epochs": 1}
+    options = HHCL | {"schedule.epochs": 1, "model.weights": start_weights}
     settings = [part for key, value in options.items() for part in ("--set", f"{key}={value}")]
     base = [sys.executable, "-m", "training", "train", "--data", data, "--device", "cpu"]
     for more in ([], ["--resume"]):
@@ -160,7 +164,7 @@ def test_the_command_succeeds_and_so_does_resuming_it(drawn, tmp_path):
         assert "trained: " in done.stdout
 
 
-def test_the_data_set_that_can_be_measured_still_decides(drawn, tmp_path):
+def test_the_data_set_that_can_be_measured_still_decides(config, drawn, tmp_path):
     blind = people(drawn, tmp_path / "blind", no_match)
     changes = {"data.also": (str(blind),), "evaluation.select": "test"}
     hhcl.run(config("hhcl", drawn, **changes), tmp_path / "run", CPU)
@@ -177,7 +181,7 @@ def test_the_data_set_that_can_be_measured_still_decides(drawn, tmp_path):
 @pytest.mark.parametrize("select", ["validation", "test"])
 @pytest.mark.parametrize("method", METHODS)
 def test_without_any_measurement_the_last_epoch_is_the_result_with_a_message(
-    method, select, drawn, tmp_path, capsys
+    config, method, select, drawn, tmp_path, capsys
 ):
     data = people(drawn, tmp_path / "people", one_camera)
     changes = {"evaluation.select": select, "schedule.epochs": 1}
@@ -188,7 +192,7 @@ def test_without_any_measurement_the_last_epoch_is_the_result_with_a_message(
     assert load_checkpoint(tmp_path / "run").epoch == 1
 
 
-def test_a_query_without_gallery_is_reported(drawn, tmp_path, capsys):
+def test_a_query_without_gallery_is_reported(config, drawn, tmp_path, capsys):
     data = listed(drawn, tmp_path / "people", no_gallery)
     hhcl.run(config("hhcl", data, **{"schedule.epochs": 1}), tmp_path / "run", CPU)
     assert " cannot be measured: it has query crops but no gallery" in capsys.readouterr().out
@@ -196,7 +200,7 @@ def test_a_query_without_gallery_is_reported(drawn, tmp_path, capsys):
 
 
 def test_held_out_crops_that_are_all_unreadable_are_reported_if_such_crops_are_skipped(
-    drawn, tmp_path, capsys
+    config, drawn, tmp_path, capsys
 ):
     data = people(drawn, tmp_path / "people", lambda _, name: name)
     for file in (data / "query").iterdir():
@@ -208,7 +212,9 @@ def test_held_out_crops_that_are_all_unreadable_are_reported_if_such_crops_are_s
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_unwritable_files_beside_the_checkpoint_are_reported(method, drawn, tmp_path, capsys):
+def test_unwritable_files_beside_the_checkpoint_are_reported(
+    config, method, drawn, tmp_path, capsys
+):
     output = tmp_path / "run"
     # A folder in place of a file makes writing fail like a full disk, for root as well.
     optional = ("metrics.jsonl", "selected.pt", "last-epoch.npz")
@@ -227,7 +233,7 @@ def test_unwritable_files_beside_the_checkpoint_are_reported(method, drawn, tmp_
     METHODS[method][1](settings, output, CPU, resume=True)
 
 
-def test_a_log_that_was_unwritable_for_a_while_is_complete_in_the_end(drawn, tmp_path):
+def test_a_log_that_was_unwritable_for_a_while_is_complete_in_the_end(config, drawn, tmp_path):
     """The obstacle disappears while the second epoch trains."""
     output, obstacle = tmp_path / "run", tmp_path / "run" / "metrics.jsonl.new"
     obstacle.mkdir(parents=True)
@@ -244,14 +250,14 @@ def test_a_log_that_was_unwritable_for_a_while_is_complete_in_the_end(drawn, tmp
     assert [line["epoch"] for line in metrics(output)] == [1, 2]
 
 
-def test_a_checkpoint_that_cannot_be_written_stops_the_run(drawn, tmp_path):
+def test_a_checkpoint_that_cannot_be_written_stops_the_run(config, drawn, tmp_path):
     (tmp_path / "run" / "checkpoint.pt.new").mkdir(parents=True)
     with pytest.raises(OSError, match=r"checkpoint\.pt"):
         hhcl.run(config("hhcl", drawn), tmp_path / "run", CPU)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_bug_in_measuring_is_raised_and_loses_no_epoch(method, drawn, tmp_path):
+def test_a_bug_in_measuring_is_raised_and_loses_no_epoch(config, method, drawn, tmp_path):
     run, settings = METHODS[method][1], config(method, drawn, **{"schedule.epochs": 3})
 
     def mistaken(*_: object, **__: object) -> None:
@@ -268,7 +274,7 @@ def test_a_bug_in_measuring_is_raised_and_loses_no_epoch(method, drawn, tmp_path
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_being_killed_while_measuring_changes_nothing(method, drawn, tmp_path):
+def test_being_killed_while_measuring_changes_nothing(config, method, drawn, tmp_path):
     run, settings = METHODS[method][1], config(method, drawn, **{"evaluation.select": "validation"})
     run(settings, tmp_path / "whole", CPU)
 
@@ -291,7 +297,7 @@ def test_being_killed_while_measuring_changes_nothing(method, drawn, tmp_path):
 
 @pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("no room")])
 def test_a_measurement_that_does_not_fit_into_memory_is_skipped(
-    error, drawn, tmp_path, capsys, monkeypatch
+    config, error, drawn, tmp_path, capsys, monkeypatch
 ):
     def no_room(*_: object, **__: object) -> None:
         raise error
@@ -304,7 +310,7 @@ def test_a_measurement_that_does_not_fit_into_memory_is_skipped(
     assert [line["map"]["market1501"] for line in metrics(tmp_path / "run")] == [None, None]
 
 
-def test_a_diverged_network_is_reported_as_not_measured(drawn, tmp_path, capsys):
+def test_a_diverged_network_is_reported_as_not_measured(config, drawn, tmp_path, capsys):
     settings = config("scl", drawn, **{"schedule.learning_rate": 1e30})
     scl.run(settings, tmp_path / "run", CPU)
     assert "people not measured: the network's embeddings are not finite" in capsys.readouterr().out
