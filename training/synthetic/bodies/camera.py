@@ -182,13 +182,12 @@ def _draw_position(
     """Heights follow the golden ratio, so that a few cameras already cover the range."""
     spread = math.modf(index * GOLDEN + rng.normal(0.0, 0.05) + 1.0)[0]
     # Most cameras hang low; indoors a ceiling limits them.
-    height = knobs.height_low + max(0.0, knobs.height_high - knobs.height_low) * spread**1.5
+    height = knobs.height_low + (knobs.height_high - knobs.height_low) * spread**1.5
     height = min(height, max(knobs.height_low, 4.0)) if indoors else height
-    far_limit = max(knobs.far, knobs.near)
     # Straight from above, nobody is recognised.
-    least = min(max(knobs.near, 1.1 * height), far_limit)
-    near = least + (far_limit - least) * rng.uniform(0.0, 0.35)
-    far = near + (far_limit - near) * rng.uniform(0.35, 1.0)
+    least = min(max(knobs.near, 1.1 * height), knobs.far)
+    near = least + (knobs.far - least) * rng.uniform(0.0, 0.35)
+    far = near + (knobs.far - near) * rng.uniform(0.35, 1.0)
     middle = math.sqrt(near * far)
     return Position(
         height=float(height),

@@ -43,7 +43,7 @@ def test_places_keep_the_knobs_ranges(cameras: list[Camera]) -> None:
     "knobs",
     [
         SceneKnobs(height_low=3.0, height_high=3.0),
-        SceneKnobs(height_low=5.0, height_high=4.0),
+        SceneKnobs(height_low=5.0, height_high=5.0),
         SceneKnobs(near=9.0, far=9.0),
         SceneKnobs(near=2.0, far=4.0),
         SceneKnobs(height_low=8.0, height_high=20.0, near=20.0, far=60.0),
