@@ -4,9 +4,10 @@
 
     drawn/       flat people in milliseconds, for demos and tests
     bodies/      people in three dimensions, for models (the extra ``people``)
-    options.py   what to make                    shots.py     which pictures there are
-    artists.py   who makes a picture             dataset.py   a folder of crops
-    sheet.py     a contact sheet
+    scenes/      whole frames with known boxes, identities and tracks
+    options.py   what to make                    shots.py       which pictures there are
+    artists.py   who makes a picture             dataset.py     a folder of crops
+    sheet.py     a contact sheet                 unfinished.py  folders that take long to make
 """
 
 from training.synthetic.dataset import SyntheticSummary, synthesize

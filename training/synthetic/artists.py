@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from training.synthetic.drawn.camera import Camera, build_camera
@@ -137,6 +139,18 @@ class BodiesArtist:
             person = draw_stranger(random_stream(options.seed, *shot.stream, 1), knobs)
         site = Site(options.seed, options.cameras, options.knobs)
         picture = shoot(person, shot.camera, site, rng, options.size, shot.miss)
-        jpeg = io.BytesIO()
-        Image.fromarray(picture).save(jpeg, "JPEG", quality=STORED_QUALITY)
-        return jpeg.getvalue()
+        return encode_jpeg(picture)
+
+
+def encode_jpeg(pixels: NDArray[np.uint8]) -> bytes:
+    """Store what a camera made.
+
+    Args:
+        pixels: (H, W, 3) uint8 RGB.
+
+    Returns:
+        The bytes of a JPEG file.
+    """
+    jpeg = io.BytesIO()
+    Image.fromarray(pixels).save(jpeg, "JPEG", quality=STORED_QUALITY)
+    return jpeg.getvalue()

@@ -14,9 +14,10 @@ from PIL import Image
 from service.machine.durable import replaced_folder
 from training.synthetic.artists import STORED_QUALITY
 from training.synthetic.dataset import NOTE
-from training.synthetic.scenes.folder import CROPS, SCENE, TRACKS, file_error
+from training.synthetic.scenes.folder import CROPS, SCENE, TRACKS
 from training.synthetic.scenes.frame import PixelBox
 from training.synthetic.scenes.truth import read_tracks
+from training.synthetic.unfinished import file_error
 
 EVERY = 1.0  # seconds between two crops of a track
 LEAST_VISIBLE = 0.4

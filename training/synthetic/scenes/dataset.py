@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import io
 import json
-import multiprocessing
-import os
 import shutil
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
-from PIL import Image
 from tqdm import tqdm
 
-from service.machine.durable import replaced_folder
-from training.synthetic.artists import STORED_QUALITY
-from training.synthetic.dataset import IN_FLIGHT, UNFINISHED
+from service.machine.durable import replaced_file
+from training.synthetic.artists import encode_jpeg
 from training.synthetic.scenes.filming import film_frame, stage_of
 from training.synthetic.scenes.folder import (
+    FOLDER,
     SCENE,
     TRACKS,
     SceneSummary,
     camera_name,
-    check_free,
     describe,
-    file_error,
     holds,
     summarize,
 )
@@ -44,6 +35,7 @@ from training.synthetic.scenes.truth import (
     track,
 )
 from training.synthetic.scenes.walks import Walk
+from training.synthetic.unfinished import begin, file_error, finish, share
 
 WORK = "work"  # what an unfinished folder holds besides frames
 FRAMES_AT_ONCE = 4
@@ -85,7 +77,7 @@ def make_scenes(
     out = out.resolve()
     try:
         if overwrite or not holds(out, options):
-            check_free(out, overwrite=overwrite)
+            FOLDER.check_free(out, overwrite=overwrite)
             _make(out, options, processes)
         return summarize(out)
     except OSError as error:
@@ -93,24 +85,15 @@ def make_scenes(
 
 
 def _make(out: Path, options: SceneOptions, processes: int) -> None:
-    unfinished = out.with_name(out.name + UNFINISHED)
-    if not holds(unfinished, options):
-        shutil.rmtree(unfinished, ignore_errors=True)
-    (unfinished / WORK).mkdir(parents=True, exist_ok=True)
-    for camera in range(options.cameras):
-        (unfinished / camera_name(camera) / "gt").mkdir(parents=True, exist_ok=True)
-    for stale in unfinished.rglob("*.part"):
-        stale.unlink()
+    cameras = [f"{camera_name(camera)}/gt" for camera in range(options.cameras)]
+    unfinished = begin(out, (WORK, *cameras), continues=lambda folder: holds(folder, options))
     plan = make_plan(options)
     scene = json.dumps(describe(options, plan), indent=2) + "\n"
     (unfinished / SCENE).write_text(scene, encoding="utf-8")
     _film_missing(unfinished, options, plan, processes)
     _write_truth(unfinished, options)
     shutil.rmtree(unfinished / WORK)
-    with replaced_folder(out) as fresh:
-        for entry in unfinished.iterdir():
-            entry.rename(fresh / entry.name)
-    unfinished.rmdir()
+    finish(unfinished, out)
 
 
 def _film_missing(folder: Path, options: SceneOptions, plan: Plan, processes: int) -> None:
@@ -137,30 +120,8 @@ def _film_missing(folder: Path, options: SceneOptions, plan: Plan, processes: in
     with tqdm(total=total, initial=done, desc="film", unit="frame", disable=None) as progress:
         # Streets first, so that no two processes see the same one at the same time.
         for work, items in ((_see_street, list(streets)), (_film, tasks)):
-            for made in _share(work, items, processes):
+            for made in share(work, items, processes):
                 progress.update(made)
-
-
-def _share(work: Callable[[_Task], int], tasks: list[_Task], processes: int) -> Iterator[int]:
-    """Do the tasks in one process or several."""
-    if processes <= 1:
-        yield from map(work, tasks)
-        return
-    # Each process builds its own body model and streets; forking would copy torch's threads.
-    context = multiprocessing.get_context("spawn")
-    queue = iter(tasks)
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        waiting: set[Future[int]] = set()
-        try:
-            while True:
-                room = IN_FLIGHT * processes - len(waiting)
-                waiting |= {pool.submit(work, task) for task in islice(queue, room)}
-                if not waiting:
-                    return
-                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                yield sum(future.result() for future in done)
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 def _see_street(task: _Task) -> int:
@@ -173,19 +134,16 @@ def _film(task: _Task) -> int:
     stage = stage_of(task.options, task.camera, _street_file(task))
     for frame in task.frames:
         filmed = film_frame(task.options, task.walks, stage, frame)
-        jpeg = io.BytesIO()
-        Image.fromarray(filmed.pixels).save(jpeg, "JPEG", quality=STORED_QUALITY)
         truth = dump_sightings(filmed.sightings).encode()
         _write(_truth_file(task.folder, task.camera, frame), truth)
         # Last, because a resumed run counts a frame that exists as complete.
-        _write(_frame_file(task.folder, task.camera, frame), jpeg.getvalue())
+        _write(_frame_file(task.folder, task.camera, frame), encode_jpeg(filmed.pixels))
     return len(task.frames)
 
 
-def _write(file: Path, content: bytes) -> None:
-    part = file.with_suffix(f".{os.getpid()}.part")
-    part.write_bytes(content)
-    part.replace(file)
+def _write(path: Path, content: bytes) -> None:
+    with replaced_file(path, durable=False) as file:
+        file.write(content)
 
 
 def _street_file(task: _Task) -> StreetFile:

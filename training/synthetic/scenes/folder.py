@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from service.errors import Conflict, InvalidInput, StorageFull
 from training.synthetic.scenes.frame import frame_view
 from training.synthetic.scenes.options import SceneOptions
 from training.synthetic.scenes.plan import Plan
 from training.synthetic.scenes.truth import read_tracks
+from training.synthetic.unfinished import FolderKind
 
 SCENE = "scene.json"
 TRACKS = "tracks.csv"
@@ -55,21 +54,6 @@ def camera_name(camera: int) -> str:
     return f"camera-{camera + 1:02d}"
 
 
-def file_error(folder: Path, error: OSError) -> StorageFull | InvalidInput:
-    """Say what went wrong with a folder's files.
-
-    Args:
-        folder: of the scenes.
-        error: the failure.
-
-    Returns:
-        StorageFull if the disk is full, or else InvalidInput.
-    """
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return StorageFull(f"{folder}: {error.strerror}")
-    return InvalidInput(f"{folder}: {error.strerror or error}")
-
-
 def holds(folder: Path, options: SceneOptions) -> bool:
     """Whether a folder's scenes were made, or begun, with the same options.
 
@@ -87,29 +71,17 @@ def holds(folder: Path, options: SceneOptions) -> bool:
         return False
 
 
-def check_free(out: Path, *, overwrite: bool) -> None:
-    """Refuse a folder that holds something else.
-
-    Args:
-        out: the folder; may be missing.
-        overwrite: whether other scenes may be replaced.
-
-    Raises:
-        Conflict: the folder holds other files, or other scenes that may not be replaced.
-    """
-    if out.exists() and not out.is_dir():
-        raise Conflict(f"{out} exists and is not a folder")
-    found = {entry.name for entry in out.iterdir()} if out.exists() else set()
+def _entries() -> frozenset[str]:
     names = [camera_name(camera) for camera in range(99)]
-    own = {SCENE, TRACKS, CROPS, *names, *(name + VIDEO for name in names)}
-    foreign = found - own
-    if found and (foreign or SCENE not in found):
-        raise Conflict(
-            f"{out} contains {', '.join(sorted(foreign or found)[:3])} and holds no scenes: choose "
-            "another folder"
-        )
-    if found and not overwrite:
-        raise Conflict(f"{out} already holds other scenes; --overwrite replaces them")
+    return frozenset({SCENE, TRACKS, CROPS, *names, *(name + VIDEO for name in names)})
+
+
+FOLDER = FolderKind(
+    note=SCENE,
+    entries=_entries(),
+    lacks="holds no scenes",
+    other="other scenes; --overwrite replaces them",
+)
 
 
 def describe(options: SceneOptions, plan: Plan) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from service.machine.durable import replaced_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +33,10 @@ class StreetFile:
             return None
 
     def write(self, light: NDArray[np.float32]) -> None:
-        """Write the light; another process that wrote the same meanwhile does no harm.
+        """Write the light; no other process writes the same file at the same time.
 
         Args:
             light: (H, W, 3) float32.
         """
-        part = self.path.with_suffix(f".{os.getpid()}.part")
-        with part.open("wb") as file:
+        with replaced_file(self.path, durable=False) as file:
             np.save(file, light)
-        part.replace(self.path)

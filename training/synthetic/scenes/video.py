@@ -15,7 +15,8 @@ from typing import BinaryIO
 
 from service.errors import InvalidInput
 from service.machine.durable import replaced_file
-from training.synthetic.scenes.folder import SCENE, VIDEO, file_error
+from training.synthetic.scenes.folder import SCENE, VIDEO
+from training.synthetic.unfinished import file_error
 
 LARGEST = 2**32 - 2**20  # bytes; sizes in the file have 32 bits
 HAS_INDEX = 0x10

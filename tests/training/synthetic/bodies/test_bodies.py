@@ -12,6 +12,7 @@ from PIL import Image
 from scipy.sparse import csr_array
 
 from service.errors import Conflict, InvalidInput
+from service.machine.durable import UNFINISHED
 from training.data.datasets import DataSource, read_dataset
 from training.measure.evaluation import evaluate
 from training.synthetic import SyntheticOptions, synthesize
@@ -394,12 +395,13 @@ def test_an_interrupted_folder_is_completed_with_the_same_bytes(small, tmp_path,
         synthesize(out, SMALL)
     assert not out.exists()
     unfinished = tmp_path / "again.unfinished"
-    (unfinished / "query" / "0003_c1s1_000001_00.1.part").write_bytes(b"half a picture")
+    half = f"0003_c1s1_000001_00.jpg{UNFINISHED}"
+    (unfinished / "query" / half).write_bytes(b"half a picture")
     assert len(contents(unfinished)) == 7
     monkeypatch.setattr(artist, "make", original)
     synthesize(out, SMALL)
     assert contents(out) == contents(small)
-    assert not list(out.rglob("*.part"))
+    assert not list(out.rglob(f"*{UNFINISHED}"))
     assert not unfinished.exists()
 
 
