@@ -120,24 +120,18 @@ class BodiesArtist:
         # Only this artist needs the body model and Warp.
         from training.synthetic.bodies.shot import shoot  # noqa: PLC0415
         from training.synthetic.bodies.site import Site  # noqa: PLC0415
-        from training.synthetic.bodies.wardrobe import (  # noqa: PLC0415
-            GROUP_SIZE,
-            draw_person,
-            draw_stranger,
-        )
+        from training.synthetic.bodies.wardrobe import draw_stranger  # noqa: PLC0415
 
         options = self.options
-        rng = random_stream(options.seed, *shot.stream)
-        knobs = options.knobs.people
+        site = Site(options.seed, options.cameras, options.knobs)
         if shot.empty:
             person = None
         elif shot.identity > 0:
-            group = random_stream(options.seed, Stream.FAMILY, (shot.identity - 1) // GROUP_SIZE)
-            own = random_stream(options.seed, Stream.IDENTITY, shot.identity)
-            person = draw_person(group, own, knobs)
+            person = site.person(shot.identity)
         else:
-            person = draw_stranger(random_stream(options.seed, *shot.stream, 1), knobs)
-        site = Site(options.seed, options.cameras, options.knobs)
+            own = random_stream(options.seed, *shot.stream, 1)
+            person = draw_stranger(own, options.knobs.people)
+        rng = random_stream(options.seed, *shot.stream)
         picture = shoot(person, shot.camera, site, rng, options.size, shot.miss)
         return encode_jpeg(picture)
 

@@ -16,6 +16,7 @@ from training.synthetic.bodies.figure import Figure
 from training.synthetic.bodies.paint import paint
 from training.synthetic.bodies.parts import parts_of
 from training.synthetic.bodies.rays import Hits, Placed, RayMesh, Shadows, cast
+from training.synthetic.bodies.solids import placed
 from training.synthetic.bodies.street import Street
 
 Float32s = NDArray[np.float32]
@@ -41,6 +42,11 @@ class Standing:
     x: float
     y: float
     yaw: float
+
+    @property
+    def vertices(self) -> NDArray[np.float64]:
+        """(V, 3) where in the world the figure's vertices are, metres."""
+        return placed(self.figure.vertices, self.x, self.y, self.yaw)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

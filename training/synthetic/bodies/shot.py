@@ -16,7 +16,7 @@ from training.synthetic.bodies.pose import draw_pose
 from training.synthetic.bodies.rays import build_mesh
 from training.synthetic.bodies.shading import Seat, Standing, World, look
 from training.synthetic.bodies.site import STRANGERS, Site
-from training.synthetic.bodies.solids import superellipsoid
+from training.synthetic.bodies.solids import placed, superellipsoid
 from training.synthetic.bodies.vantage import Vantage
 from training.synthetic.bodies.view import Box, View
 from training.synthetic.bodies.wardrobe import shifted
@@ -168,26 +168,18 @@ def _seat(standing: Standing, rng: np.random.Generator) -> Seat:
     top = float(hips[2]) - 0.10
     centre = (0.0, float(hips[1]) + 0.02, top / 2)
     points, faces = superellipsoid(centre, (wide, 0.22, top / 2), 12.0, 16, 8)
-    cos, sin = math.cos(standing.yaw), math.sin(standing.yaw)
-    turn = np.array([[cos, sin, 0.0], [-sin, cos, 0.0], [0.0, 0.0, 1.0]])
-    placed = (points @ turn + np.array([standing.x, standing.y, 0.0])).astype(np.float32)
+    placed_points = placed(points, standing.x, standing.y, standing.yaw).astype(np.float32)
     colour = rng.uniform(0.05, 0.5) * rng.uniform(0.7, 1.0, 3)
-    return Seat(placed, build_mesh(placed, faces), colour.astype(np.float32))
+    mesh = build_mesh(placed_points, faces)
+    return Seat(placed_points, mesh, colour.astype(np.float32))
 
 
 def _corners(wanted: Standing | None, spot: Spot) -> NDArray[np.float64]:
     """(N, 3) points whose box is the person's; for nobody those of an upright block."""
     if wanted is None:
         block = np.array([(x, y, z) for x in (-0.3, 0.3) for y in (-0.3, 0.3) for z in (0.0, 1.7)])
-        return block.astype(np.float64) + _ground(spot)
-    cos, sin = math.cos(spot.yaw), math.sin(spot.yaw)
-    turn = np.array([[cos, sin, 0.0], [-sin, cos, 0.0], [0.0, 0.0, 1.0]])
-    placed: NDArray[np.float64] = wanted.figure.vertices @ turn + _ground(spot)
-    return placed
-
-
-def _ground(spot: Spot) -> NDArray[np.float64]:
-    return np.array([spot.x, spot.y, 0.0])
+        return placed(block, spot.x, spot.y, 0.0)
+    return wanted.vertices
 
 
 def _detect(

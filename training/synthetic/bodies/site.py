@@ -12,16 +12,19 @@ from training.synthetic.bodies.body import BodyModel, load_body_model
 from training.synthetic.bodies.camera import Camera, draw_camera
 from training.synthetic.bodies.dressing import DressedBody, dress
 from training.synthetic.bodies.figure import Figure, build_figure
-from training.synthetic.bodies.knobs import Knobs
+from training.synthetic.bodies.knobs import Knobs, PeopleKnobs
 from training.synthetic.bodies.person import Person
 from training.synthetic.bodies.pose import draw_pose
 from training.synthetic.bodies.rays import RayMesh, build_mesh
 from training.synthetic.bodies.street import Street, build_street
 from training.synthetic.bodies.vantage import Vantage, find_vantage
-from training.synthetic.bodies.wardrobe import draw_stranger
+from training.synthetic.bodies.wardrobe import GROUP_SIZE, draw_person, draw_stranger
+from training.synthetic.shots import Stream as PeopleStream
+from training.synthetic.shots import random_stream
 
 STRANGERS = 24
 STREETS_IN_MEMORY = 64
+DRESSED_IN_MEMORY = 64
 
 
 class Stream(IntEnum):
@@ -61,7 +64,18 @@ class Site:
         Returns:
             The stream, at its start.
         """
-        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key))
+        return random_stream(self.seed, *key)
+
+    def person(self, identity: int) -> Person:
+        """Who an identity is, kept in memory; the rest of the site does not matter.
+
+        Args:
+            identity: from 1.
+
+        Returns:
+            The person.
+        """
+        return _person(self.seed, self.knobs.people, identity)
 
     def camera(self, index: int) -> Camera:
         """A camera, kept in memory.
@@ -119,6 +133,12 @@ class Site:
         return _stranger(self, index)
 
 
+@lru_cache(maxsize=1024)
+def _person(seed: int, knobs: PeopleKnobs, identity: int) -> Person:
+    group = random_stream(seed, PeopleStream.FAMILY, (identity - 1) // GROUP_SIZE)
+    return draw_person(group, random_stream(seed, PeopleStream.IDENTITY, identity), knobs)
+
+
 @lru_cache(maxsize=256)
 def _camera(site: Site, index: int) -> Camera:
     return draw_camera(site.stream(Stream.CAMERA, index), site.knobs, index)
@@ -138,7 +158,7 @@ def _vantage(site: Site, index: int) -> Vantage:
     return find_vantage(site.camera(index), street, mesh, site.stream(Stream.VANTAGE, index))
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=DRESSED_IN_MEMORY)
 def _dressed(person: Person) -> DressedBody:
     return dress(person, load_body_model())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -112,6 +113,23 @@ def tube(
     angle = np.linspace(0.0, 2 * np.pi, around, endpoint=False)[:, None]
     ring = radius * (np.cos(angle) * side + np.sin(angle) * across)
     return np.concatenate([start + ring, end + ring]).astype(np.float32), grid_faces(2, around)
+
+
+def placed(points: NDArray[np.floating], x: float, y: float, yaw: float) -> NDArray[np.float64]:
+    """Put something at a place of the world.
+
+    Args:
+        points: (N, 3) about its own origin, metres.
+        x: metres.
+        y: metres.
+        yaw: turn to the left about the vertical axis, radians.
+
+    Returns:
+        (N, 3) float64, metres.
+    """
+    cos, sin = math.cos(yaw), math.sin(yaw)
+    turn = np.array([[cos, sin, 0.0], [-sin, cos, 0.0], [0.0, 0.0, 1.0]])
+    return np.asarray(points @ turn + np.array([x, y, 0.0]), dtype=np.float64)
 
 
 def vertex_normals(vertices: Float32s, faces: Int32s) -> Float32s:

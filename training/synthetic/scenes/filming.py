@@ -16,16 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.synthetic.bodies.camera import Camera, Film, LightKind
-from training.synthetic.bodies.dressing import DressedBody, dress
 from training.synthetic.bodies.figure import build_figure
 from training.synthetic.bodies.film import develop
-from training.synthetic.bodies.person import Person
 from training.synthetic.bodies.rays import NOTHING, Placed, RayMesh, Shadows, build_mesh, cast
 from training.synthetic.bodies.shading import Standing, World, look
 from training.synthetic.bodies.street import Street
 from training.synthetic.scenes.frame import FrameView, PixelBox, frame_view
 from training.synthetic.scenes.options import SceneOptions
-from training.synthetic.scenes.plan import Stream, identity_of
+from training.synthetic.scenes.plan import Stream
 from training.synthetic.scenes.region import Coarse, Extent, changed_parts, look_coarsely
 from training.synthetic.scenes.street_file import StreetFile
 from training.synthetic.scenes.truth import Sighting
@@ -37,7 +35,6 @@ Pixels = NDArray[np.uint8]
 BORDER = 3  # pixels
 STREET_LOOKS = 4  # looks that are averaged, because each samples soft shadows anew
 PERSON = 1.7
-DRESSED_IN_MEMORY = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -155,43 +152,20 @@ def film_frame(options: SceneOptions, walks: tuple[Walk, ...], stage: Stage, fra
 def _walkers(
     options: SceneOptions, walks: tuple[Walk, ...], stage: Stage, second: float
 ) -> list[_Walker]:
-    walkers = []
+    site, walkers = options.site, []
     for walk in walks:
         moment = walk.at(second)
         if moment is None:
             continue
         x, y, yaw, pose = moment
-        dressed = _dressed(identity_of(options, walk.identity))
-        figure = build_figure(dressed, pose, options.site.model)
+        figure = build_figure(site.dressed(site.person(walk.identity)), pose, site.model)
         mesh = build_mesh(figure.vertices, figure.faces)
         standing = Standing(figure, mesh, x, y, yaw)
         reach = np.linalg.norm(figure.vertices[:, :2], axis=1).max()
-        box = stage.view.box_of(placed_vertices(standing))
+        box = stage.view.box_of(standing.vertices)
         extent = Extent(x, y, float(reach), float(figure.vertices[:, 2].max()), box)
         walkers.append(_Walker(walk, standing, extent))
     return walkers
-
-
-@lru_cache(maxsize=DRESSED_IN_MEMORY)
-def _dressed(person: Person) -> DressedBody:
-    from training.synthetic.bodies.body import load_body_model  # noqa: PLC0415
-
-    return dress(person, load_body_model())
-
-
-def placed_vertices(standing: Standing) -> NDArray[np.float64]:
-    """Where in the world a figure's vertices are.
-
-    Args:
-        standing: the figure and its place.
-
-    Returns:
-        (V, 3) metres.
-    """
-    cos, sin = math.cos(standing.yaw), math.sin(standing.yaw)
-    turn = np.array([[cos, sin, 0.0], [-sin, cos, 0.0], [0.0, 0.0, 1.0]])
-    placed = standing.figure.vertices @ turn + np.array([standing.x, standing.y, 0.0])
-    return np.asarray(placed, np.float64)
 
 
 def _see(

@@ -13,12 +13,9 @@ from training.synthetic.bodies.body import load_body_model, shape_body
 from training.synthetic.bodies.person import BottomCut, Person, ThingKind
 from training.synthetic.bodies.pose import Gesture, Pose, Stance, draw_pose
 from training.synthetic.bodies.site import Site
-from training.synthetic.bodies.wardrobe import GROUP_SIZE, draw_person
 from training.synthetic.scenes.options import SceneOptions
 from training.synthetic.scenes.paths import BODY_RADIUS, Way, draw_way
 from training.synthetic.scenes.walks import GAP, TICK, Pace, Walk, stride_for, walk_way
-from training.synthetic.shots import Stream as SharedStream
-from training.synthetic.shots import random_stream
 
 WARM_UP = 60.0  # seconds before the first frame, so that people are already there
 SPEEDS = (0.8, 1.6)  # metres per second
@@ -57,21 +54,6 @@ class Plan:
     walks: tuple[tuple[Walk, ...], ...]
     places: NDArray[np.float64]
     turned_away: int
-
-
-def identity_of(options: SceneOptions, identity: int) -> Person:
-    """Invent the person of an identity: who it also is in ``synthesize --kind bodies``.
-
-    Args:
-        options: of the scenes.
-        identity: from 1.
-
-    Returns:
-        The person.
-    """
-    group = random_stream(options.seed, SharedStream.FAMILY, (identity - 1) // GROUP_SIZE)
-    own = random_stream(options.seed, SharedStream.IDENTITY, identity)
-    return draw_person(group, own, options.knobs.people)
 
 
 def make_plan(options: SceneOptions) -> Plan:
@@ -151,7 +133,7 @@ class _Planner:
         for identity in map(int, order):
             if not self._is_free(identity, second, camera):
                 continue
-            alone = identity_of(self.options, identity).thing.kind is not ThingKind.NONE
+            alone = self.site.person(identity).thing.kind is not ThingKind.NONE
             if alone and party:
                 continue
             party.append(identity)
@@ -181,7 +163,7 @@ class _Planner:
         members = [
             _Member(identity, person, draw_pose(rng, person, self.options.knobs.people))
             for identity in party
-            for person in [identity_of(self.options, identity)]
+            for person in [self.site.person(identity)]
         ]
         radius = max(_radius(each.person) for each in members)
         wide = round(radius + GAP * (len(party) - 1) / 2, 3)
