@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,9 @@ from training.commands.options import (
     StartWeights,
     read_text,
 )
+
+if TYPE_CHECKING:
+    from training.export.model_folder import Exported
 
 FalseMatchRate = Annotated[
     float,
@@ -61,7 +64,6 @@ def export(
     from training.core.checkpoint import load_checkpoint
     from training.export.model_folder import ExportOptions, export_model
     from training.measure.held_out import read_held_out
-    from training.measure.tables import format_results
 
     options = ExportOptions(
         name=name or output.resolve().name,
@@ -76,9 +78,15 @@ def export(
     )
     datasets = read_held_out(data or [], skip_bad=skip_bad, layout=layout)
     exported = export_model(load_checkpoint(run), datasets, output, options)
+    _tell(exported)
+    typer.echo(f"exported: {output}")
+
+
+def _tell(exported: Exported) -> None:
+    from training.measure.tables import format_results
+
     typer.echo(f"ONNX and PyTorch agree: {exported.parity}, {exported.compared_on}")
     if exported.manifest.accuracy:
         typer.echo(format_results(exported.manifest.accuracy))
     if exported.manifest.calibration:
         typer.echo(exported.manifest.calibration.model_dump_json(indent=2))
-    typer.echo(f"exported: {output}")

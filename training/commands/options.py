@@ -74,6 +74,9 @@ KnobSettings = Annotated[
         "A wrong name lists all knobs; training/synthetic/bodies/knobs.py explains them.",
     ),
 ]
+Processes = Annotated[
+    int, typer.Option(help="Processes that share the work; 0 for one per processor.")
+]
 Device = Annotated[DeviceChoice, typer.Option(help="auto uses the GPU if there is one.")]
 
 

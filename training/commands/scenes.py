@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from training.commands.options import KnobSettings, knobs_of
+from training.commands.options import KnobSettings, Processes, knobs_of
+
+if TYPE_CHECKING:
+    from training.synthetic.scenes import SceneSummary
+
+Crops = Annotated[
+    bool,
+    typer.Option("--crops", help="Also cut a crop per second out of every track, with a manifest."),
+]
+Video = Annotated[
+    bool, typer.Option("--video", help="Also write each camera's frames as one AVI file.")
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace other scenes that are there.")
+]
 
 
 def scenes(
@@ -27,21 +41,10 @@ def scenes(
         str, typer.Option(help="Time of the first frame, with its zone.")
     ] = "2026-01-05T12:00:00Z",
     set_: KnobSettings = None,
-    processes: Annotated[
-        int, typer.Option(help="Processes that share the work; 0 for one per processor.")
-    ] = 0,
-    crops: Annotated[
-        bool,
-        typer.Option(
-            "--crops", help="Also cut a crop per second out of every track, with a manifest."
-        ),
-    ] = False,
-    video: Annotated[
-        bool, typer.Option("--video", help="Also write each camera's frames as one AVI file.")
-    ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace other scenes that are there.")
-    ] = False,
+    processes: Processes = 0,
+    crops: Crops = False,
+    video: Video = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Film people in three dimensions: whole frames with known boxes, identities and tracks.
 
@@ -65,6 +68,14 @@ def scenes(
     made = make_scenes(
         output, options, overwrite=overwrite, processes=processes or os.cpu_count() or 1
     )
+    _tell(made)
+    if video:
+        typer.echo(f"video: {', '.join(path.name for path in write_videos(made.folder))}")
+    if crops:
+        typer.echo(f"crops: {cut_crops(made.folder)} in {made.folder / 'crops'}")
+
+
+def _tell(made: SceneSummary) -> None:
     typer.echo(
         f"scenes: {made.folder} ({made.frames} frames of {made.cameras} cameras, {made.tracks} "
         f"tracks of {made.identities} people, {made.in_several} of them in several cameras)"
@@ -74,7 +85,3 @@ def scenes(
             f"{made.turned_away} more people were to come, but nobody was free or had room: more "
             "identities, or fewer people_per_minute"
         )
-    if video:
-        typer.echo(f"video: {', '.join(path.name for path in write_videos(made.folder))}")
-    if crops:
-        typer.echo(f"crops: {cut_crops(made.folder)} in {made.folder / 'crops'}")

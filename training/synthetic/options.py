@@ -49,19 +49,17 @@ class SyntheticOptions:
 
     def __post_init__(self) -> None:
         """Check every value."""
-        for name, low, high in (
-            ("identities", 2, 1_000_000),
-            ("cameras", 2, 99),
-            ("crops", 2, 1000),
-            ("seed", 0, 2**63 - 1),
-            ("distractors", 0, 1_000_000),
-            ("junk", 0, 1_000_000),
-            ("height", 32, 512),
-            ("width", 16, 512),
-        ):
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise InvalidInput(f"{name} is {value}, must be {low}..{high}")
+        check_ranges(
+            self,
+            identities=(2, 1_000_000),
+            cameras=(2, 99),
+            crops=(2, 1000),
+            seed=(0, 2**63 - 1),
+            distractors=(0, 1_000_000),
+            junk=(0, 1_000_000),
+            height=(32, 512),
+            width=(16, 512),
+        )
         if self.kind not in get_args(Kind):
             raise InvalidInput(f"kind is {self.kind!r}, must be one of {', '.join(get_args(Kind))}")
         if not 0.0 < self.train_share <= 1.0:  # False for NaN as well
@@ -85,3 +83,19 @@ class SyntheticOptions:
     def size(self) -> tuple[int, int]:
         """(height, width) of a crop, pixels."""
         return self.height, self.width
+
+
+def check_ranges(options: object, **ranges: tuple[int, int]) -> None:
+    """Check options that have a lowest and a highest value.
+
+    Args:
+        options: what has them as attributes.
+        ranges: by attribute, both values included.
+
+    Raises:
+        InvalidInput: a value is out of its range, or NaN.
+    """
+    for name, (low, high) in ranges.items():
+        value = getattr(options, name)
+        if not low <= value <= high:  # true for NaN as well
+            raise InvalidInput(f"{name} is {value}, must be {low}..{high}")

@@ -7,7 +7,7 @@ healthy adults (for example Perry, Gait Analysis, 1992), one value per tenth of 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
@@ -130,19 +130,6 @@ def draw_pose(rng: np.random.Generator, person: Person, knobs: PeopleKnobs) -> P
         spread=float(rng.uniform(0.0, 9.0)),
         sway=float(rng.normal(0.0, 4.0)),
     )
-
-
-def stride_on(pose: Pose, strides: float) -> Pose:
-    """Advance a walker, for the next frame of a scene.
-
-    Args:
-        pose: this moment.
-        strides: how much of a stride passes.
-
-    Returns:
-        The later moment.
-    """
-    return replace(pose, phase=(pose.phase + strides) % 1.0)
 
 
 def _draw_stance(rng: np.random.Generator, person: Person, knobs: PeopleKnobs) -> Stance:

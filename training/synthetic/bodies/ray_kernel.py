@@ -6,9 +6,11 @@
 
 import warp as wp
 
+from training.synthetic.bodies.rays import SHADOW_REACH
+
 FAR = wp.constant(1.0e3)
 NEAR_COVER = wp.constant(0.6)
-SHADOW_REACH = wp.constant(10.0)
+SHADOWS_END = wp.constant(SHADOW_REACH)
 PERSON_REACH = wp.constant(1.1)
 LIFT = wp.constant(0.006)
 
@@ -103,7 +105,7 @@ def trace(
         state = wp.rand_init(seed, ray)
         point = origin + direction * nearest + normal * LIFT
         ahead = wp.normalize(sun + wp.sample_unit_sphere_surface(state) * softness)
-        if is_hidden(meshes, places, count, point, ahead, SHADOW_REACH):
+        if is_hidden(meshes, places, count, point, ahead, SHADOWS_END):
             lit[ray] = 0.0
         covered = float(0.0)
         rays = covers

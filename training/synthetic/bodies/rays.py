@@ -20,6 +20,7 @@ Float32s = NDArray[np.float32]
 Int32s = NDArray[np.int32]
 
 NOTHING = -1
+SHADOW_REACH = 10.0  # metres; a low sun behind houses would leave whole squares dark
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +63,7 @@ class Hits:
         corners: (N, 3) float32 weights of the face's corners; they add up to 1.
         distance: (N,) float32, metres.
         lit: (N,) float32, 1 where the sun reaches the point, 0 in a shadow of something within
-            10 m: a low sun behind houses would leave whole squares dark.
+            :data:`SHADOW_REACH`.
         open: (N,) float32 share of the sky that nothing near covers (ambient occlusion).
     """
 

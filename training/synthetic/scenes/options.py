@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from service.errors import InvalidInput
 from training.synthetic.bodies.knobs import Knobs
 from training.synthetic.bodies.site import Site
+from training.synthetic.options import check_ranges
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +45,16 @@ class SceneOptions:
 
     def __post_init__(self) -> None:
         """Check every value."""
-        for name, low, high in (
-            ("identities", 1, 100_000),
-            ("cameras", 1, 99),
-            ("fps", 1, 30),
-            ("people_per_minute", 0, 120),
-            ("height", 48, 2160),
-            ("width", 64, 3840),
-            ("seed", 0, 2**63 - 1),
-        ):
-            value = getattr(self, name)
-            if not low <= value <= high:  # true for NaN as well
-                raise InvalidInput(f"{name} is {value}, must be {low}..{high}")
+        check_ranges(
+            self,
+            identities=(1, 100_000),
+            cameras=(1, 99),
+            fps=(1, 30),
+            people_per_minute=(0, 120),
+            height=(48, 2160),
+            width=(64, 3840),
+            seed=(0, 2**63 - 1),
+        )
         if not 0.0 < self.seconds <= 3600.0:
             raise InvalidInput(f"seconds is {self.seconds}, must be above 0 and at most 3600")
         if self.width < self.height:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from training.synthetic.bodies.camera import Light
-from training.synthetic.bodies.rays import Placed, RayMesh, Shadows, cast
+from training.synthetic.bodies.rays import SHADOW_REACH, Placed, RayMesh, Shadows, cast
 from training.synthetic.scenes.frame import FrameView, PixelBox
 
 Bools = NDArray[np.bool_]
@@ -18,7 +18,6 @@ Vector = NDArray[np.float64]
 
 STEP = 4  # pixels between the rays of the coarse picture of the street
 COVER = 1.25  # metres around somebody where the street is covered a little
-REACH = 30.0  # metres that shadows reach
 BALLS = 4  # above each other; together they hold a person
 STRIP = 8  # coarse rows in a part: slanting shadows fill low parts better than high ones
 Part = tuple[int, int, int, int]
@@ -114,7 +113,7 @@ def _shaded(person: Extent, points: Vector, light: Light) -> Bools:
         distance = np.linalg.norm(offset, axis=2)
         angle = np.arccos(np.clip(offset @ light.sun / np.maximum(distance, 1e-9), -1.0, 1.0))
         seems = np.arcsin(np.clip(ball / np.maximum(distance, 1e-9), 0.0, 1.0))
-        shaded |= (angle < wide + seems) & (distance < REACH + ball)
+        shaded |= (angle < wide + seems) & (distance < SHADOW_REACH + ball)
         shaded |= distance < ball
     return shaded
 

@@ -30,7 +30,6 @@ from training.synthetic.bodies.pose import (
     Stance,
     draw_pose,
     rotations_of,
-    stride_on,
     turned,
 )
 from training.synthetic.bodies.rays import Placed, Shadows, build_mesh, cast
@@ -196,12 +195,6 @@ def test_the_left_foot_is_ahead_when_the_left_heel_strikes(model):
         moves = model.pose(rest, rotations_of(walking(phase), model))
         y = [float((moves[f, :, :3] @ rest.joints[f] + moves[f, :, 3])[1]) for f in feet]
         assert y[ahead] < y[1 - ahead] - 0.2  # people face -y
-
-
-def test_a_stride_returns_to_its_beginning():
-    pose = walking(0.25)
-    assert stride_on(pose, 1.0).phase == pytest.approx(0.25)
-    assert stride_on(pose, 0.5).phase == pytest.approx(0.75)
 
 
 def test_poses_fit_clothes_and_things(model):

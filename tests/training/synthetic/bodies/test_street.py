@@ -193,15 +193,6 @@ def test_what_stands_in_the_way(
     assert place.blocks(turned[0], turned[1], margin) is blocked
 
 
-def test_shown_leaves_out_what_stands_in_the_way(street: Street) -> None:
-    start, end = (-3.0, 0.5), (9.0, 0.5)
-    kept = set(street.shown(start, end, 0.4).tolist())
-    assert {0, 1} <= kept
-    for place in street.places:
-        inside = kept & set(range(place.first, place.last))
-        assert len(inside) == (0 if place.blocks(start, end, 0.4) else place.last - place.first)
-
-
 def make_scene(seed: int = 0) -> Scene:
     return Scene(np.random.default_rng(seed), angle=math.pi, open_radius=8.0, variety=1.0)
 

@@ -87,23 +87,6 @@ class Street:
     ground: Ground
     panorama: Sky
 
-    def shown(self, start: Spot, end: Spot, margin: float) -> NDArray[np.int64]:
-        """Return the faces that do not stand in the way.
-
-        Args:
-            start: x and y of the person, metres.
-            end: x and y of the camera, metres.
-            margin: room to leave on both sides of the line of sight, metres.
-
-        Returns:
-            (M,) int64 indices of faces, in order; the ground's first.
-        """
-        kept = np.ones(len(self.faces), np.bool_)
-        for place in self.places:
-            if place.blocks(start, end, margin):
-                kept[place.first : place.last] = False
-        return np.flatnonzero(kept)
-
     @property
     def vertices(self) -> Float32s:
         """(V, 3) float32 world metres, z up."""
