@@ -140,7 +140,7 @@ def test_proxies_are_the_unit_means_of_cluster_and_camera():
     embeddings = np.array([[1, 0], [0, 1], [0.6, 0.8], [0, 1], [1, 0]], np.float32)
     crops = ClusteredCrops(embeddings, np.array([0, 0, 0, 1, -1]), np.array([2, 2, 0, 2, 1]))
     options = MemoryOptions(proxy_weight=1.0, proxy_temperature=0.1, proxy_negatives=7)
-    made = build_memory(crops, options, 2, np.random.default_rng(0), torch.device("cpu")).proxies
+    made = build_memory(crops, options, 2, np.random.default_rng(0), torch.device("cpu")).other
     assert made.clusters.tolist() == [0, 0, 1]
     assert made.cameras.tolist() == [0, 2, 2]
     np.testing.assert_allclose(made.rows, [[0.6, 0.8], [0.5**0.5, 0.5**0.5], [0, 1]], atol=1e-6)

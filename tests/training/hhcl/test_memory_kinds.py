@@ -164,8 +164,8 @@ def test_every_option_works_with_every_kind_of_memory(kind):
     memory = built(everything(kind))
     for name, value in tensors(memory).items():
         setattr(memory.memory, name, value.double())
-    rows = memory.proxies.rows.double()
-    object.__setattr__(memory.proxies, "rows", rows)
+    rows = memory.other.rows.double()
+    object.__setattr__(memory.other, "rows", rows)
     embeddings, labels, cameras = draw_batch()
     assert torch.autograd.gradcheck(lambda e: memory.loss(e, labels, cameras), (embeddings,))
     before = copy.deepcopy(tensors(memory))
@@ -178,7 +178,7 @@ def test_every_option_works_with_every_kind_of_memory(kind):
     for name, value in tensors(memory).items():
         assert torch.equal(value[absent], before[name][absent])
         assert (value[~absent] != before[name][~absent]).any(dim=-1).all()
-    assert torch.equal(memory.proxies.rows, rows)
+    assert torch.equal(memory.other.rows, rows)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -11,7 +11,8 @@ torch = pytest.importorskip("torch", reason="the train extra is not installed")
 
 from training.core.options import MemoryOptions
 from training.hhcl.memories.building import ClusteredCrops, build_memory
-from training.hhcl.memories.triplets import BatchHardTriplets, TripletMemory
+from training.hhcl.memories.memory import MemoryWithLoss
+from training.hhcl.memories.triplets import BatchHardTriplets
 
 LABELS = torch.tensor([0, 0, 1, 1])
 CAMERAS = torch.tensor([0, 1, 0, 1])
@@ -82,11 +83,11 @@ def test_the_memory_adds_the_weighted_loss_and_updates_as_before(negatives):
         return build_memory(clustered, settings, 4, random, device)
 
     plain, both = build(), build(triplet_weight=2.0, triplet_margin=0.5)
-    assert isinstance(both, TripletMemory)
+    assert isinstance(both, MemoryWithLoss)
     batch = tuple(torch.from_numpy(array) for array in (rows, labels, cameras))
     added = both.loss(*batch) - plain.loss(*batch)
-    assert added.item() == pytest.approx(2 * both.triplets.loss(*batch).item(), abs=1e-5)
-    assert both.triplets.margin == 0.5
+    assert added.item() == pytest.approx(2 * both.other.loss(*batch).item(), abs=1e-5)
+    assert both.other.margin == 0.5
     for memory in (plain, both):
         memory.update(batch[0], batch[1])
     torch.testing.assert_close(plain.hard, both.memory.hard, rtol=0, atol=0)

@@ -14,15 +14,15 @@ from training.core.options import MemoryOptions
 from training.core.pseudo_labels import centroids, seen_by_cameras
 from training.hhcl.memories.contrast import Contrast
 from training.hhcl.memories.instances import InstanceMemory, draw_instances
-from training.hhcl.memories.memory import Memory
+from training.hhcl.memories.memory import Memory, MemoryWithLoss
 from training.hhcl.memories.prototypes import (
     HybridMemory,
     PrototypeMemory,
     follow_each,
     follow_hardest,
 )
-from training.hhcl.memories.proxies import CameraProxies, ProxyMemory
-from training.hhcl.memories.triplets import BatchHardTriplets, TripletMemory
+from training.hhcl.memories.proxies import CameraProxies
+from training.hhcl.memories.triplets import BatchHardTriplets
 
 Float32s = NDArray[np.float32]
 Int64s = NDArray[np.int64]
@@ -88,10 +88,10 @@ def build_memory(
             memory = PrototypeMemory(rows, contrast, follow_hardest, momentum=m)
     if options.proxy_weight > 0:
         proxies = _camera_proxies(crops, options, contrast.seen_by, device)
-        memory = ProxyMemory(memory, proxies, options.proxy_weight)
+        memory = MemoryWithLoss(memory, proxies, options.proxy_weight)
     if options.triplet_weight > 0:
         triplets = BatchHardTriplets(options.triplet_margin, contrast.seen_by)
-        memory = TripletMemory(memory, triplets, options.triplet_weight)
+        memory = MemoryWithLoss(memory, triplets, options.triplet_weight)
     return memory
 
 

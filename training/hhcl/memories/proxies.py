@@ -10,8 +10,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from training.hhcl.memories.memory import Memory
-
 
 @dataclass(frozen=True, slots=True)
 class CameraProxies:
@@ -63,27 +61,3 @@ class CameraProxies:
         total = torch.cat([positives, hardest], dim=1).logsumexp(dim=1)
         likeness = logits.masked_fill(~positive, 0.0).sum(dim=1) / positive.sum(dim=1)
         return (total - likeness).sum() / len(labels)
-
-
-@dataclass(frozen=True, slots=True)
-class ProxyMemory:
-    """A memory with the inter-camera loss added to its own.
-
-    Attributes:
-        memory: the cluster memory.
-        proxies: never changed.
-        weight: weight of the inter-camera loss, > 0.
-    """
-
-    memory: Memory
-    proxies: CameraProxies
-    weight: float
-
-    def loss(self, embeddings: Tensor, labels: Tensor, cameras: Tensor) -> Tensor:
-        """Add the memory's loss and the weighted inter-camera loss; nothing is changed."""
-        inter_camera = self.proxies.loss(embeddings, labels, cameras)
-        return self.memory.loss(embeddings, labels, cameras) + self.weight * inter_camera
-
-    def update(self, embeddings: Tensor, labels: Tensor) -> None:
-        """Move the memory towards the batch."""
-        self.memory.update(embeddings, labels)

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.hhcl.memories.memory import Memory
-
 
 @dataclass(frozen=True, slots=True)
 class BatchHardTriplets:
@@ -51,27 +49,3 @@ class BatchHardTriplets:
         difference = farthest - nearest  # minus infinity for a crop without a negative
         hinge = F.softplus(difference) if self.margin == 0 else F.relu(difference + self.margin)
         return hinge.mean()
-
-
-@dataclass(frozen=True, slots=True)
-class TripletMemory:
-    """A memory with the triplet loss added to its own.
-
-    Attributes:
-        memory: the cluster memory.
-        triplets: the triplet loss.
-        weight: weight of the triplet loss, > 0.
-    """
-
-    memory: Memory
-    triplets: BatchHardTriplets
-    weight: float
-
-    def loss(self, embeddings: Tensor, labels: Tensor, cameras: Tensor) -> Tensor:
-        """Add the memory's loss and the weighted triplet loss; nothing is changed."""
-        triplets = self.triplets.loss(embeddings, labels, cameras)
-        return self.memory.loss(embeddings, labels, cameras) + self.weight * triplets
-
-    def update(self, embeddings: Tensor, labels: Tensor) -> None:
-        """Move the memory towards the batch."""
-        self.memory.update(embeddings, labels)
