@@ -72,6 +72,7 @@ class Film:
         mixing: (3, 3) float32, what each channel takes from each; rows add up to 1.
         gamma: exponent of the display; smaller is darker.
         contrast: factor around middle grey.
+        levels: how far tones are stretched from black to white, 0..1.
         saturation: factor on colour.
         lift: level of black, shares of white.
         vignetting: loss of light in the frame's corners, 0..1.
@@ -90,6 +91,7 @@ class Film:
     mixing: Float32s
     gamma: float
     contrast: float
+    levels: float
     saturation: float
     lift: float
     vignetting: float
@@ -212,17 +214,18 @@ def _draw_film(rng: np.random.Generator, knobs: PictureKnobs, place: Position) -
         mixing=_draw_mixing(rng, colour),
         gamma=2.2 * math.exp(colour * rng.normal(0.0, 0.12)),
         contrast=math.exp(colour * (rng.normal(0.06, 0.13) - 0.2 * washed)),
+        levels=min(1.0, knobs.levels * float(rng.uniform(0.4, 1.3))),
         saturation=math.exp(colour * (rng.normal(0.05, 0.24) - 0.3 * washed)),
         lift=exposure * (0.1 * washed * rng.random() + 0.03 * rng.random()),
         vignetting=float(rng.uniform(0.0, 0.35)),
-        blur=knobs.blur * (0.35 + 0.75 * poor * rng.random()),
+        blur=knobs.blur * (0.2 + 0.75 * poor * rng.random()),
         motion=knobs.motion * float(rng.uniform(0.2, 1.5)),
-        shot_noise=knobs.noise * (0.005 + 0.02 * poor * rng.random()),
-        read_noise=knobs.noise * (0.002 + 0.01 * poor * rng.random()),
-        chroma_noise=knobs.noise * 0.02 * poor * float(rng.random()),
+        shot_noise=knobs.noise * (0.004 + 0.014 * poor * rng.random()),
+        read_noise=knobs.noise * (0.002 + 0.006 * poor * rng.random()),
+        chroma_noise=knobs.noise * 0.01 * poor * float(rng.random()),
         quality=int(np.clip(95 - knobs.compression * (4 + 48 * poor * rng.random()), 15, 95)),
         resolution=float(np.clip(pixels * loss, 36.0, 500.0)),
-        sharpening=float(rng.uniform(0.0, 0.6) * (rng.random() < 0.65)),
+        sharpening=float(rng.uniform(0.0, 1.0) * (rng.random() < 0.75)),
     )
 
 

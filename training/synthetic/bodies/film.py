@@ -27,6 +27,10 @@ Pixels = NDArray[np.uint8]
 CROP_FILL = 0.92
 MIDDLE = 0.45
 SMALLEST = 8
+LUMA = np.array([0.3, 0.59, 0.11], np.float32)
+# Where automatic levels put the darkest and the brightest fiftieth, and the least range that they
+# stretch: less would turn the noise of a grey wall into a picture.
+BLACK_POINT, WHITE_POINT, LEAST_RANGE = 0.05, 0.9, 0.25
 
 
 def develop(
@@ -148,15 +152,25 @@ def _blotches(shape: tuple[int, ...], rng: np.random.Generator) -> Float32s:
 
 
 def _tone(light: Float32s, film: Film) -> Float32s:
-    """Shoulder, gamma, contrast, saturation and black level; shares of white from here on."""
+    """Shoulder, gamma, contrast, levels, saturation, black level; shares of white from here on."""
     # Highlights roll off; without it, sunlit white clothes would lose all folds.
     rolled = np.maximum(light, 0.0)
     rolled = 1.18 * rolled / (1.0 + 0.22 * rolled)
     shown = np.power(np.minimum(rolled, 1.2), 1.0 / film.gamma)
-    shown = MIDDLE + film.contrast * (shown - MIDDLE)
-    grey = shown @ np.array([0.3, 0.59, 0.11], np.float32)
+    contrasted = MIDDLE + film.contrast * (shown - MIDDLE)
+    shown = _level(np.asarray(contrasted, np.float32), film.levels)
+    grey = shown @ LUMA
     shown = grey[:, :, None] + film.saturation * (shown - grey[:, :, None])
     return np.asarray(film.lift + (1.0 - film.lift) * shown, np.float32)
+
+
+def _level(shown: Float32s, strength: float) -> Float32s:
+    """Stretch tones towards black and white, as cameras' automatic exposure and levels do."""
+    dark, bright = np.quantile((shown @ LUMA)[::2, ::2], (0.02, 0.98))
+    middle, span = (dark + bright) / 2.0, max(bright - dark, LEAST_RANGE)
+    scale = (WHITE_POINT - BLACK_POINT) / span
+    stretched = (BLACK_POINT + WHITE_POINT) / 2.0 + scale * (shown - middle)
+    return np.asarray(shown + strength * (stretched - shown), np.float32)
 
 
 def _sharpen(picture: Float32s, strength: float) -> Float32s:

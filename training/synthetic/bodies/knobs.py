@@ -87,10 +87,11 @@ class SceneKnobs:
 
 @dataclass(frozen=True, config=STRICT)
 class PictureKnobs:
-    """What lens, sensor, compression and detector do to a picture; all are factors.
+    """What lens, sensor, compression and detector do to a picture.
 
     Attributes:
         exposure: pictures too dark or too bright.
+        levels: how far cameras stretch tones from black to white, as automatic exposure does.
         colour: differences of white balance, saturation and gamma between cameras.
         blur: lens blur.
         motion: motion blur.
@@ -98,9 +99,12 @@ class PictureKnobs:
         compression: JPEG artefacts.
         low_resolution: how often and how far people are smaller than the crop.
         box: errors of the detector's boxes: too wide, cut off, shifted.
+        tightness: how far boxes narrow from the crop's own shape to the person; the crop then shows
+            somebody slim as wide as somebody broad, as detectors' crops do.
     """
 
     exposure: Strength = 1.0
+    levels: Share = 0.8
     colour: Strength = 1.0
     blur: Strength = 1.0
     motion: Strength = 1.0
@@ -108,6 +112,7 @@ class PictureKnobs:
     compression: Strength = 1.0
     low_resolution: Strength = 1.0
     box: Strength = 1.0
+    tightness: Share = 1.0
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from training.synthetic.bodies.camera import Camera, vary_film, vary_light
 from training.synthetic.bodies.figure import build_figure
 from training.synthetic.bodies.film import develop
+from training.synthetic.bodies.knobs import PictureKnobs
 from training.synthetic.bodies.person import Person
 from training.synthetic.bodies.pose import draw_pose
 from training.synthetic.bodies.rays import build_mesh
@@ -23,6 +24,7 @@ from training.synthetic.bodies.wardrobe import shifted
 
 PASSERS_BY = 0.65  # mean number of other people near somebody
 TRIES = 4
+NARROWEST = 0.55  # least width of a box, shares of the crop's own shape
 LEAST_VISIBLE = 0.08  # share of the crop; less of a person is nobody to learn from
 
 
@@ -93,7 +95,7 @@ def _take(
     others = _passers_by(spot, site, rng, in_front=bool(by_person))
     people = tuple(each for each in (wanted, *others) if each is not None)
     whole = view.box_of(_corners(wanted, spot))
-    box = _detect(whole, size, rng, knobs.picture.box, miss)
+    box = _detect(whole, size, rng, knobs.picture, miss)
     light = vary_light(camera.light, rng, knobs.scene)
     seats = tuple(_seat(each, rng) for each in people if each.figure.sits)
     seen = look(
@@ -183,15 +185,12 @@ def _corners(wanted: Standing | None, spot: Spot) -> NDArray[np.float64]:
 
 
 def _detect(
-    whole: Box, size: tuple[int, int], rng: np.random.Generator, error: float, miss: float
+    whole: Box, size: tuple[int, int], rng: np.random.Generator, knobs: PictureKnobs, miss: float
 ) -> Box:
     """The box that a detector would draw: a little too large or small, shifted, or cut off."""
-    aspect = size[1] / size[0]
+    error = knobs.box
     height = whole.height * (1.04 + error * float(rng.uniform(-0.05, 0.10)))
-    width = max(
-        height * aspect * (1.0 + error * float(rng.uniform(-0.12, 0.25))),
-        whole.width * (1.0 + error * float(rng.uniform(-0.12, 0.10))),
-    )
+    width = _box_width(whole, height * size[1] / size[0], rng, knobs)
     width = min(width, 1.6 * height)
     x = (whole.left + whole.right) / 2 + width * (error * float(rng.normal(0.0, 0.035)) + miss)
     y = (whole.bottom + whole.top) / 2 + height * error * float(rng.normal(0.0, 0.02))
@@ -200,6 +199,15 @@ def _detect(
     if rng.random() < 0.85:
         return Box(box.left, box.bottom + cut * height, box.right, box.top)
     return Box(box.left, box.bottom, box.right, box.top - 0.4 * cut * height)
+
+
+def _box_width(whole: Box, usual: float, rng: np.random.Generator, knobs: PictureKnobs) -> float:
+    """Between the crop's own shape and the person: some detectors keep a shape, some are tight."""
+    kept = usual * (1.0 + knobs.box * float(rng.uniform(-0.12, 0.25)))
+    person = whole.width * (1.06 + knobs.box * float(rng.uniform(-0.12, 0.16)))
+    tight = max(person, NARROWEST * usual)
+    narrowed = knobs.tightness * float(rng.random())
+    return max(kept + narrowed * (tight - kept), 0.94 * person)
 
 
 def _shrink(light: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:

@@ -256,20 +256,34 @@ def test_rays_go_through_the_pixels_of_their_box():
     assert flat[-1] == pytest.approx([0.2, -0.15], abs=1e-6)
 
 
-def test_a_detector_without_errors_draws_the_persons_box():
-    whole = Box(-0.05, -0.1, 0.05, 0.1)
-    drawn = _detect(whole, (160, 80), np.random.default_rng(0), 0.0, 0.0)
+def detect(whole: Box, seed: int, miss: float = 0.0, **knobs: float) -> Box:
+    return _detect(whole, (160, 80), np.random.default_rng(seed), PictureKnobs(**knobs), miss)
+
+
+def test_a_detector_without_errors_draws_the_persons_box_in_the_crops_shape():
+    whole = Box(-0.04, -0.1, 0.04, 0.1)
+    drawn = detect(whole, 0, box=0.0, tightness=0.0)
     assert drawn.height == pytest.approx(1.04 * whole.height)
     assert drawn.width == pytest.approx(drawn.height / 2)
     assert (drawn.left + drawn.right, drawn.top + drawn.bottom) == pytest.approx((0.0, 0.0))
 
 
+def test_tight_boxes_lie_between_the_crops_shape_and_the_person():
+    whole = Box(-0.04, -0.1, 0.04, 0.1)
+    widths = [detect(whole, seed, box=0.0).width for seed in range(100)]
+    assert min(widths) >= whole.width
+    assert max(widths) <= 1.04 * whole.height / 2 + 1e-9
+    assert np.ptp(widths) > 0.015
+    broad = Box(-0.2, -0.1, 0.2, 0.1)
+    assert detect(broad, 0, box=0.0).width == pytest.approx(1.6 * 1.04 * broad.height)
+
+
 def test_detectors_make_errors_and_miss_on_request():
     whole = Box(-0.05, -0.1, 0.05, 0.1)
-    drawn = [_detect(whole, (160, 80), np.random.default_rng(s), 1.0, 0.0) for s in range(200)]
+    drawn = [detect(whole, seed) for seed in range(200)]
     assert len({round(box.height, 4) for box in drawn}) > 100
     assert any(box.bottom > whole.bottom + 0.01 for box in drawn)  # feet cut off
-    missed = _detect(whole, (160, 80), np.random.default_rng(0), 1.0, 0.5)
+    missed = detect(whole, 0, miss=0.5)
     assert missed.left + missed.right == pytest.approx(missed.width, rel=0.2)
 
 

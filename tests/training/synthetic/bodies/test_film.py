@@ -18,6 +18,7 @@ PERFECT = Film(
     mixing=np.eye(3, dtype=np.float32),
     gamma=2.2,
     contrast=1.0,
+    levels=0.0,
     saturation=1.0,
     lift=0.0,
     vignetting=0.0,
@@ -72,6 +73,17 @@ def test_exposure_gamma_and_lift_brighten() -> None:
     assert shoot(grey(), exposure=0.6).mean() < usual - 10
     assert shoot(grey(), gamma=2.8).mean() > usual + 10
     assert shoot(grey(0.0), lift=0.1).mean() == pytest.approx(25.5, abs=2)
+
+
+def test_levels_stretch_a_dull_picture_from_black_to_white_but_no_plain_wall() -> None:
+    dull = grey(0.08)
+    dull[:, (np.arange(80) // 10) % 2 == 0] = 0.3
+    dull += np.linspace(0.0, 0.05, 160, dtype=np.float32)[:, None, None]
+    ranges = [np.ptp(shoot(dull, levels=share)) for share in (0.0, 0.5, 1.0)]
+    assert ranges == sorted(ranges)
+    stretched = shoot(dull, levels=1.0)
+    assert np.quantile(stretched, (0.02, 0.98)) == pytest.approx((0.05 * 255, 0.9 * 255), abs=8)
+    assert np.ptp(shoot(grey(), levels=1.0)) < 3
 
 
 def test_white_balance_and_mixing_colour_grey_and_red() -> None:
