@@ -1,10 +1,10 @@
-"""Torchvision backbones without their classifier, and style mixing on their early maps."""
+"""Torchvision backbones without their classifier, frozen stages, style mixing on early maps."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -115,6 +115,40 @@ def _keep_resolution(stage: nn.Module) -> None:
     for module in stage.modules():
         if isinstance(module, nn.Conv2d) and module.stride == (2, 2):
             module.stride = (1, 1)
+
+
+class PartlyFrozen(nn.Sequential):
+    """Stages of which the first keep their start weights and statistics, in training too.
+
+    Early stages of ImageNet weights see edges and colours as photographs have them. Pictures that a
+    program made would pull them away, and real crops would be worse off (Hinterstoisser et al.,
+    ECCV workshops 2018). Training is quicker, since large maps need no gradient.
+
+    Args:
+        stages: all stages; names in the state dict stay.
+        frozen: how many are frozen.
+
+    Raises:
+        InvalidInput: there are not so many stages.
+    """
+
+    def __init__(self, stages: nn.Sequential, frozen: int) -> None:
+        super().__init__(*stages)
+        if frozen > len(stages):
+            raise InvalidInput(
+                f"model.frozen_stages = {frozen}: this backbone has {len(stages)} stages"
+            )
+        self._frozen = tuple(stages)[:frozen]
+        for stage in self._frozen:
+            stage.requires_grad_(requires_grad=False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch all but the frozen stages to training or evaluation mode."""
+        super().train(mode)
+        for stage in self._frozen:
+            stage.eval()
+        return self
 
 
 class StyleMixing(nn.Module):

@@ -29,6 +29,7 @@ class ModelOptions:
         height: input height in pixels.
         width: input width in pixels.
         last_stride: stride of the last stage that halves the map; the paper uses 1.
+        frozen_stages: number of the backbone's first stages that keep their start weights.
         compile: compile the network for training (``torch.compile``); worthwhile on a GPU over
             many epochs, not on a CPU.
     """
@@ -39,7 +40,16 @@ class ModelOptions:
     height: Annotated[int, Field(ge=32, le=1024)] = 256
     width: Annotated[int, Field(ge=32, le=1024)] = 128
     last_stride: Literal[1, 2] = 1
+    frozen_stages: Annotated[int, Field(ge=0)] = 0
     compile: bool = False
+
+    def __post_init__(self) -> None:
+        """Check that what is frozen was learned."""
+        if self.frozen_stages and self.weights == "none":
+            raise ValueError(
+                f"frozen_stages is {self.frozen_stages}, must be 0 if weights is none: "
+                "random stages would never learn"
+            )
 
 
 @dataclass(frozen=True, config=STRICT)

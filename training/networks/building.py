@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from service.errors import InvalidInput
+from training.core.backbone import PartlyFrozen
 from training.core.checkpoint import FILE_NAME, SELECTED_NAME, Checkpoint, load_checkpoint
 from training.core.config import TrainConfig
 from training.hhcl.network import EmbeddingNetwork, build_network
@@ -49,6 +50,13 @@ def restore_network(checkpoint: Checkpoint) -> Network:
 
 
 def _build(config: TrainConfig, weights: str) -> Network:
+    network = _of_method(config, weights)
+    if config.model.frozen_stages:
+        network.features = PartlyFrozen(network.features, config.model.frozen_stages)
+    return network
+
+
+def _of_method(config: TrainConfig, weights: str) -> Network:
     model = config.model
     match config.method:
         case "hhcl":
