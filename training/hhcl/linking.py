@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Float32s = NDArray[np.float32]
+Float64s = NDArray[np.float64]
 Int64s = NDArray[np.int64]
 LinkScore = Literal["local-scaling", "sinkhorn"]
 OUTLIER = -1
@@ -73,6 +75,38 @@ def link_cameras(
     return linked
 
 
+def partner_ranks(
+    embeddings: Float32s, cameras: Int64s, identities: Int64s, *, score: LinkScore = "sinkhorn"
+) -> Int64s:
+    """Rank the true partner of each person among the other camera's people, as links see them.
+
+    The crops of one person in one camera are a cluster here, so identities are needed; what is
+    measured is how far embeddings tell :func:`link_cameras` who belongs together.
+
+    Args:
+        embeddings: (N, D) float32, unit rows.
+        cameras: (N,) int64.
+        identities: (N,) int64, the true ones.
+        score: as for :func:`link_cameras`.
+
+    Returns:
+        (M,) int64, 1 for the most similar; one for each person and ordered pair of cameras that
+        both saw the person.
+    """
+    people, who = np.unique(identities, return_inverse=True)
+    _, first, labels = np.unique(
+        cameras * len(people) + who, return_index=True, return_inverse=True
+    )
+    centre = _whitened_centroids(standardise_cameras(embeddings, cameras), labels)
+    ranks = [np.empty(0, np.int64)]
+    for rows, columns, similarity in _pairs_of_cameras(centre, cameras[first], score):
+        partner = who[first[rows]][:, None] == who[first[columns]]
+        for scores, same in ((similarity, partner), (similarity.T, partner.T)):
+            own = (scores * same).sum(axis=1)[same.any(axis=1)]
+            ranks.append((scores[same.any(axis=1)] > own[:, None]).sum(axis=1) + 1)
+    return np.concatenate(ranks)
+
+
 def _parts(sites: Int64s | None, inside: NDArray[np.bool_]) -> list[Int64s]:
     """Indices of each site's crops that are in a cluster; sites without such crops are omitted."""
     members = np.flatnonzero(inside)
@@ -99,7 +133,7 @@ def _link_site(
     return joined
 
 
-def _whitened_centroids(embeddings: Float32s, labels: Int64s) -> NDArray[np.float64]:
+def _whitened_centroids(embeddings: Float32s, labels: Int64s) -> Float64s:
     """(C, D) unit centroids after whitening by the covariance inside clusters."""
     centre = np.zeros((int(labels.max()) + 1, embeddings.shape[1]))
     np.add.at(centre, labels, embeddings)
@@ -109,30 +143,35 @@ def _whitened_centroids(embeddings: Float32s, labels: Int64s) -> NDArray[np.floa
     # Add a tenth of the mean variance, or directions without variation would outweigh all others.
     variance = np.maximum(variance, 0.0) + 0.1 * variance.mean() + 1e-12
     white = (centre @ axes) / np.sqrt(variance)
-    unit: NDArray[np.float64] = white / np.linalg.norm(white, axis=1, keepdims=True)
+    unit: Float64s = white / np.linalg.norm(white, axis=1, keepdims=True)
     return unit
 
 
-def _mutually_nearest(
-    centre: NDArray[np.float64], home: Int64s, score: LinkScore
-) -> list[tuple[int, int]]:
+def _mutually_nearest(centre: Float64s, home: Int64s, score: LinkScore) -> list[tuple[int, int]]:
     """Links between clusters of different cameras, the most similar first."""
     links: list[tuple[float, int, int]] = []
+    for rows, columns, similarity in _pairs_of_cameras(centre, home, score):
+        forward, back = similarity.argmax(axis=1), similarity.argmax(axis=0)
+        mutual = np.flatnonzero(back[forward] == np.arange(len(rows)))
+        links += [
+            (float(similarity[r, forward[r]]), int(rows[r]), int(columns[forward[r]]))
+            for r in mutual
+        ]
+    return [(one, other) for _, one, other in sorted(links, reverse=True)]
+
+
+def _pairs_of_cameras(
+    centre: Float64s, home: Int64s, score: LinkScore
+) -> Iterator[tuple[Int64s, Int64s, Float64s]]:
+    """For each two cameras: the clusters of the one, of the other, and how similar they are."""
     cameras = np.unique(home)
     for position, camera in enumerate(cameras):
         for other in cameras[position + 1 :]:
             rows, columns = np.flatnonzero(home == camera), np.flatnonzero(home == other)
-            similarity = _make_fair(centre[rows] @ centre[columns].T, score)
-            forward, back = similarity.argmax(axis=1), similarity.argmax(axis=0)
-            mutual = np.flatnonzero(back[forward] == np.arange(len(rows)))
-            links += [
-                (float(similarity[r, forward[r]]), int(rows[r]), int(columns[forward[r]]))
-                for r in mutual
-            ]
-    return [(one, other) for _, one, other in sorted(links, reverse=True)]
+            yield rows, columns, _make_fair(centre[rows] @ centre[columns].T, score)
 
 
-def _make_fair(cosine: NDArray[np.float64], score: LinkScore) -> NDArray[np.float64]:
+def _make_fair(cosine: Float64s, score: LinkScore) -> Float64s:
     match score:
         case "local-scaling":
             return _scale_locally(cosine)
@@ -140,18 +179,18 @@ def _make_fair(cosine: NDArray[np.float64], score: LinkScore) -> NDArray[np.floa
             return _balance(cosine)
 
 
-def _balance(cosine: NDArray[np.float64], temperature: float = 0.05) -> NDArray[np.float64]:
+def _balance(cosine: Float64s, temperature: float = 0.05) -> Float64s:
     """Scale rows and columns of exp(cosine / temperature) in turn until all sums are equal."""
-    plan: NDArray[np.float64] = np.exp((cosine - cosine.max()) / temperature)
+    plan: Float64s = np.exp((cosine - cosine.max()) / temperature)
     for _ in range(50):
         plan /= plan.sum(axis=1, keepdims=True)
         plan /= plan.sum(axis=0, keepdims=True)
     return plan
 
 
-def _scale_locally(cosine: NDArray[np.float64], neighbours: int = 10) -> NDArray[np.float64]:
+def _scale_locally(cosine: Float64s, neighbours: int = 10) -> Float64s:
     """Twice the cosine, minus each side's mean cosine to its nearest neighbours."""
     across = np.sort(cosine, axis=1)[:, -neighbours:].mean(axis=1)
     down = np.sort(cosine, axis=0)[-neighbours:].mean(axis=0)
-    scaled: NDArray[np.float64] = 2 * cosine - across[:, None] - down
+    scaled: Float64s = 2 * cosine - across[:, None] - down
     return scaled

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.hhcl.linking import _balance, link_cameras, standardise_cameras
+from training.hhcl.linking import _balance, link_cameras, partner_ranks, standardise_cameras
 
 
 def units(rows: np.ndarray) -> np.ndarray:
@@ -100,3 +100,29 @@ def test_balancing_prefers_the_best_assignment_to_the_best_single_pair():
     assert plan.argmax(axis=1).tolist() == plan.argmax(axis=0).tolist() == [1, 0, 2]
     np.testing.assert_allclose(plan.sum(axis=0), 1, atol=1e-6)
     np.testing.assert_allclose(plan.sum(axis=1), 1, atol=1e-2)
+
+
+def test_partners_are_ranked_by_what_links_use():
+    rows, identity, camera = people(30, 3, 2)
+    assert (partner_ranks(rows, camera, identity) == 1).all()
+    rows, identity, camera = changed_people(0)
+    ranks = partner_ranks(rows, camera, identity)
+    assert len(ranks) == 2 * 40
+    assert ranks.min() == 1
+    shuffled = np.random.default_rng(1).permutation(identity)
+    by_chance = partner_ranks(rows, camera, shuffled)
+    assert (ranks <= 5).mean() > 0.9
+    assert (by_chance <= 5).mean() < 0.5
+
+
+def test_people_of_one_camera_only_have_no_partner_to_rank():
+    rows, identity, camera = people(6, 3, 2)
+    seen = (camera == 0) | (identity < 2)
+    ranks = partner_ranks(rows[seen], camera[seen], identity[seen])
+    assert ranks.tolist() == [1] * 4
+    assert len(partner_ranks(rows[camera == 0], camera[camera == 0], identity[camera == 0])) == 0
+
+
+def test_a_partner_has_a_rank_in_each_pair_of_cameras_that_saw_it():
+    rows, identity, camera = people(10, 3, 3)
+    assert len(partner_ranks(rows, camera, identity)) == 10 * 3 * 2
