@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 
@@ -109,3 +111,14 @@ def _one_thread() -> None:
     except ModuleNotFoundError:
         return
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def slope() -> Callable[..., np.ndarray]:
+    """Gradients by central differences: they know nothing of the code that they check."""
+
+    def by_differences(loss: Callable[[np.ndarray], float], at: np.ndarray) -> np.ndarray:
+        steps = 1e-5 * np.eye(at.size).reshape(at.size, *at.shape)
+        return np.reshape([(loss(at + h) - loss(at - h)) / 2e-5 for h in steps], at.shape)
+
+    return by_differences

@@ -16,6 +16,7 @@ from training.core.config import TrainConfig, read_config
 from training.core.engine import build_optimiser
 from training.data.datasets import DataSource, read_dataset
 from training.hhcl.loop import run
+from training.run.state import RunState
 
 CONFIGS = Path(__file__).resolve().parents[3] / "training/configs"
 CPU = torch.device("cpu")
@@ -153,8 +154,9 @@ def test_the_defaults_are_the_market_recipe():
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_optimiser_and_learning_rates(name):
-    schedule = parsed(name).schedule
-    optimiser = build_optimiser(torch.nn.Linear(2, 2), schedule, CPU)
+    config, network = parsed(name), torch.nn.Linear(2, 2)
+    schedule = config.schedule
+    optimiser = build_optimiser(network, schedule, CPU)
     kind, momentum = {"adam": (torch.optim.Adam, None), "sgd": (torch.optim.SGD, 0.9)}[
         schedule.optimiser
     ]
@@ -162,9 +164,13 @@ def test_optimiser_and_learning_rates(name):
     assert optimiser.defaults["weight_decay"] == 5e-4
     if momentum:
         assert (optimiser.defaults["momentum"], optimiser.defaults["nesterov"]) == (momentum, True)
-    for epoch, rate in RATES[name].items():
-        dropped = schedule.learning_rate * schedule.decay ** (epoch // schedule.step)
-        assert dropped == pytest.approx(rate), epoch
+    state = RunState.begin(network, optimiser, config, None)
+    used = []
+    for epoch in range(1, schedule.epochs + 1):
+        used.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        assert state.finish_epoch(epoch, 1.0, config).line["learning_rate"] == used[-1]
+    assert [used[epoch] for epoch in RATES[name]] == pytest.approx([*RATES[name].values()])
 
 
 def test_constants_that_are_not_options():
