@@ -95,8 +95,8 @@ model: $(VENV)/.installed-all ## train the shipped model again: make model CUHK0
 PEOPLE := build/people
 model-synthetic: $(VENV)/.installed-all ## train models/hhcl-synthetic again, on synthetic people alone: WEIGHTS=...
 	@test -n "$(WEIGHTS)" || { echo "make model-synthetic WEIGHTS=mobilenet_v2-imagenet1k.pth" >&2; exit 1; }
-	$(BIN)/python -m training synthesize $(PEOPLE) --kind bodies --identities 1440 --cameras 24 \
-		--views 4 --crops 2 --height 160 --width 80 --seed 1 --train-share 0.93
+	$(BIN)/python -m training synthesize $(PEOPLE) --kind bodies --identities 2400 --cameras 60 \
+		--views 3 --crops 2 --height 160 --width 80 --seed 1 --train-share 0.95
 	$(BIN)/python -m training pretrain --config training/configs/pretrain-mobilenetv2.toml \
 		--data $(PEOPLE) --weights "$(WEIGHTS)" --output runs/hhcl-synthetic --resume
 	$(BIN)/python -m training export --run runs/hhcl-synthetic --output runs/model --overwrite \

@@ -33,12 +33,14 @@ TURNS = {
     "scene.daylight": ("0", "3"),
     "scene.backdrop": ("0", "3"),
     "picture.exposure": ("0", "3"),
+    "picture.levels": ("0", "1"),
     "picture.colour": ("0", "3"),
     "picture.blur": ("0", "3"),
     "picture.noise": ("0", "3"),
     "picture.compression": ("0", "3"),
     "picture.low_resolution": ("0", "3"),
     "picture.box": ("0", "3"),
+    "picture.tightness": ("0", "1"),
 }
 
 
