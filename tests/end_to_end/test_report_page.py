@@ -22,7 +22,7 @@ pytest.importorskip("torch", reason="the extra `training` is not installed")
 
 CURVES = ("clusters", "crossing", "outliers", "loss", "learning-rate")
 CLUSTERS = ("cluster-sizes", "camera-mix", "map-camera", "map-label")
-DRAWN_ONLY = ("agreement", "nmi-ari", "map", "rank1", *CLUSTERS)
+DRAWN_ONLY = ("agreement", "nmi-ari", "across", "map", "rank1", *CLUSTERS)
 TINY = {
     "model.backbone": "resnet18",
     "model.weights": "none",

@@ -41,9 +41,9 @@ from training.hhcl.memories.building import ClusteredCrops, build_memory
 from training.hhcl.memories.memory import Memory
 from training.hhcl.sampler import divide_batch, mixed_batches
 from training.networks.building import Network, new_network
+from training.run.clusters import Clusters, describe_clusters
 from training.run.epoch_end import end_epochs
 from training.run.epoch_record import keep_record
-from training.run.log import describe_clusters
 from training.run.measuring import measure_epoch
 from training.run.setup import Crops, read_crops, saved_checkpoint, seed_epoch
 from training.run.state import RunState, mean_loss
@@ -91,8 +91,7 @@ def run(config: TrainConfig, output: Path, device: torch.device, *, resume: bool
                 )
                 batches = _batches(crops, labels, config, epoch, rng, world)
                 loss = train_one_epoch(learner, memory, batches, config.augment, rng)
-                shown = crops.judged[0].samples
-                clusters = describe_clusters(labels[: len(shown)], shown)
+                clusters = _describe(embeddings, labels, crops)
                 finished = state.finish_epoch(epoch + 1, loss, config, clusters=clusters)
                 if end is not None:
                     end.keep(finished)
@@ -173,6 +172,16 @@ def _tell_clusters(found: tuple[int, int], batch: BatchOptions, processes: int) 
                 f"{there} {what}, fewer than {of_batch} = {wanted}: "
                 "every batch contains all of them"
             )
+
+
+def _describe(embeddings: Float32s, labels: Int64s, crops: Crops) -> Clusters:
+    """Describe the labels of the unlabelled crops, or of all if all people are synthetic."""
+    shown = crops.judged[0].samples
+    # Unlabelled crops are embedded first, and all of them; of synthetic people only a few are.
+    unlabelled = (crops.identities == UNKNOWN).any()
+    return describe_clusters(
+        labels[: len(shown)], shown, embeddings[: len(shown)] if unlabelled else None
+    )
 
 
 def _clustered(

@@ -42,6 +42,7 @@ def draw_curves(history: list[Epoch]) -> list[Figure | Missing]:
         ),
         _agreement(history),
         _truth(history),
+        _across(history),
         _scores("map", "mAP", "Mean average precision", [(e, e.map) for e in history]),
         _scores("rank1", "Rank-1", "Rank-1 accuracy", [(e, e.rank1) for e in history]),
     ]
@@ -84,6 +85,18 @@ def _truth(history: list[Epoch]) -> Figure | Missing:
         f"never reads identities. NMI {_short(nmi)}, ARI {_short(ari)} in epoch {number}."
     )
     return Figure("figure-nmi-ari", title, text, plot)
+
+
+def _across(history: list[Epoch]) -> Figure | Missing:
+    title = "Across cameras"
+    if not any(epoch.across for epoch in history):
+        return Missing(title, f"{_NO_TRUTH}, or nobody was seen by two cameras")
+    axis = (
+        "Pairs of crops from different cameras: right among those in one cluster (precision), in "
+        "one cluster among those of one person (recall); people whose partner in another camera is "
+        "among the k most similar (partner@k)"
+    )
+    return _scores("across", title, axis, [(epoch, epoch.across) for epoch in history])
 
 
 def _scores(

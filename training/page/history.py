@@ -24,6 +24,7 @@ class Epoch:
         crossing: share of clusters with more than one camera.
         nmi: normalised mutual information of clusters and identities.
         ari: adjusted Rand index, likewise.
+        across: named shares of how right clusters and embeddings are across cameras.
         agreement: cycle agreement of the cameras.
         map: by protocol, or data set and protocol.
         rank1: likewise.
@@ -37,6 +38,7 @@ class Epoch:
     crossing: float | None
     nmi: float | None
     ari: float | None
+    across: dict[str, float]
     agreement: float | None
     map: dict[str, float]
     rank1: dict[str, float]
@@ -88,6 +90,7 @@ def _parse_line(file: Path, number: int, line: str) -> Epoch:
             crossing=_number(clusters.get("crossing")),
             nmi=_number(clusters.get("nmi")),
             ari=_number(clusters.get("ari")),
+            across=_shares_across(clusters.get("across") or {}),
             agreement=_number(tree.get("agreement")),
             map=_known(tree.get("map") or {}),
             rank1=_known(tree.get("rank1") or {}),
@@ -98,6 +101,12 @@ def _parse_line(file: Path, number: int, line: str) -> Epoch:
 
 def _number(value: Any) -> float | None:
     return None if value is None else float(value)
+
+
+def _shares_across(across: dict[str, Any]) -> dict[str, float]:
+    partner = {f"partner@{k}": share for k, share in (across.get("partner") or {}).items()}
+    pairs = {name: across.get(name) for name in ("precision", "recall")}
+    return _known(pairs | partner)
 
 
 def _known(shares: dict[str, Any]) -> dict[str, float]:

@@ -3,85 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from service.machine.durable import replaced_file
-from training.core.pseudo_labels import seen_by_cameras
-from training.data.datasets import Sample
+from training.run.clusters import Clusters
 from training.run.optional import UNWRITABLE, Tell, attempt
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-Int64s = NDArray[np.int64]
 METRICS_NAME = "metrics.jsonl"
 _CANNOT = "{} cannot be written"
-
-
-@dataclass(frozen=True, slots=True)
-class Clusters:
-    """How an epoch's pseudo-labels look, and how right they are if identities are known.
-
-    Attributes:
-        clusters: number of clusters.
-        outliers: share of crops in no cluster.
-        crossing: share of clusters with more than one camera.
-        nmi: normalised mutual information with the identities, over crops in a cluster.
-        ari: adjusted Rand index, likewise.
-    """
-
-    clusters: int
-    outliers: float
-    crossing: float
-    nmi: float | None
-    ari: float | None
-
-
-def describe_clusters(labels: Int64s, samples: Sequence[Sample]) -> Clusters:
-    """Count clusters, and compare them with identities, which training itself never reads.
-
-    Args:
-        labels: (N,) int64 pseudo-labels, -1 for an outlier.
-        samples: the N crops.
-
-    Returns:
-        The description.
-    """
-    inside = labels >= 0
-    cameras = np.array([sample.camera for sample in samples])
-    identities = np.array([sample.identity for sample in samples])
-    count = int(labels.max()) + 1
-    crossing = (seen_by_cameras(labels, cameras).sum(axis=1) > 1).mean() if count else 0.0
-    known = inside.any() and bool((identities >= 0).all())
-    nmi, ari = _compare(identities[inside], labels[inside]) if known else (None, None)
-    return Clusters(
-        clusters=count,
-        outliers=float(1 - inside.mean()),
-        crossing=float(crossing),
-        nmi=nmi,
-        ari=ari,
-    )
-
-
-def _compare(truth: Int64s, found: Int64s) -> tuple[float, float]:
-    """NMI and ARI."""
-    # scikit-learn takes a second to import, and many runs do not need it.
-    from sklearn.metrics import (  # noqa: PLC0415
-        adjusted_rand_score,
-        normalized_mutual_info_score,
-    )
-
-    nmi, ari = normalized_mutual_info_score(truth, found), adjusted_rand_score(truth, found)
-    return float(nmi), float(ari)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +56,7 @@ class EpochMetrics:
             The line.
         """
         clusters = tree["clusters"]
-        return cls(**{**tree, "clusters": Clusters(**clusters) if clusters else None})
+        return cls(**{**tree, "clusters": Clusters.parse(clusters) if clusters else None})
 
     def line(self, epochs: int) -> str:
         """Format the line that is printed."""
@@ -129,6 +68,8 @@ class EpochMetrics:
         parts.append(f"loss {self.loss:.3f}")
         if c is not None and c.nmi is not None and c.ari is not None:
             parts.append(f"NMI {c.nmi:.3f} ARI {c.ari:.3f}")
+        if c is not None and c.across is not None:
+            parts.append(c.across.line())
         if self.agreement is not None:
             parts.append(f"agreement {self.agreement:.3f}")
         parts += [f"{name} mAP {100 * v:.1f}" for name, v in self.map.items() if v is not None]
@@ -255,12 +196,16 @@ def _open_board(folder: Path, finished: int) -> SummaryWriter:
 
 def _draw(board: SummaryWriter, metrics: EpochMetrics) -> None:
     clusters = asdict(metrics.clusters) if metrics.clusters else {}
+    across = clusters.pop("across", None) or {}
+    partner = across.pop("partner", None) or {}
     scalars: dict[str, float | None] = {
         "loss": metrics.loss,
         "learning_rate": metrics.learning_rate,
         "agreement": metrics.agreement,
     }
     scalars |= {f"clusters/{name}": value for name, value in clusters.items()}
+    scalars |= {f"across_cameras/{name}": value for name, value in across.items()}
+    scalars |= {f"across_cameras/partner@{k}": value for k, value in partner.items()}
     scalars |= {f"mAP/{name}": value for name, value in metrics.map.items()}
     scalars |= {f"rank-1/{name}": value for name, value in metrics.rank1.items()}
     for name, value in scalars.items():

@@ -13,7 +13,8 @@ from service.model.manifest import IdentityLabels
 from training.core.checkpoint import Checkpoint
 from training.core.config import TrainConfig
 from training.networks.provenance import identity_labels
-from training.run.log import Clusters, EpochMetrics
+from training.run.clusters import Clusters
+from training.run.log import EpochMetrics
 
 N = TypeVar("N", bound=nn.Module)
 

@@ -54,7 +54,12 @@ def shown(html: str) -> str:
 def run(run_folder, drawn, tmp_path) -> Path:
     """A finished run with metrics and the record of its last epoch."""
     folder = shutil.copytree(run_folder, tmp_path / "run")
-    measured = {"map": {"market1501": 0.25}, "rank1": {"market1501": 0.5}}
+    across = {"precision": 0.5, "recall": 0.25, "partner": None}
+    measured = {
+        "map": {"market1501": 0.25},
+        "rank1": {"market1501": 0.5},
+        "clusters": OLD["clusters"] | {"across": across},
+    }
     lines = [line(1), line(2, agreement=0.6, **measured), line(3, agreement=0.4, **measured)]
     write_metrics(folder, *lines)
     train = read_dataset(DataSource(drawn)).train
@@ -92,7 +97,22 @@ def test_without_identities_there_is_no_nmi_and_ari(tmp_path):
     clusters = {"clusters": 3, "outliers": 0.1, "crossing": 0.0, "nmi": None, "ari": None}
     history = read_history(write_metrics(tmp_path, line(1, clusters=clusters)))
     missing = [part.title for part in draw_curves(history) if isinstance(part, Missing)]
-    assert "Clusters against known identities (NMI, ARI)" in missing
+    assert {"Clusters against known identities (NMI, ARI)", "Across cameras"} <= set(missing)
+
+
+def test_what_is_right_across_cameras_has_a_figure_and_rows(tmp_path):
+    across = {"precision": None, "recall": 0.25, "partner": {"1": 0.4, "5": 0.6}}
+    clusters = {"clusters": 3, "outliers": 0.1, "crossing": 0.0, "nmi": 0.5, "ari": 0.5}
+    history = read_history(
+        write_metrics(tmp_path, line(1), line(2, clusters=clusters | {"across": across}))
+    )
+    assert [epoch.across for epoch in history] == [
+        {},
+        {"recall": 0.25, "partner@1": 0.4, "partner@5": 0.6},
+    ]
+    figures = {part.title: part for part in draw_curves(history) if not isinstance(part, Missing)}
+    assert "partner@5 60.0%" in figures["Across cameras"].text
+    assert "recall across cameras" in shown(page(tmp_path))
 
 
 @pytest.mark.parametrize("text", ["", "{}\n", "[]\n", "nothing\n", '{"epoch": "x"}\n'])
