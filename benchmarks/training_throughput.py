@@ -152,7 +152,11 @@ class Engine:
 
     def embed(self) -> int:
         """Embed for one turn; return the number of images."""
-        return len(embed_together(self._learner.network, self._pixels, self._world))
+        return len(
+            embed_together(
+                self._learner.network, self._pixels, self._world, kind=self._learner.kind
+            )
+        )
 
 
 class PlainLoop:

@@ -1,18 +1,22 @@
-"""The network with its optimiser, a batch, and embedding all crops."""
+"""The network with its optimiser and schedule, a batch, and embedding all crops."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, StepLR
 from tqdm import tqdm
 
 from training.core.distributed import World
 from training.core.options import ScheduleOptions
 from training.core.pixels import Pixels
+from training.core.precision import Precision, number_type, passes_in
 from training.core.transforms import normalise
 
 Float32s = NDArray[np.float32]
@@ -44,16 +48,23 @@ class Learner:
         forward: the same network for training passes, distributed or compiled if the run asks.
         optimiser: over the network's parameters.
         world: the processes that share a batch.
+        kind: type in which forward passes compute.
     """
 
     network: nn.Module
     forward: nn.Module
     optimiser: torch.optim.Optimizer
     world: World
+    kind: torch.dtype = torch.float32
 
 
 def build_learner(
-    network: nn.Module, schedule: ScheduleOptions, world: World, *, compiled: bool = False
+    network: nn.Module,
+    schedule: ScheduleOptions,
+    world: World,
+    *,
+    compiled: bool = False,
+    precision: Precision = "auto",
 ) -> Learner:
     """Prepare a network for training.
 
@@ -62,6 +73,7 @@ def build_learner(
         schedule: the run's schedule.
         world: the run's processes.
         compiled: compile the training passes; the names in the network's state dict stay.
+        precision: of the forward passes.
 
     Returns:
         The learner.
@@ -69,7 +81,9 @@ def build_learner(
     forward = world.wrap(network)
     if compiled:
         forward = torch.compile(forward)  # type: ignore[assignment]  # a module stays a module
-    return Learner(network, forward, build_optimiser(network, schedule, world.device), world)
+    optimiser = build_optimiser(network, schedule, world.device)
+    kind = number_type(precision, world.device)
+    return Learner(network, forward, optimiser, world, kind)
 
 
 def build_optimiser(
@@ -97,6 +111,42 @@ def build_optimiser(
             )
 
 
+def build_scheduler(optimiser: torch.optim.Optimizer, schedule: ScheduleOptions) -> LRScheduler:
+    """Build what changes the learning rate; it is stepped once per epoch.
+
+    Args:
+        optimiser: at the schedule's learning rate.
+        schedule: the run's schedule.
+
+    Returns:
+        The scheduler; the papers' steps are torch's own, whose state older checkpoints hold.
+    """
+    if schedule.shape == "step" and schedule.rate_warmup == 0:
+        return StepLR(optimiser, schedule.step, schedule.decay)
+    return LambdaLR(optimiser, partial(rate_factor, schedule=schedule))
+
+
+def rate_factor(epoch: int, schedule: ScheduleOptions) -> float:
+    """Compute by which factor an epoch's learning rate differs from the schedule's.
+
+    Args:
+        epoch: number of finished epochs.
+        schedule: the run's schedule.
+
+    Returns:
+        The factor, > 0 in every epoch of the run, at most 1.
+    """
+    rise = schedule.rate_warmup
+    if epoch < rise:
+        return (epoch + 1) / (rise + 1)
+    match schedule.shape:
+        case "step":
+            return float(schedule.decay ** (epoch // schedule.step))
+        case "cosine":
+            share = (epoch - rise) / max(schedule.epochs - rise, 1)
+            return (1 + math.cos(math.pi * share)) / 2
+
+
 def extract_embeddings(
     network: nn.Module,
     images: NDArray[np.uint8],
@@ -120,21 +170,26 @@ def extract_embeddings(
 
 
 def embed_together(
-    network: nn.Module, pixels: Pixels, world: World, chosen: NDArray[np.int64] | None = None
+    network: nn.Module,
+    pixels: Pixels,
+    world: World,
+    chosen: NDArray[np.int64] | None = None,
+    kind: torch.dtype = torch.float32,
 ) -> Float32s:
-    """Embed a run's crops for clustering, one part per process; on CUDA in bfloat16 (AMP).
+    """Embed a run's crops for clustering, one part per process.
 
     Args:
         network: maps (N, 3, H, W) to unit rows; left in evaluation mode.
         pixels: the crops, the same in every process.
         world: the run's processes.
         chosen: (N,) int64, which crops to embed; None means all.
+        kind: type in which forward passes compute.
 
     Returns:
         (N, D) float32, unit rows, the same in every process; row i belongs to crop ``chosen[i]``.
     """
     rows = np.arange(len(pixels)) if chosen is None else chosen
-    with torch.autocast(world.device.type, torch.bfloat16, enabled=world.device.type == "cuda"):
+    with passes_in(kind, world.device):
         own = rows[world.share(len(rows))]
         embeddings = _embed(network, pixels, own, _batch_for(world.device))
     together: Float32s = world.gather(embeddings, len(rows)).numpy()

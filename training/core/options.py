@@ -30,6 +30,9 @@ class ModelOptions:
         width: input width in pixels.
         last_stride: stride of the last stage that halves the map; the paper uses 1.
         frozen_stages: number of the backbone's first stages that keep their start weights.
+        precision: of forward passes in training and for clustering: ``float32``, ``bfloat16``, or
+            ``auto``, which is bfloat16 on a GPU that computes it natively, else float32. Everything
+            that is measured is embedded in float32.
         compile: compile the network for training (``torch.compile``); worthwhile on a GPU over
             many epochs, not on a CPU.
     """
@@ -41,6 +44,7 @@ class ModelOptions:
     width: Annotated[int, Field(ge=32, le=1024)] = 128
     last_stride: Literal[1, 2] = 1
     frozen_stages: Annotated[int, Field(ge=0)] = 0
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: bool = False
 
     def __post_init__(self) -> None:
@@ -87,12 +91,15 @@ class ClusterOptions:
 
     Attributes:
         scheme: ``dbscan`` over all crops together, as in the paper; ``infomap``, communities in the
-            graph of near crops (Rosvall and Bergstrom 2008), a variant of Cluster Contrast;
-            ``camera-link``, clusters inside each camera, then linked across cameras.
-        k1: number of k-reciprocal neighbours, including the crop itself.
-        k2: number of crops that query expansion averages, including the crop itself.
-        eps: DBSCAN's radius on the Jaccard distance.
-        min_samples: number of crops within eps, including itself, that make a crop a core crop.
+            graph of each crop's nearest by cosine (Rosvall and Bergstrom 2008), as in Cluster
+            Contrast; ``camera-link``, clusters inside each camera, then linked across cameras.
+        k1: number of k-reciprocal neighbours, or for ``infomap`` of the nearest by cosine,
+            including the crop itself.
+        k2: number of crops that query expansion averages, including the crop itself; ``infomap``
+            has no expansion.
+        eps: DBSCAN's radius on the Jaccard distance; for ``infomap`` the largest 1 - cosine.
+        min_samples: number of crops within eps, including itself, that make a crop a core crop;
+            for ``infomap`` the size of the smallest cluster.
         link_first: for ``camera-link``, share of the links used in the first epoch, best first.
         link_last: the same for the last epoch; in between the share grows linearly.
         link_score: how the similarity of clusters of different cameras is computed:
@@ -216,16 +223,21 @@ class BatchOptions:
 
 @dataclass(frozen=True, config=STRICT)
 class ScheduleOptions:
-    """Optimiser and learning-rate schedule (StepLR).
+    """Optimiser and learning-rate schedule; the papers drop the rate in steps, without warm-up.
 
     Attributes:
         optimiser: ``adam`` (HHCL) or ``sgd`` with Nesterov momentum 0.9 (SCL).
         epochs: rounds of embedding, clustering and training; for SCL, passes over the crops.
-        iterations: batches per epoch, whatever the size of the data; 0, for SCL, means all crops.
-        learning_rate: initial learning rate.
+        iterations: batches per epoch, whatever the size of the data; 0 means all crops, which only
+            SCL offers.
+        learning_rate: initial learning rate; with a warm-up, the one that it reaches.
         weight_decay: L2, on all parameters.
+        shape: ``step`` drops the learning rate by ``decay`` after every ``step`` epochs; ``cosine``
+            lowers it along half a wave (Loshchilov and Hutter, ICLR 2017) that would reach zero one
+            epoch after the last.
         step: epochs between drops of the learning rate.
         decay: factor of each drop.
+        rate_warmup: number of first epochs in which the learning rate rises linearly.
     """
 
     optimiser: Literal["adam", "sgd"] = "adam"
@@ -233,8 +245,17 @@ class ScheduleOptions:
     iterations: Annotated[int, Field(ge=0)] = 200
     learning_rate: Annotated[float, Field(gt=0.0)] = 3.5e-4
     weight_decay: Annotated[float, Field(ge=0.0)] = 5e-4
+    shape: Literal["step", "cosine"] = "step"
     step: Positive = 20
     decay: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
+    rate_warmup: Annotated[int, Field(ge=0)] = 0
+
+    def __post_init__(self) -> None:
+        """Check that the rate is reached."""
+        if self.rate_warmup and self.rate_warmup >= self.epochs:
+            raise ValueError(
+                f"rate_warmup is {self.rate_warmup}, must be below epochs = {self.epochs}"
+            )
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -266,7 +287,7 @@ class DataOptions:
         skip_bad: count and list unusable files instead of stopping at the first.
         keep: where decoded crops are kept: ``device`` (GPU memory), ``host`` (main memory, pinned
             for a GPU) or ``disk`` (a file in the run's folder, read as needed); ``auto`` takes the
-            first of these with enough room.
+            first of these with enough room. Query and gallery are never kept on a GPU.
     """
 
     path: str = ""
@@ -286,7 +307,8 @@ class EvaluationOptions:
         every: epochs between measurements; the last epoch is always measured; 0 means never.
         select: which epoch's network is the result. ``last``: the last epoch. ``validation``: the
             measured epoch whose cameras agree best, without labels. ``test``: the epoch with the
-            best mAP on query and gallery. That looks at test data, as published numbers do.
+            best mAP on query and gallery under market1501. That looks at test data, as published
+            numbers do.
         crops: number of training crops, chosen once, on which the cameras' agreement is measured.
     """
 

@@ -21,6 +21,7 @@ from training.core.config import TrainConfig
 from training.core.distributed import World
 from training.core.engine import build_optimiser
 from training.core.pixels import Pixels
+from training.core.precision import number_type, passes_in
 from training.core.transforms import augment
 
 Int64s = NDArray[np.int64]
@@ -115,12 +116,13 @@ def _warm_up_epoch(
 ) -> float:
     size = min(config.warmup.batch, len(pixels))
     iterations = config.schedule.iterations or math.ceil(len(pixels) / size)
+    device = next(twins.parameters()).device
+    kind = number_type(config.model.precision, device)
     losses = []
     for _ in tqdm(range(iterations), desc=name, unit="batch", leave=False):
         chosen = rng.choice(len(pixels), size=size, replace=False)
         views = _two_views(pixels, chosen, config, rng)
-        kind = views[0].device.type
-        with torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda"):
+        with passes_in(kind, device):
             one, other = (twins(view) for view in views)
         loss = barlow_twins_loss(one, other, config.warmup.redundancy)
         optimiser.zero_grad(set_to_none=True)

@@ -32,6 +32,7 @@ from training.core.config import TrainConfig
 from training.core.distributed import World, open_world
 from training.core.engine import Batch, Learner, build_learner, embed_together
 from training.core.options import AugmentOptions, BatchOptions
+from training.core.precision import passes_in
 from training.core.transforms import apply_choices, draw_choices
 from training.core.warmup import warm_up_together
 from training.data.datasets import UNKNOWN
@@ -83,7 +84,7 @@ def run(config: TrainConfig, output: Path, device: torch.device, *, resume: bool
             for epoch in range(state.finished, config.schedule.epochs):
                 rng = seed_epoch(config.seed, epoch)
                 embedded = crops_to_embed(crops.identities, config.memory.first_crops, rng)
-                embeddings = embed_together(network, crops.pixels, world, embedded)
+                embeddings = embed_together(network, crops.pixels, world, embedded, learner.kind)
                 labels = world.from_first(_label, embeddings, crops, config, epoch, world.count)
                 clustered = _clustered(embeddings, embedded, labels, crops)
                 memory = build_memory(
@@ -107,6 +108,11 @@ def _prepare(config: TrainConfig, output: Path, world: World, *, resume: bool) -
             f"batch.clusters = {config.batch.clusters} for {world.count} processes: "
             "each process needs at least one cluster of every batch"
         )
+    if config.schedule.iterations == 0:
+        raise InvalidInput(
+            "schedule.iterations = 0: method = 'hhcl' has no number of batches of its own; it must "
+            "be at least 1"
+        )
     if config.data.path and config.data.synthetic and config.batch.clusters == 1:
         raise InvalidInput(
             "batch.clusters = 1: unlabelled and synthetic crops in one batch need at least 2"
@@ -120,7 +126,13 @@ def _start(
 ) -> tuple[Learner, RunState[Network]]:
     torch.manual_seed(config.seed)
     network = new_network(config, weights="none" if saved else None).to(world.device)
-    learner = build_learner(network, config.schedule, world, compiled=config.model.compile)
+    learner = build_learner(
+        network,
+        config.schedule,
+        world,
+        compiled=config.model.compile,
+        precision=config.model.precision,
+    )
     return learner, RunState.begin(network, learner.optimiser, config, saved)
 
 
@@ -276,13 +288,12 @@ def train_step(
 def _embed(
     learner: Learner, batch: Batch, options: AugmentOptions, rng: np.random.Generator
 ) -> Tensor:
-    """(B, D) embeddings of the whole augmented batch; on CUDA the forward pass is in bfloat16."""
+    """(B, D) float32 embeddings of the whole augmented batch."""
     world, count = learner.world, len(batch.labels)
     _, height, width, _ = batch.pixels.shape
     choices = draw_choices(count, (height, width), options, rng)
     own = world.share(count, batch.crops_per_cluster)
     images = apply_choices(batch.pixels, choices.part(own))
-    kind = world.device.type
-    with torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda"):
+    with passes_in(learner.kind, world.device):
         embeddings = learner.forward(images)
     return world.gather(embeddings, count, batch.crops_per_cluster)

@@ -48,9 +48,10 @@ class EmbeddingNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) float32, normalised -> (N, D) float32, unit rows."""
-        pooled = self.pooling(feature_map(self.features, images, self._mix_after, self.style))
+        features = feature_map(self.features, images, self._mix_after, self.style)
+        pooled = self.pooling(features.float())  # float32 from here, whatever the passes compute in
         necked = self.neck(pooled[:, :, None, None])[:, :, 0, 0]
-        return F.normalize(necked.float(), dim=1)
+        return F.normalize(necked, dim=1)
 
 
 def build_network(
@@ -122,7 +123,8 @@ class GhostBatchNorm2d(nn.BatchNorm2d):
 
     Args:
         features: number of channels.
-        group: images per group; a batch of at most this size is one group.
+        group: images per group; a batch of at most this size is one group. A single image left
+            over joins the group before it, because one image has no batch statistics.
     """
 
     def __init__(self, features: int, group: int) -> None:
@@ -133,10 +135,14 @@ class GhostBatchNorm2d(nn.BatchNorm2d):
         """Normalise (N, C, H, W), or (N, C) for the neck."""
         if not self.training or len(input) <= self.group:
             return self._normalise(input, self.running_mean, self.running_var)
-        first, *others = input.split(self.group)
+        first, *others = input.tensor_split(self._bounds(len(input)))
         normalised = [self._normalise(first, self.running_mean, self.running_var)]
         normalised += [self._normalise(other, None, None) for other in others]
         return torch.cat(normalised)
+
+    def _bounds(self, count: int) -> list[int]:
+        """Where the second and each later group begins."""
+        return [start for start in range(self.group, count, self.group) if start != count - 1]
 
     def _normalise(self, x: Tensor, mean: Tensor | None, variance: Tensor | None) -> Tensor:
         return F.batch_norm(

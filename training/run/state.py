@@ -8,10 +8,12 @@ from typing import Generic, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
 
 from service.model.manifest import IdentityLabels
 from training.core.checkpoint import Checkpoint
 from training.core.config import TrainConfig
+from training.core.engine import build_scheduler
 from training.networks.provenance import identity_labels
 from training.run.clusters import Clusters
 from training.run.log import EpochMetrics
@@ -27,14 +29,14 @@ class RunState(Generic[N]):
         finished: epochs finished when the process started.
         network: the network that learns.
         optimiser: over the network's parameters.
-        scheduler: lowers the learning rate.
+        scheduler: changes the learning rate from epoch to epoch.
         identity_labels: whose labels the network has learned from, in all its runs.
     """
 
     finished: int
     network: N
     optimiser: torch.optim.Optimizer
-    scheduler: torch.optim.lr_scheduler.StepLR
+    scheduler: LRScheduler
     identity_labels: IdentityLabels
 
     @classmethod
@@ -56,8 +58,7 @@ class RunState(Generic[N]):
         Returns:
             The state before the next epoch.
         """
-        schedule = config.schedule
-        scheduler = torch.optim.lr_scheduler.StepLR(optimiser, schedule.step, schedule.decay)
+        scheduler = build_scheduler(optimiser, config.schedule)
         if saved:
             network.load_state_dict(saved.network)
             optimiser.load_state_dict(saved.optimiser)

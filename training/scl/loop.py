@@ -95,6 +95,8 @@ def _check(config: TrainConfig, world: World) -> None:
             f"warmup.epochs = {config.warmup.epochs}: method = 'scl' has its own warm-up, "
             "selective.warmup_epochs"
         )
+    if config.model.precision == "bfloat16":
+        raise InvalidInput("model.precision = 'bfloat16': method = 'scl' computes in float32")
     if config.model.compile:
         raise InvalidInput("model.compile: batches of method = 'scl' are too small to gain by it")
 

@@ -37,6 +37,28 @@ def test_ghost_groups_compute_what_separate_replicas_would():
     torch.testing.assert_close(ghost(images[:1]), ghost(images)[:1])
 
 
+@pytest.mark.parametrize("count", [5, 9])
+def test_a_single_image_left_over_joins_the_group_before_it(count):
+    """Alone it would have no batch statistics: zero features, or an error in the neck."""
+    torch.manual_seed(0)
+    images = torch.randn(count, 3, 1, 1)
+    sizes = [4] * (count // 4 - 1) + [5]
+    ghost, plain = GhostBatchNorm2d(3, group=4), torch.nn.BatchNorm2d(3)
+    first, *others = images.split(sizes)
+    expected = torch.cat([plain(first), *map(torch.nn.BatchNorm2d(3), others)])
+    torch.testing.assert_close(ghost(images), expected)
+    torch.testing.assert_close(ghost.running_mean, plain.running_mean)
+    torch.testing.assert_close(ghost.running_var, plain.running_var)
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(6, [4, 2]), (8, [4, 4]), (11, [4, 4, 3])])
+def test_a_larger_remainder_is_a_group_of_its_own(count, sizes):
+    images = torch.arange(3.0 * count).reshape(count, 3, 1, 1) ** 2
+    found = GhostBatchNorm2d(3, group=4)(images)
+    expected = torch.cat([torch.nn.BatchNorm2d(3)(part) for part in images.split(sizes)])
+    torch.testing.assert_close(found, expected)
+
+
 def test_vector_j_gem():
     pooled = GemPooling()(torch.tensor([1.0, 2.0, 3.0, 4.0]).reshape(1, 1, 2, 2))
     assert pooled.item() == pytest.approx(2.924018, abs=1e-5)

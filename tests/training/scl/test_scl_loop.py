@@ -152,6 +152,7 @@ def test_batches_contain_every_crop_once_and_no_batch_has_only_one(count, sizes)
         ({"model.pooling": "gem"}, "model.pooling = 'gem'"),
         ({"warmup.epochs": 1}, "selective.warmup_epochs"),
         ({"model.compile": True}, "model.compile"),
+        ({"model.precision": "bfloat16"}, "model.precision = 'bfloat16'"),
         ({"selective.global_size": 32}, "stripes x local_size = 24"),
         ({"selective.positives": 500}, "too few"),
     ],
