@@ -1,4 +1,4 @@
-"""Turn embeddings into pseudo-labels by clustering on the k-reciprocal Jaccard distance."""
+"""Turn embeddings into pseudo-labels: DBSCAN on the Jaccard distance, or Infomap on cosines."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from training.hhcl.linking import OUTLIER, link_cameras
 
 Float32s = NDArray[np.float32]
 Int64s = NDArray[np.int64]
+
+_CHUNK_ELEMENTS = 1 << 23  # per block of dense cosines: 32 MiB in float32
 
 
 def cluster(
@@ -72,7 +74,7 @@ def cluster(
 @dataclass(frozen=True, slots=True)
 class _Graph:
     members: Int64s  # indices of the M crops in this graph
-    distance: csr_array  # (M, M) Jaccard distance between them; entries that are not stored are 1
+    distance: csr_array  # (M, M) between them; pairs that are not stored are far from each other
 
 
 def _graphs(
@@ -85,10 +87,43 @@ def _graphs(
         case "camera-link":
             parts = cameras
     groups = [np.flatnonzero(parts == part) for part in np.unique(parts)]
-    return [
-        _Graph(group, jaccard_distance(embeddings[group], k1=options.k1, k2=options.k2))
-        for group in groups
-    ]
+    return [_Graph(group, _distance(embeddings[group], options)) for group in groups]
+
+
+def _distance(embeddings: Float32s, options: ClusterOptions) -> csr_array:
+    match options.scheme:
+        case "dbscan" | "camera-link":
+            return jaccard_distance(embeddings, k1=options.k1, k2=options.k2)
+        case "infomap":
+            return nearest_by_cosine(embeddings, options.k1)
+
+
+def nearest_by_cosine(embeddings: Float32s, count: int) -> csr_array:
+    """Find the crops nearest to each crop by cosine, as Cluster Contrast's graph has them.
+
+    Args:
+        embeddings: (N, D) float32, unit rows.
+        count: length of a crop's list including the crop itself; clipped to N.
+
+    Returns:
+        (N, N) float64, sparse: row i holds 1 - cosine of crop i's nearest, without itself.
+    """
+    total = len(embeddings)
+    others = min(count, total) - 1
+    if others < 1:
+        return csr_array((total, total), dtype=np.float64)
+    columns = np.empty((total, others), dtype=np.int64)
+    distances = np.empty((total, others))
+    step = max(1, _CHUNK_ELEMENTS // max(total, 1))
+    for start in range(0, total, step):
+        rows = np.arange(start, min(start + step, total))
+        cosine = embeddings[rows] @ embeddings.T
+        cosine[rows - start, rows] = -np.inf
+        nearest = np.argpartition(-cosine, others - 1, axis=1)[:, :others]
+        columns[rows] = nearest
+        distances[rows] = 1.0 - np.take_along_axis(cosine, nearest, axis=1)
+    bounds = np.arange(total + 1) * others
+    return csr_array((distances.ravel(), columns.ravel(), bounds), shape=(total, total))
 
 
 def _cluster_graphs(
@@ -108,7 +143,12 @@ def _cluster_graphs(
 
 
 def _find_communities(distance: csr_array, eps: float, min_samples: int) -> Int64s:
-    """Modules in which a random walk along near crops stays long (Rosvall and Bergstrom 2008)."""
+    """Modules in which a random walk along near crops stays long (Rosvall and Bergstrom 2008).
+
+    As in Cluster Contrast (Dai et al., ACCV 2022), a link goes from a crop to one of its nearest
+    and weighs their similarity. The released code has another smallest module: there, a module of
+    ``k2`` = 4 crops is dropped too.
+    """
     try:
         import infomap  # noqa: PLC0415 - an optional package that most runs do not need
     except ModuleNotFoundError as error:
@@ -117,11 +157,14 @@ def _find_communities(distance: csr_array, eps: float, min_samples: int) -> Int6
             "which is under the GPL"
         ) from error
     near = distance.tocoo()
-    kept = (near.data < eps) & (near.row < near.col)
+    kept = near.data <= eps
+    if not kept.any():
+        return np.full(distance.shape[0], OUTLIER, dtype=np.int64)
     links = (1.0 - near.data[kept], (near.row[kept], near.col[kept]))
-    walk = coo_array(links, shape=distance.shape)
+    walk = coo_array(links, shape=distance.shape).tocsr()
+    network = infomap.Network.from_scipy_sparse_matrix(walk, directed=True)
     # A fixed seed makes the clusters depend on the embeddings alone, as DBSCAN's do.
-    modules = infomap.run((walk + walk.T).tocsr(), two_level=True, seed=1, silent=True).modules()
+    modules = infomap.run(network, two_level=True, seed=1).modules()
     found = np.array([modules[crop] for crop in range(distance.shape[0])])
     _, first, module, size = np.unique(
         found, return_index=True, return_inverse=True, return_counts=True

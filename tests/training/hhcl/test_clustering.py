@@ -1,4 +1,4 @@
-"""Pseudo-labels: DBSCAN (vector G) and Infomap on the Jaccard distance, sites, degenerate input."""
+"""Pseudo-labels: DBSCAN on the Jaccard distance (vector G), Infomap on cosines, sites, errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sklearn.cluster import DBSCAN
 from service.errors import InvalidInput
 from service.search.kreciprocal import jaccard_distance
 from training.core.options import ClusterOptions
-from training.hhcl.clustering import cluster
+from training.hhcl.clustering import cluster, nearest_by_cosine
 
 
 def on_circle(*degrees: float) -> np.ndarray:
@@ -84,16 +84,74 @@ def test_linking_finds_people_although_each_camera_shifts_all_embeddings():
 
 def infomap_options(**changes) -> ClusterOptions:
     pytest.importorskip("infomap", reason="the package infomap is not installed")
-    return ClusterOptions(**{"scheme": "infomap", "k1": 8, "k2": 3, "eps": 0.5} | changes)
+    return ClusterOptions(**{"scheme": "infomap", "k1": 15, "eps": 0.5} | changes)
 
 
 def test_infomap_finds_people_and_repeats():
     rows, identity, camera = people(10, 6, 2)
-    labels = cluster(rows, camera, infomap_options(k1=15, k2=4), pytest.fail)
+    labels = cluster(rows, camera, infomap_options(), pytest.fail)
     assert same_partition(labels, identity)
     assert list(dict.fromkeys(labels.tolist())) == list(range(10))  # numbered by first crop
-    again = cluster(rows, camera, infomap_options(k1=15, k2=4), pytest.fail)
+    again = cluster(rows, camera, infomap_options(), pytest.fail)
     assert again.tolist() == labels.tolist()
+
+
+def clustered_as_in_cluster_contrast(rows: np.ndarray, neighbours: int, similar: float):
+    """The released graph: one link from each crop to each of its nearest that is similar."""
+    import infomap
+
+    cosine = rows.astype(np.float64) @ rows.T
+    links = [
+        (crop, int(other), cosine[crop, other])
+        for crop in range(len(rows))
+        for other in np.argsort(-cosine[crop])[:neighbours]
+        if other != crop and cosine[crop, other] >= similar
+    ]
+    found = infomap.run(links, two_level=True, flow_model="directed", seed=1).modules()
+    return np.array([found.get(crop, -1 - crop) for crop in range(len(rows))])
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_infomap_clusters_the_graph_of_cluster_contrast(seed):
+    options = infomap_options()
+    rng = np.random.default_rng(seed)
+    centres, identity = rng.normal(size=(12, 8)), np.arange(150) % 12
+    rows = units(centres[identity] + 0.7 * rng.normal(size=(150, 8)))
+    labels = cluster(rows, np.zeros(150, np.int64), options, pytest.fail)
+    modules = clustered_as_in_cluster_contrast(rows, 15, 0.5)
+    large = np.isin(modules, [m for m in set(modules) if (modules == m).sum() >= 4])
+    assert (labels >= 0).tolist() == large.tolist()
+    assert same_partition(labels[large], modules[large])
+    assert labels.max() > 5
+
+
+def test_a_crops_list_is_its_nearest_by_cosine_whatever_the_size_of_the_blocks(monkeypatch):
+    rows = np.random.default_rng(1).normal(size=(40, 5))
+    rows = units(np.concatenate([rows, rows[:2]]))  # two crops are there twice
+    cosine = rows.astype(np.float64) @ rows.T
+    np.fill_diagonal(cosine, -2)
+    for elements in (1 << 23, 100):
+        monkeypatch.setattr("training.hhcl.clustering._CHUNK_ELEMENTS", elements)
+        found = nearest_by_cosine(rows, 7)
+        assert found.shape == (42, 42)
+        for crop in range(42):
+            own = slice(found.indptr[crop], found.indptr[crop + 1])
+            wanted = 1 - cosine[crop, found.indices[own]]
+            np.testing.assert_allclose(found.data[own], wanted, atol=1e-6)
+            nearest = 1 - np.sort(cosine[crop])[::-1][:6]
+            np.testing.assert_allclose(np.sort(found.data[own]), nearest, atol=1e-6)
+
+
+@pytest.mark.parametrize(("crops", "stored"), [(0, 0), (1, 0), (3, 6)])
+def test_a_list_is_as_long_as_there_are_other_crops(crops, stored):
+    assert nearest_by_cosine(on_circle(*range(crops)), 15).nnz == stored
+
+
+def test_infomap_never_links_crops_that_are_less_similar_than_asked():
+    rows = on_circle(0, 1, 2, 3, 64, 65, 66, 67)  # cosines of 0.43 to 0.48 across
+    camera = np.zeros(8, np.int64)
+    apart = cluster(rows, camera, infomap_options(), pytest.fail)
+    assert apart.tolist() == [0] * 4 + [1] * 4
 
 
 def test_infomap_separates_two_people_whom_dbscan_joins_over_a_bridge_of_crops():
@@ -102,7 +160,7 @@ def test_infomap_separates_two_people_whom_dbscan_joins_over_a_bridge_of_crops()
     rule = {"k1": 12, "k2": 2, "eps": 0.8, "min_samples": 2}
     chained = cluster(rows, camera, ClusterOptions(**rule), pytest.fail)
     assert chained[0] == chained[24]
-    parted = cluster(rows, camera, infomap_options(**rule), pytest.fail)
+    parted = cluster(rows, camera, infomap_options(k1=12, min_samples=2), pytest.fail)
     assert parted[0] != parted[24]
     assert parted.max() > chained.max()
 
@@ -110,7 +168,7 @@ def test_infomap_separates_two_people_whom_dbscan_joins_over_a_bridge_of_crops()
 def test_infomap_leaves_small_communities_out():
     rows, identity, _ = people(6, 6, 1)
     few = np.concatenate([rows, people(1, 3, 1, seed=9)[0]])
-    labels = cluster(few, np.zeros(len(few), np.int64), infomap_options(k1=6, k2=1), pytest.fail)
+    labels = cluster(few, np.zeros(len(few), np.int64), infomap_options(), pytest.fail)
     assert same_partition(labels[: len(rows)], identity)
     assert (labels[len(rows) :] == -1).all()
 
