@@ -104,20 +104,43 @@ def load_pixels(
         InvalidInput: a crop is unreadable, or there is no room.
     """
     model = config.model
-    shape = (len(samples), model.height, model.width, 3)
-    size, free = math.prod(shape), free_memory(world)
-    place = choose_place(size, config.data.keep, free)
-    decoded_to = (
-        choose_place(size, "auto", FreeMemory(0, free.host)) if place == "device" else place
-    )
+    size = math.prod(_shape(len(samples), config))
+    on_device = choose_place(size, config.data.keep, free_memory(world)) == "device"
     images = load_images(
         samples,
         model.height,
         model.width,
         skip_bad=config.data.skip_bad,
-        out=_map_file(shape, folder) if decoded_to == "disk" else None,
+        out=host_room(len(samples), config, world, folder),
     )
-    return images, Pixels(images.pixels, world.device, on_device=place == "device")
+    return images, Pixels(images.pixels, world.device, on_device=on_device)
+
+
+def host_room(
+    count: int, config: TrainConfig, world: World, folder: Path
+) -> NDArray[np.uint8] | None:
+    """Make room outside the GPU for crops that are decoded, as ``data.keep`` chooses.
+
+    Args:
+        count: number of crops.
+        config: the run's config; ``device`` leaves the choice between memory and disk open.
+        world: the run's processes.
+        folder: the run's folder, for a file.
+
+    Returns:
+        (count, H, W, 3) uint8, mapped from a file without a name; None for main memory.
+
+    Raises:
+        InvalidInput: the disk has no room.
+    """
+    shape, keep = _shape(count, config), config.data.keep
+    free = FreeMemory(0, free_memory(world).host)
+    place = choose_place(math.prod(shape), "auto" if keep == "device" else keep, free)
+    return _map_file(shape, folder) if place == "disk" else None
+
+
+def _shape(count: int, config: TrainConfig) -> tuple[int, int, int, int]:
+    return count, config.model.height, config.model.width, 3
 
 
 def choose_place(size: int, keep: Keep, free: FreeMemory) -> Place:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -23,6 +23,8 @@ from training.measure.pictures import write_ranked_lists
 from training.networks.embedder import Embedder
 
 Float32s = NDArray[np.float32]
+Room = Callable[[int], NDArray[np.uint8] | None]
+"""Makes room for a number of decoded crops; None means that the decoder allocates memory."""
 
 _PICTURES = 50
 
@@ -90,8 +92,22 @@ def read_held_out(
     return datasets
 
 
+def in_memory(count: int) -> None:
+    """Leave it to the decoder to allocate main memory.
+
+    Args:
+        count: number of crops.
+    """
+
+
 def decode_held_out(
-    dataset: Dataset, height: int, width: int, *, resize: Resize = "bicubic", skip_bad: bool = False
+    dataset: Dataset,
+    height: int,
+    width: int,
+    *,
+    resize: Resize = "bicubic",
+    skip_bad: bool = False,
+    room: Room = in_memory,
 ) -> HeldOutCrops:
     """Decode the query and gallery crops of a data set.
 
@@ -101,6 +117,7 @@ def decode_held_out(
         width: pixels.
         resize: the interpolation.
         skip_bad: leave out crops that cannot be decoded, instead of stopping.
+        room: makes room for a number of crops.
 
     Returns:
         The crops.
@@ -109,7 +126,9 @@ def decode_held_out(
         DataError: a crop cannot be decoded and ``skip_bad`` is off, or none can.
     """
     query, gallery = (
-        load_images(samples, height, width, resize=resize, skip_bad=skip_bad)
+        load_images(
+            samples, height, width, resize=resize, skip_bad=skip_bad, out=room(len(samples))
+        )
         for samples in (dataset.query, dataset.gallery)
     )
     readable = replace(dataset, query=query.samples, gallery=gallery.samples)

@@ -24,7 +24,7 @@ from training.data.entries import DataError
 from training.data.images import Images
 from training.measure.agreement import cycle_agreement
 from training.measure.evaluation import PROTOCOLS, Protocol, Scores, evaluate
-from training.measure.held_out import HeldOutCrops, decode_held_out
+from training.measure.held_out import HeldOutCrops, Room, decode_held_out, in_memory
 from training.networks.building import Network
 from training.run.log import EpochMetrics
 from training.run.optional import UNMEASURABLE, Tell, attempt
@@ -85,13 +85,17 @@ class Measured:
 
 
 def load_measurable(
-    datasets: Sequence[Dataset], config: TrainConfig, tell: Tell = tqdm.write
+    datasets: Sequence[Dataset],
+    config: TrainConfig,
+    room: Room = in_memory,
+    tell: Tell = tqdm.write,
 ) -> list[HeldOutCrops]:
     """Decode query and gallery of every data set that has both.
 
     Args:
         datasets: the run's data sets.
         config: the run's config; nothing is decoded if the run never measures.
+        room: makes room for a number of crops.
         tell: takes messages for people: query without gallery, the reverse, or no readable crop.
 
     Returns:
@@ -103,7 +107,7 @@ def load_measurable(
     found = []
     for dataset in datasets if config.evaluation.every else ():
         if dataset.query and dataset.gallery:
-            decode = partial(_decode, dataset, config)
+            decode = partial(_decode, dataset, config, room)
             causes = (DataError,) if config.data.skip_bad else ()
             crops = attempt(f"{dataset.name} cannot be measured", decode, tell, causes)
             found += [] if crops is None else [crops]
@@ -113,9 +117,9 @@ def load_measurable(
     return found
 
 
-def _decode(dataset: Dataset, config: TrainConfig) -> HeldOutCrops:
+def _decode(dataset: Dataset, config: TrainConfig, room: Room) -> HeldOutCrops:
     model, skip_bad = config.model, config.data.skip_bad
-    return decode_held_out(dataset, model.height, model.width, skip_bad=skip_bad)
+    return decode_held_out(dataset, model.height, model.width, skip_bad=skip_bad, room=room)
 
 
 def measure_epoch(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,13 @@ from training.core.checkpoint import FILE_NAME, Checkpoint, load_checkpoint
 from training.core.config import TrainConfig
 from training.core.distributed import World
 from training.core.options import DataOptions
-from training.core.pixels import Pixels, load_pixels
+from training.core.pixels import Pixels, host_room, load_pixels
 from training.data.datasets import UNKNOWN, Dataset, DataSource, Sample, read_dataset
 from training.data.entries import describe_skipped
 from training.data.images import Images
 from training.data.sites import join_sites
 from training.measure.held_out import HeldOutCrops
+from training.run.ignored import refuse_ignored
 from training.run.measuring import load_measurable
 from training.run.synthetic_people import read_synthetic
 
@@ -79,7 +81,8 @@ def read_crops(config: TrainConfig, output: Path, world: World) -> Crops:
     cameras = np.array([sample.camera for sample in images.samples])
     sites = site_of_camera[cameras]
     identities = _free_identities(images.samples, sites >= len(unlabelled))
-    held_out = load_measurable(unlabelled or datasets, config) if world.first else []
+    room = partial(host_room, config=config, world=world, folder=output)
+    held_out = load_measurable(unlabelled or datasets, config, room) if world.first else []
     _tell(datasets, images, held_out)
     return Crops(images, pixels, cameras, sites, identities, held_out)
 
@@ -125,9 +128,11 @@ def saved_checkpoint(config: TrainConfig, output: Path, *, resume: bool) -> Chec
         The last epoch's checkpoint; None in a new folder.
 
     Raises:
-        InvalidInput: the folder holds a run that is not to be resumed or has other options.
+        InvalidInput: the folder holds a run that is not to be resumed or has other options, or a
+            new run sets options that its method ignores.
     """
     if not (output / FILE_NAME).exists():
+        refuse_ignored(config)  # not for older runs, which go on as they began
         return None
     if not resume:
         raise InvalidInput(f"{output} already holds a run: --resume continues it")

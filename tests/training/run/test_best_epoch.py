@@ -14,9 +14,9 @@ from training.run.best_epoch import best_line, keep_if_best, read_metrics, tell_
 
 LINES = [
     {"epoch": 1, "agreement": None, "map": {}},
-    {"epoch": 2, "agreement": 0.5, "map": {"a": 0.1, "b": 0.9}},
-    {"epoch": 3, "agreement": 0.7, "map": {"a": 0.4, "b": 0.4}},
-    {"epoch": 4, "agreement": 0.7, "map": {"a": 0.3, "b": 0.4}},
+    {"epoch": 2, "agreement": 0.5, "map": {"market1501": 0.4, "cross-camera": 0.1}},
+    {"epoch": 3, "agreement": 0.7, "map": {"market1501": 0.3, "cross-camera": 0.9}},
+    {"epoch": 4, "agreement": 0.7, "map": {"market1501": 0.4, "cross-camera": 0.4}},
 ]
 
 
@@ -69,11 +69,14 @@ def test_the_end_of_a_run_shows_first_best_and_last_epoch(tmp_path):
         keep_if_best(tmp_path, checkpoint(epoch, "test"))
     told = []
     tell_best_epochs(tmp_path, checkpoint(4, "test").config, told.append)
+    second = "agreement 0.500 | market1501 mAP 40.0 | cross-camera mAP 10.0"
+    third = "agreement 0.700 | market1501 mAP 30.0 | cross-camera mAP 90.0"
+    fourth = "agreement 0.700 | market1501 mAP 40.0 | cross-camera mAP 40.0"
     assert told == [
-        "first measured: epoch 2 | agreement 0.500 | a mAP 10.0 | b mAP 90.0",
-        "best by validation: epoch 3 | agreement 0.700 | a mAP 40.0 | b mAP 40.0",
-        "last: epoch 4 | agreement 0.700 | a mAP 30.0 | b mAP 40.0",
-        "best by test data: epoch 2 | agreement 0.500 | a mAP 10.0 | b mAP 90.0",
+        f"first measured: epoch 2 | {second}",
+        f"best by validation: epoch 3 | {third}",
+        f"last: epoch 4 | {fourth}",
+        f"best by test data: epoch 2 | {second}",
         f"selected by test: {tmp_path / SELECTED_NAME}",
     ]
     write(tmp_path, LINES[:1])
@@ -94,15 +97,33 @@ def test_a_best_network_that_could_not_be_written_is_reported(tmp_path):
     assert "holds epoch 2" in told[-1]
 
 
-def test_missing_measurements_do_not_count(tmp_path):
+def line(epoch: int, **figures: float | None) -> dict:
+    """A line of two data sets under both protocols; names are written with underscores."""
+    names = {name.replace("_", " ", 1).replace("_", "-"): value for name, value in figures.items()}
+    return {"epoch": epoch, "agreement": None, "map": names}
+
+
+def test_missing_measurements_do_not_count():
     lines = [
-        {"epoch": 1, "agreement": None, "map": {"a": 0.1, "b": None}},
-        {"epoch": 2, "agreement": None, "map": {"a": 0.3, "b": None}},
-        {"epoch": 3, "agreement": None, "map": {"a": None, "b": None}},
+        line(1, north_market1501=0.1, south_market1501=None),
+        line(2, north_market1501=0.3, south_market1501=None),
+        line(3, north_market1501=None, south_market1501=None),
     ]
     assert best_line(lines, "test")["epoch"] == 2
     assert best_line(lines, "validation") is None
     assert best_line(lines[2:], "test") is None
     # A mean over fewer measurements may be easier, so it does not win.
-    easier = {"epoch": 4, "agreement": None, "map": {"a": 0.2, "b": 0.2}}
+    easier = line(4, north_market1501=0.2, south_market1501=0.2)
     assert best_line([*lines, easier], "test")["epoch"] == 4
+
+
+def test_other_protocols_and_distances_do_not_count():
+    lines = [
+        line(1, north_market1501=0.3, north_cross_camera=0.1, south_market1501=0.3),
+        line(2, north_market1501=0.2, north_cross_camera=0.9, south_market1501=0.2),
+    ]
+    lines[1]["map"] |= {"north market1501 parts": 0.9, "north market1501 parts+camera": 0.9}
+    assert best_line(lines, "test")["epoch"] == 1
+    del lines[0]["map"]["north cross-camera"]
+    assert best_line(lines, "test")["epoch"] == 1
+    assert best_line([line(1, north_cross_camera=0.9)], "test") is None

@@ -10,6 +10,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the train extra is not installed")
 
 from training.core.config import read_config
+from training.core.distributed import World
 from training.core.engine import extract_embeddings
 from training.data.datasets import Dataset, DataSource, Sample, read_dataset
 from training.data.images import Images
@@ -17,6 +18,7 @@ from training.hhcl.network import EmbeddingNetwork
 from training.measure.agreement import cycle_agreement
 from training.measure.held_out import HeldOutCrops
 from training.run.measuring import load_measurable, measure_epoch
+from training.run.setup import read_crops
 
 CPU = torch.device("cpu")
 
@@ -108,3 +110,30 @@ def test_query_and_gallery_are_decoded_only_if_the_run_measures(drawn):
         len(dataset.gallery),
     )
     assert load_measurable([dataset], read_config(None, size | {"evaluation.every": 0})) == []
+
+
+@pytest.mark.parametrize("keep", ["host", "disk"])
+def test_query_and_gallery_are_kept_where_the_crops_are(drawn, tmp_path, network, keep):
+    size = {"model.height": 32, "model.width": 32, "data.keep": keep}
+    config = read_config(None, size | {"data.path": str(drawn)})
+    crops = read_crops(config, tmp_path, World(CPU))
+    (test,) = crops.held_out
+    kept = (crops.images.pixels, test.query.pixels, test.gallery.pixels)
+    assert [isinstance(pixels, np.memmap) for pixels in kept] == [keep == "disk"] * 3
+    assert list(tmp_path.iterdir()) == []  # a mapped file has no name
+    (wanted,) = load_measurable([test.dataset], config)
+    np.testing.assert_array_equal(test.gallery.pixels, wanted.gallery.pixels)
+    found, same = (
+        measure_epoch(network, crops.images, crops.sites, [each], config, CPU)
+        for each in (test, wanted)
+    )
+    assert found == same
+    assert found.map["market1501"] > 0
+
+
+def test_query_and_gallery_go_to_disk_if_memory_is_short(drawn, tmp_path, monkeypatch):
+    monkeypatch.setattr("training.core.pixels._free_host_memory", lambda: 1000)
+    size = {"model.height": 32, "model.width": 32, "data.path": str(drawn)}
+    (test,) = read_crops(read_config(None, size), tmp_path, World(CPU)).held_out
+    assert isinstance(test.query.pixels, np.memmap)
+    assert isinstance(test.gallery.pixels, np.memmap)
