@@ -30,7 +30,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
     model: Path = Field(
-        default=Path("models/hhcl-mobilenetv2"),
+        default=Path("models/hhcl-synthetic"),
         description="model folder with manifest.json and the network it names",
     )
     data: Path = Field(default=Path("data"), description="folder that stores the galleries")

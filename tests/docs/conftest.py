@@ -18,7 +18,7 @@ from service.http.server import bind, url_of
 from training.synthetic import SyntheticOptions, synthesize
 
 ROOT = Path(__file__).parents[2]
-SHIPPED = "models/hhcl-mobilenetv2"
+SHIPPED = "models/hhcl-synthetic"
 
 
 @dataclass(frozen=True)
