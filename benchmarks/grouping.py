@@ -101,8 +101,8 @@ def main() -> None:
         print(f"{name}, {kind}: {measured[0].crops} crops of {measured[0].people} people")
         print(table(HEAD, [cells(line) for line in measured]))
     joins = []
-    if manifest.calibration is not None:
-        joins = measure_joins(seen, JoinRule.of(manifest.calibration))
+    if (rule := JoinRule.of(manifest.calibration)) is not None:
+        joins = measure_joins(seen, rule)
         print("arriving crops of known people and of strangers")
         print(table(JOIN_HEAD, [join_cells(line) for line in joins]))
     report = {

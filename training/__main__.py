@@ -8,6 +8,7 @@ import typer
 
 from service.errors import ReidError
 from training.commands.adapt import adapt
+from training.commands.calibrate import calibrate
 from training.commands.evaluate import evaluate
 from training.commands.export import export
 from training.commands.inspect import inspect
@@ -16,6 +17,7 @@ from training.commands.report import report
 from training.commands.scenes import scenes
 from training.commands.synthesize import synthesize
 from training.commands.train import train
+from training.commands.wrap import wrap
 
 app = typer.Typer(
     name="training",
@@ -24,7 +26,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (inspect, pretrain, train, adapt, report, evaluate, export, synthesize, scenes):
+_COMMANDS = (
+    *(inspect, pretrain, train, adapt, report, evaluate, export, wrap, calibrate),
+    *(synthesize, scenes),
+)
+for _command in _COMMANDS:
     app.command()(_command)
 
 

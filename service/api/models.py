@@ -10,7 +10,7 @@ from service.values.fields import JsonBody
 class ModelName(BaseModel):
     """The model that made the embeddings."""
 
-    name: str = Field(examples=["hhcl-mobilenetv2"])
+    name: str = Field(examples=["hhcl-synthetic"])
     sha256: str = Field(examples=["1f0e7c2d…"])
 
 
@@ -38,10 +38,18 @@ class KnownModel(BaseModel):
     running: bool = Field(description="whether the service was started with this model")
 
 
+class UnusableModel(BaseModel):
+    """A folder or file among the models that the service cannot run."""
+
+    name: str = Field(description="the folder's or file's name")
+    reason: str
+
+
 class KnownModels(BaseModel):
-    """Every model, the running one first."""
+    """Every model, the running one first, and what cannot be run."""
 
     models: list[KnownModel]
+    unusable: list[UnusableModel] = Field(default=[], description="by name")
 
 
 class VersionRecord(BaseModel):

@@ -6,6 +6,7 @@ A gallery belongs to one model, which is used to search and to fill it.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
@@ -45,6 +46,19 @@ class OpenGallery:
 
     gallery: Gallery
     model: Model
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What lies in the folder of models.
+
+    Attributes:
+        manifests: every model that can be run: the running one, then the others by name.
+        unusable: why a folder or file cannot be run, by its name, in the order of names.
+    """
+
+    manifests: list[Manifest]
+    unusable: dict[str, str]
 
 
 class ModelShelf:
@@ -102,7 +116,7 @@ class ModelShelf:
             return opened
         with self._opening:
             if sha256 not in self._opened:
-                folders = {manifest.sha256: folder for folder, manifest in self._on_disk()}
+                folders = {manifest.sha256: folder for folder, manifest in self._on_disk({})}
                 if sha256 not in folders:
                     return None
                 log.info("loading model %s (%s)", folders[sha256].name, sha256[:12])
@@ -113,21 +127,31 @@ class ModelShelf:
         """The model with this name.
 
         Raises:
-            NotFound: there is none; the message lists the models that exist.
+            NotFound: there is none; the message lists the models that exist, or says why a folder
+                of this name holds none.
             ArtifactError: the model breaks the contract.
         """
-        for manifest in self.manifests():
+        found = self.survey()
+        for manifest in found.manifests:
             if manifest.name == name and (model := self.of(manifest.sha256)) is not None:
                 return model
-        known = ", ".join(manifest.name for manifest in self.manifests())
+        if reason := found.unusable.get(name):
+            raise NotFound(f"model {name[:80]!r} cannot be used: {reason}")
+        known = ", ".join(manifest.name for manifest in found.manifests)
         raise NotFound(f"unknown model {name[:80]!r}; known models: {known}")
 
     def manifests(self) -> list[Manifest]:
         """Every known model: the running one, then the others by name."""
-        known = {manifest.sha256: manifest for _, manifest in self._on_disk()}
+        return self.survey().manifests
+
+    def survey(self) -> Survey:
+        """Read the folder of models once: what can be run, and what cannot."""
+        unusable: dict[str, str] = {}
+        known = {manifest.sha256: manifest for _, manifest in self._on_disk(unusable)}
         known |= {sha256: model.manifest for sha256, model in self._opened.copy().items()}
         running = known.pop(self.running.manifest.sha256)
-        return [running, *sorted(known.values(), key=lambda manifest: manifest.name)]
+        others = sorted(known.values(), key=lambda manifest: manifest.name)
+        return Survey([running, *others], unusable)
 
     def opened(self) -> list[Model]:
         """The models that are loaded."""
@@ -140,11 +164,32 @@ class ModelShelf:
                 closing.callback(model.intake.close)
                 closing.push_async_callback(model.batcher.close)
 
-    def _on_disk(self) -> Iterator[tuple[Path, Manifest]]:
-        if self._folder is None:
-            return
-        for entry in sorted(self._folder.glob(f"*/{MANIFEST_NAME}")):
+    def _on_disk(self, unusable: dict[str, str]) -> Iterator[tuple[Path, Manifest]]:
+        """Yield each usable model; the reasons of the others are added to ``unusable``."""
+        for entry in self._entries():
             try:
-                yield entry.parent, read_manifest(entry.parent)
+                _require_model_folder(entry)
+                yield entry, read_manifest(entry)
             except ArtifactError as error:  # it may be half copied; the others are still usable
                 log.warning("%s", error)
+                # Callers need not know where the folder lies.
+                unusable[entry.name] = str(error).replace(f"{entry}{os.sep}", "")
+
+    def _entries(self) -> list[Path]:
+        """What may be a model: the folders, and ONNX files beside them."""
+        if self._folder is None or not self._folder.is_dir():
+            return []
+        return sorted(
+            entry
+            for entry in self._folder.iterdir()
+            # A model that is being written lies in a hidden folder.
+            if not entry.name.startswith(".") and (entry.is_dir() or entry.suffix == ".onnx")
+        )
+
+
+def _require_model_folder(entry: Path) -> None:
+    wrap = "`python -m training wrap` makes a model folder from an ONNX file"
+    if not entry.is_dir():
+        raise ArtifactError(f"{entry.name} is a file, and a model is a folder: {wrap}")
+    if not (entry / MANIFEST_NAME).is_file():
+        raise ArtifactError(f"{entry.name} has no {MANIFEST_NAME}: {wrap}")

@@ -258,7 +258,7 @@ def identified(
         N crops.
     """
     kept = keep_known_identities(crops, before)
-    calibration = model.manifest.calibration
-    if not gallery.options.join or calibration is None:
+    rule = JoinRule.of(model.manifest.calibration)
+    if not gallery.options.join or rule is None:
         return kept
-    return join_groups(gallery, kept, rows, JoinRule.of(calibration))
+    return join_groups(gallery, kept, rows, rule)

@@ -35,8 +35,17 @@ class JoinRule:
     lead: float
 
     @classmethod
-    def of(cls, calibration: Calibration) -> Self:
-        """Derive the rule from a model's calibration, which turns cosines into odds."""
+    def of(cls, calibration: Calibration | None) -> Self | None:
+        """Derive the rule from a model's calibration, which turns cosines into odds.
+
+        Args:
+            calibration: the model's, if it has one.
+
+        Returns:
+            The rule; None if there are no odds: no calibration, or one without genuine pairs.
+        """
+        if calibration is None or calibration.slope is None:
+            return None
         return cls(calibration.threshold, math.log(_TIMES_LIKELIER) / calibration.slope)
 
     def choose(self, hits: Sequence[Hit]) -> str | None:

@@ -73,7 +73,7 @@ def load_model(path: Path) -> tuple[Manifest, Path]:
     """Find a model's manifest and network file, and verify the hash.
 
     A bare ONNX file that keeps the contract needs no manifest: the sizes come from the graph and
-    the name from the file. Such a model has no calibration.
+    the name from the file. Such a model has no calibration, and whose labels it saw is not known.
 
     Args:
         path: ``models/<name>``, or an ONNX file.
@@ -94,7 +94,8 @@ def load_model(path: Path) -> tuple[Manifest, Path]:
     inputs, outputs = session.get_inputs(), session.get_outputs()
     refuse(path, graph_findings(inputs, outputs))
     sizes = read_sizes(inputs, outputs)
-    return Manifest(name=_name_of(path), sha256=sha256_of(path), **sizes._asdict()), path
+    known = {"name": _name_of(path), "sha256": sha256_of(path), **sizes._asdict()}
+    return Manifest(identity_labels="not known", **known), path
 
 
 def refuse(path: Path, findings: Sequence[Finding]) -> None:

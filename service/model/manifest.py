@@ -21,13 +21,33 @@ __all__ = [
     "Calibration",
     "IdentityLabels",
     "Manifest",
+    "Wrapping",
+    "format_manifest",
     "read_manifest",
     "sha256_of",
     "write_manifest",
 ]
 
 MANIFEST_NAME = "manifest.json"
-IdentityLabels = Literal["none", "of synthetic people only"]
+IdentityLabels = Literal["none", "of synthetic people only", "of real people", "not known"]
+Three = tuple[float, float, float]
+
+
+class Wrapping(FrozenRecord):
+    """A network that was trained elsewhere, and what was put around it to keep the contract.
+
+    The graph computes ``(pixel - mean) / scale`` for each channel, in the network's own order of
+    colours, before the original network begins.
+    """
+
+    file: str = Field(description="the original file's name")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="the original file's")
+    preset: str | None = Field(description="the family whose preprocessing was used")
+    recognised: bool = Field(description="found by names in the graph, not asked for")
+    colour: Literal["rgb", "bgr"] = Field(description="order of the original input's channels")
+    mean: Three = Field(description="for pixels 0..255, in that order")
+    scale: Three = Field(description="divides what is left, in that order")
+    batches: str = Field(description="how the original runs a batch")
 
 
 class Manifest(FrozenRecord):
@@ -58,6 +78,9 @@ class Manifest(FrozenRecord):
     )
     calibration: Calibration | None = None
     licence: str | None = None
+    wrapped: Wrapping | None = Field(
+        default=None, description="set if the network was trained elsewhere, by another program"
+    )
 
 
 def sha256_of(path: Path) -> str:
@@ -110,12 +133,23 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
+def format_manifest(manifest: Manifest) -> str:
+    """Format a manifest as JSON, readable and with a stable order of fields.
+
+    Args:
+        manifest: the manifest.
+
+    Returns:
+        The text, ending with a newline.
+    """
+    return json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+
+
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write ``manifest.json``, readable and with a stable order of fields.
+    """Write ``manifest.json``.
 
     Args:
         folder: ``models/<name>``; must exist.
         manifest: the manifest.
     """
-    text = json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False)
-    (folder / MANIFEST_NAME).write_text(text + "\n", encoding="utf-8")
+    (folder / MANIFEST_NAME).write_text(format_manifest(manifest), encoding="utf-8")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -21,27 +21,42 @@ class Calibration(FrozenRecord):
 
     ``P(same identity) = 1 / (1 + exp(-(slope * cosine + intercept)))`` (Platt 1999), fitted on
     cross-camera pairs of identities that the network was not trained on. It holds for pairs of
-    which half are genuine.
+    which half are genuine. Without labels no pair is known to be genuine: then there is a
+    threshold, but no probability.
     """
 
-    slope: float = Field(gt=0.0)
-    intercept: float
+    slope: float | None = Field(gt=0.0, description="null if no genuine pairs are known")
+    intercept: float | None = Field(description="null if no genuine pairs are known")
     threshold: float = Field(ge=-1.0, le=1.0, description="default min_score: a cosine")
     false_match_rate: Fraction = Field(description="impostor pairs at or above the threshold")
-    true_match_rate: Fraction = Field(description="genuine pairs at or above the threshold")
-    genuine_pairs: int = Field(ge=1)
+    true_match_rate: Fraction | None = Field(
+        description="genuine pairs at or above the threshold; null if none are known"
+    )
+    genuine_pairs: int = Field(ge=0)
     impostor_pairs: int = Field(ge=1)
     data: str
 
-    def probability(self, score: float) -> float:
+    @model_validator(mode="after")
+    def _probability_needs_genuine_pairs(self) -> Self:
+        fitted = [self.slope, self.intercept, self.true_match_rate]
+        if any((value is None) != (self.genuine_pairs == 0) for value in fitted):
+            raise ValueError(
+                "slope, intercept and true_match_rate must be null if genuine_pairs is 0, and "
+                f"numbers otherwise; genuine_pairs is {self.genuine_pairs}"
+            )
+        return self
+
+    def probability(self, score: float) -> float | None:
         """Compute the probability that two crops with this cosine show the same identity.
 
         Args:
             score: cosine, -1..1.
 
         Returns:
-            A probability, 0..1, for any slope.
+            A probability, 0..1, for any slope; None if no genuine pairs are known.
         """
+        if self.slope is None or self.intercept is None:
+            return None
         log_odds = self.slope * float(score) + self.intercept
         # A large positive exponent would overflow; a very negative one becomes 0.
         smaller = math.exp(-abs(log_odds))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from service.model.manifest import Manifest
+from service.model.manifest import Calibration, Manifest
 from training.core.config import TrainConfig
 from training.measure.tables import format_results
 
@@ -20,6 +21,16 @@ protocol `market1501` removes gallery crops of the query's person from the query
 al., ICCV 2015); `cross-camera` removes all gallery crops from the query's camera."""
 
 
+_LEARNED_ELSEWHERE = {
+    "none": "It was trained elsewhere.",
+    "of real people": "It was trained elsewhere, with the identity labels of real people.",
+    "of synthetic people only": "It was trained elsewhere, with the identity labels of synthetic "
+    "people only.",
+    "not known": "It was trained elsewhere; whether real people's identity labels were used is not "
+    "known.",
+}
+
+
 def write_card(folder: Path, manifest: Manifest, notes: str = "") -> None:
     """Write a model's card beside its manifest, replacing an older one.
 
@@ -29,6 +40,30 @@ def write_card(folder: Path, manifest: Manifest, notes: str = "") -> None:
         notes: Markdown with what figures cannot say: limits, origin of the data.
     """
     (folder / CARD_NAME).write_text(format_card(manifest, notes), encoding="utf-8")
+
+
+def update_card(folder: Path, manifest: Manifest) -> None:
+    """Write new figures into a model's card; everything else on it stays.
+
+    Args:
+        folder: ``models/<name>``. If there is no card, a whole one is written.
+        manifest: the model's manifest with the new figures.
+    """
+    file = folder / CARD_NAME
+    if not file.exists():
+        write_card(folder, manifest)
+        return
+    text = file.read_text(encoding="utf-8")
+    for section in (_accuracy(manifest), _calibration(manifest)):
+        title = section.split("\n", 1)[0]
+        found = re.search(rf"^{re.escape(title)}$.*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+        if found is None:
+            text = f"{text.rstrip()}\n\n{section}\n"
+        else:
+            rest = text[found.end() :]
+            gap = "\n" if rest else ""
+            text = f"{text[: found.start()]}{section}\n{gap}{rest}"
+    file.write_text(text, encoding="utf-8")
 
 
 def format_card(manifest: Manifest, notes: str = "") -> str:
@@ -43,6 +78,7 @@ def format_card(manifest: Manifest, notes: str = "") -> str:
     """
     sections = [
         _heading(manifest),
+        _wrapping(manifest),
         _data(manifest),
         _recipe(manifest),
         _accuracy(manifest),
@@ -74,6 +110,8 @@ resized {manifest.resize}; normalisation is inside the graph |
 def _learned(manifest: Manifest) -> str:
     """What the last run learned from, and what its start weights had learned from."""
     recipe = manifest.recipe
+    if manifest.wrapped is not None:
+        return _LEARNED_ELSEWHERE[manifest.identity_labels]
     data, backbone = recipe.get("data", {}), recipe.get("model", {}).get("backbone", "a network")
     sources = []
     if data.get("path") or not data.get("synthetic"):
@@ -86,10 +124,32 @@ def _learned(manifest: Manifest) -> str:
     return f"Trained by {method} on {' and '.join(sources)} ({backbone})."
 
 
+def _wrapping(manifest: Manifest) -> str:
+    """Where a wrapped network comes from, and what was put around it."""
+    wrapped = manifest.wrapped
+    if wrapped is None:
+        return ""
+    found = "recognised by names in its graph" if wrapped.recognised else "as asked for"
+    origin = f"preset `{wrapped.preset}`, {found}" if wrapped.preset else "as asked for"
+    mean, scale = (",".join(f"{v:g}" for v in each) for each in (wrapped.mean, wrapped.scale))
+    told = (
+        f"The network is `{wrapped.file}`, which another program made. The graph here computes "
+        f"(pixel - mean) / scale before it and unit length after it: mean {mean}, scale {scale}, "
+        f"channels in the order {wrapped.colour.upper()} ({origin}). Nobody has confirmed that the "
+        "network was trained with that. It was checked that crops alone and in batches get the "
+        f"original's embeddings; a batch runs {wrapped.batches}."
+    )
+    return f"""## Origin
+
+{_wrap(told)}
+
+sha256 of the original: `{wrapped.sha256}`"""
+
+
 def _data(manifest: Manifest) -> str:
     return f"""## Data
 
-{_wrap(f"Trained on: {manifest.training_data or 'unknown'}.")}
+{_wrap(f"Trained on: {manifest.training_data or 'not known'}.")}
 
 identity labels: {manifest.identity_labels}"""
 
@@ -172,6 +232,8 @@ def _calibration(manifest: Manifest) -> str:
     calibration = manifest.calibration
     if calibration is None:
         return "## Scores\n\nNot calibrated: the model gives the service no default threshold."
+    if calibration.slope is None or calibration.true_match_rate is None:
+        return _threshold_only(calibration)
     origin = (
         f"Fitted on {calibration.genuine_pairs:,} genuine and {calibration.impostor_pairs:,} "
         f"impostor pairs ({calibration.data}):"
@@ -194,6 +256,20 @@ def _calibration(manifest: Manifest) -> str:
 {_wrap(rates)}
 
 Other cameras change both. Measure on crops of your own before you rely on a threshold."""
+
+
+def _threshold_only(calibration: Calibration) -> str:
+    told = (
+        f"At the default threshold, cosine {calibration.threshold:.4f}, "
+        f"{calibration.false_match_rate:.2%} of {calibration.impostor_pairs:,} impostor pairs "
+        f"match ({calibration.data}). No labels were used. How many genuine pairs match, and the "
+        "probability of a match, are not known: that needs labelled pairs."
+    )
+    return f"""## Scores
+
+{_wrap(told)}
+
+Other cameras change the threshold. Measure on crops of your own before you rely on it."""
 
 
 def _wrap(text: str) -> str:

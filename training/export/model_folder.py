@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,11 +26,11 @@ from service.model.manifest import (
 )
 from training.core.checkpoint import Checkpoint
 from training.core.config import TrainConfig, broken_rules
-from training.data.datasets import Dataset, DataSource, read_dataset
-from training.data.images import load_images
+from training.data.datasets import Dataset
+from training.export.calibrating import calibrate_on
 from training.export.card import write_card
+from training.export.drawn_crops import draw_crops
 from training.export.onnx_file import BATCHES, OPSET, Parity, check_parity, write_onnx
-from training.measure.calibration import NO_PAIRS, calibrate, count_pairs
 from training.measure.evaluation import PROTOCOLS
 from training.measure.held_out import (
     HeldOutCrops,
@@ -42,7 +41,6 @@ from training.measure.held_out import (
 )
 from training.networks.building import restore_network
 from training.networks.embedder import Embedder, TorchEmbedder, open_onnx, start_embedder
-from training.synthetic import SyntheticOptions, synthesize
 
 _CPU = torch.device("cpu")
 _PLACEHOLDER = "0" * 64
@@ -116,7 +114,7 @@ def export_model(
     network = restore_network(checkpoint)
     manifest = _describe(checkpoint, network.dimension, options)
     trained = TorchEmbedder(network, manifest.input_height, manifest.input_width, _CPU)
-    with _complete_or_nothing(output, overwrite=options.overwrite) as folder:
+    with complete_or_nothing(output, overwrite=options.overwrite) as folder:
         file = folder / manifest.file
         write_onnx(trained.network, trained.height, trained.width, file)
         exported = open_onnx(file, manifest)
@@ -201,19 +199,12 @@ def _choose_crops(
         images = np.concatenate([each.query.pixels for each in crops])
         origin = "query crops of " + ", ".join(each.dataset.name for each in crops)
     else:
-        images, origin = _draw_crops(embedder), "drawn people"
+        images, origin = (
+            draw_crops(embedder.height, embedder.width, embedder.resize),
+            "drawn people",
+        )
     spread = np.linspace(0, len(images) - 1, max(BATCHES)).astype(int)
     return images[spread], origin
-
-
-def _draw_crops(embedder: Embedder) -> NDArray[np.uint8]:
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary, "drawn")
-        synthesize(folder, SyntheticOptions(identities=6, cameras=2, crops=4))
-        drawn = read_dataset(DataSource(folder))
-        samples = (*drawn.train, *drawn.query, *drawn.gallery)
-        images = load_images(samples, embedder.height, embedder.width, resize=embedder.resize)
-    return images.pixels
 
 
 def _measure(held_out: Sequence[HeldOutEmbeddings]) -> tuple[Accuracy, ...]:
@@ -232,18 +223,11 @@ def _measure_start(
 def _calibrate(
     held_out: Sequence[HeldOutEmbeddings], false_match_rate: float
 ) -> Calibration | None:
-    if not held_out:
-        return None
-    pairs = NO_PAIRS
-    for each in held_out:
-        pairs += count_pairs(each.query, each.dataset.query, each.gallery, each.dataset.gallery)
-    names = ", ".join(each.dataset.name for each in held_out)
-    data = f"{names}: query and gallery across cameras, identities not trained on"
-    return calibrate(pairs, data, false_match_rate=false_match_rate)
+    return calibrate_on(held_out, false_match_rate) if held_out else None
 
 
 @contextmanager
-def _complete_or_nothing(output: Path, *, overwrite: bool) -> Iterator[Path]:
+def complete_or_nothing(output: Path, *, overwrite: bool) -> Iterator[Path]:
     """Yield a new folder that replaces the output when the block ends without an error."""
     output = output.resolve()
     _check_free(output, overwrite)

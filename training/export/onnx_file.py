@@ -72,7 +72,7 @@ def write_onnx(network: Network, height: int, width: int, file: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """How well ONNX Runtime and PyTorch agree.
+    """How well an exported network and its reference agree.
 
     Attributes:
         cosine: the lowest over all crops and batches.
@@ -91,14 +91,19 @@ class Parity:
 
 
 def check_parity(
-    reference: NDArray[np.float32], exported: OnnxEmbedder, images: NDArray[np.uint8]
+    reference: NDArray[np.float32],
+    exported: OnnxEmbedder,
+    images: NDArray[np.uint8],
+    *,
+    between: str = "ONNX and PyTorch",
 ) -> Parity:
-    """Compare every crop's embeddings, alone and in batches, with PyTorch's.
+    """Compare every crop's embeddings, alone and in batches, with those of the reference.
 
     Args:
-        reference: (N, D) float32, PyTorch's embeddings, unit rows.
+        reference: (N, D) float32, PyTorch's or the original network's embeddings, unit rows.
         exported: the exported network.
         images: (N, H, W, 3) uint8, N >= 32 so that the largest batch is full.
+        between: who is compared, for messages.
 
     Returns:
         How well they agree.
@@ -113,7 +118,7 @@ def check_parity(
         crop = int(np.argmin(cosines))
         if not cosines[crop] >= MIN_COSINE:  # catches NaN
             raise ArtifactError(
-                f"ONNX and PyTorch disagree: crop {crop} in a batch of {batch} has cosine "
+                f"{between} disagree: crop {crop} in a batch of {batch} has cosine "
                 f"{cosines[crop]:.6f}, must be at least {MIN_COSINE}"
             )
         worst = min(worst, float(cosines[crop]))

@@ -54,6 +54,11 @@ def read_exported(
         InvalidInput: the recipe has options that this version does not know.
     """
     manifest = read_manifest(folder)
+    if not manifest.recipe:
+        raise ArtifactError(
+            f"{folder}: its manifest has no recipe, so its network cannot be trained further; a "
+            "wrapped network can be served and measured only"
+        )
     file = folder / manifest.file
     config = parse_config(manifest.recipe, f"the recipe in {folder}")
     network = new_network(config, weights="none").eval()

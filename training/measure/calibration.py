@@ -10,6 +10,7 @@ rates hold exactly at the threshold, which is itself one of the steps.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -85,7 +86,9 @@ def count_pairs(
         pairs &= cameras[block, None] != cameras
         same = identities[block, None] == identities
         cosines = embeddings[block] @ embeddings.T
-        counts += PairCounts(_count(cosines[pairs & same]), _count(cosines[pairs & ~same]))
+        counts += PairCounts(
+            count_cosines(cosines[pairs & same]), count_cosines(cosines[pairs & ~same])
+        )
     return counts
 
 
@@ -115,32 +118,87 @@ def calibrate(pairs: PairCounts, data: str, *, false_match_rate: float = 0.01) -
             f"cannot calibrate on {data}: impostor pairs score as high as genuine ones "
             f"(slope {slope:.3f})"
         )
-    false_matches, true_matches = (
-        _share_at_or_above(counts) for counts in (pairs.impostor, pairs.genuine)
-    )
-    allowed = np.flatnonzero(false_matches <= false_match_rate)
-    if not len(allowed):
-        raise InvalidInput(
-            f"cannot calibrate on {data}: {false_matches[-1]:.2%} of the impostor pairs have "
-            f"cosine 1, {false_match_rate:.2%} may match"
-        )
-    step = int(allowed[0])
+    step, rate = _lowest_step(pairs.impostor, data, false_match_rate)
     return Calibration(
         slope=round(slope, 4),
         intercept=round(intercept, 4),
         threshold=float(_COSINES[step]),
-        false_match_rate=float(false_matches[step]),
-        true_match_rate=float(true_matches[step]),
+        false_match_rate=rate,
+        true_match_rate=float(_share_at_or_above(pairs.genuine)[step]),
         genuine_pairs=genuine,
         impostor_pairs=impostor,
         data=data,
     )
 
 
-def _count(cosines: Float32s) -> Int64s:
+def calibrate_without_labels(
+    impostor: Int64s, data: str, *, false_match_rate: float = 0.01
+) -> Calibration:
+    """Fit a threshold from pairs that are known to show two people.
+
+    Nothing is known about genuine pairs, so there is no probability. We tried to estimate the
+    genuine pairs as what all pairs across cameras have in excess of these (a mixture, fitted by
+    EM): with one genuine pair in a hundred, as on CUHK03's test people, the fit found between a
+    quarter and twenty times as many.
+
+    Args:
+        impostor: (20001,) counts of their cosines, from :func:`count_cosines`.
+        data: where the pairs come from, in words.
+        false_match_rate: share of them that may reach the threshold, 0..1.
+
+    Returns:
+        The record for the manifest, without slope, intercept and true match rate.
+
+    Raises:
+        InvalidInput: there are too few pairs for the rate, or no threshold meets it.
+    """
+    pairs = int(impostor.sum())
+    if pairs * false_match_rate < 1:
+        raise InvalidInput(
+            f"cannot calibrate on {data}: {pairs:,} pairs that cannot match; a false match rate of "
+            f"{false_match_rate:g} needs at least {_pairs_needed(false_match_rate)}"
+        )
+    step, rate = _lowest_step(impostor, data, false_match_rate)
+    return Calibration(
+        slope=None,
+        intercept=None,
+        threshold=float(_COSINES[step]),
+        false_match_rate=rate,
+        true_match_rate=None,
+        genuine_pairs=0,
+        impostor_pairs=pairs,
+        data=data,
+    )
+
+
+def count_cosines(cosines: Float32s) -> Int64s:
+    """Count cosines in steps of 1e-4.
+
+    Args:
+        cosines: (M,) float32, -1..1.
+
+    Returns:
+        (20001,) counts, as :class:`PairCounts` holds them.
+    """
     # Add 1e-3 of a step, so that rounding does not move a cosine at a step to the step below.
     steps = np.floor((cosines.astype(np.float64) + 1) * _STEPS + 1e-3).astype(np.int64)
     return np.bincount(np.clip(steps, 0, _COUNTERS - 1), minlength=_COUNTERS)
+
+
+def _pairs_needed(false_match_rate: float) -> str:
+    return f"{math.ceil(1 / false_match_rate):,}" if false_match_rate else "a rate above 0"
+
+
+def _lowest_step(impostor: Int64s, data: str, false_match_rate: float) -> tuple[int, float]:
+    """The lowest step that few enough impostor pairs reach, and the share that does."""
+    false_matches = _share_at_or_above(impostor)
+    allowed = np.flatnonzero(false_matches <= false_match_rate)
+    if not len(allowed):
+        raise InvalidInput(
+            f"cannot calibrate on {data}: {false_matches[-1]:.2%} of the impostor pairs have "
+            f"cosine 1, {false_match_rate:.2%} may match"
+        )
+    return int(allowed[0]), float(false_matches[allowed[0]])
 
 
 def _share_at_or_above(counts: Int64s) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from service.embedding.imaging import Resize
-from service.errors import ArtifactError
+from service.errors import ArtifactError, InvalidInput
 from service.model.manifest import MANIFEST_NAME, Manifest, read_manifest
 from training.core.checkpoint import load_checkpoint
 from training.core.config import TrainConfig, parse_config
@@ -142,7 +142,12 @@ def open_start(model: Path, weights: str | None, device: torch.device) -> Embedd
         InvalidInput: there is no config, or the weights cannot be read or do not fit.
     """
     if _is_exported(model):
-        config = parse_config(read_manifest(model).recipe, f"the recipe in {model}")
+        recipe = read_manifest(model).recipe
+        if not recipe:
+            raise InvalidInput(
+                f"{model}: its manifest has no recipe, so the network before training is not known"
+            )
+        config = parse_config(recipe, f"the recipe in {model}")
     else:
         config = load_checkpoint(model).config
     return start_embedder(config, weights, device)

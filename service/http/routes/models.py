@@ -10,6 +10,7 @@ from service.api.models import (
     KnownModels,
     ModelBody,
     SwitchBody,
+    UnusableModel,
     VersionRecord,
     Versions,
 )
@@ -33,8 +34,8 @@ router = APIRouter(tags=["models"])
 
 @router.get("/models", responses=responses())
 async def list_models(parts: PartsOf) -> KnownModels:
-    """List every model that the service can run."""
-    manifests = await parts.executors.reads.run(parts.shelf.manifests)
+    """List every model that the service can run, and what it cannot run with the reason."""
+    found = await parts.executors.reads.run(parts.shelf.survey)
     return KnownModels(
         models=[
             KnownModel(
@@ -43,8 +44,11 @@ async def list_models(parts: PartsOf) -> KnownModels:
                 dimension=manifest.dimension,
                 running=manifest.sha256 == parts.manifest.sha256,
             )
-            for manifest in manifests
-        ]
+            for manifest in found.manifests
+        ],
+        unusable=[
+            UnusableModel(name=name, reason=reason) for name, reason in found.unusable.items()
+        ],
     )
 
 

@@ -74,8 +74,11 @@ export function probabilityOf(score, { slope, intercept }) {
 
 function explain(score, line, moved) {
   if (!line) return "This model is not calibrated: higher is stricter.";
+  const probable = line.slope !== null;
+  if (moved && !probable) return "This model gives no probabilities: higher is stricter.";
   if (moved)
     return `At this score, two crops show the same person with probability ${percent(probabilityOf(score, line))}, if matching and non-matching pairs are equally likely.`;
   const wrong = Math.round(1 / Math.max(line.false_match_rate, 1e-9));
-  return `Default threshold: about 1 in ${wrong.toLocaleString()} pairs of different people scores above it, and ${percent(line.true_match_rate)} of pairs of the same person.`;
+  const rest = probable ? `, and ${percent(line.true_match_rate)} of pairs of the same person` : "";
+  return `Default threshold: about 1 in ${wrong.toLocaleString()} pairs of different people scores above it${rest}.`;
 }

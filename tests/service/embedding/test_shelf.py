@@ -54,3 +54,34 @@ def test_models_are_listed_and_named(start, models):
         assert [model.manifest.name for model in shelf.opened()] == ["fake", "tiny"]
         with pytest.raises(NotFound, match="known models: fake, tiny"):
             shelf.named("nothing")
+
+
+def test_what_cannot_be_run_is_named_with_its_reason(start, models):
+    (models / "empty").mkdir()
+    (models / "loose.onnx").write_bytes(b"x")
+    (models / ".unfinished").mkdir()
+    (models / "notes.txt").write_text("not a model")
+    shutil.copytree(models / "tiny", models / "damaged")
+    with (models / "damaged" / "model.onnx").open("ab") as file:
+        file.write(b"more")
+    with start(models=models) as service:
+        answer = service.http.get("/models").json()
+        assert [model["name"] for model in answer["models"]] == ["fake", "tiny"]
+        reasons = {one["name"]: one["reason"] for one in answer["unusable"]}
+        assert list(reasons) == ["broken", "damaged", "empty", "loose.onnx"]
+        assert "manifest.json: document: Invalid JSON" in reasons["broken"]
+        assert reasons["damaged"].startswith("model.onnx: sha256 is ")
+        assert "no manifest.json" in reasons["empty"]
+        assert "training wrap" in reasons["loose.onnx"]
+        assert not any(str(models) in reason for reason in reasons.values())
+        with pytest.raises(NotFound, match=r"'empty' cannot be used: empty has no manifest\.json"):
+            service.parts.shelf.named("empty")
+        shutil.copyfile(models / "tiny" / "manifest.json", models / "empty" / "manifest.json")
+        shutil.copyfile(models / "tiny" / "model.onnx", models / "empty" / "model.onnx")
+        left = service.http.get("/models").json()["unusable"]
+        assert "empty" not in {one["name"] for one in left}
+
+
+def test_without_a_folder_of_models_nothing_is_unusable(start):
+    with start() as service:
+        assert service.http.get("/models").json()["unusable"] == []

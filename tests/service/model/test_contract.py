@@ -225,6 +225,7 @@ def test_load_a_bare_file(tiny_model, tmp_path, file_name, name):
     assert manifest.sha256 == sha256_of(file)
     assert (manifest.input_height, manifest.input_width, manifest.dimension) == (64, 32, 48)
     assert manifest.calibration is None
+    assert manifest.identity_labels == "not known"
 
 
 def test_loading_a_missing_model_fails(tmp_path):

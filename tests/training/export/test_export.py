@@ -16,7 +16,7 @@ from service.model.manifest import Manifest, read_manifest
 from training.core.checkpoint import load_checkpoint
 from training.core.config import parse_config
 from training.export.card import CARD_NAME, format_card
-from training.export.model_folder import ExportOptions, _complete_or_nothing, export_model
+from training.export.model_folder import ExportOptions, complete_or_nothing, export_model
 from training.export.onnx_file import BATCHES, MIN_COSINE, check_parity
 from training.measure.calibration import count_pairs
 from training.measure.held_out import embed_held_out, load_held_out, measure, read_held_out
@@ -169,7 +169,7 @@ def test_a_folder_that_is_not_a_model_is_never_replaced(tmp_path: Path, overwrit
     (tmp_path / "diary.txt").write_text("mine")
     with (
         pytest.raises(Conflict, match="neither empty nor a model"),
-        _complete_or_nothing(tmp_path, overwrite=overwrite),
+        complete_or_nothing(tmp_path, overwrite=overwrite),
     ):
         pass
     assert (tmp_path / "diary.txt").exists()
@@ -177,12 +177,12 @@ def test_a_folder_that_is_not_a_model_is_never_replaced(tmp_path: Path, overwrit
 
 def test_a_failure_leaves_the_old_model(tmp_path: Path) -> None:
     output = tmp_path / "models" / "one"
-    with _complete_or_nothing(output, overwrite=False) as folder:
+    with complete_or_nothing(output, overwrite=False) as folder:
         (folder / "manifest.json").write_text("old")
-    with pytest.raises(InvalidInput), _complete_or_nothing(output, overwrite=True) as folder:
+    with pytest.raises(InvalidInput), complete_or_nothing(output, overwrite=True) as folder:
         (folder / "absent").unlink()
     assert (output / "manifest.json").read_text() == "old"
-    with _complete_or_nothing(output, overwrite=True) as folder:
+    with complete_or_nothing(output, overwrite=True) as folder:
         (folder / "manifest.json").write_text("new")
     assert (output / "manifest.json").read_text() == "new"
     assert [entry.name for entry in output.parent.iterdir()] == ["one"]
