@@ -35,7 +35,7 @@ def number_type(precision: Precision, device: torch.device) -> torch.dtype:
 
 
 def _is_native() -> bool:
-    return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def passes_in(kind: torch.dtype, device: torch.device) -> torch.autocast:

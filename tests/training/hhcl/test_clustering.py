@@ -82,6 +82,18 @@ def test_linking_finds_people_although_each_camera_shifts_all_embeddings():
     assert same_partition(linked, identity)
 
 
+@pytest.mark.parametrize(
+    ("progress", "joined"), [(0.0, 5), (0.25, 8), (0.5, 10), (0.75, 13), (1.0, 15)]
+)
+def test_the_share_of_links_grows_with_the_run(progress, joined):
+    """Of twenty links a quarter is used in the first epoch, three quarters after the last."""
+    rows, _, camera = people(20, 5, 2)
+    shares = {"link_first": 0.25, "link_last": 0.75}
+    options = ClusterOptions(scheme="camera-link", k1=5, k2=2, eps=0.5, min_samples=2, **shares)
+    labels = cluster(rows, camera, options, pytest.fail, progress)
+    assert labels.max() + 1 == 40 - joined
+
+
 def infomap_options(**changes) -> ClusterOptions:
     pytest.importorskip("infomap", reason="the package infomap is not installed")
     return ClusterOptions(**{"scheme": "infomap", "k1": 15, "eps": 0.5} | changes)

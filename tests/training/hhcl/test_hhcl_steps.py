@@ -257,6 +257,18 @@ def test_the_loss_falls_on_three_separable_colours(colours, tiny_runs, tmp_path)
     assert lines_of(tmp_path / "run")[-1]["clusters"]["clusters"] == 3
 
 
+def test_clustering_is_told_how_far_the_run_is(colours, tiny_runs, monkeypatch, tmp_path):
+    told, cluster = [], loop.cluster
+
+    def noting(embeddings, cameras, options, tell, progress, sites):
+        told.append(progress)
+        return cluster(embeddings, cameras, options, tell, progress, sites)
+
+    monkeypatch.setattr(loop, "cluster", noting)
+    loop.run(config(colours, **{"schedule.iterations": 1}), tmp_path / "run", CPU)
+    assert told == [0, 0.25, 0.5, 0.75]
+
+
 @pytest.fixture
 def rates(monkeypatch) -> list[float]:
     """The learning rates with which the epochs of a run are really trained."""

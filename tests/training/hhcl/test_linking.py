@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.hhcl.linking import _balance, link_cameras, partner_ranks, standardise_cameras
+from training.hhcl.linking import (
+    _balance,
+    _scale_locally,
+    link_cameras,
+    partner_ranks,
+    standardise_cameras,
+)
 
 
 def units(rows: np.ndarray) -> np.ndarray:
@@ -74,14 +80,68 @@ def test_sites_are_never_linked_and_a_site_may_be_empty():
     assert same_partition(alone[sites == 1], identity[sites == 1])
 
 
+def seen_differently(change: np.ndarray, cameras: int, seed: int, crops: int = 3):
+    """People whom every camera but the first changes, each by a size of its own."""
+    rng, people = np.random.default_rng(seed), len(change)
+    centre = rng.normal(size=(people, 1, 24)).repeat(cameras, axis=1)
+    centre[:, 1:] += change[:, None, None] * rng.normal(size=(people, cameras - 1, 24))
+    rows = np.repeat(centre.reshape(-1, 24), crops, axis=0)
+    identity = np.repeat(np.arange(people), crops * cameras)
+    camera = np.tile(np.repeat(np.arange(cameras), crops), people)
+    return units(rows + 0.2 * rng.normal(size=rows.shape)), identity, camera
+
+
 def changed_people(seed: int):
     """40 people, each as different between the two cameras as people are from each other."""
-    rng = np.random.default_rng(seed)
-    centre = rng.normal(size=(40, 24))
-    seen = np.stack([centre, centre + rng.normal(size=centre.shape)], axis=1)
-    rows = np.repeat(seen.reshape(80, 24), 3, axis=0)
-    identity, camera = np.repeat(np.arange(40), 6), np.tile(np.repeat([0, 1], 3), 40)
-    return units(rows + 0.2 * rng.normal(size=rows.shape)), identity, camera
+    return seen_differently(np.ones(40), 2, seed)
+
+
+def test_one_wrong_link_does_not_join_two_people_of_a_camera():
+    """Of three cameras, links that are each right for two may contradict each other."""
+    rows, identity, camera = seen_differently(np.full(40, 1.5), 3, seed=0)
+    per_camera = identity * 3 + camera
+    linked = link_cameras(rows, camera, per_camera)
+    for label in np.unique(linked):
+        mine = linked == label
+        assert len(set(per_camera[mine])) == len(set(camera[mine]))
+    assert not same_partition(linked, identity)  # otherwise no link would contradict another
+
+
+def test_people_whom_only_one_camera_saw_make_no_links():
+    rows, identity, camera = people(12, 4, 2)
+    seen = (camera == 0) | (identity < 4)
+    rows, camera, identity = rows[seen], camera[seen], identity[seen]
+    labels = identity * 2 + camera
+    # Four links are mutual, so half of them are two. One per person would be twelve.
+    half = link_cameras(rows, camera, labels, share=0.5)
+    assert len(set(labels)) - len(set(half)) == 2
+    assert same_partition(link_cameras(rows, camera, labels), identity)
+
+
+def test_the_most_similar_are_linked_first():
+    change = np.where(np.arange(20) < 10, 0.1, 0.8)  # the second half looks different
+    rows, identity, camera = seen_differently(change, 2, seed=1)
+    linked = link_cameras(rows, camera, identity * 2 + camera, share=0.4)
+    pairs = zip(linked[camera == 0][::3], linked[camera == 1][::3], strict=True)
+    joined = [who for who, (one, other) in enumerate(pairs) if one == other]
+    assert len(joined) == 8
+    assert max(joined) < 10
+
+
+def test_directions_in_which_crops_of_a_person_differ_count_less():
+    """Without whitening, some two thirds of these people find their partner."""
+    rng = np.random.default_rng(3)
+    identity, camera = np.repeat(np.arange(60), 6), np.tile(np.repeat([0, 1], 3), 60)
+    rows = rng.normal(size=(60, 30))[identity]
+    rows[:, 6:] += 4 * rng.normal(size=(360, 24))  # pose, say
+    linked = link_cameras(units(rows), camera, identity * 2 + camera, score="sinkhorn")
+    assert (linked[camera == 0][::3] == linked[camera == 1][::3]).mean() > 0.9
+
+
+def test_local_scaling_takes_both_sides_neighbourhoods_off():
+    cosine = np.array([[0.9, 0.7, 0.2], [0.5, 0.1, 0.3]])
+    across, down = [[0.8], [0.4]], [0.7, 0.4, 0.25]
+    np.testing.assert_allclose(_scale_locally(cosine, 2), 2 * cosine - across - down)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

@@ -72,6 +72,20 @@ def test_fewer_clusters_than_p_make_smaller_batches():
     assert [len(batch) for batch in batches] == [8, 8, 8]
 
 
+def test_every_pass_and_every_seed_shuffles_the_clusters():
+    labels = np.repeat(np.arange(8), 2)
+    orders = [
+        [
+            int(labels[batch[0]])
+            for batch in draw(labels, np.zeros(16), p=1, k=2, iterations=16, seed=s)
+        ]
+        for s in range(3)
+    ]
+    passes = [tuple(order[start : start + 8]) for order in orders for start in (0, 8)]
+    assert all(sorted(each) == list(range(8)) for each in passes)
+    assert len(set(passes)) == 6
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_same_seed_gives_the_same_batches(seed):
     labels = np.repeat(np.arange(6), 4)
