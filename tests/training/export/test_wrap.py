@@ -14,12 +14,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from torch import nn
 
 from service.embedding.onnx_embedder import OnnxEmbedder
 from service.errors import ArtifactError, Conflict, InvalidInput
 from service.model.contract import check_model
 from service.model.manifest import read_manifest
 from training.__main__ import main
+from training.core.transforms import normalise
 from training.export.onnx_weights import read_exported
 from training.export.wrapping.original import open_original
 from training.export.wrapping.preprocessing import Preprocessing, parse_three
@@ -204,6 +206,41 @@ def test_one_of_several_outputs_is_chosen(tmp_path: Path) -> None:
         wrap(net, tmp_path / "theirs", replace(KNOWN, embedding="none"))
     wrap(net, tmp_path / "theirs", replace(KNOWN, embedding="output"))
     agree(tmp_path / "theirs", expected(CROPS, **IMAGENET))
+
+
+class Small(nn.Module):
+    """A convolution, batch statistics, generalised mean and a linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.convolution = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.statistics = nn.BatchNorm2d(8)
+        self.linear = nn.Linear(8, DIMENSION)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        maps = torch.relu(self.statistics(self.convolution(images)))
+        pooled = maps.clamp(min=1e-6).pow(3).mean((2, 3)).pow(1 / 3)
+        return self.linear(pooled.flatten(1))
+
+
+def test_a_float_export_of_our_own_gives_what_training_computes(tmp_path: Path) -> None:
+    """Float NCHW, a batch of one; training's own normalisation is the reference."""
+    network = Small().eval()
+    torch.onnx.export(
+        network,
+        (torch.zeros(1, 3, HEIGHT, WIDTH),),
+        tmp_path / "ours.onnx",
+        input_names=["input"],
+        output_names=["features"],
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+    wrap(tmp_path / "ours.onnx", tmp_path / "theirs", KNOWN)
+    with torch.no_grad():
+        rows = nn.functional.normalize(network(normalise(torch.from_numpy(CROPS))))
+    agree(tmp_path / "theirs", rows.numpy())
 
 
 @pytest.mark.parametrize(
