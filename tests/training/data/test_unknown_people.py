@@ -1,29 +1,12 @@
 """Unknown people in a manifest do not change figures, however the manifest marks them."""
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from training.__main__ import main
-
 CommandLine = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def training(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
-    """Run ``python -m training ...`` and return status, output and errors."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["training", *map(str, words)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        out, err = capsys.readouterr()
-        return int(stopped.value.code or 0), out, err
-
-    return run
 
 
 def manifest(drawn: Path, folder: Path, name: str, unknown: str) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +13,6 @@ import pytest
 from service.errors import InvalidInput
 from service.model.contract import check_model
 from service.model.manifest import read_manifest, write_manifest
-from training.__main__ import main
 from training.data.entries import DataError
 from training.data.times import read_times
 from training.export.card import CARD_NAME, format_card, update_card
@@ -22,20 +20,6 @@ from training.measure.calibration import calibrate_without_labels, count_cosines
 from training.measure.cannot_match import Apart, count_apart, parse_apart
 
 CommandLine = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def training(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
-    """Run ``python -m training ...`` and return status, output and errors."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["training", *map(str, words)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        out, err = capsys.readouterr()
-        return int(stopped.value.code or 0), out, err
-
-    return run
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,6 @@ from service.embedding.onnx_embedder import OnnxEmbedder
 from service.errors import ArtifactError, Conflict, InvalidInput
 from service.model.contract import check_model
 from service.model.manifest import read_manifest
-from training.__main__ import main
 from training.core.transforms import normalise
 from training.export.onnx_weights import read_exported
 from training.export.wrapping.original import open_original
@@ -410,20 +408,6 @@ def test_a_wrapped_network_cannot_be_trained_further(tmp_path: Path) -> None:
 
 
 CommandLine = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def training(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
-    """Run ``python -m training ...`` and return status, output and errors."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["training", *map(str, words)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        out, err = capsys.readouterr()
-        return int(stopped.value.code or 0), out, err
-
-    return run
 
 
 def test_the_command_tells_what_it_did(training: CommandLine, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,26 +11,11 @@ import torch
 
 from service.embedding.imaging import decode
 from service.model.manifest import read_manifest
-from training.__main__ import main
 from training.measure.held_out import load_held_out, read_held_out
 from training.measure.pictures import CONTACT_SHEET
 from training.networks.embedder import open_embedder
 
 CommandLine = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def training(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
-    """Run ``python -m training ...`` and return status, output and errors."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["training", *map(str, words)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        out, err = capsys.readouterr()
-        return int(stopped.value.code or 0), out, err
-
-    return run
 
 
 def results(training: CommandLine, *words: object) -> list[dict[str, object]]:
