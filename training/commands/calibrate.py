@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from service.errors import InvalidInput
-from training.commands.export import FalseMatchRate
-from training.commands.options import HeldOutData, LayoutName, SkipBad
+from training.commands.options import FalseMatchRate, HeldOutData, LayoutName, SkipBad
 
 Unlabelled = Annotated[
     Path | None,

@@ -8,30 +8,27 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from training.commands.options import (
+    FalseMatchRate,
     HeldOutData,
     LayoutName,
+    Licence,
+    ModelName,
+    ModelOutput,
+    Notes,
+    OverwriteModel,
     SkipBad,
     StartWeights,
+    TrainingData,
     read_text,
 )
 
 if TYPE_CHECKING:
     from training.export.model_folder import Exported
 
-FalseMatchRate = Annotated[
-    float,
-    typer.Option(
-        "--false-match-rate",
-        min=0.0,
-        max=1.0,
-        help="Share of impostor pairs that may reach the threshold.",
-    ),
-]
-
 
 def export(
     run: Annotated[Path, typer.Option(help="Folder of the run, or its checkpoint file.")],
-    output: Annotated[Path, typer.Option(help="Folder of the model, such as models/NAME.")],
+    output: ModelOutput,
     data: HeldOutData = None,
     measure: Annotated[
         list[Path] | None,
@@ -40,24 +37,16 @@ def export(
         ),
     ] = None,
     layout: LayoutName = "auto",
-    name: Annotated[
-        str | None, typer.Option(help="The model's name; by default the folder's.")
-    ] = None,
-    licence: Annotated[str | None, typer.Option(help="Terms of the weights.")] = None,
-    training_data: Annotated[
-        str | None, typer.Option(help="What the model was trained on, in words.")
-    ] = None,
-    notes: Annotated[
-        Path | None, typer.Option(help="Markdown file for the card: limits and origins.")
-    ] = None,
+    name: ModelName = None,
+    licence: Licence = None,
+    training_data: TrainingData = None,
+    notes: Notes = None,
     false_match_rate: FalseMatchRate = 0.01,
     before_training: Annotated[
         bool, typer.Option("--before-training", help="Also measure the network before training.")
     ] = False,
     weights: StartWeights = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the model that is there.")
-    ] = False,
+    overwrite: OverwriteModel = False,
     skip_bad: SkipBad = False,
 ) -> None:
     """Export a model folder for the service: ONNX network, manifest and card."""

@@ -77,6 +77,23 @@ KnobSettings = Annotated[
 Processes = Annotated[
     int, typer.Option(help="Processes that share the work; 0 for one per processor.")
 ]
+FalseMatchRate = Annotated[
+    float,
+    typer.Option(
+        "--false-match-rate",
+        min=0.0,
+        max=1.0,
+        help="Share of impostor pairs that may reach the threshold.",
+    ),
+]
+ModelOutput = Annotated[Path, typer.Option(help="Folder of the model, such as models/NAME.")]
+ModelName = Annotated[str | None, typer.Option(help="The model's name; by default the folder's.")]
+Licence = Annotated[str | None, typer.Option(help="Terms of the weights.")]
+TrainingData = Annotated[str | None, typer.Option(help="What the model was trained on, in words.")]
+Notes = Annotated[Path | None, typer.Option(help="Markdown file for the card: limits and origins.")]
+OverwriteModel = Annotated[
+    bool, typer.Option("--overwrite", help="Replace the model that is there.")
+]
 Device = Annotated[DeviceChoice, typer.Option(help="auto uses the GPU if there is one.")]
 
 

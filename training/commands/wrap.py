@@ -5,12 +5,23 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from service.errors import InvalidInput
-from training.commands.options import read_text
+from training.commands.options import (
+    Licence,
+    ModelName,
+    ModelOutput,
+    Notes,
+    OverwriteModel,
+    TrainingData,
+    read_text,
+)
+
+if TYPE_CHECKING:
+    from training.export.wrapping.wrap import Wrapped
 
 
 class PresetChoice(StrEnum):
@@ -31,6 +42,23 @@ class LabelsChoice(StrEnum):
     NOT_KNOWN = "not known"
 
 
+Preset = Annotated[
+    PresetChoice | None,
+    typer.Option(help="Whose network it is; recognised by names in its graph if possible."),
+]
+Colour = Annotated[
+    Literal["rgb", "bgr"] | None, typer.Option(help="Order of the input's channels.")
+]
+Resize = Annotated[
+    Literal["bilinear", "bicubic"] | None, typer.Option(help="How crops are resized.")
+]
+Size = Annotated[
+    str | None,
+    typer.Option(metavar="HEIGHTxWIDTH", help="Of crops, if the graph leaves it free."),
+]
+Embedding = Annotated[
+    str | None, typer.Option(help="The output that holds the embedding, if there are several.")
+]
 Three = Annotated[
     str | None,
     typer.Option(metavar="NUMBER[,NUMBER,NUMBER]", help="For pixels 0..255, as --colour orders."),
@@ -39,42 +67,22 @@ Three = Annotated[
 
 def wrap(
     file: Annotated[Path, typer.Argument(help="The ONNX file.")],
-    output: Annotated[Path, typer.Option(help="Folder of the model, such as models/NAME.")],
-    preset: Annotated[
-        PresetChoice | None,
-        typer.Option(help="Whose network it is; recognised by names in its graph if possible."),
-    ] = None,
+    output: ModelOutput,
+    preset: Preset = None,
     mean: Three = None,
     scale: Three = None,
-    colour: Annotated[
-        Literal["rgb", "bgr"] | None, typer.Option(help="Order of the input's channels.")
-    ] = None,
-    resize: Annotated[
-        Literal["bilinear", "bicubic"] | None, typer.Option(help="How crops are resized.")
-    ] = None,
-    size: Annotated[
-        str | None,
-        typer.Option(metavar="HEIGHTxWIDTH", help="Of crops, if the graph leaves it free."),
-    ] = None,
-    embedding: Annotated[
-        str | None, typer.Option(help="The output that holds the embedding, if there are several.")
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option(help="The model's name; by default the folder's.")
-    ] = None,
-    licence: Annotated[str | None, typer.Option(help="Terms of the weights.")] = None,
+    colour: Colour = None,
+    resize: Resize = None,
+    size: Size = None,
+    embedding: Embedding = None,
+    name: ModelName = None,
+    licence: Licence = None,
     identity_labels: Annotated[
         LabelsChoice, typer.Option(help="Whose identity labels it was trained with.")
     ] = LabelsChoice.NOT_KNOWN,
-    training_data: Annotated[
-        str | None, typer.Option(help="What it was trained on, in words.")
-    ] = None,
-    notes: Annotated[
-        Path | None, typer.Option(help="Markdown file for the card: limits and origins.")
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the model that is there.")
-    ] = False,
+    training_data: TrainingData = None,
+    notes: Notes = None,
+    overwrite: OverwriteModel = False,
 ) -> None:
     """Wrap somebody else's ONNX network as a model folder for the service.
 
@@ -104,18 +112,21 @@ def wrap(
         notes="" if notes is None else read_text(notes),
         overwrite=overwrite,
     )
-    wrapped = wrap_file(file, output, options)
-    if (found := wrapped.manifest.wrapped) is not None:
+    _tell(wrap_file(file, output, options))
+    typer.echo(f"wrapped: {output}")
+
+
+def _tell(made: Wrapped) -> None:
+    manifest = made.manifest
+    if (found := manifest.wrapped) is not None:
         if found.recognised:
             typer.echo(f"recognised by names in its graph: preset {found.preset}")
         typer.echo(
             f"input: {found.colour.upper()}, mean {found.mean}, scale {found.scale}, resized "
-            f"{wrapped.manifest.resize} to {wrapped.manifest.input_height}x"
-            f"{wrapped.manifest.input_width}"
+            f"{manifest.resize} to {manifest.input_height}x{manifest.input_width}"
         )
         typer.echo(f"a batch runs {found.batches}")
-    typer.echo(f"wrapped and original network agree: {wrapped.parity}")
-    typer.echo(f"wrapped: {output}")
+    typer.echo(f"wrapped and original network agree: {made.parity}")
 
 
 def _parse_size(text: str) -> tuple[int, int]:

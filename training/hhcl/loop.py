@@ -92,7 +92,7 @@ def run(config: TrainConfig, output: Path, device: torch.device, *, resume: bool
                 )
                 batches = _batches(crops, labels, config, epoch, rng, world)
                 loss = train_one_epoch(learner, memory, batches, config.augment, rng)
-                clusters = _describe(embeddings, labels, crops)
+                clusters = _describe(embeddings, labels, crops) if world.first else None
                 finished = state.finish_epoch(epoch + 1, loss, config, clusters=clusters)
                 if end is not None:
                     end.keep(finished)

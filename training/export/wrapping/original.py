@@ -90,7 +90,7 @@ class Original:
             (found,) = self.session.run([self.output_name], {self.input_name: batch})
         except Exception as error:  # ONNX Runtime's exceptions share no other base
             raise ArtifactError(
-                f"the original network does not run: {_first_line(error)}"
+                f"the original network does not run: {first_line(error)}"
             ) from error
         row: NDArray[np.float64] = np.asarray(found, np.float64).reshape(len(batch), -1)[0]
         return row
@@ -181,7 +181,7 @@ def _load(file: Path) -> tuple[onnx.ModelProto, onnxruntime.InferenceSession]:
         model = onnx.load(file)
         session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # protobuf's and ONNX Runtime's exceptions share no other base
-        raise ArtifactError(f"{file}: not a network to wrap: {_first_line(error)}") from error
+        raise ArtifactError(f"{file}: not a network to wrap: {first_line(error)}") from error
     return model, session
 
 
@@ -214,5 +214,13 @@ def _names(tensors: Sequence[Any]) -> str:
     return ", ".join(f"{tensor.name} {tensor.shape}" for tensor in tensors)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Shorten an error of ONNX or ONNX Runtime, whose later lines help nobody here.
+
+    Args:
+        error: the error.
+
+    Returns:
+        The first line of its message, or its kind if it has none.
+    """
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -28,7 +28,12 @@ from training.export.drawn_crops import draw_crops
 from training.export.model_folder import complete_or_nothing
 from training.export.onnx_file import BATCHES, Parity, check_parity
 from training.export.wrapping.graph import Way, ways_for, wrap_graph
-from training.export.wrapping.original import Original, open_original, require_size
+from training.export.wrapping.original import (
+    Original,
+    first_line,
+    open_original,
+    require_size,
+)
 from training.export.wrapping.preprocessing import Colour, Preprocessing
 from training.export.wrapping.presets import PRESETS, recognise
 from training.networks.embedder import open_onnx
@@ -228,7 +233,7 @@ def _write(
         try:
             return way, _save_and_compare(model, manifest, file, reference, crops)
         except ArtifactError as error:
-            failures.append(f"{way}: {str(error).splitlines()[0]}")
+            failures.append(f"{way}: {error}")
     raise ArtifactError(
         f"no way to run batches of {', '.join(map(str, BATCHES))} gives the original's embeddings; "
         f"export it with a free batch. Tried: {'; '.join(failures)}"
@@ -247,7 +252,5 @@ def _save_and_compare(
         onnx.save(model, file)
         wrapped = open_onnx(file, manifest)
         return check_parity(reference, wrapped, crops, between="wrapped and original network")
-    except ArtifactError:
-        raise
     except Exception as error:  # ONNX's and ONNX Runtime's exceptions share no other base
-        raise ArtifactError(str(error) or type(error).__name__) from error
+        raise ArtifactError(first_line(error)) from error
