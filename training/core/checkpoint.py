@@ -25,12 +25,15 @@ class Checkpoint:
     Attributes:
         epoch: number of finished epochs.
         config: the run's config.
-        network: state dict.
+        network: state dict of the network that is the result.
         optimiser: state dict.
         scheduler: state dict.
         banks: by name, if the method keeps banks from epoch to epoch (SCL).
         line: the epoch's line for ``metrics.jsonl``, before measuring; empty outside a run.
         identity_labels: whose labels the network has learned from, in all its runs.
+        learning: state dict of the network that goes on learning, if ``network`` is the average of
+            its steps; else empty.
+        averaged: number of the steps in the average.
     """
 
     epoch: int
@@ -41,6 +44,8 @@ class Checkpoint:
     banks: dict[str, Tensor] = field(default_factory=dict)
     line: dict[str, Any] = field(default_factory=dict)
     identity_labels: IdentityLabels = "none"
+    learning: dict[str, Any] = field(default_factory=dict)
+    averaged: int = 0
 
 
 def save_checkpoint(run: Path, checkpoint: Checkpoint, name: str = FILE_NAME) -> None:
@@ -60,6 +65,8 @@ def save_checkpoint(run: Path, checkpoint: Checkpoint, name: str = FILE_NAME) ->
         "banks": checkpoint.banks,
         "line": checkpoint.line,
         "identity_labels": checkpoint.identity_labels,
+        "learning": checkpoint.learning,
+        "averaged": checkpoint.averaged,
     }
     with replaced_file(run / name) as file:
         torch.save(state, file)
@@ -90,6 +97,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
             banks=state.get("banks", {}),  # older checkpoints have none
             line=state.get("line", {}),
             identity_labels=state.get("identity_labels", "none"),
+            learning=state.get("learning", {}),
+            averaged=state.get("averaged", 0),
         )
     except InvalidInput:
         raise

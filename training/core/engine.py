@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, StepLR
 from tqdm import tqdm
 
+from training.core.averaging import Average
 from training.core.distributed import World
 from training.core.options import ScheduleOptions
 from training.core.pixels import Pixels
@@ -44,11 +46,12 @@ class Learner:
     """The network that learns, and what its training needs.
 
     Attributes:
-        network: maps (N, 3, H, W) to unit rows; this is what is saved and used.
+        network: maps (N, 3, H, W) to unit rows.
         forward: the same network for training passes, distributed or compiled if the run asks.
         optimiser: over the network's parameters.
         world: the processes that share a batch.
         kind: type in which forward passes compute.
+        average: of the network's steps; None if the run does without.
     """
 
     network: nn.Module
@@ -56,6 +59,24 @@ class Learner:
     optimiser: torch.optim.Optimizer
     world: World
     kind: torch.dtype = torch.float32
+    average: Average[Any] | None = None
+
+    def step(self) -> None:
+        """Step the optimiser; the average follows."""
+        self.optimiser.step()
+        if self.average is not None:
+            self.average.follow(self.network)
+
+    def restart_average(self) -> None:
+        """Begin the average anew at the network as it is, whatever it followed before."""
+        if self.average is not None:
+            self.average.restore(self.network.state_dict(), steps=0)
+
+    def share_buffers(self) -> None:
+        """Give every process the first one's running statistics, and their average."""
+        self.world.share_buffers(self.network)
+        if self.average is not None:
+            self.world.share_buffers(self.average.network)
 
 
 def build_learner(
@@ -83,7 +104,8 @@ def build_learner(
         forward = torch.compile(forward)  # type: ignore[assignment]  # a module stays a module
     optimiser = build_optimiser(network, schedule, world.device)
     kind = number_type(precision, world.device)
-    return Learner(network, forward, optimiser, world, kind)
+    average = Average(network, schedule.average) if schedule.average else None
+    return Learner(network, forward, optimiser, world, kind, average)
 
 
 def build_optimiser(

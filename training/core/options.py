@@ -238,6 +238,9 @@ class ScheduleOptions:
         step: epochs between drops of the learning rate.
         decay: factor of each drop.
         rate_warmup: number of first epochs in which the learning rate rises linearly.
+        average: share that a moving average of the network's weights and running statistics keeps
+            at each batch, such as 0.998; less in the first batches. The averaged network then
+            embeds for clustering, is measured, and is the result. 0 is off, as in the papers.
     """
 
     optimiser: Literal["adam", "sgd"] = "adam"
@@ -249,6 +252,7 @@ class ScheduleOptions:
     step: Positive = 20
     decay: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
     rate_warmup: Annotated[int, Field(ge=0)] = 0
+    average: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
 
     def __post_init__(self) -> None:
         """Check that the rate is reached."""

@@ -74,11 +74,12 @@ def run(config: TrainConfig, output: Path, device: torch.device, *, resume: bool
             learner, state = _start(config, saved, world)
             crops = read_crops(config, output, world)
             _tell_batches(config, crops, world)
-        network = learner.network
+        network = state.result
         if state.finished == 0 and config.warmup.epochs:
-            warm_up_together(network, crops.pixels, config, world)
+            warm_up_together(learner.network, crops.pixels, config, world)
+            learner.restart_average()
         tested = (*crops.judged, crops.held_out, config, world.device)
-        measure = partial(measure_epoch, state.network, *tested)
+        measure = partial(measure_epoch, network, *tested)
         with end_epochs(output, config, saved, measure, world) as end:
             del saved  # it takes as much memory as the network and its optimiser
             for epoch in range(state.finished, config.schedule.epochs):
@@ -133,7 +134,7 @@ def _start(
         compiled=config.model.compile,
         precision=config.model.precision,
     )
-    return learner, RunState.begin(network, learner.optimiser, config, saved)
+    return learner, RunState.begin(network, learner.optimiser, config, saved, learner.average)
 
 
 def _tell_batches(config: TrainConfig, crops: Crops, world: World) -> None:
@@ -242,7 +243,7 @@ def train_one_epoch(
     """
     learner.network.train()
     loss = mean_loss(train_step(learner, memory, batch, options, rng) for batch in batches)
-    learner.world.share_buffers(learner.network)
+    learner.share_buffers()
     return loss
 
 
@@ -278,7 +279,7 @@ def train_step(
     learner.optimiser.zero_grad(set_to_none=True)
     # Each process has the gradient of its own crops only, and the processes take the mean.
     (loss * world.count).backward()
-    learner.optimiser.step()
+    learner.step()
 
     # The update uses the embeddings of the forward pass, as the released code does.
     memory.update(embeddings.detach(), labels)

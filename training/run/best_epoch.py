@@ -105,7 +105,7 @@ def keep_if_best(run: Path, checkpoint: Checkpoint, lines: Sequence[Line] | None
         lines = read_metrics(run, checkpoint.epoch)
     best = best_line(lines, select)
     if select != "last" and best is not None and best["epoch"] == checkpoint.epoch:
-        selected = replace(checkpoint, optimiser={}, scheduler={}, banks={})
+        selected = replace(checkpoint, optimiser={}, scheduler={}, banks={}, learning={})
         save_checkpoint(run, selected, SELECTED_NAME)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from service.model.manifest import IdentityLabels
+from training.core.averaging import Average
 from training.core.checkpoint import Checkpoint
 from training.core.config import TrainConfig
 from training.core.engine import build_scheduler
@@ -31,6 +32,7 @@ class RunState(Generic[N]):
         optimiser: over the network's parameters.
         scheduler: changes the learning rate from epoch to epoch.
         identity_labels: whose labels the network has learned from, in all its runs.
+        average: of the network's steps; None if the run does without.
     """
 
     finished: int
@@ -38,6 +40,12 @@ class RunState(Generic[N]):
     optimiser: torch.optim.Optimizer
     scheduler: LRScheduler
     identity_labels: IdentityLabels
+    average: Average[N] | None = None
+
+    @property
+    def result(self) -> N:
+        """The network that embeds, is measured and saved: the average, if there is one."""
+        return self.network if self.average is None else self.average.network
 
     @classmethod
     def begin(
@@ -46,6 +54,7 @@ class RunState(Generic[N]):
         optimiser: torch.optim.Optimizer,
         config: TrainConfig,
         saved: Checkpoint | None,
+        average: Average[N] | None = None,
     ) -> Self:
         """Start a run, or continue it from its last checkpoint.
 
@@ -54,18 +63,21 @@ class RunState(Generic[N]):
             optimiser: over the network's parameters; receives the saved state.
             config: the run's config.
             saved: the last checkpoint; None for a new run.
+            average: of the network's steps; receives the saved average.
 
         Returns:
             The state before the next epoch.
         """
         scheduler = build_scheduler(optimiser, config.schedule)
         if saved:
-            network.load_state_dict(saved.network)
+            network.load_state_dict(saved.learning or saved.network)
             optimiser.load_state_dict(saved.optimiser)
             scheduler.load_state_dict(saved.scheduler)
+            if average is not None:
+                average.restore(saved.network, saved.averaged)
         # A resumed run does not need its start weights any more; their file may be gone.
         labels = saved.identity_labels if saved else identity_labels(config)
-        return cls(saved.epoch if saved else 0, network, optimiser, scheduler, labels)
+        return cls(saved.epoch if saved else 0, network, optimiser, scheduler, labels, average)
 
     def finish_epoch(
         self,
@@ -93,12 +105,14 @@ class RunState(Generic[N]):
         return Checkpoint(
             epoch=epoch,
             config=config,
-            network=self.network.state_dict(),
+            network=self.result.state_dict(),
             optimiser=self.optimiser.state_dict(),
             scheduler=self.scheduler.state_dict(),
             banks=banks or {},
             line=asdict(EpochMetrics(epoch, loss, learning_rate, clusters)),
             identity_labels=self.identity_labels,
+            learning={} if self.average is None else self.network.state_dict(),
+            averaged=0 if self.average is None else self.average.steps,
         )
 
 

@@ -95,6 +95,11 @@ def _check(config: TrainConfig, world: World) -> None:
             f"warmup.epochs = {config.warmup.epochs}: method = 'scl' has its own warm-up, "
             "selective.warmup_epochs"
         )
+    if config.schedule.average:
+        raise InvalidInput(
+            f"schedule.average = {config.schedule.average}: method = 'scl' compares crops with the "
+            "features that the learning network wrote into its banks; only 'hhcl' has an average"
+        )
     if config.model.precision == "bfloat16":
         raise InvalidInput("model.precision = 'bfloat16': method = 'scl' computes in float32")
     if config.model.compile:
