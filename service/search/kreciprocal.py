@@ -2,7 +2,8 @@
 
 Two variants share the encoding: training clusters by :func:`jaccard_distance`; the service and the
 evaluation re-rank by :func:`rerank`. Most entries of the dense matrices are one constant (more than
-95 % on Market-1501), so only the others are stored.
+95 % on Market-1501), so only the others are stored. A search re-ranks so few rows that dense arrays
+are faster: :mod:`service.search.kreciprocal_of_few`.
 
 Notation: N rows, D dimensions, k1 neighbourhood size, k2 query-expansion size, V encoding.
 """
@@ -15,11 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from service.search.kreciprocal_of_few import FewRows, jaccard_of_few
+
 Float32s = NDArray[np.float32]
 Float64s = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 _CHUNK_ELEMENTS = 1 << 25  # per block of dense distances: 128 MiB in float32
+_FEW = 2048  # rows up to which dense arrays are faster, and small: 32 MiB in float64
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +90,42 @@ def rerank(
         (Q, N) float32 distances, smaller is closer.
     """
     both = np.concatenate([query_embeddings, gallery_embeddings])
-    queries = len(query_embeddings)
-    near = _nearest(both, min(k1 + 1, len(both)))
-    scale = np.maximum(near.farthest, np.finfo(np.float64).tiny) ** power
-    encoding = _expand_queries(_encode(both, near, k1, scale=scale, power=power), near, k2)
+    jaccard_of = _jaccard_densely if len(both) <= _FEW else _jaccard_sparsely
+    jaccard, scale = jaccard_of(both, len(query_embeddings), k1, k2, power)
     cosine = (query_embeddings @ gallery_embeddings.T).astype(np.float64)
-    plain = np.maximum(2.0 - 2.0 * cosine, 0.0) ** power / scale[:queries, None]
-    jaccard = np.ones_like(plain)
+    plain = np.maximum(2.0 - 2.0 * cosine, 0.0) ** power / scale[: len(query_embeddings), None]
+    final: Float64s = (1.0 - lambda_value) * jaccard + lambda_value * plain
+    return final.astype(np.float32)
+
+
+def _jaccard_densely(
+    both: Float32s, queries: int, k1: int, k2: int, power: int
+) -> tuple[Float64s, Float64s]:
+    """(Q, N) Jaccard distances of queries and gallery, and what plain distances are divided by."""
+    squared = 2.0 - 2.0 * (both @ both.T)
+    near = _nearest_of_block(squared, 0, min(k1 + 1, len(both)))
+    scale = _scale(near, power)
+    few = FewRows(squared, near.rank, scale, power)
+    return jaccard_of_few(few, queries, k1=k1, k2=k2)[:, queries:], scale
+
+
+def _jaccard_sparsely(
+    both: Float32s, queries: int, k1: int, k2: int, power: int
+) -> tuple[Float64s, Float64s]:
+    """The same for many rows."""
+    near = _nearest(both, min(k1 + 1, len(both)))
+    scale = _scale(near, power)
+    encoding = _expand_queries(_encode(both, near, k1, scale=scale, power=power), near, k2)
+    jaccard = np.ones((queries, len(both) - queries))
     for row, (columns, mass) in enumerate(_shared_mass(encoding, np.arange(queries))):
         found = columns >= queries
         jaccard[row, columns[found] - queries] = 1.0 - mass[found] / (2.0 - mass[found])
-    final: Float64s = (1.0 - lambda_value) * jaccard + lambda_value * plain
-    return final.astype(np.float32)
+    return jaccard, scale
+
+
+def _scale(near: _Neighbours, power: int) -> Float64s:
+    scale: Float64s = np.maximum(near.farthest, np.finfo(np.float64).tiny) ** power
+    return scale
 
 
 def _nearest(embeddings: Float32s, width: int) -> _Neighbours:
@@ -106,16 +134,36 @@ def _nearest(embeddings: Float32s, width: int) -> _Neighbours:
     farthest = np.empty(count, dtype=np.float64)
     step = max(1, _CHUNK_ELEMENTS // max(count, 1))
     for start in range(0, count, step):
-        stop = min(start + step, count)
-        distance = 2.0 - 2.0 * (embeddings[start:stop] @ embeddings.T)
-        farthest[start:stop] = distance.max(axis=1)
-        own = np.arange(stop - start)
-        distance[own, own + start] = -1.0  # a duplicate must not precede the row itself
-        near = np.argpartition(distance, width - 1, axis=1)[:, :width]
-        near.sort(axis=1)  # the stable sort below then breaks ties by index
-        order = np.argsort(np.take_along_axis(distance, near, axis=1), axis=1, kind="stable")
-        rank[start:stop] = np.take_along_axis(near, order, axis=1)
+        part = slice(start, min(start + step, count))
+        block = _nearest_of_block(2.0 - 2.0 * (embeddings[part] @ embeddings.T), start, width)
+        rank[part], farthest[part] = block.rank, block.farthest
     return _Neighbours(rank, farthest)
+
+
+def _nearest_of_block(distance: Float32s, start: int, width: int) -> _Neighbours:
+    """Neighbours of some consecutive rows; a row's distance to itself is set to -1."""
+    farthest = distance.max(axis=1).astype(np.float64)
+    own = np.arange(len(distance))
+    distance[own, own + start] = -1.0  # a duplicate must not precede the row itself
+    near = _smallest(distance, width)  # ascending, so the stable sort breaks ties by index
+    order = np.argsort(np.take_along_axis(distance, near, axis=1), axis=1, kind="stable")
+    return _Neighbours(np.take_along_axis(near, order, axis=1), farthest)
+
+
+def _smallest(distance: Float32s, width: int) -> Indices:
+    """The columns of each row's smallest distances, ascending.
+
+    Selecting values and comparing with the largest of them takes half the time of selecting
+    columns, but finds too many columns if several are equally far.
+    """
+    count, columns = distance.shape
+    largest = np.partition(distance, width - 1, axis=1)[:, width - 1 : width]
+    places = np.flatnonzero(distance <= largest)
+    if len(places) == count * width:
+        return places.reshape(count, width) - columns * np.arange(count)[:, None]
+    near = np.argpartition(distance, width - 1, axis=1)[:, :width]
+    near.sort(axis=1)
+    return near
 
 
 def _reciprocal(rank: Indices, k: int) -> csr_array:

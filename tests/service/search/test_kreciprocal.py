@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from service.search import kreciprocal
 from service.search.kreciprocal import jaccard_distance, rerank
+
+
+@pytest.fixture(params=["dense arrays", "sparse rows"])
+def either_way(request, monkeypatch):
+    """Re-rank few rows as searches do, and as the evaluation does with many."""
+    if request.param == "sparse rows":
+        monkeypatch.setattr(kreciprocal, "_FEW", 0)
 
 
 def on_circle(*degrees: float) -> np.ndarray:
@@ -79,6 +87,7 @@ def test_clustering_variant_agrees_with_the_definition(count: int, k1: int, k2: 
     np.testing.assert_allclose(densify(jaccard_distance(rows, k1=k1, k2=k2)), expected, atol=1e-5)
 
 
+@pytest.mark.usefixtures("either_way")
 @pytest.mark.parametrize(
     ("power", "expected"),
     [
@@ -105,15 +114,44 @@ def test_vector_h_reranking(power: int, expected: list[list[float]]):
     np.testing.assert_allclose(distance, expected, atol=1e-5)
 
 
-def test_reranking_agrees_with_the_definition():
-    rows = random_units(120, 16, seed=5)
+@pytest.mark.usefixtures("either_way")
+@pytest.mark.parametrize("queries", [1, 20])
+@pytest.mark.parametrize(("count", "k1", "k2"), [(120, 20, 6), (64, 9, 1), (65, 7, 3), (12, 20, 6)])
+def test_reranking_agrees_with_the_definition(queries: int, count: int, k1: int, k2: int):
+    rows = random_units(count, 16, seed=5)
+    queries = min(queries, count - 1)
     squared = 2 - 2 * rows.astype(float) @ rows.T.astype(float)
     np.fill_diagonal(squared, 0)
     scaled = squared / squared.max(axis=1, keepdims=True)
-    expected = (0.7 * dense_jaccard(scaled, 21, 20, 6) + 0.3 * scaled)[:20, 20:]
-    np.testing.assert_allclose(rerank(rows[:20], rows[20:]), expected, atol=1e-5)
+    width = min(k1 + 1, count)
+    expected = (0.7 * dense_jaccard(scaled, width, k1, k2) + 0.3 * scaled)[:queries, queries:]
+    found = rerank(rows[:queries], rows[queries:], k1=k1, k2=k2)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("power", [1, 2])
+@pytest.mark.parametrize("count", [1, 2, 30, 100, 500])
+def test_few_rows_are_ordered_as_many_are(count: int, power: int, monkeypatch):
+    for seed in range(4):
+        rows = random_units(count + 1, 64, seed)
+        dense = rerank(rows[:1], rows[1:], power=power)
+        with monkeypatch.context() as patch:
+            patch.setattr(kreciprocal, "_FEW", 0)
+            sparse = rerank(rows[:1], rows[1:], power=power)
+        np.testing.assert_allclose(dense, sparse, atol=2e-7)
+        np.testing.assert_array_equal(*(np.argsort(one, kind="stable") for one in (dense, sparse)))
+
+
+def test_neighbours_at_the_same_distance_are_as_many_as_asked_for():
+    """Seven of ten equal rows fit into the lists; selecting by value alone would take all ten."""
+    rows = np.concatenate([np.repeat(on_circle(30), 10, axis=0), on_circle(80, 100, 140)])
+    distance = rerank(rows[:1], rows[1:], k1=6, k2=2)
+    assert distance.shape == (1, 12)
+    assert np.isfinite(distance).all()
+    assert distance[0, :9].max() < distance[0, 9:].min()
+
+
+@pytest.mark.usefixtures("either_way")
 def test_duplicates_and_tiny_galleries_work():
     same = np.repeat(on_circle(30), 4, axis=0)
     assert np.isfinite(rerank(same[:1], same[1:])).all()
