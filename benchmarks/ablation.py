@@ -2,8 +2,10 @@ r"""Measure what each lever of a recipe is worth: the recipe, and the recipe wit
 
 The script trains every lever with each seed, on the same crops, for the same number of steps, and
 measures it once, after the last epoch. The table shows the mean cross-camera mAP, its spread over
-the seeds (largest minus smallest), and the mean gain over the unchanged recipe with the same seed.
-A gain within the spread counts as none. The count leaves out runs that could not be trained.
+the seeds (largest minus smallest), and the mean gain over the unchanged recipe with the same seed,
+with its 95 % interval by Student's t over the seeds. A lever is separated from the recipe only if
+that interval does not contain 0; of many levers that do nothing, one in twenty will seem to be. The
+count leaves out runs that could not be trained.
 
 ::
 
@@ -23,16 +25,19 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 import statistics
 import sys
 import tempfile
 from collections import Counter
 from contextlib import redirect_stdout
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
+from scipy.stats import t as student
 
 from service.errors import InvalidInput
 from training.core.config import TrainConfig, read_config
@@ -74,6 +79,48 @@ LEVERS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("warm-up", {"warmup.epochs": 2}),
 )
 PROTOCOL = "cross-camera"
+CONFIDENCE = 0.95
+
+BySeed = dict[int, float]
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What a lever gains over the unchanged recipe: paired differences of mAP, one per seed.
+
+    Attributes:
+        mean: mean difference.
+        within: half the width of the 95 % interval; infinite for a single seed.
+    """
+
+    mean: float
+    within: float
+
+    @property
+    def separated(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return abs(self.mean) > self.within
+
+    def describe(self) -> str:
+        """The statement in words."""
+        if math.isinf(self.within):
+            return "not separated: one seed shows no spread"
+        if not self.separated:
+            return "not separated"
+        return f"separated: {'better' if self.mean > 0 else 'worse'}"
+
+
+def compare(lever: BySeed, base: BySeed) -> Gain | None:
+    """Compare a lever with the recipe on the seeds that both have; None if there are none."""
+    differences = [lever[seed] - base[seed] for seed in sorted(lever.keys() & base.keys())]
+    count = len(differences)
+    if count < 2:
+        return Gain(differences[0], math.inf) if differences else None
+    error = statistics.stdev(differences) / math.sqrt(count)
+    return Gain(
+        statistics.mean(differences),
+        float(student.ppf((1 + CONFIDENCE) / 2, count - 1)) * error,
+    )
 
 
 def main() -> None:
@@ -91,6 +138,7 @@ def main() -> None:
         }
     print(table(found))
     report = {"data": arguments.data.name if arguments.data else "drawn", "map": found}
+    report["separated"] = separated(found)
     report |= {key: getattr(arguments, key) for key in ("epochs", "iterations", "crops", "seeds")}
     print(json.dumps(report))
 
@@ -105,7 +153,7 @@ def parse() -> argparse.Namespace:
         "--recipe", type=Path, default=RECIPE, help="TOML file that the levers change"
     )
     parser.add_argument("--levers", nargs="+", default=names, choices=names, metavar="LEVER")
-    parser.add_argument("--seeds", nargs="+", type=int, help="default: 1 2; 1 for drawn people")
+    parser.add_argument("--seeds", nargs="+", type=int, help="default: 1 2 3; 1 for drawn people")
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--iterations", type=int, default=1, help="batches per epoch")
     parser.add_argument("--height", type=int, default=32, help="pixels")
@@ -115,7 +163,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     if arguments.seeds is None:
-        arguments.seeds = [1, 2] if arguments.data else [1]
+        arguments.seeds = [1, 2, 3] if arguments.data else [1]
     if arguments.data is None and arguments.backbone is None:
         # Random MobileNetV2 features are all alike; random ResNet-18 features form some clusters.
         arguments.backbone = "resnet18"
@@ -156,7 +204,7 @@ def first_crops(data: Path, count: int, output: Path) -> Path:
 
 def measure(
     name: str, changes: dict[str, Any], data: Path, output: Path, arguments: argparse.Namespace
-) -> dict[int, float]:
+) -> BySeed:
     """Return one lever's cross-camera mAP after the last epoch, by seed, without failed seeds."""
     found = {}
     for seed in arguments.seeds:
@@ -209,18 +257,36 @@ def trained_map(config: TrainConfig, folder: Path) -> float:
     return found
 
 
-def table(found: dict[str, dict[int, float]]) -> str:
-    lines = ["| lever | runs | mAP | spread | gain |", "| --- | ---: | ---: | ---: | ---: |"]
+def separated(found: dict[str, BySeed]) -> dict[str, bool | None]:
+    """Per lever, whether it is separated from the recipe; None if it cannot be compared."""
+    gains = {name: compare(values, found[BASE]) for name, values in found.items() if name != BASE}
+    return {
+        name: None if gain is None or math.isinf(gain.within) else gain.separated
+        for name, gain in gains.items()
+    }
+
+
+def table(found: dict[str, BySeed]) -> str:
+    lines = [
+        "| lever | runs | mAP | spread | gain | 95 % interval | from the recipe |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | --- |",
+    ]
     for name, by_seed in found.items():
         values = list(by_seed.values())
-        gains = [by_seed[seed] - found[BASE][seed] for seed in by_seed.keys() & found[BASE].keys()]
-        figures = [
-            percent(statistics.mean(values)) if values else "",
-            percent(max(values) - min(values)) if values else "",
-            percent(statistics.mean(gains)) if gains and name != BASE else "",
-        ]
-        lines.append(f"| {name} | {len(values)} | {' | '.join(figures)} |")
+        cells = [name, str(len(values)), *(spread_of(values) if values else ("", ""))]
+        gain = None if name == BASE else compare(by_seed, found[BASE])
+        cells += ["", "", ""] if gain is None else gain_of(gain)
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def spread_of(values: list[float]) -> tuple[str, str]:
+    return percent(statistics.mean(values)), percent(max(values) - min(values))
+
+
+def gain_of(gain: Gain) -> list[str]:
+    interval = f"{percent(gain.mean - gain.within)} to {percent(gain.mean + gain.within)}"
+    return [percent(gain.mean), "" if math.isinf(gain.within) else interval, gain.describe()]
 
 
 def percent(share: float) -> str:

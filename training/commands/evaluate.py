@@ -23,6 +23,8 @@ from training.commands.options import (
 )
 
 if TYPE_CHECKING:
+    import torch
+
     from training.data.datasets import Dataset
     from training.measure.evaluation import Protocol
     from training.networks.embedder import Embedder
@@ -59,6 +61,17 @@ def evaluate(
         typer.Option("--before-training", help="Measure the network before training instead."),
     ] = False,
     weights: StartWeights = None,
+    ceiling: Annotated[
+        Path | None,
+        typer.Option(
+            help="Run of the same recipe with true identities (benchmarks/ceiling.py); adds the "
+            "share of its mAP that the model reaches."
+        ),
+    ] = None,
+    flip: Annotated[
+        bool,
+        typer.Option("--flip", help="Also embed each crop's mirror image, as export --flip does."),
+    ] = False,
     pictures: Annotated[
         Path | None, typer.Option(help="Folder for pictures of the worst ranked lists.")
     ] = None,
@@ -77,22 +90,47 @@ def evaluate(
     from training.measure.evaluation import PROTOCOLS
     from training.measure.held_out import read_held_out
     from training.measure.tables import format_results
-    from training.networks.embedder import open_embedder, open_start
+    from training.networks.embedder import flipped, open_embedder, open_start
 
     if weights is not None and not before_training:
         raise InvalidInput("--weights gives start weights, so it needs --before-training")
     datasets = read_held_out(_required(data), skip_bad=skip_bad, layout=layout)
     where = torch_device(device)
-    embedder = open_start(model, weights, where) if before_training else open_embedder(model, where)
+    opened = open_start(model, weights, where) if before_training else open_embedder(model, where)
+    embedder = flipped(opened, flip)
+    known = None if ceiling is None else _open_ceiling(ceiling, where)
     protocols = [name for name in PROTOCOLS if protocol.value in {name, "both"}]
-    measured = partial(
-        _measure, embedder=embedder, protocols=protocols, rerank=rerank, pictures=pictures
+    measure = partial(_measure, protocols=protocols, rerank=rerank)
+    _tell_remarks(datasets)
+    lines, failures = _measure_each(
+        datasets, partial(measure, embedder=embedder, pictures=pictures)
     )
-    lines, failures = _measure_each(datasets, measured)
+    ceilings: list[Accuracy] = []
+    if known is not None:
+        ceilings, more = _measure_each(datasets, partial(measure, embedder=known, pictures=None))
+        failures += [reason for reason in more if reason not in failures]
     if lines:
-        typer.echo(format_results(lines, format_.value))
+        typer.echo(format_results(lines, format_.value, ceilings))
     if failures:
         raise DataError("; ".join(failures))
+
+
+def _open_ceiling(ceiling: Path, device: torch.device) -> Embedder:
+    from training.networks.embedder import open_embedder
+    from training.networks.provenance import REAL_PEOPLE, labels_behind
+
+    if (labels := labels_behind(ceiling)) != REAL_PEOPLE:
+        raise InvalidInput(
+            f"--ceiling {ceiling}: identity labels of this model: {labels}; a ceiling has learned "
+            f"from labels {REAL_PEOPLE}, as benchmarks/ceiling.py trains it"
+        )
+    return open_embedder(ceiling, device)
+
+
+def _tell_remarks(datasets: Iterable[Dataset]) -> None:
+    for dataset in datasets:
+        for remark in dataset.remarks:
+            typer.echo(f"{dataset.name}: {remark}", err=True)
 
 
 def _required(data: list[Path] | None) -> list[Path]:
@@ -129,8 +167,6 @@ def _measure_each(
     lines: list[Accuracy] = []
     failures: list[str] = []
     for dataset in datasets:
-        for remark in dataset.remarks:
-            typer.echo(f"{dataset.name}: {remark}", err=True)
         try:
             lines.extend(measured(dataset))
         except DataError as error:

@@ -92,6 +92,9 @@ def _run(settings: TrainConfig, output: Path, device: DeviceChoice, *, resume: b
     match settings.method:
         case "hhcl":
             from training.hhcl.loop import run
+
+            return run(settings, output, torch_device(device), resume=resume)
         case "scl":
-            from training.scl.loop import run
-    return run(settings, output, torch_device(device), resume=resume)
+            from training.scl.loop import run as run_scl
+
+            return run_scl(settings, output, torch_device(device), resume=resume)

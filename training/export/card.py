@@ -96,7 +96,7 @@ def _heading(manifest: Manifest) -> str:
     )
     return f"""# {manifest.name}
 
-{_wrap(what + _learned(manifest))}
+{_wrap(_warning(manifest) + what + _learned(manifest))}
 
 | | |
 | --- | --- |
@@ -107,6 +107,21 @@ resized {manifest.resize}; normalisation is inside the graph |
 | made | {manifest.created or "unknown"} |"""
 
 
+def _warning(manifest: Manifest) -> str:
+    """The first sentence of a card, if labels of real people were used by our own program."""
+    if not _saw_real_labels(manifest):
+        return ""
+    return (
+        "**Identity labels of real people were used to train it**, in this run or in one that it "
+        "started from. "
+    )
+
+
+def _saw_real_labels(manifest: Manifest) -> bool:
+    """Whether this network, or an earlier one that it started from, got true identities here."""
+    return manifest.identity_labels == "of real people" and manifest.wrapped is None
+
+
 def _learned(manifest: Manifest) -> str:
     """What the last run learned from, and what its start weights had learned from."""
     recipe = manifest.recipe
@@ -115,10 +130,11 @@ def _learned(manifest: Manifest) -> str:
     data, backbone = recipe.get("data", {}), recipe.get("model", {}).get("backbone", "a network")
     sources = []
     if data.get("path") or not data.get("synthetic"):
-        sources.append("crops without identity labels")
+        known = _saw_real_labels(manifest)
+        sources.append("crops" if known else "crops without identity labels")
     if data.get("synthetic"):
         sources.append("synthetic people, whose identities are free")
-    elif manifest.identity_labels != "none":
+    elif manifest.identity_labels == "of synthetic people only":
         sources[-1] += ", from weights pretrained on synthetic people"
     method = recipe.get("method", "hhcl").upper()
     return f"Trained by {method} on {' and '.join(sources)} ({backbone})."
@@ -158,9 +174,15 @@ def _recipe(manifest: Manifest) -> str:
     recipe = manifest.recipe
     if not recipe:
         return ""
+    what = "This command repeats the run; its paths are your files:"
+    if _saw_real_labels(manifest):
+        what = (
+            "This command repeats the run, but without identity labels, which only "
+            "`benchmarks/ceiling.py` gives to a run; its paths are your files:"
+        )
     return f"""## Recipe
 
-The manifest contains the whole config. This command repeats the run; its paths are your files:
+{_wrap(f"The manifest contains the whole config. {what}")}
 
 ```sh
 {_command(recipe)}

@@ -20,6 +20,7 @@ from service.model.manifest import (
     MANIFEST_NAME,
     Accuracy,
     Calibration,
+    IdentityLabels,
     Manifest,
     sha256_of,
     write_manifest,
@@ -167,7 +168,8 @@ def _describe(checkpoint: Checkpoint, dimension: int, options: ExportOptions) ->
             opset=OPSET,
             recipe=recipe,
             trained_epochs=checkpoint.epoch,
-            training_data=options.training_data or _trained_on(recipe["data"]),
+            training_data=options.training_data
+            or _trained_on(recipe["data"], checkpoint.identity_labels),
             identity_labels=checkpoint.identity_labels,
             licence=options.licence,
         )
@@ -175,13 +177,13 @@ def _describe(checkpoint: Checkpoint, dimension: int, options: ExportOptions) ->
         raise InvalidInput(f"manifest: {broken_rules(error)}") from error
 
 
-def _trained_on(data: Mapping[str, Any]) -> str:
+def _trained_on(data: Mapping[str, Any], labels: IdentityLabels) -> str:
     """The folders of a run's crops and what was known of them, in words."""
     unlabelled = [name for name in (data["path"], *data["also"]) if name]
     if not unlabelled and not data["synthetic"]:
         unlabelled = ["unknown"]
     told = (
-        (unlabelled, "training crops, without any label"),
+        (unlabelled, "training crops" + ", without any label" * (labels != "of real people")),
         (data["synthetic"], "synthetic people, with their identities"),
     )
     return "; ".join(

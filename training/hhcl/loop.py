@@ -11,7 +11,8 @@
             take a gradient step on the network
             move the memory towards the batch
 
-Synthetic people need no clustering: their identities are free, and are labels as they are.
+Synthetic people need no clustering: their identities are free, and are labels as they are. Only to
+measure how far labels would take a recipe, true identities can replace the clusters of real people.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from training.core.checkpoint import FILE_NAME, Checkpoint
 from training.core.config import TrainConfig
 from training.core.distributed import World, open_world
 from training.core.engine import Batch, Learner, build_learner, embed_together
-from training.core.options import AugmentOptions, BatchOptions
+from training.core.options import AugmentOptions
 from training.core.precision import passes_in
 from training.core.transforms import apply_choices, draw_choices
 from training.core.warmup import warm_up_together
@@ -40,7 +41,7 @@ from training.hhcl.clustering import cluster
 from training.hhcl.labelling import contrasted_cameras, crops_to_embed, join_labels
 from training.hhcl.memories.building import ClusteredCrops, build_memory
 from training.hhcl.memories.memory import Memory
-from training.hhcl.sampler import divide_batch, mixed_batches
+from training.hhcl.sampler import mixed_batches, require_clusters
 from training.networks.building import Network, new_network
 from training.run.clusters import Clusters, describe_clusters
 from training.run.epoch_end import end_epochs
@@ -48,12 +49,20 @@ from training.run.epoch_record import keep_record
 from training.run.measuring import measure_epoch
 from training.run.setup import Crops, read_crops, saved_checkpoint, seed_epoch
 from training.run.state import RunState, mean_loss
+from training.run.true_identities import admit_labels, reveal_identities
 
 Int64s = NDArray[np.int64]
 Float32s = NDArray[np.float32]
 
 
-def run(config: TrainConfig, output: Path, device: torch.device, *, resume: bool = False) -> Path:
+def run(
+    config: TrainConfig,
+    output: Path,
+    device: torch.device,
+    *,
+    resume: bool = False,
+    true_identities: bool = False,
+) -> Path:
     """Train to the last epoch, in one process or in those that ``torchrun`` started.
 
     Args:
@@ -61,6 +70,8 @@ def run(config: TrainConfig, output: Path, device: torch.device, *, resume: bool
         output: the run's folder: checkpoint, metrics, TensorBoard logs.
         device: where the network runs.
         resume: continue the run in the folder.
+        true_identities: take the true identities of unlabelled crops as their clusters. Checkpoint,
+            manifest and card then say that the network learned from labels of real people.
 
     Returns:
         The checkpoint of the last epoch.
@@ -73,6 +84,8 @@ def run(config: TrainConfig, output: Path, device: torch.device, *, resume: bool
             saved = _prepare(config, output, world, resume=resume)
             learner, state = _start(config, saved, world)
             crops = read_crops(config, output, world)
+            if true_identities:
+                crops, state = reveal_identities(crops), admit_labels(state, saved, output)
             _tell_batches(config, crops, world)
         network = state.result
         if state.finished == 0 and config.warmup.epochs:
@@ -158,7 +171,9 @@ def _label(
     """An epoch's labels: pseudo-labels of unlabelled crops, and the synthetic identities."""
     unlabelled = np.flatnonzero(crops.identities == UNKNOWN)
     pseudo_labels = unlabelled  # none, if all crops are of synthetic people
-    if len(unlabelled):
+    if crops.revealed is not None:
+        pseudo_labels = crops.revealed
+    elif len(unlabelled):
         pseudo_labels = cluster(
             embeddings[: len(unlabelled)],
             crops.cameras[unlabelled],
@@ -168,23 +183,8 @@ def _label(
             crops.sites[unlabelled],
         )
     found = int(pseudo_labels.max(initial=-1)) + 1, int(crops.identities.max()) + 1
-    _tell_clusters(found, config.batch, processes)
+    require_clusters(found, config.batch, processes, tqdm.write)
     return join_labels(pseudo_labels, crops.identities)
-
-
-def _tell_clusters(found: tuple[int, int], batch: BatchOptions, processes: int) -> None:
-    """A message if a batch cannot have all its clusters, of unlabelled or of synthetic crops."""
-    places = divide_batch(batch, unlabelled=found[0] > 0, synthetic=found[1] > 0)
-    clusters = sum(map(min, found, places))
-    if clusters < processes:
-        raise InvalidInput(f"{clusters} clusters cannot be shared by {processes} processes")
-    of_batch = "their part of batch.clusters" if all(found) else "batch.clusters"
-    for there, wanted, what in zip(found, places, ("clusters", "synthetic people"), strict=True):
-        if there < wanted:
-            tqdm.write(
-                f"{there} {what}, fewer than {of_batch} = {wanted}: "
-                "every batch contains all of them"
-            )
 
 
 def _describe(embeddings: Float32s, labels: Int64s, crops: Crops) -> Clusters:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
+from service.errors import InvalidInput
 from training.core.options import BatchOptions
 
 Int64s = NDArray[np.int64]
@@ -71,6 +72,33 @@ def divide_batch(options: BatchOptions, *, unlabelled: bool, synthetic: bool) ->
         return clusters * unlabelled, clusters * synthetic
     drawn = min(max(round(options.synthetic_share * clusters), 1), clusters - 1)
     return clusters - drawn, drawn
+
+
+def require_clusters(
+    found: tuple[int, int], options: BatchOptions, processes: int, tell: Callable[[str], object]
+) -> None:
+    """Check that batches can be drawn, and tell if they cannot have as many clusters as asked for.
+
+    Args:
+        found: clusters of unlabelled crops, and synthetic identities.
+        options: P and the synthetic share of it.
+        processes: of the run; each needs a cluster of every batch.
+        tell: takes messages for people.
+
+    Raises:
+        InvalidInput: there are fewer clusters than processes.
+    """
+    places = divide_batch(options, unlabelled=found[0] > 0, synthetic=found[1] > 0)
+    clusters = sum(map(min, found, places))
+    if clusters < processes:
+        raise InvalidInput(f"{clusters} clusters cannot be shared by {processes} processes")
+    of_batch = "their part of batch.clusters" if all(found) else "batch.clusters"
+    for there, wanted, what in zip(found, places, ("clusters", "synthetic people"), strict=True):
+        if there < wanted:
+            tell(
+                f"{there} {what}, fewer than {of_batch} = {wanted}: "
+                "every batch contains all of them"
+            )
 
 
 def identity_batches(

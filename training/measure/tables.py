@@ -26,25 +26,55 @@ _HEADER = (
 _TEXT_COLUMNS = 3  # the columns after these hold numbers and are aligned right
 
 
-def format_results(results: Sequence[Accuracy], form: Form = "text") -> str:
+def format_results(
+    results: Sequence[Accuracy], form: Form = "text", ceilings: Sequence[Accuracy] = ()
+) -> str:
     """Format measured accuracy as a table or a JSON document.
 
     Args:
         results: one row each.
         form: ``text`` and ``markdown`` show percent with one decimal; ``json`` gives shares 0..1 in
             full precision.
+        ceilings: measured likewise, with a network that learned from true identities; adds the
+            share of its mAP that each result reaches.
 
     Returns:
         The text, without a newline at the end.
     """
     match form:
         case "text":
-            return _text_table([_HEADER, *map(_cells, results)])
+            return _text_table(_rows(results, ceilings))
         case "markdown":
-            return _markdown_table([_HEADER, *map(_cells, results)])
+            return _markdown_table(_rows(results, ceilings))
         case "json":
-            rows = [result.model_dump(mode="json") for result in results]
+            rows = [
+                result.model_dump(mode="json")
+                | ({"share_of_ceiling": _share(result, ceilings)} if ceilings else {})
+                for result in results
+            ]
             return json.dumps({"map_form": MAP_FORM, "results": rows}, indent=2, ensure_ascii=False)
+
+
+def _rows(results: Sequence[Accuracy], ceilings: Sequence[Accuracy]) -> list[tuple[str, ...]]:
+    rows = [_HEADER, *map(_cells, results)]
+    if not ceilings:
+        return rows
+    shares = [_share(result, ceilings) for result in results]
+    column = ["of ceiling %", *("" if share is None else f"{100 * share:.1f}" for share in shares)]
+    return [(*row, cell) for row, cell in zip(rows, column, strict=True)]
+
+
+def _share(result: Accuracy, ceilings: Sequence[Accuracy]) -> float | None:
+    """A result's mAP as a share of that of the ceiling measured likewise; None if there is none."""
+    for each in ceilings:
+        likewise = (each.data, each.protocol, each.rerank) == (
+            result.data,
+            result.protocol,
+            result.rerank,
+        )
+        if likewise and each.map > 0:
+            return result.map / each.map
+    return None
 
 
 def _cells(result: Accuracy) -> tuple[str, ...]:
@@ -67,7 +97,7 @@ def _text_table(rows: Sequence[Sequence[str]]) -> str:
 def _markdown_table(rows: Sequence[Sequence[str]]) -> str:
     escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     lines = [f"| {' | '.join(cells)} |" for cells in _aligned(escaped)]
-    rule = ["---" if column < _TEXT_COLUMNS else "---:" for column in range(len(_HEADER))]
+    rule = ["---" if column < _TEXT_COLUMNS else "---:" for column in range(len(rows[0]))]
     return "\n".join([lines[0], f"| {' | '.join(rule)} |", *lines[1:]])
 
 

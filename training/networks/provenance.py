@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from service.model.manifest import MANIFEST_NAME, IdentityLabels, read_manifest
 from training.core.checkpoint import load_checkpoint
 from training.core.config import TrainConfig
 from training.networks.building import earlier_run
 
+REAL_PEOPLE: Final = "of real people"
+_FROM_LEAST: tuple[IdentityLabels, ...] = (
+    "none",
+    "of synthetic people only",
+    "not known",
+    REAL_PEOPLE,
+)
+
 
 def identity_labels(config: TrainConfig) -> IdentityLabels:
     """Find out whose identity labels a run learns from, itself or through its start weights.
 
-    Real people's identity labels are never used. Synthetic people's are, and a network that starts
-    from one that has learned from them has learned from them too.
+    A config never asks for real people's identity labels; only a run that measures a ceiling gets
+    them, and says so itself (``training.run.true_identities``). Synthetic people's are used. A
+    network that starts from one that has learned from labels has learned from them too.
 
     Args:
         config: the run's config.
@@ -25,10 +35,10 @@ def identity_labels(config: TrainConfig) -> IdentityLabels:
     Raises:
         InvalidInput: the start weights are an earlier run's, which cannot be read.
     """
-    if config.data.synthetic:
-        return "of synthetic people only"
     run = earlier_run(config.model.weights)
-    return labels_behind(run) if run else "none"
+    before: IdentityLabels = labels_behind(run) if run else "none"
+    own: IdentityLabels = "of synthetic people only" if config.data.synthetic else "none"
+    return max(before, own, key=_FROM_LEAST.index)
 
 
 def labels_behind(model: Path) -> IdentityLabels:

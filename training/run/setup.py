@@ -40,6 +40,8 @@ class Crops:
         identities: (N,) int64, 0..G-1 for a crop of a synthetic person, whose identity is a label;
             -1 for a crop without a label. Those come first.
         held_out: query and gallery; only in the first process, which measures.
+        revealed: (U,) int64, the true identities 0..G-1 of the U crops without a label, if they
+            replace clusters; None in every run that makes a model without labels.
     """
 
     images: Images
@@ -48,6 +50,7 @@ class Crops:
     sites: NDArray[np.int64]
     identities: NDArray[np.int64]
     held_out: list[HeldOutCrops]
+    revealed: NDArray[np.int64] | None = None
 
     @property
     def judged(self) -> tuple[Images, NDArray[np.int64]]:

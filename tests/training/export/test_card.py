@@ -152,6 +152,18 @@ def test_the_card_says_whose_labels_were_used(
     assert learned in " ".join(card.split())
 
 
+def test_the_card_says_first_that_labels_of_real_people_were_used() -> None:
+    for synthetic in ((), SYNTHETIC):
+        manifest = with_recipe(data__path="a", data__synthetic=synthetic)
+        card = format_card(manifest.model_copy(update={"identity_labels": "of real people"}))
+        title, _, rest = card.partition("\n\n")
+        assert title == "# small"
+        assert rest.startswith("**Identity labels of real people were used to train it**, in this")
+        assert "without identity labels (" not in " ".join(card.split())
+        assert "\nidentity labels: of real people\n" in card
+        assert "repeats the run, but without identity labels, which only" in " ".join(card.split())
+
+
 def test_every_site_of_the_run_is_named() -> None:
     data = MANIFEST.recipe["data"] | {"path": "street", "also": ["yard", "our hall"]}
     text = format_card(MANIFEST.model_copy(update={"recipe": MANIFEST.recipe | {"data": data}}))

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 
 from service.embedding.imaging import decode
 from service.model.manifest import read_manifest
+from training.core.checkpoint import load_checkpoint, save_checkpoint
 from training.measure.held_out import load_held_out, read_held_out
 from training.measure.pictures import CONTACT_SHEET
 from training.networks.embedder import open_embedder
@@ -60,6 +62,56 @@ def test_rerank_adds_one_line_per_protocol(
         ("market1501", True),
     ]
     assert lines[0]["map"] != lines[1]["map"]
+
+
+@pytest.fixture
+def ceiling(run_folder: Path, tmp_path: Path) -> Path:
+    """The same network as in ``run_folder``, as if it had learned from labels of real people."""
+    folder = tmp_path / "ceiling"
+    folder.mkdir()
+    known = replace(load_checkpoint(run_folder), identity_labels="of real people")
+    save_checkpoint(folder, known)
+    return folder
+
+
+def test_a_ceiling_adds_a_column(
+    training: CommandLine, exported: Path, run_folder: Path, ceiling: Path, drawn: Path
+) -> None:
+    words = ("--data", drawn, "--ceiling", ceiling)
+    for line in results(training, "--model", run_folder, *words):
+        assert line["share_of_ceiling"] == 1.0
+    weak = results(training, "--model", exported, *words, "--before-training")
+    best = results(training, "--model", run_folder, "--data", drawn)
+    for line, other in zip(weak, best, strict=True):
+        assert line["share_of_ceiling"] == pytest.approx(line["map"] / other["map"])
+        assert "share_of_ceiling" not in other
+    status, out, _ = training("evaluate", "--model", run_folder, *words, "--rerank")
+    assert status == 0
+    assert out.splitlines()[0].endswith("of ceiling %")
+    assert [row.split()[-1] for row in out.splitlines()[2:]] == ["100.0"] * 4
+
+
+def test_data_that_cannot_be_measured_is_told_once(
+    training: CommandLine, run_folder: Path, ceiling: Path, drawn: Path, tmp_path: Path
+) -> None:
+    broken = shutil.copytree(drawn, tmp_path / "broken")
+    victim = min((broken / "query").iterdir())
+    victim.write_bytes(b"no picture")
+    words = ("--model", run_folder, "--data", drawn, "--data", broken, "--ceiling", ceiling)
+    status, out, err = training("evaluate", *words)
+    assert status == 2
+    assert out.count("100.0") >= 2
+    assert err.count(victim.name) == 1
+
+
+def test_only_a_run_with_true_identities_is_a_ceiling(
+    training: CommandLine, run_folder: Path, exported: Path, drawn: Path
+) -> None:
+    for model in (run_folder, exported):
+        words = ("--model", run_folder, "--data", drawn, "--ceiling", model)
+        status, out, err = training("evaluate", *words)
+        assert (status, out) == (2, "")
+        assert "identity labels of this model: none" in err
 
 
 @pytest.mark.parametrize("form", ["text", "markdown"])
