@@ -9,8 +9,9 @@ import numpy as np
 from training.synthetic.bodies.body import BodyModel
 from training.synthetic.bodies.chart import Chart, Column
 from training.synthetic.bodies.dressing import DressedBody
-from training.synthetic.bodies.garments import NEUTRAL_HEIGHT, Added, PosedBody, add_pieces
+from training.synthetic.bodies.garments import add_pieces
 from training.synthetic.bodies.person import Person
+from training.synthetic.bodies.pieces import NEUTRAL_HEIGHT, Added, PosedBody
 from training.synthetic.bodies.pose import Pose, Stance, rotations_of
 from training.synthetic.bodies.solids import Float32s, Int32s, vertex_normals
 

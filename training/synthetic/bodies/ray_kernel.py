@@ -63,6 +63,25 @@ def is_near_people(places: wp.array(dtype=wp.vec4), count: int, point: wp.vec3):
     return near
 
 
+@wp.func
+def covered(
+    meshes: wp.array(dtype=wp.uint64),
+    places: wp.array(dtype=wp.vec4),
+    count: int,
+    point: wp.vec3,
+    normal: wp.vec3,
+    rays: int,
+    covers: int,
+    state: wp.uint32,
+):
+    share = float(0.0)
+    for _ in range(rays):
+        around = wp.normalize(normal * 1.05 + wp.sample_unit_sphere_surface(state))
+        if is_hidden(meshes, places, count, point, around, NEAR_COVER):
+            share += 1.0 / float(covers)
+    return share
+
+
 @wp.kernel
 def trace(
     meshes: wp.array(dtype=wp.uint64),
@@ -102,17 +121,12 @@ def trace(
     if solid[ray] >= 0:
         if wp.dot(normal, direction) > 0.0:
             normal = -normal
-        state = wp.rand_init(seed, ray)
         point = origin + direction * nearest + normal * LIFT
-        ahead = wp.normalize(sun + wp.sample_unit_sphere_surface(state) * softness)
-        if is_hidden(meshes, places, count, point, ahead, SHADOWS_END):
-            lit[ray] = 0.0
-        covered = float(0.0)
         rays = covers
         if solid[ray] == 0 and not is_near_people(places, count, point):
             rays = 0  # the street's own creases are in its textures
-        for _ in range(rays):
-            around = wp.normalize(normal * 1.05 + wp.sample_unit_sphere_surface(state))
-            if is_hidden(meshes, places, count, point, around, NEAR_COVER):
-                covered += 1.0 / float(covers)
-        sky[ray] = 1.0 - covered
+        state = wp.rand_init(seed, ray)
+        ahead = wp.normalize(sun + wp.sample_unit_sphere_surface(state) * softness)
+        if is_hidden(meshes, places, count, point, ahead, SHADOWS_END):
+            lit[ray] = 0.0
+        sky[ray] = 1.0 - covered(meshes, places, count, point, normal, rays, covers, state)
