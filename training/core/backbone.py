@@ -1,8 +1,7 @@
-"""Torchvision backbones without their classifier, frozen stages, style mixing on early maps."""
+"""Backbones without their classifier, frozen stages, style mixing on early maps."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, cast
 
@@ -10,36 +9,26 @@ import torch
 from torch import Tensor, nn
 
 from service.errors import InvalidInput
+from training.core.instance_norm import use_instance_norm
+from training.core.stages import Stages, Undivided, keep_resolution
+from training.core.start_weights import load_backbone
+from training.core.timm_backbone import PREFIX, build_timm_stages
 
 if TYPE_CHECKING:
     from torchvision import models
 
-Backbone = Literal["resnet50", "resnet18", "mobilenet_v2"]
-
-
-@dataclass(frozen=True, slots=True)
-class Stages:
-    """A backbone without its classifier.
-
-    Attributes:
-        features: stages that map (N, 3, H, W) normalised pixels to (N, D, h, w).
-        dimension: D.
-        mix_after: indices of the stages after which styles may be mixed.
-    """
-
-    features: nn.Sequential
-    dimension: int
-    mix_after: tuple[int, ...]
+_CLASSIFIERS = ("fc.", "classifier.")
 
 
 def build_stages(
-    backbone: Backbone, *, weights: str = "default", last_stride: Literal[1, 2] = 1
+    backbone: str, *, weights: str = "default", last_stride: Literal[1, 2] = 1
 ) -> Stages:
-    """Build one of torchvision's backbones, with torchvision's batch normalisation.
+    """Build a backbone, with batch normalisation over the whole batch.
 
     Args:
-        backbone: torchvision's name.
-        weights: ``default`` (torchvision's ImageNet weights), ``none`` (random), or a file with a
+        backbone: torchvision's ``resnet50``, ``resnet18`` or ``mobilenet_v2``; ``resnet50_ibn``; or
+            ``timm/NAME``.
+        weights: ``default`` (ImageNet weights by download), ``none`` (random), or a file with a
             state dict of the backbone, tensors only.
         last_stride: stride of the last stage that halves the map; the papers use 1.
 
@@ -47,74 +36,65 @@ def build_stages(
         The backbone.
 
     Raises:
-        InvalidInput: the weights cannot be downloaded or read, or do not fit.
+        InvalidInput: the weights cannot be downloaded or read, or do not fit; or the package timm
+            is not installed, or its network is not suitable.
     """
+    if backbone.startswith(PREFIX):
+        return build_timm_stages(backbone, weights=weights, last_stride=last_stride)
     model = _torchvision_model(backbone, weights)
     match backbone:
-        case "resnet50" | "resnet18":
-            resnet = cast("models.ResNet", model)
-            dimension = resnet.fc.in_features
-            features = nn.Sequential(*list(resnet.children())[:-2])
-            last_stage: nn.Module = resnet.layer4
-            mix_after = (4, 5)  # layer1 and layer2, the published places
         case "mobilenet_v2":
             mobilenet = cast("models.MobileNetV2", model)
             dimension = mobilenet.last_channel
             features = mobilenet.features
-            last_stage = mobilenet.features[14]
+            last_stage: nn.Module = mobilenet.features[14]
             mix_after = (3, 6)  # the last maps at a quarter and at an eighth of the size
+        case _:
+            resnet = cast("models.ResNet", model)
+            dimension = resnet.fc.in_features
+            features = nn.Sequential(*list(resnet.children())[:-2])
+            last_stage = resnet.layer4
+            mix_after = (4, 5)  # layer1 and layer2, the published places
     if last_stride == 1:
-        _keep_resolution(last_stage)
+        keep_resolution(last_stage)
     return Stages(features, dimension, mix_after)
 
 
-def _torchvision_model(backbone: Backbone, weights: str) -> nn.Module:
+def _torchvision_model(backbone: str, weights: str) -> nn.Module:
     match weights:
         case "none":
             return _torchvision(backbone, None)
         case "default":
-            try:
-                return _torchvision(backbone, "IMAGENET1K_V1")
-            except (OSError, RuntimeError) as error:
-                raise InvalidInput(
-                    f"--weights default: torchvision's {backbone} weights could not be downloaded "
-                    f"({error}); give a file with --weights FILE, or start from --weights none"
-                ) from error
+            return _download(backbone)
         case file:
             model = _torchvision(backbone, None)
-            _load_backbone(model, Path(file))
+            load_backbone(model, Path(file), _CLASSIFIERS)
             return model
 
 
-def _torchvision(backbone: Backbone, weights: str | None) -> nn.Module:
+def _download(backbone: str) -> nn.Module:
+    if backbone == "resnet50_ibn":
+        raise InvalidInput(
+            "--weights default: torchvision has no weights of resnet50_ibn; give its authors' file "
+            "with --weights FILE, or start from --weights none"
+        )
+    try:
+        return _torchvision(backbone, "IMAGENET1K_V1")
+    except (OSError, RuntimeError) as error:
+        raise InvalidInput(
+            f"--weights default: torchvision's {backbone} weights could not be downloaded "
+            f"({error}); give a file with --weights FILE, or start from --weights none"
+        ) from error
+
+
+def _torchvision(backbone: str, weights: str | None) -> nn.Module:
     # torchvision takes seconds to import, and an exported model does not need it.
     from torchvision import models  # noqa: PLC0415
 
-    return cast("nn.Module", models.get_model(backbone, weights=weights))
-
-
-def _load_backbone(model: nn.Module, file: Path) -> None:
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise InvalidInput(f"--weights {file}: not a readable state dict ({error})") from error
-    try:
-        missing, unexpected = model.load_state_dict(state, strict=False)
-    except RuntimeError as error:
-        raise InvalidInput(f"--weights {file}: {error}") from error
-    # The classifier is not used, so it may be missing; everything else must be there.
-    needed = [name for name in missing if not name.startswith(("fc.", "classifier."))]
-    if needed or unexpected:
-        raise InvalidInput(
-            f"--weights {file}: {len(needed)} tensors of the backbone are missing "
-            f"({', '.join(needed[:3])} ...) and {len(unexpected)} are unknown"
-        )
-
-
-def _keep_resolution(stage: nn.Module) -> None:
-    for module in stage.modules():
-        if isinstance(module, nn.Conv2d) and module.stride == (2, 2):
-            module.stride = (1, 1)
+    model = cast("nn.Module", models.get_model(backbone.removesuffix("_ibn"), weights=weights))
+    if backbone == "resnet50_ibn":
+        use_instance_norm(model)
+    return model
 
 
 class PartlyFrozen(nn.Sequential):
@@ -129,7 +109,7 @@ class PartlyFrozen(nn.Sequential):
         frozen: how many are frozen.
 
     Raises:
-        InvalidInput: there are not so many stages.
+        InvalidInput: there are not so many stages, or the backbone cannot be divided.
     """
 
     def __init__(self, stages: nn.Sequential, frozen: int) -> None:
@@ -137,6 +117,11 @@ class PartlyFrozen(nn.Sequential):
         if frozen > len(stages):
             raise InvalidInput(
                 f"model.frozen_stages = {frozen}: this backbone has {len(stages)} stages"
+            )
+        if any(isinstance(module, Undivided) for module in stages.modules()):
+            raise InvalidInput(
+                f"model.frozen_stages = {frozen}: this backbone cannot be divided into stages, so "
+                "it must be 0"
             )
         self._frozen = tuple(stages)[:frozen]
         for stage in self._frozen:
@@ -149,6 +134,29 @@ class PartlyFrozen(nn.Sequential):
         for stage in self._frozen:
             stage.eval()
         return self
+
+
+def style_of(stages: Stages, chance: float) -> StyleMixing | None:
+    """Make what mixes the styles of a backbone's early maps.
+
+    Args:
+        stages: the backbone.
+        chance: probability that a map is mixed, 0..1.
+
+    Returns:
+        The layer; None if nothing is to be mixed.
+
+    Raises:
+        InvalidInput: the backbone has no place for it.
+    """
+    if not chance:
+        return None
+    if not stages.mix_after:
+        raise InvalidInput(
+            f"augment.style_mixing = {chance}: this backbone cannot be divided into stages, or has "
+            "no map of a quarter or an eighth of the crop's height, so it must be 0"
+        )
+    return StyleMixing(chance)
 
 
 class StyleMixing(nn.Module):

@@ -15,6 +15,7 @@ from training.data.layouts import Layout
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
+BACKBONES = r"^(resnet50|resnet50_ibn|resnet18|mobilenet_v2|timm/\w+(\.\w+)*)$"
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -22,9 +23,10 @@ class ModelOptions:
     """The network.
 
     Attributes:
-        backbone: torchvision's name.
+        backbone: torchvision's ``resnet50``, ``resnet18`` or ``mobilenet_v2``; ``resnet50_ibn``
+            (IBN-Net's a); or ``timm/NAME``, a network of the extra ``timm``.
         pooling: ``average`` (all published HHCL numbers) or ``gem``.
-        weights: ``default`` (torchvision's ImageNet weights), ``none``, a file with a backbone's
+        weights: ``default`` (ImageNet weights by download), ``none``, a file with a backbone's
             tensors, or an earlier run's folder.
         height: input height in pixels.
         width: input width in pixels.
@@ -37,7 +39,7 @@ class ModelOptions:
             many epochs, not on a CPU.
     """
 
-    backbone: Literal["resnet50", "resnet18", "mobilenet_v2"] = "resnet50"
+    backbone: Annotated[str, Field(pattern=BACKBONES)] = "resnet50"
     pooling: Literal["average", "gem"] = "average"
     weights: str = "default"
     height: Annotated[int, Field(ge=32, le=1024)] = 256

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.core.backbone import Backbone, StyleMixing, build_stages, feature_map
+from training.core.backbone import StyleMixing, build_stages, feature_map, style_of
 
 Pooling = Literal["average", "gem"]
 
@@ -55,7 +55,7 @@ class EmbeddingNetwork(nn.Module):
 
 
 def build_network(
-    backbone: Backbone,
+    backbone: str,
     *,
     pooling: Pooling = "average",
     weights: str = "default",
@@ -63,12 +63,12 @@ def build_network(
     last_stride: Literal[1, 2] = 1,
     style_mixing: float = 0.0,
 ) -> EmbeddingNetwork:
-    """Build HHCL's network on one of torchvision's backbones.
+    """Build HHCL's network.
 
     Args:
-        backbone: torchvision's name.
+        backbone: as for :func:`training.core.backbone.build_stages`.
         pooling: ``average`` (all published HHCL numbers) or ``gem``.
-        weights: as for :func:`training.core.backbone.build_stages`.
+        weights: likewise.
         ghost_group: images per group of batch normalisation.
         last_stride: stride of the last stage that halves the map; the paper uses 1.
         style_mixing: probability that a crop's early maps take on another's style in training.
@@ -77,7 +77,7 @@ def build_network(
         The network, in training mode.
 
     Raises:
-        InvalidInput: the weights cannot be downloaded or read, or do not fit.
+        InvalidInput: the backbone, its weights and the options do not fit each other.
     """
     stages = build_stages(backbone, weights=weights, last_stride=last_stride)
     network = EmbeddingNetwork(
@@ -85,7 +85,7 @@ def build_network(
         stages.dimension,
         pooling,
         mix_after=stages.mix_after,
-        style=StyleMixing(style_mixing) if style_mixing else None,
+        style=style_of(stages, style_mixing),
     )
     _use_ghost_groups(network, ghost_group)
     # On a CPU, convolutions are two to three times faster with the channels innermost.

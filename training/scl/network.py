@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from service.errors import InvalidInput
-from training.core.backbone import Backbone, Stages, StyleMixing, build_stages, feature_map
+from training.core.backbone import StyleMixing, build_stages, feature_map, style_of
 from training.core.options import SclOptions
+from training.core.stages import Stages
 
 Float32s = NDArray[np.float32]
 Int64s = NDArray[np.int64]
@@ -108,19 +109,19 @@ def stripe_windows(height: int, stripes: int) -> Iterator[slice]:
 
 
 def build_part_network(
-    backbone: Backbone,
+    backbone: str,
     options: SclOptions,
     *,
     weights: str = "default",
     last_stride: Literal[1, 2] = 1,
     style_mixing: float = 0.0,
 ) -> PartNetwork:
-    """Build SCL's network on one of torchvision's backbones.
+    """Build SCL's network.
 
     Args:
-        backbone: torchvision's name.
+        backbone: as for :func:`training.core.backbone.build_stages`.
         options: stripes and sizes.
-        weights: as for :func:`training.core.backbone.build_stages`.
+        weights: likewise.
         last_stride: stride of the last stage that halves the map.
         style_mixing: probability that a crop's early maps take on another's style in training.
 
@@ -128,7 +129,8 @@ def build_part_network(
         The network, in training mode.
 
     Raises:
-        InvalidInput: the weights cannot be read or do not fit, or the sizes do not match.
+        InvalidInput: the backbone, its weights and the options do not fit each other, or the sizes
+            do not match.
     """
     local = options.stripes * options.local_size
     if local != options.global_size:
@@ -137,7 +139,7 @@ def build_part_network(
             "the mixture bank compares both with the same rows, so they must be equal"
         )
     stages = build_stages(backbone, weights=weights, last_stride=last_stride)
-    style = StyleMixing(style_mixing) if style_mixing else None
+    style = style_of(stages, style_mixing)
     return PartNetwork(stages, options, style).to(memory_format=torch.channels_last)
 
 

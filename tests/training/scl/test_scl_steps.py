@@ -18,11 +18,11 @@ torch = pytest.importorskip("torch", reason="the train extra is not installed")
 
 from torch import nn
 
-from training.core.backbone import Stages
 from training.core.checkpoint import load_checkpoint
 from training.core.config import TrainConfig, read_config
 from training.core.options import SclOptions
 from training.core.pixels import Pixels
+from training.core.stages import Stages
 from training.data.images import Images
 from training.run.setup import Crops
 from training.scl import loop
