@@ -62,6 +62,9 @@ class Manifest(FrozenRecord):
     input_width: int = Field(ge=8, le=4096)
     resize: Literal["bilinear", "bicubic"] = "bicubic"
     dimension: int = Field(ge=1, le=65536)
+    flip: bool = Field(
+        default=False, description="the graph also embeds each crop's mirror image: twice the time"
+    )
     metric: Literal["cosine"] = "cosine"
     opset: int | None = None
     recipe: dict[str, Any] = Field(default_factory=dict, description="the whole training config")

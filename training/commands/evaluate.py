@@ -98,7 +98,7 @@ def evaluate(
     where = torch_device(device)
     opened = open_start(model, weights, where) if before_training else open_embedder(model, where)
     embedder = flipped(opened, flip)
-    known = None if ceiling is None else _open_ceiling(ceiling, where)
+    known = None if ceiling is None else flipped(_open_ceiling(ceiling, where), flip)
     protocols = [name for name in PROTOCOLS if protocol.value in {name, "both"}]
     measure = partial(_measure, protocols=protocols, rerank=rerank)
     _tell_remarks(datasets)

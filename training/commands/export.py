@@ -46,6 +46,13 @@ def export(
         bool, typer.Option("--before-training", help="Also measure the network before training.")
     ] = False,
     weights: StartWeights = None,
+    flip: Annotated[
+        bool,
+        typer.Option(
+            "--flip",
+            help="Also embed each crop's mirror image; the model then takes twice the time.",
+        ),
+    ] = False,
     overwrite: OverwriteModel = False,
     skip_bad: SkipBad = False,
 ) -> None:
@@ -64,6 +71,7 @@ def export(
         start_weights=weights,
         only_measured=tuple(read_held_out(measure or [], skip_bad=skip_bad, layout=layout)),
         overwrite=overwrite,
+        flip=flip,
     )
     datasets = read_held_out(data or [], skip_bad=skip_bad, layout=layout)
     exported = export_model(load_checkpoint(run), datasets, output, options)

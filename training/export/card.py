@@ -21,6 +21,7 @@ protocol `market1501` removes gallery crops of the query's person from the query
 al., ICCV 2015); `cross-camera` removes all gallery crops from the query's camera."""
 
 
+_FLIPPED = "; the sum of the crop's and its mirror image's, which takes twice the time"
 _LEARNED_ELSEWHERE = {
     "none": "It was trained elsewhere.",
     "of real people": "It was trained elsewhere, with the identity labels of real people.",
@@ -102,7 +103,8 @@ def _heading(manifest: Manifest) -> str:
 | --- | --- |
 | input | `images`: uint8 (N, {manifest.input_height}, {manifest.input_width}, 3), RGB, \
 resized {manifest.resize}; normalisation is inside the graph |
-| output | `embeddings`: float32 (N, {manifest.dimension}), unit length; compare by cosine |
+| output | `embeddings`: float32 (N, {manifest.dimension}), unit length; compare by cosine\
+{_FLIPPED * manifest.flip} |
 | file | `{manifest.file}`, ONNX opset {manifest.opset or "unknown"}, sha256 `{manifest.sha256}` |
 | made | {manifest.created or "unknown"} |"""
 

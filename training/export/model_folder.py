@@ -41,7 +41,13 @@ from training.measure.held_out import (
     measure,
 )
 from training.networks.building import restore_network
-from training.networks.embedder import Embedder, TorchEmbedder, open_onnx, start_embedder
+from training.networks.embedder import (
+    Embedder,
+    TorchEmbedder,
+    flipped,
+    open_onnx,
+    start_embedder,
+)
 
 _CPU = torch.device("cpu")
 _PLACEHOLDER = "0" * 64
@@ -62,6 +68,7 @@ class ExportOptions:
         only_measured: data sets that give accuracy but no calibration, so that a model without real
             people's labels does not take its threshold from them.
         overwrite: replace a model that is already at the output.
+        flip: also embed each crop's mirror image, in the graph; takes twice the time.
     """
 
     name: str
@@ -73,6 +80,7 @@ class ExportOptions:
     start_weights: str | None = None
     only_measured: tuple[Dataset, ...] = ()
     overwrite: bool = False
+    flip: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +122,11 @@ def export_model(
     """
     network = restore_network(checkpoint)
     manifest = _describe(checkpoint, network.dimension, options)
-    trained = TorchEmbedder(network, manifest.input_height, manifest.input_width, _CPU)
+    alone = TorchEmbedder(network, manifest.input_height, manifest.input_width, _CPU)
+    trained = flipped(alone, options.flip)
     with complete_or_nothing(output, overwrite=options.overwrite) as folder:
         file = folder / manifest.file
-        write_onnx(trained.network, trained.height, trained.width, file)
+        write_onnx(network, trained.height, trained.width, file, flip=options.flip)
         exported = open_onnx(file, manifest)
         every = (*datasets, *options.only_measured)
         crops = [load_held_out(dataset, exported) for dataset in every]
@@ -165,6 +174,7 @@ def _describe(checkpoint: Checkpoint, dimension: int, options: ExportOptions) ->
             input_height=size.height,
             input_width=size.width,
             dimension=dimension,
+            flip=options.flip,
             opset=OPSET,
             recipe=recipe,
             trained_epochs=checkpoint.epoch,
@@ -218,7 +228,7 @@ def _measure_start(
 ) -> tuple[Accuracy, ...]:
     if not options.before_training:
         return ()
-    start = start_embedder(config, options.start_weights, _CPU)
+    start = flipped(start_embedder(config, options.start_weights, _CPU), options.flip)
     return _measure([embed_held_out(start, each) for each in crops])
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -24,17 +25,26 @@ BATCHES = (1, 7, 32)
 class _FromPixels(nn.Module):
     """A network with cast, normalisation and layout in its graph, so the service only resizes."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, *, flip: bool) -> None:
         super().__init__()
         self.network = network
+        self.flip = flip
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, H, W, 3) uint8 -> (N, D) float32, unit rows."""
-        embeddings: Tensor = self.network(normalise(images))
-        return embeddings
+        pixels = normalise(images)
+        if not self.flip:
+            embeddings: Tensor = self.network(pixels)
+            return embeddings
+        # One pass over both, so that the graph holds each weight once; pairs, because the exporter
+        # would make the batch size of images one after the other a constant.
+        pairs = torch.stack([pixels, pixels.flip(3)], dim=1).flatten(0, 1)
+        return F.normalize(self.network(pairs).unflatten(0, (-1, 2)).sum(dim=1), dim=1)
 
 
-def write_onnx(network: Network, height: int, width: int, file: Path) -> None:
+def write_onnx(
+    network: Network, height: int, width: int, file: Path, *, flip: bool = False
+) -> None:
     """Write a network that maps ``images`` to ``embeddings`` with any batch size N.
 
     ``images`` is uint8 (N, H, W, 3), ``embeddings`` is float32 (N, D).
@@ -44,12 +54,13 @@ def write_onnx(network: Network, height: int, width: int, file: Path) -> None:
         height: H.
         width: W.
         file: the file to write; it includes the weights.
+        flip: also embed each crop's mirror image, and add the two.
 
     Raises:
         ArtifactError: the exporter did not produce a valid graph.
     """
     program = torch.onnx.export(
-        _FromPixels(network).eval(),
+        _FromPixels(network, flip=flip).eval(),
         # Two images, because the exporter would make a batch size of one constant.
         (torch.zeros(2, height, width, 3, dtype=torch.uint8),),
         input_names=["images"],

@@ -22,11 +22,10 @@ from torch import Tensor, nn
 from service.errors import ArtifactError
 from service.model.manifest import Manifest, read_manifest
 from training.core.config import TrainConfig, parse_config
-from training.core.engine import extract_embeddings
 from training.core.transforms import normalise
 from training.export.onnx_file import MIN_COSINE
 from training.networks.building import Network, new_network
-from training.networks.embedder import open_onnx
+from training.networks.embedder import TorchEmbedder, flipped, open_onnx
 
 _PREFIX = "network."
 _BATCH = 32
@@ -162,7 +161,9 @@ def _pass_through(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, bias: Te
 def _require_equal(
     network: Network, manifest: Manifest, file: Path, crops: NDArray[np.uint8]
 ) -> None:
-    found = extract_embeddings(network, crops, next(network.parameters()).device)
+    device = next(network.parameters()).device
+    alone = TorchEmbedder(network, manifest.input_height, manifest.input_width, device)
+    found = flipped(alone, manifest.flip).embed(crops)
     expected = open_onnx(file, manifest).embed(crops)
     worst = float(np.einsum("nd,nd->n", found.astype(np.float64), expected).min())
     if not worst >= MIN_COSINE:  # catches NaN

@@ -106,6 +106,52 @@ class OnnxEmbedder:
         return np.concatenate(runs)
 
 
+@dataclass(frozen=True, slots=True)
+class FlipEmbedder:
+    """Embeds each crop and its mirror image, and returns their sum at unit length.
+
+    Attributes:
+        embedder: embeds either.
+    """
+
+    embedder: Embedder
+
+    @property
+    def height(self) -> int:
+        """Height of a crop in pixels."""
+        return self.embedder.height
+
+    @property
+    def width(self) -> int:
+        """Width of a crop in pixels."""
+        return self.embedder.width
+
+    @property
+    def resize(self) -> Resize:
+        """How a crop is resized to that size."""
+        return self.embedder.resize
+
+    def embed(self, images: NDArray[np.uint8]) -> Float32s:
+        """(N, H, W, 3) uint8 -> (N, D) float32, unit rows."""
+        mirrored = np.ascontiguousarray(images[:, :, ::-1])
+        both = self.embedder.embed(images) + self.embedder.embed(mirrored)
+        added: Float32s = both / np.linalg.norm(both, axis=1, keepdims=True)
+        return added
+
+
+def flipped(embedder: Embedder, flip: bool) -> Embedder:
+    """Make an embedder add each crop's mirror image, if that is asked for.
+
+    Args:
+        embedder: embeds crops as they are.
+        flip: whether to.
+
+    Returns:
+        The embedder.
+    """
+    return FlipEmbedder(embedder) if flip else embedder
+
+
 def open_embedder(model: Path, device: torch.device) -> Embedder:
     """Open a trained or an exported model.
 
@@ -141,16 +187,15 @@ def open_start(model: Path, weights: str | None, device: torch.device) -> Embedd
     Raises:
         InvalidInput: there is no config, or the weights cannot be read or do not fit.
     """
-    if _is_exported(model):
-        recipe = read_manifest(model).recipe
-        if not recipe:
-            raise InvalidInput(
-                f"{model}: its manifest has no recipe, so the network before training is not known"
-            )
-        config = parse_config(recipe, f"the recipe in {model}")
-    else:
-        config = load_checkpoint(model).config
-    return start_embedder(config, weights, device)
+    if not _is_exported(model):
+        return start_embedder(load_checkpoint(model).config, weights, device)
+    manifest = read_manifest(model)
+    if not manifest.recipe:
+        raise InvalidInput(
+            f"{model}: its manifest has no recipe, so the network before training is not known"
+        )
+    config = parse_config(manifest.recipe, f"the recipe in {model}")
+    return flipped(start_embedder(config, weights, device), manifest.flip)
 
 
 def start_embedder(config: TrainConfig, weights: str | None, device: torch.device) -> Embedder:
