@@ -30,6 +30,7 @@ LOCKS: dict[str, tuple[str, ...]] = {
     "server-gpu": ("server-gpu",),
     "training": ("training",),
     "people": ("people",),
+    "timm": ("timm",),
     "infomap": ("infomap",),
     "milvus": ("milvus",),
     "parquet": ("parquet",),
