@@ -19,7 +19,7 @@ from training.core.distributed import World
 from training.core.options import ScheduleOptions
 from training.core.pixels import Pixels
 from training.core.precision import Precision, number_type, passes_in
-from training.core.transforms import normalise
+from training.core.transforms import Donors, normalise
 
 Float32s = NDArray[np.float32]
 
@@ -33,12 +33,14 @@ class Batch:
         labels: (B,) int64 pseudo-labels of the whole batch.
         cameras: (B,) int64, likewise.
         crops_per_cluster: K; a cluster's crops are contiguous and go to one process.
+        donors: whose colours the crops of the whole batch may get; None leaves their own.
     """
 
     pixels: Tensor
     labels: NDArray[np.int64]
     cameras: NDArray[np.int64]
     crops_per_cluster: int = 1
+    donors: Donors | None = None
 
 
 @dataclass(frozen=True, slots=True)

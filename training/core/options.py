@@ -72,6 +72,9 @@ class AugmentOptions:
         saturation: factor drawn from 1 - s .. 1 + s.
         hue: rotation of the colour plane by up to this share of a full turn, either way.
         greyscale: probability of removing all colour.
+        camera_colours: probability that a crop gets the mean and covariance of the colours of a
+            crop that another camera of its site took: the same person in another camera, without a
+            label. The warm-up leaves colours as they are.
         style_mixing: probability that a crop's early maps take on another's mean and deviation
             (MixStyle, Zhou et al., ICLR 2021), so that light and camera matter less.
     """
@@ -84,6 +87,7 @@ class AugmentOptions:
     saturation: Share = 0.0
     hue: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
     greyscale: Share = 0.0
+    camera_colours: Share = 0.0
     style_mixing: Share = 0.0
 
 

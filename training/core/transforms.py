@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from training.core.camera_colours import Palette, Target, put_on
 from training.core.options import AugmentOptions
 
 Float64s = NDArray[np.float64]
@@ -43,6 +44,19 @@ def normalise(images: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True)
+class Donors:
+    """Whose colours the crops of a batch may get.
+
+    Attributes:
+        palette: the colours of the run's crops.
+        cameras: (N,) int64, the camera of each crop of the batch.
+    """
+
+    palette: Palette
+    cameras: Int64s
+
+
+@dataclass(frozen=True, slots=True)
 class Choices:
     """The random choices for each crop of a batch.
 
@@ -53,6 +67,7 @@ class Choices:
         colours: (N, 3, 3) float64, applied to RGB columns.
         contrast: (N,) float64, factor around the crop's mean grey.
         erased: (N, 4) int64, top, left, height, width; height 0 if nothing is erased.
+        target: the colours of other cameras that the crops get; None if they keep their own.
     """
 
     padding: int
@@ -61,6 +76,7 @@ class Choices:
     colours: Float64s
     contrast: Float64s
     erased: Int64s
+    target: Target | None = None
 
     def part(self, rows: slice) -> Choices:
         """Select the choices of some of the crops.
@@ -78,11 +94,16 @@ class Choices:
             colours=self.colours[rows],
             contrast=self.contrast[rows],
             erased=self.erased[rows],
+            target=None if self.target is None else self.target.part(rows),
         )
 
 
 def draw_choices(
-    count: int, size: tuple[int, int], options: AugmentOptions, rng: np.random.Generator
+    count: int,
+    size: tuple[int, int],
+    options: AugmentOptions,
+    rng: np.random.Generator,
+    donors: Donors | None = None,
 ) -> Choices:
     """Make the random choices for a batch.
 
@@ -91,6 +112,7 @@ def draw_choices(
         size: their height and width.
         options: the augmentation.
         rng: source of every random choice.
+        donors: whose colours the crops may get; None leaves their own.
 
     Returns:
         The choices.
@@ -104,26 +126,35 @@ def draw_choices(
         if rng.random() < options.erasing:
             box = draw_erased_box(*size, rng)
             erased[row] = (0, 0, 0, 0) if box is None else box
-    return Choices(options.padding, corners, mirrored, colours, contrast, erased)
+    target = None
+    if donors is not None:
+        target = donors.palette.draw(donors.cameras, options.camera_colours, rng)
+    return Choices(options.padding, corners, mirrored, colours, contrast, erased, target)
 
 
-def augment(images: Tensor, options: AugmentOptions, rng: np.random.Generator) -> Tensor:
+def augment(
+    images: Tensor,
+    options: AugmentOptions,
+    rng: np.random.Generator,
+    donors: Donors | None = None,
+) -> Tensor:
     """Augment a batch as HHCL does in training, plus colour changes if the options ask for them.
 
     Args:
         images: (N, H, W, 3) uint8 on any device.
         options: the augmentation.
         rng: source of every random choice.
+        donors: whose colours the crops may get; None leaves their own.
 
     Returns:
         (N, 3, H, W) float32, normalised, on the same device.
     """
     count, height, width, _ = images.shape
-    return apply_choices(images, draw_choices(count, (height, width), options, rng))
+    return apply_choices(images, draw_choices(count, (height, width), options, rng, donors))
 
 
 def apply_choices(images: Tensor, choices: Choices) -> Tensor:
-    """Mirror, pad and crop, change colours, normalise, erase.
+    """Put on another camera's colours, mirror, pad and crop, change colours, normalise, erase.
 
     The erased rectangle is filled with the ImageNet mean *after* normalisation, as in the released
     code, so it is not the mean colour.
@@ -135,7 +166,9 @@ def apply_choices(images: Tensor, choices: Choices) -> Tensor:
     Returns:
         (N, 3, H, W) float32, normalised, on the same device.
     """
-    moved = _shift_and_mirror(images, choices)
+    # Before padding, because black borders are no colours of the camera.
+    seen = images if choices.target is None else put_on(images, choices.target)
+    moved = _shift_and_mirror(seen, choices)
     return _erase(normalise(_change_colours(moved.float(), choices)), choices.erased)
 
 

@@ -219,7 +219,8 @@ def _batches(
     for index in tqdm(indices, desc=name, total=iterations, unit="batch", leave=False):
         own = index[world.share(len(index), config.batch.crops)]
         pixels = crops.pixels.take(own)
-        yield Batch(pixels, labels[index], crops.cameras[index], config.batch.crops)
+        cameras, donors = crops.cameras[index], crops.donors(index)
+        yield Batch(pixels, labels[index], cameras, config.batch.crops, donors)
 
 
 def train_one_epoch(
@@ -292,7 +293,7 @@ def _embed(
     """(B, D) float32 embeddings of the whole augmented batch."""
     world, count = learner.world, len(batch.labels)
     _, height, width, _ = batch.pixels.shape
-    choices = draw_choices(count, (height, width), options, rng)
+    choices = draw_choices(count, (height, width), options, rng, batch.donors)
     own = world.share(count, batch.crops_per_cluster)
     images = apply_choices(batch.pixels, choices.part(own))
     with passes_in(learner.kind, world.device):

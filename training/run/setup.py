@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from service.errors import InvalidInput
+from training.core.camera_colours import Palette, mix_palette
 from training.core.checkpoint import FILE_NAME, Checkpoint, load_checkpoint
 from training.core.config import TrainConfig
 from training.core.distributed import World
 from training.core.options import DataOptions
 from training.core.pixels import Pixels, host_room, load_pixels
+from training.core.transforms import Donors
 from training.data.datasets import UNKNOWN, Dataset, DataSource, Sample, read_dataset
 from training.data.entries import describe_skipped
 from training.data.images import Images
@@ -40,6 +42,7 @@ class Crops:
         identities: (N,) int64, 0..G-1 for a crop of a synthetic person, whose identity is a label;
             -1 for a crop without a label. Those come first.
         held_out: query and gallery; only in the first process, which measures.
+        palette: the colours of all crops, if crops may get those of another camera.
         revealed: (U,) int64, the true identities 0..G-1 of the U crops without a label, if they
             replace clusters; None in every run that makes a model without labels.
     """
@@ -51,6 +54,15 @@ class Crops:
     identities: NDArray[np.int64]
     held_out: list[HeldOutCrops]
     revealed: NDArray[np.int64] | None = None
+    palette: Palette | None = None
+
+    def donors(self, chosen: NDArray[np.int64]) -> Donors | None:
+        """Whose colours some of the crops may get; None if the run leaves their own.
+
+        Args:
+            chosen: (n,) int64, the crops.
+        """
+        return None if self.palette is None else Donors(self.palette, self.cameras[chosen])
 
     @property
     def judged(self) -> tuple[Images, NDArray[np.int64]]:
@@ -87,7 +99,10 @@ def read_crops(config: TrainConfig, output: Path, world: World) -> Crops:
     room = partial(host_room, config=config, world=world, folder=output)
     held_out = load_measurable(unlabelled or datasets, config, room) if world.first else []
     _tell(datasets, images, held_out)
-    return Crops(images, pixels, cameras, sites, identities, held_out)
+    palette = None
+    if config.augment.camera_colours:
+        palette = mix_palette(pixels, cameras, sites, tqdm.write)
+    return Crops(images, pixels, cameras, sites, identities, held_out, palette=palette)
 
 
 def _read_unlabelled(data: DataOptions) -> list[Dataset]:

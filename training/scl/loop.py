@@ -147,7 +147,7 @@ def describe_all(
     stripes = torch.empty(count, sizes.stripes, sizes.local_size, device=device)
     batches = shuffled_batches(count, sizes.batch, rng)
     for indices in tqdm(batches, desc="fill the banks", unit="batch", leave=False):
-        images = augment(crops.pixels.take(indices), config.augment, rng)
+        images = augment(crops.pixels.take(indices), config.augment, rng, crops.donors(indices))
         whole[indices], stripes[indices] = network.describe(images)
     return Features(whole, stripes)
 
@@ -176,7 +176,7 @@ def train_one_epoch(
     warm_up = epoch <= config.selective.warmup_epochs
     losses = []
     for indices in _batches(len(crops.cameras), config, epoch, rng):
-        images = augment(crops.pixels.take(indices), config.augment, rng)
+        images = augment(crops.pixels.take(indices), config.augment, rng, crops.donors(indices))
         order = rng.permutation(len(crops.cameras)) if warm_up else None
         losses.append(train_step(state, contrast, images, indices, order))
     return mean_loss(losses)
