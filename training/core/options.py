@@ -108,6 +108,8 @@ class ClusterOptions:
             for ``infomap`` the size of the smallest cluster.
         link_first: for ``camera-link``, share of the links used in the first epoch, best first.
         link_last: the same for the last epoch; in between the share grows linearly.
+        link_last_epoch: number of the epoch from which ``link_last`` holds; 0 means after the last
+            one, so that the share grows for as long as the run.
         link_score: how the similarity of clusters of different cameras is computed:
             ``local-scaling`` of cosines (Conneau et al. 2018), or ``sinkhorn``, a balanced
             assignment (Cuturi 2013).
@@ -120,6 +122,7 @@ class ClusterOptions:
     min_samples: Positive = 4
     link_first: Share = 1.0
     link_last: Share = 1.0
+    link_last_epoch: Annotated[int, Field(ge=0)] = 0
     link_score: Literal["local-scaling", "sinkhorn"] = "local-scaling"
 
 

@@ -21,6 +21,23 @@ Int64s = NDArray[np.int64]
 _CHUNK_ELEMENTS = 1 << 23  # per block of dense cosines: 32 MiB in float32
 
 
+def link_progress(finished: int, options: ClusterOptions, epochs: int) -> float:
+    """Compute how far the share of links has grown from the first to the last.
+
+    Args:
+        finished: number of finished epochs.
+        options: how to cluster.
+        epochs: of the run.
+
+    Returns:
+        0..1, for :func:`cluster`.
+    """
+    if options.link_last_epoch == 0:
+        return finished / epochs
+    growing = options.link_last_epoch - 1
+    return 1.0 if finished >= growing else finished / growing
+
+
 def cluster(
     embeddings: Float32s,
     cameras: Int64s,
@@ -40,7 +57,7 @@ def cluster(
         cameras: (N,) int64.
         options: how to cluster.
         tell: takes messages for people.
-        progress: finished share of the run, 0..1; ``camera-link`` uses more links as it grows.
+        progress: from :func:`link_progress`; ``camera-link`` uses more links as it grows.
         sites: (N,) int64; a cluster never has crops of two sites. None: all crops are of one site.
 
     Returns:

@@ -37,7 +37,7 @@ from training.core.precision import passes_in
 from training.core.transforms import apply_choices, draw_choices
 from training.core.warmup import warm_up_together
 from training.data.datasets import UNKNOWN
-from training.hhcl.clustering import cluster
+from training.hhcl.clustering import cluster, link_progress
 from training.hhcl.labelling import contrasted_cameras, crops_to_embed, join_labels
 from training.hhcl.memories.building import ClusteredCrops, build_memory
 from training.hhcl.memories.memory import Memory
@@ -179,7 +179,7 @@ def _label(
             crops.cameras[unlabelled],
             config.clustering,
             tqdm.write,
-            epoch / config.schedule.epochs,
+            link_progress(epoch, config.clustering, config.schedule.epochs),
             crops.sites[unlabelled],
         )
     found = int(pseudo_labels.max(initial=-1)) + 1, int(crops.identities.max()) + 1

@@ -17,7 +17,7 @@ from training.data.datasets import Dataset, DataSource, read_dataset
 from training.data.entries import DataError
 from training.data.images import load_images
 from training.data.sites import join_sites
-from training.hhcl.clustering import cluster
+from training.hhcl.clustering import cluster, link_progress
 from training.measure.held_out import HeldOutEmbeddings, embed_held_out, load_held_out
 from training.networks.embedder import TorchEmbedder, open_embedder
 from training.page.figure import Missing
@@ -163,7 +163,7 @@ def _remake(wanted: Wanted, checkpoint: Checkpoint, datasets: list[Dataset]) -> 
     crops = load_images(samples, config.model.height, config.model.width, skip_bad=True)
     embeddings = _open_run(wanted).embed(crops.pixels)
     cameras = np.array([sample.camera for sample in crops.samples])
-    progress = (checkpoint.epoch - 1) / config.schedule.epochs
+    progress = link_progress(checkpoint.epoch - 1, config.clustering, config.schedule.epochs)
     labels = cluster(
         embeddings, cameras, config.clustering, tqdm.write, progress, site_of_camera[cameras]
     )

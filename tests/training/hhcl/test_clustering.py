@@ -11,7 +11,7 @@ from sklearn.cluster import DBSCAN
 from service.errors import InvalidInput
 from service.search.kreciprocal import jaccard_distance
 from training.core.options import ClusterOptions
-from training.hhcl.clustering import cluster, nearest_by_cosine
+from training.hhcl.clustering import cluster, link_progress, nearest_by_cosine
 
 
 def on_circle(*degrees: float) -> np.ndarray:
@@ -92,6 +92,22 @@ def test_the_share_of_links_grows_with_the_run(progress, joined):
     options = ClusterOptions(scheme="camera-link", k1=5, k2=2, eps=0.5, min_samples=2, **shares)
     labels = cluster(rows, camera, options, pytest.fail, progress)
     assert labels.max() + 1 == 40 - joined
+
+
+@pytest.mark.parametrize(
+    ("last_epoch", "expected"),
+    [
+        (0, [0.0, 0.25, 0.5, 0.75]),  # link_last would follow the last epoch
+        (1, [1.0, 1.0, 1.0, 1.0]),
+        (2, [0.0, 1.0, 1.0, 1.0]),
+        (3, [0.0, 0.5, 1.0, 1.0]),
+        (4, [0.0, 1 / 3, 2 / 3, 1.0]),
+        (9, [0.0, 0.125, 0.25, 0.375]),  # a longer run's growth, of which this one sees the start
+    ],
+)
+def test_the_share_of_links_stays_from_the_epoch_that_is_asked_for(last_epoch, expected):
+    options = ClusterOptions(scheme="camera-link", link_last_epoch=last_epoch)
+    assert [link_progress(epoch, options, 4) for epoch in range(4)] == pytest.approx(expected)
 
 
 def infomap_options(**changes) -> ClusterOptions:
