@@ -174,7 +174,9 @@ def trained(folder: Path) -> Curve:
 def read_curve(folder: Path, config: TrainConfig) -> Curve:
     lines = read_lines(folder / METRICS_NAME, sys.maxsize)
     measured = {
-        line["epoch"]: {name: value for name, value in line["map"].items() if value is not None}
+        line["epoch"]: {
+            name: round(value, 4) for name, value in line["map"].items() if value is not None
+        }
         for line in lines
     }
     maps = {epoch: values for epoch, values in measured.items() if values}
