@@ -15,6 +15,7 @@ from training.data.layouts import Layout
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
+MOST_HARD_LINKS = 0.5  # of the worse half, most are wrong, so soft links leave them open
 BACKBONES = r"^(resnet50|resnet50_ibn|resnet18|mobilenet_v2|timm/\w+(\.\w+)*)$"
 
 
@@ -111,8 +112,17 @@ class ClusterOptions:
         link_last_epoch: number of the epoch from which ``link_last`` holds; 0 means after the last
             one, so that the share grows for as long as the run.
         link_score: how the similarity of clusters of different cameras is computed:
-            ``local-scaling`` of cosines (Conneau et al. 2018), or ``sinkhorn``, a balanced
-            assignment (Cuturi 2013).
+            ``local-scaling`` of cosines (Conneau et al. 2018); ``sinkhorn``, a balanced assignment
+            (Cuturi 2013); or ``consensus``, which also asks whether partners' neighbours are
+            partners, and learns from the better half of the links how two cameras differ.
+        links: for ``camera-link``: ``hard`` joins all linked clusters; ``soft`` joins at most half
+            of the links and gives every cluster the most likely partners in each other camera, as
+            weighted positives of the proxy loss, so ``memory.proxy_weight`` must be above 0.
+        soft_partners: for soft links, number of partners of a cluster in each other camera.
+        left_out: for soft links, number of the most likely partners in each other camera that are
+            no negatives either; at least ``soft_partners``.
+        dustbin: for soft links, similarity at which nobody is as likely as a partner (Sarlin et
+            al., CVPR 2020). None finds it for each two cameras, without labels.
     """
 
     scheme: Literal["dbscan", "infomap", "camera-link"] = "dbscan"
@@ -123,7 +133,24 @@ class ClusterOptions:
     link_first: Share = 1.0
     link_last: Share = 1.0
     link_last_epoch: Annotated[int, Field(ge=0)] = 0
-    link_score: Literal["local-scaling", "sinkhorn"] = "local-scaling"
+    link_score: Literal["local-scaling", "sinkhorn", "consensus"] = "local-scaling"
+    links: Literal["hard", "soft"] = "hard"
+    soft_partners: Positive = 5
+    left_out: Positive = 20
+    dustbin: Annotated[float, Field(ge=-1.0, le=1.0)] | None = None
+
+    def __post_init__(self) -> None:
+        """Check that most links stay soft, and that no positive is a negative."""
+        if self.links == "soft" and max(self.link_first, self.link_last) > MOST_HARD_LINKS:
+            raise ValueError(
+                f"link_first is {self.link_first} and link_last is {self.link_last}, must be at "
+                f"most {MOST_HARD_LINKS} if links is soft"
+            )
+        if self.left_out < self.soft_partners:
+            raise ValueError(
+                f"left_out is {self.left_out}, must be at least soft_partners = "
+                f"{self.soft_partners}"
+            )
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -1,4 +1,4 @@
-"""Facts about clusters that follow from pseudo-labels: their centroids and their cameras."""
+"""What follows from pseudo-labels: the clusters' centroids, cameras, and part in each camera."""
 
 from __future__ import annotations
 
@@ -40,3 +40,22 @@ def seen_by_cameras(labels: Int64s, cameras: Int64s) -> NDArray[np.bool_]:
     seen = np.zeros((int(labels.max()) + 1, int(cameras.max()) + 1), dtype=np.bool_)
     seen[labels[inside], cameras[inside]] = True
     return seen
+
+
+def split_by_camera(labels: Int64s, cameras: Int64s) -> tuple[Int64s, Int64s, Int64s]:
+    """Split each cluster into its views: its crops of one camera are one view.
+
+    Args:
+        labels: (N,) int64 pseudo-labels, 0..C-1, or -1 for an outlier, which has no view.
+        cameras: (N,) int64, 0-based.
+
+    Returns:
+        (Q,) int64 the cluster of each view, and (Q,) int64 its camera, ordered by both; and (N,)
+        int64 the view of each crop, -1 for an outlier.
+    """
+    inside, count = labels >= 0, int(cameras.max(initial=-1)) + 1
+    views, own = np.unique(labels[inside] * count + cameras[inside], return_inverse=True)
+    clusters, seen_by = np.divmod(views, count) if len(views) else (views, views)
+    view = np.full_like(labels, -1)
+    view[inside] = own
+    return clusters, seen_by, view

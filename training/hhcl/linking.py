@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from training.hhcl.similarity import LinkScore, compare_cameras, make_fair, mutually_nearest
+
 Float32s = NDArray[np.float32]
-Float64s = NDArray[np.float64]
 Int64s = NDArray[np.int64]
-LinkScore = Literal["local-scaling", "sinkhorn"]
 OUTLIER = -1
 
 
@@ -49,18 +47,16 @@ def link_cameras(
 ) -> Int64s:
     """Join clusters of different cameras that are each other's nearest.
 
-    Embeddings are standardised per camera and whitened by how crops vary inside a cluster:
-    directions in which crops of one person differ count less (Hatch et al. 2006). Cosines of
-    centroids are then adjusted (``score``), so that a centroid in a crowded region is not the
-    nearest of all others. Links between mutually nearest clusters are made from the best on; a link
-    that would join two clusters of one camera is rejected.
+    Embeddings are standardised per camera; clusters are compared by
+    :func:`training.hhcl.similarity.compare_cameras`. Links between mutually nearest clusters are
+    made from the best on; a link that would join two clusters of one camera is rejected.
 
     Args:
         embeddings: (N, D) float32, unit rows.
         cameras: (N,) int64.
         labels: (N,) int64 pseudo-labels made inside each camera, -1 for an outlier.
         share: share of the links that is used, from the best on, 0..1.
-        score: ``local-scaling`` (Conneau et al. 2018) or ``sinkhorn`` (Cuturi 2013).
+        score: as in :attr:`training.core.options.ClusterOptions.link_score`.
         sites: (N,) int64; clusters are never joined across sites. None: there is one site.
 
     Returns:
@@ -68,7 +64,7 @@ def link_cameras(
     """
     linked = np.full_like(labels, OUTLIER)
     clusters = 0
-    for own in _parts(sites, labels >= 0):
+    for own in parts_of_sites(sites, labels >= 0):
         _, local = np.unique(labels[own], return_inverse=True)
         linked[own] = _link_site(embeddings[own], cameras[own], local, share, score) + clusters
         clusters = int(linked.max()) + 1
@@ -97,18 +93,27 @@ def partner_ranks(
     _, first, labels = np.unique(
         cameras * len(people) + who, return_index=True, return_inverse=True
     )
-    centre = _whitened_centroids(standardise_cameras(embeddings, cameras), labels)
+    standard = standardise_cameras(embeddings, cameras)
     ranks = [np.empty(0, np.int64)]
-    for rows, columns, similarity in _pairs_of_cameras(centre, cameras[first], score):
-        partner = who[first[rows]][:, None] == who[first[columns]]
-        for scores, same in ((similarity, partner), (similarity.T, partner.T)):
+    for pair in compare_cameras(standard, cameras, labels, score):
+        fair = make_fair(pair.similarity, score)
+        partner = who[first[pair.rows]][:, None] == who[first[pair.columns]]
+        for scores, same in ((fair, partner), (fair.T, partner.T)):
             own = (scores * same).sum(axis=1)[same.any(axis=1)]
             ranks.append((scores[same.any(axis=1)] > own[:, None]).sum(axis=1) + 1)
     return np.concatenate(ranks)
 
 
-def _parts(sites: Int64s | None, inside: NDArray[np.bool_]) -> list[Int64s]:
-    """Indices of each site's crops that are in a cluster; sites without such crops are omitted."""
+def parts_of_sites(sites: Int64s | None, inside: NDArray[np.bool_]) -> list[Int64s]:
+    """Find each site's crops that are in a cluster.
+
+    Args:
+        sites: (N,) int64; None: there is one site.
+        inside: (N,) bool, which crops are in a cluster.
+
+    Returns:
+        Indices of the crops, one array per site; sites without such crops are omitted.
+    """
     members = np.flatnonzero(inside)
     if sites is None:
         return [members] if len(members) else []
@@ -120,8 +125,7 @@ def _link_site(
 ) -> Int64s:
     _, first = np.unique(labels, return_index=True)
     home = cameras[first]  # (C,) the camera of each cluster
-    standard = standardise_cameras(embeddings, cameras)
-    links = _mutually_nearest(_whitened_centroids(standard, labels), home, score)
+    links = _links(embeddings, cameras, labels, score)
     group = np.arange(len(home))
     held = [{int(camera)} for camera in home]
     for one, other in links[: math.ceil(share * len(links))]:
@@ -133,64 +137,16 @@ def _link_site(
     return joined
 
 
-def _whitened_centroids(embeddings: Float32s, labels: Int64s) -> Float64s:
-    """(C, D) unit centroids after whitening by the covariance inside clusters."""
-    centre = np.zeros((int(labels.max()) + 1, embeddings.shape[1]))
-    np.add.at(centre, labels, embeddings)
-    centre /= np.bincount(labels)[:, None]
-    deviation = embeddings - centre[labels]
-    variance, axes = np.linalg.eigh(deviation.T @ deviation / len(deviation))
-    # Add a tenth of the mean variance, or directions without variation would outweigh all others.
-    variance = np.maximum(variance, 0.0) + 0.1 * variance.mean() + 1e-12
-    white = (centre @ axes) / np.sqrt(variance)
-    unit: Float64s = white / np.linalg.norm(white, axis=1, keepdims=True)
-    return unit
-
-
-def _mutually_nearest(centre: Float64s, home: Int64s, score: LinkScore) -> list[tuple[int, int]]:
+def _links(
+    embeddings: Float32s, cameras: Int64s, labels: Int64s, score: LinkScore
+) -> list[tuple[int, int]]:
     """Links between clusters of different cameras, the most similar first."""
     links: list[tuple[float, int, int]] = []
-    for rows, columns, similarity in _pairs_of_cameras(centre, home, score):
-        forward, back = similarity.argmax(axis=1), similarity.argmax(axis=0)
-        mutual = np.flatnonzero(back[forward] == np.arange(len(rows)))
-        links += [
-            (float(similarity[r, forward[r]]), int(rows[r]), int(columns[forward[r]]))
-            for r in mutual
-        ]
+    standard = standardise_cameras(embeddings, cameras)
+    for pair in compare_cameras(standard, cameras, labels, score):
+        fair = make_fair(pair.similarity, score)
+        row, column = mutually_nearest(fair)
+        likeness = fair[row, column].tolist()
+        ends = pair.rows[row].tolist(), pair.columns[column].tolist()
+        links += zip(likeness, *ends, strict=True)
     return [(one, other) for _, one, other in sorted(links, reverse=True)]
-
-
-def _pairs_of_cameras(
-    centre: Float64s, home: Int64s, score: LinkScore
-) -> Iterator[tuple[Int64s, Int64s, Float64s]]:
-    """For each two cameras: the clusters of the one, of the other, and how similar they are."""
-    cameras = np.unique(home)
-    for position, camera in enumerate(cameras):
-        for other in cameras[position + 1 :]:
-            rows, columns = np.flatnonzero(home == camera), np.flatnonzero(home == other)
-            yield rows, columns, _make_fair(centre[rows] @ centre[columns].T, score)
-
-
-def _make_fair(cosine: Float64s, score: LinkScore) -> Float64s:
-    match score:
-        case "local-scaling":
-            return _scale_locally(cosine)
-        case "sinkhorn":
-            return _balance(cosine)
-
-
-def _balance(cosine: Float64s, temperature: float = 0.05) -> Float64s:
-    """Scale rows and columns of exp(cosine / temperature) in turn until all sums are equal."""
-    plan: Float64s = np.exp((cosine - cosine.max()) / temperature)
-    for _ in range(50):
-        plan /= plan.sum(axis=1, keepdims=True)
-        plan /= plan.sum(axis=0, keepdims=True)
-    return plan
-
-
-def _scale_locally(cosine: Float64s, neighbours: int = 10) -> Float64s:
-    """Twice the cosine, minus each side's mean cosine to its nearest neighbours."""
-    across = np.sort(cosine, axis=1)[:, -neighbours:].mean(axis=1)
-    down = np.sort(cosine, axis=0)[-neighbours:].mean(axis=0)
-    scaled: Float64s = 2 * cosine - across[:, None] - down
-    return scaled

@@ -38,8 +38,9 @@ from training.core.transforms import apply_choices, draw_choices
 from training.core.warmup import warm_up_together
 from training.data.datasets import UNKNOWN
 from training.hhcl.clustering import cluster, link_progress
-from training.hhcl.labelling import contrasted_cameras, crops_to_embed, join_labels
-from training.hhcl.memories.building import ClusteredCrops, build_memory
+from training.hhcl.epoch_crops import gather_crops
+from training.hhcl.labelling import crops_to_embed, join_labels
+from training.hhcl.memories.building import build_memory
 from training.hhcl.memories.memory import Memory
 from training.hhcl.sampler import mixed_batches, require_clusters
 from training.networks.building import Network, new_network
@@ -100,7 +101,7 @@ def run(
                 embedded = crops_to_embed(crops.identities, config.memory.first_crops, rng)
                 embeddings = embed_together(network, crops.pixels, world, embedded, learner.kind)
                 labels = world.from_first(_label, embeddings, crops, config, epoch, world.count)
-                clustered = _clustered(embeddings, embedded, labels, crops)
+                clustered = gather_crops(embeddings, embedded, labels, crops, config, world)
                 memory = build_memory(
                     clustered, config.memory, config.batch.crops, rng, world.device
                 )
@@ -195,13 +196,6 @@ def _describe(embeddings: Float32s, labels: Int64s, crops: Crops) -> Clusters:
     return describe_clusters(
         labels[: len(shown)], shown, embeddings[: len(shown)] if unlabelled else None
     )
-
-
-def _clustered(
-    embeddings: Float32s, embedded: Int64s, labels: Int64s, crops: Crops
-) -> ClusteredCrops:
-    contrasted = contrasted_cameras(labels, crops.cameras, crops.identities != UNKNOWN)
-    return ClusteredCrops(embeddings, labels[embedded], crops.cameras[embedded], contrasted)
 
 
 def _batches(

@@ -5,13 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.hhcl.linking import (
-    _balance,
-    _scale_locally,
-    link_cameras,
-    partner_ranks,
-    standardise_cameras,
-)
+from training.hhcl.linking import link_cameras, partner_ranks, standardise_cameras
+from training.hhcl.similarity import Clusters, balance, compare_cameras, scale_locally
 
 
 def units(rows: np.ndarray) -> np.ndarray:
@@ -141,7 +136,7 @@ def test_directions_in_which_crops_of_a_person_differ_count_less():
 def test_local_scaling_takes_both_sides_neighbourhoods_off():
     cosine = np.array([[0.9, 0.7, 0.2], [0.5, 0.1, 0.3]])
     across, down = [[0.8], [0.4]], [0.7, 0.4, 0.25]
-    np.testing.assert_allclose(_scale_locally(cosine, 2), 2 * cosine - across - down)
+    np.testing.assert_allclose(scale_locally(cosine, 2), 2 * cosine - across - down)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -156,7 +151,7 @@ def test_a_balanced_assignment_finds_what_mutual_neighbours_miss(seed):
 def test_balancing_prefers_the_best_assignment_to_the_best_single_pair():
     cosine = np.array([[0.60, 0.55, 0.1], [0.50, 0.10, 0.1], [0.59, 0.10, 0.3]])
     assert cosine.argmax(axis=1).tolist() == [0, 0, 0]  # all have the same nearest
-    plan = _balance(cosine)
+    plan = balance(cosine, 0.05)
     assert plan.argmax(axis=1).tolist() == plan.argmax(axis=0).tolist() == [1, 0, 2]
     np.testing.assert_allclose(plan.sum(axis=0), 1, atol=1e-6)
     np.testing.assert_allclose(plan.sum(axis=1), 1, atol=1e-2)
@@ -186,3 +181,43 @@ def test_people_of_one_camera_only_have_no_partner_to_rank():
 def test_a_partner_has_a_rank_in_each_pair_of_cameras_that_saw_it():
     rows, identity, camera = people(10, 3, 3)
     assert len(partner_ranks(rows, camera, identity)) == 10 * 3 * 2
+
+
+def scores_of(rows, camera, identity):
+    labels = identity * 2 + camera
+    standard = standardise_cameras(rows, camera)
+    for score in ("sinkhorn", "consensus"):
+        (pair,) = compare_cameras(standard, camera, labels, score)
+        yield (pair.similarity.argmax(axis=1) == np.arange(len(pair.rows))).mean()
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_consensus_learns_how_two_cameras_differ(seed):
+    """The second camera changes half of all directions for each person, but crops do not vary."""
+    rng = np.random.default_rng(seed)
+    identity, camera = np.repeat(np.arange(120), 4), np.tile([0, 0, 1, 1], 120)
+    rows = rng.normal(size=(120, 48))[identity]
+    changed = 4 * rng.normal(size=(120, 24))[identity]
+    rows[:, :24] += np.where(camera[:, None] == 1, changed, 0)
+    rows += 0.6 * rng.normal(size=(480, 48))
+    balanced, agreed = scores_of(units(rows), camera, identity)
+    assert balanced < 0.7
+    assert agreed > 0.9
+
+
+def test_consensus_finds_clear_partners_among_few_and_in_many_cameras():
+    rows, identity, camera = people(6, 4, 3)
+    linked = link_cameras(rows, camera, identity * 3 + camera, score="consensus")
+    assert same_partition(linked, identity)
+    for few in (1, 2):
+        rows, identity, camera = people(few, 3, 2)
+        linked = link_cameras(rows, camera, identity * 2 + camera, score="consensus")
+        assert len(set(linked)) in (few, 2 * few)
+
+
+def test_linked_clusters_add_the_scatter_of_their_union():
+    rows, identity, camera = people(5, 3, 2, shift=0.5)
+    apart = Clusters.gather(rows, camera, identity * 2 + camera)
+    whole = Clusters.gather(rows, camera, identity)
+    links = [(np.arange(5) * 2, np.arange(5) * 2 + 1)]
+    np.testing.assert_allclose(apart.linked(links, 1.0).scatter, whole.scatter, atol=1e-5)

@@ -203,6 +203,26 @@ def test_two_sites_train_together_and_the_best_epoch_is_kept(drawn, tmp_path, ca
     assert lines[-1]["clusters"]["clusters"] >= 2
 
 
+@pytest.mark.parametrize("negatives", ["all", "same-camera"])
+def test_soft_links_train_and_are_told_in_every_epoch(drawn, tmp_path, capsys, negatives):
+    changes = {
+        "clustering.scheme": "camera-link",
+        "clustering.links": "soft",
+        "clustering.link_score": "consensus",
+        "clustering.link_first": 0.0,
+        "clustering.link_last": 0.5,
+        "clustering.soft_partners": 2,
+        "memory.negatives": negatives,
+        "memory.proxy_weight": 0.5,
+        "schedule.epochs": 2,
+        "evaluation.every": 0,
+    }
+    run(config(drawn, **changes), tmp_path / "run", CPU)
+    told = capsys.readouterr()
+    assert (told.out + told.err).count("soft links: ") == 2
+    assert all(np.isfinite(line["loss"]) for line in metrics(tmp_path / "run"))
+
+
 def test_the_best_measured_epoch_is_kept(drawn, tmp_path, capsys):
     changes = {"evaluation.select": "validation", "evaluation.every": 1, "schedule.epochs": 2}
     settings = config(drawn, **changes, **{"schedule.iterations": 2, "data.keep": "disk"})

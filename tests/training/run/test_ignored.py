@@ -16,6 +16,13 @@ from training.run.ignored import refuse_ignored
 from training.run.setup import saved_checkpoint
 from training.scl import loop as scl
 
+SOFT = {
+    "clustering.scheme": "camera-link",
+    "clustering.links": "soft",
+    "clustering.link_first": 0.0,
+    "clustering.link_last": 0.5,
+    "memory.proxy_weight": 0.5,
+}
 CONFIGS = sorted((Path(__file__).resolve().parents[3] / "training/configs").glob("*.toml"))
 
 
@@ -61,3 +68,24 @@ def test_hhcl_without_batches_is_refused(tmp_path):
     config = read_config(None, {"data.path": "x", "schedule.iterations": 0})
     with pytest.raises(InvalidInput, match=r"schedule\.iterations = 0"):
         hhcl.run(config, tmp_path / "run", torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"clustering.left_out": 30}, "clustering.left_out = 30: clustering.links = 'hard'"),
+        (
+            {"clustering.soft_partners": 3, "clustering.dustbin": 0.2},
+            "clustering.soft_partners = 3, clustering.dustbin = 0.2: .* has no use for them",
+        ),
+        (SOFT | {"clustering.scheme": "dbscan"}, "clustering.scheme = 'dbscan' links no cameras"),
+        (SOFT | {"memory.proxy_weight": 0}, "memory.proxy_weight must be above 0"),
+    ],
+)
+def test_options_that_these_links_ignore_are_refused(changes, told):
+    with pytest.raises(InvalidInput, match=told):
+        refuse_ignored(read_config(None, changes))
+
+
+def test_soft_links_with_all_that_they_need_are_accepted():
+    refuse_ignored(read_config(None, SOFT | {"clustering.soft_partners": 3}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.core.options import MemoryOptions
-from training.core.pseudo_labels import centroids, seen_by_cameras
-from training.hhcl.memories.contrast import Contrast
+from training.core.pseudo_labels import centroids, seen_by_cameras, split_by_camera
+from training.hhcl.memories.contrast import Contrast, LeftOut
 from training.hhcl.memories.instances import InstanceMemory, draw_instances
 from training.hhcl.memories.memory import Memory, MemoryWithLoss
 from training.hhcl.memories.prototypes import (
@@ -21,8 +22,9 @@ from training.hhcl.memories.prototypes import (
     follow_each,
     follow_hardest,
 )
-from training.hhcl.memories.proxies import CameraProxies
+from training.hhcl.memories.proxies import CameraProxies, SoftProxies
 from training.hhcl.memories.triplets import BatchHardTriplets
+from training.hhcl.soft_links import NOBODY, SoftLinks
 
 Float32s = NDArray[np.float32]
 Int64s = NDArray[np.int64]
@@ -38,12 +40,15 @@ class ClusteredCrops:
         cameras: (N,) int64, 0-based.
         seen_by: (C, cameras) bool, which cameras' crops are contrasted with a cluster under
             ``negatives = "same-camera"``; None means the cameras that saw it.
+        soft_links: likely partners of the clusters of unlabelled crops, whose labels come first;
+            None if links are hard.
     """
 
     embeddings: Float32s
     labels: Int64s
     cameras: Int64s
     seen_by: NDArray[np.bool_] | None = None
+    soft_links: SoftLinks | None = None
 
 
 def build_memory(
@@ -69,6 +74,7 @@ def build_memory(
     contrast = Contrast(
         temperature=options.temperature,
         seen_by=_seen_by(crops, options, device),
+        left_out=_clusters_left_out(crops, options, device),
         smoothing=options.smoothing,
         camera_entropy=options.camera_entropy,
     )
@@ -109,13 +115,8 @@ def _seen_by(crops: ClusteredCrops, options: MemoryOptions, device: torch.device
 def _camera_proxies(
     crops: ClusteredCrops, options: MemoryOptions, seen_by: Tensor | None, device: torch.device
 ) -> CameraProxies:
-    inside = crops.labels >= 0
-    count = int(crops.cameras.max()) + 1
-    pairs, pair = np.unique(
-        crops.labels[inside] * count + crops.cameras[inside], return_inverse=True
-    )
-    clusters, cameras = np.divmod(pairs, count)
-    rows = torch.from_numpy(centroids(crops.embeddings[inside], pair)).to(device)
+    clusters, cameras, view = split_by_camera(crops.labels, crops.cameras)
+    rows = torch.from_numpy(centroids(crops.embeddings, view)).to(device)
     return CameraProxies(
         F.normalize(rows, dim=1),
         torch.from_numpy(clusters).to(device),
@@ -123,4 +124,58 @@ def _camera_proxies(
         temperature=options.proxy_temperature,
         negatives=options.proxy_negatives,
         seen_by=seen_by,
+        soft=None if crops.soft_links is None else _soft_proxies(crops, crops.soft_links, device),
     )
+
+
+def _soft_proxies(crops: ClusteredCrops, links: SoftLinks, device: torch.device) -> SoftProxies:
+    view, clusters = _views(crops)
+    cameras = view.shape[1]
+    compared = np.zeros((cameras, cameras), np.bool_)
+    known = len(links.compared)  # synthetic people have more cameras
+    compared[:known, :known] = links.compared
+    tables = (
+        _for_all(links.partners, len(clusters)),
+        _for_all(links.masses, len(clusters), 0),
+        _for_all(links.left_out, len(clusters)),
+        compared,
+        view,
+    )
+    partners, masses, left_out, pairs, own = (torch.from_numpy(each).to(device) for each in tables)
+    return SoftProxies(partners, masses, LeftOut(own, left_out, len(clusters)), pairs)
+
+
+def _clusters_left_out(
+    crops: ClusteredCrops, options: MemoryOptions, device: torch.device
+) -> LeftOut | None:
+    """What no cluster row is contrasted with; own cameras' clusters never show one person."""
+    if crops.soft_links is None or options.negatives == "same-camera":
+        return None
+    view, clusters = _views(crops)
+    count = int(clusters.max()) + 1
+    of_view = np.append(clusters, count)
+    rows = of_view[_for_all(crops.soft_links.left_out, len(clusters))]
+    # Another view of the crop's own cluster may be left out, but never the cluster itself.
+    rows[rows == of_view[:, None]] = count
+    return LeftOut(torch.from_numpy(view).to(device), torch.from_numpy(rows).to(device), count)
+
+
+def _views(crops: ClusteredCrops) -> tuple[Int64s, Int64s]:
+    """(C, cameras) the view of each cluster by each camera, and (Q,) the cluster of each view.
+
+    Q stands for none: of a synthetic person, only a few crops are embedded, so batches have crops
+    from cameras without a view.
+    """
+    clusters, cameras, _ = split_by_camera(crops.labels, crops.cameras)
+    shape = int(clusters.max()) + 1, int(crops.cameras.max()) + 1
+    view = np.full(shape, len(clusters))
+    view[clusters, cameras] = np.arange(len(clusters))
+    return view, clusters
+
+
+def _for_all(table: NDArray[Any], views: int, nothing: int | None = None) -> NDArray[Any]:
+    """Add rows for views without soft links and for none; mark empty places, by Q if not given."""
+    nothing = views if nothing is None else nothing
+    padded = np.full((views + 1, table.shape[1]), nothing, table.dtype)
+    padded[: len(table)] = np.where(table == NOBODY, nothing, table)
+    return padded

@@ -17,6 +17,36 @@ _NEVER = float("-inf")
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Rows with which a crop is not contrasted, since they may show the same person.
+
+    Attributes:
+        view: (C, cameras) int64, the view of a cluster by a camera; Q if there is none.
+        rows: (Q + 1, L) int64, what each view leaves out, 0..``count`` - 1; ``count`` fills up. The
+            last row is of those without a view, and leaves out nothing.
+        count: number of rows in all.
+    """
+
+    view: Tensor
+    rows: Tensor
+    count: int
+
+    def mask(self, labels: Tensor, cameras: Tensor) -> Tensor:
+        """Mark what the crops of a batch leave out.
+
+        Args:
+            labels: (B,) int64, the cluster of each crop.
+            cameras: (B,) int64, the camera of each crop.
+
+        Returns:
+            (B, count) bool.
+        """
+        rows = self.rows[self.view[labels, cameras]]
+        mask = rows.new_zeros(len(rows), self.count + 1, dtype=torch.bool)
+        return mask.scatter_(1, rows, True)[:, :-1]
+
+
+@dataclass(frozen=True, slots=True)
 class Contrast:
     """Cross-entropy of similarities divided by a temperature, with optional extensions.
 
@@ -24,6 +54,7 @@ class Contrast:
         temperature: tau, > 0.
         seen_by: (C, cameras) bool, which cameras saw each cluster: a crop is contrasted only with
             clusters that its own camera saw. None contrasts it with all clusters, as HHCL does.
+        left_out: clusters that are left out beside those; None leaves out nothing.
         smoothing: HHCL's ``--smooth``: 0.1 of the target is spread over the highest-scoring
             fiftieth of the clusters that a crop is contrasted with, or over all of them if that
             fiftieth is at most one cluster.
@@ -32,6 +63,7 @@ class Contrast:
 
     temperature: float = 0.05
     seen_by: Tensor | None = None
+    left_out: LeftOut | None = None
     smoothing: bool = False
     camera_entropy: bool = False
 
@@ -49,6 +81,8 @@ class Contrast:
         logits = similarities / self.temperature
         if self.seen_by is not None:
             logits = logits.masked_fill(~self.seen_by.T[cameras], _NEVER)
+        if self.left_out is not None:
+            logits = logits.masked_fill(self.left_out.mask(labels, cameras), _NEVER)
         if self.smoothing:
             losses = _smoothed_cross_entropy(logits, labels)
         elif self.camera_entropy:
