@@ -11,16 +11,18 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from service.errors import InvalidInput
+from training.adapt.fitting import Fit, choose_cameras, fit_clustering, keep_fit, kept_fit
 from training.adapt.judge import choose_judge
-from training.adapt.plan import choose_clustering, choose_plan
+from training.adapt.plan import choose_plan
 from training.adapt.request import Adaptation, Request
 from training.adapt.rounds import CROP_LIST, Rounds
 from training.adapt.start import START_NAME, crop_size, keep_start
 from training.core.checkpoint import load_checkpoint
+from training.core.engine import extract_embeddings
 from training.data.datasets import read_dataset
 from training.data.entries import describe_skipped
 from training.data.images import Images, load_images
-from training.networks.building import restore_network
+from training.networks.building import Network, restore_network
 
 _FEWEST = 32
 
@@ -45,16 +47,18 @@ def adapt(request: Request, device: torch.device, *, resume: bool = False) -> Ad
     count, cameras = len(crops.samples), len({sample.camera for sample in crops.samples})
     config = keep_start(request, crops, device)
     start = restore_network(load_checkpoint(request.output / START_NAME)).to(device)
-    grouping = choose_clustering(count, cameras)
-    judge = choose_judge(crops, start, grouping, request.seed, device)
+    kept = kept_fit(request.output, request.asked)
+    judge = choose_judge(crops, start, request.asked, request.seed, device)
+    fit = kept or _fit(request, crops, start, ~judge.held_out, device)
     batch = config.batch.clusters * config.batch.crops
-    plan = request.change(choose_plan(int((~judge.held_out).sum()), cameras, batch))
+    plan = request.change(choose_plan(int((~judge.held_out).sum()), cameras, batch, fit))
     _list_crops(request.output, crops, judge.held_out)
     tqdm.write(
         f"{request.source.path.name}: {count} crops of {cameras} cameras, "
         f"{int(judge.held_out.sum())} held out; up to {plan.rounds} rounds of {plan.epochs} x "
         f"{plan.iterations} batches"
     )
+    tqdm.write(f"clustering, {'as before' if kept else 'fitted to these crops'}: {fit}")
     if cameras == 1:
         tqdm.write(
             "one camera: its crops are divided between two imaginary cameras, and agreement is "
@@ -71,6 +75,23 @@ def _read_crops(request: Request) -> Images:
     if len(crops.samples) < _FEWEST:
         raise InvalidInput(f"{len(crops.samples)} crops to train on, must be at least {_FEWEST}")
     return crops
+
+
+def _fit(
+    request: Request,
+    crops: Images,
+    start: Network,
+    trained_on: NDArray[np.bool_],
+    device: torch.device,
+) -> Fit:
+    """Fit the clustering to the crops to train on, and keep it for ``--resume``."""
+    own = np.flatnonzero(trained_on)
+    cameras = np.array([crops.samples[i].camera for i in own])
+    chosen = choose_cameras(cameras, request.seed)
+    embeddings = extract_embeddings(start, crops.pixels[own[chosen]], device)
+    fit = fit_clustering(embeddings, cameras[chosen], request.asked)
+    keep_fit(request.output, request.asked, fit)
+    return fit
 
 
 def _check_free(output: Path, *, resume: bool) -> None:

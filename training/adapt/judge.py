@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from training.adapt.fitting import Asked, fit_clustering
 from training.core.engine import extract_embeddings
 from training.core.options import ClusterOptions
 from training.data.images import Images
@@ -56,17 +57,18 @@ class Judge:
 
 
 def choose_judge(
-    crops: Images, start: Network, grouping: ClusterOptions, seed: int, device: torch.device
+    crops: Images, start: Network, asked: Asked, seed: int, device: torch.device
 ) -> Judge:
     """Hold crops out, and group the compared crops with the start network inside each camera.
 
-    If there is only one camera, its crops are divided between two imaginary ones, so that there is
-    a way from one to the other and back.
+    Neighbourhood and radius are fitted to the compared crops, which are fewer per person than all
+    crops if there are many. If there is only one camera, its crops are divided between two
+    imaginary ones, so that there is a way from one to the other and back.
 
     Args:
         crops: all crops.
         start: the network before adaptation, on ``device``.
-        grouping: neighbourhood and radius; here, clusters never cross cameras.
+        asked: values of the clustering that are not fitted.
         seed: source of the random choice.
         device: where the network runs.
 
@@ -82,8 +84,8 @@ def choose_judge(
     chosen = np.sort(np.concatenate([order[:measured_out], others]))
     cameras = np.array([crops.samples[i].camera for i in chosen])
     pixels = crops.pixels[chosen]
-    inside = replace(grouping, scheme="dbscan")
     embeddings = extract_embeddings(start, pixels, device)
+    inside = fit_clustering(embeddings, cameras, asked).apply(ClusterOptions(scheme="dbscan"))
     groups = cluster(embeddings, cameras, inside, tqdm.write, sites=cameras)
     if len(np.unique(cameras)) == 1:
         cameras = np.arange(len(chosen), dtype=np.int64) % 2

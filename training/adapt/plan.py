@@ -1,10 +1,11 @@
-"""Choose the options of an adaptation by the number of crops and cameras."""
+"""Choose the options of an adaptation by its crops and cameras."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
+from training.adapt.fitting import Fit
 from training.core.options import ClusterOptions
 
 
@@ -29,42 +30,14 @@ class Plan:
     clustering: ClusterOptions
 
 
-def choose_clustering(crops: int, cameras: int) -> ClusterOptions:
-    """Choose how pseudo-labels are made.
-
-    Args:
-        crops: number of crops, over all cameras.
-        cameras: number of cameras.
-
-    Returns:
-        The options; clusters are linked across cameras if there are several.
-    """
-    of_one = crops / cameras
-    if of_one < 4000:
-        k1, k2, min_samples = 12, 3, 2
-    elif of_one < 20000:
-        k1, k2, min_samples = 20, 4, 3
-    else:
-        k1, k2, min_samples = 30, 6, 4
-    return ClusterOptions(
-        scheme="camera-link" if cameras > 1 else "dbscan",
-        k1=k1,
-        k2=k2,
-        eps=0.45,
-        min_samples=min_samples,
-        link_first=0.5,
-        link_last=1.0,
-        link_score="sinkhorn",
-    )
-
-
-def choose_plan(crops: int, cameras: int, batch: int) -> Plan:
+def choose_plan(crops: int, cameras: int, batch: int, fit: Fit) -> Plan:
     """Choose the plan for a few hundred to a few hundred thousand crops.
 
     Args:
         crops: number of crops to train on.
-        cameras: number of cameras.
+        cameras: number of cameras; clusters are linked across them if there are several.
         batch: crops per batch.
+        fit: neighbourhood and radius for these crops.
 
     Returns:
         The plan.
@@ -75,5 +48,12 @@ def choose_plan(crops: int, cameras: int, batch: int) -> Plan:
         epochs=2 if crops < 20000 else 1,
         iterations=min(400, max(10, math.ceil(2 * crops / batch))),
         learning_rate=1e-4,
-        clustering=choose_clustering(crops, cameras),
+        clustering=fit.apply(
+            ClusterOptions(
+                scheme="camera-link" if cameras > 1 else "dbscan",
+                link_first=0.5,
+                link_last=1.0,
+                link_score="sinkhorn",
+            )
+        ),
     )

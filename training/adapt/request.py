@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from training.adapt.fitting import Asked
 from training.adapt.plan import Plan
 from training.data.datasets import DataSource
 
@@ -21,6 +22,7 @@ class Request:
         learning_rate: overrides the plan's.
         share: share of the adapted weights in the result, 0..1; the rest is the start's.
         seed: source of every random choice.
+        asked: values of the clustering that are not fitted to the crops.
     """
 
     model: Path
@@ -30,6 +32,7 @@ class Request:
     learning_rate: float | None = None
     share: float = 0.5
     seed: int = 1
+    asked: Asked = field(default_factory=Asked)
 
     def change(self, plan: Plan) -> Plan:
         """The plan with the user's values."""

@@ -38,6 +38,25 @@ Share = Annotated[
     typer.Option("--share", min=0.0, max=1.0, help="Share of the adapted weights in the result."),
 ]
 
+K1 = Annotated[
+    int | None,
+    typer.Option("--k1", min=1, help="Neighbours of a crop that are compared. [default: auto]"),
+]
+K2 = Annotated[
+    int | None,
+    typer.Option("--k2", min=1, help="Crops of an average neighbourhood. [default: auto]"),
+]
+Eps = Annotated[
+    float | None,
+    typer.Option("--eps", min=0.01, max=0.99, help="Radius of a cluster. [default: auto]"),
+]
+MinSamples = Annotated[
+    int | None,
+    typer.Option(
+        "--min-samples", min=1, help="Crops within eps that start a cluster. [default: auto]"
+    ),
+]
+
 
 def adapt(
     model: Annotated[
@@ -56,6 +75,10 @@ def adapt(
     rounds: Rounds = None,
     learning_rate: LearningRate = None,
     share: Share = 0.5,
+    k1: K1 = None,
+    k2: K2 = None,
+    eps: Eps = None,
+    min_samples: MinSamples = None,
     seed: Annotated[int, typer.Option(min=0, help="Source of every random choice.")] = 1,
     skip_bad: SkipBad = False,
     resume: Resume = False,
@@ -69,18 +92,21 @@ def adapt(
     that no longer improves. The result is half way between the start and the
     best round, which keeps most of the gain and forgets little. If it is not
     clearly better than the start, the start is kept. Identities are never
-    read.
+    read. How crops are clustered is fitted to them: --k1, --k2, --eps and
+    --min-samples set it by hand.
 
     To export the result:
     python -m training export --run OUTPUT --output models/NAME
     """
     from training.adapt.adaptation import adapt as run_adaptation
+    from training.adapt.fitting import Asked
     from training.adapt.request import Request
     from training.data.datasets import DataSource
 
     crops = _crops(data, gallery, key, output)
     source = DataSource(crops, layout=layout, pattern=pattern, skip_bad=skip_bad)
-    request = Request(model, source, output, rounds, learning_rate, share, seed)
+    asked = Asked(k1, k2, eps, min_samples)
+    request = Request(model, source, output, rounds, learning_rate, share, seed, asked)
     found = run_adaptation(request, torch_device(device), resume=resume)
     change = f"agreement {found.start:.3f} -> {found.agreement:.3f}"
     if found.better:

@@ -13,10 +13,14 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the train extra is not installed")
 
+from typer.testing import CliRunner
+
 from service.errors import InvalidInput
+from training.__main__ import app
 from training.adapt.adaptation import adapt
+from training.adapt.fitting import FIT_NAME, Asked, Fit
 from training.adapt.plan import choose_plan
-from training.adapt.request import Request
+from training.adapt.request import Adaptation, Request
 from training.adapt.rounds import ROUNDS_NAME, blend
 from training.core.checkpoint import load_checkpoint, save_checkpoint
 from training.core.engine import extract_embeddings
@@ -187,10 +191,43 @@ def test_too_few_crops_are_rejected(start, drawn, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("crops", "cameras", "k1", "epochs", "iterations"),
-    [(640, 2, 12, 2, 20), (20_000, 4, 20, 1, 400), (300_000, 6, 30, 1, 400), (100, 1, 12, 2, 10)],
+    ("crops", "cameras", "epochs", "iterations"),
+    [(640, 2, 2, 20), (20_000, 4, 1, 400), (300_000, 6, 1, 400), (100, 1, 2, 10)],
 )
-def test_the_plan_follows_from_the_data(crops, cameras, k1, epochs, iterations):
-    plan = choose_plan(crops, cameras, 64)
-    assert (plan.clustering.k1, plan.epochs, plan.iterations) == (k1, epochs, iterations)
+def test_the_plan_follows_from_the_data(crops, cameras, epochs, iterations):
+    fit = Fit(7, 2, 0.35, 2, silhouette=0.3, crops=crops, clusters=50, outliers=0.1)
+    plan = choose_plan(crops, cameras, 64, fit)
+    assert (plan.epochs, plan.iterations) == (epochs, iterations)
+    assert (plan.clustering.k1, plan.clustering.k2, plan.clustering.eps) == (7, 2, 0.35)
     assert plan.clustering.scheme == ("camera-link" if cameras > 1 else "dbscan")
+
+
+def test_a_resumed_adaptation_keeps_its_clustering(start, drawn, tmp_path, capsys):
+    output = tmp_path / "run"
+    adapt(Request(start, DataSource(drawn), output, rounds=1), CPU)
+    assert "clustering, fitted to these crops: k1 " in capsys.readouterr().out
+    file = output / FIT_NAME
+    kept = json.loads(file.read_text())
+    kept["chosen"] |= {"k1": 5, "eps": 0.55}
+    file.write_text(json.dumps(kept))
+    request = Request(start, DataSource(drawn), output, rounds=2)
+    adapt(request, CPU, resume=True)
+    assert "clustering, as before: k1 5, " in capsys.readouterr().out
+    trained = load_checkpoint(output / "rounds" / "02").config.clustering
+    assert (trained.k1, trained.eps) == (5, 0.55)
+    with pytest.raises(InvalidInput, match="resume with the same"):
+        adapt(replace(request, asked=Asked(k1=8)), CPU, resume=True)
+
+
+def test_the_command_passes_on_what_is_asked_for(monkeypatch, tmp_path):
+    given = []
+
+    def note(request, device, *, resume):
+        given.append(request.asked)
+        return Adaptation(tmp_path, best=0, start=0.5, agreement=0.5, better=False)
+
+    monkeypatch.setattr("training.adapt.adaptation.adapt", note)
+    paths = ["adapt", "--model", "m", "--data", "d", "--output", "o"]
+    for more in ([], ["--k1", "6", "--k2", "2", "--eps", "0.4", "--min-samples", "3"]):
+        assert CliRunner().invoke(app, [*paths, *more], catch_exceptions=False).exit_code == 0
+    assert given == [Asked(), Asked(6, 2, 0.4, 3)]
