@@ -30,12 +30,13 @@ import torch
 from numpy.typing import NDArray
 
 from service.cli.tables import table
-from service.gallery.base import Crop, Filter, StandardisedQuery
+from service.gallery.base import Crop, Filter
 from service.gallery.rows.live_rows import LiveRows
 from service.gallery.rows.nearest import nearest
 from service.gallery.standardising.cameras import Lengths, Standard, Standards
+from service.gallery.standardising.rows import StandardisedRows
 from service.gallery.standardising.running import RunningStandards
-from service.gallery.standardising.search import StandardisedRows, nearest_standardised
+from service.gallery.standardising.search import scan_standardised
 from service.search.kreciprocal import rerank
 from training.measure.evaluation import PROTOCOLS, Protocol, score
 from training.measure.held_out import (
@@ -137,7 +138,14 @@ class Standardised:
         codes = {str(camera): camera for camera in range(len(people.held_out.dataset.cameras))}
         crops = [Crop(f"{slot:06d}") for slot in range(len(people.gallery))]
         self.rows = StandardisedRows(
-            people.gallery, people.cameras, crops, codes, standards, Lengths()
+            people.gallery,
+            people.cameras,
+            np.full(len(crops), -1, np.int32),
+            crops,
+            codes,
+            {},
+            standards,
+            Lengths(),
         )
 
     def order(self, row: int, mask: NDArray[np.bool_]) -> NDArray[np.intp]:
@@ -153,14 +161,12 @@ class Standardised:
         self, row: int, mask: NDArray[np.bool_], rows: int = 0
     ) -> tuple[NDArray[np.intp], Float32s, Float32s]:
         camera = str(self.people.query_cameras[row]) if self.named else None
-        asked = StandardisedQuery(len(mask), Filter(), rows=rows)
-        answers = nearest_standardised(
-            self.rows, mask, self.people.query[row : row + 1], [camera], asked
-        )
-        if answers is None:
+        scan = scan_standardised(self.rows, mask, self.people.query[row : row + 1], [camera])
+        if scan is None:
             raise SystemExit("no camera has enough crops to take part: use more people")
-        order = np.array([int(hit.crop.crop_id) for hit in answers[0].hits], np.intp)
-        return order, answers[0].query, answers[0].rows
+        answer = scan.best(0, len(mask), rows=rows)
+        order = np.array([int(hit.crop.crop_id) for hit in answer.hits], np.intp)
+        return order, answer.query, answer.rows
 
 
 def rerank_head(order: NDArray[np.intp], query: Float32s, rows: Float32s) -> NDArray[np.intp]:
@@ -287,8 +293,12 @@ def times_as_long(count: int = 20_000, dimension: int = 1280, cameras: int = 8) 
             start = time.perf_counter()
             nearest(snapshot, mask, asked, 10)
             middle = time.perf_counter()
-            one = StandardisedQuery(10, Filter(), 0.4)
-            nearest_standardised(snapshot.standardised, mask, asked, ["c0"] * queries, one)
+            scan = scan_standardised(
+                snapshot.standardised, mask, asked, ["c0"] * queries, least=0.4
+            )
+            assert scan is not None
+            for place in range(queries):
+                scan.best(place, 10, least=0.4)
             plain.append(middle - start)
             standard.append(time.perf_counter() - middle)
         ratios[f"queries: {queries}"] = float(np.median(standard) / np.median(plain))

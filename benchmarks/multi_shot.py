@@ -33,7 +33,7 @@ import torch
 from numpy.typing import NDArray
 
 from service.cli.tables import table
-from service.gallery.base import Crop, Filter, Hit, StandardisedQuery
+from service.gallery.base import Crop, Filter, Hit
 from service.gallery.disk.store import DiskGalleryStore
 from service.gallery.protocol import Gallery
 from service.model.manifest import read_manifest
@@ -173,9 +173,9 @@ def search(
     for query in queries:
         others = Filter(not_camera=str(query.camera))
         if standardised:
-            asked = StandardisedQuery(ALL, others)
-            (answer,) = gallery.query_standardised(query.row[None], [str(query.camera)], asked)
-            found.append(answer.hits)
+            scan = gallery.scan_standardised(query.row[None], [str(query.camera)], others)
+            assert scan is not None
+            found.append(scan.best(0, ALL).hits)
         else:
             found += gallery.query(query.row[None], ALL, others)
     return found

@@ -16,6 +16,7 @@ from service.cli.options import DEFAULT_URL, ApiKey, GalleryName, TimeZone, Url,
 from service.cli.search import search
 from service.http.plain_lines import one_line
 from service.machine.durable import keep_private
+from service.machine.processors import one_thread_per_call
 from service.values.vocabulary import LayoutName
 
 if TYPE_CHECKING:
@@ -123,6 +124,7 @@ def serve(
         "device": device,
         "log_level": log_level,
     }
+    one_thread_per_call()
     with errors_in_one_line():
         from service.http.server import serve as run
         from service.settings import Settings

@@ -184,23 +184,6 @@ class Hit:
         return self.score if self.standardised is None else self.standardised
 
 
-@dataclass(frozen=True, slots=True)
-class StandardisedQuery:
-    """Options of a query by standardised embeddings.
-
-    Attributes:
-        top_k: most hits per query, >= 1.
-        where: which crops to search.
-        least: minimum plain cosine of a hit; -1 allows every hit.
-        rows: number of hits whose standardised embeddings are returned.
-    """
-
-    top_k: int
-    where: Filter
-    least: float = -1.0
-    rows: int = 0
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class StandardisedHits:
     """The answer to one query by standardised embeddings.

@@ -27,8 +27,33 @@ from service.gallery.base import (
     Receipt,
     SnapshotRecord,
     StandardisedHits,
-    StandardisedQuery,
 )
+
+
+class Scan(Protocol):
+    """One pass over a gallery for some queries; every question about them is answered from it.
+
+    What it answers is of one moment: it does not see later writes.
+    """
+
+    def best(self, query: int, top_k: int, least: float = -1.0, rows: int = 0) -> StandardisedHits:
+        """The exact nearest crops by standardised cosine; ties in the order of crop ids.
+
+        Args:
+            query: place of the query among those scanned for.
+            top_k: most hits, >= 1.
+            least: minimum plain cosine of a hit, at least that of the scan.
+            rows: number of hits whose standardised embeddings are returned.
+        """
+        ...
+
+    def crops_of(self, query: int, identities: Collection[str]) -> list[Hit]:
+        """Every crop of these identities that passes the filter, whatever its score."""
+        ...
+
+    def nearest(self, query: int, but: Collection[str] = ()) -> float | None:
+        """The largest plain cosine of a crop whose id is not among these; None without one."""
+        ...
 
 
 class Gallery(Protocol):
@@ -190,21 +215,24 @@ class Gallery(Protocol):
         """
         ...
 
-    def query_standardised(
+    def scan_standardised(
         self,
         embeddings: NDArray[np.float32],
         cameras: Sequence[str | None],
-        asked: StandardisedQuery,
-    ) -> list[StandardisedHits] | None:
-        """Find the exact nearest crops by cosine after removing each camera's own statistics.
+        where: Filter,
+        least: float = -1.0,
+    ) -> Scan | None:
+        """Score every crop after removing each camera's own statistics.
 
         Args:
             embeddings: (Q, D) float32, unit rows, not standardised.
             cameras: the camera that took each query, None if unknown.
-            asked: number of hits, filter and minimum cosine.
+            where: which crops to search.
+            least: minimum plain cosine of the hits that will be asked for; -1 allows every hit.
 
         Returns:
-            Q answers; None while no camera has enough crops, in which case use :meth:`query`.
+            What answers questions about these queries; None while no camera has enough crops, in
+            which case use :meth:`query`.
 
         Raises:
             Unsupported: this kind of gallery cannot standardise.

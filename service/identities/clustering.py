@@ -82,7 +82,9 @@ def standardise(crops: Sequence[Crop], embeddings: Float32s) -> tuple[Float32s, 
         embeddings, cameras, alive, added=slots, removed=slots[:0]
     )
     standard = embeddings.copy()
-    for statistics, own in standards.split(slots, cameras):
+    group_of = standards.group_of(cameras)
+    for group, statistics in enumerate(standards.groups):
+        own = group_of == group
         standard[own] = statistics.apply(embeddings[own])
     return standard, standards.in_force
 

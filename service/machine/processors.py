@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _LOWER = 10  # steps of priority: about a tenth of the time of a thread with normal priority
 
 
@@ -78,3 +79,13 @@ def lower_priority() -> None:
         with suppress(OSError):  # a sandbox may forbid this
             lower = min(os.getpriority(os.PRIO_PROCESS, 0) + _LOWER, 19)
             os.setpriority(os.PRIO_PROCESS, thread, lower)
+
+
+def one_thread_per_call() -> None:
+    """Let NumPy and FAISS compute each call on the thread that makes it.
+
+    :mod:`service.machine.shares` says why, and uses the other processors. Call this before either
+    is imported. Variables that are set stay as they are.
+    """
+    for name in _THREADS:
+        os.environ.setdefault(name, "1")

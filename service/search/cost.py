@@ -26,9 +26,10 @@ TOKEN_SECONDS = 0.1
 """A heavy search counts as one more request per this time. 600 requests per minute equal the time
 of one processor."""
 
-# Measured on one core with 8,000 crops of 1,280 dimensions from six cameras, standardised, 64
-# queries per request; see benchmarks/heavy_searches.py.
-_SCAN_SECONDS = 6e-7  # per crop of the gallery and query: both products
+# Measured on one core with 1,280 dimensions and six cameras, standardised: scans with
+# benchmarks/default_search.py, the rest with benchmarks/heavy_searches.py.
+_READ_SECONDS = 3e-7  # per crop of the gallery and batch of queries: reading it from memory
+_SCAN_SECONDS = 2e-7  # per crop of the gallery and query: both products
 _CANDIDATE_SECONDS = 2.2e-5  # per crop that is scored exactly, ranked and written to the answer
 _GROUPED_SECONDS = 1.4e-5  # the same, counted for its identity; few are written to the answer
 _RERANK_SECONDS = 8e-5  # per re-ranked crop: its neighbours and their encoding
@@ -88,7 +89,8 @@ class SearchCost:
         Returns:
             Seconds of one core of ordinary hardware.
         """
-        return self.queries * self._query_seconds(crops)
+        batches = -(-self.queries // self._batch(crops))
+        return batches * crops * _READ_SECONDS + self.queries * self._query_seconds(crops)
 
     def is_light(self, crops: int) -> bool:
         """Whether the search runs immediately. One scan of the gallery never makes it heavy.
@@ -96,7 +98,8 @@ class SearchCost:
         Args:
             crops: number of crops in the gallery.
         """
-        return self.seconds(crops) - crops * _SCAN_SECONDS <= LIGHT_SECONDS
+        one_scan = crops * (_READ_SECONDS + _SCAN_SECONDS)
+        return self.seconds(crops) - one_scan <= LIGHT_SECONDS
 
     def tokens(self, crops: int) -> int:
         """How many requests the search counts as; 1 for a light search.
@@ -116,9 +119,14 @@ class SearchCost:
         Yields:
             Consecutive queries.
         """
-        size = max(1, int(_BATCH_SECONDS / max(self._query_seconds(crops), 1e-9)))
+        size = self._batch(crops)
         for start in range(0, len(items), size):
             yield items[start : start + size]
+
+    def _batch(self, crops: int) -> int:
+        """How many queries take about a tenth of a second together."""
+        left = _BATCH_SECONDS - crops * _READ_SECONDS
+        return max(1, int(left / max(self._query_seconds(crops), 1e-9)))
 
     def _query_seconds(self, crops: int) -> float:
         examined, reranked = min(self.depth, crops), min(self.rerank_top, crops)

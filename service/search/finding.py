@@ -5,19 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
-from service.errors import Unsupported
-from service.gallery.base import Filter, Hit, StandardisedHits, StandardisedQuery
+from service.gallery.base import Filter, Hit, StandardisedHits
 from service.gallery.protocol import Gallery
+from service.search.answers import Answers, answers_of
 from service.search.cost import GROUPED_CANDIDATES
-from service.search.kreciprocal import Float32s
 from service.search.multi_shot import Tally, settled, tally
 from service.search.options import SearchOptions
 from service.search.ranking import Found, group_key
 from service.search.shots import Query
-
-_ALL = 1 << 30  # as many hits as there are
 
 
 def find(
@@ -39,6 +34,7 @@ def find(
     Returns:
         What each query found.
     """
+    answers = answers_of(gallery, queries, where, options)
     own = max(len(query.crop_ids) for query in queries)
     depth = max(options.top_k, options.rerank_top)
     if groups is not None and groups < options.top_k:
@@ -48,76 +44,33 @@ def find(
     pending = list(range(len(queries)))
     while pending:
         # One person's crops may fill the first ranks, so look deeper until top_k people are found.
-        asked = [queries[place] for place in pending]
-        answers = _nearest(gallery, asked, where, options, depth + own)
         last = options.identity_score is None or depth >= GROUPED_CANDIDATES
-        for place, query, answer in zip(pending, asked, answers, strict=True):
-            look = _Look(gallery, query, where, options, complete=len(answer.hits) < depth + own)
+        for place, answer in zip(pending, answers.nearest(pending, depth + own), strict=True):
+            complete = len(answer.hits) < depth + own
+            look = _Look(answers, place, queries[place], options, complete=complete)
             one = look.found(answer, known[place], last=last)
             if one is not None:
                 found[place] = one
         pending = [place for place in pending if place not in found]
         depth = min(4 * depth, GROUPED_CANDIDATES)
-    return _with_heads(
-        gallery, queries, [found[place] for place in range(len(queries))], where, options
-    )
-
-
-def _nearest(
-    gallery: Gallery, queries: Sequence[Query], where: Filter, options: SearchOptions, top_k: int
-) -> list[Found]:
-    """The best hits; with standardised embeddings only those that reach ``min_score``."""
-    asked = StandardisedQuery(top_k, where, max(options.least, -1.0))
-    standardised = _standardised(gallery, queries, asked, options)
-    if standardised is not None:
-        return [Found(answer.hits, answer.nearest) for answer in standardised]
-    answers = gallery.query(_rows(queries), top_k, where)
-    return [Found(tuple(hits), hits[0].score if hits else None) for hits in answers]
-
-
-def _standardised(
-    gallery: Gallery, queries: Sequence[Query], asked: StandardisedQuery, options: SearchOptions
-) -> list[StandardisedHits] | None:
-    """The answers by standardised embeddings; None to use plain ones."""
-    if options.standardise is False:
-        return None
-    cameras = [query.camera for query in queries]
-    try:
-        return gallery.query_standardised(_rows(queries), cameras, asked)
-    except Unsupported:
-        if options.standardise:
-            raise
-        return None
-
-
-def _with_heads(
-    gallery: Gallery,
-    queries: Sequence[Query],
-    found: list[Found],
-    where: Filter,
-    options: SearchOptions,
-) -> list[Found]:
-    """Add the standardised embeddings to re-rank by, if they are used."""
-    if not options.rerank_top:
-        return found
-    count = options.rerank_top + max(len(query.crop_ids) for query in queries)
-    asked = StandardisedQuery(count, where, rows=count)
-    answers = _standardised(gallery, queries, asked, options)
-    if answers is None:
-        return found
-    heads = [
-        _head(query, answer, options.rerank_top)
-        for query, answer in zip(queries, answers, strict=True)
+    return [
+        replace(found[place], head=_head(answers, place, query, options))
+        for place, query in enumerate(queries)
     ]
-    return [replace(one, head=head) for one, head in zip(found, heads, strict=True)]
 
 
-def _head(query: Query, answer: StandardisedHits, count: int) -> StandardisedHits:
-    """The first ``count`` hits without the crops that make the query."""
-    kept = [
-        place for place, hit in enumerate(answer.hits) if hit.crop.crop_id not in query.crop_ids
-    ][:count]
-    hits = tuple(answer.hits[place] for place in kept)
+def _head(
+    answers: Answers, place: int, query: Query, options: SearchOptions
+) -> StandardisedHits | None:
+    """The crops to re-rank, without those that make the query; None to re-rank plain hits."""
+    if not options.rerank_top:
+        return None
+    answer = answers.head(place, options.rerank_top + len(query.crop_ids))
+    if answer is None:
+        return None
+    kept = [rank for rank, hit in enumerate(answer.hits) if hit.crop.crop_id not in query.crop_ids]
+    kept = kept[: options.rerank_top]
+    hits = tuple(answer.hits[rank] for rank in kept)
     return replace(answer, hits=hits, rows=answer.rows[kept])
 
 
@@ -125,25 +78,25 @@ class _Look:
     """One look at a gallery for one query, to a certain depth.
 
     Args:
-        gallery: the gallery searched.
+        answers: what the gallery answers.
+        place: which of its queries this is.
         query: what is searched for.
-        where: which crops may answer.
         options: how many matches are wanted, and how they are ranked.
         complete: no crop lies beyond what this look found.
     """
 
     def __init__(
         self,
-        gallery: Gallery,
+        answers: Answers,
+        place: int,
         query: Query,
-        where: Filter,
         options: SearchOptions,
         *,
         complete: bool,
     ) -> None:
-        self._gallery = gallery
+        self._answers = answers
+        self._place = place
         self._query = query
-        self._where = where
         self._options = options
         self._complete = complete
 
@@ -186,24 +139,16 @@ class _Look:
             if self._complete and (hits[0].standardised is None or least <= -1.0):
                 known |= tally((hit for hit in hits if hit.crop.identity in new), rule)
             else:
-                theirs = replace(self._where, identities=new)
-                every = replace(self._options, min_score=-1.0)
-                (crops,) = _nearest(self._gallery, [self._query], theirs, every, _ALL)
-                known |= tally(crops.hits, rule, left_out=self._query.crop_ids)
+                crops = self._answers.crops_of(self._place, new)
+                known |= tally(crops, rule, left_out=self._query.crop_ids)
         return {name: known[name] for name in identities if name in known}
 
     def _nearest_other(self, found: tuple[Hit, ...]) -> float | None:
         """The best cosine of a crop that is not part of the query."""
         if found and found[0].standardised is None:
             return found[0].score
-        query = self._query
-        (hits,) = self._gallery.query(query.embedding[None], len(query.crop_ids) + 1, self._where)
-        return next((hit.score for hit in hits if hit.crop.crop_id not in query.crop_ids), None)
+        return self._answers.nearest_but(self._place, self._query.crop_ids)
 
 
 def _count_groups(hits: tuple[Hit, ...]) -> int:
     return len({group_key(hit.crop) for hit in hits})
-
-
-def _rows(queries: Sequence[Query]) -> Float32s:
-    return np.stack([query.embedding for query in queries])

@@ -160,7 +160,8 @@ def _smallest(distance: Float32s, width: int) -> Indices:
     largest = np.partition(distance, width - 1, axis=1)[:, width - 1 : width]
     places = np.flatnonzero(distance <= largest)
     if len(places) == count * width:
-        return places.reshape(count, width) - columns * np.arange(count)[:, None]
+        near: Indices = places.reshape(count, width) - columns * np.arange(count)[:, None]
+        return near
     near = np.argpartition(distance, width - 1, axis=1)[:, :width]
     near.sort(axis=1)
     return near

@@ -27,8 +27,6 @@ from service.gallery.base import (
     Origin,
     Page,
     Receipt,
-    StandardisedHits,
-    StandardisedQuery,
 )
 from service.gallery.disk.database import GalleryDatabase
 from service.gallery.disk.folders import size_of
@@ -37,7 +35,7 @@ from service.gallery.disk.model_versions import ModelVersions
 from service.gallery.disk.reading import Counts
 from service.gallery.protocol import Gallery
 from service.gallery.rows.live_rows import Draft, LiveRows
-from service.gallery.standardising.search import nearest_standardised
+from service.gallery.standardising.search import StandardisedScan, scan_standardised
 from service.gallery.unit_rows import unit_rows
 
 _State = Literal["open", "closed", "deleted", "dropped", "replaced"]
@@ -273,17 +271,17 @@ class DiskGallery(Gallery):
         return self._in_memory().nearest(queries, top_k, where)
 
     @override
-    def query_standardised(
+    def scan_standardised(
         self,
         embeddings: NDArray[np.float32],
         cameras: Sequence[str | None],
-        asked: StandardisedQuery,
-    ) -> list[StandardisedHits] | None:
+        where: Filter,
+        least: float = -1.0,
+    ) -> StandardisedScan | None:
         self._require_open()
-        rules.check_count("top_k", asked.top_k)
         queries = unit_rows(embeddings, None, self.dimension, lambda row: f"query {row}")
-        view, mask = self._rows.select(asked.where)
-        return nearest_standardised(view.standardised, mask, queries, cameras, asked)
+        view, mask = self._rows.select(where)
+        return scan_standardised(view.standardised, mask, queries, cameras, least)
 
     @override
     def stats(self) -> GalleryStats:

@@ -34,8 +34,6 @@ from service.gallery.base import (
     Origin,
     Page,
     Receipt,
-    StandardisedHits,
-    StandardisedQuery,
 )
 from service.gallery.milvus.collection import (
     FIELDS,
@@ -276,12 +274,13 @@ class MilvusGallery(Gallery):
         return answer
 
     @override
-    def query_standardised(
+    def scan_standardised(
         self,
         embeddings: NDArray[np.float32],
         cameras: Sequence[str | None],
-        asked: StandardisedQuery,
-    ) -> list[StandardisedHits] | None:
+        where: Filter,
+        least: float = -1.0,
+    ) -> None:
         """Milvus scores rows as they are stored. Raises Unsupported."""
         raise Unsupported(
             f"gallery {self.name!r}: Milvus scores embeddings as they are stored and cannot remove "

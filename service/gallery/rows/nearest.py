@@ -1,4 +1,4 @@
-"""Exact nearest rows: FAISS or a matrix product finds candidates, and one formula ranks them.
+"""Exact nearest rows: products or a GPU's index find candidates, and one formula ranks them.
 
 Whatever finds the candidates, :mod:`service.gallery.scoring` scores them. So a query has the same
 answer to the last bit alone or in a batch, filtered or not, on a GPU or a CPU, and equal rows tie
@@ -16,24 +16,21 @@ from numpy.typing import NDArray
 
 from service.errors import Unavailable
 from service.gallery.base import Hit
+from service.gallery.products import block_products, parts_of
 from service.gallery.rows.view import GalleryView
 from service.gallery.scoring import best_first, cosines
+from service.machine.shares import share
 
 Scores = NDArray[np.float32]
 Slots = NDArray[np.int64]
 
-# Candidates fetched beyond top_k, usually enough to prove that no tie was cut off.
+# Candidates fetched from a GPU beyond top_k, usually enough to prove that no tie was cut off.
 _SPARE = 8
 # More than twice the rounding error of a float32 product in any order of summation. A GPU may
 # multiply with fewer bits (TF32 has 10), so its margin is wider.
 _MARGIN_CPU = 1e-5
 _MARGIN_GPU = 4e-3
-# FAISS reads the rows once per query but stores no scores; a matrix product reads them once per
-# batch. On 100,000 rows of 512 or 2048 and two cores, both take equally long at 4 to 8 queries.
-_SINGLES = 4
-# Up to this share of passing rows, copying them into one block is cheaper than scoring all rows.
-_FEW = 1 / 8
-_BLOCK_ELEMENTS = 1 << 24
+_SCORES_AT_ONCE = 1 << 24  # 64 MiB
 # The most that every GPU build of FAISS can select.
 _GPU_TOP_K = 2048
 _GPU_STALE_ROWS = 512
@@ -186,82 +183,59 @@ def nearest(
     Returns:
         Q lists of hits, best first; ties in the order of crop ids.
     """
-    passing = int(np.count_nonzero(mask))
-    top_k = min(top_k, passing)
-    hits: list[list[Hit]] = [[] for _ in queries]
-    pending = np.arange(len(queries))
-    fetch = min(passing, top_k + _SPARE)
-    while top_k and len(pending):
-        scores, slots, margin = _candidates(view, mask, queries[pending], fetch, mirror)
-        # A row that was not fetched scores at most as high as the last one that was, so below the
-        # margin it cannot tie.
-        done = (scores[:, -1] < scores[:, top_k - 1] - margin) | (fetch == passing)
-        for query, found in zip(pending[done], slots[done], strict=True):
-            hits[query] = _rank(view, queries[query], found)[:top_k]
-        pending = pending[~done]
-        fetch = min(passing, 4 * fetch)
+    if mirror is not None and mask is view.alive:
+        found = _by_mirror(view, queries, top_k, mirror)
+        if found is not None:
+            return found
+    slots = np.flatnonzero(mask)
+    step = max(1, _SCORES_AT_ONCE // max(1, len(slots)))
+    hits: list[list[Hit]] = []
+    for start in range(0, len(queries), step):
+        hits += _by_products(view, slots, queries[start : start + step], top_k)
     return hits
 
 
-def _candidates(
-    view: GalleryView, mask: NDArray[np.bool_], queries: Scores, fetch: int, mirror: Mirror | None
-) -> tuple[Scores, Slots, float]:
-    if mirror is not None and mask is view.alive:
-        found = mirror.search(view, queries, fetch)
-        if found is not None:
-            return *found, _MARGIN_GPU
+def _by_mirror(
+    view: GalleryView, queries: Scores, top_k: int, mirror: Mirror
+) -> list[list[Hit]] | None:
+    """The nearest living rows; None if the mirror cannot answer."""
+    living = int(np.count_nonzero(view.alive))
+    top_k = min(top_k, living)
+    hits: list[list[Hit]] = [[] for _ in queries]
+    pending = np.arange(len(queries))
+    fetch = min(living, top_k + _SPARE)
+    while top_k and len(pending):
+        found = mirror.search(view, queries[pending], fetch)
+        if found is None:
+            return None
+        scores, slots = found
+        # A row that was not fetched scores at most as high as the last one that was, so below the
+        # margin it cannot tie.
+        done = (scores[:, -1] < scores[:, top_k - 1] - _MARGIN_GPU) | (fetch == living)
+        for query, own in zip(pending[done], slots[done], strict=True):
+            hits[query] = _rank(view, queries[query], own)[:top_k]
+        pending = pending[~done]
+        fetch = min(living, 4 * fetch)
+    return hits
+
+
+def _by_products(view: GalleryView, slots: Slots, queries: Scores, top_k: int) -> list[list[Hit]]:
+    """The nearest of some rows, by the product of each with each query."""
     vectors = view.columns.vectors
-    if len(queries) > _SINGLES:
-        return *_by_product(vectors, mask, queries, fetch), _MARGIN_CPU
-    return *_by_faiss(vectors, mask, queries, fetch), _MARGIN_CPU
+    scores = np.empty((len(queries), len(slots)), np.float32)
 
+    def fill(part: slice) -> None:
+        scores[:, part] = block_products(vectors, slots[part], queries)
 
-def _by_faiss(
-    vectors: Scores, mask: NDArray[np.bool_], queries: Scores, fetch: int
-) -> tuple[Scores, Slots]:
-    scores = np.empty((len(queries), fetch), np.float32)
-    slots = np.empty((len(queries), fetch), np.int64)
-    # Used even if all rows pass: with a selector, FAISS splits the rows of a single query over its
-    # threads; without one, it takes two to three times as long.
-    bits = np.packbits(mask, bitorder="little")
-    selector = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
-    faiss.knn_inner_product(
-        faiss.swig_ptr(queries),
-        faiss.swig_ptr(vectors),
-        vectors.shape[1],
-        len(queries),
-        len(vectors),
-        fetch,
-        faiss.swig_ptr(scores),
-        faiss.swig_ptr(slots),
-        selector,
-    )
-    return scores, slots
-
-
-def _by_product(
-    vectors: Scores, mask: NDArray[np.bool_], queries: Scores, fetch: int
-) -> tuple[Scores, Slots]:
-    passing = np.flatnonzero(mask)
-    few = len(passing) <= _FEW * len(mask)
-    rows = passing if few else np.arange(len(mask))
-    step = max(1, _BLOCK_ELEMENTS // max(queries.shape))
-    scores = np.empty((len(queries), 0), np.float32)
-    slots = np.empty((len(queries), 0), np.int64)
-    for start in range(0, len(rows), step):
-        block = rows[start : start + step]
-        if few:
-            product = queries @ vectors[block].T
-        else:
-            product = queries @ vectors[start : start + step].T
-            product[:, ~mask[start : start + step]] = -np.inf
-        scores = np.concatenate([scores, product], axis=1)
-        slots = np.concatenate([slots, np.broadcast_to(block, product.shape)], axis=1)
-        if scores.shape[1] > fetch:
-            best = np.argpartition(scores, -fetch, axis=1)[:, -fetch:]
-            scores, slots = np.take_along_axis(scores, best, 1), np.take_along_axis(slots, best, 1)
-    best = np.argsort(-scores, axis=1)
-    return np.take_along_axis(scores, best, 1), np.take_along_axis(slots, best, 1)
+    share(fill, parts_of(len(slots)))
+    top_k = min(top_k, len(slots))
+    if not top_k:
+        return [[] for _ in queries]
+    hits: list[list[Hit]] = []
+    for query, own in zip(queries, scores, strict=True):
+        least = np.partition(own, -top_k)[-top_k] - _MARGIN_CPU
+        hits.append(_rank(view, query, slots[own >= least])[:top_k])
+    return hits
 
 
 def _rank(view: GalleryView, query: Scores, slots: Slots) -> list[Hit]:

@@ -13,7 +13,7 @@ from service.gallery.base import Absent, Crop, Filter
 from service.gallery.beyond_columns import holds, reads_crops
 from service.gallery.rows.allocation import room_for
 from service.gallery.standardising.cameras import Lengths, Standards
-from service.gallery.standardising.search import StandardisedRows
+from service.gallery.standardising.rows import StandardisedRows
 
 _UNKNOWN = -1
 
@@ -118,9 +118,15 @@ class GalleryView:
     @property
     def standardised(self) -> StandardisedRows:
         """What a query by standardised embeddings reads."""
-        vectors, cameras = self.columns.vectors, self.columns.cameras
         return StandardisedRows(
-            vectors, cameras, self.crops, self.camera_codes, self.standards, self.lengths
+            self.columns.vectors,
+            self.columns.cameras,
+            self.columns.identities,
+            self.crops,
+            self.camera_codes,
+            self.identity_codes,
+            self.standards,
+            self.lengths,
         )
 
     def passing(self, where: Filter, chosen: Sequence[int] | None) -> NDArray[np.bool_]:

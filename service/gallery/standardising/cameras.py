@@ -10,7 +10,7 @@ Letters: N rows, D dimensions, S slots of the gallery.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,6 +21,7 @@ Float64s = NDArray[np.float64]
 Slots = NDArray[np.int64]
 
 _NO_LENGTH = 1e-12
+_ROWS_AT_ONCE = 512  # they stay in the cache
 _NEVER = -1  # serial of a length that has not been computed
 
 
@@ -54,11 +55,7 @@ class Standard:
         Returns:
             (N, D) float32, unit rows; a row that equals the mean becomes zeros.
         """
-        spread = rows - self.mean
-        spread /= self.deviation
-        length = np.sqrt(np.einsum("nd,nd->n", spread, spread))
-        spread /= np.maximum(length, _NO_LENGTH)[:, None]
-        return spread.astype(np.float32)
+        return _scaled(rows, self.mean, self.deviation)
 
     def lengths(self, rows: Float32s) -> Float32s:
         """Lengths of standardised rows before they are scaled to unit length, in float32.
@@ -107,29 +104,43 @@ class Standards:
             return None
         return self.overall if camera is None else self.cameras.get(camera, self.overall)
 
-    def split(self, slots: Slots, cameras: NDArray[np.int32]) -> Iterator[tuple[Standard, Slots]]:
-        """Group slots by the statistics that apply to them.
+    @property
+    def groups(self) -> list[Standard]:
+        """All statistics; empty while no camera is standardised."""
+        if self.overall is None or not self.in_force:
+            return []
+        return [self.overall, *self.cameras.values()]
+
+    def apply(self, rows: Float32s, group_of: Slots) -> Float32s:
+        """Standardise rows of several groups, each as :meth:`Standard.apply` does, to the last bit.
 
         Args:
-            slots: (N,) slots of the gallery.
-            cameras: (S,) code of each slot's camera, -1 if unknown.
+            rows: (N, D) float32.
+            group_of: (N,) which of :attr:`groups` applies to each row.
 
-        Yields:
-            Statistics and the slots they apply to; nothing while no camera is standardised.
+        Returns:
+            (N, D) float32, unit rows.
         """
-        if self.overall is None or not self.in_force:
-            return
-        groups = [self.overall, *self.cameras.values()]
-        table = np.zeros(int(cameras.max(initial=-1)) + 2, np.int32)
-        for group, camera in enumerate(self.cameras, start=1):
-            if camera < len(table) - 1:
-                table[camera + 1] = group
-        group_of = table[cameras[slots] + 1]
-        slots = slots[np.argsort(group_of, kind="stable")]
-        ends = np.cumsum(np.bincount(group_of, minlength=len(groups)))
-        for standard, start, end in zip(groups, [0, *ends[:-1]], ends, strict=True):
-            if start < end:
-                yield standard, slots[start:end]
+        if not len(rows):
+            return np.empty(rows.shape, np.float32)
+        groups, (used, place) = self.groups, np.unique(group_of, return_inverse=True)
+        mean = np.stack([groups[group].mean for group in used.tolist()])
+        deviation = np.stack([groups[group].deviation for group in used.tolist()])
+        return _scaled(rows, mean[place], deviation[place])
+
+    def group_of(self, cameras: NDArray[np.int32]) -> Slots:
+        """Which of :attr:`groups` apply to crops.
+
+        Args:
+            cameras: (N,) code of each crop's camera, -1 if unknown.
+
+        Returns:
+            (N,) int64 indices.
+        """
+        table = np.zeros(max(self.cameras, default=-1) + 3, np.int64)
+        table[np.array([*self.cameras], np.int64) + 1] = np.arange(1, len(self.cameras) + 1)
+        # The last entry is 0: it stands for every camera without statistics.
+        return table[np.minimum(cameras.astype(np.int64) + 1, len(table) - 1)]
 
 
 class Lengths:
@@ -146,28 +157,55 @@ class Lengths:
         self.computed = 0
         """Number of lengths computed since the start."""
 
-    def of(self, slots: Slots, rows: Float32s, standard: Standard) -> Float32s:
+    def of(
+        self, vectors: Float32s, slots: Slots, group_of: Slots, groups: Sequence[Standard]
+    ) -> Float32s:
         """Lengths of some rows.
 
         Args:
+            vectors: (S, D) float32, every row of the gallery.
             slots: (N,) slots of the rows.
-            rows: (N, D) float32, the rows.
-            standard: the statistics that apply to them.
+            group_of: (N,) index of the statistics that apply to each row.
+            groups: all statistics.
 
         Returns:
             (N,) float32.
         """
+        serials = np.array([standard.serial for standard in groups], np.int64)[group_of]
         with self._lock:
-            self._make_room(int(slots.max(initial=-1)) + 1)
-            stale = np.flatnonzero(self._serials[slots] != standard.serial)
-            if len(stale):
-                self._values[slots[stale]] = standard.lengths(rows[stale])
-                self._serials[slots[stale]] = standard.serial
+            self._make_room(len(vectors))
+            lengths = self._values[slots]
+            stale = np.flatnonzero(self._serials[slots] != serials)
+        if len(stale):
+            lengths[stale] = _lengths(vectors, slots[stale], group_of[stale], groups)
+            with self._lock:
+                self._values[slots[stale]] = lengths[stale]
+                self._serials[slots[stale]] = serials[stale]
                 self.computed += len(stale)
-            return self._values[slots]
+        return lengths
 
     def _make_room(self, slots: int) -> None:
         if slots > len(self._values):
             more = max(slots, 2 * len(self._values)) - len(self._values)
             self._values = np.concatenate([self._values, np.zeros(more, np.float32)])
             self._serials = np.concatenate([self._serials, np.full(more, _NEVER)])
+
+
+def _scaled(rows: Float32s, mean: Float64s, deviation: Float64s) -> Float32s:
+    spread = rows - mean
+    spread /= deviation
+    length = np.sqrt(np.einsum("nd,nd->n", spread, spread))
+    spread /= np.maximum(length, _NO_LENGTH)[:, None]
+    return spread.astype(np.float32)
+
+
+def _lengths(
+    vectors: Float32s, slots: Slots, group_of: Slots, groups: Sequence[Standard]
+) -> Float32s:
+    lengths = np.empty(len(slots), np.float32)
+    for group in np.unique(group_of).tolist():
+        own = np.flatnonzero(group_of == group)
+        for start in range(0, len(own), _ROWS_AT_ONCE):
+            some = own[start : start + _ROWS_AT_ONCE]
+            lengths[some] = groups[group].lengths(vectors[slots[some]])
+    return lengths

@@ -9,6 +9,7 @@ import faiss
 import numpy as np
 import pytest
 
+from service.gallery import products
 from service.gallery.base import Crop, Filter
 from service.gallery.rows import nearest as module
 from service.gallery.rows.live_rows import LiveRows
@@ -50,9 +51,11 @@ def test_every_way_gives_the_same_bits(oracle, draw, monkeypatch, where, top_k):
     rows, queries = rows_of(oracle, draw), draw(6, 16, seed=1)
     alone = [assert_nearest(rows, oracle, queries[[i]], top_k, where)[0] for i in range(6)]
     assert assert_nearest(rows, oracle, queries, top_k, where) == alone
-    monkeypatch.setattr(module, "_BLOCK_ELEMENTS", 16 * 40)  # many blocks
+    monkeypatch.setattr(products, "PART", 40)
     assert assert_nearest(rows, oracle, queries, top_k, where) == alone
-    monkeypatch.setattr(module, "_FEW", 1.0)  # rows are copied into blocks
+    monkeypatch.setattr(products, "_CLOSE", 1.1)  # rows are copied into blocks
+    assert assert_nearest(rows, oracle, queries, top_k, where) == alone
+    monkeypatch.setattr(products, "_FEW", 6)  # pair by pair
     assert assert_nearest(rows, oracle, queries, top_k, where) == alone
     assert assert_nearest(rows, oracle, queries, top_k, where, cpu_mirror(16)) == alone
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
 
 from service.errors import Unsupported
-from service.gallery.base import Crop, Filter, StandardisedQuery
+from service.gallery import products
+from service.gallery.base import Crop, Filter
+from service.gallery.standardising import scan as scan_module
 from service.gallery.standardising.cameras import Lengths, Standards
+from service.gallery.standardising.rows import StandardisedRows
 from service.gallery.standardising.running import (
     MIN_CROPS,
     RENEW_SHARE,
@@ -19,7 +22,7 @@ from service.gallery.standardising.running import (
     RunningStandards,
     directions,
 )
-from service.gallery.standardising.search import StandardisedRows, nearest_standardised
+from service.gallery.standardising.search import scan_standardised
 from training.hhcl.linking import standardise_cameras
 
 DIMENSION = 12
@@ -52,9 +55,40 @@ class Rows:
 
     def now(self):
         codes = {f"c{code}": code for code in range(int(self.cameras.max(initial=-1)) + 1)}
+        nobody = np.full(len(self.cameras), -1, np.int32)
         return StandardisedRows(
-            self.vectors, self.cameras, self.crops, codes, self.running.now, self.lengths
+            self.vectors,
+            self.cameras,
+            nobody,
+            self.crops,
+            codes,
+            {},
+            self.running.now,
+            self.lengths,
         )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a test asks for."""
+
+    top_k: int
+    least: float = -1.0
+    rows: int = 0
+
+
+def nearest_standardised(rows, mask, queries, cameras, asked):
+    """One scan, and the answer to each query."""
+    scan = scan_standardised(rows, mask, queries, cameras, asked.least)
+    if scan is None:
+        return None
+    return [scan.best(place, asked.top_k, asked.least, asked.rows) for place in range(len(queries))]
+
+
+def ask_stored(gallery, queries, cameras, where, asked):
+    """The same of a stored gallery."""
+    scan = gallery.scan_standardised(queries, cameras, where, asked.least)
+    return [scan.best(place, asked.top_k, asked.least, asked.rows) for place in range(len(queries))]
 
 
 def people(count, seed=0, cameras=3, share_unknown=0.0):
@@ -233,12 +267,12 @@ class TestStatistics:
             vectors, cameras = people(60, seed=step)
             for rows in (asked_between, never_asked):
                 rows.write(vectors, cameras, removed=range(10 * step, 10 * step + 5))
-            asked = StandardisedQuery(5, Filter())
+            asked = Asked(5)
             nearest_standardised(
                 asked_between.now(), asked_between.alive, vectors[:1], ["c0"], asked
             )
         queries, _ = people(4, seed=99)
-        asked = StandardisedQuery(50, Filter())
+        asked = Asked(50)
         one, other = (
             nearest_standardised(rows.now(), rows.alive, queries, ["c1"] * 4, asked)
             for rows in (asked_between, never_asked)
@@ -252,7 +286,7 @@ class TestAnswers:
     @pytest.mark.parametrize("least", [-1.0, 0.0, 0.6])
     def test_they_equal_the_oracle(self, gallery, camera, top_k, least):
         queries, _ = people(3, seed=7)
-        asked = StandardisedQuery(top_k, Filter(), least)
+        asked = Asked(top_k, least)
         assert_equals_oracle(gallery.now(), gallery.alive, queries, [camera] * 3, asked)
 
     def test_answers_equal_the_oracle_with_a_mask_and_older_statistics(self, gallery):
@@ -261,13 +295,13 @@ class TestAnswers:
         gallery.write(more, cameras, removed=range(0, 30, 3))
         assert serials == {c: s.serial for c, s in gallery.running.now.cameras.items()}
         mask = gallery.alive & (gallery.cameras != 1)
-        asked = StandardisedQuery(40, Filter())
+        asked = Asked(40)
         assert_equals_oracle(gallery.now(), mask, more[:2], ["c1", "c2"], asked)
 
     def test_equal_rows_tie_in_the_order_of_ids(self, gallery):
         copies = np.repeat(gallery.vectors[:1], 300, axis=0)
         gallery.write(copies, [0] * 300)
-        asked = StandardisedQuery(10, Filter(crop_ids=None))
+        asked = Asked(10)
         (answer,) = assert_equals_oracle(
             gallery.now(), gallery.alive, gallery.vectors[:1], ["c0"], asked
         )
@@ -276,25 +310,69 @@ class TestAnswers:
 
     def test_the_threshold_applies_to_exact_plain_cosines(self, gallery):
         query = gallery.vectors[:1]
-        first, *_ = nearest_standardised(
-            gallery.now(), gallery.alive, query, ["c0"], StandardisedQuery(40, Filter())
-        )
+        first, *_ = nearest_standardised(gallery.now(), gallery.alive, query, ["c0"], Asked(40))
         line = sorted(hit.score for hit in first.hits)[20]
         (answer,) = nearest_standardised(
-            gallery.now(), gallery.alive, query, ["c0"], StandardisedQuery(40, Filter(), line)
+            gallery.now(), gallery.alive, query, ["c0"], Asked(40, line)
         )
         assert min(hit.score for hit in answer.hits) == line
 
     def test_a_query_has_the_same_answer_alone_and_in_a_batch(self, gallery):
         queries, _ = people(9, seed=3)
         cameras = ["c0", None, "c2"] * 3
-        asked = StandardisedQuery(30, Filter())
+        asked = Asked(30)
         batch = nearest_standardised(gallery.now(), gallery.alive, queries, cameras, asked)
         for query, camera, answer in zip(queries, cameras, batch, strict=True):
             (alone,) = nearest_standardised(
                 gallery.now(), gallery.alive, query[None], [camera], asked
             )
             assert alone.hits == answer.hits
+
+    @pytest.mark.parametrize("least", [-1.0, 0.2])
+    def test_every_way_to_scan_gives_the_same_answer(self, gallery, monkeypatch, least):
+        """In many parts, a few queries at a time, pair by pair, camera by camera."""
+        queries, _ = people(9, seed=3)
+        mask = gallery.alive & (np.arange(len(gallery.alive)) % 7 > 0)
+        cameras, asked = ["c0", None, "c2"] * 3, Asked(30, least, rows=3)
+
+        def answers():
+            return [
+                (one.hits, one.nearest, one.rows.tolist())
+                for one in nearest_standardised(gallery.now(), mask, queries, cameras, asked)
+            ]
+
+        usual = answers()
+        for module, name, value in (
+            (products, "PART", 40),
+            (products, "_CLOSE", 1.1),
+            (scan_module, "_NUMBERS_AT_ONCE", 1),
+            (products, "_FEW", 0),
+            (products, "_FEW", 9),
+        ):
+            monkeypatch.setattr(module, name, value)
+            assert answers() == usual
+
+    def test_one_scan_answers_every_question(self, gallery):
+        """All crops of some identities, and the nearest crop that is not one of the query's."""
+        rows = gallery.now()
+        rows.identities[:] = np.arange(len(rows.identities)) % 50
+        rows = replace(rows, identity_codes={f"p{code}": code for code in range(50)})
+        query, mask = gallery.vectors[5:6], gallery.alive & (gallery.cameras != 2)
+        scan = scan_standardised(rows, mask, query, ["c0"], least=0.5)
+        theirs = mask & np.isin(rows.identities, [3, 7])
+        expected = oracle(rows, theirs, query[0], "c0", Asked(999))
+        hits = scan.crops_of(0, {"p3", "p7", "nobody"})
+        assert [hit.crop.crop_id for hit in hits] == [crop_id for _, crop_id, _ in expected]
+        plain = {
+            rows.crops[slot].crop_id: cosine(query[0], rows.vectors[slot])
+            for slot in np.flatnonzero(mask)
+        }
+        best = sorted(plain, key=plain.get, reverse=True)
+        assert scan.nearest(0) == pytest.approx(plain[best[0]], abs=1e-6)
+        for count in (1, 3):
+            own = frozenset([*best[:count], "absent"])
+            assert scan.nearest(0, but=own) == pytest.approx(plain[best[count]], abs=1e-6)
+        assert scan.nearest(0, but=plain.keys()) is None
 
     def test_a_row_or_query_at_its_cameras_mean_scores_zero(self):
         rows = Rows()
@@ -305,13 +383,13 @@ class TestAnswers:
         middle = np.zeros((1, DIMENSION), np.float32)
         middle[0] = rows.running.now.cameras[0].mean
         rows.write(middle, [0])
-        asked = StandardisedQuery(2 * MIN_CROPS + 1, Filter())
+        asked = Asked(2 * MIN_CROPS + 1)
         assert_equals_oracle(rows.now(), rows.alive, half[:1], ["c0"], asked)
         (answer,) = nearest_standardised(rows.now(), rows.alive, middle, ["c0"], asked)
         assert all(abs(hit.standardised) <= 1.0 for hit in answer.hits)
 
     def test_an_empty_mask_finds_nothing(self, gallery):
-        asked = StandardisedQuery(5, Filter(), rows=5)
+        asked = Asked(5, rows=5)
         (answer,) = nearest_standardised(
             gallery.now(), np.zeros_like(gallery.alive), gallery.vectors[:1], ["c0"], asked
         )
@@ -322,12 +400,12 @@ class TestAnswers:
     def test_without_a_standardised_camera_there_is_no_answer(self):
         rows = Rows()
         rows.write(*people(30))
-        asked = StandardisedQuery(5, Filter())
+        asked = Asked(5)
         assert nearest_standardised(rows.now(), rows.alive, rows.vectors[:1], ["c0"], asked) is None
         assert Standards().of(0) is None
 
     def test_standardised_embeddings_come_with_the_hits(self, gallery):
-        asked = StandardisedQuery(9, Filter(), rows=4)
+        asked = Asked(9, rows=4)
         (answer,) = nearest_standardised(
             gallery.now(), gallery.alive, gallery.vectors[:1], ["c0"], asked
         )
@@ -340,7 +418,7 @@ class TestAnswers:
 def test_a_write_costs_a_bounded_number_of_lengths():
     """In the worst case, a query after every write, a write costs under 25 rows, not N."""
     rows, rng, changes = Rows(), np.random.default_rng(0), 0
-    asked = StandardisedQuery(1, Filter())
+    asked = Asked(1)
     for step in range(400):
         living = np.flatnonzero(rows.alive)
         gone = rng.choice(living, min(len(living) // 2, 4), replace=False)
@@ -381,9 +459,9 @@ class Stored:
     def assert_exact(self, where, camera="c0"):
         """The answer equals the oracle on the rows and statistics of this moment."""
         queries, _ = people(1, seed=1000 + self.writes)
-        asked = StandardisedQuery(25, where)
+        asked = Asked(25)
         view, mask = self.gallery._rows.select(where)
-        (answer,) = self.gallery.query_standardised(queries, [camera], asked)
+        (answer,) = ask_stored(self.gallery, queries, [camera], where, asked)
         expected = oracle(view.standardised, mask, queries[0], camera, asked)
         assert [hit.crop.crop_id for hit in answer.hits] == [crop_id for _, crop_id, _ in expected]
         assert all(self.gallery.get(hit.crop.crop_id) == hit.crop for hit in answer.hits)
@@ -435,7 +513,7 @@ def test_a_query_that_began_before_a_write_keeps_its_statistics(store):
     after = stored.gallery._rows.now()
     assert before.standards.cameras[0].serial != after.standards.cameras[0].serial
     queries, _ = people(2, seed=5)
-    asked = StandardisedQuery(25, Filter())
+    asked = Asked(25)
     for _ in range(2):  # both use the same stored lengths, in turns
         assert_equals_oracle(before.standardised, mask, queries, ["c0", None], asked)
         stored.assert_exact(Filter())
@@ -446,10 +524,10 @@ def test_queries_and_writes_run_concurrently(store):
     for _ in range(20):
         stored.upsert()
     queries, _ = people(3, seed=5)
-    asked = StandardisedQuery(10, Filter())
+    asked = Asked(10)
 
     def ask(_):
-        answers = stored.gallery.query_standardised(queries, ["c0", "c1", None], asked)
+        answers = ask_stored(stored.gallery, queries, ["c0", "c1", None], Filter(), asked)
         return all(
             [hit.standardised for hit in answer.hits]
             == sorted((hit.standardised for hit in answer.hits), reverse=True)
@@ -475,4 +553,4 @@ class TestMilvus:
         gallery = store.create("g", MODEL, DIMENSION)
         queries, _ = people(1)
         with pytest.raises(Unsupported, match="Milvus scores embeddings as they are stored"):
-            gallery.query_standardised(queries, [None], StandardisedQuery(1, Filter()))
+            gallery.scan_standardised(queries, [None], Filter())
