@@ -222,10 +222,15 @@ def kept_fit(folder: Path, asked: Asked) -> Fit | None:
         The choice; None if there is none yet.
 
     Raises:
-        InvalidInput: the earlier run was asked for other values.
+        InvalidInput: the earlier run was asked for other values, or judged rounds without a fit.
     """
     file = folder / FIT_NAME
     if not file.exists():
+        if (folder / "ways").exists():
+            raise InvalidInput(
+                f"{folder} has rounds but no {FIT_NAME}: an earlier release started it, with "
+                "another clustering; choose another --output"
+            )
         return None
     kept = json.loads(file.read_text(encoding="utf-8"))
     if kept["asked"] != asdict(asked):

@@ -148,3 +148,9 @@ def test_a_kept_fit_is_read_back_for_the_same_wish(tmp_path):
     assert kept_fit(tmp_path, Asked(eps=0.4)) == fit
     with pytest.raises(InvalidInput, match=r"started with k1 auto, k2 auto, eps 0\.4, min_samples"):
         kept_fit(tmp_path, Asked())
+
+
+def test_rounds_that_were_judged_without_a_fit_are_not_continued(tmp_path):
+    (tmp_path / "ways").mkdir()
+    with pytest.raises(InvalidInput, match="earlier release started it"):
+        kept_fit(tmp_path, Asked())
