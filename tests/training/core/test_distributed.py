@@ -15,10 +15,12 @@ torch = pytest.importorskip("torch", reason="the train extra is not installed")
 from torch import nn
 
 from service.errors import InvalidInput
+from training.core.camera_colours import mix_palette
 from training.core.distributed import World, open_world
 from training.core.engine import Batch, build_learner, embed_together
 from training.core.options import AugmentOptions, MemoryOptions, ScheduleOptions
 from training.core.pixels import Pixels
+from training.core.transforms import Donors
 from training.hhcl.loop import train_one_epoch
 from training.hhcl.memories.building import ClusteredCrops, build_memory
 from training.hhcl.network import GhostBatchNorm2d
@@ -55,17 +57,27 @@ def learn(world: World, *, clusters: int = 4, compiled: bool = False) -> dict:
     labels, cameras = np.arange(41) % 6, np.arange(41) // 6 % 2
     pixels, network = Pixels(crops, CPU), Tiny()
     # SGD: Adam turns the rounding of a gradient near zero into a whole step.
-    schedule = ScheduleOptions(optimiser="sgd", learning_rate=0.05)
+    schedule = ScheduleOptions(optimiser="sgd", learning_rate=0.05, average=0.5)
     learner = build_learner(network, schedule, world, compiled=compiled)
     before = embed_together(network, pixels, world)
     memory = build_memory(ClusteredCrops(before, labels, cameras), MemoryOptions(), 4, rng, CPU)
+    palette = mix_palette(pixels, cameras, np.zeros_like(cameras), print)
+    assert palette is not None
+    assert learner.average is not None
     drawn = identity_batches(
         labels, cameras, clusters_per_batch=clusters, crops_per_cluster=4, iterations=3, rng=rng
     )
     batches = (
-        Batch(pixels.take(i[world.share(len(i), 4)]), labels[i], cameras[i], 4) for i in drawn
+        Batch(
+            pixels.take(i[world.share(len(i), 4)]),
+            labels[i],
+            cameras[i],
+            4,
+            Donors(palette, cameras[i]),
+        )
+        for i in drawn
     )
-    options = AugmentOptions(padding=2, brightness=0.2)
+    options = AugmentOptions(padding=2, brightness=0.2, camera_colours=0.5)
     loss = train_one_epoch(learner, memory, batches, options, rng)
     return {
         "before": torch.from_numpy(before),
@@ -74,6 +86,7 @@ def learn(world: World, *, clusters: int = 4, compiled: bool = False) -> dict:
         "mean": memory.mean,
         "next draw": torch.tensor(rng.random()),
         **network.state_dict(),
+        **{f"average {k}": v for k, v in learner.average.network.state_dict().items()},
     }
 
 
