@@ -39,7 +39,7 @@ axe = pytest.importorskip(
 )
 
 ROOT = Path(__file__).parents[2]
-MODEL = ROOT / "models" / "hhcl-mobilenetv2"
+MODEL = ROOT / "models" / "hhcl-synthetic"
 PLACES = {"c1": "entrance", "c2": "lobby", "c3": "platform", "c4": "stairs"}
 MORNING = 1_795_249_800  # 2026-11-21 08:30 UTC
 PREFIX = "/people"
