@@ -94,7 +94,7 @@ class StandardisedScan:
             The exact answer.
         """
         low, high = self.scores.low[query], self.scores.high[query]
-        passing = np.flatnonzero(self._reaches(query, least))
+        passing = self._passing(query, least)
         top_k = min(top_k, len(passing))
         slots = self.found[:0]
         if top_k:
@@ -134,16 +134,15 @@ class StandardisedScan:
         )
         return max(others, default=None)
 
-    def _reaches(self, query: int, least: float) -> NDArray[np.bool_]:
-        """Which rows have an exact plain cosine of at least ``least``."""
+    def _passing(self, query: int, least: float) -> Slots:
+        """Places of the rows that have an exact plain cosine of at least ``least``."""
         plain = self.scores.plain[query]
         if least <= -1.0:
-            return np.ones(len(plain), np.bool_)
-        reached: NDArray[np.bool_] = plain >= least
-        close = np.flatnonzero(np.abs(plain - least) <= MARGIN)
-        exact = cosines(self.rows.vectors[self.found[close]], self.queries[query])
-        reached[close] = np.array(exact) >= least
-        return reached
+            return np.arange(len(plain))
+        passing = np.flatnonzero(plain >= least - MARGIN)
+        close = np.flatnonzero(plain[passing] <= least + MARGIN)
+        exact = cosines(self.rows.vectors[self.found[passing[close]]], self.queries[query])
+        return np.delete(passing, close[np.array(exact) < least])
 
     def _ranked(self, query: int, slots: Slots, top_k: int) -> tuple[Slots, list[Hit]]:
         """The best of some slots, by exact standardised cosine; ties in the order of crop ids."""
