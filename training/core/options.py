@@ -33,6 +33,8 @@ class ModelOptions:
         width: input width in pixels.
         last_stride: stride of the last stage that halves the map; the paper uses 1.
         frozen_stages: number of the backbone's first stages that keep their start weights.
+        instance_norm: normalise half of the channels of each block in the first two stages per
+            crop, as IBN-Net does (Pan et al., ECCV 2018); the backbone's start weights stay.
         precision: of forward passes in training and for clustering: ``float32``, ``bfloat16``, or
             ``auto``, which is bfloat16 on a GPU that computes it natively, else float32. Everything
             that is measured is embedded in float32.
@@ -47,15 +49,26 @@ class ModelOptions:
     width: Annotated[int, Field(ge=32, le=1024)] = 128
     last_stride: Literal[1, 2] = 1
     frozen_stages: Annotated[int, Field(ge=0)] = 0
+    instance_norm: bool = False
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: bool = False
 
     def __post_init__(self) -> None:
-        """Check that what is frozen was learned."""
+        """Check that what is frozen was learned, and that what changes can learn."""
         if self.frozen_stages and self.weights == "none":
             raise ValueError(
                 f"frozen_stages is {self.frozen_stages}, must be 0 if weights is none: "
                 "random stages would never learn"
+            )
+        if self.instance_norm and self.frozen_stages:
+            raise ValueError(
+                f"frozen_stages is {self.frozen_stages}, must be 0 if instance_norm is true: the "
+                "first stages change and have to learn"
+            )
+        if self.instance_norm and self.backbone not in {"resnet50", "resnet18", "mobilenet_v2"}:
+            raise ValueError(
+                "instance_norm is true, must be false unless backbone is resnet50, resnet18 or "
+                f"mobilenet_v2: the stages of {self.backbone} are not known or have it already"
             )
 
 

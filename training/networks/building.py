@@ -8,6 +8,7 @@ from service.errors import InvalidInput
 from training.core.backbone import PartlyFrozen
 from training.core.checkpoint import FILE_NAME, SELECTED_NAME, Checkpoint, load_checkpoint
 from training.core.config import TrainConfig
+from training.core.instance_norm import add_instance_norm
 from training.hhcl.network import EmbeddingNetwork, build_network
 from training.scl.network import PartNetwork, build_part_network
 
@@ -51,6 +52,8 @@ def restore_network(checkpoint: Checkpoint) -> Network:
 
 def _build(config: TrainConfig, weights: str) -> Network:
     network = _of_method(config, weights)
+    if config.model.instance_norm:
+        add_instance_norm(network.features, config.model.backbone)
     if config.model.frozen_stages:
         network.features = PartlyFrozen(network.features, config.model.frozen_stages)
     return network
