@@ -33,7 +33,7 @@ import torch
 from numpy.typing import NDArray
 
 from training.core.config import read_config
-from training.core.options import ClusterOptions
+from training.core.method_options import ClusterOptions
 from training.data.datasets import Dataset, DataSource, read_dataset
 from training.data.images import load_images
 from training.hhcl.clustering import cluster

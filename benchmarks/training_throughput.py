@@ -28,7 +28,8 @@ from torchvision.transforms import v2
 
 from training.core.distributed import World
 from training.core.engine import Batch, build_learner, embed_together
-from training.core.options import AugmentOptions, MemoryOptions, ScheduleOptions
+from training.core.method_options import MemoryOptions
+from training.core.options import AugmentOptions, ScheduleOptions
 from training.core.pixels import Pixels
 from training.core.transforms import IMAGENET_MEAN, IMAGENET_STD
 from training.hhcl.loop import train_one_epoch

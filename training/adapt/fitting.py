@@ -13,7 +13,7 @@ from service.errors import InvalidInput
 from service.identities.dbscan import OUTLIER, find_dense
 from service.machine.durable import replaced_file
 from service.search.kreciprocal import jaccard_distance
-from training.core.options import ClusterOptions
+from training.core.method_options import ClusterOptions
 from training.hhcl.linking import standardise_cameras
 
 Float32s = NDArray[np.float32]

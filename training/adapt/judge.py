@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from training.adapt.fitting import Asked, fit_clustering
 from training.core.engine import extract_embeddings
-from training.core.options import ClusterOptions
+from training.core.method_options import ClusterOptions
 from training.data.images import Images
 from training.hhcl.clustering import cluster
 from training.measure.agreement import way_precisions

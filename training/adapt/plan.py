@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from training.adapt.fitting import Fit
-from training.core.options import ClusterOptions
+from training.core.method_options import ClusterOptions
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,17 +15,15 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from service.errors import InvalidInput
+from training.core.method_options import ClusterOptions, MemoryOptions, SclOptions
 from training.core.options import (
     STRICT,
     AugmentOptions,
     BatchOptions,
-    ClusterOptions,
     DataOptions,
     EvaluationOptions,
-    MemoryOptions,
     ModelOptions,
     ScheduleOptions,
-    SclOptions,
     WarmupOptions,
 )
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-import shlex
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from service.model.manifest import Calibration, Manifest
-from training.core.config import TrainConfig
+from training.export.card_command import format_command
 from training.measure.tables import format_results
 
 CARD_NAME = "CARD.md"
@@ -187,28 +184,8 @@ def _recipe(manifest: Manifest) -> str:
 {_wrap(f"The manifest contains the whole config. {what}")}
 
 ```sh
-{_command(recipe)}
+{format_command(recipe)}
 ```{_stopped(manifest)}"""
-
-
-def _command(recipe: dict[str, Any]) -> str:
-    data, weights = recipe["data"], recipe["model"]["weights"]
-    synthetic = data.get("synthetic", ())
-    if synthetic and not data["path"]:
-        lines = ["python -m training pretrain --output RUN"]
-        lines += [f"--data {shlex.quote(folder)}" for folder in synthetic]
-    else:
-        lines = ["python -m training train --output RUN"]
-        sites = [data["path"] or "DATA", *data.get("also", ())]
-        lines += [f"--data {shlex.quote(site)}" for site in sites]
-        lines += [f"--synthetic {shlex.quote(folder)}" for folder in synthetic]
-    lines += [f"--weights {shlex.quote(weights)}"] * (weights != "default")
-    lines += [
-        f"--set {shlex.quote(f'{name}={_toml(value)}')}"
-        for name, value in _changes(recipe)
-        if name not in {"data.path", "data.also", "data.synthetic", "model.weights"}
-    ]
-    return " \\\n    ".join(lines)
 
 
 def _stopped(manifest: Manifest) -> str:
@@ -218,22 +195,6 @@ def _stopped(manifest: Manifest) -> str:
     return (
         f"\n\nTraining was stopped after {finished} of {planned} epochs: this is epoch {finished}."
     )
-
-
-def _changes(recipe: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Dotted names and values that differ from the defaults, which are the paper's recipe."""
-    for section, default in TrainConfig().as_dict().items():
-        value = recipe.get(section, default)
-        if not isinstance(default, dict):
-            yield from [(section, value)] * (value != default)
-            continue
-        for name, plain in default.items():
-            chosen = value.get(name, plain)
-            yield from [(f"{section}.{name}", chosen)] * (chosen != plain)
-
-
-def _toml(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _accuracy(manifest: Manifest) -> str:

@@ -12,7 +12,7 @@ from scipy.sparse import coo_array, csr_array
 from service.errors import InvalidInput
 from service.identities.dbscan import find_dense
 from service.search.kreciprocal import jaccard_distance
-from training.core.options import ClusterOptions
+from training.core.method_options import ClusterOptions
 from training.hhcl.linking import OUTLIER, link_cameras
 
 Float32s = NDArray[np.float32]

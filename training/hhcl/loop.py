@@ -191,11 +191,10 @@ def _label(
 def _describe(embeddings: Float32s, labels: Int64s, crops: Crops) -> Clusters:
     """Describe the labels of the unlabelled crops, or of all if all people are synthetic."""
     shown = crops.judged[0].samples
-    # Unlabelled crops are embedded first, and all of them; of synthetic people only a few are.
-    unlabelled = (crops.identities == UNKNOWN).any()
-    return describe_clusters(
-        labels[: len(shown)], shown, embeddings[: len(shown)] if unlabelled else None
-    )
+    if not (crops.identities == UNKNOWN).any():
+        return describe_clusters(labels, shown, compared=False)
+    # Unlabelled crops are embedded first, and all of them.
+    return describe_clusters(labels[: len(shown)], shown, embeddings[: len(shown)])
 
 
 def _batches(

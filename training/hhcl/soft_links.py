@@ -14,7 +14,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from training.core.options import ClusterOptions
+from training.core.method_options import ClusterOptions
 from training.core.pseudo_labels import split_by_camera
 from training.hhcl.linking import parts_of_sites, standardise_cameras
 from training.hhcl.similarity import SHARP, compare_cameras

@@ -84,7 +84,11 @@ class Clusters:
 
 
 def describe_clusters(
-    labels: Int64s, samples: Sequence[Sample], embeddings: Float32s | None = None
+    labels: Int64s,
+    samples: Sequence[Sample],
+    embeddings: Float32s | None = None,
+    *,
+    compared: bool = True,
 ) -> Clusters:
     """Count clusters, and compare them with identities, which training itself never reads.
 
@@ -92,6 +96,7 @@ def describe_clusters(
         labels: (N,) int64 pseudo-labels, -1 for an outlier.
         samples: the N crops.
         embeddings: (N, D) float32, unit rows, from which the labels were made.
+        compared: False if the labels are the identities, so that a comparison would say nothing.
 
     Returns:
         The description.
@@ -101,7 +106,7 @@ def describe_clusters(
     identities = np.array([sample.identity for sample in samples])
     count = int(labels.max()) + 1
     crossing = (seen_by_cameras(labels, cameras).sum(axis=1) > 1).mean() if count else 0.0
-    known = inside.any() and bool((identities >= 0).all())
+    known = compared and inside.any() and bool((identities >= 0).all())
     nmi, ari = _compare(identities[inside], labels[inside]) if known else (None, None)
     return Clusters(
         clusters=count,

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from service.errors import InvalidInput
-from training.core.options import SclOptions
+from training.core.method_options import SclOptions
 from training.scl.network import Features
 
 # Exceeds any distance inside a site, so that crops of another site rank last.

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from training.core.config import TrainConfig
-from training.core.options import SclOptions
+from training.core.method_options import SclOptions
 from training.measure.evaluation import PROTOCOLS, Protocol, Scores, score
 from training.measure.held_out import HeldOutCrops
 from training.run.measuring import Measured, embed_crops, measure_epoch

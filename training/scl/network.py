@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from service.errors import InvalidInput
 from training.core.backbone import StyleMixing, build_stages, feature_map, style_of
-from training.core.options import SclOptions
+from training.core.method_options import SclOptions
 from training.core.stages import Stages
 
 Float32s = NDArray[np.float32]

@@ -19,7 +19,7 @@ from training.adapt.fitting import (
     kept_fit,
     silhouettes,
 )
-from training.core.options import ClusterOptions
+from training.core.method_options import ClusterOptions
 from training.hhcl.clustering import cluster
 
 

@@ -18,7 +18,8 @@ from service.errors import InvalidInput
 from training.core.camera_colours import mix_palette
 from training.core.distributed import World, open_world
 from training.core.engine import Batch, build_learner, embed_together
-from training.core.options import AugmentOptions, MemoryOptions, ScheduleOptions
+from training.core.method_options import MemoryOptions
+from training.core.options import AugmentOptions, ScheduleOptions
 from training.core.pixels import Pixels
 from training.core.transforms import Donors
 from training.hhcl.loop import train_one_epoch

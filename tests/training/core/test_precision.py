@@ -14,7 +14,8 @@ from torch import nn
 from training.core.config import read_config
 from training.core.distributed import World
 from training.core.engine import Batch, build_learner, embed_together
-from training.core.options import AugmentOptions, MemoryOptions, ScheduleOptions
+from training.core.method_options import MemoryOptions
+from training.core.options import AugmentOptions, ScheduleOptions
 from training.core.pixels import Pixels
 from training.core.precision import number_type
 from training.hhcl import loop

@@ -10,7 +10,7 @@ from sklearn.cluster import DBSCAN
 
 from service.errors import InvalidInput
 from service.search.kreciprocal import jaccard_distance
-from training.core.options import ClusterOptions
+from training.core.method_options import ClusterOptions
 from training.hhcl.clustering import cluster, link_progress, nearest_by_cosine
 
 

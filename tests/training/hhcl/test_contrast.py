@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the train extra is not installed")
 
-from training.core.options import MemoryOptions
+from training.core.method_options import MemoryOptions
 from training.hhcl.memories.building import ClusteredCrops, build_memory
 from training.hhcl.memories.contrast import Contrast, camera_entropy_weights
 from training.hhcl.memories.proxies import CameraProxies

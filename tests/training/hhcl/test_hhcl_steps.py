@@ -22,7 +22,8 @@ from training.core.checkpoint import load_checkpoint
 from training.core.config import TrainConfig, read_config
 from training.core.distributed import World
 from training.core.engine import Batch, build_learner
-from training.core.options import AugmentOptions, MemoryOptions, ScheduleOptions
+from training.core.method_options import MemoryOptions
+from training.core.options import AugmentOptions, ScheduleOptions
 from training.hhcl import loop
 from training.hhcl.memories.building import ClusteredCrops, build_memory
 from training.hhcl.network import EmbeddingNetwork

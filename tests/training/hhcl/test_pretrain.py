@@ -93,6 +93,12 @@ def test_pretraining_learns_to_tell_unseen_people_apart(pretrained):
     assert all(line["clusters"]["outliers"] == 0 for line in lines)
 
 
+def test_identities_are_not_compared_with_themselves(pretrained):
+    clusters = metrics(pretrained)[-1]["clusters"]
+    assert clusters["clusters"] > 1
+    assert (clusters["nmi"], clusters["ari"], clusters["across"]) == (None, None, None)
+
+
 def test_an_interrupted_run_ends_with_the_same_weights(drawn, tmp_path, monkeypatch):
     short = {"schedule__iterations": 2, "schedule__epochs": 2, "data__synthetic": (str(drawn),)}
     settings = config(**short, evaluation__every=0)

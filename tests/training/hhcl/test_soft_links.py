@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch", reason="the train extra is not installed")
 
 from pydantic import ValidationError
 
-from training.core.options import ClusterOptions, MemoryOptions
+from training.core.method_options import ClusterOptions, MemoryOptions
 from training.core.pseudo_labels import split_by_camera
 from training.hhcl.memories.building import ClusteredCrops, build_memory
 from training.hhcl.memories.contrast import Contrast, LeftOut

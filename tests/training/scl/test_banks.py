@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the train extra is not installed")
 
 from service.errors import InvalidInput
-from training.core.options import SclOptions
+from training.core.method_options import SclOptions
 from training.scl.banks import (
     Banks,
     Selection,

@@ -17,7 +17,7 @@ from service.model.contract import check_model
 from service.model.manifest import read_manifest
 from training.core.checkpoint import SELECTED_NAME, load_checkpoint
 from training.core.config import TrainConfig, read_config
-from training.core.options import SclOptions
+from training.core.method_options import SclOptions
 from training.data.datasets import DataSource, read_dataset
 from training.data.images import load_images
 from training.export.model_folder import ExportOptions, export_model

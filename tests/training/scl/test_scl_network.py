@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="the train extra is not installed")
 from torch import nn
 
 from service.errors import InvalidInput
-from training.core.options import SclOptions
+from training.core.method_options import SclOptions
 from training.core.stages import Stages
 from training.hhcl.network import GhostBatchNorm2d
 from training.scl.banks import Banks, SelectiveContrast

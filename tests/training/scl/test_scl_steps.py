@@ -20,7 +20,7 @@ from torch import nn
 
 from training.core.checkpoint import load_checkpoint
 from training.core.config import TrainConfig, read_config
-from training.core.options import SclOptions
+from training.core.method_options import SclOptions
 from training.core.pixels import Pixels
 from training.core.stages import Stages
 from training.data.images import Images

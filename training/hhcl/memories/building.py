@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.core.options import MemoryOptions
+from training.core.method_options import MemoryOptions
 from training.core.pseudo_labels import centroids, seen_by_cameras, split_by_camera
 from training.hhcl.memories.contrast import Contrast, LeftOut
 from training.hhcl.memories.instances import InstanceMemory, draw_instances
