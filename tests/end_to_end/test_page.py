@@ -26,6 +26,7 @@ from PIL import Image
 from service.embedding.onnx_embedder import OnnxEmbedder
 from service.http.app import create_app
 from service.http.server import bind, url_of
+from service.model.manifest import read_manifest
 from service.settings import Settings
 from service.testing import FakeEmbedder
 from training.synthetic.dataset import synthesize
@@ -285,7 +286,9 @@ def test_the_page_explains_when_nobody_matches(chromium, station, query):
     page = visited.page
     visited.gallery("station")
     slider = page.get_by_label("Minimum score")
-    assert slider.input_value() == "0.39"
+    calibration = read_manifest(MODEL).calibration
+    assert calibration is not None
+    assert slider.input_value() == f"{calibration.threshold:.2f}"
     assert "Default threshold" in page.locator("#options").inner_text()
     slider.focus()
     page.keyboard.press("End")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.hhcl.memories.contrast import Contrast
-from training.hhcl.memories.prototypes import follow_mean
+from training.hhcl.memories.prototypes import follow_mean, same_cluster
 
 _INSTANCE_SHARE = 0.5
 
@@ -72,9 +72,9 @@ class InstanceMemory:
             embeddings: (B, D) float32, unit rows of the forward pass.
             labels: (B,) int64.
         """
-        for cluster in labels.unique():
-            kept = embeddings[labels == cluster][: self.instances.shape[1]]
-            self.instances[cluster, : len(kept)] = kept
+        turn = same_cluster(labels).tril(diagonal=-1).sum(dim=1)
+        kept = turn < self.instances.shape[1]
+        self.instances[labels[kept], turn[kept]] = embeddings[kept]
         follow_mean(self.mean, embeddings, labels, self._momentum)
 
 

@@ -122,9 +122,9 @@ def follow_hardest(rows: Tensor, embeddings: Tensor, labels: Tensor, momentum: f
         labels: (B,) int64; the rows of other clusters stay.
         momentum: share of the old row that stays, 0..1.
     """
-    for cluster in labels.unique():
-        own = embeddings[labels == cluster]  # (n, D)
-        rows[cluster] = _mix(rows[cluster], own[(own @ rows[cluster]).argmin()], momentum)
+    similarity = (embeddings * rows[labels]).sum(dim=1)
+    hardest = similarity.where(same_cluster(labels), torch.inf).argmin(dim=1)
+    rows[labels] = _mix(rows[labels], embeddings[hardest], momentum)
 
 
 @torch.no_grad()
@@ -137,8 +137,10 @@ def follow_mean(rows: Tensor, embeddings: Tensor, labels: Tensor, momentum: floa
         labels: (B,) int64; the rows of other clusters stay.
         momentum: share of the old row that stays, 0..1.
     """
-    for cluster in labels.unique():
-        rows[cluster] = _mix(rows[cluster], embeddings[labels == cluster].mean(dim=0), momentum)
+    same = same_cluster(labels).to(embeddings)
+    mean = same / same.sum(dim=1, keepdim=True) @ embeddings
+    # The crops of a cluster must write the same bits, whichever of them is written last.
+    rows[labels] = _mix(rows[labels], mean[same.argmax(dim=1)], momentum)
 
 
 @torch.no_grad()
@@ -152,10 +154,18 @@ def follow_each(rows: Tensor, embeddings: Tensor, labels: Tensor, momentum: floa
         momentum: share of the row that stays at each crop, 0..1.
     """
     # Clusters have separate rows, so the n-th crops of all clusters can be written together.
-    turn = (labels[:, None] == labels).tril(diagonal=-1).sum(dim=1)
+    turn = same_cluster(labels).tril(diagonal=-1).sum(dim=1)
     for n in range(int(turn.max()) + 1):
         clusters, now = labels[turn == n], embeddings[turn == n]
         rows[clusters] = _mix(rows[clusters], now, momentum)
+
+
+def same_cluster(labels: Tensor) -> Tensor:
+    """(B,) cluster of each crop -> (B, B) bool, whether two crops share it.
+
+    Updates use it instead of a loop over ``labels.unique()``, at whose every turn a GPU would wait.
+    """
+    return labels[:, None] == labels
 
 
 def _mix(old: Tensor, new: Tensor, momentum: float) -> Tensor:
