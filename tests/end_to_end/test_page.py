@@ -195,7 +195,7 @@ def visit(browser: Any, service: Service, view: str = "", **context: Any) -> Vis
     settings = {"timezone_id": "UTC", "locale": "en-GB", "viewport": {"width": 1280, "height": 900}}
     visited = Visit(browser.new_page(**(settings | context)), service.url)
     complaints, page = visited.complaints, visited.page
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(90_000)
     page.on("console", lambda m: m.type in {"error", "warning"} and complaints.append(m.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("request", lambda request: visited.requests.append(request.url))
