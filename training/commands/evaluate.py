@@ -46,6 +46,19 @@ class FormChoice(StrEnum):
     JSON = "json"
 
 
+Ceiling = Annotated[
+    Path | None,
+    typer.Option(
+        help="Run of the same recipe with true identities (benchmarks/ceiling.py); adds the "
+        "share of its mAP that the model reaches."
+    ),
+]
+Flip = Annotated[
+    bool,
+    typer.Option("--flip", help="Also embed each crop's mirror image, as export --flip does."),
+]
+
+
 def evaluate(
     model: Annotated[Path, typer.Option(help="Run, checkpoint file, or exported model folder.")],
     data: HeldOutData = None,
@@ -61,17 +74,8 @@ def evaluate(
         typer.Option("--before-training", help="Measure the network before training instead."),
     ] = False,
     weights: StartWeights = None,
-    ceiling: Annotated[
-        Path | None,
-        typer.Option(
-            help="Run of the same recipe with true identities (benchmarks/ceiling.py); adds the "
-            "share of its mAP that the model reaches."
-        ),
-    ] = None,
-    flip: Annotated[
-        bool,
-        typer.Option("--flip", help="Also embed each crop's mirror image, as export --flip does."),
-    ] = False,
+    ceiling: Ceiling = None,
+    flip: Flip = False,
     pictures: Annotated[
         Path | None, typer.Option(help="Folder for pictures of the worst ranked lists.")
     ] = None,

@@ -26,6 +26,14 @@ if TYPE_CHECKING:
     from training.export.model_folder import Exported
 
 
+Flip = Annotated[
+    bool,
+    typer.Option(
+        "--flip", help="Also embed each crop's mirror image; the model then takes twice the time."
+    ),
+]
+
+
 def export(
     run: Annotated[Path, typer.Option(help="Folder of the run, or its checkpoint file.")],
     output: ModelOutput,
@@ -46,13 +54,7 @@ def export(
         bool, typer.Option("--before-training", help="Also measure the network before training.")
     ] = False,
     weights: StartWeights = None,
-    flip: Annotated[
-        bool,
-        typer.Option(
-            "--flip",
-            help="Also embed each crop's mirror image; the model then takes twice the time.",
-        ),
-    ] = False,
+    flip: Flip = False,
     overwrite: OverwriteModel = False,
     skip_bad: SkipBad = False,
 ) -> None:

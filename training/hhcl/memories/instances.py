@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.hhcl.memories.contrast import Contrast
-from training.hhcl.memories.prototypes import follow_mean, same_cluster
+from training.hhcl.memories.prototypes import follow_mean, turn_in_cluster
 
 _INSTANCE_SHARE = 0.5
 
@@ -72,7 +72,7 @@ class InstanceMemory:
             embeddings: (B, D) float32, unit rows of the forward pass.
             labels: (B,) int64.
         """
-        turn = same_cluster(labels).tril(diagonal=-1).sum(dim=1)
+        turn = turn_in_cluster(labels)
         kept = turn < self.instances.shape[1]
         self.instances[labels[kept], turn[kept]] = embeddings[kept]
         follow_mean(self.mean, embeddings, labels, self._momentum)

@@ -154,7 +154,7 @@ def follow_each(rows: Tensor, embeddings: Tensor, labels: Tensor, momentum: floa
         momentum: share of the row that stays at each crop, 0..1.
     """
     # Clusters have separate rows, so the n-th crops of all clusters can be written together.
-    turn = same_cluster(labels).tril(diagonal=-1).sum(dim=1)
+    turn = turn_in_cluster(labels)
     for n in range(int(turn.max()) + 1):
         clusters, now = labels[turn == n], embeddings[turn == n]
         rows[clusters] = _mix(rows[clusters], now, momentum)
@@ -166,6 +166,11 @@ def same_cluster(labels: Tensor) -> Tensor:
     Updates use it instead of a loop over ``labels.unique()``, at whose every turn a GPU would wait.
     """
     return labels[:, None] == labels
+
+
+def turn_in_cluster(labels: Tensor) -> Tensor:
+    """(B,) cluster of each crop -> (B,) int64, how many earlier crops of the batch share it."""
+    return same_cluster(labels).tril(diagonal=-1).sum(dim=1)
 
 
 def _mix(old: Tensor, new: Tensor, momentum: float) -> Tensor:
