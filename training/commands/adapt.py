@@ -17,6 +17,13 @@ from training.commands.options import (
     torch_device,
 )
 
+Model = Annotated[
+    Path, typer.Option(help="Model to adapt: exported model folder, run, or checkpoint.")
+]
+Data = Annotated[
+    Path | None, typer.Option(help="Your crops: a data set's folder or a manifest file.")
+]
+Key = Annotated[str | None, typer.Option(envvar="REID_KEY", help="API key for --gallery.")]
 Gallery = Annotated[
     str | None,
     typer.Option(
@@ -59,17 +66,11 @@ MinSamples = Annotated[
 
 
 def adapt(
-    model: Annotated[
-        Path, typer.Option(help="Model to adapt: exported model folder, run, or checkpoint.")
-    ],
+    model: Model,
     output: Annotated[Path, typer.Option(help="Folder of the run.")],
-    data: Annotated[
-        Path | None, typer.Option(help="Your crops: a data set's folder or a manifest file.")
-    ] = None,
+    data: Data = None,
     gallery: Gallery = None,
-    key: Annotated[
-        str | None, typer.Option(envvar="REID_KEY", help="API key for --gallery.")
-    ] = None,
+    key: Key = None,
     pattern: Pattern = None,
     layout: LayoutName = "auto",
     rounds: Rounds = None,

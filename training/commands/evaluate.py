@@ -46,6 +46,19 @@ class FormChoice(StrEnum):
     JSON = "json"
 
 
+Compared = Annotated[
+    ProtocolChoice, typer.Option("--protocol", help="What a query is compared with.")
+]
+Rerank = Annotated[
+    bool, typer.Option("--rerank", help="Add results after k-reciprocal re-ranking.")
+]
+BeforeTraining = Annotated[
+    bool,
+    typer.Option("--before-training", help="Measure the network before training instead."),
+]
+Form = Annotated[
+    FormChoice, typer.Option("--format", help="Format of the table on standard output.")
+]
 Ceiling = Annotated[
     Path | None,
     typer.Option(
@@ -63,25 +76,16 @@ def evaluate(
     model: Annotated[Path, typer.Option(help="Run, checkpoint file, or exported model folder.")],
     data: HeldOutData = None,
     layout: LayoutName = "auto",
-    protocol: Annotated[
-        ProtocolChoice, typer.Option(help="What a query is compared with.")
-    ] = ProtocolChoice.BOTH,
-    rerank: Annotated[
-        bool, typer.Option("--rerank", help="Add results after k-reciprocal re-ranking.")
-    ] = False,
-    before_training: Annotated[
-        bool,
-        typer.Option("--before-training", help="Measure the network before training instead."),
-    ] = False,
+    protocol: Compared = ProtocolChoice.BOTH,
+    rerank: Rerank = False,
+    before_training: BeforeTraining = False,
     weights: StartWeights = None,
     ceiling: Ceiling = None,
     flip: Flip = False,
     pictures: Annotated[
         Path | None, typer.Option(help="Folder for pictures of the worst ranked lists.")
     ] = None,
-    format_: Annotated[
-        FormChoice, typer.Option("--format", help="Format of the table on standard output.")
-    ] = FormChoice.TEXT,
+    format_: Form = FormChoice.TEXT,
     skip_bad: SkipBad = False,
     device: Device = DeviceChoice.AUTO,
 ) -> None:
@@ -106,16 +110,13 @@ def evaluate(
     protocols = [name for name in PROTOCOLS if protocol.value in {name, "both"}]
     measure = partial(_measure, protocols=protocols, rerank=rerank)
     _tell_remarks(datasets)
-    lines, failures = _measure_each(
-        datasets, partial(measure, embedder=embedder, pictures=pictures)
+    lines, failed = _measure_each(datasets, partial(measure, embedder=embedder, pictures=pictures))
+    bounds, failed_too = _measure_each(
+        datasets if known else [], partial(measure, embedder=known, pictures=None)
     )
-    ceilings: list[Accuracy] = []
-    if known is not None:
-        ceilings, more = _measure_each(datasets, partial(measure, embedder=known, pictures=None))
-        failures += [reason for reason in more if reason not in failures]
     if lines:
-        typer.echo(format_results(lines, format_.value, ceilings))
-    if failures:
+        typer.echo(format_results(lines, format_.value, bounds))
+    if failures := dict.fromkeys(failed + failed_too):
         raise DataError("; ".join(failures))
 
 
