@@ -39,7 +39,8 @@ WORKERS = "PYTEST_XDIST_WORKER_COUNT"
 
 LONGEST_FILES = (
     "tests/end_to_end/test_docker.py",  # waits for the package index while others compute
-    "tests/interplay/test_pairs.py",
+    "tests/interplay/test_pausing_changes_of_crops.py",
+    "tests/interplay/test_pausing_changes_of_galleries.py",
     "tests/training/run/test_optional_steps.py",
     "tests/training/adapt/test_adapt.py",
     "tests/training/hhcl/test_loop.py",

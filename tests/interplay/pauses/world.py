@@ -52,10 +52,12 @@ class World:
     Args:
         parts: the parts of the running service.
         url: its address.
+        ended: for each job, by id, an event that is set at its end.
     """
 
-    def __init__(self, parts: Any, url: str) -> None:
+    def __init__(self, parts: Any, url: str, ended: dict[str, threading.Event]) -> None:
         self.parts = parts
+        self.ended = ended
         self.http = httpx.Client(base_url=url, timeout=STUCK_SECONDS)
         self.data: Path = parts.settings.data
         self._agreed: set[str] = set()
@@ -220,16 +222,23 @@ class _Labelled:
         await stepped(self._app, "a request")(scope, receive, send)
 
 
-def _label_jobs(board: Any, bridge: Any) -> None:
-    """Assign jobs, and their calls on the event loop, to the operation that placed them."""
+def _label_jobs(board: Any, bridge: Any) -> dict[str, threading.Event]:
+    """Assign jobs, and their calls on the event loop, to the operation that placed them.
+
+    Returns:
+        For each job that will be placed, by id, an event that is set at its end.
+    """
     owners: dict[str, str] = {}
+    events: dict[str, threading.Event] = {}
     workers = board._workers
     place, run, patiently = board.place, workers._run, bridge._patiently
+    ended = workers._ended
 
     def place_labelled(*args: Any, **kwargs: Any) -> Any:
         with board._lock:  # no worker may begin before the job's operation is known
             job = place(*args, **kwargs)
             owners.setdefault(job.job_id, operation.get())
+            events.setdefault(job.job_id, threading.Event())
         return job
 
     def run_labelled(context: Any) -> None:
@@ -239,6 +248,10 @@ def _label_jobs(board: Any, bridge: Any) -> None:
         finally:
             operation.set("")
 
+    def ended_told(context: Any, *how: Any) -> None:
+        ended(context, *how)
+        events[context.job_id].set()
+
     def patiently_labelled(ask: Any, pause: Any, **kwargs: Any) -> Any:
         def pause_noted(seconds: float) -> None:
             Now.schedule.note_wait("another turn")
@@ -247,6 +260,8 @@ def _label_jobs(board: Any, bridge: Any) -> None:
         return patiently(stepped(ask, "a job"), pause_noted, **kwargs)
 
     board.place, workers._run, bridge._patiently = place_labelled, run_labelled, patiently_labelled
+    workers._ended = ended_told
+    return events
 
 
 @contextmanager
@@ -256,7 +271,7 @@ def running_world(data: Path, models: Path) -> Iterator[World]:
     settings = settings.model_copy(update={"retention_seconds": 1e6, "max_queue_seconds": 1e6})
     app = create_app(settings)
     parts = app.state.parts
-    _label_jobs(parts.board, parts.board._bridge)
+    ended = _label_jobs(parts.board, parts.board._bridge)
     with bind("127.0.0.1", 0) as listener:
         config = server_config(app, settings)
         config.app = _Labelled(app)
@@ -267,7 +282,7 @@ def running_world(data: Path, models: Path) -> Iterator[World]:
             while not server.started:
                 assert thread.is_alive(), "the service did not start"
                 time.sleep(0.01)
-            world = World(parts, url_of(listener))
+            world = World(parts, url_of(listener), ended)
             with world.http:
                 yield world
         finally:
