@@ -22,6 +22,12 @@ from training.synthetic.bodies.rays import NOTHING, Placed, RayMesh, Shadows, bu
 from training.synthetic.bodies.shading import Standing, World, look
 from training.synthetic.bodies.street import Street
 from training.synthetic.scenes.frame import FrameView, PixelBox, frame_view
+from training.synthetic.scenes.motion import (
+    Moving,
+    pixels_per_second,
+    shutter_seconds,
+    smear_people,
+)
 from training.synthetic.scenes.options import SceneOptions
 from training.synthetic.scenes.plan import Stream
 from training.synthetic.scenes.region import Coarse, Extent, changed_parts, look_coarsely
@@ -104,7 +110,7 @@ def stage_of(options: SceneOptions, index: int, empty: StreetFile | None = None)
         light = _see_empty(options, index, view, World(street, mesh, ()))
         if empty:
             empty.write(light)
-    # A fixed camera does not smear a whole frame.
+    # A fixed camera does not smear the street, only whoever moves.
     film = dataclasses.replace(camera.film, motion=0.0)
     return Stage(camera, view, street, mesh, film, light, look_coarsely(view, mesh))
 
@@ -136,6 +142,7 @@ def film_frame(options: SceneOptions, walks: tuple[Walk, ...], stage: Stage, fra
     rng = options.site.stream(Stream.FRAME, index, frame)
     walkers = _walkers(options, walks, stage, second)
     light, who = _see(options, stage, walkers, int(rng.integers(2**30)))
+    light = smear_people(light, stage.empty, who, _moving(stage, walkers, second))
     light = light * _daylight(options, stage.camera, second)
     place = stage.camera.place
     usual = stage.view.focal * PERSON / math.sqrt(place.near * place.far)
@@ -196,6 +203,21 @@ def _see(
     return light, who
 
 
+def _moving(stage: Stage, walkers: list[_Walker], second: float) -> list[Moving]:
+    shutter = shutter_seconds(stage.camera.film)
+    return [
+        Moving(index, _distance(stage, walker), across * shutter, down * shutter)
+        for index, walker in enumerate(walkers)
+        for across, down in [pixels_per_second(stage.view, walker.walk, second)]
+    ]
+
+
+def _distance(stage: Stage, walker: _Walker) -> float:
+    """Metres on the ground."""
+    x, y, _ = stage.view.origin
+    return math.hypot(walker.extent.x - x, walker.extent.y - y)
+
+
 def _daylight(options: SceneOptions, camera: Camera, second: float) -> Float32s:
     """(3,) factor on all light: clouds come and go within minutes."""
     rng = options.site.stream(Stream.LIGHT, camera.index)
@@ -216,9 +238,6 @@ def _sighting(
     if whole is None or clipped is None:
         return None
     alone = silhouette(stage.view, walker.standing, whole)
-    distance = math.hypot(
-        walker.extent.x - stage.view.origin[0], walker.extent.y - stage.view.origin[1]
-    )
     return Sighting(
         frame=frame,
         visit=walker.walk.visit,
@@ -226,7 +245,7 @@ def _sighting(
         whole=whole,
         clipped=clipped,
         visibility=min(1.0, int(here.sum()) / alone) if alone else 0.0,
-        distance=distance,
+        distance=_distance(stage, walker),
     )
 
 

@@ -11,14 +11,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 from service.errors import Conflict, InvalidInput
 from training.data.datasets import DataSource, read_dataset
 from training.synthetic.bodies.shading import World, look
 from training.synthetic.scenes import SceneOptions, cut_crops, make_scenes, video, write_videos
 from training.synthetic.scenes import dataset as scene_dataset
-from training.synthetic.scenes.filming import _walkers, film_frame, silhouette, stage_of
+from training.synthetic.scenes.filming import (
+    _moving,
+    _see,
+    _walkers,
+    film_frame,
+    silhouette,
+    stage_of,
+)
 from training.synthetic.scenes.ground import ground_map
+from training.synthetic.scenes.motion import smear_people
 from training.synthetic.scenes.paths import BODY_RADIUS
 from training.synthetic.scenes.plan import SAME_CAMERA, SPEEDS, make_plan
 from training.synthetic.scenes.region import changed_parts
@@ -143,6 +152,25 @@ def test_people_darken_the_ground(plan):
     alone = film_frame(SMALL, (), stage, FRAME)
     darker = alone.pixels.astype(int).sum(2) - frame.pixels.astype(int).sum(2) > 30
     assert (darker & (frame.who < 0)).any()
+
+
+def test_whoever_moves_is_smeared_and_the_street_is_not(plan):
+    smeared_somewhere = False
+    for camera in CAMERAS:
+        stage = stage_of(SMALL, camera)
+        walkers = _walkers(SMALL, plan.walks[camera], stage, SMALL.second_of(FRAME))
+        light, who = _see(SMALL, stage, walkers, 5)
+        long = [  # as with a slow shutter; these frames are small
+            replace(each, across=4.0 * each.across / each.length, down=4.0 * each.down / each.length)
+            for each in _moving(stage, walkers, SMALL.second_of(FRAME))
+            if each.length
+        ]
+        smeared = smear_people(light, stage.empty, who, long)
+        differs = np.abs(smeared - light).max(2) > 1e-6
+        smeared_somewhere |= bool(differs.any())
+        near = ndimage.binary_dilation(who >= 0, np.ones((9, 9), dtype=bool))
+        assert not (differs & ~near).any()
+    assert smeared_somewhere
 
 
 def test_nobody_is_in_two_places_at_once(busy):
