@@ -71,9 +71,12 @@ def test_a_smear_spreads_along_the_way_and_loses_no_light():
     smeared = smear_people(light, EMPTY, who, [Moving(0, 5.0, 4.0, 0.0)])
     row = smeared[10, :, 0]
     assert smeared.sum() == pytest.approx(light.sum(), rel=1e-5)
-    assert row[:8] == pytest.approx(0.25) and row[20:] == pytest.approx(0.25)
+    assert row[:8] == pytest.approx(0.25)
+    assert row[20:] == pytest.approx(0.25)
     assert row[13:15] == pytest.approx(1.0)
-    assert np.all(np.diff(row[7:14]) >= 0.0) and row[9] > 0.26 and row[10] < 0.99
+    assert np.all(np.diff(row[7:14]) >= 0.0)
+    assert row[9] > 0.26
+    assert row[10] < 0.99
     assert np.array_equal(smeared[[4, 15]], EMPTY[[4, 15]])  # nothing above and below
 
 
@@ -85,7 +88,8 @@ def test_nobody_who_stands_and_no_street_is_smeared():
     seen = street.copy()
     seen[BLOCK] = 1.0
     smeared = smear_people(seen, street, who, [Moving(0, 5.0, 3.0, 3.0)])
-    assert np.array_equal(smeared[:2], street[:2]) and np.array_equal(smeared[:, :7], street[:, :7])
+    assert np.array_equal(smeared[:2], street[:2])
+    assert np.array_equal(smeared[:, :7], street[:, :7])
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])

@@ -161,9 +161,10 @@ def test_whoever_moves_is_smeared_and_the_street_is_not(plan):
         walkers = _walkers(SMALL, plan.walks[camera], stage, SMALL.second_of(FRAME))
         light, who = _see(SMALL, stage, walkers, 5)
         long = [  # as with a slow shutter; these frames are small
-            replace(each, across=4.0 * each.across / each.length, down=4.0 * each.down / each.length)
+            replace(each, across=each.across * slow, down=each.down * slow)
             for each in _moving(stage, walkers, SMALL.second_of(FRAME))
             if each.length
+            for slow in [4.0 / each.length]
         ]
         smeared = smear_people(light, stage.empty, who, long)
         differs = np.abs(smeared - light).max(2) > 1e-6
