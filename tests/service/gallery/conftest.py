@@ -24,7 +24,7 @@ except ImportError:
 Reopen = Callable[[], GalleryStore]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def draw() -> Callable[..., NDArray[np.float32]]:
     """Draws random unit rows: ``draw(rows, dimension, seed)``."""
 
@@ -123,7 +123,13 @@ def open_milvus(path: Path) -> GalleryStore:
     return MilvusGalleryStore(str(path))
 
 
-@pytest.fixture
+def open_store(backend: str, folder: Path) -> GalleryStore:
+    if backend == "milvus":
+        return open_milvus(folder / "milvus.db")
+    return DiskGalleryStore(folder / "data", device="cpu")
+
+
+@pytest.fixture(scope="module")
 def backend() -> str:
     """Which store to test; the conformance suite runs with each."""
     return "local"
@@ -137,11 +143,7 @@ def reopen(backend: str, tmp_path: Path) -> Iterator[Reopen]:
     def open_again() -> GalleryStore:
         while opened:
             opened.pop().close()
-        match backend:
-            case "local":
-                opened.append(DiskGalleryStore(tmp_path / "data", device="cpu"))
-            case "milvus":
-                opened.append(open_milvus(tmp_path / "milvus.db"))
+        opened.append(open_store(backend, tmp_path))
         return opened[-1]
 
     yield open_again
@@ -155,7 +157,21 @@ def store(reopen: Reopen) -> GalleryStore:
     return reopen()
 
 
+@pytest.fixture(scope="module")
+def shared_store(backend: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GalleryStore]:
+    """One store for all tests of a file that only read it."""
+    opened = open_store(backend, tmp_path_factory.mktemp("shared"))
+    yield opened
+    opened.close()
+
+
 @pytest.fixture
 def oracle() -> Oracle:
     """An empty exact, slow gallery."""
+    return Oracle()
+
+
+@pytest.fixture(scope="module")
+def shared_oracle() -> Oracle:
+    """What belongs into the shared store."""
     return Oracle()

@@ -74,7 +74,7 @@ def told(where: Filter) -> str:
     return ",".join(asked) or "all"
 
 
-@pytest.fixture(params=["local", pytest.param("milvus", marks=pytest.mark.slow)])
+@pytest.fixture(params=["local", pytest.param("milvus", marks=pytest.mark.slow)], scope="module")
 def backend(request):
     return request.param
 
@@ -108,6 +108,12 @@ def filled(store, oracle, draw, count: int = 100, dimension: int = 8):
     return gallery
 
 
+@pytest.fixture(scope="module")
+def full(shared_store, shared_oracle, draw):
+    """A gallery of 100 crops, and the exact one that it must equal; tests only read them."""
+    return filled(shared_store, shared_oracle, draw), shared_oracle
+
+
 def listed(gallery, where, limit):
     """All pages, joined."""
     crops, cursor = [], None
@@ -122,15 +128,15 @@ def listed(gallery, where, limit):
 
 class TestQuery:
     @pytest.mark.parametrize("where", FILTERS, ids=told)
-    def test_filters_are_exact(self, store, oracle, draw, where):
-        gallery = filled(store, oracle, draw)
+    def test_filters_are_exact(self, full, draw, where):
+        gallery, oracle = full
         for queries in (draw(1, seed=1), draw(9, seed=2)):
             oracle.assert_answers(gallery, queries, 7, where)
 
     @pytest.mark.parametrize("queries", [1, 2, 9])
     @pytest.mark.parametrize("top_k", [1, 5, 100, 10_000])
-    def test_every_batch_size_and_top_k(self, store, oracle, draw, queries, top_k):
-        gallery = filled(store, oracle, draw)
+    def test_every_batch_size_and_top_k(self, full, draw, queries, top_k):
+        gallery, oracle = full
         oracle.assert_answers(gallery, draw(queries, seed=3), top_k, EVERYTHING)
 
     def test_filters_that_pass_few_or_many_rows(self, store, oracle, draw):
@@ -185,13 +191,13 @@ class TestQuery:
             (np.zeros(8, np.float32), r"shape \(8,\), must be \(N, 8\)"),
         ],
     )
-    def test_a_bad_query_is_named(self, store, oracle, draw, queries, message):
-        gallery = filled(store, oracle, draw)
+    def test_a_bad_query_is_named(self, full, queries, message):
+        gallery, _ = full
         with pytest.raises(InvalidInput, match=message):
             gallery.query(queries, 1, EVERYTHING)
 
-    def test_top_k_below_one_is_refused(self, store, oracle, draw):
-        gallery = filled(store, oracle, draw)
+    def test_top_k_below_one_is_refused(self, full, draw):
+        gallery, _ = full
         with pytest.raises(InvalidInput, match="top_k must be at least 1, got 0"):
             gallery.query(draw(1), 0, EVERYTHING)
 
@@ -364,13 +370,13 @@ class TestUpsert:
 
 class TestPage:
     @pytest.mark.parametrize("limit", [1, 7, 99, 100, 101])
-    def test_pages_together_list_everything(self, store, oracle, draw, limit):
-        gallery = filled(store, oracle, draw)
+    def test_pages_together_list_everything(self, full, limit):
+        gallery, oracle = full
         assert listed(gallery, EVERYTHING, limit) == oracle.listed(EVERYTHING)
 
     @pytest.mark.parametrize("where", FILTERS, ids=told)
-    def test_filters_are_exact(self, store, oracle, draw, where):
-        gallery = filled(store, oracle, draw)
+    def test_filters_are_exact(self, full, where):
+        gallery, oracle = full
         assert listed(gallery, where, 6) == oracle.listed(where)
         assert gallery.crops(where) == oracle.listed(where)
 
@@ -384,20 +390,20 @@ class TestPage:
         assert [crop.crop_id for crop in rest.crops] == [*ids[10:12], *ids[13:]]
 
     @pytest.mark.parametrize("cursor", ["", "!", "AAAA", "x" * 5000, "ä", "AAAAAGFi", "A A="])
-    def test_a_broken_cursor_is_refused(self, store, oracle, draw, cursor):
-        gallery = filled(store, oracle, draw)
+    def test_a_broken_cursor_is_refused(self, full, cursor):
+        gallery, _ = full
         with pytest.raises(InvalidInput, match="cursor"):
             gallery.page(EVERYTHING, 10, cursor)
 
-    def test_a_cut_cursor_is_refused(self, store, oracle, draw):
-        gallery = filled(store, oracle, draw)
+    def test_a_cut_cursor_is_refused(self, full):
+        gallery, _ = full
         cursor = gallery.page(EVERYTHING, 10).cursor
         assert cursor.replace("-", "").replace("_", "").isalnum()
         with pytest.raises(InvalidInput, match="cursor"):
             gallery.page(EVERYTHING, 10, cursor[:-1])
 
-    def test_a_limit_below_one_is_refused(self, store, oracle, draw):
-        gallery = filled(store, oracle, draw)
+    def test_a_limit_below_one_is_refused(self, full):
+        gallery, _ = full
         with pytest.raises(InvalidInput, match="limit must be at least 1, got 0"):
             gallery.page(EVERYTHING, 0)
 
@@ -423,8 +429,8 @@ class TestDelete:
             gallery.embeddings(["b", "a"])
 
 
-def test_get_and_embeddings(store, oracle, draw):
-    gallery = filled(store, oracle, draw)
+def test_get_and_embeddings(full):
+    gallery, oracle = full
     ids = [crop.crop_id for crop in oracle.listed(EVERYTHING)][::-3]
     rows = gallery.embeddings(ids)
     assert rows.dtype == np.float32
