@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+from httpx._transports import default as http_transport
 
 sys.path.insert(0, str(Path(__file__).parent))  # the module ``gate``
 
@@ -130,6 +132,18 @@ def build_onnx(path: Path, graph: Graph) -> Path:
     )
     onnx.save(model, path)
     return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _certificates_are_read_once() -> Iterator[None]:
+    """Read the certificates for HTTPS once per process, not for each of thousands of HTTP clients.
+
+    It takes a client fifty milliseconds, and every server under test speaks plain HTTP.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        read_once = cache(http_transport.create_ssl_context)
+        patch.setattr(http_transport, "create_ssl_context", read_once)
+        yield
 
 
 ModelBuilder = Callable[..., Path]
