@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_run import TINY, as_arguments
 
 pytest.importorskip(
     "playwright.sync_api", reason="playwright, which drives the browser, is not installed"
@@ -23,21 +24,7 @@ pytest.importorskip("torch", reason="the extra `training` is not installed")
 CURVES = ("clusters", "crossing", "outliers", "loss", "learning-rate")
 CLUSTERS = ("cluster-sizes", "camera-mix", "map-camera", "map-label")
 DRAWN_ONLY = ("agreement", "nmi-ari", "across", "map", "rank1", *CLUSTERS)
-TINY = {
-    "model.backbone": "resnet18",
-    "model.weights": "none",
-    "model.height": 64,
-    "model.width": 32,
-    "clustering.k1": 6,
-    "clustering.k2": 2,
-    "clustering.eps": 0.6,
-    "clustering.min_samples": 2,
-    "batch.clusters": 4,
-    "batch.crops": 2,
-    "schedule.iterations": 2,
-    "schedule.epochs": 2,
-    "evaluation.every": 1,
-}
+SETTINGS = TINY | {"schedule.iterations": 2, "schedule.epochs": 2, "evaluation.every": 1}
 
 
 @dataclass
@@ -67,9 +54,9 @@ def report(tmp_path_factory) -> Path:
     people = folder / "people"
     drawing = ("--identities", "24", "--cameras", "2", "--crops", "3")
     training("synthesize", str(people), *drawing, "--height", "64", "--width", "32")
-    settings = [part for key, value in TINY.items() for part in ("--set", f"{key}={value}")]
     run = str(folder / "run")
-    training("train", "--data", str(people), "--output", run, "--device", "cpu", *settings)
+    options = ("--device", "cpu", *as_arguments(SETTINGS))
+    training("train", "--data", str(people), "--output", run, *options)
     training("report", run, "--output", str(page), "--device", "cpu")
     return page
 

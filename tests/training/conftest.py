@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_run import NETWORK, TINY
 
 CommandLine = Callable[..., tuple[int, str, str]]
 
@@ -76,8 +77,30 @@ def start_weights(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
+def quick_network(start_weights: str) -> dict[str, object]:
+    """Settings of a network that learns quickly; exporting it takes longer."""
+    return NETWORK | {"model.backbone": "mobilenet_v2", "model.weights": start_weights}
+
+
+@pytest.fixture(scope="session")
+def quick(quick_network: dict[str, object]) -> dict[str, object]:
+    """Settings of a tiny run of HHCL with that network."""
+    return TINY | quick_network
+
+
+@pytest.fixture(scope="session")
 def run_folder(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose network has seen the drawn crops but not learned; it takes crops of 64x32."""
+    return _untaught_run("resnet18", drawn, tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="session")
+def quick_run_folder(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of a network that learns several times faster; exporting it takes longer."""
+    return _untaught_run("mobilenet_v2", drawn, tmp_path_factory.mktemp("run"))
+
+
+def _untaught_run(backbone: str, drawn: Path, folder: Path) -> Path:
     import torch
 
     from training.core.checkpoint import Checkpoint, save_checkpoint
@@ -88,7 +111,7 @@ def run_folder(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from training.hhcl.network import GhostBatchNorm2d
     from training.networks.building import new_network
 
-    options = {"backbone": "resnet18", "weights": "none", "height": 64, "width": 32}
+    options = {"backbone": backbone, "weights": "none", "height": 64, "width": 32}
     tree = {f"model.{name}": value for name, value in options.items()}
     config = read_config(None, {**tree, "data.path": str(drawn), "schedule.epochs": 3})
     torch.manual_seed(1)
@@ -101,7 +124,6 @@ def run_folder(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     crops = load_images(read_dataset(DataSource(drawn)).train, 64, 32)
     with torch.no_grad():
         network(normalise(torch.from_numpy(crops.pixels)))
-    folder = tmp_path_factory.mktemp("run")
     save_checkpoint(folder, Checkpoint(3, config, network.state_dict(), {}, {}))
     return folder
 

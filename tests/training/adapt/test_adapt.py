@@ -45,21 +45,17 @@ def same_networks(left: Path, right: Path) -> bool:
     return all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
-@pytest.fixture(scope="module")
-def start(run_folder, tmp_path_factory) -> Path:
-    """The run of the other tests with batches of 8 crops, so that rounds are fast."""
-    saved = load_checkpoint(run_folder)
+def in_small_batches(run: Path, folder: Path) -> Path:
+    """A run with batches of 8 crops, so that rounds are fast."""
+    saved = load_checkpoint(run)
     config = replace(saved.config, batch=BatchOptions(clusters=4, crops=2))
-    folder = tmp_path_factory.mktemp("start")
     save_checkpoint(folder, replace(saved, config=config))
     return folder
 
 
 @pytest.fixture(scope="module")
-def exported_start(start, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "start"
-    export_model(load_checkpoint(start), [], folder, ExportOptions("start"))
-    return folder
+def start(quick_run_folder, tmp_path_factory) -> Path:
+    return in_small_batches(quick_run_folder, tmp_path_factory.mktemp("start"))
 
 
 @pytest.fixture(scope="module")
@@ -140,10 +136,13 @@ def test_if_no_round_is_better_the_start_is_kept(start, drawn, tmp_path):
 
 
 def test_an_exported_model_is_read_back_exactly_and_can_learn(
-    exported_start, start, drawn, tmp_path
+    run_folder, drawn, tmp_path, tmp_path_factory
 ):
+    start = in_small_batches(run_folder, tmp_path_factory.mktemp("start"))
+    exported = tmp_path / "exported"
+    export_model(load_checkpoint(start), [], exported, ExportOptions("start"))
     crops = load_images(read_dataset(DataSource(drawn)).train, 64, 32).pixels
-    config, network = read_exported(exported_start, crops)
+    config, network = read_exported(exported, crops)
     trained = restore_network(load_checkpoint(start))
     again, before = (extract_embeddings(each, crops, CPU) for each in (network, trained))
     assert (again * before).sum(axis=1).min() > 0.9999
@@ -156,7 +155,7 @@ def test_an_exported_model_is_read_back_exactly_and_can_learn(
         learning = network(normalise(torch.from_numpy(group))).numpy()
     # the statistics were measured on these crops, so training starts from the network as it is
     assert (learning * before[: len(group)]).sum(axis=1).min() > 0.98
-    found = adapt(Request(exported_start, DataSource(drawn), tmp_path / "run", rounds=1), CPU)
+    found = adapt(Request(exported, DataSource(drawn), tmp_path / "run", rounds=1), CPU)
     assert found.checkpoint.exists()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_run import NETWORK
 
 torch = pytest.importorskip("torch", reason="the train extra is not installed")
 
@@ -29,12 +30,8 @@ from training.scl.network import PartNetwork
 
 CPU = torch.device("cpu")
 CONFIGS = Path(__file__).resolve().parents[3] / "training/configs"
-TINY = {
+SETTINGS = {
     "method": "scl",
-    "model.backbone": "resnet18",
-    "model.weights": "none",
-    "model.height": 64,
-    "model.width": 32,
     "augment.padding": 0,
     "augment.erasing": 0,
     "selective.stripes": 3,
@@ -52,7 +49,7 @@ TINY = {
 
 
 def config(data: Path, **changes) -> TrainConfig:
-    return read_config(None, TINY | {"data.path": str(data)} | changes)
+    return read_config(None, NETWORK | SETTINGS | {"data.path": str(data)} | changes)
 
 
 def metrics(folder: Path) -> list[dict]:
