@@ -41,16 +41,18 @@ LONGEST_FILES = (
     "tests/end_to_end/test_docker.py",  # waits for the package index while others compute
     "tests/interplay/test_pausing_changes_of_crops.py",
     "tests/interplay/test_pausing_changes_of_galleries.py",
-    "tests/training/run/test_optional_steps.py",
-    "tests/training/adapt/test_adapt.py",
-    "tests/training/hhcl/test_loop.py",
-    "tests/end_to_end/test_disk.py",
-    "tests/end_to_end/test_crash.py",
-    "tests/end_to_end/test_improving_gallery.py",
-    "tests/service/gallery/test_gallery_conformance.py",
     "tests/end_to_end/test_page.py",
+    "tests/end_to_end/test_improving_gallery.py",
+    "tests/training/run/test_optional_steps.py",
+    "tests/service/gallery/test_gallery_conformance.py",
+    "tests/training/hhcl/test_loop.py",
+    "tests/training/adapt/test_adapt.py",
+    "tests/training/hhcl/test_pretrain.py",
+    "tests/end_to_end/test_disk.py",
+    "tests/training/synthetic/bodies/test_bodies.py",
+    "tests/docs/test_readme.py",
     "tests/service/ingest/test_real_folders.py",
-    "tests/training/core/test_distributed.py",
+    "tests/end_to_end/test_crash.py",
 )
 """Files that take more than a minute. They start first: a process runs whole files, so a long file
 that starts last would keep one process busy long after the others have ended."""
