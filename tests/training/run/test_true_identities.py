@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_run import ONE_STEP, TINY
 
 torch = pytest.importorskip("torch", reason="the train extra is not installed")
 
@@ -28,25 +29,11 @@ from training.synthetic.dataset import NOTE
 CPU = torch.device("cpu")
 REAL = "of real people"
 TRAINING = Path(__file__).resolve().parents[3] / "training"
-TINY = {
-    "model.backbone": "resnet18",
-    "model.weights": "none",
-    "model.height": 64,
-    "model.width": 32,
-    "clustering.k1": 6,
-    "clustering.k2": 2,
-    "clustering.eps": 0.6,
-    "clustering.min_samples": 2,
-    "batch.clusters": 4,
-    "batch.crops": 2,
-    "schedule.iterations": 1,
-    "schedule.epochs": 1,
-    "evaluation.every": 0,
-}
 
 
 def config(**changes):
-    return read_config(None, TINY | {name.replace("__", "."): v for name, v in changes.items()})
+    changed = {name.replace("__", "."): value for name, value in changes.items()}
+    return read_config(None, TINY | ONE_STEP | changed)
 
 
 @pytest.fixture(scope="module")
