@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,11 @@ from service.ingest.crop_names import CropFile, LeftOut, described_row
 from service.ingest.crop_values import is_missing, read_id, read_path
 from service.ingest.reading import Reading
 from service.ingest.rows import Format, Row, format_of, read_rows
-from service.ingest.sent_embeddings import EmbeddedCrop, check_embedding, decode_embedding
+from service.ingest.sent_embeddings import EmbeddedCrop, check_embeddings, decode_embedding
+
+_TOGETHER = 256  # embeddings that are checked as one array
+_BYTES = 2 << 20  # of these
+_HERE = Path()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,51 @@ def manifest_items(
     Raises:
         ReidError: the manifest as a whole cannot be used.
     """
+    yield from checked_items(_unchecked(manifest, format_, source, dimension), dimension)
+
+
+def checked_items(items: Items, dimension: int) -> Items:
+    """Check the embeddings of items, many at a time.
+
+    Args:
+        items: in any order.
+        dimension: length of the gallery's embeddings.
+
+    Yields:
+        The items in their order, embeddings scaled; one whose embedding breaks a rule is rejected.
+
+    Raises:
+        ReidError: the source of the items failed; the items before that are still yielded.
+    """
+    most = max(1, min(_TOGETHER, _BYTES // (4 * dimension)))
+    waiting: list[EmbeddedCrop] = []
+    failure: ReidError | MemoryError | None = None
+    try:
+        for item in items:
+            fits = isinstance(item, EmbeddedCrop) and item.embedding.shape == (dimension,)
+            if not fits or len(waiting) >= most:
+                yield from _checked(waiting, dimension)
+                waiting = []
+            if isinstance(item, EmbeddedCrop) and fits:
+                waiting.append(item)
+            elif isinstance(item, EmbeddedCrop):
+                yield from _checked([item], dimension)  # may be long, so it does not wait
+            else:
+                yield item
+    except (ReidError, MemoryError) as error:
+        failure = error  # the items before it are sound
+    yield from _checked(waiting, dimension)
+    if failure is not None:
+        raise failure
+
+
+def _checked(waiting: Sequence[EmbeddedCrop], dimension: int) -> Items:
+    for given, checked in zip(waiting, check_embeddings(waiting, dimension), strict=True):
+        yield refused(given.name, checked) if isinstance(checked, InvalidInput) else checked
+
+
+def _unchecked(manifest: Path, format_: Format, source: ManifestSource, dimension: int) -> Items:
+    """The items of a manifest, before their embeddings are checked."""
     for number, row in source.rows(manifest, format_):
         if not isinstance(row, InvalidInput) and not is_missing(row.get("embedding")):
             yield _embedded(row, number, dimension, source.reading)
@@ -107,7 +156,7 @@ def describe_row(row: Row, number: int, reading: Reading | None = None) -> CropF
         check_relative(name)
     except InvalidInput as error:
         return refused(name, f"row {number}, column path: {error}")
-    return described_row(row, number, Path(name), Path(), reading or Reading())
+    return described_row(row, number, Path(name), _HERE, reading or Reading())
 
 
 def _picture(row: Row, number: int, source: ManifestSource) -> Item:
@@ -140,12 +189,11 @@ def _embedded(row: Mapping[str, Any], number: int, dimension: int, reading: Read
         return refused(f"row {number}", f"row {number}, {error}")
     if not name:
         return refused(f"row {number}", "an embedding needs a crop_id")
-    entry = described_row(row, number, Path(name), Path(), reading)
+    entry = described_row(row, number, Path(name), _HERE, reading)
     if isinstance(entry, LeftOut):
         return entry
     try:
         sent = decode_embedding(row["embedding"], dimension)
-        checked = check_embedding(sent, dimension, f"crop {name!r}")
     except InvalidInput as error:
         return refused(name, error)
-    return EmbeddedCrop(entry.crop, checked, name)
+    return EmbeddedCrop(entry.crop, sent, name)

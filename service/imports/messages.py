@@ -29,7 +29,7 @@ from service.errors import (
 from service.gallery.base import Crop
 from service.imports.items import Item, Picture
 from service.ingest.crop_names import LeftOut
-from service.ingest.sent_embeddings import EmbeddedCrop
+from service.ingest.sent_embeddings import EmbeddedCrop, to_bytes
 
 HEAD = struct.Struct(">II")
 """Precedes each message: the size of its JSON and of its content, in bytes."""
@@ -111,7 +111,7 @@ def decode(text: bytes, content: bytes) -> Message:
         ValueError: it is not a message.
     """
     try:
-        return _message(json.loads(text), content)
+        return _message(json.loads(text.decode()), content)
     except (TypeError, KeyError, RecursionError) as error:
         raise ValueError(f"an invalid message: {error}") from error
 
@@ -123,7 +123,7 @@ def _words(message: Message) -> tuple[list[Any], bytes]:
             words = ["picture", name[:_LONGEST], *_crop_words(crop)]
         case EmbeddedCrop(crop, embedding, name):
             words = ["ready", name[:_LONGEST], *_crop_words(crop)]
-            content = embedding.astype("<f4").tobytes()
+            content = to_bytes(embedding)
         case LeftOut(path, reason, is_error, is_other):
             words = ["left", str(path)[:_LONGEST], reason[:_LONGEST], is_error, is_other]
         case Expect(total):
@@ -149,7 +149,7 @@ def _message(words: Any, content: bytes) -> Message:
         case ["picture", str(name), *crop]:
             message = Picture(name, _crop(crop), content)
         case ["ready", str(name), *crop]:
-            embedding = np.frombuffer(content, "<f4").astype(np.float32)
+            embedding = np.frombuffer(content, "<f4").astype(np.float32, copy=False)
             message = EmbeddedCrop(_crop(crop), embedding, name)
         case ["left", str(path), str(reason), bool(is_error), bool(is_other)]:
             message = LeftOut(Path(path), reason, is_error, is_other)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -23,7 +23,9 @@ from service.ingest.sent_embeddings import EmbeddedCrop, to_bytes
 from service.jobs.bridge import BATCH
 from service.jobs.context import JobContext
 
-_READY = 256
+_JOINING = 256  # embeddings at a time, if they may join the groups of those stored before them
+_READY = 1024  # otherwise; each batch costs a transaction
+_READY_BYTES = 8 << 20
 _BYTES = 32 << 20
 _PARALLEL = 2  # one batch is embedded while another is stored and the next one is read
 
@@ -47,9 +49,11 @@ def store_items(context: JobContext, store: GalleryStore, shelf: ModelShelf, ite
     under_way: deque[Future[None]] = deque()
     pool = ThreadPoolExecutor(_PARALLEL, thread_name_prefix="import")
     try:
-        for batch in _batches(context, items):
+        batches = _Batches(context, items)
+        for batch in batches:
             context.raise_if_cancelled()
             opened = shelf.open(store, context.gallery)
+            batches.joining = opened.gallery.options.join
             first = first or opened.model
             if opened.model is not first and any(isinstance(item, EmbeddedCrop) for item in batch):
                 raise Conflict(_switched(context.gallery))
@@ -69,29 +73,46 @@ def _switched(gallery: str) -> str:
     )
 
 
-def _batches(context: JobContext, items: Items) -> Iterator[list[Picture | EmbeddedCrop]]:
-    """Group usable items into batches; count the others."""
-    batch: list[Picture | EmbeddedCrop] = []
-    size = 0
-    failure: ReidError | None = None
-    try:
-        for item in items:
-            usable = _usable(context, item)
-            if usable is None:
-                context.raise_if_cancelled()
-                continue
-            batch.append(usable)
-            size += len(usable.data) if isinstance(usable, Picture) else 0
-            most = BATCH if isinstance(usable, Picture) else _READY
-            if len(batch) >= most or size >= _BYTES:
-                yield batch
-                batch, size = [], 0
-    except ReidError as error:
-        failure = error  # the items before it are sound
-    if batch:
-        yield batch
-    if failure is not None:
-        raise failure
+class _Batches:
+    """Groups usable items into batches; counts the others.
+
+    Attributes:
+        joining: whether new crops may join groups; they then come in smaller batches.
+    """
+
+    def __init__(self, context: JobContext, items: Items) -> None:
+        self.joining = True  # until the gallery is known
+        self._context = context
+        self._items = items
+
+    def __iter__(self) -> Iterator[list[Picture | EmbeddedCrop]]:
+        batch: list[Picture | EmbeddedCrop] = []
+        size = 0
+        failure: ReidError | None = None
+        try:
+            for item in self._items:
+                usable = _usable(self._context, item)
+                if usable is None:
+                    self._context.raise_if_cancelled()
+                    continue
+                batch.append(usable)
+                size += len(usable.data) if isinstance(usable, Picture) else 0
+                if len(batch) >= self._most(usable) or size >= _BYTES:
+                    yield batch
+                    batch, size = [], 0
+        except ReidError as error:
+            failure = error  # the items before it are sound
+        if batch:
+            yield batch
+        if failure is not None:
+            raise failure
+
+    def _most(self, item: Picture | EmbeddedCrop) -> int:
+        if isinstance(item, Picture):
+            return BATCH
+        if self.joining:
+            return _JOINING
+        return max(_JOINING, min(_READY, _READY_BYTES // max(item.embedding.nbytes, 1)))
 
 
 def _usable(
@@ -203,5 +224,6 @@ def _store_embedded(
             crops = [sent[place] for place in new]
             gallery.upsert(identified(gallery, opened.model, crops, rows, known), rows)
     _count_unchanged(context, len(same))
-    for place in new:
-        context.count("replaced" if sent[place].crop_id in known else "created")
+    outcomes = Counter("replaced" if sent[place].crop_id in known else "created" for place in new)
+    for outcome, count in outcomes.items():
+        context.count(outcome, count)

@@ -16,7 +16,10 @@ from service.errors import InvalidInput
 from service.values.names import id_of, name_of, normal_form
 
 COLUMNS = frozenset(
-    {"path", "crop_id", "identity", "camera", "timestamp", "zone", "split", "embedding"}
+    {
+        *("path", "crop_id", "identity", "camera", "timestamp", "zone", "embedding"),
+        *("split", "track", "frame"),  # of training
+    }
 )
 """Every column that the service or training uses."""
 
@@ -30,7 +33,7 @@ DOUBTFUL = frozenset(
 
 _CSV_NUMBER = re.compile(r"(?P<whole>-?(0|[1-9][0-9]*))\.0+")
 _CSV_MISSING = frozenset({"nan", "NaN"})
-_CSV_NAMES = ("identity", "camera")
+_CSV_NAMES = ("identity", "camera", "track", "frame")
 _EXACT = 2**53  # from here on a JSON number does not identify a whole number
 _MOST_IGNORED = 50
 

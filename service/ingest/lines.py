@@ -52,7 +52,7 @@ class Lines:
             raise InvalidInput(
                 f"line {self.number} is part of a row of more than {MAX_VALUES:,} values"
             )
-        if not line.strip():
+        if line.isspace():
             self._count_blank()
         return line
 

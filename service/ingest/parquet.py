@@ -1,25 +1,15 @@
-"""Read rows of a Parquet file.
-
-A small file can expand to a huge table. Arrow measures each value first, and only small values are
-converted to Python objects.
-"""
+"""Read rows of a Parquet file, which may state or contain excessive sizes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from service.errors import InvalidInput
 from service.ingest.crop_values import match_columns
-
-MAX_CELL = 1 << 20
-"""Most bytes per text."""
-
-MAX_LIST = 1 << 16
-"""Most numbers per embedding."""
+from service.ingest.parquet_values import values_of
 
 MAX_COLUMNS = 10_000
 _BATCH = 256
@@ -30,20 +20,6 @@ _MAGIC = b"PAR1"
 _TAIL = 8
 
 Row = Mapping[str, Any] | InvalidInput
-
-
-@dataclass(frozen=True, slots=True)
-class Unread:
-    """Stands for a value of a type that is not supported.
-
-    Attributes:
-        what: description for messages.
-    """
-
-    what: str
-
-    def __repr__(self) -> str:
-        return self.what
 
 
 def parquet_rows(
@@ -59,7 +35,9 @@ def parquet_rows(
     # Dictionary encoding keeps one copy of a text that repeats.
     with _opened(path, texts) as file:
         for batch in file.iter_batches(_BATCH, columns=list(meaning), use_threads=False):
-            columns = {meaning[name]: _readable(batch.column(name)) for name in meaning}
+            columns = {
+                known: values_of(known, batch.column(name)) for name, known in meaning.items()
+            }
             for index in range(len(batch)):
                 yield _row(columns, index)
 
@@ -134,52 +112,8 @@ def _text_leaves(schema: Any, meaning: Mapping[str, str]) -> list[str]:
     return found
 
 
-def _readable(column: Any) -> Any:
-    """Round the times of a column to what Python can represent."""
-    import pyarrow as pa  # noqa: PLC0415 - an optional extra
-
-    # Python's datetime has no nanoseconds, and pyarrow drops them only if asked to.
-    if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
-        return column.cast(pa.timestamp("us", tz=column.type.tz), safe=False)
-    return column
-
-
-def _row(columns: Mapping[str, Any], index: int) -> Row:
+def _row(columns: Mapping[str, Callable[[int], Any]], index: int) -> Row:
     try:
-        return {name: _cell(name, column[index]) for name, column in columns.items()}
+        return {name: value(index) for name, value in columns.items()}
     except InvalidInput as error:
         return error
-
-
-def _cell(name: str, scalar: Any) -> Any:
-    """Convert a value to a Python object. Raises InvalidInput: it is too large."""
-    import pyarrow as pa  # noqa: PLC0415 - an optional extra
-
-    if isinstance(scalar, pa.DictionaryScalar) and scalar.is_valid:
-        scalar = scalar.value
-    if not scalar.is_valid:
-        return None
-    if isinstance(scalar, pa.BinaryScalar):  # texts are of this type too
-        _require_fewer(name, "bytes", scalar.as_buffer().size, MAX_CELL)
-    elif pa.types.is_nested(scalar.type) or isinstance(scalar, pa.ExtensionScalar):
-        if name != "embedding" or not _is_vector(scalar):
-            return Unread(f"a value of type {str(scalar.type)[:80]}")
-        _require_fewer(name, "numbers", len(scalar.values), MAX_LIST)
-    try:
-        return scalar.as_py()
-    except (ValueError, OverflowError, LookupError) as error:
-        # For example durations and times of day in nanoseconds, or zones that do not exist.
-        raise InvalidInput(f"column {name}: a value cannot be read: {error}") from error
-
-
-def _is_vector(scalar: Any) -> bool:
-    import pyarrow as pa  # noqa: PLC0415 - an optional extra
-
-    if not isinstance(scalar, pa.ListScalar) or pa.types.is_map(scalar.type):
-        return False
-    return bool(pa.types.is_primitive(scalar.type.value_type))
-
-
-def _require_fewer(name: str, what: str, count: int, most: int) -> None:
-    if count > most:
-        raise InvalidInput(f"column {name}: a value has {count:,} {what}, at most {most:,} allowed")

@@ -121,7 +121,7 @@ def _filled(lines: Lines) -> Iterator[bytes]:
     """The lines that are not blank; each is a row."""
     for line in lines:
         lines.begin_row()
-        if line.strip():
+        if not line.isspace():
             yield line
 
 

@@ -6,7 +6,11 @@ Imports, searches and single crops read them by the same rules.
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+import struct
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +47,7 @@ def decode_embedding(given: object, most: int = MAX_NUMBERS) -> Embedding:
     """Decode an embedding.
 
     Args:
-        given: a list of numbers, its JSON text, or base64 of little-endian float32.
+        given: a list or an array of numbers, its JSON text, or base64 of little-endian float32.
         most: how many numbers it may have.
 
     Returns:
@@ -52,7 +56,7 @@ def decode_embedding(given: object, most: int = MAX_NUMBERS) -> Embedding:
     Raises:
         InvalidInput: it is none of these, or too long.
     """
-    if isinstance(given, str | list) and len(given) > _LONGEST_NUMBER * most:
+    if isinstance(given, str | list | np.ndarray) and len(given) > _LONGEST_NUMBER * most:
         raise InvalidInput(f"embedding: {len(given):,} are too many for {most} numbers")
     try:
         if isinstance(given, str):
@@ -61,10 +65,20 @@ def decode_embedding(given: object, most: int = MAX_NUMBERS) -> Embedding:
             else:
                 raw = base64.b64decode(given, validate=True)
                 given = np.frombuffer(raw, dtype="<f4")
+        if isinstance(given, list):
+            given = _doubles(given)
         with np.errstate(over="ignore"):  # the infinity it becomes is rejected later
             return np.asarray(given, dtype=np.float32)
     except (ValueError, TypeError, OverflowError) as error:
         raise InvalidInput(f"embedding: {error}") from error
+
+
+def _doubles(given: list[Any]) -> NDArray[np.float64] | list[Any]:
+    """Numbers as an array, in a third of NumPy's time; anything else is left to NumPy."""
+    try:
+        return np.frombuffer(struct.pack(f"={len(given)}d", *given)) if given else given
+    except (struct.error, OverflowError):
+        return given
 
 
 def check_embedding(embedding: Embedding, dimension: int, name: str) -> Embedding:
@@ -84,6 +98,39 @@ def check_embedding(embedding: Embedding, dimension: int, name: str) -> Embeddin
     if embedding.shape != (dimension,):
         raise InvalidInput(f"{name}: embedding has shape {embedding.shape}, must be ({dimension},)")
     return np.asarray(unit_rows(embedding[None], 1, dimension, lambda _: name)[0])
+
+
+def check_embeddings(
+    crops: Sequence[EmbeddedCrop], dimension: int
+) -> list[EmbeddedCrop | InvalidInput]:
+    """Check many embeddings with the answers of :func:`check_embedding`, a few times as fast.
+
+    All rows are checked as one array. Only if one of them breaks a rule is each checked alone, to
+    find out which.
+
+    Args:
+        crops: N crops with embeddings of any length.
+        dimension: length of the gallery's embeddings.
+
+    Returns:
+        N entries in this order: the crop with its scaled embedding, or what is wrong with it.
+    """
+    names = [f"crop {one.name!r}" for one in crops]
+    if all(one.embedding.shape == (dimension,) for one in crops):
+        with suppress(InvalidInput):
+            given = np.array([one.embedding for one in crops], np.float32)
+            given = given.reshape(len(crops), dimension)
+            rows = unit_rows(given, len(crops), dimension, names.__getitem__)
+            pairs = zip(crops, rows, strict=True)
+            return [EmbeddedCrop(one.crop, row, one.name) for one, row in pairs]
+    return [_checked(one, dimension, name) for one, name in zip(crops, names, strict=True)]
+
+
+def _checked(one: EmbeddedCrop, dimension: int, name: str) -> EmbeddedCrop | InvalidInput:
+    try:
+        return replace(one, embedding=check_embedding(one.embedding, dimension, name))
+    except InvalidInput as error:
+        return error
 
 
 def require_model(wanted: str | None, model_sha256: str, gallery: str) -> None:
@@ -106,4 +153,4 @@ def require_model(wanted: str | None, model_sha256: str, gallery: str) -> None:
 
 def to_bytes(embedding: Embedding) -> bytes:
     """The little-endian float32 bytes of an embedding, whose SHA-256 is its digest."""
-    return embedding.astype("<f4").tobytes()
+    return embedding.astype("<f4", copy=False).tobytes()

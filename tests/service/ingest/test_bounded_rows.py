@@ -14,7 +14,8 @@ from service.imports.items import check_relative
 from service.ingest.crop_values import match_columns
 from service.ingest.lines import MAX_BLANK, MAX_ROW, MAX_VALUES
 from service.ingest.manifest_files import ManifestSearch
-from service.ingest.parquet import MAX_CELL, MAX_COLUMNS, MAX_LIST
+from service.ingest.parquet import MAX_COLUMNS
+from service.ingest.parquet_values import MAX_CELL, MAX_LIST
 from service.ingest.picture_files import LeftOut
 from service.ingest.rows import Format, count_rows, lines_and_rows, read_rows
 from service.ingest.summary import ImportSummary
