@@ -13,6 +13,7 @@ from training.adapt.fitting import Asked, fit_clustering
 from training.core.engine import extract_embeddings
 from training.core.method_options import ClusterOptions
 from training.data.images import Images
+from training.data.known_pairs import KnownPairs
 from training.hhcl.clustering import cluster
 from training.measure.agreement import way_precisions
 from training.networks.building import Network
@@ -86,7 +87,9 @@ def choose_judge(
     pixels = crops.pixels[chosen]
     embeddings = extract_embeddings(start, pixels, device)
     inside = fit_clustering(embeddings, cameras, asked).apply(ClusterOptions(scheme="dbscan"))
-    groups = cluster(embeddings, cameras, inside, tqdm.write, sites=cameras)
+    # A camera counts as a site, so that a group never spans two cameras.
+    known = KnownPairs.of([crops.samples[i] for i in chosen], cameras)
+    groups = cluster(embeddings, cameras, inside, tqdm.write, known=known)
     if len(np.unique(cameras)) == 1:
         cameras = np.arange(len(chosen), dtype=np.int64) % 2
         groups = np.where(groups >= 0, 2 * groups + cameras, -1)

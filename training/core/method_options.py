@@ -44,6 +44,8 @@ class ClusterOptions:
         soft_partners: for soft links, number of partners of a cluster in each other camera.
         left_out: for soft links, number of the most likely partners in each other camera that are
             no negatives either; at least ``soft_partners``.
+        tracks: bring all crops of a track into one cluster, if a manifest gives tracks.
+        frames: keep the people of one frame in different clusters, if a manifest gives frames.
         dustbin: for soft links, similarity at which nobody is as likely as a partner (Sarlin et
             al., CVPR 2020). None finds it for each two cameras, without labels.
     """
@@ -60,6 +62,8 @@ class ClusterOptions:
     links: Literal["hard", "soft"] = "hard"
     soft_partners: Positive = 5
     left_out: Positive = 20
+    tracks: bool = True
+    frames: bool = True
     dustbin: Annotated[float, Field(ge=-1.0, le=1.0)] | None = None
 
     def __post_init__(self) -> None:

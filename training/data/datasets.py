@@ -32,11 +32,16 @@ class Sample:
         path: the image file.
         identity: ground truth, or -1 if unknown; training reads it only to report NMI and ARI.
         camera: 0-based camera index.
+        track: number of the track that it is of, or -1 if unknown.
+        frame: number of the frame that it was cut from, or -1 if unknown; each camera's frames have
+            numbers of their own.
     """
 
     path: Path
     identity: int
     camera: int
+    track: int = UNKNOWN
+    frame: int = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +189,8 @@ def _number(
 ) -> dict[Split, tuple[Sample, ...]]:
     camera_of = {name: index for index, name in enumerate(cameras)}
     identity_of = {name: index for index, name in enumerate(identities)}
+    track_of = _places((record.camera, record.track) for record in records)
+    frame_of = _places((record.camera, record.frame) for record in records)
     samples: dict[Split, list[Sample]] = {"train": [], "query": [], "gallery": []}
     for record in records:
         match record.identity:
@@ -193,8 +200,17 @@ def _number(
                 identity = number
             case None:
                 identity = UNKNOWN
-        samples[record.split].append(Sample(record.path, identity, camera_of[record.camera]))
+        track = track_of.get((record.camera, record.track), UNKNOWN)
+        frame = frame_of.get((record.camera, record.frame), UNKNOWN)
+        sample = Sample(record.path, identity, camera_of[record.camera], track, frame)
+        samples[record.split].append(sample)
     return {split: tuple(members) for split, members in samples.items()}
+
+
+def _places(named: Iterable[tuple[str, str | None]]) -> dict[tuple[str, str | None], int]:
+    """Number a camera's tracks or frames over all cameras; one without a name has no number."""
+    found = dict.fromkeys(place for place in named if place[1] is not None)
+    return {place: number for number, place in enumerate(found)}
 
 
 def _list_entries(source: DataSource, layout: Layout, ignored: set[str]) -> Iterator[Entry]:

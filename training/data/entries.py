@@ -36,6 +36,8 @@ class Record:
         identity: a number if the layout counts people, a text if it names them, None if it does
             not say.
         camera: the camera's name.
+        track: name of the crop's track among the camera's; None if it is not known.
+        frame: name of the frame that it was cut from, among the camera's; None if it is not known.
     """
 
     path: Path
@@ -43,6 +45,8 @@ class Record:
     split: Split
     identity: int | str | None
     camera: str
+    track: str | None = None
+    frame: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,8 @@ def list_manifest(path: Path, ignored: set[str] | None = None) -> Iterator[Entry
     """List the rows of a manifest.
 
     A row has ``path`` (relative to the manifest's folder, or absolute) and ``camera``, and may have
-    ``identity`` (empty or -1: unknown) and ``split`` (train, query or gallery; empty: train).
+    ``identity``, ``track``, ``frame`` (empty or -1: unknown) and ``split`` (train, query or
+    gallery; empty: train). A track and a frame are a camera's own.
     Values mean the same as in the service, see :mod:`service.ingest.crop_values`.
 
     Args:
@@ -168,5 +169,7 @@ def _named_record(path: Path, name: str, values: Mapping[str, Any], where: str =
     camera = read_name(f"{where}camera", values.get("camera", ONLY_CAMERA))
     if camera is None:
         raise InvalidInput(f"{where}camera: {values['camera']!r} names no camera")
-    identity = read_name(f"{where}identity", values.get("identity"))
-    return Record(path, name, _SPLITS[split], identity, camera)
+    columns = ("identity", "track", "frame")
+    names = [read_name(f"{where}{column}", values.get(column)) for column in columns]
+    identity, track, frame = names
+    return Record(path, name, _SPLITS[split], identity, camera, track, frame)

@@ -13,6 +13,8 @@ from service.errors import InvalidInput
 from service.identities.dbscan import find_dense
 from service.search.kreciprocal import jaccard_distance
 from training.core.method_options import ClusterOptions
+from training.data.known_pairs import KnownPairs
+from training.hhcl.known_pairs import correct_clusters
 from training.hhcl.linking import OUTLIER, link_cameras
 
 Float32s = NDArray[np.float32]
@@ -44,7 +46,7 @@ def cluster(
     options: ClusterOptions,
     tell: Callable[[str], None],
     progress: float = 1.0,
-    sites: Int64s | None = None,
+    known: KnownPairs | None = None,
 ) -> Int64s:
     """Make the pseudo-labels of one epoch.
 
@@ -58,7 +60,8 @@ def cluster(
         options: how to cluster.
         tell: takes messages for people.
         progress: from :func:`link_progress`; ``camera-link`` uses more links as it grows.
-        sites: (N,) int64; a cluster never has crops of two sites. None: all crops are of one site.
+        known: which of the N crops show one person, and which do not; a cluster never has crops of
+            two sites. None: all crops are of one site, and nothing more is known.
 
     Returns:
         (N,) int64: 0..C-1 with C >= 2, or -1 for an outlier.
@@ -67,15 +70,22 @@ def cluster(
         InvalidInput: no eps tried gives two clusters, or ``infomap`` is not installed; the message
             says what to do.
     """
-    one_site = np.zeros(len(embeddings), dtype=np.int64)
-    graphs = _graphs(embeddings, cameras, one_site if sites is None else sites, options)
+    known = known or KnownPairs.of_sites(np.zeros(len(embeddings), dtype=np.int64))
+    graphs = _graphs(embeddings, cameras, known.sites, options)
     eps = options.eps
     for _ in range(10):
         labels = _cluster_graphs(graphs, len(embeddings), eps, options)
+        if known.has_more_than_sites:
+            labels = correct_clusters(labels, embeddings, known, options.min_samples)
         if options.scheme == "camera-link" and len(graphs) > 1:
             share = options.link_first + progress * (options.link_last - options.link_first)
             labels = link_cameras(
-                embeddings, cameras, labels, share=share, score=options.link_score, sites=sites
+                embeddings,
+                cameras,
+                labels,
+                share=share,
+                score=options.link_score,
+                sites=known.sites,
             )
         clusters = int(labels.max()) + 1
         if clusters >= 2:

@@ -155,6 +155,9 @@ def _tell_batches(config: TrainConfig, crops: Crops, world: World) -> None:
     batch = config.batch
     if len(np.unique(crops.cameras)) == 1:
         tqdm.write("one camera only: companions come from the rest of a cluster")
+    known = crops.known_pairs(config.clustering)
+    if known.has_more_than_sites:
+        tqdm.write(known.line())
     if world.count == 1:
         return
     shares = world.sizes(batch.clusters * batch.crops, batch.crops)
@@ -181,7 +184,7 @@ def _label(
             config.clustering,
             tqdm.write,
             link_progress(epoch, config.clustering, config.schedule.epochs),
-            crops.sites[unlabelled],
+            crops.known_pairs(config.clustering),
         )
     found = int(pseudo_labels.max(initial=-1)) + 1, int(crops.identities.max()) + 1
     require_clusters(found, config.batch, processes, tqdm.write)

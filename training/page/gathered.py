@@ -16,6 +16,7 @@ from training.core.config import TrainConfig
 from training.data.datasets import Dataset, DataSource, read_dataset
 from training.data.entries import DataError
 from training.data.images import load_images
+from training.data.known_pairs import KnownPairs
 from training.data.sites import join_sites
 from training.hhcl.clustering import cluster, link_progress
 from training.measure.held_out import HeldOutEmbeddings, embed_held_out, load_held_out
@@ -164,9 +165,9 @@ def _remake(wanted: Wanted, checkpoint: Checkpoint, datasets: list[Dataset]) -> 
     embeddings = _open_run(wanted).embed(crops.pixels)
     cameras = np.array([sample.camera for sample in crops.samples])
     progress = link_progress(checkpoint.epoch - 1, config.clustering, config.schedule.epochs)
-    labels = cluster(
-        embeddings, cameras, config.clustering, tqdm.write, progress, site_of_camera[cameras]
-    )
+    options, sites = config.clustering, site_of_camera[cameras]
+    known = KnownPairs.of(crops.samples, sites, tracks=options.tracks, frames=options.frames)
+    labels = cluster(embeddings, cameras, options, tqdm.write, progress, known)
     return make_record(embeddings, labels, crops.samples, config.seed)
 
 

@@ -17,12 +17,14 @@ from training.core.camera_colours import Palette, mix_palette
 from training.core.checkpoint import FILE_NAME, Checkpoint, load_checkpoint
 from training.core.config import TrainConfig
 from training.core.distributed import World
+from training.core.method_options import ClusterOptions
 from training.core.options import DataOptions
 from training.core.pixels import Pixels, host_room, load_pixels
 from training.core.transforms import Donors
 from training.data.datasets import UNKNOWN, Dataset, DataSource, Sample, read_dataset
 from training.data.entries import describe_skipped
 from training.data.images import Images
+from training.data.known_pairs import KnownPairs
 from training.data.sites import join_sites
 from training.measure.held_out import HeldOutCrops
 from training.run.ignored import refuse_ignored
@@ -63,6 +65,16 @@ class Crops:
             chosen: (n,) int64, the crops.
         """
         return None if self.palette is None else Donors(self.palette, self.cameras[chosen])
+
+    def known_pairs(self, options: ClusterOptions) -> KnownPairs:
+        """What is known of the crops without a label.
+
+        Args:
+            options: say whether tracks and frames are used.
+        """
+        count = int((self.identities == UNKNOWN).sum())
+        samples, sites = self.images.samples[:count], self.sites[:count]
+        return KnownPairs.of(samples, sites, tracks=options.tracks, frames=options.frames)
 
     @property
     def judged(self) -> tuple[Images, NDArray[np.int64]]:

@@ -20,6 +20,7 @@ from training.adapt.fitting import (
     silhouettes,
 )
 from training.core.method_options import ClusterOptions
+from training.data.known_pairs import KnownPairs
 from training.hhcl.clustering import cluster
 
 
@@ -48,7 +49,7 @@ def pairwise_f1(labels, truth):
 
 
 def agreement(embeddings, cameras, identities, options):
-    labels = cluster(embeddings, cameras, options, print, sites=cameras)
+    labels = cluster(embeddings, cameras, options, print, known=KnownPairs.of_sites(cameras))
     return pairwise_f1(labels, cameras * 1000 + identities)
 
 

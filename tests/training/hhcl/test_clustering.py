@@ -11,6 +11,7 @@ from sklearn.cluster import DBSCAN
 from service.errors import InvalidInput
 from service.search.kreciprocal import jaccard_distance
 from training.core.method_options import ClusterOptions
+from training.data.known_pairs import KnownPairs
 from training.hhcl.clustering import cluster, link_progress, nearest_by_cosine
 
 
@@ -216,7 +217,7 @@ def test_no_cluster_spans_two_sites(scheme):
     rows, identity, camera = people(12, 5, 4, shift=0.2)
     sites = camera // 2
     options = ClusterOptions(scheme=scheme, k1=5, k2=2, eps=0.5, min_samples=2)
-    labels = cluster(rows, camera, options, pytest.fail, 1.0, sites)
+    labels = cluster(rows, camera, options, pytest.fail, 1.0, KnownPairs.of_sites(sites))
     for label in range(labels.max() + 1):
         assert len(set(sites[labels == label])) == 1
     assert set(labels) == set(range(labels.max() + 1))

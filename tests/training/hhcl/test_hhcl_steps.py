@@ -261,9 +261,9 @@ def test_the_loss_falls_on_three_separable_colours(colours, tiny_runs, tmp_path)
 def test_clustering_is_told_how_far_the_run_is(colours, tiny_runs, monkeypatch, tmp_path):
     told, cluster = [], loop.cluster
 
-    def noting(embeddings, cameras, options, tell, progress, sites):
+    def noting(embeddings, cameras, options, tell, progress, known):
         told.append(progress)
-        return cluster(embeddings, cameras, options, tell, progress, sites)
+        return cluster(embeddings, cameras, options, tell, progress, known)
 
     monkeypatch.setattr(loop, "cluster", noting)
     loop.run(config(colours, **{"schedule.iterations": 1}), tmp_path / "run", CPU)

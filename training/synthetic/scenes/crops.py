@@ -23,7 +23,7 @@ EVERY = 1.0  # seconds between two crops of a track
 LEAST_VISIBLE = 0.4
 LEAST_HEIGHT = 24.0  # pixels
 MARGIN = 0.04  # of the height, around the person
-COLUMNS = ("path", "camera", "identity", "timestamp", "track")
+COLUMNS = ("path", "camera", "identity", "timestamp", "track", "frame")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def _list_cuts(tracks: Path, every: int) -> Iterator[_Cut]:
         last[key] = frame
         camera = row["camera"].removeprefix("camera-")
         name = f"{int(row['identity']):04d}_c{camera}_t{int(row['track']):04d}_{frame:06d}.jpg"
-        values = (name, row["camera"], row["identity"], row["time"], row["track"])
+        values = (name, row["camera"], row["identity"], row["time"], row["track"], row["frame"])
         yield _Cut(row["camera"], row["frame"], box, values)
 
 
