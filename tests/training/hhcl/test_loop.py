@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_run import TINY, as_arguments
 
 torch = pytest.importorskip("torch", reason="the train extra is not installed")
 
@@ -24,29 +25,19 @@ from training.hhcl.loop import run
 from training.networks.building import restore_network
 from training.synthetic import SyntheticOptions, synthesize
 
-TINY = {
-    "model.backbone": "resnet18",
-    "model.weights": "none",
-    "model.height": 64,
-    "model.width": 32,
-    "clustering.k1": 6,
-    "clustering.k2": 2,
-    "clustering.eps": 0.6,
-    "clustering.min_samples": 2,
-    "batch.clusters": 4,
-    "batch.crops": 2,
-    "schedule.iterations": 6,
-    "schedule.epochs": 3,
-    "evaluation.every": 2,
-}
+SCHEDULE = {"schedule.iterations": 10, "schedule.epochs": 3, "evaluation.every": 2}
 CPU = torch.device("cpu")
 # Sums in another order differ in the last bit, so both runs get one thread.
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 CONFIGS = Path(__file__).resolve().parents[3] / "training/configs"
 
 
-def config(data: Path, **changes):
-    return read_config(None, TINY | {"data.path": str(data)} | changes)
+@pytest.fixture(scope="module")
+def config(quick):
+    def read(data: Path, **changes):
+        return read_config(None, quick | SCHEDULE | {"data.path": str(data)} | changes)
+
+    return read
 
 
 def metrics(folder: Path) -> list[dict]:
@@ -55,14 +46,18 @@ def metrics(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def command(data: Path, output: Path, *more: str) -> list[str]:
-    settings = [part for key, value in TINY.items() for part in ("--set", f"{key}={value}")]
-    base = [sys.executable, "-m", "training", "train", "--data", str(data), "--output", str(output)]
-    return [*base, *settings, "--device", "cpu", *more]
+@pytest.fixture(scope="module")
+def command(quick):
+    def words(data: Path, output: Path, *more: str) -> list[str]:
+        base = [sys.executable, "-m", "training", "train", "--data", str(data)]
+        settings = as_arguments(quick | SCHEDULE)
+        return [*base, "--output", str(output), *settings, "--device", "cpu", *more]
+
+    return words
 
 
 @pytest.fixture(scope="module")
-def finished(drawn, tmp_path_factory) -> Path:
+def finished(drawn, command, tmp_path_factory) -> Path:
     """An uninterrupted run from the command line, with as many threads as the interrupted one."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
     start = time.monotonic()
@@ -83,10 +78,10 @@ def test_a_run_leaves_metrics_logs_and_a_checkpoint(finished):
     assert list((finished / "tensorboard").glob("events.out.tfevents.*"))
     checkpoint = load_checkpoint(finished)
     assert checkpoint.epoch == 3
-    assert restore_network(checkpoint).dimension == 512
+    assert restore_network(checkpoint).dimension == 1280
 
 
-def test_a_run_killed_at_any_moment_ends_the_same(drawn, finished, tmp_path):
+def test_a_run_killed_at_any_moment_ends_the_same(command, drawn, finished, tmp_path):
     seed = secrets.randbelow(10**6)
     share = np.random.default_rng(seed).random()
     print(f"seed {seed}: killed after {share:.1%} of the time a whole run takes")
@@ -99,10 +94,10 @@ def test_a_run_killed_at_any_moment_ends_the_same(drawn, finished, tmp_path):
     ) as victim:
         time.sleep(share * float((finished / "seconds").read_text()))
         victim.send_signal(signal.SIGKILL)
-    check_resumed(drawn, output, finished)
+    check_resumed(command(drawn, output, "--resume"), output, finished)
 
 
-def test_a_run_killed_while_it_learns_ends_the_same(drawn, finished, tmp_path):
+def test_a_run_killed_while_it_learns_ends_the_same(command, drawn, finished, tmp_path):
     output = tmp_path / "killed"
     with subprocess.Popen(
         command(drawn, output), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=ENVIRONMENT
@@ -116,12 +111,12 @@ def test_a_run_killed_while_it_learns_ends_the_same(drawn, finished, tmp_path):
             assert victim.poll() is None
         victim.send_signal(signal.SIGKILL)
     assert load_checkpoint(output).epoch == 1
-    check_resumed(drawn, output, finished)
+    check_resumed(command(drawn, output, "--resume"), output, finished)
 
 
-def check_resumed(drawn, output, finished):
+def check_resumed(resume, output, finished):
     resumed = subprocess.run(
-        command(drawn, output, "--resume"),
+        resume,
         capture_output=True,
         text=True,
         env=ENVIRONMENT,
@@ -134,20 +129,20 @@ def check_resumed(drawn, output, finished):
         torch.testing.assert_close(tensor, again.network[name], rtol=0, atol=0)
 
 
-def test_resuming_a_finished_run_does_nothing(drawn, finished):
+def test_resuming_a_finished_run_does_nothing(config, drawn, finished):
     before = (finished / "metrics.jsonl").read_bytes()
     run(config(drawn), finished, CPU, resume=True)
     assert (finished / "metrics.jsonl").read_bytes() == before
 
 
-def test_a_folder_in_use_is_rejected(drawn, finished):
+def test_a_folder_in_use_is_rejected(config, drawn, finished):
     with pytest.raises(InvalidInput, match="--resume continues it"):
         run(config(drawn), finished, CPU)
     with pytest.raises(InvalidInput, match="other options for seed"):
         run(config(drawn, seed=9), finished, CPU, resume=True)
 
 
-def test_training_works_with_one_camera_and_without_identities(drawn, tmp_path, capsys):
+def test_training_works_with_one_camera_and_without_identities(config, drawn, tmp_path, capsys):
     plain = tmp_path / "crops" / "entrance"
     plain.mkdir(parents=True)
     for file in sorted((drawn / "bounding_box_train").iterdir()):
@@ -177,7 +172,7 @@ def test_training_works_with_one_camera_and_without_identities(drawn, tmp_path, 
     assert line["map"] == {}
 
 
-def test_two_sites_train_together_and_the_best_epoch_is_kept(drawn, tmp_path, capsys):
+def test_two_sites_train_together_and_the_best_epoch_is_kept(config, drawn, tmp_path, capsys):
     """Two sites of one camera each, so no cluster can have crops of two cameras."""
     for name, camera in (("north", "c1s"), ("south", "c2s")):
         (tmp_path / name / camera).mkdir(parents=True)
@@ -204,7 +199,7 @@ def test_two_sites_train_together_and_the_best_epoch_is_kept(drawn, tmp_path, ca
 
 
 @pytest.mark.parametrize("negatives", ["all", "same-camera"])
-def test_soft_links_train_and_are_told_in_every_epoch(drawn, tmp_path, capsys, negatives):
+def test_soft_links_train_and_are_told_in_every_epoch(config, drawn, tmp_path, capsys, negatives):
     changes = {
         "clustering.scheme": "camera-link",
         "clustering.links": "soft",
@@ -223,7 +218,7 @@ def test_soft_links_train_and_are_told_in_every_epoch(drawn, tmp_path, capsys, n
     assert all(np.isfinite(line["loss"]) for line in metrics(tmp_path / "run"))
 
 
-def test_the_best_measured_epoch_is_kept(drawn, tmp_path, capsys):
+def test_the_best_measured_epoch_is_kept(config, drawn, tmp_path, capsys):
     changes = {"evaluation.select": "validation", "evaluation.every": 1, "schedule.epochs": 2}
     settings = config(drawn, **changes, **{"schedule.iterations": 2, "data.keep": "disk"})
     run(settings, tmp_path / "run", CPU)
@@ -278,19 +273,15 @@ def test_training_improves_on_drawn_people(shared, tmp_path):
         (["--config", "missing.toml"], "missing.toml"),
     ],
 )
-def test_user_errors_are_one_line_with_status_2(tmp_path, arguments, message):
-    result = subprocess.run(
-        command(tmp_path, tmp_path / "run", *arguments),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 2
-    assert message in result.stderr
-    assert "Traceback" not in result.stderr
+def test_user_errors_are_one_line_with_status_2(training, tmp_path, arguments, message):
+    run_at = ("--data", tmp_path, "--output", tmp_path / "run", "--device", "cpu")
+    status, _, told = training("train", *run_at, *as_arguments(TINY), *arguments)
+    assert status == 2
+    assert message in told
+    assert "Traceback" not in told
 
 
-def test_a_run_that_never_measures_does_not_read_query_and_gallery(drawn, tmp_path):
+def test_a_run_that_never_measures_does_not_read_query_and_gallery(config, drawn, tmp_path):
     people = shutil.copytree(drawn, tmp_path / "people")
     min((people / "query").iterdir()).write_bytes(b"no picture")
     with pytest.raises(InvalidInput, match="query"):
@@ -300,6 +291,6 @@ def test_a_run_that_never_measures_does_not_read_query_and_gallery(drawn, tmp_pa
     assert metrics(tmp_path / "run")[0]["map"] == {}
 
 
-def test_the_error_names_a_folder_without_crops(tmp_path):
+def test_the_error_names_a_folder_without_crops(config, tmp_path):
     with pytest.raises(InvalidInput, match=str(tmp_path)):
         run(config(tmp_path), tmp_path / "run", CPU)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tiny_run import ONE_STEP, TINY, as_arguments
 from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch", reason="the train extra is not installed")
@@ -30,38 +31,24 @@ from training.synthetic.dataset import NOTE
 
 CPU = torch.device("cpu")
 SYNTHETIC = "of synthetic people only"
-TINY = {
-    "model.backbone": "resnet18",
-    "model.weights": "none",
-    "model.height": 64,
-    "model.width": 32,
+LEARNING = TINY | {
     "augment.erasing": 0.0,
     "augment.padding": 2,
-    "batch.clusters": 4,
     "batch.crops": 4,
     "memory.triplet_weight": 0.5,
     "schedule.iterations": 10,
     "schedule.epochs": 3,
     "evaluation.every": 1,
 }
-ONE_STEP = {
-    "batch.crops": 2,
-    "clustering.k1": 6,
-    "clustering.k2": 2,
-    "clustering.eps": 0.6,
-    "clustering.min_samples": 2,
-    "schedule.epochs": 1,
-    "schedule.iterations": 1,
-    "evaluation.every": 0,
-}
+STEP = LEARNING | ONE_STEP | {"batch.crops": 2}
 
 
-def config(**changes):
-    return read_config(None, TINY | {name.replace("__", "."): v for name, v in changes.items()})
+def config(settings=LEARNING, **changes):
+    return read_config(None, settings | {name.replace("__", "."): v for name, v in changes.items()})
 
 
 def one_step(weights: Path | str, **changes):
-    return config(model__weights=str(weights), **ONE_STEP, **changes)
+    return config(STEP, model__weights=str(weights), **changes)
 
 
 def metrics(folder: Path) -> list[dict]:
@@ -99,9 +86,9 @@ def test_identities_are_not_compared_with_themselves(pretrained):
     assert (clusters["nmi"], clusters["ari"], clusters["across"]) == (None, None, None)
 
 
-def test_an_interrupted_run_ends_with_the_same_weights(drawn, tmp_path, monkeypatch):
+def test_an_interrupted_run_ends_with_the_same_weights(quick_network, drawn, tmp_path, monkeypatch):
     short = {"schedule__iterations": 2, "schedule__epochs": 2, "data__synthetic": (str(drawn),)}
-    settings = config(**short, evaluation__every=0)
+    settings = config(LEARNING | quick_network, **short, evaluation__every=0)
     run(settings, tmp_path / "whole", CPU)
 
     def interrupt(*_):
@@ -122,7 +109,9 @@ def test_an_interrupted_run_ends_with_the_same_weights(drawn, tmp_path, monkeypa
 
 @pytest.mark.parametrize("negatives", ["all", "same-camera"])
 @pytest.mark.parametrize("kind", ["hybrid", "hybrid-instances"])
-def test_unlabelled_and_synthetic_crops_train_together(street, drawn, tmp_path, kind, negatives):
+def test_unlabelled_and_synthetic_crops_train_together(
+    quick_network, street, drawn, tmp_path, kind, negatives
+):
     sources = {"data__path": str(street), "data__synthetic": (str(drawn),)}
     memory = {
         "memory__kind": kind,
@@ -130,7 +119,7 @@ def test_unlabelled_and_synthetic_crops_train_together(street, drawn, tmp_path, 
         "memory__proxy_weight": 0.5,
         "clustering__scheme": "camera-link",
     }
-    run(one_step("none", **sources, **memory), tmp_path / "run", CPU)
+    run(config(STEP | quick_network, **sources, **memory), tmp_path / "run", CPU)
     (line,) = metrics(tmp_path / "run")
     assert line["clusters"]["clusters"] >= 2
     assert line["clusters"]["nmi"] < 1  # of the unlabelled crops only
@@ -138,9 +127,11 @@ def test_unlabelled_and_synthetic_crops_train_together(street, drawn, tmp_path, 
     assert load_checkpoint(tmp_path / "run").identity_labels == SYNTHETIC
 
 
-def test_a_part_of_a_batch_that_cannot_be_filled_is_told(street, drawn, tmp_path, capsys):
+def test_a_part_of_a_batch_that_cannot_be_filled_is_told(
+    quick_network, street, drawn, tmp_path, capsys
+):
     sources = {"data__path": str(street), "data__synthetic": (str(drawn),)}
-    run(one_step("none", **sources, batch__clusters=40), tmp_path / "run", CPU)
+    run(config(STEP | quick_network, **sources, batch__clusters=40), tmp_path / "run", CPU)
     told = capsys.readouterr().out
     assert "12 synthetic people, fewer than their part of batch.clusters = 20: every batch" in told
 
@@ -163,8 +154,8 @@ def test_labels_of_synthetic_people_are_told_through_every_generation(pretrained
     assert load_checkpoint(tmp_path / "third/rounds/01").identity_labels == SYNTHETIC
 
 
-def test_without_synthetic_people_there_are_no_labels(street, exported, tmp_path):
-    plain = run(one_step("none", data__path=str(street)), tmp_path / "run", CPU)
+def test_without_synthetic_people_there_are_no_labels(quick_network, street, exported, tmp_path):
+    plain = run(config(STEP | quick_network, data__path=str(street)), tmp_path / "run", CPU)
     assert load_checkpoint(plain).identity_labels == "none"
     assert read_manifest(exported).identity_labels == "none"
     assert "\nidentity labels: none\n" in (exported / CARD_NAME).read_text()
@@ -232,8 +223,8 @@ def test_pretrain_refuses_real_people(street, tmp_path):
 
 
 @pytest.mark.parametrize("mixed", [False, True])
-def test_the_commands_train_on_synthetic_people(drawn, street, tmp_path, mixed):
-    options = [part for k, v in (TINY | ONE_STEP).items() for part in ("--set", f"{k}={v}")]
+def test_the_commands_train_on_synthetic_people(quick_network, drawn, street, tmp_path, mixed):
+    options = as_arguments(STEP | quick_network)
     data = ["--data", str(street), "--synthetic", str(drawn)] if mixed else ["--data", str(drawn)]
     command = ["train" if mixed else "pretrain", *data, "--output", str(tmp_path / "run")]
     result = CliRunner().invoke(app, [*command, *options, "--device", "cpu"])

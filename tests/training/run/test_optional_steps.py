@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_run import CLUSTERS, as_arguments
 
 torch = pytest.importorskip("torch", reason="the train extra is not installed")
 
@@ -23,23 +21,9 @@ from training.run import measuring
 from training.scl import loop as scl
 
 CPU = torch.device("cpu")
-SMALL = {
-    "model.backbone": "mobilenet_v2",
-    "model.height": 64,
-    "model.width": 32,
-    "schedule.iterations": 2,
-    "schedule.epochs": 2,
-    "evaluation.every": 1,
-}
-HHCL = SMALL | {
-    "clustering.k1": 6,
-    "clustering.k2": 2,
-    "clustering.eps": 0.6,
-    "clustering.min_samples": 2,
-    "batch.clusters": 4,
-    "batch.crops": 2,
-}
-SCL = SMALL | {
+LENGTH = {"schedule.iterations": 2, "schedule.epochs": 2, "evaluation.every": 1}
+HHCL = CLUSTERS | LENGTH
+SCL = LENGTH | {
     "method": "scl",
     "augment.padding": 0,
     "augment.erasing": 0,
@@ -102,10 +86,10 @@ def listed(drawn: Path, folder: Path, rename: Rename) -> Path:
 
 
 @pytest.fixture(scope="module")
-def config(start_weights: str) -> Callable[..., TrainConfig]:
+def config(quick_network: dict[str, object]) -> Callable[..., TrainConfig]:
     def read(method: str, data: Path, **changes: object) -> TrainConfig:
-        start = {"data.path": str(data), "model.weights": start_weights}
-        return read_config(None, METHODS[method][0] | start | changes)
+        settings = quick_network | METHODS[method][0] | {"data.path": str(data)}
+        return read_config(None, settings | changes)
 
     return read
 
@@ -147,21 +131,14 @@ def test_a_failed_measurement_is_reported_once_and_training_continues(
     assert "the data does not allow it" in body
 
 
-def test_the_command_succeeds_and_so_does_resuming_it(start_weights, drawn, tmp_path):
+def test_the_command_succeeds_and_so_does_resuming_it(training, quick_network, drawn, tmp_path):
     data = people(drawn, tmp_path / "people", one_camera)
-    options = HHCL | {"schedule.epochs": 1, "model.weights": start_weights}
-    settings = [part for key, value in options.items() for part in ("--set", f"{key}={value}")]
-    base = [sys.executable, "-m", "training", "train", "--data", data, "--device", "cpu"]
+    settings = as_arguments(quick_network | HHCL | {"schedule.epochs": 1})
+    base = ("--data", data, "--device", "cpu", *settings, "--output", tmp_path / "run")
     for more in ([], ["--resume"]):
-        done = subprocess.run(
-            [*base, *settings, "--output", tmp_path / "run", *more],
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        assert "trained: " in done.stdout
+        status, out, told = training("train", *base, *more)
+        assert status == 0, told
+        assert "trained: " in out
 
 
 def test_the_data_set_that_can_be_measured_still_decides(config, drawn, tmp_path):
@@ -317,32 +294,22 @@ def test_a_diverged_network_is_reported_as_not_measured(config, drawn, tmp_path,
     assert {*metrics(tmp_path / "run")[-1]["map"].values()} == {None}
 
 
-def evaluated(*arguments: object) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "training", "evaluate", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def test_a_data_set_that_cannot_be_measured_does_not_affect_the_others(exported, drawn, tmp_path):
+def test_a_data_set_that_cannot_be_measured_does_not_affect_the_others(
+    training, exported, drawn, tmp_path
+):
     blind = people(drawn, tmp_path / "blind", one_camera)
-    done = evaluated("--model", exported, "--data", blind, "--data", drawn, "--format", "json")
-    assert done.returncode == 2
-    assert {row["data"] for row in json.loads(done.stdout)["results"]} == {"people"}
-    assert "blind: cannot evaluate: query and gallery come from the same camera" in done.stderr
-    assert "Traceback" not in done.stderr
+    words = ("--model", exported, "--data", blind, "--data", drawn, "--format", "json")
+    status, out, told = training("evaluate", *words)
+    assert status == 2
+    assert {row["data"] for row in json.loads(out)["results"]} == {"people"}
+    assert "blind: cannot evaluate: query and gallery come from the same camera" in told
+    assert "Traceback" not in told
 
 
-def test_figures_are_printed_even_if_pictures_cannot_be_drawn(exported, drawn, tmp_path):
+def test_figures_are_printed_even_if_pictures_cannot_be_drawn(training, exported, drawn, tmp_path):
     (tmp_path / "pictures").write_text("no folder")
-    done = evaluated(
-        "--model",
-        exported,
-        "--data",
-        drawn,
-        "--pictures",
-        tmp_path / "pictures",
-        "--format",
-        "json",
-    )
-    assert done.returncode == 2
-    assert len(json.loads(done.stdout)["results"]) == 2
-    assert "cannot write ranked lists" in done.stderr
+    words = ("--model", exported, "--data", drawn, "--pictures", tmp_path / "pictures")
+    status, out, told = training("evaluate", *words, "--format", "json")
+    assert status == 2
+    assert len(json.loads(out)["results"]) == 2
+    assert "cannot write ranked lists" in told
