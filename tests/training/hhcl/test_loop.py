@@ -210,6 +210,7 @@ def test_soft_links_train_and_are_told_in_every_epoch(config, drawn, tmp_path, c
         "memory.negatives": negatives,
         "memory.proxy_weight": 0.5,
         "schedule.epochs": 2,
+        "schedule.iterations": 3,
         "evaluation.every": 0,
     }
     run(config(drawn, **changes), tmp_path / "run", CPU)
