@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 from service.values.fields import JsonBody
+from service.values.vocabulary import IdentityLabels
 
 
 class ModelName(BaseModel):
@@ -35,6 +36,10 @@ class KnownModel(BaseModel):
     name: str
     sha256: str
     dimension: int
+    licence: str | None = Field(default=None, description="terms of the weights, if stated")
+    identity_labels: IdentityLabels = Field(
+        default="not known", description="whose labels the network has learned from"
+    )
     running: bool = Field(description="whether the service was started with this model")
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from service.api.galleries import GalleryRecord
 from service.api.models import ModelName
 from service.values.accuracy import Accuracy, Calibration
+from service.values.vocabulary import IdentityLabels
 
 
 class Alive(BaseModel):
@@ -27,6 +28,9 @@ class ModelRecord(ModelName):
     created: str | None
     training_data: str | None
     licence: str | None
+    identity_labels: IdentityLabels = Field(
+        default="not known", description="whose labels the network has learned from"
+    )
     accuracy: list[Accuracy]
     calibration: Calibration | None
 

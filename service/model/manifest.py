@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError
 
 from service.errors import ArtifactError
 from service.values.accuracy import Accuracy, Calibration, FrozenRecord
+from service.values.vocabulary import IdentityLabels
 
 __all__ = [
     "MANIFEST_NAME",
@@ -29,7 +30,6 @@ __all__ = [
 ]
 
 MANIFEST_NAME = "manifest.json"
-IdentityLabels = Literal["none", "of synthetic people only", "of real people", "not known"]
 Three = tuple[float, float, float]
 
 

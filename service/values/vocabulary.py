@@ -22,6 +22,9 @@ WarningCode = Literal[
 IdentityScore = Literal["best", "mean", "top3"]
 """The score of an identity: the cosine of its best crop, the mean of all, or of its best three."""
 
+IdentityLabels = Literal["none", "of synthetic people only", "of real people", "not known"]
+"""Whose identity labels a network has learned from, in its own training or before it."""
+
 JobKind = Literal["import", "cluster", "reembed"]
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 

@@ -42,6 +42,8 @@ async def list_models(parts: PartsOf) -> KnownModels:
                 name=manifest.name,
                 sha256=manifest.sha256,
                 dimension=manifest.dimension,
+                licence=manifest.licence,
+                identity_labels=manifest.identity_labels,
                 running=manifest.sha256 == parts.manifest.sha256,
             )
             for manifest in found.manifests
