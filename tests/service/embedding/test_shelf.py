@@ -84,15 +84,14 @@ def test_what_cannot_be_run_is_named_with_its_reason(start, models):
 
 
 def test_terms_and_labels_of_every_model_are_told(start, models):
-    shutil.copytree(models / "tiny", models / "theirs")
-    file = models / "theirs" / "manifest.json"
+    file = models / "tiny" / "manifest.json"
     manifest = json.loads(file.read_text())
-    changes = {"name": "theirs", "licence": "research only", "identity_labels": "of real people"}
+    changes = {"licence": "research only", "identity_labels": "of real people"}
     file.write_text(json.dumps(manifest | changes))
     with start(models=models) as service:
         listed = service.http.get("/models").json()["models"]
         told = {one["name"]: (one["licence"], one["identity_labels"]) for one in listed}
-        assert told["theirs"] == ("research only", "of real people")
+        assert told["tiny"] == ("research only", "of real people")
         assert told["fake"][1] == "none"
         assert service.http.get("/info").json()["model"]["identity_labels"] == "none"
 
