@@ -103,7 +103,9 @@ def _list_crops(output: Path, crops: Images, held_out: NDArray[np.bool_]) -> Non
     """List the crops to train on in a manifest, which has no column for an identity."""
     with (output / CROP_LIST).open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["path", "camera"])
+        writer.writerow(["path", "camera", "track", "frame"])
         for sample, out in zip(crops.samples, held_out, strict=True):
             if not out:
-                writer.writerow([sample.path.resolve(), sample.camera])
+                # An unknown track or frame is -1, which a manifest reads as unknown.
+                place = sample.camera, sample.track, sample.frame
+                writer.writerow([sample.path.resolve(), *place])

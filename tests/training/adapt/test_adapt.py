@@ -94,7 +94,7 @@ def test_held_out_crops_are_not_trained_on(adapted, drawn):
         rows = list(csv.DictReader(file))
     crops = read_dataset(DataSource(drawn)).train
     assert len(rows) == len(crops) - round(0.2 * len(crops))
-    assert set(rows[0]) == {"path", "camera"}
+    assert set(rows[0]) == {"path", "camera", "track", "frame"}
 
 
 def test_a_resumed_adaptation_ends_the_same(adapted, start, drawn, tmp_path):
