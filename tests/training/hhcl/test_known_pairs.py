@@ -5,11 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+torch = pytest.importorskip("torch", reason="the train extra is not installed")
+
+from tiny_run import ONE_STEP
+
+from training.core.config import read_config
 from training.core.method_options import ClusterOptions
-from training.data.datasets import Sample
+from training.data.datasets import DataSource, Sample, read_dataset
 from training.data.known_pairs import KnownPairs
 from training.hhcl.clustering import cluster
 from training.hhcl.known_pairs import correct_clusters
+from training.hhcl.loop import run
+from training.run.epoch_record import load_epoch
 
 NOBODY = -1
 
@@ -128,3 +135,28 @@ def test_clustering_keeps_twins_of_one_frame_apart(scheme, used):
         assert not twins[0] & twins[1]
     else:
         assert twins[0] & twins[1]
+
+
+@pytest.fixture
+def tracked(drawn, tmp_path):
+    """The drawn crops in a manifest; a track is a person's crops in a camera."""
+    crops = read_dataset(DataSource(drawn)).train
+    rows = ["path,camera,track", *(f"{c.path},{c.camera},{c.identity}" for c in crops)]
+    (tmp_path / "manifest.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return tmp_path / "manifest.csv"
+
+
+@pytest.mark.parametrize("used", [True, False])
+def test_a_runs_pseudo_labels_obey_the_tracks_of_its_manifest(
+    quick, tracked, tmp_path, capsys, used
+):
+    changes = {"data.path": str(tracked), "clustering.tracks": used, "clustering.eps": 0.3}
+    run(read_config(None, quick | ONE_STEP | changes), tmp_path / "run", torch.device("cpu"))
+    record, crops = load_epoch(tmp_path / "run"), read_dataset(DataSource(tracked)).train
+    labels = {}
+    for label, crop in zip(record.labels.tolist(), crops, strict=True):
+        labels.setdefault(crop.track, set()).add(label)
+    divided = sum(len(each) > 1 for each in labels.values())
+    told = capsys.readouterr()
+    assert ("known pairs: 24 tracks" in told.out + told.err) == used
+    assert (divided == 0) == used
