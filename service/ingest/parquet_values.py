@@ -2,7 +2,8 @@
 
 Arrow measures values before they are converted, because a small file can expand to a huge table.
 A column whose values are all plain and small is converted as a whole, which takes a tenth of the
-time; every other column value by value.
+time; every other column value by value, and so is everything without NumPy, which a client need not
+have.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from service.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 MAX_CELL = 1 << 20
 """Most bytes per text."""
@@ -52,9 +53,7 @@ def values_of(name: str, column: Any) -> Callable[[int], Any]:
         an array (D,) float32 or float64 instead of a list.
     """
     column = _with_microseconds(column)
-    values = _vectors(column) if name == "embedding" else None
-    if values is None:
-        values = _plain(column)
+    values = _as_a_whole(name, column)
     return partial(_cell, name, column) if values is None else values.__getitem__
 
 
@@ -90,6 +89,16 @@ def value_of(name: str, scalar: Any) -> Any:
         raise InvalidInput(f"column {name}: a value cannot be read: {error}") from error
 
 
+def _as_a_whole(name: str, column: Any) -> list[Any] | None:
+    """All values of a column; None if they must be read one by one."""
+    try:
+        import numpy as np  # noqa: F401, PLC0415 - the client need not have it
+    except ModuleNotFoundError:
+        return None
+    vectors = _vectors(column) if name == "embedding" else None
+    return _plain(column) if vectors is None else vectors
+
+
 def _cell(name: str, column: Any, index: int) -> Any:
     return value_of(name, column[index])
 
@@ -106,6 +115,7 @@ def _with_microseconds(column: Any) -> Any:
 
 def _vectors(column: Any) -> list[NDArray[Any] | None] | None:
     """The rows of a column of lists as views of one array; None if they must be read one by one."""
+    import numpy as np  # noqa: PLC0415 - the client need not have it
     import pyarrow as pa  # noqa: PLC0415 - an optional extra
 
     is_list = pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -58,6 +59,8 @@ def behind_proxy(data: Path) -> Iterator[tuple[str, list[str]]]:
         server = uvicorn.Server(server_config(app, settings))
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
+        while not server.started:  # nobody listens before
+            time.sleep(0.01)
         handler = type("Handler", (Proxy,), {"target": url_of(listener), "asked": []})
         proxy = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         threading.Thread(target=proxy.serve_forever).start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
@@ -187,3 +188,22 @@ def told(read: Any) -> Any:
     if isinstance(found, np.ndarray):
         found = found.tolist()
     return type(found), repr(found)
+
+
+def test_without_numpy_the_values_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client reads manifests, and need not have NumPy."""
+    pa = pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
+    columns = {
+        "path": pa.array(["a.jpg", None, "c.jpg"]),
+        "camera": pa.array([1, 2, 3]),
+        "embedding": pa.array([[0.5, 0.25], None, [1.0, 2.0]], pa.list_(pa.float32())),
+    }
+    whole = {name: read_all(name, column) for name, column in columns.items()}
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    assert {name: read_all(name, column) for name, column in columns.items()} == whole
+
+
+def read_all(name: str, column: Any) -> list[Any]:
+    value = values_of(name, column)
+    found = [value(row) for row in range(len(column))]
+    return [list(one) if name == "embedding" and one is not None else one for one in found]
