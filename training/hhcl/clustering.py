@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,21 +73,16 @@ def cluster(
     """
     known = known or KnownPairs.of_sites(np.zeros(len(embeddings), dtype=np.int64))
     graphs = _graphs(embeddings, cameras, known.sites, options)
+    share = options.link_first + progress * (options.link_last - options.link_first)
+    score, sites = options.link_score, known.sites
+    link = partial(link_cameras, embeddings, cameras, share=share, score=score, sites=sites)
     eps = options.eps
     for _ in range(10):
         labels = _cluster_graphs(graphs, len(embeddings), eps, options)
         if known.has_more_than_sites:
             labels = correct_clusters(labels, embeddings, known, options.min_samples)
         if options.scheme == "camera-link" and len(graphs) > 1:
-            share = options.link_first + progress * (options.link_last - options.link_first)
-            labels = link_cameras(
-                embeddings,
-                cameras,
-                labels,
-                share=share,
-                score=options.link_score,
-                sites=known.sites,
-            )
+            labels = link(labels)
         clusters = int(labels.max()) + 1
         if clusters >= 2:
             return labels

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_run import TINY
 
 torch = pytest.importorskip("torch", reason="the train extra is not installed")
 
@@ -92,18 +93,10 @@ def test_frozen_stages_keep_every_bit_and_stay_in_evaluation_mode():
 
 
 def config(drawn: Path, weights: str, **changes) -> TrainConfig:
-    quick = {
+    quick = TINY | {
         "data.path": str(drawn),
         "model.backbone": "mobilenet_v2",
         "model.weights": weights,
-        "model.height": 64,
-        "model.width": 32,
-        "clustering.k1": 6,
-        "clustering.k2": 2,
-        "clustering.eps": 0.6,
-        "clustering.min_samples": 2,
-        "batch.clusters": 4,
-        "batch.crops": 2,
         "schedule.iterations": 3,
         "schedule.epochs": 3,
         "schedule.average": 0.5,
