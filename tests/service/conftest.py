@@ -16,6 +16,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
+from waiting import PATIENCE, ended, wait_until
 
 from service.http.app import create_app
 from service.http.routes import docs
@@ -42,7 +43,7 @@ class Service:
     def __init__(self, url: str, parts: Parts) -> None:
         self.url = url
         self.parts = parts
-        self.http = httpx.Client(base_url=url, timeout=120)
+        self.http = httpx.Client(base_url=url, timeout=PATIENCE)
 
     def search(self, *images: Image, **fields: Any) -> httpx.Response:
         files = [("images", image) for image in images]
@@ -65,6 +66,13 @@ class Service:
         page = self.http.get(f"/galleries/{gallery}/crops", params={"limit": 1000, **query}).json()
         return [crop["crop_id"] for crop in page["crops"]]
 
+    def ended(self, job: httpx.Response | str) -> dict[str, Any]:
+        """The job that a request began, or whose path this is, once it has ended."""
+        if isinstance(job, str):
+            return ended(self.http, job)
+        assert job.status_code == 202, job.text
+        return ended(self.http, job.headers["Location"])
+
 
 @contextmanager
 def running(
@@ -82,9 +90,8 @@ def running(
         thread.start()
         service = Service(url_of(listener), app.state.parts)
         try:
-            while not server.started:
-                assert thread.is_alive(), "the service did not start"
-                time.sleep(0.01)
+            wait_until(lambda: server.started or not thread.is_alive())
+            assert server.started, "the service did not start"
             yield service
         finally:
             service.http.close()

@@ -6,10 +6,10 @@ import hashlib
 import io
 import tarfile
 import threading
-import time
 from contextlib import suppress
 
 import pytest
+from waiting import PATIENCE, always_set, wait_until
 
 from service.errors import Conflict, NotFound
 from service.gallery.base import Filter
@@ -52,18 +52,8 @@ def label(service, crop_ids, identity):
     assert answer.status_code == 200, answer.text
 
 
-def ended(service, location):
-    deadline = time.monotonic() + 60
-    while (job := service.http.get(location).json())["state"] in {"queued", "running"}:
-        assert time.monotonic() < deadline, job
-        time.sleep(0.02)
-    return job
-
-
 def begin(service, model="new"):
-    answer = service.http.post("/galleries/station/model", json={"model": model})
-    assert answer.status_code == 202, answer.text
-    return ended(service, answer.headers["Location"])
+    return service.ended(service.http.post("/galleries/station/model", json={"model": model}))
 
 
 def switch(service, model="new", **body):
@@ -128,8 +118,8 @@ def split(service):
 def cluster(service):
     label(service, list(CROPS)[:2], None)
     put(service, "red-c1", CROPS["red-c1"])
-    location = service.http.post("/galleries/station/cluster").headers["Location"]
-    assert ended(service, location)["state"] == "done"
+    job = service.ended(service.http.post("/galleries/station/cluster"))
+    assert job["state"] == "done", job
 
 
 def import_with_other_cameras(service):
@@ -139,13 +129,17 @@ def import_with_other_cameras(service):
     )
     files = {"manifest.ndjson": manifest.encode()}
     files |= {f"{crop_id}.png": picture for crop_id, picture in CROPS.items()}
-    answer = service.http.post(
+    job = service.ended(bring_in(service, files))
+    assert job["counts"] in ({"replaced": 6}, {"unchanged": 6}), job
+
+
+def bring_in(service, files):
+    """Begin an import."""
+    return service.http.post(
         "/galleries/station/imports",
         content=archive(files),
         headers={"Content-Type": "application/x-tar"},
     )
-    job = ended(service, answer.headers["Location"])
-    assert job["counts"] in ({"replaced": 6}, {"unchanged": 6}), job
 
 
 def archive(files):
@@ -250,41 +244,30 @@ def test_a_switch_that_cannot_catch_up_reports_it_and_changes_nothing(station, m
 
 def test_a_switch_and_an_import_do_not_wait_for_each_other(start, models, monkeypatch):
     """Two batches of an import occupy both turns to embed when the switch needs one."""
-    go_on, embedding = threading.Event(), threading.Semaphore(0)
-
-    def held(_image):
-        embedding.release()
-        assert go_on.wait(60)
-
-    network = FakeEmbedder(fault=lambda image: holding and held(image))
+    go_on, asked, answers = threading.Event(), threading.Event(), []
     holding = False
+    network = FakeEmbedder(fault=lambda _: not holding or go_on.wait(PATIENCE))
     pictures = {f"{n:02d}.png": solid((n, 100, 100), kind="PNG") for n in range(40)}
-    with start(network, models=models) as service:
+    with start(network, models=models) as service, always_set(go_on):
         service.http.post("/galleries", json={"name": "station", "store_crops": True})
         put(service, "first")
         begin(service)
         put(service, "late")
-        asked = threading.Event()
         holding = True
-        answer = service.http.post(
-            "/galleries/station/imports",
-            content=archive(pictures),
-            headers={"Content-Type": "application/x-tar"},
-        )
+        importing = bring_in(service, pictures)
         turns = service.parts.model_change._bridge._turns
-        while turns._value:  # both batches are being embedded
-            assert embedding.acquire(timeout=60)
+        # The first batch is in the network. The second takes its turn some time later, and the
+        # network does not embed it before the first is done.
+        wait_until(lambda: turns._value == 0)
         during_embedding(monkeypatch, asked.set)
-        answers = []
         switching = threading.Thread(target=lambda: answers.append(switch(service)))
         switching.start()
-        assert asked.wait(60)
+        assert asked.wait(PATIENCE)
         go_on.set()
-        holding = False
-        switching.join(60)
+        switching.join(PATIENCE)
         assert not switching.is_alive()
         assert answers[0].status_code == 200, answers[0].text
-        job = ended(service, answer.headers["Location"])
+        job = service.ended(importing)
         assert job["counts"] == {"created": 40}, job
         served = versions_of(service)[0]
         assert served.model_sha256 != service.parts.manifest.sha256
@@ -337,10 +320,9 @@ class TestWhileAJobEmbeds:
         begun = station.http.post("/galleries/station/model", json={"model": "new"})
         assert begun.status_code == 202, begun.text
         # A gallery's jobs are deleted with it; this one runs until it notices.
-        location, deadline = begun.headers["Location"], time.monotonic() + 60
-        while station.http.get(location).status_code != 404 or station.parts.board.running:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        look = station.http.get
+        wait_until(lambda: look(begun.headers["Location"]).status_code == 404)
+        wait_until(lambda: not station.parts.board.running)
         assert [len(known(version)) for version in versions_of(station)] == [0]
 
     def test_a_version_that_is_served_by_then_is_not_changed(self, station, monkeypatch):
