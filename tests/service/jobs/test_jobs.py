@@ -5,21 +5,19 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import PATIENCE, always_set, wait_until
 
 from service.errors import Conflict, InvalidInput, NotFound, Unavailable
 from service.jobs.board import JobBoard
 from service.jobs.bridge import Bridge
 from service.jobs.context import JobContext, Runner
 from service.jobs.job import ItemError, Job, Order
-
-PATIENCE = 120.0
 
 
 @pytest.fixture
@@ -43,18 +41,11 @@ def open_board(tmp_path: Path, service) -> Callable[..., Any]:
 
 
 def until(state: str, board: JobBoard, job_id: str) -> Job:
-    deadline = time.monotonic() + PATIENCE
-    while (job := board.get(job_id)).state != state:
-        assert time.monotonic() < deadline, job
-        time.sleep(0.005)
-    return job
+    return wait_until(lambda: board.get(job_id), lambda job: job.state == state)
 
 
 def until_idle(board: JobBoard) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while board.running or board.waiting:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    wait_until(lambda: not (board.running or board.waiting))
 
 
 def patiently(context: JobContext) -> None:
@@ -87,24 +78,21 @@ def test_a_job_runs_and_is_remembered(open_board):
 def test_one_job_per_gallery_and_two_per_client_run(open_board):
     running: list[str] = []
     most: list[int] = []
-    door = threading.Semaphore(0)
+    door = threading.Event()
 
     def run(context: JobContext) -> None:
         running.append(context.gallery)
         most.append(len(running))
         assert len(set(running)) == len(running)
-        door.acquire()
+        assert door.wait(PATIENCE)
         running.remove(context.gallery)
 
-    with open_board(run) as board:
+    with open_board(run) as board, always_set(door):
         jobs = [board.submit("import", name, {}) for name in ("a", "a", "b", "c", "c")]
-        deadline = time.monotonic() + PATIENCE
-        while len(running) < 2:
-            assert time.monotonic() < deadline
+        wait_until(lambda: len(running) >= 2)
         states = [board.get(job.job_id).state for job in jobs]
         assert states == ["running", "queued", "running", "queued", "queued"]
-        for _ in jobs:
-            door.release()
+        door.set()
         for job in jobs:
             until("done", board, job.job_id)
     assert max(most) == 2
@@ -124,9 +112,7 @@ def test_a_failed_job_has_a_reason_and_can_be_resumed(open_board):
         job = until("failed", board, board.submit("import", "g", {}).job_id)
         assert (job.error, job.errors) == ("no good", 1)
         board.resume(job.job_id)
-        deadline = time.monotonic() + PATIENCE
-        while "log" not in (board.get(job.job_id).error or ""):
-            assert time.monotonic() < deadline
+        wait_until(lambda: "log" in (board.get(job.job_id).error or ""))
         assert board.resume(job.job_id).state == "queued"
         again = until("done", board, job.job_id)
         assert (again.errors, len(list(board.errors(job.job_id)))) == (1, 1)
@@ -234,9 +220,7 @@ def test_rate_and_eta_of_a_running_job(open_board):
 
     with open_board(run) as board:
         job_id = board.submit("import", "g", {}).job_id
-        deadline = time.monotonic() + PATIENCE
-        while (job := board.get(job_id)).done < 50:
-            assert time.monotonic() < deadline
+        job = wait_until(lambda: board.get(job_id), lambda job: job.done >= 50)
         assert 0 < job.rate < 1000
         assert job.eta_seconds == pytest.approx((1_000_000 - job.done) / job.rate)
         board.cancel(job_id)
