@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from service.model.manifest import Manifest, sha256_of
 from training.data.datasets import DataSource, read_dataset
 from training.data.images import load_images
-from training.export.onnx_file import BATCHES, MIN_COSINE, check_parity, write_onnx
+from training.export.onnx_file import BATCHES, check_parity, write_onnx
 from training.hhcl.network import build_network
 from training.networks.embedder import OnnxEmbedder, TorchEmbedder, open_onnx
+from training.networks.exported import MIN_COSINE
 
 HEIGHT, WIDTH = 160, 80
 SHARED = Path(__file__).resolve().parents[3] / "shared"

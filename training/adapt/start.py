@@ -8,14 +8,14 @@ from pathlib import Path
 import torch
 
 from service.errors import InvalidInput
-from service.model.manifest import MANIFEST_NAME, read_manifest
+from service.model.manifest import read_manifest
 from training.adapt.request import Request
 from training.core.checkpoint import FILE_NAME, Checkpoint, load_checkpoint, save_checkpoint
 from training.core.config import TrainConfig
 from training.core.options import DataOptions
 from training.data.images import Images
-from training.export.onnx_weights import read_exported
-from training.networks.building import Network, restore_network
+from training.networks.building import Network, is_exported, restore_network
+from training.networks.exported import read_exported
 from training.networks.provenance import labels_behind
 
 START_NAME = "start"
@@ -30,7 +30,7 @@ def crop_size(model: Path) -> tuple[int, int]:
     Returns:
         Height and width in pixels.
     """
-    if _is_exported(model):
+    if is_exported(model):
         manifest = read_manifest(model)
         return manifest.input_height, manifest.input_width
     size = load_checkpoint(model).config.model
@@ -90,11 +90,7 @@ def _check_saved(request: Request, data: DataOptions, given: TrainConfig) -> Tra
 
 
 def _read_start(model: Path, crops: Images, device: torch.device) -> tuple[TrainConfig, Network]:
-    if _is_exported(model):
+    if is_exported(model):
         return read_exported(model, crops.pixels, device=device)
     checkpoint = load_checkpoint(model)
     return checkpoint.config, restore_network(checkpoint)
-
-
-def _is_exported(model: Path) -> bool:
-    return (model / MANIFEST_NAME).exists()

@@ -57,7 +57,8 @@ SkipBad = Annotated[
 ]
 Config = Annotated[Path | None, typer.Option(help="TOML file; examples are in training/configs.")]
 Weights = Annotated[
-    str | None, typer.Option(help="Start weights: default (ImageNet), none, a file, or a run.")
+    str | None,
+    typer.Option(help="Start weights: default (ImageNet), none, a file, a run, or models/NAME."),
 ]
 Epochs = Annotated[int | None, typer.Option(help="Number of epochs, instead of the config's.")]
 Seed = Annotated[int | None, typer.Option(help="Seed, instead of the config's.")]

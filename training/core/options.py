@@ -27,7 +27,7 @@ class ModelOptions:
             (IBN-Net's a); or ``timm/NAME``, a network of the extra ``timm``.
         pooling: ``average`` (all published HHCL numbers) or ``gem``.
         weights: ``default`` (ImageNet weights by download), ``none``, a file with a backbone's
-            tensors, or an earlier run's folder.
+            tensors, an earlier run's folder, or an exported ``models/<name>``.
         height: input height in pixels.
         width: input width in pixels.
         last_stride: stride of the last stage that halves the map; the paper uses 1.

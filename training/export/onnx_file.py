@@ -16,9 +16,9 @@ from service.errors import ArtifactError
 from training.core.transforms import normalise
 from training.networks.building import Network
 from training.networks.embedder import OnnxEmbedder
+from training.networks.exported import MIN_COSINE
 
 OPSET = 20
-MIN_COSINE = 0.9999
 BATCHES = (1, 7, 32)
 
 

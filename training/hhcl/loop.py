@@ -43,7 +43,8 @@ from training.hhcl.labelling import crops_to_embed, join_labels
 from training.hhcl.memories.building import build_memory
 from training.hhcl.memories.memory import Memory
 from training.hhcl.sampler import mixed_batches, require_clusters
-from training.networks.building import Network, new_network
+from training.networks.building import Network
+from training.networks.exported import start_network
 from training.run.clusters import Clusters, describe_clusters
 from training.run.epoch_end import end_epochs
 from training.run.epoch_record import keep_record
@@ -83,8 +84,8 @@ def run(
     with open_world(device) as world:
         with world.together():
             saved = _prepare(config, output, world, resume=resume)
-            learner, state = _start(config, saved, world)
             crops = read_crops(config, output, world)
+            learner, state = _start(config, saved, crops, world)
             if true_identities:
                 crops, state = reveal_identities(crops), admit_labels(state, saved, output)
             _tell_batches(config, crops, world)
@@ -137,10 +138,11 @@ def _prepare(config: TrainConfig, output: Path, world: World, *, resume: bool) -
 
 
 def _start(
-    config: TrainConfig, saved: Checkpoint | None, world: World
+    config: TrainConfig, saved: Checkpoint | None, crops: Crops, world: World
 ) -> tuple[Learner, RunState[Network]]:
     torch.manual_seed(config.seed)
-    network = new_network(config, weights="none" if saved else None).to(world.device)
+    network = start_network(config, crops.images.pixels, resumed=saved is not None)
+    network.to(world.device)
     learner = build_learner(
         network,
         config.schedule,

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
+from torch import Tensor
+
 from service.errors import InvalidInput
+from service.model.manifest import MANIFEST_NAME
 from training.core.backbone import PartlyFrozen
 from training.core.checkpoint import FILE_NAME, SELECTED_NAME, Checkpoint, load_checkpoint
 from training.core.config import TrainConfig
@@ -32,7 +36,7 @@ def new_network(config: TrainConfig, *, weights: str | None = None) -> Network:
     earlier = earlier_run(start)
     network = _build(config, "none" if earlier else start)
     if earlier:
-        _load_earlier(network, earlier)
+        load_start(network, load_checkpoint(earlier).network, earlier)
     return network
 
 
@@ -82,22 +86,56 @@ def _of_method(config: TrainConfig, weights: str) -> Network:
 
 
 def earlier_run(weights: str) -> Path | None:
-    """The earlier run that start weights are taken from.
+    """The earlier run or exported model that start weights are taken from.
 
     Args:
         weights: the option ``model.weights``.
 
     Returns:
-        The run's folder or its checkpoint file; None if the weights are not a run's.
+        The folder, or the run's checkpoint file; None if the weights are not a trained network's.
     """
     path = Path(weights)
     return path if path.is_dir() or path.name in {FILE_NAME, SELECTED_NAME} else None
 
 
-def _load_earlier(network: Network, run: Path) -> None:
+def exported_model(weights: str) -> Path | None:
+    """The exported model that start weights are taken from.
+
+    Args:
+        weights: the option ``model.weights``.
+
+    Returns:
+        The folder ``models/<name>``; None if the weights come from elsewhere.
+    """
+    return Path(weights) if is_exported(Path(weights)) else None
+
+
+def is_exported(model: Path) -> bool:
+    """Whether this is an exported ``models/<name>`` rather than a run or a checkpoint.
+
+    Args:
+        model: a folder or a file.
+
+    Returns:
+        True if the folder has a manifest.
+    """
+    return (model / MANIFEST_NAME).exists()
+
+
+def load_start(network: Network, tensors: Mapping[str, Tensor], source: Path) -> None:
+    """Give a network the tensors of a trained one.
+
+    Args:
+        network: the network to change.
+        tensors: state of the trained network.
+        source: where that network was found, for the message.
+
+    Raises:
+        InvalidInput: the two networks differ.
+    """
     try:
-        network.load_state_dict(load_checkpoint(run).network)
+        network.load_state_dict(tensors)
     except RuntimeError as error:
         raise InvalidInput(
-            f"--weights {run}: its network differs from this run's: {error}"
+            f"--weights {source}: its network differs from this run's: {error}"
         ) from error

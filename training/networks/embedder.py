@@ -14,11 +14,17 @@ from tqdm import tqdm
 
 from service.embedding.imaging import Resize
 from service.errors import ArtifactError, InvalidInput
-from service.model.manifest import MANIFEST_NAME, Manifest, read_manifest
+from service.model.manifest import Manifest, read_manifest
 from training.core.checkpoint import load_checkpoint
 from training.core.config import TrainConfig, parse_config
 from training.core.engine import extract_embeddings
-from training.networks.building import Network, new_network, restore_network
+from training.networks.building import (
+    Network,
+    exported_model,
+    is_exported,
+    new_network,
+    restore_network,
+)
 
 Float32s = NDArray[np.float32]
 
@@ -166,7 +172,7 @@ def open_embedder(model: Path, device: torch.device) -> Embedder:
         InvalidInput: there is no readable checkpoint.
         ArtifactError: the exported model breaks the contract.
     """
-    if _is_exported(model):
+    if is_exported(model):
         manifest = read_manifest(model)
         return open_onnx(model / manifest.file, manifest)
     checkpoint = load_checkpoint(model)
@@ -187,7 +193,7 @@ def open_start(model: Path, weights: str | None, device: torch.device) -> Embedd
     Raises:
         InvalidInput: there is no config, or the weights cannot be read or do not fit.
     """
-    if not _is_exported(model):
+    if not is_exported(model):
         return start_embedder(load_checkpoint(model).config, weights, device)
     manifest = read_manifest(model)
     if not manifest.recipe:
@@ -212,6 +218,9 @@ def start_embedder(config: TrainConfig, weights: str | None, device: torch.devic
     Raises:
         InvalidInput: the weights cannot be read or do not fit.
     """
+    exported = exported_model(config.model.weights if weights is None else weights)
+    if exported is not None:
+        return open_embedder(exported, device)
     torch.manual_seed(config.seed)
     return _torch_embedder(new_network(config, weights=weights), config, device)
 
@@ -240,10 +249,6 @@ def open_onnx(file: Path, manifest: Manifest) -> OnnxEmbedder:
     if found != expected:
         raise ArtifactError(f"{file}: takes images of {found}, the manifest says {expected}")
     return OnnxEmbedder(session, manifest.input_height, manifest.input_width, manifest.resize)
-
-
-def _is_exported(model: Path) -> bool:
-    return (model / MANIFEST_NAME).exists()
 
 
 def _torch_embedder(network: Network, config: TrainConfig, device: torch.device) -> TorchEmbedder:

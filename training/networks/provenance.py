@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from service.model.manifest import MANIFEST_NAME, IdentityLabels, read_manifest
+from service.model.manifest import IdentityLabels, read_manifest
 from training.core.checkpoint import load_checkpoint
 from training.core.config import TrainConfig
-from training.networks.building import earlier_run
+from training.networks.building import earlier_run, is_exported
 
 REAL_PEOPLE: Final = "of real people"
 _FROM_LEAST: tuple[IdentityLabels, ...] = (
@@ -54,6 +54,6 @@ def labels_behind(model: Path) -> IdentityLabels:
         ArtifactError: the exported model breaks the contract.
         InvalidInput: there is no readable checkpoint.
     """
-    if (model / MANIFEST_NAME).exists():
+    if is_exported(model):
         return read_manifest(model).identity_labels
     return load_checkpoint(model).identity_labels

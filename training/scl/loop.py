@@ -33,7 +33,7 @@ from training.core.config import TrainConfig
 from training.core.distributed import World, open_world
 from training.core.engine import build_optimiser
 from training.core.transforms import augment
-from training.networks.building import new_network
+from training.networks.exported import start_network
 from training.run.epoch_end import end_epochs
 from training.run.setup import Crops, read_crops, saved_checkpoint, seed_epoch
 from training.run.state import RunState, mean_loss
@@ -110,8 +110,8 @@ def _start(
     config: TrainConfig, crops: Crops, saved: Checkpoint | None, device: torch.device
 ) -> tuple[RunState[PartNetwork], SelectiveContrast]:
     rng = seed_epoch(config.seed, 0)  # epochs count from 1, so 0 is free for the start
-    start_weights = "none" if saved else None
-    network = cast("PartNetwork", new_network(config, weights=start_weights).to(device))
+    start = start_network(config, crops.images.pixels, resumed=saved is not None)
+    network = cast("PartNetwork", start.to(device))
     optimiser = build_optimiser(network, config.schedule, device)
     state = RunState.begin(network, optimiser, config, saved)
     if saved:

@@ -29,9 +29,9 @@ from training.core.transforms import normalise
 from training.data.datasets import DataSource, read_dataset
 from training.data.images import load_images
 from training.export.model_folder import ExportOptions, export_model
-from training.export.onnx_weights import read_exported
 from training.networks.building import restore_network
 from training.networks.embedder import open_embedder
+from training.networks.exported import read_exported
 
 CPU = torch.device("cpu")
 

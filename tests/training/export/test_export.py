@@ -17,10 +17,11 @@ from training.core.checkpoint import load_checkpoint
 from training.core.config import parse_config
 from training.export.card import CARD_NAME, format_card
 from training.export.model_folder import ExportOptions, complete_or_nothing, export_model
-from training.export.onnx_file import BATCHES, MIN_COSINE, check_parity
+from training.export.onnx_file import BATCHES, check_parity
 from training.measure.calibration import count_pairs
 from training.measure.held_out import embed_held_out, load_held_out, measure, read_held_out
 from training.networks.embedder import open_embedder, open_onnx
+from training.networks.exported import MIN_COSINE
 
 CPU = torch.device("cpu")
 ROOT = Path(__file__).resolve().parents[3]

@@ -16,10 +16,10 @@ from service.model.manifest import Manifest, sha256_of, write_manifest
 from training.core.config import TrainConfig, read_config
 from training.core.transforms import normalise
 from training.export.onnx_file import check_parity, write_onnx
-from training.export.onnx_weights import read_exported
 from training.hhcl.network import EmbeddingNetwork
 from training.networks.building import new_network
 from training.networks.embedder import TorchEmbedder, open_onnx
+from training.networks.exported import read_exported
 
 HEIGHT, WIDTH = 64, 32
 CROPS = np.random.default_rng(0).integers(0, 256, (33, HEIGHT, WIDTH, 3), dtype=np.uint8)

@@ -14,10 +14,9 @@ from service.model.manifest import read_manifest
 from training.core.checkpoint import load_checkpoint
 from training.export.card import CARD_NAME
 from training.export.model_folder import ExportOptions, export_model
-from training.export.onnx_file import MIN_COSINE
-from training.export.onnx_weights import read_exported
 from training.measure.held_out import load_held_out, read_held_out
 from training.networks.embedder import FlipEmbedder, flipped, open_embedder
+from training.networks.exported import MIN_COSINE, read_exported
 
 CPU = torch.device("cpu")
 

@@ -20,12 +20,12 @@ from service.errors import ArtifactError, Conflict, InvalidInput
 from service.model.contract import check_model
 from service.model.manifest import read_manifest
 from training.core.transforms import normalise
-from training.export.onnx_weights import read_exported
 from training.export.wrapping.original import open_original
 from training.export.wrapping.preprocessing import Preprocessing, parse_three
 from training.export.wrapping.presets import PRESETS, recognise
 from training.export.wrapping.wrap import WrapOptions, wrap
 from training.networks.embedder import open_start
+from training.networks.exported import read_exported
 
 HEIGHT, WIDTH, DIMENSION = 64, 32, 24
 IMAGENET = {"mean": (123.675, 116.28, 103.53), "scale": (58.395, 57.12, 57.375)}

@@ -14,9 +14,9 @@ from training.core.checkpoint import Checkpoint
 from training.core.config import TrainConfig, read_config
 from training.core.instance_norm import InstanceBatchNorm, halve_norm
 from training.export.model_folder import ExportOptions, export_model
-from training.export.onnx_weights import read_exported
 from training.hhcl.network import GhostBatchNorm2d
 from training.networks.building import Network, new_network, restore_network
+from training.networks.exported import read_exported
 
 PLACES = {
     "resnet18": [f"features.{layer}.{block}.bn1" for layer in (4, 5) for block in (0, 1)],

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -23,15 +24,46 @@ from service.errors import ArtifactError
 from service.model.manifest import Manifest, read_manifest
 from training.core.config import TrainConfig, parse_config
 from training.core.transforms import normalise
-from training.export.onnx_file import MIN_COSINE
-from training.networks.building import Network, new_network
+from training.networks.building import Network, exported_model, load_start, new_network
 from training.networks.embedder import TorchEmbedder, flipped, open_onnx
+
+MIN_COSINE = 0.9999
+"""How alike a crop's embeddings by PyTorch and by ONNX Runtime must be."""
 
 _PREFIX = "network."
 _BATCH = 32
 _MEASURED = 1024  # crops; more would change the statistics less than one training step does
 _COMPARED = 64
 _CPU = torch.device("cpu")
+
+
+def start_network(
+    config: TrainConfig, crops: NDArray[np.uint8], *, resumed: bool = False
+) -> Network:
+    """Build a run's network with its start weights, which may be an exported model's.
+
+    Args:
+        config: the run's config.
+        crops: (N, H, W, 3) uint8, the crops to train on; an exported model is read back with their
+            help.
+        resumed: a checkpoint will fill the network, so start weights are not read.
+
+    Returns:
+        The network, in training mode on the CPU.
+
+    Raises:
+        ArtifactError: the exported model breaks the contract, or cannot be read back exactly.
+        InvalidInput: the start weights cannot be read or do not fit.
+    """
+    if resumed:
+        return new_network(config, weights="none")
+    model = exported_model(config.model.weights)
+    if model is None:
+        return new_network(config)
+    _, trained = read_exported(model, crops)
+    network = new_network(config, weights="none")
+    load_start(network, trained.state_dict(), model)
+    return network
 
 
 def read_exported(
@@ -41,7 +73,8 @@ def read_exported(
 
     Args:
         folder: ``models/<name>``.
-        crops: (N, H, W, 3) uint8, from the cameras to train on, in the model's input size.
+        crops: (N, H, W, 3) uint8, from the cameras to train on; other sizes than the model's input
+            are resized.
         device: where to put the network.
 
     Returns:
@@ -65,8 +98,9 @@ def read_exported(
     _load_tensors(network, tensors, file)
     folded = list(_folded(network, tensors))
     network.to(device)
-    _unfold(network, folded, _spread(crops, _MEASURED))
-    _require_equal(network, manifest, file, _spread(crops, _COMPARED))
+    shown = _resized(_spread(crops, _MEASURED), manifest.input_height, manifest.input_width)
+    _unfold(network, folded, shown)
+    _require_equal(network, manifest, file, _spread(shown, _COMPARED))
     return config, network
 
 
@@ -171,6 +205,15 @@ def _require_equal(
             f"{file}: the embeddings of PyTorch and ONNX Runtime differ: a crop's cosine is "
             f"{worst:.6f}, must be at least {MIN_COSINE}; start from the run instead"
         )
+
+
+def _resized(crops: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    if crops.shape[1:3] == (height, width):
+        return crops
+    planes = torch.from_numpy(crops).permute(0, 3, 1, 2)
+    resized = F.interpolate(planes, (height, width), mode="bilinear", antialias=True)
+    pixels: NDArray[np.uint8] = resized.permute(0, 2, 3, 1).contiguous().numpy()
+    return pixels
 
 
 def _spread(crops: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
