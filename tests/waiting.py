@@ -44,25 +44,36 @@ def wait_until(
     return seen
 
 
-def ended(http: httpx.Client, location: str) -> dict[str, Any]:
+def ended(http: httpx.Client, job: httpx.Response | str) -> dict[str, Any]:
     """Wait until a job is done, failed or cancelled.
 
     Args:
         http: a client of the service.
-        location: the job's path.
+        job: the job's path, or the answer to the request that began or resumed it.
 
     Returns:
-        The job's last state.
+        The job as it ended.
+
+    Raises:
+        AssertionError: the request was refused, the job cannot be read, or it does not end.
     """
     __tracebackhide__ = True
+    path = job if isinstance(job, str) else _path_of(job)
 
     def look() -> dict[str, Any]:
-        answer = http.get(location)
+        answer = http.get(path)
         assert answer.status_code == 200, answer.text
-        job: dict[str, Any] = answer.json()
-        return job
+        seen: dict[str, Any] = answer.json()
+        return seen
 
-    return wait_until(look, lambda job: job["finished"] is not None)
+    return wait_until(look, lambda seen: seen["finished"] is not None)
+
+
+def _path_of(answer: httpx.Response) -> str:
+    assert answer.status_code in {200, 202}, answer.text
+    path = f"/jobs/{answer.json()['job_id']}"
+    assert answer.headers.get("Location", path) == path
+    return path
 
 
 def is_up(http: httpx.Client, path: str = "/readyz") -> bool:

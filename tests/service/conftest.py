@@ -68,10 +68,7 @@ class Service:
 
     def ended(self, job: httpx.Response | str) -> dict[str, Any]:
         """The job that a request began, or whose path this is, once it has ended."""
-        if isinstance(job, str):
-            return ended(self.http, job)
-        assert job.status_code == 202, job.text
-        return ended(self.http, job.headers["Location"])
+        return ended(self.http, job)
 
 
 @contextmanager
