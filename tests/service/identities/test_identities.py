@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-import time
 from io import BytesIO
 from typing import Any
 
@@ -57,13 +56,7 @@ def fill(service: Any, name: str, **identities: str) -> str:
 
 def cluster(service: Any, gallery: str, **body: Any) -> dict[str, Any]:
     answer = service.http.post(f"/galleries/{gallery}/cluster", json=body)
-    assert answer.status_code == 202, answer.text
-    location = answer.headers["Location"]
-    assert location == f"/jobs/{answer.json()['job_id']}"
-    deadline = time.monotonic() + 120
-    while (job := service.http.get(location).json())["state"] in {"queued", "running"}:
-        assert time.monotonic() < deadline, job
-        time.sleep(0.02)
+    job: dict[str, Any] = service.ended(answer)
     return job
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import tarfile
 import threading
-import time
 
 import pytest
+from waiting import PATIENCE
 
 from service.errors import Replaced
 from service.gallery.base import Filter
@@ -65,7 +65,7 @@ class Meanwhile:
         return wrapped
 
     def ended(self):
-        self._thread.join(30)
+        self._thread.join(PATIENCE)
         assert not self._thread.is_alive()
 
 
@@ -134,7 +134,7 @@ def test_no_gallery_waits_for_another_gallerys_lock(gallery, what):
     with store.changing("g"):
         thread = threading.Thread(target=lambda: (act(), done.set()))
         thread.start()
-        assert done.wait(30)
+        assert done.wait(PATIENCE)
     thread.join()
 
 
@@ -151,10 +151,8 @@ def imported(service, pictures):
         content=buffer.getvalue(),
         headers={"Content-Type": "application/x-tar"},
     )
-    deadline = time.monotonic() + 30
-    while (job := service.http.get(answer.headers["Location"]).json())["state"] != "done":
-        assert time.monotonic() < deadline, job
-        time.sleep(0.02)
+    job = service.ended(answer)
+    assert job["state"] == "done", job
 
 
 def test_an_import_does_not_restore_an_outdated_grouping(gallery, monkeypatch):
@@ -225,25 +223,14 @@ class TestChangesDuringAGrouping:
 def test_a_clustering_does_not_revive_a_name_merged_while_it_ran(gallery, monkeypatch):
     for number in range(6):
         gallery.put("g", f"r{number}", solid((200, 20, 20 + number), kind="PNG"), camera="c1")
-    gallery.http.post("/galleries/g/cluster")
-    _settle(gallery)
+    gallery.ended(gallery.http.post("/galleries/g/cluster"))
     (old,) = {identity for identity, _ in who(gallery).values()}
     gallery.put("g", "late", solid((200, 20, 27), kind="PNG"), camera="c1")
     meanwhile = Meanwhile(lambda: ask(gallery, "merge", identities=[old], into="ann"))
     monkeypatch.setattr(grouping, "group_crops", meanwhile.after(grouping.group_crops))
-    gallery.http.post("/galleries/g/cluster")
-    _settle(gallery)
+    gallery.ended(gallery.http.post("/galleries/g/cluster"))
     meanwhile.ended()
     assert old not in {identity for identity, _ in who(gallery).values()}
-
-
-def _settle(service):
-    deadline = time.monotonic() + 30
-    while any(
-        job["state"] in {"queued", "running"} for job in service.http.get("/jobs").json()["jobs"]
-    ):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_a_crop_is_stored_even_if_its_gallery_was_restored_meanwhile(gallery, monkeypatch):

@@ -7,6 +7,7 @@ import time
 from contextlib import closing
 
 import pytest
+from waiting import PATIENCE, wait_until
 
 from service.access.audit import AuditEntry, AuditLog
 from service.gallery.disk.gallery import DiskGallery
@@ -54,10 +55,9 @@ def test_retention_continues_after_any_exception(start, monkeypatch, caplog, own
         failing = FailingOnce(owner.stats, error)
         service.put("week", "old", RED, timestamp=time.time() - 2 * HOUR)
         monkeypatch.setattr(owner, "stats", failing)
-        assert failing.recovered.wait(30), "retention has stopped"
+        assert failing.recovered.wait(PATIENCE), "retention has stopped"
         monkeypatch.undo()
-        while service.crop_ids("week"):
-            time.sleep(0.01)
+        wait_until(lambda: not service.crop_ids("week"))
         assert failures(service, "retention") >= 1
         assert "background task 'retention' failed" in caplog.text
 
@@ -75,8 +75,7 @@ def test_one_failing_gallery_does_not_affect_the_others(start, monkeypatch, capl
         for name in ("broken", "sound"):
             service.http.post("/galleries", json={"name": name, "keep_for": HOUR})
             service.put(name, "old", RED, timestamp=time.time() - 2 * HOUR)
-        while service.crop_ids("sound"):
-            time.sleep(0.01)
+        wait_until(lambda: not service.crop_ids("sound"))
         assert service.crop_ids("broken") == ["old"]
         assert "'broken'" in caplog.text
 
@@ -86,7 +85,7 @@ def test_tidying_continues_after_any_exception(start, monkeypatch, error):
     with start(retention_seconds=0.01) as service:
         failing = FailingOnce(DiskGallery.tidy, error)
         monkeypatch.setattr(DiskGallery, "tidy", failing)
-        assert failing.recovered.wait(30), "tidying has stopped"
+        assert failing.recovered.wait(PATIENCE), "tidying has stopped"
         assert failures(service, "tidy") >= 1
 
 
@@ -119,17 +118,10 @@ def test_a_worker_survives_a_job_whose_end_cannot_be_stored(start, monkeypatch):
         failing = FailingOnce(type(memory).end, RuntimeError("odd"), times=4)
         monkeypatch.setattr(type(memory), "end", failing)
         for _ in range(4):  # more than the number of workers
-            answer = service.http.post("/galleries/default/cluster")
-            assert answer.status_code == 202
-            while service.http.get(f"/jobs/{answer.json()['job_id']}").json()["state"] in {
-                "queued",
-                "running",
-            }:
-                time.sleep(0.01)
-        job = service.http.post("/galleries/default/cluster").json()
-        assert failing.recovered.wait(30), "no worker is left"
-        while service.http.get(f"/jobs/{job['job_id']}").json()["state"] != "done":
-            time.sleep(0.01)
+            service.ended(service.http.post("/galleries/default/cluster"))
+        fifth = service.http.post("/galleries/default/cluster")
+        assert failing.recovered.wait(PATIENCE), "no worker is left"
+        assert service.ended(fifth)["state"] == "done"
         assert failures(service, "jobs") == 4
 
 
@@ -141,7 +133,7 @@ def test_the_batcher_answers_after_any_exception_in_its_thread(start, monkeypatc
             raise MemoryError
 
         monkeypatch.setattr(batcher, "_embed", fail)
-        answer = service.http.post("/search", files=[("images", ("q.png", RED))], timeout=30)
+        answer = service.http.post("/search", files=[("images", ("q.png", RED))])
         assert answer.status_code == 503
         monkeypatch.undo()
         assert service.search(("q.png", RED)).status_code == 200
@@ -154,7 +146,7 @@ def test_the_audit_log_answers_after_any_exception_in_its_thread(tmp_path, monke
         with monkeypatch.context() as patched:
             patched.setattr(log, "_append", lambda *_, **__: 1 / 0)
             with pytest.raises(OSError, match="ZeroDivisionError"):
-                log.write(entry, durable=False).result(timeout=30)
-        log.write(entry, durable=False).result(timeout=30)
+                log.write(entry, durable=False).result(timeout=PATIENCE)
+        log.write(entry, durable=False).result(timeout=PATIENCE)
         assert reported == ["audit"]
         assert len(log.page(None, None, 10, None).entries) == 1

@@ -7,6 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from waiting import PATIENCE
 
 from service.gallery.disk.gallery import DiskGallery
 from service.testing import solid
@@ -35,7 +36,7 @@ def stuck(service, monkeypatch):
             path = "/galleries/stuck/crops/delete"
             asked = [clients.submit(service.http.post, path, json=body) for _ in range(WRITERS)]
             for _ in asked:
-                assert arrived.acquire(timeout=30)
+                assert arrived.acquire(timeout=PATIENCE)
             yield "stuck"
         answers = [one.result().status_code for one in asked]
     assert answers == [200] * WRITERS
@@ -43,20 +44,20 @@ def stuck(service, monkeypatch):
 
 
 def test_waiting_writers_block_neither_searches_nor_probes(service, stuck):
-    assert service.http.get("/readyz", timeout=10).status_code == 200
+    assert service.http.get("/readyz").status_code == 200
     answer = service.http.post(
-        "/search", files=[("images", ("q.png", RED))], data={"gallery": stuck}, timeout=10
+        "/search", files=[("images", ("q.png", RED))], data={"gallery": stuck}
     )
     assert answer.status_code == 200
     for path in ("", "/crops", "/crops/a", "/identities", "/model", "/snapshots"):
-        assert service.http.get(f"/galleries/{stuck}{path}", timeout=10).status_code == 200, path
+        assert service.http.get(f"/galleries/{stuck}{path}").status_code == 200, path
     for path in ("/info", "/jobs", "/galleries", "/keys", "/audit", "/metrics", "/models"):
-        assert service.http.get(path, timeout=10).status_code == 200, path
+        assert service.http.get(path).status_code == 200, path
 
 
 def test_waiting_writers_do_not_block_job_control(service, stuck):
-    job = service.http.post(f"/galleries/{stuck}/cluster", timeout=10).json()
-    assert service.http.post(f"/jobs/{job['job_id']}/cancel", timeout=10).status_code in {200, 409}
+    job = service.http.post(f"/galleries/{stuck}/cluster").json()
+    assert service.http.post(f"/jobs/{job['job_id']}/cancel").status_code in {200, 409}
 
 
 def test_threads_are_named_after_their_work(service):

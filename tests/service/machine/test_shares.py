@@ -8,6 +8,7 @@ import sys
 import threading
 
 import pytest
+from waiting import PATIENCE
 
 from service.machine.shares import share
 
@@ -31,8 +32,8 @@ def test_a_part_that_a_helper_never_finishes_is_done_by_the_caller():
     def work(part):
         if threading.current_thread() is not caller:
             begun.set()
-            assert over.wait(30)
-        elif part != "first" or begun.wait(30):
+            assert over.wait(PATIENCE)
+        elif part != "first" or begun.wait(PATIENCE):
             done.append(part)
 
     try:

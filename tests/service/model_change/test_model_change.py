@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 
@@ -38,17 +36,7 @@ def put(service, crop_id, colour, step, identity=None, camera=None):
 
 
 def begin(service, model):
-    answer = service.http.post("/galleries/station/model", json={"model": model})
-    assert answer.status_code == 202, answer.text
-    return finished(service, answer.headers["Location"])
-
-
-def finished(service, location):
-    deadline = time.monotonic() + 120
-    while (job := service.http.get(location).json())["state"] in {"queued", "running"}:
-        assert time.monotonic() < deadline, job
-        time.sleep(0.02)
-    return job
+    return service.ended(service.http.post("/galleries/station/model", json={"model": model}))
 
 
 def switch(service, model, **body):
