@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import time
 from urllib.parse import quote
 
 import pytest
@@ -33,11 +32,8 @@ def import_errors(service, gallery, crop_id):
         content=json.dumps({"crop_id": crop_id, "embedding": vector}).encode(),
         headers={"Content-Type": "application/x-ndjson"},
     )
-    assert answer.status_code == 202, answer.text
-    location = answer.headers["Location"]
-    while service.http.get(location).json()["state"] in {"queued", "running"}:
-        time.sleep(0.02)
-    return service.http.get(f"{location}/errors").text
+    job = service.ended(answer)
+    return service.http.get(f"/jobs/{job['job_id']}/errors").text
 
 
 @pytest.mark.parametrize(

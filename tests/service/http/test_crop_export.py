@@ -97,8 +97,7 @@ def test_an_export_with_embeddings_can_be_imported_again(service, stored, format
     answer = service.http.post(
         f"/galleries/{copy}/imports", content=content, headers={"Content-Type": MANIFEST[format_]}
     )
-    assert answer.status_code == 202, answer.text
-    job = finished(service, answer.json()["job_id"])
+    job = service.ended(answer)
     assert (job["state"], job["counts"]["created"]) == ("done", len(stored)), job
     copied = service.http.get(f"/galleries/{copy}/crops", params={"limit": 1000}).json()["crops"]
     told = ("crop_id", "identity", "camera", "timestamp")
@@ -114,15 +113,6 @@ def test_an_export_with_embeddings_can_be_imported_again(service, stored, format
         [(one["crop_id"], one["score"]) for one in each["matches"]] for each in (first, second)
     ]
     assert scores[0] == scores[1]
-
-
-def finished(service: Any, job_id: str) -> dict[str, Any]:
-    for _ in range(600):
-        job: dict[str, Any] = service.http.get(f"/jobs/{job_id}").json()
-        if job["state"] not in {"queued", "running"}:
-            return job
-        time.sleep(0.05)
-    raise AssertionError(job)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from waiting import PATIENCE, always_set
 
 from service.gallery.base import Crop
 from service.http.app import create_app
@@ -130,17 +131,17 @@ def test_a_probe_is_answered_while_a_large_answer_is_built(start, monkeypatch):
 
     def held(self: Any, *args: Any, **kwargs: Any) -> str:
         building.set()
-        assert door.wait(30)
+        assert door.wait(PATIENCE)
         return written(self, *args, **kwargs)
 
     monkeypatch.setattr(SearchAnswer, "model_dump_json", held)
-    with start() as service:
+    with start() as service, always_set(door):
         service.put("default", "a", solid((200, 20, 20)))
         slow = threading.Thread(
             target=lambda: service.search(crop_ids="a", gallery="default", min_score=-1)
         )
         slow.start()
-        assert building.wait(30)
+        assert building.wait(PATIENCE)
         assert service.http.get("/livez").status_code == 200
         assert service.http.get("/readyz").status_code == 200
         door.set()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from waiting import PATIENCE
 
 from service.testing import solid
 
@@ -57,7 +58,7 @@ def wider(folder: Path) -> list[str]:
 
 def fill(url: str) -> None:
     """Make the service write every kind of file."""
-    with httpx.Client(base_url=url, timeout=60) as http:
+    with httpx.Client(base_url=url, timeout=PATIENCE) as http:
         body = {"name": "lobby", "store_crops": True}
         assert http.post("/galleries", json=body).status_code == 201
         crop = "/galleries/lobby/crops/a"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import numpy as np
 import pytest
+from waiting import PATIENCE, always_set, wait_until
 
 from service.testing import FakeEmbedder, encode, solid
 
@@ -84,30 +84,38 @@ def test_thousands_of_parts_are_rejected(strict):
     assert answer.headers["Content-Type"] == "application/problem+json"
 
 
+class Gate:
+    """Once closed, it holds the images that come to the network."""
+
+    def __init__(self) -> None:
+        self.open, self.reached = threading.Event(), threading.Event()
+        self.open.set()
+
+    def __call__(self, _image: object) -> None:
+        self.reached.set()
+        assert self.open.wait(PATIENCE)
+
+    def close(self) -> None:
+        self.open.clear()
+        self.reached.clear()
+
+
 def test_a_full_queue_causes_503_and_recovers(start):
-    gate = threading.Event()
-    gate.set()
-    busy = threading.Event()
-
-    def wait(_image: object) -> None:
-        busy.set()
-        assert gate.wait(120)
-
-    limits = {"max_batch": 1, "max_queue": 2, "max_images": 2, "max_queue_seconds": 30}
-    with start(FakeEmbedder(fault=wait), **limits) as service:
-        gate.clear()
-        busy.clear()
-        with ThreadPoolExecutor(2) as callers:
+    gate = Gate()
+    limits = {"max_batch": 1, "max_queue": 2, "max_images": 2, "max_queue_seconds": PATIENCE}
+    with start(FakeEmbedder(fault=gate), **limits) as service:
+        gate.close()
+        with ThreadPoolExecutor(2) as callers, always_set(gate.open):
             first = callers.submit(service.search, ("a", CROP))
-            assert busy.wait(120)
+            assert gate.reached.wait(PATIENCE)
             second = callers.submit(service.search, ("b", CROP), ("c", CROP))
-            while service.parts.shelf.running.batcher.stats().queued < 2:
-                assert not second.done()
-                time.sleep(0.01)
-            with httpx.Client(base_url=service.url, timeout=120) as other:
+            stats = service.parts.shelf.running.batcher.stats
+            wait_until(lambda: stats().queued == 2 or second.done())
+            assert not second.done()
+            with httpx.Client(base_url=service.url, timeout=PATIENCE) as other:
                 refused = other.post("/search", files={"images": ("d", CROP)})
                 alive = other.get("/livez")
-            gate.set()
+            gate.open.set()
             assert first.result().status_code == 200
             assert second.result().status_code == 200
         assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
@@ -117,25 +125,19 @@ def test_a_full_queue_causes_503_and_recovers(start):
 
 
 def test_too_many_concurrent_requests_are_rejected_except_probes(start):
-    gate, busy = threading.Event(), threading.Event()
-    gate.set()
-
-    def wait(_image: object) -> None:
-        busy.set()
-        assert gate.wait(120)
-
-    with start(FakeEmbedder(fault=wait), max_requests=1) as service:
-        gate.clear()
-        busy.clear()
+    gate = Gate()
+    with start(FakeEmbedder(fault=gate), max_requests=1) as service:
+        gate.close()
         with (
             ThreadPoolExecutor(1) as callers,
-            httpx.Client(base_url=service.url, timeout=120) as other,
+            httpx.Client(base_url=service.url, timeout=PATIENCE) as other,
+            always_set(gate.open),
         ):
             running = callers.submit(service.search, ("a", CROP))
-            assert busy.wait(120)
+            assert gate.reached.wait(PATIENCE)
             refused = other.get("/galleries")
             alive = other.get("/livez")
-            gate.set()
+            gate.open.set()
             assert running.result().status_code == 200
             assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
             assert refused.headers["Retry-After"] == "1"
@@ -156,25 +158,32 @@ def test_many_callers_at_once_get_their_own_answers(service, people):
 
 
 def test_an_upload_that_would_wait_too_long_is_rejected_before_its_form_is_read(start, caplog):
-    limits = {"max_batch": 1, "max_queue_seconds": 2.5}
-    with start(FakeEmbedder(delay=0.85), **limits) as service, ThreadPoolExecutor(2) as callers:
-        for _ in range(2):
-            callers.submit(service.search, ("a", CROP))
-        deadline = time.monotonic() + 120
-        while service.parts.shelf.running.batcher.stats().queued < 1:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+    gate = Gate()
+    with (
+        start(FakeEmbedder(fault=gate), max_batch=1, max_queue_seconds=PATIENCE) as service,
+        ThreadPoolExecutor(3) as callers,
+        always_set(gate.open),
+    ):
+        gate.close()
+        batcher = service.parts.shelf.running.batcher
+        callers.submit(service.search, ("a", CROP))
+        assert gate.reached.wait(PATIENCE)
+        callers.submit(service.search, ("b", CROP))
+        wait_until(lambda: batcher.stats().queued == 1)
+        batcher._pace.count(1000, 1000 * PATIENCE)  # as if the network were very slow
         head = b"POST /search HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9000\r\n"
         head += b"Content-Type: multipart/form-data; boundary=x\r\n\r\n"
         where = httpx.URL(service.url)
-        with socket.create_connection((where.host, where.port), timeout=120) as client:
+        with socket.create_connection((where.host, where.port), timeout=PATIENCE) as client:
             client.sendall(head)  # but not the body
             answer = client.recv(65536)
         assert answer.startswith(b"HTTP/1.1 503")
-        assert b"retry-after: 2" in answer
+        assert f"retry-after: {PATIENCE:.0f}\r\n".encode() in answer
         assert "1 requests rejected with 503 since the last line like this" in caplog.text
         assert service.http.get("/galleries").status_code == 200
-        assert service.http.get("/readyz").status_code == 200
+        probe = callers.submit(service.http.get, "/readyz")
+        gate.open.set()
+        assert probe.result().status_code == 200
 
 
 def test_waiting_for_the_decoder_counts_as_waiting(start):

@@ -11,12 +11,12 @@ from typing import Any
 
 import httpx
 import pytest
+from waiting import PATIENCE, always_set
 
 from service.errors import Unavailable
 from service.testing import FakeEmbedder
 
 PROBES = 40
-PATIENCE = 30.0
 
 
 class Counted:
@@ -47,8 +47,12 @@ def test_probes_share_one_inference_per_second(start):
 
 def test_concurrent_probes_share_one_check(start):
     counted = Counted()
-    stopped = {"clock": lambda: 0.0}
-    with start(FakeEmbedder(fault=counted), **stopped) as service, ThreadPoolExecutor(8) as pool:
+    network = FakeEmbedder(fault=counted)
+    with (
+        start(network, clock=lambda: 0.0) as service,
+        ThreadPoolExecutor(8) as pool,
+        always_set(counted.door),
+    ):
         before = counted.images
         counted.entered.clear()
         counted.door.clear()
@@ -61,7 +65,11 @@ def test_concurrent_probes_share_one_check(start):
 
 def test_a_client_that_disconnects_does_not_end_the_check_for_others(start):
     counted = Counted()
-    with start(FakeEmbedder(fault=counted)) as service, ThreadPoolExecutor(1) as pool:
+    with (
+        start(FakeEmbedder(fault=counted)) as service,
+        ThreadPoolExecutor(1) as pool,
+        always_set(counted.door),
+    ):
         counted.entered.clear()
         counted.door.clear()
         address = httpx.URL(service.url)
