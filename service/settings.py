@@ -33,6 +33,11 @@ class Settings(BaseSettings):
         default=Path("models/hhcl-synthetic"),
         description="model folder with manifest.json and the network it names",
     )
+    detector: Path = Field(
+        default=Path("models/nanodet-person"),
+        description="model folder of a detector, which finds the persons on whole frames; without "
+        "one, POST /detect answers 501",
+    )
     data: Path = Field(default=Path("data"), description="folder that stores the galleries")
     models: Path | None = Field(
         default=None,

@@ -11,8 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from service.embedding.batching import Batcher
+from service.detection.detection import Detection
+from service.detection.detector import Detector
+from service.detection.frame_intake import FrameIntake
+from service.detection.onnx_detector import LARGEST_RUN, OnnxDetector
+from service.embedding.batching import Batcher, Run
 from service.embedding.counted import CountedEmbedder
+from service.embedding.decoding import Decoders
 from service.embedding.embedder import Embedder
 from service.embedding.imaging import ImageLimits
 from service.embedding.intake import Intake
@@ -32,7 +37,7 @@ from service.jobs.bridge import Bridge
 from service.machine.background import Repeating
 from service.machine.executors import Executors
 from service.metrics import Metrics
-from service.model.manifest import Manifest
+from service.model.manifest import Manifest, NetworkRecord
 from service.model_change.change import ModelChange
 from service.readiness import Clock, Readiness
 from service.runners import Runners
@@ -57,6 +62,7 @@ class Parts:
 
     settings: Settings
     shelf: ModelShelf
+    detection: Detection
     store: GalleryStore
     searcher: Searcher
     enroller: Enroller
@@ -125,6 +131,7 @@ class Parts:
             closing.push_async_callback(self.executors.close)
             closing.push_async_callback(self.executors.background.run, self.store.close)
             closing.push_async_callback(self.shelf.close)
+            closing.push_async_callback(self.detection.close)
             closing.push_async_callback(self.executors.background.run, self.board.close)
             for task in self.repeating:
                 closing.push_async_callback(task.close)
@@ -168,6 +175,7 @@ def open_parts(
     metrics = Metrics()
     executors = Executors(metrics.count_failure)
     shelf = _open_shelf(settings, metrics, embedder)
+    detection = _prepare_detection(settings, metrics, executors)
     store = store or _open_store(settings)
     enroller = Enroller(store, shelf, executors)
     corrections = Corrections()
@@ -179,6 +187,7 @@ def open_parts(
     parts = Parts(
         settings=settings,
         shelf=shelf,
+        detection=detection,
         store=store,
         searcher=Searcher(store, shelf, executors.reads, executors.heavy),
         enroller=enroller,
@@ -206,7 +215,9 @@ def _observe(parts: Parts) -> None:
     metrics, shelf, board = parts.metrics, parts.shelf, parts.board
     metrics.count_galleries(parts.store)
     metrics.queue_images.set_function(
-        lambda: sum(model.batcher.stats().queued for model in shelf.opened())
+        lambda: (
+            sum(model.batcher.stats().queued for model in shelf.opened()) + parts.detection.queued
+        )
     )
     metrics.jobs.labels("queued").set_function(lambda: board.waiting)
     metrics.jobs.labels("running").set_function(lambda: board.running)
@@ -238,13 +249,8 @@ def _repeating(
 def _open_shelf(settings: Settings, metrics: Metrics, embedder: Embedder | None) -> ModelShelf:
     def start(network: Embedder) -> Model:
         counted = CountedEmbedder(network, metrics.batch_images.observe)
-        batcher = Batcher(
-            counted,
-            max_batch=settings.max_batch,
-            max_queue=settings.max_queue,
-            max_queue_seconds=settings.max_queue_seconds,
-        )
-        limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
+        batcher = _batcher(settings, counted.embed, counted.manifest)
+        limits = _image_limits(settings)
         intake = Intake(batcher, network.manifest, limits, settings.decode_threads, metrics)
         return Model(network.manifest, network.provider, batcher, intake)
 
@@ -253,6 +259,39 @@ def _open_shelf(settings: Settings, metrics: Metrics, embedder: Embedder | None)
 
     running = start(embedder) if embedder is not None else open_model(settings.model)
     return ModelShelf(running, settings.models, open_model)
+
+
+def _prepare_detection(settings: Settings, metrics: Metrics, executors: Executors) -> Detection:
+    def open_detector(path: Path) -> Detector:
+        return OnnxDetector(path, device=settings.device)
+
+    def start(detector: Detector) -> FrameIntake:
+        return FrameIntake(
+            _batcher(settings, detector.detect, detector.manifest, LARGEST_RUN),
+            detector.manifest,
+            _image_limits(settings),
+            Decoders(settings.decode_threads, metrics),
+            executors.reads,
+            settings.max_queue,
+        )
+
+    return Detection(settings.detector, open_detector, start, executors.background)
+
+
+def _batcher(
+    settings: Settings, run: Run, manifest: NetworkRecord, most: int | None = None
+) -> Batcher:
+    return Batcher(
+        run,
+        manifest,
+        max_batch=min(settings.max_batch, most or settings.max_batch),
+        max_queue=settings.max_queue,
+        max_queue_seconds=settings.max_queue_seconds,
+    )
+
+
+def _image_limits(settings: Settings) -> ImageLimits:
+    return ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
 
 
 def _open_store(settings: Settings) -> GalleryStore:

@@ -12,6 +12,7 @@ from fuzzing.pictures import sound, spoiled
 _ROUTES = (
     ("POST", "/search"),
     ("POST", "/embed"),
+    ("POST", "/detect"),
     ("PUT", "/galleries/default/crops/{}"),
     ("POST", "/galleries/default/crops"),
 )
@@ -25,6 +26,7 @@ _FIELDS = (
     *(b"gallery", b"top_k", b"camera", b"cameras", b"since", b"until", b"min_score", b"rerank"),
     *(b"rerank_top", b"group_by", b"combine", b"exclude_same_camera", b"encoding", b"crops"),
     *(b"identity", b"timestamp", b"crop_ids", b"standardise", b"identity_score", b"unknown"),
+    *(b"tiles", b"score"),
 )
 
 

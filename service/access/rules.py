@@ -61,6 +61,7 @@ RULES: dict[tuple[str, str], Rule] = {
     # Search.
     ("POST", "/search"): Rule("search", "route", "read"),
     ("POST", "/embed"): Rule("search", "none", "read"),
+    ("POST", "/detect"): Rule("search", "none", "read"),
     ("GET", "/info"): _COUNTS,
     ("GET", "/models"): Rule("search", "none", "none"),
     # Galleries.

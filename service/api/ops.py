@@ -35,6 +35,16 @@ class ModelRecord(ModelName):
     calibration: Calibration | None
 
 
+class DetectorRecord(ModelName):
+    """The detector as its manifest describes it."""
+
+    input_height: int
+    input_width: int
+    score: float = Field(description="persons have a score above it, unless the request says more")
+    training_data: str | None
+    licence: str | None
+
+
 class Providers(BaseModel):
     """Where the network and the search run: `cuda` or `cpu`."""
 
@@ -60,6 +70,9 @@ class Info(BaseModel):
 
     version: str
     model: ModelRecord
+    detector: DetectorRecord | None = Field(
+        default=None, description="finds persons on frames; null if the service has none"
+    )
     providers: Providers
     limits: Limits
     galleries: list[GalleryRecord]

@@ -1,4 +1,4 @@
-"""Search and embed."""
+"""Search, embed, and find persons on frames."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Literal, Unpack
 
+from service.api.detection import DetectAnswer
 from service.api.search import EmbedAnswer, SearchAnswer
 from service.client.call import Call, as_model, given, send_json
 from service.client.fields import Embedding, Image, SearchFields, Vector, image_parts
@@ -74,5 +75,29 @@ def embed(
         path="/embed",
         read=as_model(EmbedAnswer),
         body=lambda: {"data": {"encoding": encoding}, "files": parts},
+        repeat="always",
+    )
+
+
+def detect(
+    images: Image | Sequence[Image], *, tiles: str | None = None, score: float | None = None
+) -> Call[DetectAnswer]:
+    """Find the persons on whole frames; nothing is stored.
+
+    Args:
+        images: frames.
+        tiles: look at overlapping tiles of each frame too, such as ``2x2``, for people who are
+            small on large frames.
+        score: persons have a score above it, 0.05..1; the detector's if None.
+
+    Returns:
+        One result per frame, in order.
+    """
+    parts = image_parts(images)
+    return Call(
+        method="POST",
+        path="/detect",
+        read=as_model(DetectAnswer),
+        body=lambda: {"data": given({"tiles": tiles, "score": score}), "files": parts},
         repeat="always",
     )

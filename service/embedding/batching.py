@@ -12,22 +12,26 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from service.embedding.batch_queue import BatchQueue, Call, Image, Outcome
-from service.embedding.embedder import Embedder, check_batch
+from service.embedding.embedder import check_batch
 from service.embedding.pace import Pace
 from service.errors import Overloaded, ReidError, TooLarge, Unavailable
 from service.machine.disconnect import current_disconnect
 from service.machine.processors import lower_priority
+from service.model.manifest import NetworkRecord
 
 _ADMITTED = 0.5  # of the longest wait; the other half allows for errors of the estimate under load
 
 logger = logging.getLogger(__name__)
+
+Run = Callable[[NDArray[np.uint8]], Iterable[NDArray[np.float32]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,8 @@ class Batcher:
     """Runs the network in its own thread; belongs to one event loop.
 
     Args:
-        embedder: runs a batch.
+        run: runs the network on a batch (N, H, W, 3) uint8 RGB and returns an array per image.
+        manifest: states the size that images must have.
         max_batch: most images per run.
         max_queue: most images that may wait while a run is in progress.
         max_queue_seconds: longest time until a run takes the first image of a call.
@@ -60,7 +65,8 @@ class Batcher:
 
     def __init__(
         self,
-        embedder: Embedder,
+        run: Run,
+        manifest: NetworkRecord,
         *,
         max_batch: int = 32,
         max_queue: int = 512,
@@ -72,7 +78,8 @@ class Batcher:
                 f"max_batch {max_batch} and max_queue {max_queue} must be at least 1, "
                 f"max_wait_ms {max_wait_ms} at least 0"
             )
-        self._embedder = embedder
+        self._run_network = run
+        self._manifest = manifest
         self._max_batch = max_batch
         self._max_queue = max_queue
         self._max_queue_seconds = max_queue_seconds
@@ -94,7 +101,7 @@ class Batcher:
     async def submit(
         self, images: Iterable[Image], *, waited: float = 0.0, urgent: bool = False
     ) -> list[Outcome]:
-        """Embed images together with those of other callers; long lists take several runs.
+        """Run the network on images together with those of others; long lists take several runs.
 
         If the call is cancelled, or its client disconnects (:mod:`service.machine.disconnect`), its
         waiting images leave the queue.
@@ -105,19 +112,19 @@ class Batcher:
             urgent: take the next run, however long the queue is; for probes.
 
         Returns:
-            N entries in the order of the images: a (D,) float32 unit row, or the error of that
-            image.
+            N entries in the order of the images: the network's array for that image, such as a
+            (D,) unit row, or the error of that image.
 
         Raises:
             Overloaded: the queue cannot take all N images, or they would wait, or did wait, too
-                long. No image was embedded.
+                long. The network saw none of them.
             TooLarge: even an empty queue could not take all N.
             Unavailable: the service is shutting down, or the client has disconnected.
             ValueError: an image has the wrong dtype or shape.
         """
         images = list(images)
         for image in images:
-            check_batch(image[None], self._embedder.manifest)
+            check_batch(image[None], self._manifest)
         if urgent:
             self._require_open()
         else:
@@ -251,7 +258,7 @@ class Batcher:
         self._free_at = time.monotonic() + self._pace.seconds_of(len(batch))
         images = [image for _, image in batch]
         try:
-            outcomes = await loop.run_in_executor(self._thread, self._embed, images)
+            outcomes = await loop.run_in_executor(self._thread, self._answer, images)
         except Exception as error:  # noqa: BLE001 - the callers must get an answer
             outcomes = [_as_reid_error(error)] * len(batch)
         self._free_at = 0.0  # a run that ended early must not make the next image seem to wait
@@ -260,16 +267,16 @@ class Batcher:
         for (call, _), outcome in zip(batch, outcomes, strict=True):
             call.add(outcome)
 
-    def _embed(self, images: Sequence[Image]) -> list[Outcome]:
-        """Embed a batch; if that fails, embed its halves, so that only the faulty image fails."""
+    def _answer(self, images: Sequence[Image]) -> list[Outcome]:
+        """Run a batch; if that fails, run its halves, so that only the faulty image fails."""
         try:
-            rows = self._embedder.embed(np.stack(images))
+            rows = self._run_network(np.stack(images))
             return [row for row, _ in zip(rows, images, strict=True)]
         except Exception as error:  # noqa: BLE001 - the callers must get an answer
             if len(images) == 1:
                 return [_as_reid_error(error)]
         middle = len(images) // 2
-        return self._embed(images[:middle]) + self._embed(images[middle:])
+        return self._answer(images[:middle]) + self._answer(images[middle:])
 
 
 def _as_reid_error(error: Exception) -> ReidError:

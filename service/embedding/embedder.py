@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from service.model.manifest import Manifest
+from service.model.manifest import Manifest, NetworkRecord
 
 
 class Embedder(Protocol):
@@ -35,7 +35,7 @@ class Embedder(Protocol):
         ...
 
 
-def check_batch(images: NDArray[np.uint8], manifest: Manifest) -> None:
+def check_batch(images: NDArray[np.uint8], manifest: NetworkRecord) -> None:
     """Check that images are a batch at the model's input size.
 
     Args:

@@ -96,11 +96,29 @@ def decode(
         raise TypeError(f"data is {type(data).__name__}, not bytes")
     if height < 1 or width < 1:
         raise ValueError(f"cannot resize to {height}x{width}: both sides must be at least 1")
+    upright = read_picture(data, limits)
+    with _pillow_errors():
+        return np.array(upright.resize((width, height), Image.Resampling[resize.upper()]))
+
+
+def read_picture(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
+    """Decode an image file in its own size; the rules are those of :func:`decode`.
+
+    Args:
+        data: the file.
+        limits: largest and smallest file accepted.
+
+    Returns:
+        An upright RGB image.
+
+    Raises:
+        ImageTooLarge: the file has too many bytes or pixels.
+        InvalidImage: the file is empty, damaged, too small, or in another format.
+    """
     picture = _open(data, limits)
     with _pillow_errors():
         pixels = _pixels(picture, data)
-        upright = _upright(_to_rgb(pixels), _orientation(picture))
-        return np.array(upright.resize((width, height), Image.Resampling[resize.upper()]))
+        return _upright(_to_rgb(pixels), _orientation(picture))
 
 
 def _open(data: bytes, limits: ImageLimits) -> ImageFile:

@@ -18,7 +18,7 @@ from service.embedding.intake import Intake
 from service.errors import ArtifactError, NotFound
 from service.gallery.protocol import Gallery, GalleryStore
 from service.gallery.rules import model_mismatch
-from service.model.manifest import MANIFEST_NAME, Manifest, read_manifest
+from service.model.manifest import MANIFEST_NAME, Manifest, kind_of, read_manifest
 
 log = logging.getLogger(__name__)
 
@@ -165,8 +165,10 @@ class ModelShelf:
                 closing.push_async_callback(model.batcher.close)
 
     def _on_disk(self, unusable: dict[str, str]) -> Iterator[tuple[Path, Manifest]]:
-        """Yield each usable model; the reasons of the others are added to ``unusable``."""
+        """Yield each model that embeds; the reasons of others are added to ``unusable``."""
         for entry in self._entries():
+            if kind_of(entry) == "person-detector":
+                continue
             try:
                 _require_model_folder(entry)
                 yield entry, read_manifest(entry)

@@ -28,6 +28,7 @@ from service.http.route_table import confirm_rule
 from service.http.routes import (
     audit,
     crops,
+    detect,
     docs,
     embed,
     galleries,
@@ -53,6 +54,7 @@ _ROUTES = (
     vectors,  # first: on the same paths, it takes what is JSON
     search,
     embed,
+    detect,
     galleries,
     crops,
     identities,

@@ -4,12 +4,13 @@ from dataclasses import replace
 from typing import Annotated, Literal, Self
 
 from fastapi import UploadFile
-from pydantic import ConfigDict, Field, Json, RootModel, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, Json, RootModel, model_validator
 
 from service.api.filters import CropFilter, SearchFilter
 from service.gallery.base import Crop, Filter, GalleryOptions
 from service.gallery.filter_fields import filter_of
 from service.http.crop_export import ListFormat
+from service.model.detector_manifest import LOWEST_SCORE
 from service.search.multi_shot import IdentityScore
 from service.values.fields import (
     MAX_TEXT,
@@ -22,6 +23,7 @@ from service.values.fields import (
     Zone,
     ZonedTime,
 )
+from service.values.tiling import GRID, written_grid
 from service.values.timestamps import Moment
 
 MAX_TOP_K = 1000
@@ -30,6 +32,7 @@ MAX_ENTRIES = 1000  # the most that REID_MAX_IMAGES can allow
 MAX_KEEP_FOR = 100 * 366 * 86_400.0  # seconds; a hundred years
 MAX_COUNT = 2**53  # the largest integer that every JSON reader represents exactly
 
+Tiles = Annotated[str, AfterValidator(written_grid), Field(json_schema_extra={"pattern": GRID})]
 KeepFor = Annotated[float, Field(gt=0, le=MAX_KEEP_FOR, allow_inf_nan=False)]
 
 
@@ -116,6 +119,26 @@ class EmbedForm(Body):
     encoding: Literal["float", "base64"] = Field(
         default="float",
         description="float: a JSON list; base64: little-endian float32, a fifth of the size",
+    )
+
+
+class DetectForm(Body):
+    """``POST /detect``."""
+
+    images: list[UploadFile] = Field(
+        min_length=1, description="whole frames: JPEG, PNG, WebP, BMP or TIFF"
+    )
+    tiles: Tiles = Field(
+        default="1x1",
+        description="look at this many overlapping tiles of each frame too, COLUMNSxROWS, for "
+        "people who are small on large frames; each tile costs as much as a frame",
+        examples=["2x2"],
+    )
+    score: float | None = Field(
+        default=None,
+        ge=LOWEST_SCORE,
+        lt=1.0,
+        description="persons have a score above it; default: the detector's",
     )
 
 

@@ -6,11 +6,29 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import onnxruntime
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from service.errors import ArtifactError
-from service.model.manifest import MANIFEST_NAME, Manifest, read_manifest, sha256_of
+from service.model.detector_manifest import DetectorManifest, read_detector_manifest
+from service.model.detector_rules import (
+    DETECTOR_OUTPUTS,
+    Candidates,
+    RunDetector,
+    detector_behaviour_findings,
+    detector_graph_findings,
+    finds_persons,
+)
+from service.model.manifest import (
+    MANIFEST_NAME,
+    Manifest,
+    NetworkRecord,
+    kind_of,
+    read_manifest,
+    sha256_of,
+)
 from service.model.rules import (
     Finding,
     RunNetwork,
@@ -18,8 +36,9 @@ from service.model.rules import (
     graph_findings,
     manifest_findings,
     read_sizes,
+    size_findings,
 )
-from service.model.session import infer, open_session
+from service.model.session import infer, open_session, run_graph
 
 _MAKE_MANIFEST = f"Create {MANIFEST_NAME}, or export the model again"
 
@@ -28,7 +47,8 @@ def check_model(path: Path) -> list[Finding]:
     """List every rule that a model breaks; runs the network on the CPU.
 
     Args:
-        path: ``models/<name>``, or an ONNX file without a manifest.
+        path: ``models/<name>``, or an ONNX file without a manifest. The manifest says whether the
+            model embeds crops or finds persons; of a bare file, the names of its outputs do.
 
     Returns:
         The broken rules; empty for a valid model.
@@ -43,7 +63,14 @@ def check_model(path: Path) -> list[Finding]:
         session = open_session(file)
     except ArtifactError as error:
         return [*findings, _not_onnx(error)]
-    return findings + session_findings(session, lambda images: infer(session, images), manifest)
+    if path.is_dir():
+        is_detector = kind_of(path) == "person-detector"
+    else:
+        is_detector = finds_persons(session.get_outputs())
+    if is_detector:
+        return findings + detector_findings(session, lambda images: find(session, images), manifest)
+    embedding = manifest if isinstance(manifest, Manifest) else None
+    return findings + session_findings(session, lambda images: infer(session, images), embedding)
 
 
 def session_findings(
@@ -67,6 +94,45 @@ def session_findings(
     if manifest is not None:
         findings += manifest_findings(sizes, manifest)
     return findings + behaviour_findings(run, sizes)
+
+
+def detector_findings(
+    session: onnxruntime.InferenceSession, run: RunDetector, manifest: NetworkRecord | None
+) -> list[Finding]:
+    """List the rules for detectors that a loaded network breaks.
+
+    Args:
+        session: the network, loaded by ONNX Runtime.
+        run: runs it; not called if the graph breaks a rule.
+        manifest: the sizes to compare with; None for a bare ONNX file.
+
+    Returns:
+        The broken rules.
+    """
+    inputs = session.get_inputs()
+    findings = detector_graph_findings(inputs, session.get_outputs())
+    if findings:
+        return findings
+    height, width = (int(side) for side in inputs[0].shape[1:3])
+    if manifest is not None:
+        findings += size_findings({"input_height": height, "input_width": width}, manifest)
+    return findings + detector_behaviour_findings(run, height, width)
+
+
+def find(session: onnxruntime.InferenceSession, images: NDArray[np.uint8]) -> Candidates:
+    """Run a detector.
+
+    Args:
+        session: a loaded network whose graph keeps the contract for detectors.
+        images: (N, H, W, 3) uint8 RGB.
+
+    Returns:
+        The boxes and scores of all candidates.
+
+    Raises:
+        Unavailable: the run failed, for example because memory ran out.
+    """
+    return Candidates(*run_graph(session, images, DETECTOR_OUTPUTS))
 
 
 def load_model(path: Path) -> tuple[Manifest, Path]:
@@ -98,6 +164,34 @@ def load_model(path: Path) -> tuple[Manifest, Path]:
     return Manifest(identity_labels="not known", **known), path
 
 
+def load_detector(path: Path) -> tuple[DetectorManifest, Path]:
+    """Find a detector's manifest and network file, and verify the hash.
+
+    Args:
+        path: ``models/<name>``, or a bare ONNX file that keeps the contract for detectors; its
+            thresholds are then the defaults of :class:`DetectorManifest`.
+
+    Returns:
+        The manifest and the path of the network file.
+
+    Raises:
+        ArtifactError: a file is missing, the manifest or a bare file's graph breaks its rules, or
+            the hash differs.
+    """
+    if path.is_dir():
+        manifest = read_detector_manifest(path)
+        return manifest, path / manifest.file
+    if not path.is_file():
+        raise ArtifactError(str(_missing(path)))
+    session = open_session(path)
+    inputs = session.get_inputs()
+    refuse(path, detector_graph_findings(inputs, session.get_outputs()))
+    height, width = inputs[0].shape[1:3]
+    return DetectorManifest(
+        name=_name_of(path), sha256=sha256_of(path), input_height=height, input_width=width
+    ), path
+
+
 def refuse(path: Path, findings: Sequence[Finding]) -> None:
     """Raise if any rule is broken.
 
@@ -112,10 +206,12 @@ def refuse(path: Path, findings: Sequence[Finding]) -> None:
         raise ArtifactError(f"{path}: " + " ".join(map(str, findings)))
 
 
-def _read_manifest(folder: Path) -> tuple[Manifest | None, list[Finding]]:
+def _read_manifest(folder: Path) -> tuple[NetworkRecord | None, list[Finding]]:
     path = folder / MANIFEST_NAME
+    is_detector = kind_of(folder) == "person-detector"
+    record: type[NetworkRecord] = DetectorManifest if is_detector else Manifest
     try:
-        return Manifest.model_validate_json(path.read_bytes()), []
+        return record.model_validate_json(path.read_bytes()), []
     except OSError as error:
         found = f"{path}: {error.strerror}"
         return None, [Finding(found, f"a model folder contains {MANIFEST_NAME}", _MAKE_MANIFEST)]
@@ -131,7 +227,7 @@ def _read_manifest(folder: Path) -> tuple[Manifest | None, list[Finding]]:
         ]
 
 
-def _hash_findings(file: Path, manifest: Manifest) -> list[Finding]:
+def _hash_findings(file: Path, manifest: NetworkRecord) -> list[Finding]:
     found = sha256_of(file)
     if found == manifest.sha256:
         return []
@@ -144,7 +240,7 @@ def _hash_findings(file: Path, manifest: Manifest) -> list[Finding]:
     ]
 
 
-def _network_file(path: Path, manifest: Manifest | None) -> Path:
+def _network_file(path: Path, manifest: NetworkRecord | None) -> Path:
     if not path.is_dir():
         return path
     return path / (manifest.file if manifest else Manifest.model_fields["file"].default)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -21,9 +21,13 @@ __all__ = [
     "Accuracy",
     "Calibration",
     "IdentityLabels",
+    "Kind",
     "Manifest",
+    "NetworkRecord",
     "Wrapping",
     "format_manifest",
+    "kind_of",
+    "read_checked",
     "read_manifest",
     "sha256_of",
     "write_manifest",
@@ -31,6 +35,12 @@ __all__ = [
 
 MANIFEST_NAME = "manifest.json"
 Three = tuple[float, float, float]
+Kind = Literal["embedding", "person-detector"]
+
+_DOES: dict[Kind, str] = {
+    "embedding": "a model that embeds crops (REID_MODEL)",
+    "person-detector": "a model that finds persons on frames (REID_DETECTOR)",
+}
 
 
 class Wrapping(FrozenRecord):
@@ -50,8 +60,10 @@ class Wrapping(FrozenRecord):
     batches: str = Field(description="how the original runs a batch")
 
 
-class Manifest(FrozenRecord):
-    """What a program must know about a model before it loads the network."""
+class NetworkRecord(FrozenRecord):
+    """What the manifests of all kinds state; only an embedding model's does not name its kind."""
+
+    does: ClassVar[Kind]
 
     schema_version: Literal[1] = 1
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
@@ -60,6 +72,16 @@ class Manifest(FrozenRecord):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     input_height: int = Field(ge=8, le=4096)
     input_width: int = Field(ge=8, le=4096)
+
+
+AnyManifest = TypeVar("AnyManifest", bound=NetworkRecord)
+
+
+class Manifest(NetworkRecord):
+    """What a program must know about a model before it loads the network."""
+
+    does = "embedding"
+
     resize: Literal["bilinear", "bicubic"] = "bicubic"
     dimension: int = Field(ge=1, le=65536)
     flip: bool = Field(
@@ -115,11 +137,47 @@ def read_manifest(folder: Path) -> Manifest:
         The manifest.
 
     Raises:
-        ArtifactError: a file is missing, a field breaks its rule, or the hash differs.
+        ArtifactError: a file is missing, a field breaks its rule, the hash differs, or the model is
+            of another kind.
+    """
+    return read_checked(folder, Manifest)
+
+
+def kind_of(folder: Path) -> Kind:
+    """What a model does, as its manifest states it.
+
+    Args:
+        folder: ``models/<name>``.
+
+    Returns:
+        Its kind; ``embedding`` if the manifest cannot be read, because reading it as such says why.
+    """
+    try:
+        stated = json.loads((folder / MANIFEST_NAME).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return "embedding"
+    is_detector = isinstance(stated, dict) and stated.get("kind") == "person-detector"
+    return "person-detector" if is_detector else "embedding"
+
+
+def read_checked(folder: Path, record: type[AnyManifest]) -> AnyManifest:
+    """Read the manifest of a model of one kind and verify the network's hash.
+
+    Args:
+        folder: ``models/<name>``.
+        record: the record of that kind.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        ArtifactError: as :func:`read_manifest`.
     """
     path = folder / MANIFEST_NAME
+    if (found := kind_of(folder)) != record.does and path.is_file():
+        raise ArtifactError(f"{path} describes {_DOES[found]}, not {_DOES[record.does]}")
     try:
-        manifest = Manifest.model_validate_json(path.read_bytes())
+        manifest = record.model_validate_json(path.read_bytes())
     except OSError as error:
         raise ArtifactError(f"{path}: {error.strerror}") from error
     except ValidationError as error:
@@ -128,10 +186,10 @@ def read_manifest(folder: Path) -> Manifest:
             for item in error.errors()
         )
         raise ArtifactError(f"{path}: {rules}") from error
-    found = sha256_of(folder / manifest.file)
-    if found != manifest.sha256:
+    sha256 = sha256_of(folder / manifest.file)
+    if sha256 != manifest.sha256:
         raise ArtifactError(
-            f"{folder / manifest.file}: sha256 is {found}, the manifest says {manifest.sha256}"
+            f"{folder / manifest.file}: sha256 is {sha256}, the manifest says {manifest.sha256}"
         )
     return manifest
 

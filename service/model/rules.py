@@ -6,7 +6,7 @@ The input is ``images``, uint8 (N, H, W, 3) RGB with N free. The output is ``emb
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import Unavailable
-from service.model.manifest import MANIFEST_NAME, Manifest
+from service.model.manifest import MANIFEST_NAME, Manifest, NetworkRecord
 
 INPUT_NAME = "images"
 OUTPUT_NAME = "embeddings"
@@ -72,7 +72,7 @@ def graph_findings(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> list[
     Returns:
         The broken rules.
     """
-    return [*_input_findings(inputs), *_output_findings(outputs)]
+    return [*input_findings(inputs, INPUT_NAME), *_output_findings(outputs)]
 
 
 def read_sizes(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Sizes:
@@ -100,13 +100,26 @@ def manifest_findings(sizes: Sizes, manifest: Manifest) -> list[Finding]:
     Returns:
         The broken rules.
     """
+    return size_findings(sizes._asdict(), manifest)
+
+
+def size_findings(sizes: Mapping[str, int], manifest: NetworkRecord) -> list[Finding]:
+    """Check that graph and manifest state the same sizes.
+
+    Args:
+        sizes: the sizes of the graph, by their names in the manifest.
+        manifest: the manifest of the same model.
+
+    Returns:
+        The broken rules.
+    """
     return [
         Finding(
             f"{field} is {getattr(manifest, field)} in the manifest and {size} in the graph",
             "both state the same sizes",
             f"Write {size} into {MANIFEST_NAME}",
         )
-        for field, size in sizes._asdict().items()
+        for field, size in sizes.items()
         if getattr(manifest, field) != size
     ]
 
@@ -121,12 +134,12 @@ def behaviour_findings(run: RunNetwork, sizes: Sizes) -> list[Finding]:
     Returns:
         The broken rules. A failed run, a wrong shape or a non-finite number ends the checks.
     """
-    images = _probes(sizes.input_height, sizes.input_width)
+    images = probes(sizes.input_height, sizes.input_width)
     try:
         together = run(images)
         alone = np.concatenate([run(image[None]) for image in images])
     except Unavailable as error:
-        return [_failed_run(error)]
+        return [failed_run(error)]
     expected = (len(images), sizes.dimension)
     for shape in (together.shape, alone.shape):
         if shape != expected:
@@ -163,21 +176,30 @@ def _vector_findings(
         )
 
 
-def _input_findings(inputs: Sequence[Tensor]) -> Iterator[Finding]:
+def input_findings(inputs: Sequence[Tensor], name: str) -> Iterator[Finding]:
+    """Check the input of a network that takes pictures.
+
+    Args:
+        inputs: inputs of the graph.
+        name: the name that the contract gives to the only one.
+
+    Yields:
+        The broken rules.
+    """
     if len(inputs) != 1:
         names = ", ".join(f"`{tensor.name}`" for tensor in inputs)
         yield Finding(
             f"{len(inputs)} inputs: {names}",
-            f"one input, `{INPUT_NAME}`",
+            f"one input, `{name}`",
             "Turn the others into constants of the graph",
         )
         return
     (tensor,) = inputs
-    if tensor.name != INPUT_NAME:
-        yield _wrong_name("input", tensor.name, INPUT_NAME)
+    if tensor.name != name:
+        yield wrong_name("input", tensor.name, name)
     if tensor.type != "tensor(uint8)":
         yield Finding(
-            f"the input is {_type_name(tensor.type)}",
+            f"the input is {type_name(tensor.type)}",
             "the input is uint8, 0..255",
             "Begin the graph with a Cast and the normalisation of the pixels",
         )
@@ -185,12 +207,12 @@ def _input_findings(inputs: Sequence[Tensor]) -> Iterator[Finding]:
 
 
 def _layout_findings(shape: Shape) -> Iterator[Finding]:
-    found, rule = f"the input's shape is {_shape_name(shape)}", "the input is (N, H, W, 3)"
+    found, rule = f"the input's shape is {shape_name(shape)}", "the input is (N, H, W, 3)"
     if len(shape) != 4:
         yield Finding(f"{found}: {len(shape)} axes", rule, "Give the input four axes")
         return
     if isinstance(shape[0], int):
-        yield _fixed_batch("input", shape[0])
+        yield fixed_batch("input", shape[0])
     if shape[3] != 3 and shape[1] == 3:
         yield Finding(
             f"{found}: NCHW, channels before rows",
@@ -210,26 +232,26 @@ def _layout_findings(shape: Shape) -> Iterator[Finding]:
 def _output_findings(outputs: Sequence[Tensor]) -> Iterator[Finding]:
     named = [tensor for tensor in outputs if tensor.name == OUTPUT_NAME]
     if not named:
-        yield _wrong_name("output", "`, `".join(t.name for t in outputs), OUTPUT_NAME)
+        yield wrong_name("output", "`, `".join(t.name for t in outputs), OUTPUT_NAME)
     tensor = (named or outputs)[0]
     if tensor.type != "tensor(float)":
         yield Finding(
-            f"the output is {_type_name(tensor.type)}",
+            f"the output is {type_name(tensor.type)}",
             "the output is float32",
             "End the graph with a Cast to float32",
         )
     if len(tensor.shape) != 2 or tensor.shape[1] not in DIMENSIONS:
         yield Finding(
-            f"the output's shape is {_shape_name(tensor.shape)}",
+            f"the output's shape is {shape_name(tensor.shape)}",
             f"the output is (N, D) with a fixed D from {DIMENSIONS[0]} to {DIMENSIONS[-1]}",
             "Flatten the output and run shape inference when exporting",
         )
     elif isinstance(tensor.shape[0], int):
-        yield _fixed_batch("output", tensor.shape[0])
+        yield fixed_batch("output", tensor.shape[0])
 
 
-def _probes(height: int, width: int) -> NDArray[np.uint8]:
-    """Noise, a gradient, two colour blocks and dark noise: (4, H, W, 3)."""
+def probes(height: int, width: int) -> NDArray[np.uint8]:
+    """Pictures to try a network on: noise, a gradient, colour blocks, dark noise; (4, H, W, 3)."""
     noise = np.random.default_rng(0).integers(0, 256, (height, width, 3))
     gradient = np.broadcast_to(np.linspace(0, 255, height)[:, None, None], noise.shape)
     blocks = np.full_like(noise, (200, 40, 40))
@@ -237,16 +259,19 @@ def _probes(height: int, width: int) -> NDArray[np.uint8]:
     return np.stack([noise, gradient, blocks, noise // 8]).astype(np.uint8)
 
 
-def _type_name(name: str) -> str:
+def type_name(name: str) -> str:
+    """The usual name of a type of ONNX Runtime, such as ``float32`` for ``tensor(float)``."""
     plain = name.removeprefix("tensor(").removesuffix(")")
     return {"float": "float32", "double": "float64"}.get(plain, plain)
 
 
-def _shape_name(shape: Shape) -> str:
+def shape_name(shape: Shape) -> str:
+    """A shape as text; a free axis is its name or a question mark."""
     return f"({', '.join(str(side or '?') for side in shape)})"
 
 
-def _wrong_name(kind: str, found: str, rule: str) -> Finding:
+def wrong_name(kind: str, found: str, rule: str) -> Finding:
+    """An input or output has another name than the contract gives it."""
     return Finding(
         f"the {kind} is named `{found}`",
         f"the {kind} is named `{rule}`",
@@ -254,7 +279,8 @@ def _wrong_name(kind: str, found: str, rule: str) -> Finding:
     )
 
 
-def _fixed_batch(kind: str, size: int) -> Finding:
+def fixed_batch(kind: str, size: int) -> Finding:
+    """The first axis of an input or output is a number."""
     return Finding(
         f"the {kind}'s batch is fixed at {size}",
         "the first axis is free",
@@ -262,7 +288,8 @@ def _fixed_batch(kind: str, size: int) -> Finding:
     )
 
 
-def _failed_run(error: Unavailable) -> Finding:
+def failed_run(error: Unavailable) -> Finding:
+    """ONNX Runtime could not run the network."""
     return Finding(
         str(error),
         "the network runs for one image and for several",
@@ -272,8 +299,8 @@ def _failed_run(error: Unavailable) -> Finding:
 
 def _wrong_shape(shape: tuple[int, ...], expected: tuple[int, int]) -> Finding:
     return Finding(
-        f"{expected[0]} images gave embeddings of shape {_shape_name(shape)}",
-        f"{expected[0]} images give {_shape_name(expected)}",
+        f"{expected[0]} images gave embeddings of shape {shape_name(shape)}",
+        f"{expected[0]} images give {shape_name(expected)}",
         "Keep the batch on the first axis throughout the graph",
     )
 

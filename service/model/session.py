@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from service.errors import ArtifactError, Unavailable
 from service.machine.processors import available, lower_priority
-from service.model.rules import INPUT_NAME, OUTPUT_NAME
+from service.model.rules import OUTPUT_NAME
 
 Device = Literal["auto", "cuda", "cpu"]
 Provider = Literal["cuda", "cpu"]
@@ -35,7 +35,7 @@ def open_on_device(
         file: the ONNX file.
         device: ``cuda`` requires the GPU; ``auto`` uses the CPU if no GPU works.
         threads: cores per run on the CPU; None leaves the choice to ONNX Runtime.
-        probe: (1, H, W, 3); a GPU is used only if it embeds this image.
+        probe: (1, H, W, 3); a GPU is used only if the network runs on this image there.
 
     Returns:
         The session and the device it runs on.
@@ -93,7 +93,7 @@ def _cap() -> int:
 
 
 def infer(session: onnxruntime.InferenceSession, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Run a network.
+    """Run a network that embeds.
 
     Args:
         session: a loaded network whose graph keeps the contract.
@@ -105,11 +105,33 @@ def infer(session: onnxruntime.InferenceSession, images: NDArray[np.uint8]) -> N
     Raises:
         Unavailable: the run failed, for example because memory ran out.
     """
+    (embeddings,) = run_graph(session, images, [OUTPUT_NAME])
+    return embeddings
+
+
+def run_graph(
+    session: onnxruntime.InferenceSession,
+    images: NDArray[np.uint8],
+    outputs: Sequence[str] | None = None,
+) -> list[NDArray[np.float32]]:
+    """Run a network that takes pictures.
+
+    Args:
+        session: a loaded network with one input.
+        images: (N, H, W, 3) uint8 RGB.
+        outputs: names of the outputs to compute; all of them if None.
+
+    Returns:
+        An array per output.
+
+    Raises:
+        Unavailable: the run failed, for example because memory ran out.
+    """
     try:
-        (embeddings,) = session.run([OUTPUT_NAME], {INPUT_NAME: images})
+        found = session.run(outputs, {session.get_inputs()[0].name: images})
     except Exception as error:  # ONNX Runtime's exceptions have no other common base
         raise Unavailable(f"the network failed: {_first_line(error)}") from error
-    return np.asarray(embeddings)
+    return [np.asarray(array) for array in found]
 
 
 def _open_on_cuda(file: Path, probe: NDArray[np.uint8]) -> onnxruntime.InferenceSession:
@@ -121,7 +143,7 @@ def _open_on_cuda(file: Path, probe: NDArray[np.uint8]) -> onnxruntime.Inference
     if _CUDA not in session.get_providers():
         raise ArtifactError("ONNX Runtime finds no GPU, or lacks CUDA libraries it needs")
     try:
-        infer(session, probe)
+        run_graph(session, probe)
     except Unavailable as error:
         raise ArtifactError(f"the GPU cannot run the network: {error}") from error
     return session

@@ -12,6 +12,7 @@ from service.wiring import Parts
 
 _WITHOUT_PLACE = frozenset({"/livez", "/readyz"})  # cheap, and must answer under any load
 _METRICS = "/metrics"
+_FRAMES = "/detect"
 _SCRAPERS = 32
 
 
@@ -69,8 +70,14 @@ class Admission:
         if "client" not in state or scope["path"] in _WITHOUT_PLACE:
             return None  # a probe, or no route answers it, so it costs next to nothing
         if is_form(scope):
-            self._parts.admit_upload()  # parsing a form costs more than rejecting it
+            self._admit_upload(scope["path"])  # parsing a form costs more than rejecting it
         return self._places_for(scope).take(state["client"], state["incoming"])
+
+    def _admit_upload(self, path: str) -> None:
+        if path == _FRAMES:  # the detector has a queue of its own
+            self._parts.detection.admit()
+        else:
+            self._parts.admit_upload()
 
     def _places_for(self, scope: Scope) -> Places:
         if scope["path"] == _METRICS:

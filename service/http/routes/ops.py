@@ -3,11 +3,12 @@
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from service.api.ops import Alive, Info, Limits, ModelRecord, Providers
+from service.api.ops import Alive, DetectorRecord, Info, Limits, ModelRecord, Providers
 from service.errors import Unavailable
 from service.http.dependencies import CallerOf, PartsOf
 from service.http.problems import responses
 from service.http.routes.galleries import gallery_records
+from service.wiring import Parts
 
 router = APIRouter(tags=["operations"])
 
@@ -35,10 +36,18 @@ async def info(parts: PartsOf, request: Request, caller: CallerOf) -> Info:
         model=ModelRecord.model_validate(
             {name: manifest[name] for name in ModelRecord.model_fields}
         ),
+        detector=_detector_record(parts),
         providers=Providers(**parts.providers),
         limits=Limits(**{name: settings[name] for name in Limits.model_fields}),
         galleries=await gallery_records(parts, caller),
     )
+
+
+def _detector_record(parts: Parts) -> DetectorRecord | None:
+    if (manifest := parts.detection.manifest) is None:
+        return None
+    known = manifest.model_dump(include=set(DetectorRecord.model_fields))
+    return DetectorRecord.model_validate(known)
 
 
 @router.get(

@@ -71,6 +71,7 @@ ASKS: dict[Row, Ask] = {
     ("GET", "/whoami"): Ask(200),
     ("POST", "/search"): Ask(200, FORM | {"data": {"gallery": MINE}}),
     ("POST", "/embed"): Ask(200, FORM),
+    ("POST", "/detect"): Ask(200, FORM),
     ("GET", "/info"): Ask(200),
     ("GET", "/models"): Ask(200),
     ("GET", "/galleries"): Ask(200),

@@ -13,6 +13,7 @@ import pytest
 
 from service.embedding import batching
 from service.embedding.batching import Batcher
+from service.embedding.embedder import Embedder
 from service.errors import InvalidImage, Overloaded, ReidError, TooLarge, Unavailable
 from service.machine.disconnect import set_disconnect
 from service.testing import TINY_MANIFEST, FakeEmbedder
@@ -41,6 +42,10 @@ class Gate:
         return self.inner.embed(images)
 
 
+def batcher_of(embedder: Embedder, **limits: float) -> Batcher:
+    return Batcher(embedder.embed, embedder.manifest, **limits)
+
+
 def run(scenario: Callable[[], Coroutine[None, None, None]]) -> None:
     asyncio.run(asyncio.wait_for(scenario(), 300), debug=True)
 
@@ -52,7 +57,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 def test_one_image_gets_the_embedding_it_would_get_alone():
     async def scenario():
-        batcher = Batcher(FakeEmbedder())
+        batcher = batcher_of(FakeEmbedder())
         (row,) = await batcher.submit(crops(1))
         np.testing.assert_array_equal(row, FakeEmbedder().embed(crops(1))[0])
         await batcher.close()
@@ -62,7 +67,7 @@ def test_one_image_gets_the_embedding_it_would_get_alone():
 
 def test_no_images_give_no_embeddings():
     async def scenario():
-        batcher = Batcher(FakeEmbedder())
+        batcher = batcher_of(FakeEmbedder())
         assert await batcher.submit([]) == []
         await batcher.close()
         assert batcher.stats().runs == 0
@@ -72,7 +77,7 @@ def test_no_images_give_no_embeddings():
 
 def test_a_list_of_images_and_an_array_are_the_same():
     async def scenario():
-        batcher = Batcher(FakeEmbedder())
+        batcher = batcher_of(FakeEmbedder())
         array, images = await batcher.submit(crops(3)), await batcher.submit(list(crops(3)))
         np.testing.assert_array_equal(array, images)
         await batcher.close()
@@ -84,7 +89,7 @@ def test_simultaneous_requests_share_a_run():
     async def scenario():
         gate = Gate()
         gate.open.set()
-        batcher = Batcher(gate, max_batch=32)
+        batcher = batcher_of(gate, max_batch=32)
         await asyncio.gather(*(batcher.submit(crops(1, seed)) for seed in range(20)))
         await batcher.close()
         assert gate.sizes == [20]
@@ -95,7 +100,7 @@ def test_simultaneous_requests_share_a_run():
 def test_a_batch_forms_while_the_previous_run_is_under_way():
     async def scenario():
         gate = Gate()
-        batcher = Batcher(gate, max_batch=8)
+        batcher = batcher_of(gate, max_batch=8)
         first = asyncio.create_task(batcher.submit(crops(1)))
         await until(lambda: gate.sizes == [1])
         rest = [asyncio.create_task(batcher.submit(crops(1, seed))) for seed in range(10)]
@@ -112,7 +117,7 @@ def test_a_long_request_takes_several_runs_and_keeps_its_order():
     async def scenario():
         gate = Gate()
         gate.open.set()
-        batcher = Batcher(gate, max_batch=4)
+        batcher = batcher_of(gate, max_batch=4)
         rows = await batcher.submit(crops(10))
         np.testing.assert_array_equal(rows, FakeEmbedder().embed(crops(10)))
         await batcher.close()
@@ -123,7 +128,7 @@ def test_a_long_request_takes_several_runs_and_keeps_its_order():
 
 def test_each_caller_gets_its_own_answers():
     async def scenario():
-        batcher = Batcher(FakeEmbedder(delay=0.001), max_batch=16, max_queue=1000)
+        batcher = batcher_of(FakeEmbedder(delay=0.001), max_batch=16, max_queue=1000)
 
         async def call(seed: int) -> None:
             images = crops(1 + seed % 5, seed)
@@ -146,7 +151,7 @@ def test_max_wait_fills_the_batch():
     async def scenario():
         gate = Gate()
         gate.open.set()
-        batcher = Batcher(gate, max_wait_ms=1000)
+        batcher = batcher_of(gate, max_wait_ms=1000)
         # All three wait before the loop reaches the timer, so the pause cannot be too long.
         first = asyncio.create_task(batcher.submit(crops(1)))
         await asyncio.sleep(0)
@@ -167,7 +172,7 @@ def test_a_poisoned_image_fails_alone(poisoned):
     async def scenario():
         images = crops(7)
         images[poisoned] = 0
-        batcher = Batcher(FakeEmbedder(fault=refuse_black))
+        batcher = batcher_of(FakeEmbedder(fault=refuse_black))
         outcomes = await batcher.submit(images)
         await batcher.close()
         for index, outcome in enumerate(outcomes):
@@ -182,7 +187,7 @@ def test_a_poisoned_image_fails_alone(poisoned):
 
 def test_a_poisoned_image_does_not_affect_other_callers():
     async def scenario():
-        batcher = Batcher(FakeEmbedder(fault=refuse_black))
+        batcher = batcher_of(FakeEmbedder(fault=refuse_black))
         black = np.zeros((1, HEIGHT, WIDTH, 3), dtype=np.uint8)
         sound, broken = await asyncio.gather(batcher.submit(crops(3)), batcher.submit(black))
         await batcher.close()
@@ -197,7 +202,7 @@ def test_an_unexpected_exception_becomes_a_reid_error_and_is_logged(caplog):
         raise ZeroDivisionError("secret")
 
     async def scenario():
-        batcher = Batcher(FakeEmbedder(fault=crash))
+        batcher = batcher_of(FakeEmbedder(fault=crash))
         (outcome,) = await batcher.submit(crops(1))
         assert isinstance(outcome, Unavailable)
         assert "secret" not in str(outcome)
@@ -213,7 +218,7 @@ def test_an_embedder_that_loses_rows_is_caught():
             return super().embed(images)[:-1]
 
     async def scenario():
-        batcher = Batcher(Short())
+        batcher = batcher_of(Short())
         outcomes = await batcher.submit(crops(3))
         assert [type(outcome) for outcome in outcomes] == [Unavailable] * 3
         await batcher.close()
@@ -224,7 +229,7 @@ def test_an_embedder_that_loses_rows_is_caught():
 def test_a_full_queue_rejects_the_whole_call_immediately():
     async def scenario():
         gate = Gate()
-        batcher = Batcher(gate, max_batch=1, max_queue=4)
+        batcher = batcher_of(gate, max_batch=1, max_queue=4)
         running = asyncio.create_task(batcher.submit(crops(1)))
         await until(lambda: gate.sizes == [1])
         waiting = asyncio.create_task(batcher.submit(crops(3)))
@@ -245,7 +250,7 @@ def test_the_wait_is_estimated_from_the_measured_rate():
     async def scenario():
         gate = Gate(FakeEmbedder(delay=0.5))
         gate.open.set()
-        batcher = Batcher(gate, max_batch=1, max_queue=6)
+        batcher = batcher_of(gate, max_batch=1, max_queue=6)
         await batcher.submit(crops(1))  # about two images per second
         gate.open.clear()
         tasks = [asyncio.create_task(batcher.submit(crops(1))) for _ in range(6)]
@@ -277,7 +282,7 @@ def test_calls_that_would_wait_too_long_are_rejected_on_arrival(monkeypatch):
     async def scenario():
         gate = Slow()
         gate.open.set()
-        batcher = Batcher(gate, max_batch=1, max_queue_seconds=50)
+        batcher = batcher_of(gate, max_batch=1, max_queue_seconds=50)
         await batcher.submit(
             crops(1)
         )  # from now on the expected rate is a tenth of an image per second
@@ -302,7 +307,7 @@ def test_a_run_faster_than_expected_leaves_no_wait_behind():
     """After a slow moment, an idle network must not reject the next image."""
 
     async def scenario():
-        batcher = Batcher(FakeEmbedder(), max_queue_seconds=1.0)
+        batcher = batcher_of(FakeEmbedder(), max_queue_seconds=1.0)
         batcher._pace.count(1, 1000.0)  # a run that took very long
         await batcher.submit(crops(1))
         batcher.admit(1)
@@ -314,7 +319,7 @@ def test_a_run_faster_than_expected_leaves_no_wait_behind():
 
 def test_time_waited_elsewhere_counts():
     async def scenario():
-        batcher = Batcher(FakeEmbedder(), max_queue_seconds=0.35)
+        batcher = batcher_of(FakeEmbedder(), max_queue_seconds=0.35)
         assert len(await batcher.submit(crops(1), waited=0.1)) == 1
         with pytest.raises(Overloaded, match="one more would wait"):
             await batcher.submit(crops(1), waited=0.4)
@@ -325,7 +330,9 @@ def test_time_waited_elsewhere_counts():
 
 def test_images_being_decoded_count_as_waiting():
     async def scenario():
-        batcher = Batcher(FakeEmbedder(delay=0.05), max_batch=1, max_queue=8, max_queue_seconds=1)
+        batcher = batcher_of(
+            FakeEmbedder(delay=0.05), max_batch=1, max_queue=8, max_queue_seconds=1
+        )
         await batcher.submit(crops(1))
         batcher.admit(1, coming=7)
         with pytest.raises(Overloaded, match="8 images are waiting: 1 more would exceed 8"):
@@ -338,7 +345,7 @@ def test_images_being_decoded_count_as_waiting():
 def test_callers_of_a_hanging_network_wait_no_longer_than_the_limit():
     async def scenario():
         gate = Gate()
-        batcher = Batcher(gate, max_batch=1, max_queue_seconds=0.2)
+        batcher = batcher_of(gate, max_batch=1, max_queue_seconds=0.2)
         running = asyncio.create_task(batcher.submit(crops(1)))
         await until(lambda: gate.sizes == [1])
         with pytest.raises(Overloaded, match="did not take the image"):
@@ -354,7 +361,7 @@ def test_callers_of_a_hanging_network_wait_no_longer_than_the_limit():
 
 def test_a_call_that_has_begun_is_finished():
     async def scenario():
-        batcher = Batcher(FakeEmbedder(delay=0.1), max_batch=2, max_queue_seconds=0.15)
+        batcher = batcher_of(FakeEmbedder(delay=0.1), max_batch=2, max_queue_seconds=0.15)
         assert len(await batcher.submit(crops(10))) == 10
         await batcher.close()
 
@@ -363,7 +370,7 @@ def test_a_call_that_has_begun_is_finished():
 
 def test_images_that_share_the_next_run_do_not_wait_for_each_other():
     async def scenario():
-        batcher = Batcher(FakeEmbedder(delay=0.1), max_batch=32, max_queue_seconds=0.8)
+        batcher = batcher_of(FakeEmbedder(delay=0.1), max_batch=32, max_queue_seconds=0.8)
         await batcher.submit(crops(1))  # ten images per second, one at a time
         calls = (batcher.submit(crops(1)) for _ in range(30))
         assert len(await asyncio.gather(*calls)) == 30
@@ -375,7 +382,7 @@ def test_images_that_share_the_next_run_do_not_wait_for_each_other():
 def test_a_probe_takes_the_next_run_of_a_full_queue():
     async def scenario():
         gate = Gate()
-        batcher = Batcher(gate, max_batch=2, max_queue=4)
+        batcher = batcher_of(gate, max_batch=2, max_queue=4)
         first = asyncio.create_task(batcher.submit(crops(1)))
         await until(lambda: gate.sizes == [1])
         waiting = asyncio.create_task(batcher.submit(crops(4)))
@@ -397,7 +404,7 @@ def test_a_probe_takes_the_next_run_of_a_full_queue():
 def test_images_of_a_disconnected_client_are_dropped():
     async def scenario():
         gate = Gate()
-        batcher = Batcher(gate)
+        batcher = batcher_of(gate)
         running = asyncio.create_task(batcher.submit(crops(1)))
         await until(lambda: gate.sizes == [1])
         departure = asyncio.get_running_loop().create_future()
@@ -422,7 +429,7 @@ def test_images_of_a_disconnected_client_are_dropped():
 
 def test_more_images_than_the_queue_holds_are_too_large():
     async def scenario():
-        batcher = Batcher(FakeEmbedder(), max_queue=4)
+        batcher = batcher_of(FakeEmbedder(), max_queue=4)
         with pytest.raises(TooLarge, match="5 images at once: the queue holds at most 4"):
             await batcher.submit(crops(5))
         await batcher.close()
@@ -435,7 +442,7 @@ def test_more_images_than_the_queue_holds_are_too_large():
 )
 def test_a_wrong_image_never_reaches_the_queue(image):
     async def scenario():
-        batcher = Batcher(FakeEmbedder())
+        batcher = batcher_of(FakeEmbedder())
         with pytest.raises(ValueError, match="the model takes uint8"):
             await batcher.submit([*crops(2), image])
         assert batcher.stats().queued == 0
@@ -448,7 +455,7 @@ def test_a_wrong_image_never_reaches_the_queue(image):
 def test_images_of_a_cancelled_call_leave_the_queue():
     async def scenario():
         gate = Gate()
-        batcher = Batcher(gate)
+        batcher = batcher_of(gate)
         staying = asyncio.create_task(batcher.submit(crops(1)))
         await until(lambda: gate.sizes == [1])
         leaving = asyncio.create_task(batcher.submit(crops(5)))
@@ -466,7 +473,7 @@ def test_images_of_a_cancelled_call_leave_the_queue():
 def test_a_call_cancelled_during_its_run_affects_no_other():
     async def scenario():
         gate = Gate()
-        batcher = Batcher(gate)
+        batcher = batcher_of(gate)
         leaving = asyncio.create_task(batcher.submit(crops(1)))
         staying = asyncio.create_task(batcher.submit(crops(1)))
         await until(lambda: gate.sizes == [2])
@@ -481,7 +488,7 @@ def test_a_call_cancelled_during_its_run_affects_no_other():
 def test_closing_finishes_waiting_calls_and_rejects_new_ones():
     async def scenario():
         gate = Gate()
-        batcher = Batcher(gate, max_batch=2)
+        batcher = batcher_of(gate, max_batch=2)
         waiting = asyncio.create_task(batcher.submit(crops(6)))
         await until(lambda: gate.sizes == [2])
         closing = asyncio.create_task(batcher.close())
@@ -499,7 +506,7 @@ def test_closing_finishes_waiting_calls_and_rejects_new_ones():
 def test_cancelling_close_does_not_cancel_running_calls():
     async def scenario():
         gate = Gate()
-        batcher = Batcher(gate, max_batch=2)
+        batcher = batcher_of(gate, max_batch=2)
         waiting = asyncio.create_task(batcher.submit(crops(6)))
         await until(lambda: gate.sizes == [2])
         with pytest.raises(TimeoutError):
@@ -515,7 +522,7 @@ def test_a_loop_that_ends_without_closing_stays_silent(recwarn, caplog):
     gate = Gate()
 
     async def scenario():
-        batcher = Batcher(gate)
+        batcher = batcher_of(gate)
         task = asyncio.create_task(batcher.submit(crops(3)))
         await until(lambda: gate.sizes == [3])
         task.cancel()
@@ -529,4 +536,4 @@ def test_a_loop_that_ends_without_closing_stays_silent(recwarn, caplog):
 @pytest.mark.parametrize("limits", [{"max_batch": 0}, {"max_queue": 0}, {"max_wait_ms": -1.0}])
 def test_impossible_limits(limits):
     with pytest.raises(ValueError, match="at least"):
-        Batcher(FakeEmbedder(), **limits)
+        batcher_of(FakeEmbedder(), **limits)

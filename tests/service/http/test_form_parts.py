@@ -12,6 +12,7 @@ from service.testing import solid
 TEXT_PARTS = [
     ("POST", "/search", "images"),
     ("POST", "/embed", "images"),
+    ("POST", "/detect", "images"),
     ("PUT", "/galleries/default/crops/x", "image"),
     ("POST", "/galleries/default/crops", "images"),
 ]

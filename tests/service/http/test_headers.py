@@ -196,6 +196,7 @@ def test_pages_of_other_origins_can_neither_search_nor_change(service, origin):
     for method, path in [
         ("POST", "/search"),
         ("POST", "/embed"),
+        ("POST", "/detect"),
         ("POST", "/galleries"),
         ("PUT", "/galleries/default/crops/a"),
         ("PATCH", "/galleries/default"),

@@ -27,6 +27,7 @@ def rejection(answer: Any) -> dict[str, Any]:
         ("POST", "/search", FILES | {"data": {"topk": "3"}}, "body", "topk", "top_k"),
         ("POST", "/search", FILES | {"data": {"min-score": "0"}}, "body", "min-score", "min_score"),
         ("POST", "/embed", FILES | {"data": {"encodings": "x"}}, "body", "encodings", "encoding"),
+        ("POST", "/detect", FILES | {"data": {"tile": "2x2"}}, "body", "tile", "tiles"),
         ("POST", "/galleries", {"json": {"name": "x", "Join": True}}, "body", "Join", "join"),
         ("GET", "/galleries/default/crops", {"params": {"camera": "c"}}, "query", "camera", None),
         ("GET", "/galleries/default/crops", {"params": {"limt": "1"}}, "query", "limt", "limit"),

@@ -60,7 +60,7 @@ def _results(outcome):
 
 def search(store, embedder, uploads, **options):
     async def run():
-        batcher = Batcher(embedder)
+        batcher = Batcher(embedder.embed, embedder.manifest)
         intake = Intake(batcher, embedder.manifest, ImageLimits(), 1, Metrics())
         model = Model(embedder.manifest, "cpu", batcher, intake)
         reads, heavy = Threads("read", 2, print), Threads("heavy", 1, print)

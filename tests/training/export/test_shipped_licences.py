@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from service.model.manifest import read_manifest
+from service.model.detector_manifest import read_detector_manifest
+from service.model.manifest import kind_of, read_manifest
 
 ROOT = Path(__file__).resolve().parents[3]
-MODELS = sorted(folder for folder in (ROOT / "models").iterdir() if folder.is_dir())
+SHIPPED = sorted(folder for folder in (ROOT / "models").iterdir() if folder.is_dir())
+MODELS = [folder for folder in SHIPPED if kind_of(folder) == "embedding"]
+DETECTOR = ROOT / "models" / "nanodet-person"
 PERMISSIVE = {"Apache-2.0", "MIT", "BSD-3-Clause", "CC0-1.0"}
 NON_COMMERCIAL = ("smplx", "smpl")
 
@@ -31,6 +34,41 @@ def test_a_shipped_model_states_licence_data_and_whose_labels_it_saw(model):
     assert f"identity labels: {manifest.identity_labels}" in card
     assert "## Licence" in card
     assert "## Origins" in card
+
+
+@pytest.mark.parametrize("model", SHIPPED, ids=lambda folder: folder.name)
+def test_every_asset_on_a_card_has_a_licence_and_a_place(model):
+    assets = rows((model / "CARD.md").read_text())
+    assert all(len(asset) == 3 and all(asset) for asset in assets)
+
+
+def test_the_detector_is_free_and_carries_the_texts_of_its_licences():
+    manifest, card = read_detector_manifest(DETECTOR), (DETECTOR / "CARD.md").read_text()
+    assert manifest.licence
+    assert manifest.licence.startswith("Apache-2.0")
+    assert manifest.training_data
+    assert "## Licence" in card
+    assert {licence for _, licence, _ in rows(card)} == {"Apache-2.0", "MIT"}
+    apache, mit = (
+        (DETECTOR / f"LICENSE-{name}").read_text() for name in ("nanodet", "human-models")
+    )
+    assert apache.startswith("Copyright 2020-2021 RangiLyu. All rights reserved.")
+    assert "END OF TERMS AND CONDITIONS" in apache
+    assert mit.startswith("MIT License\n\nCopyright (c) 2021 Vladimir Mandic")
+    assert "Permission is hereby granted" in mit
+
+
+def test_the_notice_of_the_detector_says_what_was_changed_and_by_whose_licence():
+    notice = " ".join((DETECTOR / "NOTICE").read_text().split())
+    for part in (
+        "model.onnx is a modified copy of the NanoDet-g",
+        "Copyright 2020-2021 RangiLyu",
+        "Copyright (c) 2021 Vladimir Mandic",
+        "(LICENSE-nanodet)",
+        "(LICENSE-human-models)",
+        "Changes: converted from TensorFlow.js",
+    ):
+        assert part in notice
 
 
 def test_the_free_model_has_seen_no_real_persons_label_and_nothing_unfree():
