@@ -1,4 +1,4 @@
-"""The command line: ``python -m service serve | index | search | keys | check | demo``."""
+"""The command line: ``python -m service serve | index | search | detect | keys | check | demo``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from service.cli import keys
+from service.cli.detect import detect
 from service.cli.errors import errors_in_one_line
 from service.cli.options import DEFAULT_URL, ApiKey, GalleryName, TimeZone, Url, only_given
 from service.cli.search import search
@@ -207,6 +208,7 @@ def _tell(report: IndexReport, warnings: Sequence[str]) -> None:
 
 
 cli.command()(search)
+cli.command()(detect)
 
 
 @cli.command()

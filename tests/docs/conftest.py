@@ -47,9 +47,10 @@ class Place:
         command = command.replace("http://127.0.0.1:8000", self.url)
         command = command.replace("build/drawn-people", str(self.drawn))
         command = command.replace(SHIPPED, str(self.model))
+        command = command.replace("docs/images", str(ROOT / "docs" / "images"))
         command = re.sub(r"\bcurl ", "curl --fail-with-body --show-error ", command)
         command = re.sub(
-            r"\bpython -m service (index|search) ", rf"\g<0>--url {self.url} ", command
+            r"\bpython -m service (detect|index|search) ", rf"\g<0>--url {self.url} ", command
         )
         return re.sub(r"\bpython ", f"{sys.executable} ", command)
 

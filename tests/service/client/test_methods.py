@@ -104,6 +104,16 @@ def test_embed(ask):
     assert isinstance(text.results[0].embedding, str)
 
 
+def test_detect(ask):
+    frame = solid((90, 90, 90), 90, 160, kind="PNG")
+    answer = ask(lambda client: client.detect([("a.png", frame), ("b.png", b"")], tiles="2x1"))
+    first, second = answer.results
+    assert (first.width, first.height, first.persons) == (160, 90, [])
+    assert (answer.model.name, answer.score) == ("nanodet-person", 0.4)
+    assert second.error.code == "invalid_image"
+    assert ask(lambda client: client.detect(frame, score=0.7)).score == 0.7
+
+
 def test_vectors_of_embed_are_searched_and_stored(ask, pair, people):
     answer = ask(lambda client: client.embed([picture(RED), picture(GREEN)]))
     red, green = (entry.embedding for entry in answer.results)
