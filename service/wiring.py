@@ -263,7 +263,8 @@ def _open_shelf(settings: Settings, metrics: Metrics, embedder: Embedder | None)
 
 def _prepare_detection(settings: Settings, metrics: Metrics, executors: Executors) -> Detection:
     def open_detector(path: Path) -> Detector:
-        return OnnxDetector(path, device=settings.device)
+        # A second thread took two to three times the processor time for the same frames.
+        return OnnxDetector(path, device=settings.device, threads=1)
 
     def start(detector: Detector) -> FrameIntake:
         return FrameIntake(
