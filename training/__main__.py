@@ -8,6 +8,7 @@ import typer
 
 from service.errors import ReidError
 from training.commands.adapt import adapt
+from training.commands.blend import blend
 from training.commands.calibrate import calibrate
 from training.commands.evaluate import evaluate
 from training.commands.export import export
@@ -27,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 _COMMANDS = (
-    *(inspect, pretrain, train, adapt, report, evaluate, export, wrap, calibrate),
+    *(inspect, pretrain, train, adapt, blend, report, evaluate, export, wrap, calibrate),
     *(synthesize, scenes),
 )
 for _command in _COMMANDS:

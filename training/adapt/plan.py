@@ -8,6 +8,14 @@ from dataclasses import dataclass
 from training.adapt.fitting import Fit
 from training.core.method_options import ClusterOptions
 
+_LINKED = ClusterOptions(
+    scheme="camera-link",
+    link_score="consensus",
+    links="soft",
+    link_first=0.0,
+    link_last=0.3,  # the worse links are mostly wrong; soft links need no decision about them
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -48,12 +56,5 @@ def choose_plan(crops: int, cameras: int, batch: int, fit: Fit) -> Plan:
         epochs=2 if crops < 20000 else 1,
         iterations=min(400, max(10, math.ceil(2 * crops / batch))),
         learning_rate=1e-4,
-        clustering=fit.apply(
-            ClusterOptions(
-                scheme="camera-link" if cameras > 1 else "dbscan",
-                link_first=0.5,
-                link_last=1.0,
-                link_score="sinkhorn",
-            )
-        ),
+        clustering=fit.apply(_LINKED if cameras > 1 else ClusterOptions(scheme="dbscan")),
     )

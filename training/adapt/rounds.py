@@ -25,6 +25,7 @@ from training.core.checkpoint import FILE_NAME, Checkpoint, load_checkpoint, sav
 from training.core.config import TrainConfig
 from training.core.options import DataOptions, EvaluationOptions, ScheduleOptions, WarmupOptions
 from training.hhcl.loop import run
+from training.networks.blending import blend
 from training.networks.building import restore_network
 from training.run.optional import UNWRITABLE, attempt
 
@@ -126,7 +127,12 @@ class Rounds:
             model=replace(start.model, weights=str(self._folder(number - 1))),
             clustering=replace(clustering, link_first=share, link_last=share),
             # The triplet loss trusts every label; pseudo-labels are less certain than identities.
-            memory=replace(start.memory, negatives=negatives, triplet_weight=0.0),
+            memory=replace(
+                start.memory,
+                negatives=negatives,
+                triplet_weight=0.0,
+                proxy_weight=0.5 if several else 0.0,  # soft links act on the proxies
+            ),
             warmup=WarmupOptions(),
             schedule=replace(
                 ScheduleOptions(),
@@ -151,29 +157,6 @@ class Rounds:
         )
         save_checkpoint(self.request.output, replace(result, epoch=epochs, config=config))
         return self.request.output / FILE_NAME
-
-
-def blend(start: Checkpoint, adapted: Checkpoint, share: float) -> Checkpoint:
-    """Interpolate between the weights of two networks (WiSE-FT, Wortsman et al., CVPR 2022).
-
-    Half way, the network keeps most of what the adaptation gained and regains most of what it
-    forgot.
-
-    Args:
-        start: before the adaptation.
-        adapted: after the adaptation, of the same shape.
-        share: share of the adapted weights, 0..1.
-
-    Returns:
-        The adapted checkpoint with the blended network.
-    """
-    network = {
-        name: start.network[name] + share * (value - start.network[name])
-        if value.is_floating_point()
-        else value
-        for name, value in adapted.network.items()
-    }
-    return replace(adapted, network=network)
 
 
 def _gain(new: NDArray[np.float64], old: NDArray[np.float64]) -> tuple[float, float]:

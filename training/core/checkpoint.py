@@ -16,6 +16,7 @@ from training.core.config import TrainConfig, parse_config
 
 FILE_NAME = "checkpoint.pt"
 SELECTED_NAME = "selected.pt"
+START_FILE = "start.pt"
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ def run(
         with world.together():
             saved = _prepare(config, output, world, resume=resume)
             crops = read_crops(config, output, world)
-            learner, state = _start(config, saved, crops, world)
+            learner, state = _start(config, saved, crops, world, output)
             if true_identities:
                 crops, state = reveal_identities(crops), admit_labels(state, saved, output)
             _tell_batches(config, crops, world)
@@ -138,10 +138,11 @@ def _prepare(config: TrainConfig, output: Path, world: World, *, resume: bool) -
 
 
 def _start(
-    config: TrainConfig, saved: Checkpoint | None, crops: Crops, world: World
+    config: TrainConfig, saved: Checkpoint | None, crops: Crops, world: World, output: Path
 ) -> tuple[Learner, RunState[Network]]:
     torch.manual_seed(config.seed)
-    network = start_network(config, crops.images.pixels, resumed=saved is not None)
+    keep = output if world.first else None
+    network = start_network(config, crops.images.pixels, resumed=saved is not None, keep=keep)
     network.to(world.device)
     learner = build_learner(
         network,

@@ -10,7 +10,13 @@ from torch import Tensor
 from service.errors import InvalidInput
 from service.model.manifest import MANIFEST_NAME
 from training.core.backbone import PartlyFrozen
-from training.core.checkpoint import FILE_NAME, SELECTED_NAME, Checkpoint, load_checkpoint
+from training.core.checkpoint import (
+    FILE_NAME,
+    SELECTED_NAME,
+    START_FILE,
+    Checkpoint,
+    load_checkpoint,
+)
 from training.core.config import TrainConfig
 from training.core.instance_norm import add_instance_norm
 from training.hhcl.network import EmbeddingNetwork, build_network
@@ -95,7 +101,7 @@ def earlier_run(weights: str) -> Path | None:
         The folder, or the run's checkpoint file; None if the weights are not a trained network's.
     """
     path = Path(weights)
-    return path if path.is_dir() or path.name in {FILE_NAME, SELECTED_NAME} else None
+    return path if path.is_dir() or path.name in {FILE_NAME, SELECTED_NAME, START_FILE} else None
 
 
 def exported_model(weights: str) -> Path | None:

@@ -22,10 +22,12 @@ from torch import Tensor, nn
 
 from service.errors import ArtifactError
 from service.model.manifest import Manifest, read_manifest
+from training.core.checkpoint import START_FILE, Checkpoint, save_checkpoint
 from training.core.config import TrainConfig, parse_config
 from training.core.transforms import normalise
 from training.networks.building import Network, exported_model, load_start, new_network
 from training.networks.embedder import TorchEmbedder, flipped, open_onnx
+from training.networks.provenance import labels_behind
 
 MIN_COSINE = 0.9999
 """How alike a crop's embeddings by PyTorch and by ONNX Runtime must be."""
@@ -38,7 +40,11 @@ _CPU = torch.device("cpu")
 
 
 def start_network(
-    config: TrainConfig, crops: NDArray[np.uint8], *, resumed: bool = False
+    config: TrainConfig,
+    crops: NDArray[np.uint8],
+    *,
+    resumed: bool = False,
+    keep: Path | None = None,
 ) -> Network:
     """Build a run's network with its start weights, which may be an exported model's.
 
@@ -47,6 +53,8 @@ def start_network(
         crops: (N, H, W, 3) uint8, the crops to train on; an exported model is read back with their
             help.
         resumed: a checkpoint will fill the network, so start weights are not read.
+        keep: the run's folder, to keep what was read back from an exported model; other starts can
+            be read again.
 
     Returns:
         The network, in training mode on the CPU.
@@ -63,6 +71,10 @@ def start_network(
     _, trained = read_exported(model, crops)
     network = new_network(config, weights="none")
     load_start(network, trained.state_dict(), model)
+    if keep is not None:
+        state, labels = network.state_dict(), labels_behind(model)
+        start = Checkpoint(0, config, state, {}, {}, identity_labels=labels)
+        save_checkpoint(keep, start, START_FILE)
     return network
 
 

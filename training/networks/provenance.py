@@ -38,7 +38,20 @@ def identity_labels(config: TrainConfig) -> IdentityLabels:
     run = earlier_run(config.model.weights)
     before: IdentityLabels = labels_behind(run) if run else "none"
     own: IdentityLabels = "of synthetic people only" if config.data.synthetic else "none"
-    return max(before, own, key=_FROM_LEAST.index)
+    return from_more_labels(before, own)
+
+
+def from_more_labels(one: IdentityLabels, other: IdentityLabels) -> IdentityLabels:
+    """What is said of a network that two sources went into.
+
+    Args:
+        one: whose labels the first has learned from.
+        other: whose labels the second has learned from.
+
+    Returns:
+        The words of the source that must be named first.
+    """
+    return max(one, other, key=_FROM_LEAST.index)
 
 
 def labels_behind(model: Path) -> IdentityLabels:

@@ -64,7 +64,7 @@ def run(config: TrainConfig, output: Path, device: torch.device, *, resume: bool
         output.mkdir(parents=True, exist_ok=True)
         saved = saved_checkpoint(config, output, resume=resume)
         crops = read_crops(config, output, world)
-        state, contrast = _start(config, crops, saved, device)
+        state, contrast = _start(config, crops, saved, device, output)
         measure = partial(measure_scl_epoch, state.network, crops, config, device)
         with end_epochs(output, config, saved, measure, world) as end:
             del saved  # it takes as much memory as the network, its optimiser and the banks
@@ -107,10 +107,15 @@ def _check(config: TrainConfig, world: World) -> None:
 
 
 def _start(
-    config: TrainConfig, crops: Crops, saved: Checkpoint | None, device: torch.device
+    config: TrainConfig,
+    crops: Crops,
+    saved: Checkpoint | None,
+    device: torch.device,
+    output: Path,
 ) -> tuple[RunState[PartNetwork], SelectiveContrast]:
     rng = seed_epoch(config.seed, 0)  # epochs count from 1, so 0 is free for the start
-    start = start_network(config, crops.images.pixels, resumed=saved is not None)
+    pixels = crops.images.pixels
+    start = start_network(config, pixels, resumed=saved is not None, keep=output)
     network = cast("PartNetwork", start.to(device))
     optimiser = build_optimiser(network, config.schedule, device)
     state = RunState.begin(network, optimiser, config, saved)

@@ -21,7 +21,7 @@ from training.adapt.adaptation import adapt
 from training.adapt.fitting import FIT_NAME, Asked, Fit
 from training.adapt.plan import choose_plan
 from training.adapt.request import Adaptation, Request
-from training.adapt.rounds import ROUNDS_NAME, blend
+from training.adapt.rounds import ROUNDS_NAME
 from training.core.checkpoint import load_checkpoint, save_checkpoint
 from training.core.engine import extract_embeddings
 from training.core.options import BatchOptions
@@ -77,16 +77,6 @@ def test_the_result_is_the_best_round_or_the_start(adapted, start, drawn):
         assert same_networks(adapted, start)
     assert load_checkpoint(adapted).config.data.path == str(drawn)
     assert open_embedder(adapted, CPU).height == 64
-
-
-@pytest.mark.parametrize(("share", "expected"), [(0.0, 1.0), (0.5, 2.0), (1.0, 3.0)])
-def test_the_result_interpolates_between_start_and_best_round(start, share, expected):
-    one, three = (
-        replace(load_checkpoint(start), network={"w": torch.tensor(value), "n": torch.tensor(7)})
-        for value in (1.0, 3.0)
-    )
-    mixed = blend(one, three, share)
-    assert (mixed.network["w"].item(), mixed.network["n"].item()) == (expected, 7)
 
 
 def test_held_out_crops_are_not_trained_on(adapted, drawn):
@@ -198,7 +188,8 @@ def test_the_plan_follows_from_the_data(crops, cameras, epochs, iterations):
     plan = choose_plan(crops, cameras, 64, fit)
     assert (plan.epochs, plan.iterations) == (epochs, iterations)
     assert (plan.clustering.k1, plan.clustering.k2, plan.clustering.eps) == (7, 2, 0.35)
-    assert plan.clustering.scheme == ("camera-link" if cameras > 1 else "dbscan")
+    scheme, links = ("camera-link", "soft") if cameras > 1 else ("dbscan", "hard")
+    assert (plan.clustering.scheme, plan.clustering.links) == (scheme, links)
 
 
 def test_a_resumed_adaptation_keeps_its_clustering(start, drawn, tmp_path, capsys):
