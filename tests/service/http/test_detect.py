@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from io import BytesIO
 from pathlib import Path
 
@@ -213,3 +214,23 @@ def test_a_broken_detector_stops_the_start(tmp_path):
     settings = Settings(data=tmp_path / "data", device="cpu", detector=folder)
     with pytest.raises(ArtifactError, match="score: Input should be less than 1"):
         create_app(settings, embedder=FakeEmbedder())
+
+
+def test_a_detector_that_vanished_is_unavailable_until_it_is_back(start, tmp_path):
+    folder = shutil.copytree(NANODET, tmp_path / "detector")
+    with start(detector=folder) as service:
+        (folder / "model.onnx").rename(folder / "away.onnx")
+        answer = detect(service, ("a.png", PLAIN))
+        assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+        assert "the detector detector cannot be used" in answer.json()["detail"]
+        assert str(tmp_path) not in answer.text
+        (folder / "away.onnx").rename(folder / "model.onnx")
+        assert detect(service, ("a.png", PLAIN)).status_code == 200
+
+
+def test_frames_that_no_queue_could_hold_are_refused_and_crops_are_not(start):
+    with start(detector=NANODET, max_queue=2, max_images=2) as service:
+        answer = detect(service, ("a.png", PLAIN), tiles="2x1")
+        assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+        assert "are 3 pictures: the network's queue holds at most 2" in answer.json()["detail"]
+        assert service.http.post("/embed", files={"images": PLAIN}).status_code == 200
