@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import APIRouter, FastAPI
+from waiting import PATIENCE
 
 from service.access.caller import SCOPES, Scope
 from service.access.keys import FILE, KeyStore
@@ -163,7 +164,9 @@ class Place:
         """The status that each column receives."""
         # Wrong keys are counted per address, so each row uses an address of its own.
         transport = httpx.HTTPTransport(local_address=f"127.0.1.{next(self._rows)}")
-        with httpx.Client(base_url=self.service.url, transport=transport, timeout=30) as client:
+        with httpx.Client(
+            base_url=self.service.url, transport=transport, timeout=PATIENCE
+        ) as client:
             ask = partial(self._ask, client, row)
             if row in DESTROYING:
                 return list(map(ask, COLUMNS))

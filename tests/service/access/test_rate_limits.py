@@ -12,6 +12,7 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from waiting import PATIENCE
 
 from service.access.gate import REFUSALS_PER_MINUTE
 from service.access.keys import FILE, KeyStore
@@ -77,7 +78,7 @@ def client(service: Any, data: Path, **wanted: Any) -> httpx.Client:
     with closing(KeyStore(data / FILE)) as store:
         _, text = store.create(NewKey(**{"label": "a", "scope": "search"} | wanted))
     headers = {"Authorization": f"Bearer {text}"}
-    return httpx.Client(base_url=service.url, headers=headers, timeout=120)
+    return httpx.Client(base_url=service.url, headers=headers, timeout=PATIENCE)
 
 
 def test_a_key_is_held_to_its_limit_without_affecting_others(start, data):
@@ -128,7 +129,7 @@ def test_wrong_keys_are_limited_by_address_and_valid_keys_never(start, data):
         assert int(late.headers["Retry-After"]) >= 1
         assert key.get("/galleries").status_code == 200  # from the same address
         elsewhere = httpx.HTTPTransport(local_address="127.0.0.2")
-        with httpx.Client(base_url=service.url, transport=elsewhere, timeout=120) as other:
+        with httpx.Client(base_url=service.url, transport=elsewhere, timeout=PATIENCE) as other:
             assert other.get("/galleries", headers=wrong).status_code == 401
         logged = (next((data / "audit").glob("*.ndjson"))).read_text().splitlines()
         assert len(logged) == statuses.count(401) + 1
