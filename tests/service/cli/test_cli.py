@@ -7,11 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
+from waiting import PATIENCE, wait_until
 
 from service.__main__ import cli
 from service.testing import FakeEmbedder, solid
@@ -25,7 +25,7 @@ def reid(*arguments: object, **variables: str) -> subprocess.CompletedProcess[st
         env={**os.environ, "COLUMNS": "100", **variables},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
 
@@ -120,11 +120,14 @@ def test_ctrl_c_cancels_the_import(start, tmp_path):
     with start(FakeEmbedder(delay=2.0), max_batch=8) as service:
         command = [sys.executable, "-m", "service", "index", str(people), "--url", service.url]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        while not (jobs := service.http.get("/jobs").json()["jobs"]) or not jobs[0]["done"]:
-            assert process.poll() is None
-            time.sleep(0.02)
+        wait_until(
+            lambda: (
+                process.poll() is not None
+                or any(job["done"] for job in service.http.get("/jobs").json()["jobs"])
+            )
+        )
         process.send_signal(signal.SIGINT)
-        stdout, stderr = process.communicate(timeout=120)
+        stdout, stderr = process.communicate(timeout=PATIENCE)
         assert process.returncode == 130
         assert stderr.decode().splitlines()[-1] == "interrupted"
         (job,) = service.http.get("/jobs").json()["jobs"]

@@ -7,6 +7,7 @@ import threading
 
 import httpx
 import pytest
+from waiting import PATIENCE, always_set
 
 from service.cli.indexer import IndexReport, index, index_server_folder
 from service.client import Client, ServiceError
@@ -112,11 +113,11 @@ def test_an_interrupted_run_is_resumed(start, folder):
 
 
 def test_an_overloaded_service_is_asked_again(start, folder):
-    with start(FakeEmbedder(delay=0.02), max_images=32, max_queue=32, max_batch=8) as service:
-        refused = threading.Event()
+    refused, limits = threading.Event(), {"max_images": 32, "max_queue": 32, "max_batch": 8}
+    with start(FakeEmbedder(delay=0.02), **limits) as service, always_set(refused):
 
         def search_until_one_is_refused() -> None:
-            with httpx.Client(base_url=service.url, timeout=120) as http:
+            with httpx.Client(base_url=service.url, timeout=PATIENCE) as http:
                 images = [("images", ("q.png", solid((9, 9, 9))))] * 32
                 while not refused.is_set():
                     if http.post("/search", files=images).status_code == 503:

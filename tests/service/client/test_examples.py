@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import PATIENCE
 
 from service.testing import solid
 
@@ -25,7 +26,7 @@ def watch(service: Any, *arguments: object) -> list[str]:
         env=os.environ | {"REID_KEY": ""},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE, always_set
 
 from service.client import InvalidInput, JobFailed
 from service.testing import FakeEmbedder, solid
@@ -104,18 +105,15 @@ def test_a_job_that_failed_raises_unless_told_not_to(asker, start):
 def test_waiting_can_end_before_the_job(asker, start):
     door = threading.Event()
     door.set()
-    with start(FakeEmbedder(fault=lambda _: door.wait(60))) as service:
+    with start(FakeEmbedder(fault=lambda _: door.wait(PATIENCE))) as service, always_set(door):
 
         def ask(what):
             return asker(service.url, what)
 
         ask(lambda client: client.galleries.create("g"))
         door.clear()
-        try:
-            data = archive(**{"0001_c1s1_000000_00.png": picture(RED)})
-            job = ask(lambda client: client.imports.upload("g", data))
-            with pytest.raises(TimeoutError, match=job.job_id):
-                ask(lambda client: client.jobs.wait(job.job_id, timeout=0.01))
-            assert ask(lambda client: client.jobs.cancel(job.job_id)).job_id == job.job_id
-        finally:
-            door.set()
+        data = archive(**{"0001_c1s1_000000_00.png": picture(RED)})
+        job = ask(lambda client: client.imports.upload("g", data))
+        with pytest.raises(TimeoutError, match=job.job_id):
+            ask(lambda client: client.jobs.wait(job.job_id, timeout=0.01))
+        assert ask(lambda client: client.jobs.cancel(job.job_id)).job_id == job.job_id

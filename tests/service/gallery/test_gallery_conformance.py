@@ -9,6 +9,7 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
+from waiting import PATIENCE
 
 from service.errors import Conflict, InvalidInput, NotFound
 from service.gallery.base import Absent, Crop, Filter, GalleryOptions, Receipt
@@ -688,8 +689,8 @@ def test_queries_run_during_writes(store, oracle, draw):
     with ThreadPoolExecutor(5) as threads:
         reading = [threads.submit(read, seed) for seed in range(4)]
         try:
-            threads.submit(write).result(timeout=120)
+            threads.submit(write).result(timeout=PATIENCE)
         finally:
             stop.set()
-        assert all(one.result(timeout=60) > 0 for one in reading)
+        assert all(one.result(timeout=PATIENCE) > 0 for one in reading)
     assert gallery.stats().crops == 62 + 30

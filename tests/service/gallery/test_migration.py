@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tarfile
 import textwrap
-import time
 from contextlib import closing
 from urllib.parse import quote
 
@@ -25,7 +24,6 @@ from service.values.names import fitting_id, fitting_name, id_of, marked_id, nam
 
 COMPOSED, DECOMPOSED = "Jos\u00e9", "Jose\u0301"
 JULY = 1_784_898_000.0  # 2026
-LIVE = {"queued", "running"}
 
 
 def colour(number):
@@ -250,8 +248,7 @@ def test_importing_a_folder_again_finds_the_migrated_crops(start, old):
             content=buffer.getvalue(),
             headers={"Content-Type": "application/x-tar"},
         )
-        while (job := service.http.get(answer.headers["Location"]).json())["state"] in LIVE:
-            time.sleep(0.02)
+        job = service.ended(answer)
         assert (job["state"], job["counts"].get("unchanged")) == ("done", len(paths)), job
         assert service.crop_ids("g") == before
 

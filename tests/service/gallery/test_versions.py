@@ -6,6 +6,7 @@ import threading
 
 import numpy as np
 import pytest
+from waiting import always_set
 
 from service.errors import Conflict, NotFound, Unavailable
 from service.gallery.base import Crop, Filter, GalleryOptions
@@ -104,7 +105,8 @@ def test_writes_wait_for_a_switch_and_none_is_lost(filled, draw):
         assert results == []
         follow(served, other)
 
-    filled.switch_model("g", NEW, catch_up)
+    with always_set(entered):
+        filled.switch_model("g", NEW, catch_up)
     thread.join()
     assert isinstance(results[0], Unavailable)  # the client retries, with the new version
     assert ids(filled.open("g")) == [f"{n}" for n in range(10)]

@@ -10,7 +10,6 @@ import os
 import socket
 import subprocess
 import tarfile
-import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,10 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
+from waiting import wait_until
 
 from service.testing import TINY_MANIFEST, FakeEmbedder, solid
 
-PATIENCE = 120.0
 TAR, ZIP, NDJSON = "application/x-tar", "application/zip", "application/x-ndjson"
 
 
@@ -62,16 +61,6 @@ def ask(service, gallery: str, content_type: str, body: bytes, **more: Any) -> h
     return service.http.post(path, content=body, headers=headers, **more)
 
 
-def ended(service, answer: httpx.Response) -> dict[str, Any]:
-    assert answer.status_code == 202, answer.text
-    assert answer.headers["Location"] == f"/jobs/{answer.json()['job_id']}"
-    deadline = time.monotonic() + PATIENCE
-    while (job := service.http.get(answer.headers["Location"]).json())["finished"] is None:
-        assert time.monotonic() < deadline, job
-        time.sleep(0.01)
-    return job
-
-
 def errors(service, job: dict[str, Any]) -> dict[str, str]:
     answer = service.http.get(f"/jobs/{job['job_id']}/errors")
     assert answer.headers["Content-Type"].startswith(NDJSON)
@@ -94,7 +83,7 @@ def test_a_folder_of_the_server(start, root):
     with start(import_roots=[root]) as service:
         body = {"folder": "lobby"}
         answer = service.http.post("/galleries/default/imports", json=body)
-        job = ended(service, answer)
+        job = service.ended(answer)
         assert (job["state"], job["counts"]) == ("done", {"created": 4, "failed": 1})
         assert (job["kind"], job["gallery"], job["total"], job["done"]) == (
             *("import", "default"),
@@ -103,7 +92,7 @@ def test_a_folder_of_the_server(start, root):
         assert "is not a JPEG" in errors(service, job)["bad.jpg"]
         crop = service.http.get("/galleries/default/crops/0001_c2s1_000001_00.png").json()
         assert (crop["identity"], crop["camera"]) == ("0001", "c2")
-        again = ended(service, service.http.post("/galleries/default/imports", json=body))
+        again = service.ended(service.http.post("/galleries/default/imports", json=body))
         assert again["counts"] == {"unchanged": 4, "failed": 1}
         found = service.http.get("/jobs", params={"gallery": "default", "state": "done"}).json()
         assert [entry["job_id"] for entry in found["jobs"]] == [again["job_id"], job["job_id"]]
@@ -115,7 +104,7 @@ def test_a_folder_with_a_pattern_or_a_manifest(start, root):
     with start(import_roots=[root]) as service:
 
         def run(**body: str) -> dict[str, Any]:
-            return ended(service, service.http.post("/galleries/default/imports", json=body))
+            return service.ended(service.http.post("/galleries/default/imports", json=body))
 
         job = run(folder="lobby", manifest="m.csv")
         assert job["counts"] == {"created": 1, "failed": 2}
@@ -150,13 +139,13 @@ def test_nothing_outside_the_import_roots_is_read(start, root, tmp_path):
             answer = service.http.post("/galleries/default/imports", json={"folder": folder})
             assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input"), folder
             assert reason in answer.json()["detail"]
-        job = ended(
-            service, service.http.post("/galleries/default/imports", json={"folder": "lobby"})
+        job = service.ended(
+            service.http.post("/galleries/default/imports", json={"folder": "lobby"})
         )
         assert job["counts"] == {"created": 5, "failed": 1}
         assert list(errors(service, job)) == ["out.png"]
         rows = lines({"path": "way-out/s.png"}, {"path": "/etc/passwd"}, {"path": "lobby/in.png"})
-        job = ended(service, ask(service, "default", NDJSON, rows))
+        job = service.ended(ask(service, "default", NDJSON, rows))
         assert job["counts"] == {"failed": 2, "created": 1}
         assert "leads out" in errors(service, job)["way-out/s.png"]
         assert "absolute" in errors(service, job)["/etc/passwd"]
@@ -182,13 +171,13 @@ def test_archives(service):
         ("zip", ZIP, zip_of(members)),
     ):
         service.create(name)
-        job = ended(service, ask(service, name, kind, body))
+        job = service.ended(ask(service, name, kind, body))
         assert job["counts"] == {"created": 4, "left_out": 2}, job
         assert (job["total"], job["error"]) == (6, None)
         assert service.http.get(f"/galleries/{name}").json()["cameras"] == {"c1": 2, "c2": 2}
-        job = ended(service, ask(service, name, kind, body))
+        job = service.ended(ask(service, name, kind, body))
         assert job["counts"] == {"unchanged": 4, "left_out": 2}
-    eventually(lambda: not list((service.parts.settings.data / "jobs").iterdir()))
+    wait_until(lambda: not list((service.parts.settings.data / "jobs").iterdir()))
 
 
 def test_an_imported_picture_is_hashed_once(service, monkeypatch):
@@ -202,7 +191,7 @@ def test_an_imported_picture_is_hashed_once(service, monkeypatch):
     monkeypatch.setattr(hashlib, "sha256", noted)
     for outcome in ("created", "unchanged"):
         hashed.clear()
-        job = ended(service, ask(service, "hashed", ZIP, zip_of(members)))
+        job = service.ended(ask(service, "hashed", ZIP, zip_of(members)))
         assert job["counts"] == {outcome: 4}
         assert [hashed.count(data) for data in members.values()] == [1, 1, 1, 1]
 
@@ -211,7 +200,7 @@ def test_an_archive_with_a_pattern_or_its_own_manifest(service):
     service.create("described")
     body = zip_of({"door/7.png": picture(1), "x.png": picture(2)})
     pattern = {"pattern": r"(?P<camera>[^/]+)/(?P<identity>\d+)"}
-    job = ended(service, ask(service, "described", ZIP, body, params=pattern))
+    job = service.ended(ask(service, "described", ZIP, body, params=pattern))
     assert job["counts"] == {"created": 1, "left_out": 1}
     rows = lines(
         {"path": "a.png", "crop_id": "one", "identity": "7", "timestamp": "2026-11-21"},
@@ -220,7 +209,7 @@ def test_an_archive_with_a_pattern_or_its_own_manifest(service):
     )
     members = {"manifest.ndjson": rows} | {f"{n}.png": picture(ord(n)) for n in "abc"}
     for kind, pack in ((TAR, tar_of), (ZIP, zip_of)):
-        job = ended(service, ask(service, "described", kind, pack(members)))
+        job = service.ended(ask(service, "described", kind, pack(members)))
         assert job["counts"].get("created", 0) + job["counts"].get("unchanged", 0) == 1
         assert (job["counts"]["failed"], job["counts"]["left_out"]) == (2, 1)
         reasons = errors(service, job)
@@ -243,13 +232,13 @@ def test_a_manifest_with_ready_made_embeddings(service):
         {"embedding": rows[3].tolist()},
         {"crop_id": "time", "embedding": rows[3].tolist(), "timestamp": "soon"},
     )
-    job = ended(service, ask(service, "ready", NDJSON, body + b"{not json\n"))
+    job = service.ended(ask(service, "ready", NDJSON, body + b"{not json\n"))
     assert job["counts"] == {"created": 2, "failed": 7}
     reasons = errors(service, job)
     assert "must be (32,)" in reasons["short"]
     assert "length 2" in reasons["long"]
     assert set(reasons) == {"short", "long", "words", "nan", "row 7", "time", "row 9"}
-    job = ended(service, ask(service, "ready", NDJSON, body))
+    job = service.ended(ask(service, "ready", NDJSON, body))
     assert job["counts"] == {"unchanged": 2, "failed": 6}
     stored = service.parts.store.open("ready").embeddings(["list", "text"])
     np.testing.assert_allclose(stored, rows[:2], atol=1e-6)
@@ -263,10 +252,10 @@ def test_ready_made_embeddings_join_groups_too(service):
         {"crop_id": "a", "embedding": rows[0].tolist(), "identity": "ann"},
         {"crop_id": "b", "embedding": rows[1].tolist(), "identity": "bob"},
     )
-    ended(service, ask(service, "ready-joining", NDJSON, known))
+    service.ended(ask(service, "ready-joining", NDJSON, known))
     body = lines({"crop_id": "c", "embedding": rows[0].tolist()})
     for counts in ({"created": 1}, {"unchanged": 1}):
-        assert ended(service, ask(service, "ready-joining", NDJSON, body))["counts"] == counts
+        assert service.ended(ask(service, "ready-joining", NDJSON, body))["counts"] == counts
         crop = service.parts.store.open("ready-joining").get("c")
         assert (crop.identity, crop.origin) == ("ann", "cluster")
 
@@ -280,7 +269,7 @@ def test_csv_and_parquet(service):
     text = "crop_id,embedding,camera\n" + "".join(
         f"c{n},{base64.b64encode(rows[n].tobytes()).decode()},door\n" for n in range(3)
     )
-    job = ended(service, ask(service, "tables", "text/csv; charset=utf-8", text.encode()))
+    job = service.ended(ask(service, "tables", "text/csv; charset=utf-8", text.encode()))
     assert job["counts"] == {"created": 3}, job
     table = pyarrow.table(
         {"crop_id": ["c0", "p1"], "embedding": [row.tolist() for row in rows[:2]], "other": [1, 2]}
@@ -288,7 +277,7 @@ def test_csv_and_parquet(service):
     buffer = io.BytesIO()
     parquet.write_table(table, buffer)
     columns = "application/vnd.apache.parquet"
-    job = ended(service, ask(service, "tables", columns, buffer.getvalue()))
+    job = service.ended(ask(service, "tables", columns, buffer.getvalue()))
     assert job["counts"] == {"created": 1, "replaced": 1}, job
     for kind, body, reason in (
         (columns, b"PAR1 but not really PAR1", "not Parquet"),
@@ -299,7 +288,7 @@ def test_csv_and_parquet(service):
         ("application/gzip", b"x" * 2000, "damaged"),
         (NDJSON, b'{"a": "' + b"x" * (5 << 20), "a row of more than"),
     ):
-        job = ended(service, ask(service, "tables", kind, body))
+        job = service.ended(ask(service, "tables", kind, body))
         assert job["state"] == "failed", (kind, job)
         assert reason in job["error"]
         assert service.http.post(f"/jobs/{job['job_id']}/cancel").json()["state"] == "cancelled"
@@ -309,11 +298,11 @@ def test_manual_corrections_stay(service):
     service.create("corrected-by-hand")
     gallery = service.parts.store.open("corrected-by-hand")
     body = tar_of(people())
-    ended(service, ask(service, "corrected-by-hand", TAR, body))
+    service.ended(ask(service, "corrected-by-hand", TAR, body))
     nobody, first, second, _ = sorted(people())
     gallery.relabel({first: "ann", second: None}, "hand")
     gallery.relabel({nobody: "person-7"}, "cluster")
-    job = ended(service, ask(service, "corrected-by-hand", TAR, body))
+    job = service.ended(ask(service, "corrected-by-hand", TAR, body))
     assert job["counts"] == {"unchanged": 4}
     found = [gallery.get(name) for name in (nobody, first, second)]
     assert [(crop.identity, crop.origin) for crop in found] == [
@@ -322,7 +311,7 @@ def test_manual_corrections_stay(service):
         (None, "hand"),
     ]
     other = tar_of({**people(), first: picture(99)})  # another picture is another crop
-    assert ended(service, ask(service, "corrected-by-hand", TAR, other))["counts"]["replaced"] == 1
+    assert service.ended(ask(service, "corrected-by-hand", TAR, other))["counts"]["replaced"] == 1
     assert (gallery.get(first).identity, gallery.get(first).origin) == ("0001", "given")
 
 
@@ -330,12 +319,12 @@ def test_an_idempotency_key_imports_once(service):
     service.create("once")
     body, key = tar_of(people()), {"Idempotency-Key": "monday"}
     first = ask(service, "once", TAR, body, headers=key)
-    ended(service, first)
+    service.ended(first)
     again = ask(service, "once", TAR, body, headers=key)
     assert again.json()["job_id"] == first.json()["job_id"]
     other = ask(service, "once", TAR, tar_of(people(2)), headers=key)
     assert (other.status_code, other.json()["code"]) == (409, "conflict")
-    eventually(lambda: not list((service.parts.settings.data / "jobs").iterdir()))
+    wait_until(lambda: not list((service.parts.settings.data / "jobs").iterdir()))
 
 
 def test_bad_requests_are_refused_at_once(service):
@@ -351,8 +340,8 @@ def test_bad_requests_are_refused_at_once(service):
     ):
         assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
     slow = {"pattern": r"(a|a)+\d"}
-    job = ended(
-        service, ask(service, "default", ZIP, zip_of({"a" * 60 + ".png": b"x"}), params=slow)
+    job = service.ended(
+        ask(service, "default", ZIP, zip_of({"a" * 60 + ".png": b"x"}), params=slow)
     )
     assert job["state"] == "failed"
     assert "takes too long" in job["error"]
@@ -369,8 +358,8 @@ def test_an_import_that_is_too_large_is_refused_and_leaves_nothing(start):
 
         answer = ask(service, "default", TAR, endless())
         assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
-        eventually(lambda: not list((service.parts.settings.data / "jobs").iterdir()))
-        assert ended(service, ask(service, "default", TAR, tar_of(people())))["done"] == 4
+        wait_until(lambda: not list((service.parts.settings.data / "jobs").iterdir()))
+        assert service.ended(ask(service, "default", TAR, tar_of(people())))["done"] == 4
 
 
 @pytest.fixture
@@ -392,8 +381,8 @@ def test_a_disk_that_fills_during_an_upload_gives_507_and_keeps_nothing(launch, 
     with launch(small_disk) as service:
         answer = ask(service, "default", TAR, tar_of({"a.png": bytes(8_000_000)}))
         assert (answer.status_code, answer.json()["code"]) == (507, "storage_full")
-        eventually(lambda: not list((small_disk / "jobs").iterdir()))
-        assert ended(service, ask(service, "default", TAR, tar_of(people())))["done"] == 4
+        wait_until(lambda: not list((small_disk / "jobs").iterdir()))
+        assert service.ended(ask(service, "default", TAR, tar_of(people())))["done"] == 4
 
 
 def test_an_interrupted_upload_leaves_nothing(start):
@@ -406,28 +395,20 @@ def test_an_interrupted_upload_leaves_nothing(start):
             )
             connection.sendall(head.encode() + bytes(300_000))
             folder = service.parts.settings.data / "jobs"
-            eventually(lambda: folder.exists() and list(folder.iterdir()))
-        eventually(lambda: not list(folder.iterdir()))
+            wait_until(lambda: folder.exists() and list(folder.iterdir()))
+        wait_until(lambda: not list(folder.iterdir()))
         assert service.http.get("/jobs").json()["jobs"] == []
-
-
-def eventually(happens) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not happens():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_an_import_continues_after_a_restart(start):
     body = tar_of(people(100))
     with start(FakeEmbedder(delay=1.0), max_batch=8) as service:
         location = ask(service, "default", TAR, body).headers["Location"]
-        eventually(lambda: service.http.get(location).json()["done"])
+        wait_until(lambda: service.http.get(location).json()["done"])
         assert 'reid_jobs{state="running"} 1.0' in service.http.get("/metrics").text
     embedded: list[object] = []
     with start(FakeEmbedder(fault=embedded.append)) as service:
-        eventually(lambda: service.http.get(location).json()["finished"])
-        job = service.http.get(location).json()
+        job = service.ended(location)
         assert (job["state"], job["done"], job["total"]) == ("done", 100, 100)
         assert job["counts"]["unchanged"] >= 32
         assert service.http.get("/galleries/default").json()["crops"] == 100
@@ -443,7 +424,7 @@ def test_a_poisoned_picture_does_not_affect_the_others(start):
             raise RuntimeError("poisoned")
 
     with start(FakeEmbedder(fault=fault)) as service:
-        job = ended(service, ask(service, "default", TAR, tar_of(people(40))))
+        job = service.ended(ask(service, "default", TAR, tar_of(people(40))))
         assert job["counts"] == {"created": 39, "failed": 1}
         assert "the network failed" in errors(service, job)["0001_c2s1_000007_00.png"]
 
@@ -461,12 +442,12 @@ def test_a_network_that_fails_on_everything_fails_the_job_which_can_be_resumed(s
 
     with start(FakeEmbedder(fault=fault)) as service:
         broken.append(True)
-        job = ended(service, ask(service, "default", TAR, tar_of(people())))
+        job = service.ended(ask(service, "default", TAR, tar_of(people())))
         assert job["state"] == "failed"
         assert "the network failed" in job["error"]
         broken.clear()
         assert service.http.post(f"/jobs/{job['job_id']}/resume").json()["state"] == "queued"
-        eventually(lambda: service.http.get(f"/jobs/{job['job_id']}").json()["state"] == "done")
+        assert service.ended(f"/jobs/{job['job_id']}")["state"] == "done"
         assert service.http.get("/galleries/default").json()["crops"] == 4
 
 
@@ -474,8 +455,8 @@ def test_deleting_a_gallery_deletes_its_imports(start):
     with start(FakeEmbedder(delay=0.2), max_batch=8) as service:
         service.create("doomed")
         first, second = (ask(service, "doomed", TAR, tar_of(people(60))) for _ in "ab")
-        eventually(lambda: service.http.get(first.headers["Location"]).json()["done"])
+        wait_until(lambda: service.http.get(first.headers["Location"]).json()["done"])
         assert service.http.delete("/galleries/doomed").status_code == 200
         for answer in (first, second):  # nothing of them remains, not even their names
             assert service.http.get(answer.headers["Location"]).status_code == 404
-        eventually(lambda: not list((service.parts.settings.data / "jobs").iterdir()))
+        wait_until(lambda: not list((service.parts.settings.data / "jobs").iterdir()))

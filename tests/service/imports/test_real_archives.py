@@ -10,7 +10,6 @@ import shutil
 import struct
 import subprocess
 import tarfile
-import time
 import unicodedata
 import zipfile
 import zlib
@@ -24,7 +23,6 @@ from service.testing import solid
 
 TAR, GZIP, ZIP = "application/x-tar", "application/gzip", "application/zip"
 PATTERN = {"pattern": r"(?P<camera>[^/]+)/(?P<identity>[^/]+)/"}
-PATIENCE = 60.0
 _UTF8_FLAG = 0x800
 
 Members = dict[str, bytes]
@@ -79,15 +77,6 @@ def ask(service, gallery: str, content_type: str, body: bytes, **more: Any) -> h
     return service.http.post(path, content=body, headers=headers, **more)
 
 
-def ended(service, answer: httpx.Response) -> dict[str, Any]:
-    assert answer.status_code == 202, answer.text
-    deadline = time.monotonic() + PATIENCE
-    while (job := service.http.get(answer.headers["Location"]).json())["finished"] is None:
-        assert time.monotonic() < deadline, job
-        time.sleep(0.01)
-    return job
-
-
 def errors(service, job: dict[str, Any]) -> dict[str, str]:
     answer = service.http.get(f"/jobs/{job['job_id']}/errors")
     rows = map(json.loads, answer.text.splitlines())
@@ -119,7 +108,7 @@ def run(service, gallery) -> Callable[..., dict[str, Any]]:
     """Imports a body into the gallery and returns the finished job."""
 
     def run_one(kind: str, body: bytes, **more: Any) -> dict[str, Any]:
-        return ended(service, ask(service, gallery, kind, body, **more))
+        return service.ended(ask(service, gallery, kind, body, **more))
 
     return run_one
 
@@ -577,7 +566,7 @@ def test_without_a_content_type_the_format_is_detected(service, gallery):
         "POST", f"/galleries/{gallery}/imports", content=tar_of(market())
     )
     assert "Content-Type" not in request.headers
-    assert ended(service, service.http.send(request))["counts"] == {"created": 3}
+    assert service.ended(service.http.send(request))["counts"] == {"created": 3}
 
 
 def test_a_zip_sent_as_an_image_is_rejected(service, gallery):

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from waiting import PATIENCE, always_set, wait_until
 
 from service.errors import (
     Forbidden,
@@ -110,12 +111,7 @@ def gone(process: int) -> bool:
 
 
 def wait_until_gone(*processes: int) -> None:
-    waiting = threading.Event()
-    for _ in range(3000):
-        if all(map(gone, processes)):
-            return
-        waiting.wait(0.02)
-    raise AssertionError(f"still there: {processes}")
+    wait_until(lambda: [one for one in processes if not gone(one)], lambda left: not left)
 
 
 def test_the_subprocess_reads_the_same_items(tmp_path):
@@ -416,7 +412,7 @@ class Waiting(FakeEmbedder):
 
     def embed(self, images: Any) -> Any:
         if self.hold:
-            self.go.wait(60)
+            self.go.wait(PATIENCE)
         return super().embed(images)
 
 
@@ -427,7 +423,7 @@ def test_a_job_whose_reader_is_killed_fails_with_the_reason_and_can_be_resumed(s
     members = {f"{number:04}_c1s1.bmp": picture.getvalue() for number in range(400)}
     archive(tmp_path, members)
     embedder = Waiting()
-    with start(embedder) as service:
+    with start(embedder) as service, always_set(embedder.go):
         embedder.hold = True
         answer = service.http.post(
             "/galleries/default/imports",
@@ -435,20 +431,15 @@ def test_a_job_whose_reader_is_killed_fails_with_the_reason_and_can_be_resumed(s
             headers={"Content-Type": "application/x-tar"},
         )
         job = answer.headers["Location"]
-        pause = threading.Event()
         fork_server = shared_fork_server()
-        while not (fork_server._process and readers(fork_server)):
-            pause.wait(0.02)
-        for reader in readers(fork_server):
+        for reader in wait_until(lambda: fork_server._process and readers(fork_server)):
             os.kill(reader, signal.SIGKILL)
         embedder.go.set()
-        while (state := service.http.get(job).json())["finished"] is None:
-            pause.wait(0.02)
+        state = service.ended(job)
         assert state["state"] == "failed"
         assert "killed by SIGKILL" in state["error"]
         assert service.http.get("/readyz").status_code == 200
         assert service.http.post(f"{job}/resume").status_code in {200, 202}
-        while (state := service.http.get(job).json())["state"] in {"queued", "running"}:
-            pause.wait(0.02)
+        state = service.ended(job)
         assert state["state"] == "done", state
         assert sum(state["counts"].values()) == 400

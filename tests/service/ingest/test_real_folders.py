@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import time
 import zlib
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,6 @@ from service.__main__ import cli
 from service.ingest.name_layouts import LAYOUTS
 from service.testing import solid
 
-PATIENCE = 60.0
 DEEP = 1200
 PATTERN = r"(?P<camera>[^/]+)/(?P<identity>[^/]+)/"
 
@@ -393,7 +390,7 @@ def test_importing_a_server_folder_accepts_a_layout(start, tmp_path):
     with start(import_roots=[tmp_path / "root"]) as service:
         path = "/galleries/default/imports"
         answer = service.http.post(path, json={"folder": "v", "layout": "viper"})
-        job = wait(service.http.get, answer.headers["Location"])
+        job = service.ended(answer)
         assert job["counts"] == {"created": 1}
         crop = service.http.get("/galleries/default/crops/cam_a/000_45.png").json()
         assert (crop["identity"], crop["camera"]) == ("000", "cam_a")
@@ -429,16 +426,8 @@ def test_an_error_may_contain_a_name_that_is_not_utf8(start, tmp_path):
     with start(import_roots=[tmp_path / "root"]) as service:
         path = "/galleries/default/imports"
         answer = service.http.post(path, json={"folder": "people"})
-        job = wait(service.http.get, answer.headers["Location"])
+        job = service.ended(answer)
         assert job["state"] == "failed"
         assert "J?rgen/manifest.ndjson" in job["error"]
     with start(import_roots=[tmp_path / "root"]) as service:
         assert service.http.get("/jobs").json()["jobs"] == [job]
-
-
-def wait(get: Callable[[str], Any], location: str) -> dict[str, Any]:
-    deadline = time.monotonic() + PATIENCE
-    while (job := get(location).json())["finished"] is None:
-        assert time.monotonic() < deadline, job
-        time.sleep(0.01)
-    return job
