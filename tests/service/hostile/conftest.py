@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from waiting import PATIENCE
 
 from service.access.keys import FILE, KeyStore
 from service.access.new_key import NewKey
@@ -79,7 +80,9 @@ def dial() -> Callable[..., Any]:
     def dial_one(service: Any, source: str = "127.0.0.1") -> Iterator[Line]:
         where = urlsplit(service.url)
         address = (where.hostname, where.port)
-        with socket.create_connection(address, timeout=60, source_address=(source, 0)) as client:
+        with socket.create_connection(
+            address, timeout=PATIENCE, source_address=(source, 0)
+        ) as client:
             line = Line(client)
             try:
                 yield line

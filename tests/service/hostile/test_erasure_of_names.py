@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+from waiting import PATIENCE, wait_until
 
 from service.access.keys import FILE, KeyStore
 from service.access.new_key import NewKey
@@ -22,7 +23,6 @@ from service.erasure.retention import Retention
 from service.errors import StorageFull
 from service.testing import solid
 
-PATIENCE = 120.0
 TAR = {"Content-Type": "application/x-tar"}
 PICTURE = solid((200, 20, 20), kind="PNG")
 OTHER = solid((20, 200, 20), kind="PNG")
@@ -59,14 +59,6 @@ def files_with(data: Path, *texts: str) -> list[str]:
     )
 
 
-def ended(service: Any, path: str) -> dict[str, Any]:
-    deadline = time.monotonic() + PATIENCE
-    while (job := service.http.get(path).json())["state"] in {"queued", "running"}:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    return dict(job)
-
-
 def bring_in(service: Any, gallery: str = "lobby", content: bytes = CONTENT) -> str:
     """Import the archive into a gallery; returns the address of its job."""
     service.http.post("/galleries", json={"name": gallery})
@@ -76,11 +68,9 @@ def bring_in(service: Any, gallery: str = "lobby", content: bytes = CONTENT) -> 
         headers=TAR | {"Idempotency-Key": f"folder of {NAME}"},
         params={"pattern": PATTERN},
     )
-    assert answer.status_code == 202, answer.text
-    path = str(answer.headers["Location"])
-    job = ended(service, path)
+    job = service.ended(answer)
     assert (job["state"], job["errors"]) == ("done", 2), job
-    return path
+    return f"/jobs/{job['job_id']}"
 
 
 def items(service: Any, path: str) -> list[str]:
@@ -205,7 +195,7 @@ class TestDeletedGalleries:
             monkeypatch.setattr(service.parts.board._workers, "_run", refuse)
             answer = service.http.post("/galleries/lobby/imports", content=CONTENT, headers=TAR)
             failed = answer.headers["Location"]
-            assert ended(service, failed)["resumable"]
+            assert service.ended(failed)["resumable"]
             answer = service.http.delete("/galleries/lobby")
             assert (answer.json()["deleted"], answer.json()["jobs"]) == (2, 2)
             for one in (path, failed):
@@ -222,10 +212,7 @@ class TestDeletedGalleries:
         old_file(data / "jobs.sqlite3")
         assert files_with(data, NAME) != []
         with start() as service:
-            deadline = time.monotonic() + PATIENCE
-            while files_with(data, NAME):
-                assert time.monotonic() < deadline, files_with(data, NAME)
-                time.sleep(0.01)
+            wait_until(lambda: files_with(data, NAME), lambda files: not files)
             kept = service.http.get("/jobs/stays").json()
             assert (kept["state"], kept["counts"]) == ("done", {"created": 1})
 
@@ -320,6 +307,6 @@ class TestReceipts:
             _, text = keys.create(NewKey(label="b", scope="write", galleries=["lobby", "hall"]))
             headers = {"Authorization": f"Bearer {text}"}
             path = f"{service.url}/galleries/lobby/crops/{NAME}/1.png"
-            receipt = httpx.delete(path, headers=headers).json()
+            receipt = httpx.delete(path, headers=headers, timeout=PATIENCE).json()
             assert (receipt["copies"], receipt["hidden_copies"]) == (["hall"], 1)
             assert "vault" not in json.dumps(receipt)

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from waiting import PATIENCE
 
 from service.access.keys import FILE, KeyStore
 from service.access.new_key import NewKey
@@ -31,7 +32,9 @@ def test_foreign_and_unknown_jobs_get_the_same_answer(start, tmp_path, method, p
         _, text = keys.create(NewKey(label="bound", scope=scope, galleries=["lobby"]))
         headers = {"Authorization": f"Bearer {text}", "X-Request-ID": "same"}
         answers = [
-            httpx.request(method, f"{service.url}/jobs/{job_id}{path}", headers=headers)
+            httpx.request(
+                method, f"{service.url}/jobs/{job_id}{path}", headers=headers, timeout=PATIENCE
+            )
             for job_id in (theirs, unknown)
         ]
         foreign, absent = (
@@ -54,9 +57,11 @@ def test_the_audit_log_does_not_name_a_foreign_jobs_gallery(start, tmp_path):
         theirs = service.parts.board.submit("cluster", "default", {}).job_id
         _, text = keys.create(NewKey(label="bound", scope="write", galleries=["lobby"]))
         headers = {"Authorization": f"Bearer {text}"}
-        httpx.post(f"{service.url}/jobs/{theirs}/cancel", headers=headers)
+        httpx.post(f"{service.url}/jobs/{theirs}/cancel", headers=headers, timeout=PATIENCE)
         _, admin = keys.create(NewKey(label="admin", scope="admin"))
         headers = {"Authorization": f"Bearer {admin}"}
-        entries = httpx.get(f"{service.url}/audit", headers=headers).json()["entries"]
+        entries = httpx.get(f"{service.url}/audit", headers=headers, timeout=PATIENCE).json()[
+            "entries"
+        ]
         (entry,) = [one for one in entries if one["route"] == "/jobs/{job_id}/cancel"]
         assert (entry["status"], entry["gallery"]) == (404, None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -13,11 +12,11 @@ from typing import Any
 
 import httpx
 import pytest
+from waiting import PATIENCE, ended
 
 from service.settings import Settings
 from service.testing import solid
 
-PATIENCE = 60.0
 NDJSON = "application/x-ndjson"
 
 
@@ -39,7 +38,7 @@ class Keys:
 
     def _asking(self, key: str) -> httpx.Client:
         headers = {"Authorization": f"Bearer {key}"}
-        client = httpx.Client(base_url=self._service.url, headers=headers, timeout=120)
+        client = httpx.Client(base_url=self._service.url, headers=headers, timeout=PATIENCE)
         return self._clients.enter_context(client)
 
 
@@ -56,15 +55,6 @@ def rows(client: httpx.Client, gallery: str, *paths: str) -> httpx.Response:
     body = "".join(json.dumps({"path": path}) + "\n" for path in paths)
     headers = {"Content-Type": NDJSON}
     return client.post(f"/galleries/{gallery}/imports", content=body.encode(), headers=headers)
-
-
-def ended(client: httpx.Client, answer: httpx.Response) -> dict[str, Any]:
-    assert answer.status_code in {200, 202}, answer.text
-    deadline = time.monotonic() + PATIENCE
-    while (job := client.get(f"/jobs/{answer.json()['job_id']}").json())["finished"] is None:
-        assert time.monotonic() < deadline, job
-        time.sleep(0.01)
-    return job
 
 
 def reasons(client: httpx.Client, job: dict[str, Any]) -> dict[str, str]:

@@ -10,13 +10,13 @@ import random
 import subprocess
 import sys
 import tarfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from waiting import PATIENCE, is_up, wait_until
 
 from service.testing import TINY_MANIFEST, solid
 
@@ -24,7 +24,6 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 
 MIB = 1 << 20
 GROWTH = 100 * MIB  # how much the service itself may grow; the attacks unpack to far more
-PATIENCE = 120.0
 
 PROGRAM = """
 import sys, threading
@@ -48,7 +47,7 @@ class Victim:
 
     def __init__(self, process: subprocess.Popen[str], url: str) -> None:
         self.process = process
-        self.http = httpx.Client(base_url=url, timeout=60)
+        self.http = httpx.Client(base_url=url, timeout=PATIENCE)
 
     def memory(self, name: str) -> int:
         text = Path(f"/proc/{self.process.pid}/status").read_text()
@@ -71,15 +70,14 @@ class Victim:
         before = self.memory("VmRSS")
         answer = self.http.post("/galleries/default/imports", content=body, headers=headers)
         assert answer.status_code == 202, answer.text
-        deadline = time.monotonic() + PATIENCE
-        while True:
+
+        def look() -> dict[str, Any]:
             assert self.http.get("/livez").status_code == 200
             assert self.search() == 200
             job: dict[str, Any] = self.http.get(answer.headers["Location"]).json()
-            if job["finished"] is not None:
-                break
-            assert time.monotonic() < deadline, job
-            time.sleep(0.05)
+            return job
+
+        job = wait_until(look, lambda job: job["finished"] is not None)
         assert self.memory("VmHWM") - before < GROWTH
         return job
 
@@ -94,13 +92,7 @@ def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
             assert process.stdout is not None
             found = Victim(process, process.stdout.readline().strip())
             with found.http:
-                while True:
-                    try:
-                        if found.http.get("/readyz").status_code == 200:
-                            break
-                    except httpx.TransportError:
-                        assert process.poll() is None
-                    time.sleep(0.05)
+                wait_until(lambda: process.poll() is not None or is_up(found.http))
                 assert found.search() == 200
                 warm = found.attack("text/csv", b"path\na.png\n")
                 assert warm["counts"] == {"failed": 1}

@@ -5,14 +5,14 @@ from __future__ import annotations
 import io
 import tarfile
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from waiting import PATIENCE, always_set, ended, wait_until
 
 from service.access.keys import FILE, KeyStore
 from service.access.new_key import NewKey
@@ -21,7 +21,6 @@ from service.jobs.context import JobContext, Progress
 from service.jobs.job import ItemError
 from service.testing import solid
 
-PATIENCE = 120.0
 TAR = {"Content-Type": "application/x-tar"}
 EACH = 100  # waiting jobs per client
 
@@ -80,13 +79,6 @@ def send(client: httpx.Client, content: Any, gallery: str = "lobby", **params: s
     return client.post(f"/galleries/{gallery}/imports", content=content, headers=TAR, params=params)
 
 
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
 @pytest.fixture
 def place(start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Open places with the test's settings."""
@@ -121,8 +113,7 @@ def test_one_key_cannot_fill_the_whole_queue(place):
         assert send(bound, archive()).status_code == 429
         assert here.received() == []
         # Meanwhile all other keys are served.
-        job = send(other, archive(), "hall").json()
-        until(lambda: other.get(f"/jobs/{job['job_id']}").json()["state"] == "done")
+        assert ended(other, send(other, archive(), "hall"))["state"] == "done"
 
 
 def test_two_keys_of_one_gallery_do_not_take_each_others_share(place):
@@ -141,7 +132,7 @@ def test_equal_waiting_clusterings_are_merged(place, path, body):
     with place() as here:
         one, two = here.key("write", "lobby"), here.key("write", "lobby")
         first = one.post("/galleries/lobby/cluster", json={"min_samples": 9}).json()
-        until(lambda: one.get(f"/jobs/{first['job_id']}").json()["state"] == "running")
+        wait_until(lambda: one.get(f"/jobs/{first['job_id']}").json()["state"] == "running")
         answers = [client.post(f"/galleries/lobby/{path}", json=body) for client in (one, two, one)]
         assert [answer.status_code for answer in answers] == [202] * 3
         assert len({answer.json()["job_id"] for answer in answers}) == 1
@@ -180,9 +171,9 @@ class TestKeptBytes:
 
     def test_two_concurrent_uploads_do_not_exceed_the_limit(self, place):
         content = archive(size=50_000)
-        with place(max_kept_bytes=len(content) + 1000) as here:
+        half, go, answers = threading.Event(), threading.Event(), []
+        with place(max_kept_bytes=len(content) + 1000) as here, always_set(go):
             bound = here.key("write", "lobby")
-            half, go, answers = threading.Event(), threading.Event(), []
 
             def slowly() -> Iterator[bytes]:
                 yield content[:40_000]
@@ -201,7 +192,7 @@ class TestKeptBytes:
             )
             thread.start()
             assert half.wait(PATIENCE)
-            until(here.received)
+            wait_until(here.received)
             assert send(bound, content).status_code == 429
             go.set()
             thread.join(PATIENCE)
@@ -214,11 +205,9 @@ class TestKeptBytes:
             here.failure = Unavailable("the network is gone")
             jobs = []
             for _ in range(4):
-                answer = send(bound, content, "hall")
-                assert answer.status_code == 202, answer.text
-                path = answer.headers["Location"]
-                until(lambda path=path: bound.get(path).json()["state"] == "failed")
-                jobs.append(path)
+                job = ended(bound, send(bound, content, "hall"))
+                assert job["state"] == "failed", job
+                jobs.append(f"/jobs/{job['job_id']}")
             states = [bound.get(path).json() for path in jobs]
             assert [job["kept_bytes"] > 0 for job in states] == [False, False, True, True]
             assert [job["resumable"] for job in states] == [False, False, True, True]
@@ -227,8 +216,7 @@ class TestKeptBytes:
             assert gone.status_code == 409
             assert "send it again" in gone.json()["detail"]
             here.failure = None
-            assert bound.post(f"{jobs[3]}/resume").status_code == 200
-            until(lambda: bound.get(jobs[3]).json()["state"] == "done")
+            assert ended(bound, bound.post(f"{jobs[3]}/resume"))["state"] == "done"
 
     @pytest.mark.parametrize(
         ("kind", "content"),
@@ -244,19 +232,17 @@ class TestKeptBytes:
             client = here.key("write", "hall")
             headers = {"Content-Type": kind}
             answer = client.post("/galleries/hall/imports", content=content, headers=headers)
-            assert answer.status_code == 202, answer.text
-            path = answer.headers["Location"]
-            until(lambda: client.get(path).json()["state"] in {"failed", "done"})
-            until(lambda: here.received() == [])
-            job = client.get(path).json()
+            job = ended(client, answer)
+            wait_until(lambda: here.received() == [])
+            job = client.get(f"/jobs/{job['job_id']}").json()
             assert (job["kept_bytes"], job["resumable"]) == (0, False)
 
 
 def test_one_key_sends_a_limited_number_of_imports_at_a_time(place):
     content = archive(size=50_000)
-    with place() as here:
+    go, statuses = threading.Event(), []
+    with place() as here, always_set(go):
         bound, other = here.key("write", "lobby"), here.key("write", "lobby")
-        go, statuses = threading.Event(), []
 
         def slowly() -> Iterator[bytes]:
             yield content[:40_000]
@@ -269,7 +255,7 @@ def test_one_key_sends_a_limited_number_of_imports_at_a_time(place):
         threads = [threading.Thread(target=hold) for _ in range(4)]
         for thread in threads:
             thread.start()
-        until(lambda: len(here.received()) == 4)
+        wait_until(lambda: len(here.received()) == 4)
         refused = send(bound, content)
         assert refused.status_code == 429
         assert "being received" in refused.json()["detail"]
@@ -299,10 +285,10 @@ def test_a_long_result_is_cut(place):
             context.finish({"warnings": ["w" * 10_000] * 5000, "more": {"k" * 9000: "v"}, "n": 1})
 
         here.service.parts.board._workers._run = run
-        path = client.post("/galleries/hall/cluster").headers["Location"]
-        until(lambda: client.get(path).json()["state"] == "done")
-        assert len(client.get(path).content) < 100_000
-        assert client.get(path).json()["result"]["n"] == 1
+        job = ended(client, client.post("/galleries/hall/cluster"))
+        assert job["state"] == "done"
+        assert len(client.get(f"/jobs/{job['job_id']}").content) < 100_000
+        assert job["result"]["n"] == 1
 
 
 def test_a_gallery_keeps_the_newest_texts(place):
@@ -319,8 +305,10 @@ def test_a_gallery_keeps_the_newest_texts(place):
         for number in range(4):
             body = {"min_samples": number + 1}
             paths.append(client.post("/galleries/hall/cluster", json=body).headers["Location"])
-            until(lambda: client.get(paths[-1]).status_code == 404 or settled(client, paths[-1]))
-        until(lambda: client.get(paths[0]).status_code == 404)
+            wait_until(
+                lambda: client.get(paths[-1]).status_code == 404 or settled(client, paths[-1])
+            )
+        wait_until(lambda: client.get(paths[0]).status_code == 404)
         assert client.get(paths[-1]).json()["errors"] == 4000
 
 

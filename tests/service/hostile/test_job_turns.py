@@ -10,12 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
+from waiting import PATIENCE
 
 from service.access.keys import FILE, KeyStore
 from service.access.new_key import NewKey
 from service.jobs.context import JobContext
-
-PATIENCE = 120.0
 
 
 class Place:
@@ -40,7 +39,9 @@ class Place:
         self._names[number] = f"{key} {gallery}"
         self._ends.setdefault(f"{key} {gallery}", threading.Event())
         url = f"{self._service.url}/galleries/{gallery}/cluster"
-        answer = httpx.post(url, json={"min_samples": number}, headers=self._headers[key])
+        answer = httpx.post(
+            url, json={"min_samples": number}, headers=self._headers[key], timeout=PATIENCE
+        )
         assert answer.status_code == 202, answer.text
 
     def wait_for(self, count: int) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from typer.testing import CliRunner, Result
+from waiting import PATIENCE
 
 from service.__main__ import cli
 
@@ -43,7 +44,7 @@ def test_a_key_made_in_another_folder_closes_the_running_service(start, tmp_path
         assert not (tmp_path / "home" / "data").exists()
         assert not is_open(service)
         header = {"Authorization": f"Bearer {done.stdout.strip()}"}
-        assert httpx.get(f"{service.url}/keys", headers=header).status_code == 200
+        assert httpx.get(f"{service.url}/keys", headers=header, timeout=PATIENCE).status_code == 200
 
 
 def test_the_services_folder_wins_over_one_in_the_current_folder(start, tmp_path, monkeypatch):

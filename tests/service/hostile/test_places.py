@@ -6,6 +6,7 @@ from contextlib import ExitStack
 
 import httpx
 import pytest
+from waiting import PATIENCE
 
 from service.testing import solid
 
@@ -40,7 +41,7 @@ def keyed(launch, tmp_path, key_in, clock):
 def sound(service, key: str, count: int = 20) -> list[int]:
     """The statuses of valid searches with a key, one after another."""
     headers = {"Authorization": f"Bearer {key}"}
-    with httpx.Client(base_url=service.url, headers=headers, timeout=60) as client:
+    with httpx.Client(base_url=service.url, headers=headers, timeout=PATIENCE) as client:
         files = {"images": ("a", CROP)}
         return [client.post("/search", files=files).status_code for _ in range(count)]
 
@@ -100,7 +101,7 @@ def test_an_address_holds_a_quarter_while_there_are_no_keys(launch, tmp_path, di
         lines = [stack.enter_context(dial(service)) for _ in range(DRIPPERS)]
         assert [line.begin(upload()) for line in lines] == [100] * 4 + [429] * (DRIPPERS - 4)
         other = httpx.HTTPTransport(local_address="127.0.0.2")
-        with httpx.Client(base_url=service.url, transport=other, timeout=60) as client:
+        with httpx.Client(base_url=service.url, transport=other, timeout=PATIENCE) as client:
             asked = [client.post("/search", files={"images": ("a", CROP)}) for _ in range(20)]
         assert [answer.status_code for answer in asked] == [200] * 20
 

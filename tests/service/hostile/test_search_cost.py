@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 import httpx
 import numpy as np
 import pytest
+from waiting import PATIENCE, always_set, wait_until
 
 from service.access import gate
 from service.access.keys import FILE, KeyStore
@@ -28,7 +29,6 @@ from service.search import ranking
 CROPS = 1200
 HEAVY = {"gallery": "crowd", "top_k": 10, "min_score": -1, "rerank": True, "rerank_top": 1000}
 LIGHT = {"gallery": "crowd", "top_k": 10, "min_score": -1, "crop_ids": ["0000"]}
-PATIENCE = 20.0  # seconds after which a request counts as stuck
 
 
 class Door:
@@ -42,7 +42,7 @@ class Door:
     def __call__(self, queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
         self.calls.append(len(rows))
         self.came.release()
-        assert self.open.wait(120)
+        assert self.open.wait(PATIENCE)
         return np.zeros((len(queries), len(rows)), np.float32)
 
     def wait(self) -> None:
@@ -92,7 +92,7 @@ def keyed(tmp_path) -> Iterator[Any]:
             with closing(KeyStore(tmp_path / "data" / FILE)) as store:
                 _, text = store.create(NewKey(label="a", scope=scope))
             headers = {"Authorization": f"Bearer {text}"}
-            http = httpx.Client(base_url=service.url, headers=headers, timeout=120)
+            http = httpx.Client(base_url=service.url, headers=headers, timeout=PATIENCE)
             return closing_all.enter_context(http)
 
         yield client
@@ -132,16 +132,16 @@ def disconnects(monkeypatch) -> threading.Semaphore:
 
 def until_nothing_runs(service: Any, departed: int) -> None:
     """Wait until every request of a disconnected client has ended."""
-    for _ in range(3000):
+
+    def look() -> list[str]:
         lines = service.http.get("/metrics").text.splitlines()
-        if any(line.startswith("reid_requests_total") and _is(line, departed) for line in lines):
-            return
-        threading.Event().wait(0.01)
-    raise AssertionError("requests of clients that left are still at work")
+        searches = [line for line in lines if 'route="/search"' in line]
+        return [line for line in searches if line.startswith("reid_requests_total")]
 
+    def all_left(lines: list[str]) -> bool:
+        return any('status="499"' in line and line.endswith(f" {departed}.0") for line in lines)
 
-def _is(line: str, departed: int) -> bool:
-    return 'route="/search"' in line and 'status="499"' in line and line.endswith(f" {departed}.0")
+    wait_until(look, all_left)
 
 
 class TestOthersAreAnswered:
@@ -150,7 +150,7 @@ class TestOthersAreAnswered:
             heavy = [clients.submit(ask, crowd.http, f"{n:04d}", "1000") for n in range(12)]
             with door.held():
                 for _ in range(20):
-                    light = crowd.http.post("/search", data=LIGHT, timeout=PATIENCE)
+                    light = crowd.http.post("/search", data=LIGHT)
                     assert light.status_code == 200
             assert [one.result().status_code for one in heavy] == [200] * 12
 
@@ -159,54 +159,48 @@ class TestOthersAreAnswered:
             heavy = [clients.submit(ask, crowd.http, f"{n:04d}", "1000") for n in range(12)]
             with door.held():
                 for path in ("", "/crops", "/crops/0001", "/identities", "/snapshots"):
-                    answer = crowd.http.get(f"/galleries/crowd{path}", timeout=PATIENCE)
+                    answer = crowd.http.get(f"/galleries/crowd{path}")
                     assert answer.status_code == 200, path
                 for path in ("/livez", "/readyz", "/metrics", "/info", "/galleries", "/jobs"):
-                    assert crowd.http.get(path, timeout=PATIENCE).status_code == 200, path
+                    assert crowd.http.get(path).status_code == 200, path
             assert [one.result().status_code for one in heavy] == [200] * 12
 
     def test_listings_of_one_client_leave_threads_to_others(self, start, keyed, monkeypatch):
         opened, page = threading.Event(), DiskGallery.page
 
         def held(self: DiskGallery, where: Any, limit: int, cursor: Any = None) -> Any:
-            assert limit != 999 or opened.wait(120)
+            assert limit != 999 or opened.wait(PATIENCE)
             return page(self, where, limit, cursor)
 
         monkeypatch.setattr(DiskGallery, "page", held)
-        with start() as service, ThreadPoolExecutor(40) as clients:
+        with start() as service, ThreadPoolExecutor(40) as clients, always_set(opened):
             fill(service)
             one, other = (keyed(service) for _ in range(2))
             path = "/galleries/crowd/crops"
             many = [clients.submit(one.get, path, params={"limit": 999}) for _ in range(40)]
-            try:
-                for _ in range(5):
-                    answer = other.get(path, params={"limit": 9}, timeout=PATIENCE)
-                    assert answer.status_code == 200
-                    assert other.post("/search", data=LIGHT, timeout=PATIENCE).status_code == 200
-            finally:
-                opened.set()
+            for _ in range(5):
+                assert other.get(path, params={"limit": 9}).status_code == 200
+                assert other.post("/search", data=LIGHT).status_code == 200
+            opened.set()
             assert {one.result().status_code for one in many} == {200}
 
     def test_writes_of_one_client_leave_threads_to_others(self, start, keyed, monkeypatch):
         opened, relabel = threading.Event(), DiskGallery.relabel
 
         def held(self: DiskGallery, labels: Any, origin: Any) -> int:
-            assert opened.wait(120)
+            assert opened.wait(PATIENCE)
             return relabel(self, labels, origin)
 
         monkeypatch.setattr(DiskGallery, "relabel", held)
-        with start() as service, ThreadPoolExecutor(20) as clients:
+        with start() as service, ThreadPoolExecutor(20) as clients, always_set(opened):
             fill(service)
             one, other = (keyed(service, "write") for _ in range(2))
             path, label = "/galleries/crowd/identities/label", {"identity": "ann"}
             asked = [{"crop_ids": [f"{n:04d}"]} | label for n in range(20)]
             many = [clients.submit(one.post, path, json=body) for body in asked]
-            try:
-                for _ in range(5):
-                    answer = other.delete("/galleries/default/crops/a", timeout=PATIENCE)
-                    assert answer.status_code == 404
-            finally:
-                opened.set()
+            for _ in range(5):
+                assert other.delete("/galleries/default/crops/a").status_code == 404
+            opened.set()
             assert {one.result().status_code for one in many} == {200}
 
 
@@ -220,14 +214,13 @@ class TestWhoLeaves:
         assert len(door.calls) == 1
 
     def test_ends_the_wait_for_a_place(self, crowd, door, disconnects):
-        with ThreadPoolExecutor(1) as clients:
+        with ThreadPoolExecutor(1) as clients, always_set(door.open):
             places = crowd.parts.executors.heavy.count
             held = [clients.submit(ask, crowd.http, "0000") for _ in range(places)]
             for _ in held:
                 door.wait()
             with leaving(crowd, **HEAVY, crop_ids=["0001", "0002"]):
-                while not crowd.parts.executors.heavy.turns.waiting:
-                    threading.Event().wait(0.01)
+                wait_until(lambda: crowd.parts.executors.heavy.turns.waiting)
             assert disconnects.acquire(timeout=PATIENCE)
             until_nothing_runs(crowd, 1)
             door.open.set()
@@ -301,10 +294,9 @@ class TestWhatAKeyPays:
     def test_a_limited_number_of_heavy_searches_of_one_client_wait(self, crowd, door):
         heavy = crowd.parts.executors.heavy
         most = heavy.turns.quota.waiting + heavy.turns.quota.each
-        with ThreadPoolExecutor(most + 1) as clients:
+        with ThreadPoolExecutor(most + 1) as clients, always_set(door.open):
             asked = [clients.submit(ask, crowd.http, "0001") for _ in range(most)]
-            while heavy.turns.waiting < heavy.turns.quota.waiting:
-                threading.Event().wait(0.01)
+            wait_until(lambda: heavy.turns.waiting >= heavy.turns.quota.waiting)
             refused = ask(crowd.http, "0001")
             assert (refused.status_code, refused.json()["code"]) == (429, "too_many_requests")
             assert int(refused.headers["Retry-After"]) >= 1

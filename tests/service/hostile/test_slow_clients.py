@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import httpx
 import pytest
+from waiting import PATIENCE
 
 from service.access.limits import Buckets
 from service.http.line_budget import LINES_PER_MINUTE, LineBudget, Summary
@@ -265,7 +266,7 @@ def test_large_answers_arrive_complete(start):
         answer = service.http.post("/embed", files=files)
         assert len(answer.content) > 200_000
         assert len(answer.json()["results"]) == 400
-        with httpx.Client(base_url=service.url) as client:
+        with httpx.Client(base_url=service.url, timeout=PATIENCE) as client:
             script = client.get("/docs/assets/swagger-ui-bundle.js")
             head = client.head("/docs/assets/swagger-ui-bundle.js")
         assert len(script.content) == int(head.headers["Content-Length"]) > 1_000_000

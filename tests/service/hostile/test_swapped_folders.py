@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +22,6 @@ from service.imports.root_files import read_image
 from service.imports.roots import roots_for
 from service.testing import solid
 
-PATIENCE = 60.0
 INSIDE, OUTSIDE = solid((200, 20, 20), kind="PNG"), solid((20, 20, 200), kind="PNG")
 SECRET = hashlib.sha256(OUTSIDE).hexdigest()
 TRIES = 500
@@ -132,15 +130,6 @@ def trees(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "root", tmp_path / "outside"
 
 
-def ended(service: Any, answer: Any) -> dict[str, Any]:
-    assert answer.status_code == 202, answer.text
-    deadline = time.monotonic() + PATIENCE
-    while (job := service.http.get(answer.headers["Location"]).json())["finished"] is None:
-        assert time.monotonic() < deadline, job
-        time.sleep(0.002)
-    return job
-
-
 def stored(service: Any) -> list[dict[str, Any]]:
     crops: list[dict[str, Any]] = service.http.get("/galleries/default/crops").json()["crops"]
     return crops
@@ -172,7 +161,7 @@ def test_a_folder_swapped_at_any_moment_is_not_read_outside(start, trees, hook, 
         def ask() -> None:
             service.http.post("/galleries/default/crops/delete", json={"all": True})
             body = {"folder": "people", "pattern": "gate"}
-            ended(service, service.http.post("/galleries/default/imports", json=body))
+            service.ended(service.http.post("/galleries/default/imports", json=body))
 
         looked = 0
         for _ in every_opening(hook, lambda at: Swap(root / name, outside / name, at, back), ask):
@@ -191,7 +180,7 @@ def test_a_manifest_swapped_at_any_moment_is_not_read_outside(start, trees, hook
         def ask() -> None:
             service.http.post("/galleries/default/crops/delete", json={"all": True})
             body = {"folder": "people", "manifest": "list.ndjson"}
-            ended(service, service.http.post("/galleries/default/imports", json=body))
+            service.ended(service.http.post("/galleries/default/imports", json=body))
 
         for _ in every_opening(hook, lambda at: Swap(root / name, outside / name, at, True), ask):
             assert "outside" not in {crop["identity"] for crop in stored(service)}
