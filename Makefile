@@ -75,22 +75,21 @@ train-smoke: $(VENV)/.installed-all ## train a few epochs on drawn people; runs 
 	$(BIN)/python -m training train --config training/configs/smoke.toml \
 		--data $(DRAWN_TRAIN) --output runs/smoke
 
-# Paths of the two data sets and of the ImageNet weights on your disk. Finished stages stay in runs/.
+# Paths of the two data sets and of the ImageNet weights on your disk. What is finished stays in runs/.
 CUHK03 ?=
 PKU ?=
 WEIGHTS ?=
 
-model: $(VENV)/.installed-all ## train the shipped model again: make model CUHK03=... PKU=... WEIGHTS=...
-	@test -n "$(CUHK03)" -a -n "$(PKU)" -a -n "$(WEIGHTS)" || { \
-		echo "make model CUHK03=FOLDER PKU=FOLDER WEIGHTS=mobilenet_v2-imagenet1k.pth" >&2; exit 1; }
+model: $(VENV)/.installed-all ## train models/hhcl-mobilenetv2 again: make model CUHK03=... PKU=...
+	@test -n "$(CUHK03)" -a -n "$(PKU)" || { echo "make model CUHK03=FOLDER PKU=FOLDER" >&2; exit 1; }
 	$(BIN)/python -m training train --config training/configs/hhcl-mobilenetv2.toml \
-		--data "$(CUHK03)" --weights "$(WEIGHTS)" --output runs/hhcl-mobilenetv2 --resume
-	$(BIN)/python -m training train --config training/configs/hhcl-mobilenetv2-continued.toml \
-		--data "$(CUHK03)" --data "$(PKU)" --weights runs/hhcl-mobilenetv2 \
-		--output runs/hhcl-mobilenetv2-continued --resume
-	$(BIN)/python -m training export --run runs/hhcl-mobilenetv2-continued --output runs/model --overwrite \
-		--data "$(CUHK03)" --data "$(PKU)" --before-training --weights "$(WEIGHTS)" \
-		--notes training/configs/hhcl-mobilenetv2.md
+		--data "$(CUHK03)" --data "$(PKU)" --weights models/hhcl-synthetic \
+		--output runs/hhcl-mobilenetv2 --resume
+	$(BIN)/python -m training export --run runs/hhcl-mobilenetv2 --output runs/model --overwrite \
+		--data "$(CUHK03)" --data "$(PKU)" --before-training \
+		--notes training/configs/hhcl-mobilenetv2.md \
+		--training-data "CUHK03's first camera pair (7,239 crops of 743 people) and PKU-Reid (800 crops of 50 people): the unlabelled crops of their training folders; before that, models/hhcl-synthetic's synthetic people" \
+		--licence "Trained on CUHK03 (academic research only) and PKU-Reid (CC BY-NC-SA 4.0, non-commercial): for research, not for commercial use."
 
 # Its pictures and runs stay in build/ and runs/; an interrupted command continues where it stopped.
 PEOPLE := build/people

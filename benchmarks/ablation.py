@@ -45,7 +45,7 @@ from training.data.datasets import UNKNOWN, DataSource, Sample, read_dataset
 from training.hhcl.loop import run
 from training.synthetic import SyntheticOptions, synthesize
 
-RECIPE = Path(__file__).resolve().parents[1] / "training/configs/hhcl-mobilenetv2.toml"
+RECIPE = Path(__file__).resolve().parents[1] / "training/configs/hhcl-hard-links.toml"
 BASE = "recipe"
 LEVERS: tuple[tuple[str, dict[str, Any]], ...] = (
     (BASE, {}),

@@ -47,7 +47,7 @@ from training.networks.provenance import REAL_PEOPLE
 from training.run.log import METRICS_NAME, read_lines
 from training.synthetic import SyntheticOptions, synthesize
 
-RECIPE = Path(__file__).resolve().parents[1] / "training/configs/hhcl-mobilenetv2.toml"
+RECIPE = Path(__file__).resolve().parents[1] / "training/configs/hhcl-hard-links.toml"
 # Enough that the labelled run learns something, from random weights, within a minute for both.
 DRAWN: dict[str, Any] = {
     "model.backbone": "resnet18",

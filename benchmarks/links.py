@@ -56,7 +56,7 @@ Int64s = NDArray[np.int64]
 
 RANKS = (1, 3, 5, 10)
 DEFAULT = Path("models/hhcl-mobilenetv2")
-RECIPE = Path("training/configs/hhcl-mobilenetv2.toml")
+RECIPE = Path("training/configs/hhcl-hard-links.toml")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

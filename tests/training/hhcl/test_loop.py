@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tiny_run import TINY, as_arguments
+from waiting import wait_until
 
 torch = pytest.importorskip("torch", reason="the train extra is not installed")
 
@@ -104,9 +105,8 @@ def test_a_run_killed_while_it_learns_ends_the_same(command, drawn, finished, tm
     ) as victim:
         assert victim.stderr
         # The first line of metrics shows that epoch 2 has begun; its progress bar, that it trains.
-        while len(metrics(output)) < 1:
-            assert victim.poll() is None, victim.stderr.read().decode()
-            time.sleep(0.01)
+        wait_until(lambda: metrics(output) or victim.poll() is not None)
+        assert victim.poll() is None, victim.stderr.read().decode()
         while b"epoch 2/3" not in victim.stderr.read1():
             assert victim.poll() is None
         victim.send_signal(signal.SIGKILL)
@@ -261,7 +261,7 @@ def test_training_improves_on_drawn_people(shared, tmp_path):
         "schedule.step": 5,
         "evaluation.every": 1,
     }
-    run(read_config(CONFIGS / "hhcl-mobilenetv2.toml", changes), tmp_path / "run", CPU)
+    run(read_config(CONFIGS / "hhcl-hard-links.toml", changes), tmp_path / "run", CPU)
     curve = [line["map"]["cross-camera"] for line in metrics(tmp_path / "run")]
     assert curve[-1] > curve[0] + 0.03
 
