@@ -35,7 +35,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 MUTATIONS = Path(__file__).with_suffix(".toml")
 COPIED = ("training", "tests/training")
-FILES = ("pyproject.toml", "tests/conftest.py", "tests/gate.py", "tests/tiny_run.py")
+FILES = (
+    "pyproject.toml",
+    *(f"tests/{name}.py" for name in ("conftest", "gate", "tiny_run", "waiting")),
+)
 # Imported once: a forked process has what takes long, and nothing of what is broken.
 SLOW = ("torchvision", "sklearn.cluster", "torch.utils.tensorboard", "infomap", "service.testing")
 FORK = multiprocessing.get_context("fork")

@@ -6,13 +6,13 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
+from waiting import PATIENCE, is_up, wait_until
 
 from service.http.server import bind, url_of
 from training.synthetic import SyntheticOptions, synthesize
@@ -97,12 +97,7 @@ def place(
 
 
 def wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    """Return once the service answers; fail with its log if it does not."""
-    deadline = time.monotonic() + 300
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            if httpx.get(f"{url}/readyz", timeout=30).status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.1)
-    pytest.fail(f"the service did not start: {log.read_text()}")
+    """Return once the service answers; fail with its log if it ends instead."""
+    with httpx.Client(base_url=url, timeout=PATIENCE) as http:
+        wait_until(lambda: process.poll() is not None or is_up(http))
+    assert process.poll() is None, f"the service did not start: {log.read_text()}"

@@ -17,6 +17,7 @@ from crash.inspection import create_gallery, listed, search_problems
 from crash.ledger import Record
 from crash.pictures import Pictures
 from crash.served import Served
+from waiting import PATIENCE
 
 GALLERY, OTHER = "g", "other"
 CROPS = 20
@@ -45,7 +46,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Stored:
         for gallery in (GALLERY, OTHER):
             create_gallery(served.url, gallery)
             writer = Writer("w", gallery, pictures, 5)
-            with httpx.Client(base_url=served.url, timeout=60) as http:
+            with httpx.Client(base_url=served.url, timeout=PATIENCE) as http:
                 while len(writer.ledger.state) < CROPS:
                     writer.step(http)
                 crops[gallery] = listed(http, gallery)
@@ -68,7 +69,7 @@ def served(stored: Stored, tmp_path: Path) -> Iterator[Served]:
 def started(served: Served) -> Iterator[httpx.Client]:
     served.start()
     served.wait_until_alive()
-    with httpx.Client(base_url=served.url, timeout=60) as http:
+    with httpx.Client(base_url=served.url, timeout=PATIENCE) as http:
         yield http
 
 

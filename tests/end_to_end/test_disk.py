@@ -7,7 +7,6 @@ import os
 import random
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +19,7 @@ from crash.inspection import create_gallery, inspect
 from crash.pictures import Pictures
 from crash.served import Served
 from crash.strike import KINDS
+from waiting import PATIENCE, wait_until
 
 from service.testing import encode
 
@@ -44,7 +44,7 @@ class Bench:
         self.served, self.fail, self.repair = served, fail, repair
         self.pictures, self.rng = Pictures(3), random.Random(3)
         self.writer = Writer("w", GALLERY, self.pictures, 3, frozenset({503, 507}))
-        self.http = httpx.Client(base_url=served.url, timeout=60)
+        self.http = httpx.Client(base_url=served.url, timeout=PATIENCE)
 
     def start(self) -> None:
         self.served.start()
@@ -192,7 +192,7 @@ class Besieged:
     def __init__(self, data: Path, log: Path, filler: Path) -> None:
         self.data, self.log, self.filler = data, log, filler
         self.served = Served(data, log)
-        self.http = httpx.Client(timeout=60)
+        self.http = httpx.Client(timeout=PATIENCE)
 
     def start(self, **environment: str) -> None:
         """Start the service, again if it was killed."""
@@ -295,15 +295,9 @@ def test_reads_and_failures_do_not_use_the_reserve(besieged):
 
 def readiness(bench: Bench, status: int) -> httpx.Response:
     """The answer of ``/readyz`` when it has this status; an answer is reused for a second."""
-    wait_until(lambda: bench.http.get("/readyz").status_code == status)
-    return bench.http.get("/readyz")
-
-
-def wait_until(done: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    return wait_until(
+        lambda: bench.http.get("/readyz"), lambda answer: answer.status_code == status
+    )
 
 
 def test_an_upload_too_large_for_the_temporary_folder_is_answered_507(mounted, tmp_path):
@@ -316,7 +310,7 @@ def test_an_upload_too_large_for_the_temporary_folder_is_answered_507(mounted, t
         served.wait_until_alive()
         for image, status in ((small, 201), (large, 507), (small, 200), (large, 507)):
             url = f"{served.url}/galleries/default/crops/a"
-            answer = httpx.put(url, files={"image": ("a.png", image)}, timeout=60)
+            answer = httpx.put(url, files={"image": ("a.png", image)}, timeout=PATIENCE)
             assert answer.status_code == status, answer.text
         assert answer.json()["code"] == "storage_full"
         assert "No space left" in answer.json()["detail"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +13,7 @@ from urllib.parse import urljoin
 import httpx
 import pytest
 import uvicorn
+from waiting import PATIENCE, wait_until
 
 from service.http.app import create_app
 from service.http.server import bind, server_config, url_of
@@ -37,7 +37,9 @@ class Proxy(BaseHTTPRequestHandler):
             self.send_error(404)
             return
         headers = {name: text for name, text in self.headers.items() if name.lower() != "host"}
-        answer = httpx.get(self.target + self.path.removeprefix(PREFIX), headers=headers)
+        answer = httpx.get(
+            self.target + self.path.removeprefix(PREFIX), headers=headers, timeout=PATIENCE
+        )
         self.send_response(answer.status_code)
         for name, text in answer.headers.items():
             if name.lower() not in LEFT_OUT | {"content-encoding"}:
@@ -59,8 +61,8 @@ def behind_proxy(data: Path) -> Iterator[tuple[str, list[str]]]:
         server = uvicorn.Server(server_config(app, settings))
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
-        while not server.started:  # nobody listens before
-            time.sleep(0.01)
+        wait_until(lambda: server.started or not thread.is_alive())
+        assert server.started, "the service did not start"
         handler = type("Handler", (Proxy,), {"target": url_of(listener), "asked": []})
         proxy = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         threading.Thread(target=proxy.serve_forever).start()
@@ -83,21 +85,21 @@ def proxied(tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
 def test_the_server_of_the_document_is_below_the_prefix(proxied):
     url, _ = proxied
     document_url = f"{url}/openapi.json"
-    document = httpx.get(document_url).json()
+    document = httpx.get(document_url, timeout=PATIENCE).json()
     (server,) = document["servers"]
     base = urljoin(document_url, server["url"]).rstrip("/")  # as OpenAPI resolves it
     assert base == url
     for path, operations in document["paths"].items():
         if "get" in operations and "{" not in path:
-            assert httpx.get(base + path).status_code == 200, path
+            assert httpx.get(base + path, timeout=PATIENCE).status_code == 200, path
 
 
 def test_no_header_of_a_client_changes_the_document(proxied):
     url, _ = proxied
     forged = {"X-Forwarded-Prefix": "//elsewhere.example", "X-Forwarded-Host": "elsewhere.example"}
     plain, asked = (
-        httpx.get(f"{url}/openapi.json"),
-        httpx.get(f"{url}/openapi.json", headers=forged),
+        httpx.get(f"{url}/openapi.json", timeout=PATIENCE),
+        httpx.get(f"{url}/openapi.json", headers=forged, timeout=PATIENCE),
     )
     assert plain.content == asked.content
 
@@ -105,6 +107,7 @@ def test_no_header_of_a_client_changes_the_document(proxied):
 def test_try_it_out_asks_below_the_prefix(chromium, proxied):
     url, asked = proxied
     page = chromium.new_page()
+    page.set_default_timeout(1000 * PATIENCE)
     page.goto(f"{url}/docs")
     operation = page.locator("#operations-operations-livez_livez_get")
     operation.locator("button.opblock-summary-control").click()

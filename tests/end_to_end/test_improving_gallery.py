@@ -14,11 +14,11 @@ import re
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx
 import pytest
+from waiting import PATIENCE, ended, is_up, wait_until
 
 pytest.importorskip("torch", reason="the extra `training` is not installed")
 
@@ -38,19 +38,6 @@ def run(*arguments: object, **environment: str) -> str:
     )
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-3000:]}"
     return done.stdout
-
-
-def wait_for(http: httpx.Client, path: str, good) -> httpx.Response:
-    deadline = time.monotonic() + 600
-    while True:
-        try:
-            answer = http.get(path)
-            if good(answer):
-                return answer
-        except httpx.TransportError:
-            pass
-        assert time.monotonic() < deadline, path
-        time.sleep(0.2)
 
 
 @pytest.fixture(scope="module")
@@ -102,15 +89,15 @@ def test_from_an_indexed_gallery_to_a_better_model_and_back(people, models, tmp_
     process = subprocess.Popen(serve, env=ENVIRONMENT | settings)
     try:
         headers = {"Authorization": f"Bearer {key}"}
-        with httpx.Client(base_url=url, headers=headers, timeout=60) as http:
+        with httpx.Client(base_url=url, headers=headers, timeout=PATIENCE) as http:
             walk(http, url, key, people, models, tmp_path)
     finally:
         process.terminate()
-        assert process.wait(timeout=120) == 0
+        assert process.wait(timeout=PATIENCE) == 0
 
 
 def walk(http, url, key, people, models, folder):
-    wait_for(http, "/readyz", lambda answer: answer.status_code == 200)
+    wait_until(lambda: is_up(http))
     body = {"name": "station", "store_crops": True}
     assert http.post("/galleries", json=body).status_code == 201
     gallery = people / "bounding_box_test"
@@ -125,13 +112,7 @@ def walk(http, url, key, people, models, folder):
     check_outcome(output, folder / "adapted")
     run("training", "export", "--run", folder / "adapted", "--output", models / "second")
 
-    job = http.post("/galleries/station/model", json={"model": "second"})
-    assert job.status_code == 202, job.text
-    done = wait_for(
-        http,
-        job.headers["Location"],
-        lambda answer: answer.json()["state"] not in {"queued", "running"},
-    ).json()
+    done = ended(http, http.post("/galleries/station/model", json={"model": "second"}))
     assert (done["state"], done["result"]["behind"]) == ("done", 0), done
     compared = done["result"]["comparison"]
     print("compared on the gallery:", compared)

@@ -10,7 +10,6 @@ import json
 import os
 import re
 import threading
-import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ import httpx
 import pytest
 import uvicorn
 from PIL import Image
+from waiting import PATIENCE, wait_until
 
 from service.embedding.onnx_embedder import OnnxEmbedder
 from service.http.app import create_app
@@ -64,7 +64,7 @@ class Service:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.http = httpx.Client(base_url=url, timeout=30)
+        self.http = httpx.Client(base_url=url, timeout=PATIENCE)
 
     def fill(self, gallery: str, files: list[Path]) -> str:
         """Create a gallery that keeps its pictures."""
@@ -147,9 +147,8 @@ def serving(
         thread.start()
         service = Service(url_of(listener) + (PREFIX if below else ""))
         try:
-            while not server.started:
-                assert thread.is_alive(), "the service did not start"
-                time.sleep(0.01)
+            wait_until(lambda: server.started or not thread.is_alive())
+            assert server.started, "the service did not start"
             yield service
         finally:
             service.http.close()
@@ -195,7 +194,7 @@ def visit(browser: Any, service: Service, view: str = "", **context: Any) -> Vis
     settings = {"timezone_id": "UTC", "locale": "en-GB", "viewport": {"width": 1280, "height": 900}}
     visited = Visit(browser.new_page(**(settings | context)), service.url)
     complaints, page = visited.complaints, visited.page
-    page.set_default_timeout(90_000)
+    page.set_default_timeout(1000 * PATIENCE)
     page.on("console", lambda m: m.type in {"error", "warning"} and complaints.append(m.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("request", lambda request: visited.requests.append(request.url))
@@ -668,7 +667,7 @@ def test_an_archive_import_shows_its_progress(chromium, tmp_path, crops):
                 { subtree: true, childList: true, attributes: true });
         }""")
         page.get_by_role("button", name="Add to importing").click()
-        page.wait_for_selector("#jobs .state.done", timeout=30_000)
+        page.wait_for_selector("#jobs .state.done", timeout=1000 * PATIENCE)
         shares = page.evaluate("window.shares")
         assert shares == sorted(shares)
         assert any(0 < share < 1 for share in shares), shares

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
+from waiting import PATIENCE, is_up, wait_until
 
 from service.testing import solid
 
@@ -40,18 +40,11 @@ class Process:
         self.popen = popen
         self.port = port
         self.log = log
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120)
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE)
 
     def wait_until_ready(self) -> None:
-        deadline = time.monotonic() + 120
-        while True:
-            assert self.popen.poll() is None, self.log.read_text()
-            assert time.monotonic() < deadline
-            try:
-                if self.http.get("/readyz").status_code == 200:
-                    return
-            except httpx.TransportError:
-                time.sleep(0.05)
+        wait_until(lambda: self.popen.poll() is not None or is_up(self.http))
+        assert self.popen.poll() is None, self.log.read_text()
 
 
 Starter = Callable[[], Any]
@@ -92,14 +85,13 @@ def test_the_log_names_the_devices_in_use(serve):
     assert f"listening on http://127.0.0.1:{process.port}" in log
 
 
-def wait_until_closed(port: int) -> None:
-    """Wait until nothing listens on the port."""
-    deadline = time.monotonic() + 120
-    with suppress(httpx.TransportError), httpx.Client(timeout=120) as late:
-        while True:
-            late.get(f"http://127.0.0.1:{port}/livez")
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+def listens(port: int) -> bool:
+    """Whether a service answers on the port."""
+    try:
+        httpx.get(f"http://127.0.0.1:{port}/livez", timeout=PATIENCE)
+    except httpx.TransportError:
+        return False
+    return True
 
 
 def test_sigterm_lets_a_running_request_finish(serve):
@@ -110,18 +102,18 @@ def test_sigterm_lets_a_running_request_finish(serve):
         "Expect: 100-continue\r\n\r\n"
     ).encode()
     with serve() as process:
-        with socket.create_connection(("127.0.0.1", process.port), timeout=120) as request:
+        with socket.create_connection(("127.0.0.1", process.port), timeout=PATIENCE) as request:
             request.sendall(head)
             # The service sends this when it begins to read the body.
             assert request.recv(65536).startswith(b"HTTP/1.1 100 ")
             request.sendall(body[:100])
             process.popen.send_signal(signal.SIGTERM)
-            wait_until_closed(process.port)
+            wait_until(lambda: not listens(process.port))
             request.sendall(body[100:])
             answer = b"".join(iter(lambda: request.recv(65536), b""))
         assert answer.startswith(b"HTTP/1.1 200 OK")
         assert json.loads(answer.partition(b"\r\n\r\n")[2])["results"][0]["status"] == "unknown"
-        assert process.popen.wait(timeout=120) == 0
+        assert process.popen.wait(timeout=PATIENCE) == 0
         assert "drained" in process.log.read_text()
 
 
@@ -151,7 +143,7 @@ def test_two_services_cannot_share_a_folder(serve, tiny_model, tmp_path):
             reid("serve", *flags),
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE,
             env=ENVIRONMENT,
             check=False,
         )
@@ -199,15 +191,8 @@ def held(tmp_path: Path) -> Iterator[tuple[Process, Path]]:
     finally:
         go.touch()
         popen.terminate()
-        popen.wait(60)
+        popen.wait(PATIENCE)
         process.http.close()
-
-
-def wait_until(holds: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 120
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_ctrl_c_interrupts_an_index_that_a_second_run_completes(held, tmp_path):
@@ -227,13 +212,13 @@ def test_ctrl_c_interrupts_an_index_that_a_second_run_completes(held, tmp_path):
         first.send_signal(signal.SIGINT)
         wait_until(lambda: "/cancel 2" in process.log.read_text())
         go.touch()
-        output, errors = first.communicate(timeout=120)
+        output, errors = first.communicate(timeout=PATIENCE)
     assert first.returncode == 130, errors
     assert b"Traceback" not in errors
     assert re.match(rb"\d+ new, ", output)
     kept = stored()
     assert 0 < kept < 400
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"{400 - kept} new, 0 replaced, {kept} unchanged")
     assert stored() == 400
@@ -261,7 +246,7 @@ def drawn(tmp_path: Path) -> Path:
 def test_the_demo_shows_a_search_and_ends(drawn, tiny_model):
     command = reid("demo", drawn, "--model", tiny_model, "--once")
     with subprocess.Popen(command, text=True, **NEW_SESSION, stderr=subprocess.PIPE) as process:
-        output, errors = process.communicate(timeout=120)
+        output, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, errors
     assert "6 new" in output
     assert re.search(r"1 +0001_c2s1_000000_00.png +0001 +c2 +1\.000 .*right", output)
@@ -291,9 +276,9 @@ def test_the_demo_ends_its_service_too(drawn, tiny_model, sign):
             url = found[1] if found else url
             if line.startswith("Ctrl-C"):
                 break
-        assert httpx.get(f"{url}/livez", timeout=120).status_code == 200
+        assert httpx.get(f"{url}/livez", timeout=PATIENCE).status_code == 200
         process.send_signal(sign)
-        assert process.wait(timeout=120) == (0 if sign == signal.SIGINT else 143)
+        assert process.wait(timeout=PATIENCE) == (0 if sign == signal.SIGINT else 143)
     require_ended(process)
 
 
@@ -302,7 +287,7 @@ def test_a_demo_with_a_broken_model_explains_and_ends(drawn, build_model):
         reid("demo", drawn, "--model", build_model(ending="long"), "--once"),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         env=ENVIRONMENT,
         check=False,
     )

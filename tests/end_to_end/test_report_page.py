@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tiny_run import TINY, as_arguments
+from waiting import PATIENCE, wait_until
 
 pytest.importorskip(
     "playwright.sync_api", reason="playwright, which drives the browser, is not installed"
@@ -63,6 +63,7 @@ def report(tmp_path_factory) -> Path:
 
 def visit(browser: Any, report: Path, **context: Any) -> Visit:
     visited = Visit(browser.new_page(**context))
+    visited.page.set_default_timeout(1000 * PATIENCE)
     complaints, page = visited.complaints, visited.page
     page.on("console", lambda m: m.type in {"error", "warning"} and complaints.append(m.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -83,10 +84,11 @@ def size(page: Any, name: str) -> tuple[float, float]:
     marks = page.locator(f"#figure-{name} .cartesianlayer .trace")
     assert marks.count() > 0, f"{name}: nothing drawn"
     card = page.locator("figure", has=page.locator(f"#figure-{name}"))
-    deadline = time.monotonic() + 120  # a figure adapts to its card a moment after loading
-    while (box := drawings.first.bounding_box())["width"] > (width := card.bounding_box()["width"]):
-        assert time.monotonic() < deadline, f"{name}: {box['width']} wider than its card, {width}"
-        time.sleep(0.05)
+    # A figure adapts to its card a moment after loading.
+    box, _ = wait_until(
+        lambda: (drawings.first.bounding_box(), card.bounding_box()),
+        lambda boxes: boxes[0]["width"] <= boxes[1]["width"],
+    )
     return box["width"], box["height"]
 
 

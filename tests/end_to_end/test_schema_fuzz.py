@@ -11,7 +11,6 @@ import re
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 import uvicorn
+from waiting import PATIENCE, wait_until
 
 from service.access.new_key import NewKey
 from service.http.app import create_app
@@ -42,9 +42,8 @@ def serving(data: Path) -> Iterator[tuple[str, str]]:
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         try:
-            while not server.started:
-                assert thread.is_alive(), "the service did not start"
-                time.sleep(0.01)
+            wait_until(lambda: server.started or not thread.is_alive())
+            assert server.started, "the service did not start"
             yield url_of(listener), key
         finally:
             server.should_exit = True
@@ -54,7 +53,9 @@ def serving(data: Path) -> Iterator[tuple[str, str]]:
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[tuple[str, str]]:
     with serving(tmp_path / "data") as (url, key):
-        with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}) as http:
+        with httpx.Client(
+            base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=PATIENCE
+        ) as http:
             created = http.post("/galleries", json={"name": "lobby", "store_crops": True})
             assert created.status_code == 201
             image = {"image": ("one.jpg", solid((200, 20, 20)))}
@@ -87,5 +88,7 @@ def test_schemathesis_finds_nothing(service, tmp_path):
     generated = re.search(r"(\d+) generated", done.stdout)
     assert generated
     assert int(generated[1]) > 500
-    after = httpx.get(f"{url}/galleries", headers={"Authorization": f"Bearer {key}"})
+    after = httpx.get(
+        f"{url}/galleries", headers={"Authorization": f"Bearer {key}"}, timeout=PATIENCE
+    )
     assert after.status_code == 200

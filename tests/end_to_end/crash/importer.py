@@ -16,7 +16,7 @@ from crash.pictures import Pictures
 
 IDS = 60
 CROPS = 24  # per archive
-JOB_SECONDS = 120.0
+JOB_SECONDS = 300.0
 
 
 class Importer:

@@ -18,7 +18,7 @@ from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
 from typing import Any
 
-STUCK_SECONDS = 30.0
+STUCK_SECONDS = 120.0
 """Nothing here takes a second; what takes this long waits for ever."""
 
 SHARED_THREADS = ("audit", "network")

@@ -9,7 +9,6 @@ import shutil
 import sqlite3
 import tarfile
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 import httpx
 import uvicorn
+from waiting import ended, wait_until
 
 from pauses.schedule import STUCK_SECONDS, Now, operation, stepped
 from service.errors import ReidError
@@ -104,10 +104,7 @@ class World:
 
     def finish(self, answer: httpx.Response) -> dict[str, Any]:
         """Wait for a job to end."""
-        path = answer.headers["Location"]
-        while (job := self.http.get(path).json())["state"] in {"queued", "running"}:
-            time.sleep(0.002)
-        return job
+        return ended(self.http, answer)
 
     def state(self) -> dict[str, Any]:
         """What can be seen of the gallery, without times and generated ids."""
@@ -279,9 +276,8 @@ def running_world(data: Path, models: Path) -> Iterator[World]:
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         try:
-            while not server.started:
-                assert thread.is_alive(), "the service did not start"
-                time.sleep(0.01)
+            wait_until(lambda: server.started or not thread.is_alive())
+            assert server.started, "the service did not start"
             world = World(parts, url_of(listener), ended)
             with world.http:
                 yield world

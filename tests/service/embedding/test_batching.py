@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from waiting import PATIENCE
 
 from service.embedding import batching
 from service.embedding.batching import Batcher
@@ -38,7 +39,7 @@ class Gate:
 
     def embed(self, images):
         self.sizes.append(len(images))
-        assert self.open.wait(120), "the test never opened the gate"
+        assert self.open.wait(PATIENCE), "the test never opened the gate"
         return self.inner.embed(images)
 
 
@@ -47,7 +48,7 @@ def batcher_of(embedder: Embedder, **limits: float) -> Batcher:
 
 
 def run(scenario: Callable[[], Coroutine[None, None, None]]) -> None:
-    asyncio.run(asyncio.wait_for(scenario(), 300), debug=True)
+    asyncio.run(asyncio.wait_for(scenario(), PATIENCE), debug=True)
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -2,12 +2,12 @@ import math
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from waiting import wait_until
 
 from service.errors import Conflict, InvalidInput
 from training.data.datasets import DataSource, read_dataset
@@ -230,12 +230,12 @@ def test_processes_end_when_the_one_that_started_them_is_killed(tmp_path):
     size = ["--identities", "3000", "--processes", "2"]
     started = subprocess.Popen([*command, *size], stderr=subprocess.DEVNULL)
     unfinished = tmp_path / "people.unfinished"
-    _wait_for(lambda: any(unfinished.rglob("*.jpg")))
+    wait_until(lambda: any(unfinished.rglob("*.jpg")))
     children = _children(started.pid)
     started.kill()
     started.wait()
     assert len(children) >= 2
-    _wait_for(lambda: not any(Path(f"/proc/{child}").exists() for child in children))
+    wait_until(lambda: not any(Path(f"/proc/{child}").exists() for child in children))
     assert not (tmp_path / "people").exists()
 
 
@@ -252,10 +252,3 @@ def _parent_of(folder):
         return int((folder / "stat").read_text().rpartition(")")[2].split()[1])
     except (OSError, IndexError):
         return None
-
-
-def _wait_for(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "not within a minute"
-        time.sleep(0.05)
