@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+from waiting import PATIENCE
 
 from service.access.keys import FILE, KeyStore
 from service.access.new_key import NewKey
@@ -108,6 +109,7 @@ def browser() -> Iterator[Any]:
 def test_the_documentation_works_in_a_browser(service, browser):
     complaints: list[str] = []
     page = browser.new_page()
+    page.set_default_timeout(1000 * PATIENCE)
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(f"{service.url}/docs")
@@ -160,6 +162,7 @@ def test_a_page_of_elsewhere_plants_no_crop(service, browser):
     target = f"{service.url}/galleries/default/crops"
     with page_of_elsewhere() as url:
         page = browser.new_page()
+        page.set_default_timeout(1000 * PATIENCE)
         page.goto(url)
         assert page.evaluate(ATTACK, [target, picture]) == "blocked"
         refused = 'method="POST",route="/galleries/{gallery}/crops",status="403"'
@@ -174,6 +177,7 @@ def test_a_page_of_elsewhere_plants_no_crop(service, browser):
 
 def test_a_name_that_was_made_to_resolve_here_is_not_answered(service, browser):
     page = browser.new_page()
+    page.set_default_timeout(1000 * PATIENCE)
     port = service.url.rpartition(":")[2]
     assert page.goto(f"http://localhost:{port}/").status == 200
     assert page.goto(f"http://evil.example:{port}/").status == 403
