@@ -64,9 +64,12 @@ def start_of(run: Path, trained: Checkpoint) -> Checkpoint:
         InvalidInput: the run did not start from a trained network, or that is not there any more.
     """
     folder = run if run.is_dir() else run.parent
-    if (kept := folder / START_FILE).exists():
-        return load_checkpoint(kept)
     weights = trained.config.model.weights
+    if (file := folder / START_FILE).exists():
+        kept = load_checkpoint(file)
+        # A run that was begun in this folder and given up may have left another start.
+        if kept.config.model.weights == weights:
+            return kept
     earlier = earlier_run(weights)
     if earlier is None or is_exported(earlier):
         raise InvalidInput(

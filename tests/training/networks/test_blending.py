@@ -80,6 +80,15 @@ def test_a_run_finds_the_earlier_run_that_it_started_from(tmp_path):
         assert start_of(run, trained).network["w"].tolist() == [1.0, 1.0]
 
 
+def test_what_another_run_left_in_the_folder_is_no_start(tmp_path):
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    save_checkpoint(tmp_path / "first", checkpoint(1.0))
+    save_checkpoint(tmp_path / "second", checkpoint(9.0, "models/other"), START_FILE)
+    trained = checkpoint(3.0, str(tmp_path / "first"))
+    assert start_of(tmp_path / "second", trained).network["w"].tolist() == [1.0, 1.0]
+
+
 @pytest.mark.parametrize("weights", ["none", "default", "weights.pth"])
 def test_a_run_from_other_weights_needs_the_start_by_name(tmp_path, weights):
     with pytest.raises(InvalidInput, match=f"started from '{weights}'.*name the start"):
