@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,7 @@ from service.model.manifest import (
 from service.model.rules import (
     Finding,
     RunNetwork,
+    Tensor,
     behaviour_findings,
     graph_findings,
     manifest_findings,
@@ -154,12 +155,8 @@ def load_model(path: Path) -> tuple[Manifest, Path]:
     if path.is_dir():
         manifest = read_manifest(path)
         return manifest, path / manifest.file
-    if not path.is_file():
-        raise ArtifactError(str(_missing(path)))
-    session = open_session(path)
-    inputs, outputs = session.get_inputs(), session.get_outputs()
-    refuse(path, graph_findings(inputs, outputs))
-    sizes = read_sizes(inputs, outputs)
+    session = _open_bare(path, graph_findings)
+    sizes = read_sizes(session.get_inputs(), session.get_outputs())
     known = {"name": _name_of(path), "sha256": sha256_of(path), **sizes._asdict()}
     return Manifest(identity_labels="not known", **known), path
 
@@ -181,15 +178,22 @@ def load_detector(path: Path) -> tuple[DetectorManifest, Path]:
     if path.is_dir():
         manifest = read_detector_manifest(path)
         return manifest, path / manifest.file
-    if not path.is_file():
-        raise ArtifactError(str(_missing(path)))
-    session = open_session(path)
-    inputs = session.get_inputs()
-    refuse(path, detector_graph_findings(inputs, session.get_outputs()))
-    height, width = inputs[0].shape[1:3]
+    session = _open_bare(path, detector_graph_findings)
+    height, width = session.get_inputs()[0].shape[1:3]
     return DetectorManifest(
         name=_name_of(path), sha256=sha256_of(path), input_height=height, input_width=width
     ), path
+
+
+def _open_bare(
+    path: Path, rules: Callable[[Sequence[Tensor], Sequence[Tensor]], list[Finding]]
+) -> onnxruntime.InferenceSession:
+    """Open a network file that has no manifest, if its graph keeps the rules of its kind."""
+    if not path.is_file():
+        raise ArtifactError(str(_missing(path)))
+    session = open_session(path)
+    refuse(path, rules(session.get_inputs(), session.get_outputs()))
+    return session
 
 
 def refuse(path: Path, findings: Sequence[Finding]) -> None:
