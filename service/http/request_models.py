@@ -32,7 +32,11 @@ MAX_ENTRIES = 1000  # the most that REID_MAX_IMAGES can allow
 MAX_KEEP_FOR = 100 * 366 * 86_400.0  # seconds; a hundred years
 MAX_COUNT = 2**53  # the largest integer that every JSON reader represents exactly
 
-Tiles = Annotated[str, AfterValidator(written_grid), Field(json_schema_extra={"pattern": GRID})]
+Tiles = Annotated[
+    str,
+    AfterValidator(written_grid),
+    Field(json_schema_extra={"pattern": GRID, "maxLength": len("4x4")}),
+]
 KeepFor = Annotated[float, Field(gt=0, le=MAX_KEEP_FOR, allow_inf_nan=False)]
 
 

@@ -132,7 +132,7 @@ def test_the_batcher_answers_after_any_exception_in_its_thread(start, monkeypatc
         def fail(images):
             raise MemoryError
 
-        monkeypatch.setattr(batcher, "_embed", fail)
+        monkeypatch.setattr(batcher, "_run_network", fail)
         answer = service.http.post("/search", files=[("images", ("q.png", RED))])
         assert answer.status_code == 503
         monkeypatch.undo()

@@ -133,7 +133,7 @@ def test_a_whole_run_computes_in_the_type_asked_for(drawn, monkeypatch, tmp_path
     seen: dict[str, set] = {}
     for name in ("warm_up_together", "embed_together", "train_one_epoch", "measure_epoch"):
         note_types_during(monkeypatch, network, name, seen)
-    monkeypatch.setattr(loop, "new_network", lambda *_, **__: network)
+    monkeypatch.setattr(loop, "start_network", lambda *_, **__: network)
     quick = {
         "data.path": str(drawn),
         "model.height": 64,

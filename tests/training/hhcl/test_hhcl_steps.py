@@ -244,7 +244,7 @@ def tiny_runs(monkeypatch):
     def built(*_, **__) -> EmbeddingNetwork:
         return tiny_network()
 
-    monkeypatch.setattr(loop, "new_network", built)
+    monkeypatch.setattr(loop, "start_network", built)
 
 
 def lines_of(folder: Path) -> list[dict]:

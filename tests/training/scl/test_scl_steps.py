@@ -181,12 +181,12 @@ def tiny_runs(monkeypatch):
     def built(*_, **__) -> PartNetwork:
         return tiny_network()
 
-    monkeypatch.setattr(loop, "new_network", built)
+    monkeypatch.setattr(loop, "start_network", built)
 
 
-def test_the_steps_of_two_epochs_are_those_of_the_method(tiny_runs, slope, monkeypatch):
+def test_the_steps_of_two_epochs_are_those_of_the_method(tiny_runs, slope, monkeypatch, tmp_path):
     """The first epoch is the warm-up, the second selects by the banks."""
-    state, contrast = loop._start(CONFIG, crops(), None, CPU)
+    state, contrast = loop._start(CONFIG, crops(), None, CPU, tmp_path)
     reference = Reference(
         weights_of(state.network), crops(), [bank.numpy() for bank in contrast.banks]
     )
@@ -216,9 +216,9 @@ def test_the_steps_of_two_epochs_are_those_of_the_method(tiny_runs, slope, monke
     assert state.network.training
 
 
-def test_the_comparison_can_fail(tiny_runs, slope):
+def test_the_comparison_can_fail(tiny_runs, slope, tmp_path):
     """A step moves all weights and the batch's rows by more than what is tolerated above."""
-    state, contrast = loop._start(CONFIG, crops(), None, CPU)
+    state, contrast = loop._start(CONFIG, crops(), None, CPU, tmp_path)
     banks = [bank.numpy() for bank in contrast.banks]
     reference = Reference(weights_of(state.network), crops(), banks)
     reference.mixture = units(np.random.default_rng(1).normal(size=reference.mixture.shape))
