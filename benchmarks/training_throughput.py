@@ -26,6 +26,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 
+from training.core.backbone import PartlyFrozen
 from training.core.distributed import World
 from training.core.engine import Batch, build_learner, embed_together
 from training.core.method_options import MemoryOptions
@@ -57,7 +58,7 @@ def main() -> None:
     report = {
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "CPU",
         "threads": torch.get_num_threads(),
-        **{name: getattr(arguments, name) for name in (*ON_CPU, "compile")},
+        **{name: getattr(arguments, name) for name in (*ON_CPU, "frozen", "compile")},
     }
     for name, (own, other) in rates.items():
         report |= {
@@ -77,6 +78,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--width", type=int)
     parser.add_argument("--batch", type=int, help="crops, a multiple of 4")
     parser.add_argument("--batches", type=int, help="batches per turn")
+    parser.add_argument("--frozen", type=int, default=0, help="first stages that do not learn")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--compile", action="store_true", help="torch.compile the engine's network")
     arguments = parser.parse_args()
@@ -132,6 +134,7 @@ class Engine:
         self._world = World(device)
         self._pixels = Pixels(crops, device, on_device=True)
         network = build_network(arguments.backbone, weights="none").to(device)
+        network.features = PartlyFrozen(network.features, arguments.frozen)
         schedule = ScheduleOptions()
         self._learner = build_learner(network, schedule, self._world, compiled=arguments.compile)
         self._memory = new_memory(arguments, network.dimension, device)
@@ -170,6 +173,9 @@ class PlainLoop:
         self._device = device
         self._crops = [Image.fromarray(crop) for crop in crops]
         network = build_network(arguments.backbone, weights="none")
+        self._frozen = list(network.features)[: arguments.frozen]
+        for stage in self._frozen:
+            stage.requires_grad_(requires_grad=False)
         self._network = network.to(device, memory_format=torch.contiguous_format)
         self._optimiser = torch.optim.Adam(
             [p for p in network.parameters() if p.requires_grad], foreach=False
@@ -197,6 +203,8 @@ class PlainLoop:
         rng = np.random.default_rng(1)
         labels = torch.from_numpy(labels_of(self._arguments)).to(self._device)
         self._network.train()
+        for stage in self._frozen:
+            stage.eval()
         for _ in range(self._arguments.batches):
             drawn = draw_batch(len(self._crops), self._arguments, rng)
             embeddings = self._network(self._stack(self._augment, drawn))

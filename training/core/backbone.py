@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from service.errors import InvalidInput
+from training.core.folding import FoldedStages
 from training.core.instance_norm import use_instance_norm
 from training.core.stages import Stages, Undivided, keep_resolution
 from training.core.start_weights import load_backbone
@@ -124,9 +125,21 @@ class PartlyFrozen(nn.Sequential):
                 "it must be 0"
             )
         self._frozen = tuple(stages)[:frozen]
+        self._folded = FoldedStages(self._frozen)
         for stage in self._frozen:
             stage.requires_grad_(requires_grad=False)
         self.train(self.training)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) float32, normalised -> (N, D, h, w)."""
+        features, learning = images, tuple(self)
+        # A GPU and a compiler have better ways, and an export must show every layer.
+        if self.training and not images.is_cuda and not torch.compiler.is_compiling():
+            features = self._folded(images)
+            learning = learning[len(self._frozen) :]
+        for stage in learning:
+            features = stage(features)
+        return features
 
     def train(self, mode: bool = True) -> Self:
         """Switch all but the frozen stages to training or evaluation mode."""

