@@ -73,9 +73,8 @@ def cluster(
     """
     known = known or KnownPairs.of_sites(np.zeros(len(embeddings), dtype=np.int64))
     graphs = _graphs(embeddings, cameras, known.sites, options)
-    share = options.link_first + progress * (options.link_last - options.link_first)
-    score, sites = options.link_score, known.sites
-    link = partial(link_cameras, embeddings, cameras, share=share, score=score, sites=sites)
+    score, share = options.link_score, _share_of_links(options, progress)
+    link = partial(link_cameras, embeddings, cameras, share=share, score=score, sites=known.sites)
     eps = options.eps
     for _ in range(10):
         labels = _cluster_graphs(graphs, len(embeddings), eps, options)
@@ -92,6 +91,10 @@ def cluster(
         f"{len(embeddings)} crops do not form two clusters with any eps from {options.eps} to "
         f"{eps:.2f}; check the crops, start from better --weights, or lower clustering.min_samples"
     )
+
+
+def _share_of_links(options: ClusterOptions, progress: float) -> float:
+    return options.link_first + progress * (options.link_last - options.link_first)
 
 
 @dataclass(frozen=True, slots=True)

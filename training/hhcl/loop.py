@@ -82,17 +82,10 @@ def run(
         InvalidInput: data, weights or the folder do not allow the run; the message says why.
     """
     with open_world(device) as world:
-        with world.together():
-            saved = _prepare(config, output, world, resume=resume)
-            crops = read_crops(config, output, world)
-            learner, state = _start(config, saved, crops, world, output)
-            if true_identities:
-                crops, state = reveal_identities(crops), admit_labels(state, saved, output)
-            _tell_batches(config, crops, world)
+        saved, crops, learner, state = _begin(
+            config, output, world, resume=resume, true_identities=true_identities
+        )
         network = state.result
-        if state.finished == 0 and config.warmup.epochs:
-            warm_up_together(learner.network, crops.pixels, config, world)
-            learner.restart_average()
         tested = (*crops.judged, crops.held_out, config, world.device)
         measure = partial(measure_epoch, network, *tested)
         with end_epochs(output, config, saved, measure, world) as end:
@@ -102,10 +95,8 @@ def run(
                 embedded = crops_to_embed(crops.identities, config.memory.first_crops, rng)
                 embeddings = embed_together(network, crops.pixels, world, embedded, learner.kind)
                 labels = world.from_first(_label, embeddings, crops, config, epoch, world.count)
-                clustered = gather_crops(embeddings, embedded, labels, crops, config, world)
-                memory = build_memory(
-                    clustered, config.memory, config.batch.crops, rng, world.device
-                )
+                members = gather_crops(embeddings, embedded, labels, crops, config, world)
+                memory = build_memory(members, config.memory, config.batch.crops, rng, world.device)
                 batches = _batches(crops, labels, config, epoch, rng, world)
                 loss = train_one_epoch(learner, memory, batches, config.augment, rng)
                 clusters = _describe(embeddings, labels, crops) if world.first else None
@@ -115,6 +106,23 @@ def run(
                     samples = [crops.images.samples[crop] for crop in embedded]
                     keep_record(output, embeddings, labels[embedded], samples, config, end.tell)
     return output / FILE_NAME
+
+
+def _begin(
+    config: TrainConfig, output: Path, world: World, *, resume: bool, true_identities: bool
+) -> tuple[Checkpoint | None, Crops, Learner, RunState[Network]]:
+    """Read crops and start weights and warm up, or continue a checkpoint."""
+    with world.together():
+        saved = _prepare(config, output, world, resume=resume)
+        crops = read_crops(config, output, world)
+        learner, state = _start(config, saved, crops, world, output)
+        if true_identities:
+            crops, state = reveal_identities(crops), admit_labels(state, saved, output)
+        _tell_batches(config, crops, world)
+    if state.finished == 0 and config.warmup.epochs:
+        warm_up_together(learner.network, crops.pixels, config, world)
+        learner.restart_average()
+    return saved, crops, learner, state
 
 
 def _prepare(config: TrainConfig, output: Path, world: World, *, resume: bool) -> Checkpoint | None:
