@@ -221,3 +221,13 @@ def test_linked_clusters_add_the_scatter_of_their_union():
     whole = Clusters.gather(rows, camera, identity)
     links = [(np.arange(5) * 2, np.arange(5) * 2 + 1)]
     np.testing.assert_allclose(apart.linked(links, 1.0).scatter, whole.scatter, atol=1e-5)
+
+
+def test_whitening_divides_by_the_deviation_along_the_axes_of_the_scatter():
+    """Only cosines count, so the rows may be turned."""
+    rows, identity, camera = people(identities=20, crops=3, cameras=2)
+    clusters = Clusters.gather(rows, camera, 20 * camera + identity)
+    variance, axes = np.linalg.eigh(clusters.scatter / len(rows))
+    wanted = clusters.centres @ axes / np.sqrt(variance + 0.3 * variance.mean())
+    found, wanted = clusters.whitened(ridge=0.3), units(wanted)
+    np.testing.assert_allclose(found @ found.T, wanted @ wanted.T, atol=1e-6)
