@@ -36,7 +36,7 @@ class Settings(BaseSettings):
     detector: Path = Field(
         default=Path("models/nanodet-person"),
         description="model folder of a detector, which finds the persons on whole frames; without "
-        "one, POST /detect answers 501",
+        "one, routes that need it answer 501",
     )
     data: Path = Field(default=Path("data"), description="folder that stores the galleries")
     models: Path | None = Field(

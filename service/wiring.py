@@ -15,6 +15,7 @@ from service.detection.detection import Detection
 from service.detection.detector import Detector
 from service.detection.frame_intake import FrameIntake
 from service.detection.onnx_detector import LARGEST_RUN, OnnxDetector
+from service.detection.person_cutter import CutLimits, PersonCutter
 from service.embedding.batching import Batcher, Run
 from service.embedding.counted import CountedEmbedder
 from service.embedding.decoding import Decoders
@@ -32,6 +33,7 @@ from service.gallery.rules import model_mismatch
 from service.identities.corrections import Corrections
 from service.ingest.embedding_enroller import EmbeddingEnroller
 from service.ingest.enroller import Enroller
+from service.ingest.frame_enroller import FrameEnroller
 from service.jobs.board import JobBoard
 from service.jobs.bridge import Bridge
 from service.machine.background import Repeating
@@ -63,10 +65,12 @@ class Parts:
     settings: Settings
     shelf: ModelShelf
     detection: Detection
+    cutter: PersonCutter
     store: GalleryStore
     searcher: Searcher
     enroller: Enroller
     embedding_enroller: EmbeddingEnroller
+    frame_enroller: FrameEnroller
     board: JobBoard
     erasure: Erasure
     corrections: Corrections
@@ -131,6 +135,7 @@ class Parts:
             closing.push_async_callback(self.executors.close)
             closing.push_async_callback(self.executors.background.run, self.store.close)
             closing.push_async_callback(self.shelf.close)
+            closing.push_async_callback(self.executors.background.run, self.cutter.close)
             closing.push_async_callback(self.detection.close)
             closing.push_async_callback(self.executors.background.run, self.board.close)
             for task in self.repeating:
@@ -176,6 +181,7 @@ def open_parts(
     executors = Executors(metrics.count_failure)
     shelf = _open_shelf(settings, metrics, embedder)
     detection = _prepare_detection(settings, metrics, executors)
+    cutter = _prepare_cutter(settings, metrics, detection)
     store = store or _open_store(settings)
     enroller = Enroller(store, shelf, executors)
     corrections = Corrections()
@@ -188,10 +194,12 @@ def open_parts(
         settings=settings,
         shelf=shelf,
         detection=detection,
+        cutter=cutter,
         store=store,
         searcher=Searcher(store, shelf, executors.reads, executors.heavy),
         enroller=enroller,
         embedding_enroller=EmbeddingEnroller(store, shelf, executors),
+        frame_enroller=FrameEnroller(cutter, enroller, settings.max_images),
         board=board,
         erasure=erasure,
         corrections=corrections,
@@ -277,6 +285,17 @@ def _prepare_detection(settings: Settings, metrics: Metrics, executors: Executor
         )
 
     return Detection(settings.detector, open_detector, start, executors.background)
+
+
+def _prepare_cutter(settings: Settings, metrics: Metrics, detection: Detection) -> PersonCutter:
+    images = _image_limits(settings)
+    return PersonCutter(
+        detection,
+        Decoders(settings.decode_threads, metrics),
+        images,
+        CutLimits(settings.max_images * images.max_pixels, settings.max_request_bytes),
+        settings.max_queue_seconds,
+    )
 
 
 def _batcher(

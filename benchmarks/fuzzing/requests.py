@@ -15,6 +15,7 @@ _ROUTES = (
     ("POST", "/detect"),
     ("PUT", "/galleries/default/crops/{}"),
     ("POST", "/galleries/default/crops"),
+    ("POST", "/galleries/default/frames"),
 )
 _CROPS = 16  # crop ids, few enough to keep the gallery small
 _VALUES = (
@@ -26,7 +27,7 @@ _FIELDS = (
     *(b"gallery", b"top_k", b"camera", b"cameras", b"since", b"until", b"min_score", b"rerank"),
     *(b"rerank_top", b"group_by", b"combine", b"exclude_same_camera", b"encoding", b"crops"),
     *(b"identity", b"timestamp", b"crop_ids", b"standardise", b"identity_score", b"unknown"),
-    *(b"tiles", b"score"),
+    *(b"tiles", b"score", b"frames", b"boxes", b"dry_run"),
 )
 
 
@@ -94,9 +95,24 @@ def _parts(random: Random, path: str, crop_id: str) -> list[bytes]:
     if path.endswith("/crops"):
         entries = [{"crop_id": f"{crop_id}-{index}", "camera": "c1"} for index in range(count)]
         parts.append(_field(b"crops", json.dumps(entries).encode()))
+    if path.endswith("/frames"):
+        parts += _about_frames(random, crop_id, count)
     while random.random() < 0.3:
         parts.append(_field(random.choice(_FIELDS), random.choice(_VALUES)))
     return parts
+
+
+def _about_frames(random: Random, frame_id: str, count: int) -> list[bytes]:
+    ids = [{"frame_id": f"{frame_id}-{index}"} for index in range(count)]
+    fields = [_field(b"frames", json.dumps(ids).encode())]
+    if random.random() < 0.5:  # the detector finds nobody on most of these pictures
+        numbers = (0, 1, 9.5, 40, -3, 1e308)
+        boxes = [
+            [{side: random.choice(numbers) for side in ("x", "y", "width", "height")}]
+            for _ in range(count)
+        ]
+        fields.append(_field(b"boxes", json.dumps(boxes).encode()))
+    return fields
 
 
 def _file(random: Random, name: bytes, data: bytes) -> bytes:

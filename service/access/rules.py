@@ -78,6 +78,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("PUT", f"{_GALLERY}/crops/{{crop_id}}"): _CHANGE,
     ("DELETE", f"{_GALLERY}/crops/{{crop_id}}"): _ERASE,
     ("GET", f"{_GALLERY}/pictures/{{crop_id}}"): _LOOK,
+    ("POST", f"{_GALLERY}/frames"): _CHANGE,
     # Identities.
     ("GET", f"{_GALLERY}/identities"): _LOOK,
     ("POST", f"{_GALLERY}/identities/label"): _CHANGE,

@@ -1,4 +1,4 @@
-"""Answers to ``POST /detect``."""
+"""Answers about whole frames."""
 
 from __future__ import annotations
 

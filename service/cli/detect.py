@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -15,9 +14,10 @@ import typer
 from service.cli.errors import errors_in_one_line
 from service.cli.options import DEFAULT_URL, ApiKey, Url, only_given
 from service.errors import InvalidInput
+from service.values.boxes import Box
 
 if TYPE_CHECKING:
-    from service.api.detection import Box, FrameEntry
+    from service.api.detection import FrameEntry
     from service.client import Client
 
 Frames = Annotated[
@@ -104,12 +104,7 @@ def _cut(frame: Path, entry: FrameEntry, folder: Path) -> list[Path]:
     files = []
     for number, person in enumerate(entry.persons, start=1):
         file = folder / f"{frame.stem}_{number:02d}.jpg"
-        picture.crop(_pixels(person.box)).save(file, quality=95)
+        box = Box(person.box.x, person.box.y, person.box.width, person.box.height)
+        picture.crop(box.pixels(*picture.size)).save(file, quality=95)
         files.append(file)
     return files
-
-
-def _pixels(box: Box) -> tuple[int, int, int, int]:
-    """The whole pixels that a box touches: left, top, right, bottom."""
-    right, bottom = round(box.x + box.width, 1), round(box.y + box.height, 1)
-    return math.floor(box.x), math.floor(box.y), math.ceil(right), math.ceil(bottom)

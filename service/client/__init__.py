@@ -37,7 +37,7 @@ from service.client.errors import (
     Unreachable,
     Unsupported,
 )
-from service.client.fields import EmbeddedCrop, NewCrop, Vector
+from service.client.fields import EmbeddedCrop, FrameBox, NewCrop, NewFrame, Vector
 
 __all__ = [
     "ArtifactError",
@@ -46,6 +46,7 @@ __all__ = [
     "Conflict",
     "EmbeddedCrop",
     "Forbidden",
+    "FrameBox",
     "ImageTooLarge",
     "InternalError",
     "InvalidImage",
@@ -53,6 +54,7 @@ __all__ = [
     "JobFailed",
     "ModelMismatch",
     "NewCrop",
+    "NewFrame",
     "NotFound",
     "Overloaded",
     "Refused",

@@ -19,6 +19,7 @@ from service.client.fields import (
     NewCrop,
     file_part,
 )
+from service.client.frames import add_frames
 from service.client.routes import Group, Pages, Route, Sender
 
 _ALL = "/galleries/{gallery}/crops"
@@ -261,6 +262,7 @@ class Crops(Group[Sender]):
     get = Route(_get)
     put = Route(_put)
     add = Route(_add)
+    add_frames = Route(add_frames)
     put_embedding = Route(_put_embedding)
     add_embeddings = Route(_add_embeddings)
     export = Route(_export)

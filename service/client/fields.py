@@ -109,6 +109,44 @@ class NewCrop:
     zone: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewFrame:
+    """A whole frame, whose persons to add.
+
+    Attributes:
+        image: the picture.
+        frame_id: begins the ids of its crops, 1..195 characters; the name of its file if None.
+        camera: the camera that took it; the request's if None.
+        timestamp: when it was taken; the request's if None.
+        zone: whose clock ``timestamp`` was read from, if it has no zone of its own.
+    """
+
+    image: Image
+    frame_id: str | None = None
+    camera: str | None = None
+    timestamp: Time | None = None
+    zone: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameBox:
+    """A person on a frame, in pixels of the upright frame.
+
+    Attributes:
+        x: left edge.
+        y: upper edge.
+        width: > 0.
+        height: > 0.
+        score: of your detector, 0..1, if known.
+    """
+
+    x: float
+    y: float
+    width: float
+    height: float
+    score: float | None = None
+
+
 Embedding = Sequence[float] | str
 """Numbers of unit length, or base64 of little-endian float32, as ``client.embed`` answers them."""
 

@@ -14,6 +14,7 @@ from service.detection.nms import suppress
 from service.detection.tiles import View, views
 from service.embedding.imaging import ImageLimits, read_picture
 from service.model.detector_manifest import DetectorManifest
+from service.values.boxes import Box
 from service.values.tiling import Grid
 
 NEAR_CUT = 4.0
@@ -37,6 +38,11 @@ class Person:
     width: float
     height: float
     score: float
+
+    @property
+    def box(self) -> Box:
+        """Where the person is."""
+        return Box(self.left, self.top, self.width, self.height)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from service.embedding.encoded_image import EncodedImage
@@ -62,12 +63,31 @@ class Decoders:
             Overloaded: they waited too long.
             Unavailable: the client has disconnected.
         """
+        return await self.run([partial(read, file.data) for file in files], longest)
+
+    async def run(
+        self, tasks: Sequence[Callable[[], T]], longest: float
+    ) -> tuple[list[T | ReidError], float]:
+        """Decode image files, each in its own way.
+
+        Args:
+            tasks: N functions; each decodes one file, or raises a ReidError if it is unusable.
+            longest: how long they may wait until the first of them begins, in seconds.
+
+        Returns:
+            N entries in the order of the tasks, each its result or its error; and how many seconds
+            they waited.
+
+        Raises:
+            Overloaded: they waited too long.
+            Unavailable: the client has disconnected.
+        """
         wait = _Wait(time.monotonic(), longest, current_disconnect())
-        self._coming += len(files)
+        self._coming += len(tasks)
         try:
-            decoded = await asyncio.gather(*(self._decode_one(file, read, wait) for file in files))
+            decoded = await asyncio.gather(*(self._run_one(task, wait) for task in tasks))
         finally:
-            self._coming -= len(files)
+            self._coming -= len(tasks)
         raise_if_the_service_is_at_fault(decoded)
         return decoded, wait.seconds
 
@@ -75,13 +95,11 @@ class Decoders:
         """Wait for files that are being decoded, then end the threads."""
         self._pool.shutdown()
 
-    async def _decode_one(
-        self, file: EncodedImage, read: Callable[[bytes], T], wait: _Wait
-    ) -> T | ReidError:
+    async def _run_one(self, task: Callable[[], T], wait: _Wait) -> T | ReidError:
         def timed() -> tuple[T, float]:
             wait.end()
             started = time.monotonic()
-            return read(file.data), time.monotonic() - started
+            return task(), time.monotonic() - started
 
         try:
             image, seconds = await asyncio.get_running_loop().run_in_executor(self._pool, timed)

@@ -9,6 +9,7 @@ from service.access.audit_pages import AuditPage
 from service.access.caller import Caller
 from service.access.key_file import Key
 from service.api.crops import CropRecord
+from service.api.detection import Box as BoxRecord
 from service.api.galleries import GalleryForecast, GalleryRecord
 from service.api.identities import CorrectionRecord, IdentityPage, IdentityRecord
 from service.api.jobs import JobRecord, Jobs
@@ -22,6 +23,7 @@ from service.identities.corrections import Correction
 from service.identities.listing import IdentityListing
 from service.jobs.job import Job, JobPage
 from service.jobs.notes import numbers_only
+from service.values.boxes import Box
 
 
 def crop_record(crop: Crop) -> CropRecord:
@@ -35,6 +37,11 @@ def crop_record(crop: Crop) -> CropRecord:
         origin=crop.origin,
         added=crop.added,
     )
+
+
+def box_record(box: Box) -> BoxRecord:
+    """Record a box."""
+    return BoxRecord(x=box.left, y=box.top, width=box.width, height=box.height)
 
 
 def warning_records(warnings: Sequence[FilterWarning]) -> list[WarningRecord]:

@@ -35,7 +35,20 @@ MAX_COUNT = 2**53  # the largest integer that every JSON reader represents exact
 Tiles = Annotated[
     str,
     AfterValidator(written_grid),
-    Field(json_schema_extra={"pattern": GRID, "maxLength": len("4x4")}),
+    Field(
+        description="look at this many overlapping tiles of each frame too, COLUMNSxROWS, for "
+        "people who are small on large frames; each tile costs as much as a frame",
+        examples=["2x2"],
+        json_schema_extra={"pattern": GRID, "maxLength": len("4x4")},
+    ),
+]
+FrameScore = Annotated[
+    float | None,
+    Field(
+        ge=LOWEST_SCORE,
+        lt=1.0,
+        description="persons have a score above it; default: the detector's",
+    ),
 ]
 KeepFor = Annotated[float, Field(gt=0, le=MAX_KEEP_FOR, allow_inf_nan=False)]
 
@@ -132,18 +145,8 @@ class DetectForm(Body):
     images: list[UploadFile] = Field(
         min_length=1, description="whole frames: JPEG, PNG, WebP, BMP or TIFF"
     )
-    tiles: Tiles = Field(
-        default="1x1",
-        description="look at this many overlapping tiles of each frame too, COLUMNSxROWS, for "
-        "people who are small on large frames; each tile costs as much as a frame",
-        examples=["2x2"],
-    )
-    score: float | None = Field(
-        default=None,
-        ge=LOWEST_SCORE,
-        lt=1.0,
-        description="persons have a score above it; default: the detector's",
-    )
+    tiles: Tiles = "1x1"
+    score: FrameScore = None
 
 
 class CropForm(Body):

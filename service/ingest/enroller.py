@@ -17,7 +17,7 @@ import numpy as np
 
 from service.embedding.encoded_image import EncodedImage
 from service.embedding.intake import Embedding
-from service.embedding.shelf import Model, ModelShelf
+from service.embedding.shelf import Model, ModelShelf, OpenGallery
 from service.errors import ReidError, Replaced
 from service.gallery.base import Crop, Filter
 from service.gallery.protocol import Gallery, GalleryStore
@@ -74,6 +74,8 @@ class Enroller:
         crops: Sequence[Crop],
         stopwatch: Stopwatch,
         client: str | None = None,
+        *,
+        at_once: int | None = None,
     ) -> EnrolmentOutcome:
         """Insert or replace crops by id; an unusable image does not affect the others.
 
@@ -84,6 +86,7 @@ class Enroller:
             stopwatch: measures the stages decode, embed and upsert.
             client: the client to charge, which gets at most half of the writing threads; None for
                 jobs.
+            at_once: as of :meth:`embed`.
 
         Returns:
             N enrolments in the order of the crops, durable on return.
@@ -97,17 +100,63 @@ class Enroller:
         writes = self._executors.writes
         threads = writes if client is None else writes.of(client)
         for _ in range(_ATTEMPTS):
-            opened = await self._executors.reads.run(self._shelf.open, self._store, gallery_name)
-            embeddings = await opened.model.intake.embed(uploads, stopwatch)
+            model, embeddings = await self.embed(gallery_name, uploads, stopwatch, at_once=at_once)
             with stopwatch.stage("upsert"):
                 try:
                     enrolments = await threads.run(
-                        self._upsert, gallery_name, opened.model, uploads, crops, embeddings
+                        self._upsert, gallery_name, model, uploads, crops, embeddings
                     )
                 except Replaced:  # by another model, so these embeddings are useless
                     continue
-            return EnrolmentOutcome(opened.model.manifest, enrolments)
+            return EnrolmentOutcome(model.manifest, enrolments)
         raise Replaced(f"gallery {gallery_name!r} keeps changing its model: retry later")
+
+    async def require(self, gallery_name: str) -> None:
+        """Check that a gallery can be filled, before work is done for it.
+
+        Args:
+            gallery_name: its name.
+
+        Raises:
+            NotFound: no such gallery.
+            ModelMismatch: the service does not have the gallery's model.
+        """
+        await self._open(gallery_name)
+
+    async def embed(
+        self,
+        gallery_name: str,
+        uploads: Sequence[EncodedImage],
+        stopwatch: Stopwatch,
+        *,
+        at_once: int | None = None,
+    ) -> tuple[Model, list[Embedding | ReidError]]:
+        """Embed image files with a gallery's model; nothing is stored.
+
+        Args:
+            gallery_name: an existing gallery.
+            uploads: N image files.
+            stopwatch: measures the stages decode and embed.
+            at_once: how many of them may wait for the network at the same time; all if None.
+
+        Returns:
+            The model, and N entries in the order of the files: a (D,) float32 unit row, or the
+            error of that file.
+
+        Raises:
+            NotFound: no such gallery.
+            ModelMismatch: the service does not have the gallery's model.
+            Unavailable: the queue is full.
+        """
+        model = (await self._open(gallery_name)).model
+        step = at_once or max(1, len(uploads))
+        embeddings: list[Embedding | ReidError] = []
+        for begin in range(0, len(uploads), step):
+            embeddings += await model.intake.embed(uploads[begin : begin + step], stopwatch)
+        return model, embeddings
+
+    async def _open(self, gallery_name: str) -> OpenGallery:
+        return await self._executors.reads.run(self._shelf.open, self._store, gallery_name)
 
     def _upsert(
         self,

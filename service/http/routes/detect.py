@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Response
 
-from service.api.detection import Box, DetectAnswer, DetectorName, FrameEntry, PersonRecord
+from service.api.detection import DetectAnswer, DetectorName, FrameEntry, PersonRecord
 from service.api.search import QueryImage
 from service.detection.frame_intake import FrameOptions, SeenFrame
 from service.detection.frames import Person
@@ -29,6 +29,7 @@ from service.http.dependencies import (
 )
 from service.http.given_once import form_given_once
 from service.http.problems import image_problem_of, responses
+from service.http.records import box_record
 from service.http.request_models import DetectForm
 from service.values.tiling import Grid
 
@@ -87,5 +88,4 @@ def _entry(image: QueryImage, entry: SeenFrame | ReidError) -> FrameEntry:
 
 
 def _person(person: Person) -> PersonRecord:
-    box = Box(x=person.left, y=person.top, width=person.width, height=person.height)
-    return PersonRecord(box=box, score=person.score)
+    return PersonRecord(box=box_record(person.box), score=person.score)

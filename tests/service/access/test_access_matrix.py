@@ -83,6 +83,7 @@ ASKS: dict[Row, Ask] = {
     ("POST", "/galleries/{gallery}/crops"): Ask(
         200, FORM | {"data": {"crops": '[{"crop_id": "x"}]'}}
     ),
+    ("POST", "/galleries/{gallery}/frames"): Ask(200, FORM),
     ("POST", "/galleries/{gallery}/crops/delete"): Ask(200, {"json": {"crop_ids": ["absent"]}}),
     ("GET", "/galleries/{gallery}/crops/{crop_id}"): Ask(200),
     ("PUT", "/galleries/{gallery}/crops/{crop_id}"): Ask(200, {"files": {"image": CROP}}),

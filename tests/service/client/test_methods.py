@@ -8,13 +8,16 @@ from typing import Any
 import httpx
 import pytest
 
+from service.api.detection import Box
 from service.api.search import SearchAnswer
 from service.client import (
     Conflict,
     EmbeddedCrop,
+    FrameBox,
     InvalidInput,
     ModelMismatch,
     NewCrop,
+    NewFrame,
     NotFound,
     ServiceError,
     Unauthorized,
@@ -112,6 +115,35 @@ def test_detect(ask):
     assert (answer.model.name, answer.score) == ("nanodet-person", 0.4)
     assert second.error.code == "invalid_image"
     assert ask(lambda client: client.detect(frame, score=0.7)).score == 0.7
+
+
+def test_frames_are_added_by_the_detector_or_by_boxes(ask, name, tmp_path):
+    ask(lambda client: client.galleries.create(name))
+    frame = solid((90, 90, 90), 90, 160, kind="PNG")
+    path = tmp_path / "a.png"
+    path.write_bytes(frame)
+    answer = ask(lambda client: client.crops.add_frames(name, [path, ("b.png", frame)]))
+    assert [(one.frame_id, one.persons) for one in answer.results] == [("a.png", []), ("b.png", [])]
+    assert answer.detector.name == "nanodet-person"
+    noon = datetime(2026, 11, 21, 12, tzinfo=UTC)
+    box = Box(x=10, y=5, width=30, height=80)
+    answer = ask(
+        lambda client: client.crops.add_frames(
+            name,
+            [NewFrame(image=frame, frame_id="c1/7", timestamp=noon), path],
+            camera="c1",
+            boxes=[[box, FrameBox(x=60, y=5, width=30, height=80, score=0.5)], []],
+        )
+    )
+    first, second = answer.results[0].persons
+    assert (first.crop_id, first.status, first.box) == ("c1/7/01", "created", box)
+    assert (second.crop_id, second.score) == ("c1/7/02", 0.5)
+    stored = ask(lambda client: client.crops.get(name, "c1/7/02"))
+    assert (stored.camera, stored.timestamp) == ("c1", noon.timestamp())
+    dry = ask(lambda client: client.crops.add_frames(name, [path], boxes=[[box]], dry_run=True))
+    assert (dry.dry_run, dry.results[0].persons[0].crop_id) == (True, None)
+    with pytest.raises(InvalidInput, match="bytes needs a frame_id"):
+        ask(lambda client: client.crops.add_frames(name, [frame]))
 
 
 def test_vectors_of_embed_are_searched_and_stored(ask, pair, people):

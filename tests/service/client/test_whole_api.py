@@ -27,6 +27,7 @@ SAMPLES: dict[str, Any] = {
     "image": b"",
     "images": b"",
     "crops": [],
+    "frames": [],
     "body": b"",
     "vectors": [],
     "embedding": [1.0],
@@ -121,8 +122,8 @@ def test_every_route_has_a_method_and_every_field_an_argument(document):
             arguments[operation] |= accepted(found)
             if name == "Galleries.forecast":
                 arguments[operation] |= {"dry_run"}  # what this method is for
-            if name == "Crops.add":
-                arguments[operation] |= {"images"}  # each beside its crop
+            if name in {"Crops.add", "Crops.add_frames"}:
+                arguments[operation] |= {"images"}  # each beside what describes it
     routes = {
         (method.upper(), template): fields_of(operation, document)
         for template, operations in document["paths"].items()

@@ -15,6 +15,7 @@ TEXT_PARTS = [
     ("POST", "/detect", "images"),
     ("PUT", "/galleries/default/crops/x", "image"),
     ("POST", "/galleries/default/crops", "images"),
+    ("POST", "/galleries/default/frames", "images"),
 ]
 
 

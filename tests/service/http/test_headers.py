@@ -203,6 +203,7 @@ def test_pages_of_other_origins_can_neither_search_nor_change(service, origin):
         ("POST", "/detect"),
         ("POST", "/galleries"),
         ("PUT", "/galleries/default/crops/a"),
+        ("POST", "/galleries/default/frames"),
         ("PATCH", "/galleries/default"),
         ("DELETE", "/galleries/default"),
         ("POST", "/galleries/default/crops/delete"),

@@ -1,0 +1,224 @@
+"""From frames to a picture of each person on them: find, or take the caller's boxes, and cut."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from service.detection.cutting import CutFrame, Room, cut
+from service.detection.detection import Detection
+from service.detection.frame_intake import FrameOptions
+from service.embedding.decoding import Decoders
+from service.embedding.encoded_image import EncodedImage
+from service.embedding.imaging import ImageLimits
+from service.errors import InvalidInput, ReidError, TooLarge
+from service.machine.stopwatch import Stopwatch
+from service.values.boxes import Box
+from service.values.frame_ids import MAX_PERSONS
+
+
+@dataclass(frozen=True, slots=True)
+class MarkedPerson:
+    """A person that the detector or the caller marked on a frame.
+
+    Attributes:
+        box: where.
+        score: how sure the detector was, 0..1; None if the caller does not say it.
+    """
+
+    box: Box
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PersonPicture:
+    """A person that was cut out of a frame.
+
+    Attributes:
+        person: where.
+        picture: the image file, named after the frame's.
+    """
+
+    person: MarkedPerson
+    picture: EncodedImage
+
+
+@dataclass(frozen=True, slots=True)
+class PeopledFrame:
+    """The persons of a frame.
+
+    Attributes:
+        width: of the upright frame, in pixels.
+        height: of the upright frame, in pixels.
+        persons: in the order of the boxes; the detector's are the highest score first.
+    """
+
+    width: int
+    height: int
+    persons: list[PersonPicture]
+
+
+@dataclass(frozen=True, slots=True)
+class CutLimits:
+    """What the frames of one request may hold: what a request with crops may hold.
+
+    Attributes:
+        pixels: that its boxes cover together.
+        bytes: that its pictures have together.
+    """
+
+    pixels: int
+    bytes: int
+
+
+class PersonCutter:
+    """Cuts the persons out of frames; an unusable file does not affect the others.
+
+    Args:
+        detection: finds the persons.
+        decoders: decode the frames again to cut from them, so that no request keeps the pixels of
+            all its frames.
+        images: limits of an image file.
+        limits: what one request may cost.
+        longest: how long frames may wait until the first of them is decoded, in seconds.
+    """
+
+    def __init__(
+        self,
+        detection: Detection,
+        decoders: Decoders,
+        images: ImageLimits,
+        limits: CutLimits,
+        longest: float,
+    ) -> None:
+        self._detection = detection
+        self._decoders = decoders
+        self._images = images
+        self._limits = limits
+        self._longest = longest
+
+    async def find(
+        self, uploads: Sequence[EncodedImage], options: FrameOptions, stopwatch: Stopwatch
+    ) -> list[PeopledFrame | ReidError]:
+        """Find the persons on frames and cut them out.
+
+        Args:
+            uploads: N image files.
+            options: how to look at them.
+            stopwatch: measures the stages ``decode``, ``detect`` and ``cut``.
+
+        Returns:
+            N entries in the order of the files: the persons, or the error of that file.
+
+        Raises:
+            Overloaded: the frames would wait, or did wait, too long.
+            TooLarge: there are too many frames, or too many persons on them.
+            Unavailable: the detector failed or cannot be loaded, the service is shutting down, or
+                the client has disconnected.
+            Unsupported: the service has no detector.
+        """
+        intake = await self._detection.intake()
+        seen = await intake.find(uploads, options, stopwatch)
+        marked = {
+            index: [MarkedPerson(person.box, person.score) for person in frame.persons]
+            for index, frame in enumerate(seen)
+            if not isinstance(frame, ReidError) and frame.persons
+        }
+        made = await self._cut(uploads, marked, stopwatch)
+        return [
+            frame
+            if isinstance(frame, ReidError)
+            else made.get(index, PeopledFrame(frame.width, frame.height, []))
+            for index, frame in enumerate(seen)
+        ]
+
+    async def cut(
+        self,
+        uploads: Sequence[EncodedImage],
+        marked: Sequence[Sequence[MarkedPerson]],
+        stopwatch: Stopwatch,
+    ) -> list[PeopledFrame | ReidError]:
+        """Cut the persons that a caller marked out of frames.
+
+        Args:
+            uploads: N image files.
+            marked: the persons on each of them.
+            stopwatch: measures the stage ``cut``.
+
+        Returns:
+            N entries in the order of the files: the persons, or the error of that file.
+
+        Raises:
+            InvalidInput: a box reaches beyond its frame.
+            Overloaded: the frames waited too long.
+            TooLarge: there are too many persons.
+            Unavailable: the client has disconnected.
+        """
+        made = await self._cut(uploads, dict(enumerate(marked)), stopwatch)
+        return [made[index] for index in range(len(uploads))]
+
+    def close(self) -> None:
+        """Wait for frames that are being cut, then end the threads."""
+        self._decoders.close()
+
+    async def _cut(
+        self,
+        uploads: Sequence[EncodedImage],
+        marked: dict[int, Sequence[MarkedPerson]] | dict[int, list[MarkedPerson]],
+        stopwatch: Stopwatch,
+    ) -> dict[int, PeopledFrame | ReidError]:
+        """Cut out of some of the files, which are named by their places."""
+        self._require_few([person.box for persons in marked.values() for person in persons])
+        room = Room(self._limits.bytes)
+        tasks = [
+            partial(
+                cut,
+                uploads[index].data,
+                [person.box for person in persons],
+                f"boxes[{index}]",
+                self._images,
+                room,
+            )
+            for index, persons in marked.items()
+        ]
+        with stopwatch.stage("cut"):
+            frames, _ = await self._decoders.run(tasks, self._longest)
+        _raise_if_the_request_is_at_fault(frames)
+        return {
+            index: frame
+            if isinstance(frame, ReidError)
+            else _peopled(frame, persons, uploads[index].file)
+            for (index, persons), frame in zip(marked.items(), frames, strict=True)
+        }
+
+    def _require_few(self, boxes: Sequence[Box]) -> None:
+        if len(boxes) > MAX_PERSONS:
+            raise TooLarge(
+                f"{len(boxes):,} persons: at most {MAX_PERSONS:,} are allowed in one request; send "
+                "fewer frames per request"
+            )
+        # A box that is larger than any frame is rejected when its frame is known.
+        largest = self._images.max_pixels
+        pixels = sum(min(box.width * box.height, largest) for box in boxes)
+        if pixels > self._limits.pixels:
+            raise TooLarge(
+                f"the boxes cover {pixels:,.0f} pixels together: at most {self._limits.pixels:,} "
+                "are allowed in one request; send fewer frames per request"
+            )
+
+
+def _peopled(frame: CutFrame, persons: Sequence[MarkedPerson], file: str) -> PeopledFrame:
+    pictures = [
+        PersonPicture(person, EncodedImage(file, picture))
+        for person, picture in zip(persons, frame.pictures, strict=True)
+    ]
+    return PeopledFrame(frame.width, frame.height, pictures)
+
+
+def _raise_if_the_request_is_at_fault(frames: Sequence[object]) -> None:
+    """Raise the first error that concerns more than its own file. Raises InvalidInput, TooLarge."""
+    for frame in frames:
+        # Errors about a file are subclasses of these two.
+        if isinstance(frame, ReidError) and type(frame) in {InvalidInput, TooLarge}:
+            raise frame
