@@ -27,7 +27,7 @@ _FIELDS = (
     *(b"gallery", b"top_k", b"camera", b"cameras", b"since", b"until", b"min_score", b"rerank"),
     *(b"rerank_top", b"group_by", b"combine", b"exclude_same_camera", b"encoding", b"crops"),
     *(b"identity", b"timestamp", b"crop_ids", b"standardise", b"identity_score", b"unknown"),
-    *(b"tiles", b"score", b"frames", b"boxes", b"dry_run"),
+    *(b"tiles", b"score", b"frames", b"boxes", b"dry_run", b"detect"),
 )
 
 

@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from service.api.detection import Box, DetectorName
+from service.api.boxes import Box
+from service.api.detection import DetectorName
 from service.api.models import ModelName
 from service.api.problems import ImageProblem
 from service.api.search import QueryImage

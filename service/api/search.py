@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from service.api.boxes import PersonRecord
 from service.api.crops import CropRecord
 from service.api.models import ModelName
 from service.api.problems import ImageProblem
@@ -65,8 +66,12 @@ class SearchEntry(BaseModel):
     vectors: list[int] = Field(
         default=[], description="positions of the vectors that made this query, from 0"
     )
-    status: Literal["matched", "unknown", "error"] = Field(
-        description="unknown: no crop reached min_score; error: the image could not be used"
+    person: PersonRecord | None = Field(
+        default=None, description="with `detect`: where the query is on its image; otherwise null"
+    )
+    status: Literal["matched", "unknown", "nobody", "error"] = Field(
+        description="unknown: no crop reached min_score; nobody: with `detect`, no person was "
+        "found on the image; error: the image could not be used"
     )
     matches: list[MatchRecord] = Field(description="best first")
     nearest: Nearest | None = Field(
@@ -74,8 +79,7 @@ class SearchEntry(BaseModel):
     )
     considered: int | None = Field(
         description="crops that took part: not those that the filter left out, those of the "
-        "query's own camera if it is excluded, or the query itself; null if the image could not be "
-        "used",
+        "query's own camera if it is excluded, or the query itself; null if there was no query",
         examples=[1200],
     )
     error: ImageProblem | None = Field(default=None, description="what is wrong with the image")
@@ -95,7 +99,8 @@ class SearchAnswer(BaseModel):
     )
     results: list[SearchEntry] = Field(
         description="one per image, then one per crop id, in order; with `combine`: one, then one "
-        "per unusable image"
+        "per unusable image; with `detect`: one per person of each image, or one for an image "
+        "without persons"
     )
     warnings: list[WarningRecord] = Field(description="what looks wrong with the filter")
 

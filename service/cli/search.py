@@ -65,6 +65,16 @@ Standardise = Annotated[
         help="rank by embeddings standardised per camera; default: if a camera has enough crops",
     ),
 ]
+Detect = Annotated[
+    bool,
+    typer.Option(
+        "--detect", help="the images are whole frames: search for each person that is on them"
+    ),
+]
+Tiles = Annotated[
+    str | None,
+    typer.Option(help="with --detect, look at overlapping tiles of each frame too, such as 2x2"),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="print the answer as JSON")]
 
 
@@ -91,6 +101,8 @@ def search(
     group_by: GroupBy = "none",
     combine: Combine = False,
     standardise: Standardise = None,
+    detect: Detect = False,
+    tiles: Tiles = None,
     as_json: AsJson = False,
     url: Url = DEFAULT_URL,
     key: ApiKey = None,

@@ -75,12 +75,16 @@ def match_cells(match: MatchRecord) -> list[str]:
 
 def _rows_of(entry: SearchEntry) -> Iterator[list[str]]:
     query = " + ".join(image.file for image in entry.images)
+    if entry.person is not None:
+        query += f" ({entry.person.box.x:.0f}, {entry.person.box.y:.0f})"
     match entry.status:
         case "matched":
             yield from ([query, *match_cells(match)] for match in entry.matches)
         case "unknown":
             score = "-" if entry.nearest is None else f"{entry.nearest.score:.3f}"
             yield [query, "-", "unknown (score of the closest crop)", "-", "-", score, "-"]
+        case "nobody":
+            yield [query, "-", "no person was found on this frame", "-", "-", "-", "-"]
         case "error":
             detail = "" if entry.error is None else entry.error.detail
             yield [query, "-", f"error: {detail}", "-", "-", "-", "-"]

@@ -54,6 +54,14 @@ class SearchFields(ConditionFields, total=False):
     standardise: bool | None
 
 
+class ImageSearchFields(SearchFields, total=False):
+    """What ``POST /search`` takes with images."""
+
+    detect: bool
+    tiles: str
+    detect_score: float | None
+
+
 class ClusterFields(FilterFields, total=False):
     """What ``POST /galleries/{gallery}/cluster`` takes."""
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from service.api.detection import Box
+from service.api.boxes import Box
 from service.api.frames import FramesAnswer
 from service.client.call import Call, Time, as_model, at, given
 from service.client.errors import InvalidInput

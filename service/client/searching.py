@@ -9,20 +9,29 @@ from typing import Literal, Unpack
 from service.api.detection import DetectAnswer
 from service.api.search import EmbedAnswer, SearchAnswer
 from service.client.call import Call, as_model, given, send_json
-from service.client.fields import Embedding, Image, SearchFields, Vector, image_parts
+from service.client.fields import (
+    Embedding,
+    Image,
+    ImageSearchFields,
+    SearchFields,
+    Vector,
+    image_parts,
+)
 
 
 def search(
-    images: Image | Sequence[Image] = (), /, **fields: Unpack[SearchFields]
+    images: Image | Sequence[Image] = (), /, **fields: Unpack[ImageSearchFields]
 ) -> Call[SearchAnswer]:
     """Find the crops of a gallery that show the same people.
 
     Args:
-        images: crops of people; none if ``crop_ids`` names crops of the gallery.
+        images: crops of people, or with ``detect`` whole frames; none if ``crop_ids`` names crops
+            of the gallery.
         fields: the gallery, the filter and the options of ``POST /search``.
 
     Returns:
-        One result per image, then one per crop id; with ``combine`` one for all.
+        One result per image, then one per crop id; with ``combine`` one for all; with ``detect``
+        one per person of each image.
     """
     parts = image_parts(images)
     return Call(

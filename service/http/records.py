@@ -8,8 +8,8 @@ from dataclasses import asdict
 from service.access.audit_pages import AuditPage
 from service.access.caller import Caller
 from service.access.key_file import Key
+from service.api.boxes import Box as BoxRecord
 from service.api.crops import CropRecord
-from service.api.detection import Box as BoxRecord
 from service.api.galleries import GalleryForecast, GalleryRecord
 from service.api.identities import CorrectionRecord, IdentityPage, IdentityRecord
 from service.api.jobs import JobRecord, Jobs

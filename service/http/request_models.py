@@ -117,6 +117,22 @@ class SearchForm(SearchFields):
         description="crops of people: JPEG, PNG, WebP, BMP or TIFF; repeat the field for more; "
         "optional if `crop_ids` are given",
     )
+    detect: bool = Field(
+        default=False,
+        description="the images are whole frames: search for each person that is found on them",
+    )
+    tiles: Tiles = "1x1"
+    detect_score: FrameScore = None
+
+    @model_validator(mode="after")
+    def _detects_on_images(self) -> Self:
+        if self.detect and not self.images:
+            raise ValueError("detect needs images: frames to find persons on")
+        if self.detect and self.combine:
+            raise ValueError("combine makes one person of those that detect finds: leave one out")
+        if not self.detect and (self.tiles != "1x1" or self.detect_score is not None):
+            raise ValueError("tiles and detect_score need detect=true")
+        return self
 
     @model_validator(mode="after")
     def _has_something_to_search_for(self) -> Self:

@@ -12,7 +12,7 @@ from service.gallery.filter_warnings import FilterWarning
 from service.model.manifest import Calibration, Manifest
 from service.search.options import SearchOptions
 from service.search.ranking import Candidate, Found, group
-from service.search.shots import Miss, Query, Shot
+from service.search.shots import Miss, Nobody, Picture, Query, Shot
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,8 @@ class SearchResult:
     Attributes:
         images: indices of the uploaded images that make the query.
         crop_ids: the stored crops that make it.
-        status: ``unknown`` if no crop reached ``min_score``, ``error`` if the image is unusable.
+        status: ``unknown`` if no crop reached ``min_score``, ``nobody`` if nobody is on the image,
+            ``error`` if it is unusable.
         matches: best first.
         nearest: the best cosine found, whether or not it reached ``min_score``.
         nearest_probability: the same as a probability; see :attr:`Match.probability`.
@@ -61,7 +62,7 @@ class SearchResult:
 
     images: tuple[int, ...]
     crop_ids: tuple[str, ...]
-    status: Literal["matched", "unknown", "error"]
+    status: Literal["matched", "unknown", "nobody", "error"]
     matches: tuple[Match, ...] = ()
     nearest: float | None = None
     nearest_probability: float | None = None
@@ -150,7 +151,7 @@ def _probability(score: float | None, calibration: Calibration | None) -> float 
 
 
 def in_order(
-    pictures: Sequence[Shot | Miss], results: Sequence[SearchResult], *, combine: bool
+    pictures: Sequence[Picture], results: Sequence[SearchResult], *, combine: bool
 ) -> list[SearchResult]:
     """Put results and errors in the order of the request.
 
@@ -160,12 +161,19 @@ def in_order(
         combine: there is one query; its result comes first, then the errors.
 
     Returns:
-        One result per query and per unusable picture.
+        One result per query, and per picture that makes none.
     """
     if combine:
-        return [*results, *(_failed(entry) for entry in pictures if isinstance(entry, Miss))]
+        without = (entry for entry in pictures if not isinstance(entry, Shot))
+        return [*results, *map(_without_query, without)]
     answered = iter(results)
-    return [_failed(entry) if isinstance(entry, Miss) else next(answered) for entry in pictures]
+    return [
+        next(answered) if isinstance(entry, Shot) else _without_query(entry) for entry in pictures
+    ]
+
+
+def _without_query(entry: Miss | Nobody) -> SearchResult:
+    return _failed(entry) if isinstance(entry, Miss) else SearchResult((entry.image,), (), "nobody")
 
 
 def _failed(miss: Miss) -> SearchResult:

@@ -10,7 +10,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
 
-from service.embedding.encoded_image import EncodedImage
 from service.embedding.shelf import ModelShelf, OpenGallery
 from service.gallery.filter_warnings import FilterWarning, warnings_of
 from service.gallery.protocol import Gallery, GalleryStore
@@ -24,9 +23,10 @@ from service.search.query_batches import QueryBatch, batches_of
 from service.search.ranking import candidates_of
 from service.search.results import Match, SearchOutcome, SearchResult, in_order, result_of
 from service.search.shots import (
-    Miss,
+    Picture,
     Query,
-    Shot,
+    QueryPicture,
+    image_files,
     queries_of,
     require_camera,
     stored_shots,
@@ -72,7 +72,7 @@ class Searcher:
 
     async def search(
         self,
-        uploads: Sequence[EncodedImage],
+        uploads: Sequence[QueryPicture],
         options: SearchOptions,
         payer: Payer,
         stopwatch: Stopwatch,
@@ -84,7 +84,7 @@ class Searcher:
         its client has disconnected.
 
         Args:
-            uploads: image files; may be empty if stored crops are searched for.
+            uploads: the pictures of the request; may be empty if stored crops are searched for.
             options: what is asked for.
             payer: the client to charge.
             stopwatch: measures the stages decode, embed, query and rerank.
@@ -106,7 +106,7 @@ class Searcher:
                 client has disconnected.
             Unsupported: standardising was asked for, but the gallery's store cannot do it.
         """
-        cost = options.cost(len(uploads))
+        cost = options.cost(len(image_files(uploads)))
         cost.require_allowed()
         reads = self._reads.of(payer.client)
         opened, crops = await reads.run(self._open, options)
@@ -128,14 +128,14 @@ class Searcher:
     async def _embed(
         self,
         opened: OpenGallery,
-        uploads: Sequence[EncodedImage],
+        uploads: Sequence[QueryPicture],
         options: SearchOptions,
         stopwatch: Stopwatch,
-    ) -> list[Shot | Miss]:
+    ) -> list[Picture]:
         """Decode and embed the uploaded images; look up the stored crops."""
-        pictures: list[Shot | Miss] = []
+        pictures: list[Picture] = []
         if uploads:
-            embeddings = await opened.model.intake.embed(uploads, stopwatch)
+            embeddings = await opened.model.intake.embed(image_files(uploads), stopwatch)
             pictures += uploaded_shots(uploads, embeddings, options.camera)
         if options.vectors:
             pictures += await self._reads.run(
@@ -165,7 +165,7 @@ class Searcher:
 
 def _answer_in_batches(
     opened: OpenGallery,
-    pictures: Sequence[Shot | Miss],
+    pictures: Sequence[Picture],
     options: SearchOptions,
     cost: SearchCost,
     stopwatch: Stopwatch,

@@ -48,6 +48,32 @@ class SentVector:
 
 
 @dataclass(frozen=True, slots=True)
+class QueryPicture:
+    """A picture of the request, as the client sent it or cut out of a frame.
+
+    Attributes:
+        picture: the image file; why it is unusable; or None if nobody is on the frame.
+        name: what to call it in messages.
+        of_frame: it was cut out of a frame, which could be used.
+    """
+
+    picture: EncodedImage | ReidError | None
+    name: str
+    of_frame: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Nobody:
+    """A frame without persons, which makes no query.
+
+    Attributes:
+        image: index of the picture in the request.
+    """
+
+    image: int
+
+
+@dataclass(frozen=True, slots=True)
 class Miss:
     """A picture that cannot be searched for, and the reason.
 
@@ -56,12 +82,17 @@ class Miss:
         name: what to call it in messages.
         image: index of the uploaded image; None for a stored crop.
         crop_id: id of the stored crop; None for an uploaded image.
+        of_frame: it was cut out of a frame, which could be used.
     """
 
     error: ReidError
     name: str
     image: int | None = None
     crop_id: str | None = None
+    of_frame: bool = False
+
+
+Picture = Shot | Miss | Nobody
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,27 +115,38 @@ class Query:
         return frozenset(shot.crop_id for shot in self.shots if shot.crop_id is not None)
 
 
+def image_files(pictures: Sequence[QueryPicture]) -> list[EncodedImage]:
+    """The image files among the pictures of a request; each makes a query."""
+    return [one.picture for one in pictures if isinstance(one.picture, EncodedImage)]
+
+
 def uploaded_shots(
-    uploads: Sequence[EncodedImage],
+    pictures: Sequence[QueryPicture],
     embeddings: Sequence[Embedding | ReidError],
     camera: str | None,
-) -> list[Shot | Miss]:
-    """Turn uploaded images into shots.
+) -> list[Picture]:
+    """Turn the pictures of a request into shots.
 
     Args:
-        uploads: N image files.
-        embeddings: the answer of :meth:`service.embedding.intake.Intake.embed` for them.
+        pictures: N pictures.
+        embeddings: the answer of :meth:`service.embedding.intake.Intake.embed` for
+            :func:`image_files` of them.
         camera: the camera that took them, if known.
 
     Returns:
-        N shots, or the reason why one is missing.
+        N shots, or the reason why there is none.
     """
-    return [
-        Miss(entry, f"image {index} ({upload.file})", image=index)
-        if isinstance(entry, ReidError)
-        else Shot(entry, camera, image=index)
-        for index, (upload, entry) in enumerate(zip(uploads, embeddings, strict=True))
-    ]
+    embedded = iter(embeddings)
+    shots: list[Picture] = []
+    for index, one in enumerate(pictures):
+        entry = next(embedded) if isinstance(one.picture, EncodedImage) else one.picture
+        if entry is None:
+            shots.append(Nobody(index))
+        elif isinstance(entry, ReidError):
+            shots.append(Miss(entry, one.name, image=index, of_frame=one.of_frame))
+        else:
+            shots.append(Shot(entry, camera, image=index))
+    return shots
 
 
 def vector_shots(
@@ -165,7 +207,7 @@ def require_camera(shot: Shot | Miss) -> Shot | Miss:
     return Miss(error, name, crop_id=shot.crop_id)
 
 
-def queries_of(pictures: Sequence[Shot | Miss], *, combine: bool) -> list[Query]:
+def queries_of(pictures: Sequence[Picture], *, combine: bool) -> list[Query]:
     """Make queries of the usable pictures of a request.
 
     Args:
@@ -173,16 +215,17 @@ def queries_of(pictures: Sequence[Shot | Miss], *, combine: bool) -> list[Query]
         combine: they show one person and make one query.
 
     Returns:
-        One query, or one per usable picture.
+        One query, or one per usable picture; none if nobody is on the frames.
 
     Raises:
         ReidError: the error of the only picture; InvalidInput naming every picture and its error if
             none is usable, or if the combined embeddings cancel out.
     """
     shots = [entry for entry in pictures if isinstance(entry, Shot)]
-    if not shots:
-        raise _none_usable([entry for entry in pictures if isinstance(entry, Miss)])
-    if combine:
+    misses = [entry for entry in pictures if isinstance(entry, Miss) and not entry.of_frame]
+    if len(misses) == len(pictures):
+        raise _none_usable(misses)
+    if combine and shots:
         return [combined(shots)]
     return [Query((shot,), shot.embedding, shot.camera) for shot in shots]
 

@@ -4,7 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Response
 
-from service.api.detection import DetectAnswer, DetectorName, FrameEntry, PersonRecord
+from service.api.boxes import PersonRecord
+from service.api.detection import DetectAnswer, DetectorName, FrameEntry
 from service.api.search import QueryImage
 from service.detection.frame_intake import FrameOptions, SeenFrame
 from service.detection.frames import Person

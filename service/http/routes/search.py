@@ -7,8 +7,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Response
 
-from service.api.search import MatchRecord, Nearest, QueryImage, SearchAnswer, SearchEntry
-from service.embedding.encoded_image import EncodedImage
+from service.api.search import MatchRecord, Nearest, SearchAnswer, SearchEntry
+from service.detection.frame_intake import FrameOptions
 from service.errors import (
     ImageTooLarge,
     InvalidImage,
@@ -36,11 +36,13 @@ from service.http.dependencies import (
 from service.http.given_once import form_given_once
 from service.http.json_route import json_body
 from service.http.problems import image_problem_of, responses
+from service.http.query_pictures import Asked, asked_crops, asked_persons
 from service.http.records import crop_record, warning_records
 from service.http.request_models import SearchFields, SearchForm
 from service.http.vector_bodies import VectorSearch
 from service.search.searcher import Match, Payer, SearchOptions, SearchOutcome, SearchResult
-from service.search.shots import SentVector
+from service.search.shots import SentVector, image_files
+from service.values.tiling import Grid
 from service.wiring import Parts
 
 router = APIRouter(tags=["search"])
@@ -93,12 +95,22 @@ async def search(
     results; or send `vectors` as JSON. Each query has its own result, unless `combine` says that
     all show one person. An unusable image among others gives one `error` result; the request is
     rejected only if none is usable. `unknown` means that no crop reached `min_score`; `nearest`
-    says how close the best one was.
+    says how close the best one was. With `detect` the images are whole frames, and each person on
+    them makes a query.
     """
     require_access(form, asking)
-    uploads = await read_uploads(form.images, asking.parts)
-    asking.audit.queries = await digests([upload.data for upload in uploads], asking.parts)
-    return await answer_search(form, asking, uploads)
+    parts = asking.parts
+    if form.detect:
+        parts.detection.require()
+    uploads = await read_uploads(form.images, parts)
+    asking.audit.queries = await digests([upload.data for upload in uploads], parts)
+    if not form.detect:
+        return await answer_search(form, asking, asked_crops(uploads))
+    # Finding persons is far more work than to see that there is no such gallery.
+    await parts.executors.reads.run(parts.shelf.open, parts.store, form.gallery)
+    options = FrameOptions(Grid.read(form.tiles), form.detect_score)
+    frames = await parts.cutter.find(uploads, options, asking.stopwatch)
+    return await answer_search(form, asking, asked_persons(uploads, frames))
 
 
 def require_access(fields: SearchFields, asking: Asking) -> None:
@@ -110,7 +122,7 @@ def require_access(fields: SearchFields, asking: Asking) -> None:
 async def answer_search(
     fields: SearchFields,
     asking: Asking,
-    uploads: Sequence[EncodedImage] = (),
+    asked: Sequence[Asked] = (),
     vectors: tuple[SentVector, ...] = (),
     model_sha256: str | None = None,
 ) -> Response:
@@ -119,7 +131,7 @@ async def answer_search(
     Args:
         fields: of the request.
         asking: the caller and the parts of the service.
-        uploads: images to search for.
+        asked: pictures to search for.
         vectors: embeddings to search for.
         model_sha256: the model that made the vectors, if the client says so.
 
@@ -130,13 +142,16 @@ async def answer_search(
         ReidError: the search is too large, or cannot be answered.
     """
     parts, audit = asking.parts, asking.audit
-    count, most = len(uploads) + len(vectors) + len(fields.crop_ids), parts.settings.max_images
+    pictures = [one.picture for one in asked]
+    images = len(image_files(pictures))
+    count, most = images + len(vectors) + len(fields.crop_ids), parts.settings.max_images
     if count > most:
-        raise TooLarge(f"{count} queries: at most {most} are allowed in one request")
+        each = "; each person on a frame is one" if any(one.person for one in asked) else ""
+        raise TooLarge(f"{count} queries: at most {most} are allowed in one request{each}")
     options = replace(
         _options(fields, parts.settings.top_k), vectors=vectors, model_sha256=model_sha256
     )
-    options.cost(len(uploads)).require_allowed()
+    options.cost(images).require_allowed()
     audit.queries += await parts.executors.reads.run(_stored_digests, parts, fields)
 
     def written(outcome: SearchOutcome) -> bytes:
@@ -146,12 +161,14 @@ async def answer_search(
             gallery=fields.gallery,
             min_score=outcome.min_score,
             took_ms=asking.stopwatch.took_ms(),
-            results=[_entry(result, uploads) for result in outcome.results],
+            results=[_entry(result, asked) for result in outcome.results],
             warnings=warning_records([*outcome.warnings, *filter_time_warnings(fields)]),
         )
         return answer.model_dump_json().encode()
 
-    content = await parts.searcher.search(uploads, options, asking.payer, asking.stopwatch, written)
+    content = await parts.searcher.search(
+        pictures, options, asking.payer, asking.stopwatch, written
+    )
     return Response(content, media_type="application/json")
 
 
@@ -179,10 +196,11 @@ def _options(fields: SearchFields, default_top_k: int) -> SearchOptions:
     )
 
 
-def _entry(result: SearchResult, uploads: Sequence[EncodedImage]) -> SearchEntry:
+def _entry(result: SearchResult, asked: Sequence[Asked]) -> SearchEntry:
     nearest = result.nearest
     return SearchEntry(
-        images=[QueryImage(index=index, file=uploads[index].file) for index in result.images],
+        images=[asked[index].image for index in result.images],
+        person=asked[result.images[0]].person if result.images else None,
         crop_ids=list(result.crop_ids),
         vectors=list(result.vectors),
         status=result.status,

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.api.detection import Box
+from service.api.boxes import Box
 from service.api.search import SearchAnswer
 from service.client import (
     Conflict,
@@ -144,6 +144,13 @@ def test_frames_are_added_by_the_detector_or_by_boxes(ask, name, tmp_path):
     assert (dry.dry_run, dry.results[0].persons[0].crop_id) == (True, None)
     with pytest.raises(InvalidInput, match="bytes needs a frame_id"):
         ask(lambda client: client.crops.add_frames(name, [frame]))
+
+
+def test_search_for_everyone_on_a_frame(ask, people):
+    frame = solid((90, 90, 90), 90, 160, kind="PNG")
+    answer = ask(lambda client: client.search(frame, gallery="people", detect=True, tiles="2x1"))
+    (entry,) = answer.results
+    assert (entry.status, entry.person, entry.matches) == ("nobody", None, [])
 
 
 def test_vectors_of_embed_are_searched_and_stored(ask, pair, people):

@@ -21,6 +21,7 @@ from service.machine.executors import Threads
 from service.machine.stopwatch import Stopwatch
 from service.metrics import Metrics
 from service.search.searcher import Payer, Searcher, SearchOptions
+from service.search.shots import QueryPicture
 from service.testing import TINY_MANIFEST, FakeEmbedder, solid
 
 BLACK, WHITE = (
@@ -69,7 +70,8 @@ def search(store, embedder, uploads, **options):
         asked = SearchOptions("people", 5, Filter(), **options)
         try:
             stopwatch = Stopwatch(lambda *_: None)
-            return await searcher.search(uploads, asked, payer, stopwatch, _results)
+            pictures = [QueryPicture(upload, upload.file) for upload in uploads]
+            return await searcher.search(pictures, asked, payer, stopwatch, _results)
         finally:
             await batcher.close()
             intake.close()
