@@ -20,7 +20,7 @@ from service.embedding.encoded_image import EncodedImage
 from service.http.request_models import MAX_ENTRIES, FrameScore, Tiles, seconds_of
 from service.ingest.frame_enroller import SentFrame
 from service.values.boxes import Box
-from service.values.fields import ZONE, Body, JsonBody, Label, Zone, ZonedTime
+from service.values.fields import ZONE, Body, FewValues, JsonBody, Label, Zone, ZonedTime
 from service.values.frame_ids import MAX_FRAME_ID, MAX_PERSONS, frame_id_of
 from service.values.tiling import Grid
 from service.values.timestamps import Moment
@@ -80,7 +80,7 @@ class FramesForm(Body):
     images: list[UploadFile] = Field(
         min_length=1, description="whole frames: JPEG, PNG, WebP, BMP or TIFF"
     )
-    frames: Json[FrameList] | None = Field(
+    frames: Annotated[Json[FrameList], FewValues] | None = Field(
         default=None,
         description="JSON list; entry i describes frame i, and overrides the fields of the request",
         examples=['[{"frame_id": "c1/000451", "camera": "c1"}]'],
@@ -90,7 +90,7 @@ class FramesForm(Body):
     timestamp: ZonedTime | None = Field(default=None, description="when they were taken")
     tiles: Tiles = "1x1"
     score: FrameScore = None
-    boxes: Json[BoxLists] | None = Field(
+    boxes: Annotated[Json[BoxLists], FewValues] | None = Field(
         default=None,
         description="JSON list; entry i lists the persons of frame i, which the detector then need "
         "not find",

@@ -18,6 +18,7 @@ from service.values.fields import (
     Body,
     CropId,
     Cursor,
+    FewValues,
     JsonBody,
     Label,
     Zone,
@@ -207,7 +208,7 @@ class CropsForm(Body):
     images: list[UploadFile] = Field(
         min_length=1, description="crops: JPEG, PNG, WebP, BMP or TIFF"
     )
-    crops: Json[CropEntries] = Field(
+    crops: Annotated[Json[CropEntries], FewValues] = Field(
         description="JSON list; entry i describes image i",
         examples=['[{"crop_id": "0002_c1s1_000451_03.jpg", "identity": "0002", "camera": "c1"}]'],
     )

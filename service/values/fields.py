@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     PlainSerializer,
     PlainValidator,
@@ -33,6 +34,13 @@ MAX_CURSOR = 4096
 """Longest cursor; it may hold a crop id, whose characters take several bytes each."""
 
 
+MAX_VALUES = 25_000
+"""Most values of one JSON text; one with more costs far more to read than to send."""
+
+OPENS_A_VALUE = ",[{"
+"""The characters that open or separate the values of JSON. Those inside of texts count too."""
+
+
 def _seconds(value: object) -> float:
     return parse_timestamp(_short_time(value))
 
@@ -46,6 +54,12 @@ def _short_time(value: object) -> object:
 def _zoned(value: object, info: ValidationInfo) -> Moment:
     zone = info.data.get("zone")
     return read_moment(_short_time(value), None if zone is None else read_zone(zone))
+
+
+def _of_few_values(text: object) -> object:
+    if isinstance(text, str) and sum(map(text.count, OPENS_A_VALUE)) > MAX_VALUES:
+        raise ValueError(f"the JSON has more than {MAX_VALUES:,} values")
+    return text
 
 
 def _zone(text: str) -> str:
@@ -75,6 +89,8 @@ ZonedTime = Annotated[
     Moment, PlainValidator(_zoned), PlainSerializer(moment_as_input), _TIME_SCHEMA
 ]
 """A time in a model that declares the field ``zone`` before it, for times without a zone."""
+FewValues = BeforeValidator(_of_few_values)
+"""Rejects JSON in a form before it is parsed, by the rule of JSON bodies."""
 Zone = Annotated[str, StringConstraints(max_length=MAX_TEXT), AfterValidator(_zone)]
 Cursor = Annotated[str, StringConstraints(max_length=MAX_CURSOR)]
 """The cursor of a page; the code that makes the page defines its meaning."""

@@ -11,7 +11,9 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope
 
-_OPENS_A_VALUE = b",[{"
+from service.values.fields import OPENS_A_VALUE
+
+_OPENS_A_VALUE = OPENS_A_VALUE.encode()
 _SLOWEST = 500.0  # bytes per second, on average; slower clients would keep a place too long
 
 

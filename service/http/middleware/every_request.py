@@ -24,6 +24,7 @@ from service.http.problems import answer_error
 from service.machine.disconnect import set_disconnect
 from service.metric_labels import CLIENT_LEFT, NO_ROUTE, OTHER
 from service.settings import Settings
+from service.values.fields import MAX_VALUES
 from service.wiring import Parts
 
 log = logging.getLogger("service.requests")
@@ -32,7 +33,6 @@ HEADER = "X-Request-ID"
 _PROBES = frozenset({"/livez", "/readyz", "/metrics"})
 _IMPORT = re.compile(r"/galleries/[^/]+/imports")
 _MAX_JSON = 1 << 20  # bytes; enough for the longest list of ids with names of usual length
-_MAX_VALUES = 25_000  # of one JSON body, counted by the characters that open or separate them
 _PIECE = 1 << 16  # bytes of an answer handed to the connection at once
 _LONGEST_SEGMENT = 40  # characters of an unknown path's first segment that the log shows
 
@@ -119,7 +119,7 @@ def _body_limits(scope: Scope, settings: Settings) -> BodyLimits:
         return BodyLimits(settings.max_import_bytes, seconds)
     if is_form(scope):
         return BodyLimits(settings.max_request_bytes, seconds)
-    return BodyLimits(min(_MAX_JSON, settings.max_request_bytes), seconds, _MAX_VALUES)
+    return BodyLimits(min(_MAX_JSON, settings.max_request_bytes), seconds, MAX_VALUES)
 
 
 class _Answer:

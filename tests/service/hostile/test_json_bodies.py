@@ -47,6 +47,29 @@ def test_a_mebibyte_of_brackets_is_rejected_before_it_is_parsed(service, body):
     assert "more than 25,000 values" in refusal(service, body)
 
 
+@pytest.mark.parametrize(
+    ("path", "field"), [("crops", "crops"), ("frames", "frames"), ("frames", "boxes")]
+)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 500_000,
+        "[[" + "{}," * 300_000 + "{}]]",
+        "[{" + ",".join(f'"{number}":0' for number in range(90_000)) + "}]",
+        "[[{" + ",".join(f'"{number}":0' for number in range(90_000)) + "}]]",
+    ],
+    ids=lambda text: text[:4],
+)
+def test_a_mebibyte_of_brackets_in_a_form_is_rejected_before_it_is_parsed(
+    service, path, field, text
+):
+    files = [("images", ("a.png", solid((1, 2, 3))))]
+    answer = service.http.post(f"/galleries/default/{path}", files=files, data={field: text})
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith(f"{field}: the JSON has more than 25,000 values")
+    assert len(answer.content) < 2000
+
+
 def test_an_answer_lists_some_errors_and_counts_the_others(service):
     body = json.dumps({f"n{number}": 0 for number in range(20_000)}).encode()
     answer = service.http.post(LABEL, content=body, headers=JSON)
