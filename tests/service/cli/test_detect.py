@@ -91,3 +91,14 @@ def test_a_service_without_a_detector_says_what_to_set(start, tmp_path):
         done = run(service, DRAWN)
     assert done.exit_code == 1
     assert "set REID_DETECTOR" in done.stderr
+
+
+def test_search_for_everyone_on_frames(service, tmp_path):
+    plain = tmp_path / "plain.png"
+    plain.write_bytes(solid((90, 90, 90), 90, 160, "PNG"))
+    arguments = ["search", str(DRAWN), str(plain), "--detect", "--tiles", "1x1"]
+    done = CliRunner().invoke(cli, [*arguments, "--url", service.url])
+    assert done.exit_code == 0, done.output
+    rows = done.stdout.splitlines()
+    assert sum("drawn-people.png (" in row for row in rows) >= 25
+    assert sum("no person was found on this frame" in row for row in rows) == 1
