@@ -9,11 +9,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
-from waiting import PATIENCE
+from waiting import PATIENCE, is_up, wait_until
 
 from service.testing import solid
 
@@ -41,6 +42,8 @@ def serving(model: Path, data: Path) -> Iterator[tuple[str, list[str]]]:
                 break
         assert url, "".join(log)
         reader.start()
+        with httpx.Client(base_url=url, timeout=PATIENCE) as http:
+            wait_until(partial(is_up, http))  # uvicorn says the line before it listens
         yield url, log
     finally:
         process.terminate()
