@@ -8,22 +8,12 @@ import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Literal
 
 from service.detection.detection import Detection
-from service.detection.detector import Detector
-from service.detection.frame_intake import FrameIntake
-from service.detection.onnx_detector import LARGEST_RUN, OnnxDetector
-from service.detection.person_cutter import CutLimits, PersonCutter
-from service.embedding.batching import Batcher, Run
-from service.embedding.counted import CountedEmbedder
-from service.embedding.decoding import Decoders
+from service.detection.person_cutter import PersonCutter
 from service.embedding.embedder import Embedder
-from service.embedding.imaging import ImageLimits
-from service.embedding.intake import Intake
-from service.embedding.onnx_embedder import OnnxEmbedder
-from service.embedding.shelf import Model, ModelShelf
+from service.embedding.shelf import ModelShelf
 from service.erasure.crops import Erasure
 from service.erasure.retention import Retention
 from service.errors import Conflict, StorageFull, Unavailable
@@ -39,8 +29,9 @@ from service.jobs.bridge import Bridge
 from service.machine.background import Repeating
 from service.machine.executors import Executors
 from service.metrics import Metrics
-from service.model.manifest import Manifest, NetworkRecord
+from service.model.manifest import Manifest
 from service.model_change.change import ModelChange
+from service.networks import open_shelf, prepare_detection
 from service.readiness import Clock, Readiness
 from service.runners import Runners
 from service.search.searcher import Searcher
@@ -168,7 +159,7 @@ def open_parts(
         settings: every setting.
         embedder: replaces the model that the settings name.
         store: replaces the data folder that the settings name.
-        clock: a monotonic clock, in seconds; it times how long a readiness answer is reused.
+        clock: monotonic, in seconds; times how long a readiness answer is reused.
 
     Returns:
         The parts, not started yet.
@@ -179,9 +170,8 @@ def open_parts(
     """
     metrics = Metrics()
     executors = Executors(metrics.count_failure)
-    shelf = _open_shelf(settings, metrics, embedder)
-    detection = _prepare_detection(settings, metrics, executors)
-    cutter = _prepare_cutter(settings, metrics, detection)
+    shelf = open_shelf(settings, metrics, embedder)
+    detection, cutter = prepare_detection(settings, metrics, executors)
     store = store or _open_store(settings)
     enroller = Enroller(store, shelf, executors)
     corrections = Corrections()
@@ -209,8 +199,7 @@ def open_parts(
         readiness=Readiness(partial(_look, shelf, store, executors), clock),
         metrics=metrics,
     )
-    _observe(parts)
-    return parts
+    return _observed(parts)
 
 
 def _open_board(settings: Settings, runners: Runners, bridge: Bridge, metrics: Metrics) -> JobBoard:
@@ -218,7 +207,7 @@ def _open_board(settings: Settings, runners: Runners, bridge: Bridge, metrics: M
     return JobBoard(settings.data, runners.run, bridge, report, most)
 
 
-def _observe(parts: Parts) -> None:
+def _observed(parts: Parts) -> Parts:
     """Make the metrics read the sizes of galleries and queues at every scrape."""
     metrics, shelf, board = parts.metrics, parts.shelf, parts.board
     metrics.count_galleries(parts.store)
@@ -231,6 +220,7 @@ def _observe(parts: Parts) -> None:
     metrics.jobs.labels("running").set_function(lambda: board.running)
     for part, provider in parts.providers.items():
         metrics.provider.labels(part, provider).set(1)
+    return parts
 
 
 async def _look(shelf: ModelShelf, store: GalleryStore, executors: Executors) -> None:
@@ -252,66 +242,6 @@ def _repeating(
         Repeating("tidy", erasure.store.tidy, pause, threads, report),
         Repeating("jobs", erasure.tidy_jobs, pause, threads, report),
     )
-
-
-def _open_shelf(settings: Settings, metrics: Metrics, embedder: Embedder | None) -> ModelShelf:
-    def start(network: Embedder) -> Model:
-        counted = CountedEmbedder(network, metrics.batch_images.observe)
-        batcher = _batcher(settings, counted.embed, counted.manifest)
-        limits = _image_limits(settings)
-        intake = Intake(batcher, network.manifest, limits, settings.decode_threads, metrics)
-        return Model(network.manifest, network.provider, batcher, intake)
-
-    def open_model(folder: Path) -> Model:
-        return start(OnnxEmbedder(folder, device=settings.device))
-
-    running = start(embedder) if embedder is not None else open_model(settings.model)
-    return ModelShelf(running, settings.models, open_model)
-
-
-def _prepare_detection(settings: Settings, metrics: Metrics, executors: Executors) -> Detection:
-    def open_detector(path: Path) -> Detector:
-        # A second thread took two to three times the processor time for the same frames.
-        return OnnxDetector(path, device=settings.device, threads=1)
-
-    def start(detector: Detector) -> FrameIntake:
-        return FrameIntake(
-            _batcher(settings, detector.detect, detector.manifest, LARGEST_RUN),
-            detector.manifest,
-            _image_limits(settings),
-            Decoders(settings.decode_threads, metrics),
-            executors.reads,
-            settings.max_queue,
-        )
-
-    return Detection(settings.detector, open_detector, start, executors.background)
-
-
-def _prepare_cutter(settings: Settings, metrics: Metrics, detection: Detection) -> PersonCutter:
-    images = _image_limits(settings)
-    return PersonCutter(
-        detection,
-        Decoders(settings.decode_threads, metrics),
-        images,
-        CutLimits(settings.max_images * images.max_pixels, settings.max_request_bytes),
-        settings.max_queue_seconds,
-    )
-
-
-def _batcher(
-    settings: Settings, run: Run, manifest: NetworkRecord, most: int | None = None
-) -> Batcher:
-    return Batcher(
-        run,
-        manifest,
-        max_batch=min(settings.max_batch, most or settings.max_batch),
-        max_queue=settings.max_queue,
-        max_queue_seconds=settings.max_queue_seconds,
-    )
-
-
-def _image_limits(settings: Settings) -> ImageLimits:
-    return ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
 
 
 def _open_store(settings: Settings) -> GalleryStore:

@@ -144,10 +144,8 @@ async def answer_search(
     parts, audit = asking.parts, asking.audit
     pictures = [one.picture for one in asked]
     images = len(image_files(pictures))
-    count, most = images + len(vectors) + len(fields.crop_ids), parts.settings.max_images
-    if count > most:
-        each = "; each person on a frame is one" if any(one.person for one in asked) else ""
-        raise TooLarge(f"{count} queries: at most {most} are allowed in one request{each}")
+    queries = images + len(vectors) + len(fields.crop_ids)
+    _require_few(queries, asked, parts.settings.max_images)
     options = replace(
         _options(fields, parts.settings.top_k), vectors=vectors, model_sha256=model_sha256
     )
@@ -170,6 +168,12 @@ async def answer_search(
         pictures, options, asking.payer, asking.stopwatch, written
     )
     return Response(content, media_type="application/json")
+
+
+def _require_few(queries: int, asked: Sequence[Asked], most: int) -> None:
+    if queries > most:
+        each = "; each person on a frame is one" if any(one.person for one in asked) else ""
+        raise TooLarge(f"{queries} queries: at most {most} are allowed in one request{each}")
 
 
 def _stored_digests(parts: Parts, fields: SearchFields) -> list[str]:
