@@ -83,7 +83,7 @@ def run(
     """
     with open_world(device) as world:
         saved, crops, learner, state = _begin(
-            config, output, world, resume=resume, true_identities=true_identities
+            config, output, world, resume=resume, revealed=true_identities
         )
         network = state.result
         tested = (*crops.judged, crops.held_out, config, world.device)
@@ -109,14 +109,14 @@ def run(
 
 
 def _begin(
-    config: TrainConfig, output: Path, world: World, *, resume: bool, true_identities: bool
+    config: TrainConfig, output: Path, world: World, *, resume: bool, revealed: bool
 ) -> tuple[Checkpoint | None, Crops, Learner, RunState[Network]]:
     """Read crops and start weights and warm up, or continue a checkpoint."""
     with world.together():
         saved = _prepare(config, output, world, resume=resume)
         crops = read_crops(config, output, world)
         learner, state = _start(config, saved, crops, world, output)
-        if true_identities:
+        if revealed:
             crops, state = reveal_identities(crops), admit_labels(state, saved, output)
         _tell_batches(config, crops, world)
     if state.finished == 0 and config.warmup.epochs:
