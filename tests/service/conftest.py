@@ -79,7 +79,8 @@ def running(
     **settings: Any,
 ) -> Iterator[Service]:
     """Run a service in a thread while the block runs."""
-    chosen = Settings(data=data, device="cpu", **settings)
+    # On a busy machine an image may wait longer than the default allows.
+    chosen = Settings(data=data, device="cpu", **{"max_queue_seconds": PATIENCE} | settings)
     app = create_app(chosen, embedder=embedder or FakeEmbedder(), clock=clock)
     with bind("127.0.0.1", 0) as listener:
         server = uvicorn.Server(server_config(app, chosen))
