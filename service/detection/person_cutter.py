@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -165,7 +165,7 @@ class PersonCutter:
     async def _cut(
         self,
         uploads: Sequence[EncodedImage],
-        marked: dict[int, Sequence[MarkedPerson]] | dict[int, list[MarkedPerson]],
+        marked: Mapping[int, Sequence[MarkedPerson]],
         stopwatch: Stopwatch,
     ) -> dict[int, PeopledFrame | ReidError]:
         """Cut out of some of the files, which are named by their places."""

@@ -9,11 +9,13 @@ from fastapi import Depends, Path, Request, UploadFile
 
 from service.access.caller import Caller
 from service.access.gate import Gate
+from service.api.detection import DetectorName
 from service.api.models import ModelName
 from service.embedding.encoded_image import EncodedImage
 from service.errors import TooLarge
 from service.http.audit_note import AuditNote
 from service.machine.stopwatch import Stopwatch
+from service.model.detector_manifest import DetectorManifest
 from service.model.manifest import Manifest
 from service.values.fields import CropId
 from service.wiring import Parts
@@ -93,3 +95,8 @@ async def digests(queries: Sequence[bytes], parts: Parts) -> list[str]:
 def model_name(manifest: Manifest) -> ModelName:
     """Name the network that made the embeddings."""
     return ModelName(name=manifest.name, sha256=manifest.sha256)
+
+
+def detector_name(detector: DetectorManifest) -> DetectorName:
+    """Name the network that found the persons."""
+    return DetectorName(name=detector.name, sha256=detector.sha256)

@@ -128,8 +128,11 @@ class FrameEnroller:
         seen = await self._see(gallery_name, frames, persons, stopwatch)
         people = _people(frames, seen)
         outcome = await self._enroller.enrol(
-            *(gallery_name, [one.picture for one, _ in people], [crop for _, crop in people]),
-            *(stopwatch, client),
+            gallery_name,
+            [one.picture for one, _ in people],
+            [crop for _, crop in people],
+            stopwatch,
+            client,
             at_once=self._at_once,
         )
         enrolled = [

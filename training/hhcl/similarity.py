@@ -97,8 +97,8 @@ class Clusters:
     def whitened(self, ridge: float) -> Float64s:
         """Whiten the centroids: directions in which a person's crops differ count less.
 
-        A triangular factor of the covariance does it in a tenth of the time of its axes, and turns
-        the result, which no cosine sees.
+        A triangular factor of the covariance does it in a seventh of the time of its axes, and
+        turns the result, which no cosine sees.
 
         Args:
             ridge: share of the mean variance that is added to all, > 0; without it, directions

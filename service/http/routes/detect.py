@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Form, Response
 
 from service.api.boxes import PersonRecord
-from service.api.detection import DetectAnswer, DetectorName, FrameEntry
+from service.api.detection import DetectAnswer, FrameEntry
 from service.api.search import QueryImage
 from service.detection.frame_intake import FrameOptions, SeenFrame
 from service.detection.frames import Person
@@ -25,6 +25,7 @@ from service.http.dependencies import (
     ClientOf,
     PartsOf,
     StopwatchOf,
+    detector_name,
     digests,
     read_uploads,
 )
@@ -71,7 +72,7 @@ async def detect(
             for index, (upload, entry) in enumerate(zip(uploads, outcome, strict=True))
         ]
         return DetectAnswer(
-            model=DetectorName(name=detector.name, sha256=detector.sha256),
+            model=detector_name(detector),
             score=detector.score if form.score is None else form.score,
             took_ms=stopwatch.took_ms(),
             results=results,

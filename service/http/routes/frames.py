@@ -5,7 +5,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Response
 
-from service.api.detection import DetectorName
 from service.api.frames import FilledFrame, FramePerson, FramesAnswer
 from service.api.search import QueryImage
 from service.errors import (
@@ -27,6 +26,7 @@ from service.http.dependencies import (
     ClientOf,
     PartsOf,
     StopwatchOf,
+    detector_name,
     digests,
     model_name,
     read_uploads,
@@ -105,12 +105,9 @@ def _answer(
         _frame(QueryImage(index=index, file=frame.upload.file), frame.frame_id, entry)
         for index, (frame, entry) in enumerate(zip(frames, outcome.frames, strict=True))
     ]
-    found = None
-    if detector is not None:
-        found = DetectorName(name=detector.name, sha256=detector.sha256)
     return FramesAnswer(
         model=model_name(outcome.model),
-        detector=found,
+        detector=None if detector is None else detector_name(detector),
         score=detector.score if detector is not None and form.score is None else form.score,
         dry_run=form.dry_run,
         took_ms=stopwatch.took_ms(),
