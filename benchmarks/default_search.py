@@ -151,7 +151,7 @@ def wrong_answers(gallery: InMemory, queries: list[Query], line: float) -> list[
     )
     faults = []
     for query in queries:
-        own = standards.of(view.camera_codes[str(query.camera)])
+        own = standards.of(view.codes.cameras[str(query.camera)])
         assert own is not None
         exact = standard @ own.apply(query.embedding[None])[0]
         plain = vectors @ query.embedding

@@ -18,6 +18,9 @@ class CropRecord(BaseModel):
     crop_id: str = Field(examples=["bounding_box_test/0002_c1s1_000451_03.jpg"])
     identity: str | None = Field(examples=["0002"])
     camera: str | None = Field(examples=["c1"])
+    track: str | None = Field(
+        description="which walk through the camera's view it belongs to", examples=["17"]
+    )
     timestamp: float | None = Field(
         description="seconds since 1970-01-01 UTC", examples=[1_700_000_000.0]
     )

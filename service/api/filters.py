@@ -15,7 +15,7 @@ IdPrefix = Annotated[
 """The beginning of a crop's id; blanks count, and it need not be a valid id itself."""
 
 MAX_NAMES = 10_000
-"""Maximum cameras, and maximum identities, per filter."""
+"""Maximum cameras, maximum tracks, and maximum identities, per filter."""
 MAX_IDS = 10_000
 """Maximum ids per filter."""
 
@@ -29,6 +29,12 @@ class FilterFields(Body):
         default=None,
         max_length=MAX_NAMES,
         description=f"only crops of these cameras; {_SEVERAL}",
+    )
+    tracks: list[Label] | None = Field(
+        default=None,
+        max_length=MAX_NAMES,
+        description="only crops of tracks with these names; cameras may use the same names, so add "
+        f"`cameras` to mean one camera's; {_SEVERAL}",
     )
     not_camera: Label | None = Field(default=None, description="leave out crops of this camera")
     identities: list[Label] | None = Field(

@@ -25,6 +25,9 @@ class FramePerson(BaseModel):
     crop_id: str | None = Field(
         description="its id in the gallery; null if it was not stored", examples=["c1/000451/01"]
     )
+    track: str | None = Field(
+        description="as you sent it with the box; null if you did not", examples=["17"]
+    )
     status: Literal["created", "replaced", "error"] | None = Field(
         description="null in a dry run, unless the person could not be used"
     )

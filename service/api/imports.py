@@ -32,7 +32,7 @@ class ImportBody(JsonBody):
         default=None,
         max_length=MAX_PATTERN,
         description="regular expression on the path relative to the folder, with the groups "
-        "identity, camera, timestamp and crop_id. Without pattern, layout and manifest, a "
+        "identity, camera, track, timestamp and crop_id. Without pattern, layout and manifest, a "
         "manifest.ndjson, .jsonl, .csv or .parquet in the folder is used, or else Market-1501 "
         "names",
     )
@@ -43,7 +43,7 @@ class ImportBody(JsonBody):
     manifest: Relative | None = Field(
         default=None,
         description="file in that folder (.csv, .ndjson, .jsonl, .parquet) with the column path, "
-        "and crop_id, identity, camera and timestamp if known",
+        "and crop_id, identity, camera, track and timestamp if known",
     )
 
     zone: Zone | None = Field(

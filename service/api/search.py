@@ -38,8 +38,8 @@ class MatchRecord(CropRecord):
         examples=[0.78],
     )
     group_size: int | None = Field(
-        description="crops of this identity that count: for identity_score=best those that were "
-        "found, for mean and top3 all that pass the filter; null unless group_by=identity",
+        description="crops of this identity or track that count: those that were found, or for "
+        "identity_score=mean and top3 all that pass the filter; null unless grouped",
         examples=[4],
     )
 
@@ -63,6 +63,11 @@ class SearchEntry(BaseModel):
 
     images: list[QueryImage] = Field(description="the images of this query")
     crop_ids: list[str] = Field(description="the gallery's crops that were searched for")
+    track: str | None = Field(
+        default=None,
+        description="the gallery's track that was searched for; `crop_ids` names its crops",
+        examples=["17"],
+    )
     vectors: list[int] = Field(
         default=[], description="positions of the vectors that made this query, from 0"
     )
@@ -98,9 +103,9 @@ class SearchAnswer(BaseModel):
         examples=[{"decode": 1.9, "embed": 31.2, "query": 0.8, "total": 35.1}],
     )
     results: list[SearchEntry] = Field(
-        description="one per image, then one per crop id, in order; with `combine`: one, then one "
-        "per unusable image; with `detect`: one per person of each image, or one for an image "
-        "without persons"
+        description="one per image, then one per crop id, then one per track, in order; with "
+        "`combine`: one, then one per unusable image; with `detect`: one per person of each image, "
+        "or one for an image without persons"
     )
     warnings: list[WarningRecord] = Field(description="what looks wrong with the filter")
 

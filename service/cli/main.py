@@ -67,9 +67,9 @@ ServerFolder = Annotated[
 Pattern = Annotated[
     str | None,
     typer.Option(
-        help="regular expression on the relative path, with the groups identity, camera, crop_id "
-        "and timestamp, or the pieces of a time: date, time, year, month, day, hour, minute, "
-        "second, millisecond, fraction, zone. Example: "
+        help="regular expression on the relative path, with the groups identity, camera, track, "
+        "crop_id and timestamp, or the pieces of a time: date, time, year, month, day, hour, "
+        "minute, second, millisecond, fraction, zone. Example: "
         "'(?P<camera>[^/]+)/(?P<date>[^/]+)/(?P<time>[^/]+)\\.jpg' reads "
         "gate/2026-11-21/14-05-33.120.jpg. Default: manifest.ndjson, .jsonl, .csv or .parquet in "
         "the folder, or else Market-1501 names"
@@ -93,7 +93,7 @@ ManifestFile = Annotated[
     Path | None,
     typer.Option(
         help="table of the crops (.csv, .ndjson, .jsonl, .parquet) with the columns path, crop_id, "
-        "identity, camera, timestamp, zone"
+        "identity, camera, track, timestamp, zone"
     ),
 ]
 ModelPath = Annotated[Path, typer.Argument(help="model folder, or an ONNX file", exists=True)]

@@ -79,6 +79,7 @@ def _manifest(files: dict[str, CropFile]) -> bytes:
             "crop_id": file.crop.crop_id,
             "identity": file.crop.identity,
             "camera": file.crop.camera,
+            "track": file.crop.track,
             "timestamp": None if file.crop.timestamp is None else as_input(file.crop.timestamp),
         }
         for name, file in files.items()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from service.cli.errors import errors_in_one_line
 from service.cli.options import DEFAULT_URL, ApiKey, GalleryName, TimeZone, Url, only_given
+from service.values.vocabulary import GroupBy
 
 if TYPE_CHECKING:
     from service.api.search import SearchAnswer
@@ -27,6 +28,9 @@ ExcludeSameCamera = Annotated[
 ]
 Cameras = Annotated[
     list[str] | None, typer.Option(help="only crops of this camera; repeat for more")
+]
+Tracks = Annotated[
+    list[str] | None, typer.Option(help="only crops of tracks with this name; repeat for more")
 ]
 # A list, so that the service sees a second value and rejects it; here the last one would win.
 NotCamera = Annotated[list[str] | None, typer.Option(help="leave out crops of this camera")]
@@ -52,8 +56,9 @@ MinScore = Annotated[
 ]
 Rerank = Annotated[bool, typer.Option("--rerank", help="re-rank by k-reciprocal neighbours")]
 RerankTop = Annotated[int | None, typer.Option(help="how many of the closest crops to re-rank")]
-GroupBy = Annotated[
-    Literal["none", "identity"], typer.Option(help="identity: one match per identity")
+GroupByOption = Annotated[
+    GroupBy,
+    typer.Option(help="identity: one match per identity; track: one per camera and track"),
 ]
 Combine = Annotated[
     bool, typer.Option("--combine", help="all images show one person; search for them as one query")
@@ -85,6 +90,7 @@ def search(
     camera: Camera = None,
     exclude_same_camera: ExcludeSameCamera = False,
     cameras: Cameras = None,
+    tracks: Tracks = None,
     not_camera: NotCamera = None,
     identities: Identities = None,
     has_identity: HasIdentity = None,
@@ -98,7 +104,7 @@ def search(
     min_score: MinScore = None,
     rerank: Rerank = False,
     rerank_top: RerankTop = None,
-    group_by: GroupBy = "none",
+    group_by: GroupByOption = "none",
     combine: Combine = False,
     standardise: Standardise = None,
     detect: Detect = False,

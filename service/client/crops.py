@@ -77,6 +77,7 @@ def _put(  # noqa: PLR0913 - the fields of the form
     *,
     identity: str | None = None,
     camera: str | None = None,
+    track: str | None = None,
     timestamp: Time | None = None,
     zone: str | None = None,
 ) -> Call[api.StoredCrop]:
@@ -88,13 +89,15 @@ def _put(  # noqa: PLR0913 - the fields of the form
         image: the picture.
         identity: the person it shows, if known.
         camera: the camera that took it, if known.
+        track: which walk through the camera's view it belongs to, if known.
         timestamp: when it was taken, if known.
         zone: whose clock ``timestamp`` was read from, if it has no zone of its own.
 
     Returns:
         The crop as it is stored.
     """
-    fields = {"identity": identity, "camera": camera, "timestamp": timestamp, "zone": zone}
+    known = {"identity": identity, "camera": camera, "track": track}
+    fields = {**known, "timestamp": timestamp, "zone": zone}
     part = file_part(image)
     return Call(
         method="PUT",
@@ -134,6 +137,7 @@ def _put_embedding(  # noqa: PLR0913 - the fields of the body
     model_sha256: str | None = None,
     identity: str | None = None,
     camera: str | None = None,
+    track: str | None = None,
     timestamp: Time | None = None,
     zone: str | None = None,
 ) -> Call[api.StoredCrop]:
@@ -146,6 +150,7 @@ def _put_embedding(  # noqa: PLR0913 - the fields of the body
         model_sha256: the model that made it; if it is not the gallery's, the request is rejected.
         identity: the person it shows, if known.
         camera: the camera that took it, if known.
+        track: which walk through the camera's view it belongs to, if known.
         timestamp: when it was taken, if known.
         zone: whose clock ``timestamp`` was read from, if it has no zone of its own.
 
@@ -157,7 +162,7 @@ def _put_embedding(  # noqa: PLR0913 - the fields of the body
         "model_sha256": model_sha256,
         "identity": identity,
     }
-    body |= {"camera": camera, "timestamp": timestamp, "zone": zone}
+    body |= {"camera": camera, "track": track, "timestamp": timestamp, "zone": zone}
     path = at(_ONE, gallery=gallery, crop_id=crop_id)
     return send_json("PUT", path, api.StoredCrop, given(body), repeat="always")
 
@@ -214,7 +219,7 @@ def _export(
 
 
 def _entry(crop: NewCrop) -> dict[str, Any]:
-    names = ("crop_id", "identity", "camera", "timestamp", "zone")
+    names = ("crop_id", "identity", "camera", "track", "timestamp", "zone")
     return given({name: getattr(crop, name) for name in names})
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import TypedDict
 
 from service.client.call import Time
 from service.client.errors import InvalidInput
-from service.values.vocabulary import IdentityScore
+from service.values.vocabulary import GroupBy, IdentityScore
 
 Image = bytes | Path | str | tuple[str, bytes]
 """The bytes of an image file, its path, or a file name with its bytes."""
@@ -19,6 +19,7 @@ class ConditionFields(TypedDict, total=False):
     """Which crops take part; all conditions that are given must hold."""
 
     cameras: Sequence[str]
+    tracks: Sequence[str]
     not_camera: str | None
     identities: Sequence[str]
     has_identity: bool | None
@@ -41,6 +42,7 @@ class SearchFields(ConditionFields, total=False):
 
     gallery: str
     crop_ids: Sequence[str]
+    query_tracks: Sequence[str]
     among: Sequence[str]
     top_k: int | None
     camera: str | None
@@ -48,7 +50,7 @@ class SearchFields(ConditionFields, total=False):
     min_score: float | None
     rerank: bool
     rerank_top: int | None
-    group_by: Literal["none", "identity"]
+    group_by: GroupBy
     identity_score: IdentityScore
     combine: bool
     standardise: bool | None
@@ -107,6 +109,7 @@ class NewCrop:
         camera: the camera that took it, if known.
         timestamp: when it was taken, if known.
         zone: whose clock ``timestamp`` was read from, if it has no zone of its own.
+        track: which walk through the camera's view it belongs to, if known.
     """
 
     crop_id: str
@@ -115,6 +118,7 @@ class NewCrop:
     camera: str | None = None
     timestamp: Time | None = None
     zone: str | None = None
+    track: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +150,7 @@ class FrameBox:
         width: > 0.
         height: > 0.
         score: of your detector, 0..1, if known.
+        track: the camera's track that the person belongs to, if known.
     """
 
     x: float
@@ -153,6 +158,7 @@ class FrameBox:
     width: float
     height: float
     score: float | None = None
+    track: str | None = None
 
 
 Embedding = Sequence[float] | str
@@ -183,6 +189,7 @@ class EmbeddedCrop:
         camera: the camera that took it, if known.
         timestamp: when it was taken, if known.
         zone: whose clock ``timestamp`` was read from, if it has no zone of its own.
+        track: which walk through the camera's view it belongs to, if known.
     """
 
     crop_id: str
@@ -191,6 +198,7 @@ class EmbeddedCrop:
     camera: str | None = None
     timestamp: Time | None = None
     zone: str | None = None
+    track: str | None = None
 
 
 def file_part(image: Image) -> tuple[str, bytes]:

@@ -26,12 +26,12 @@ def search(
 
     Args:
         images: crops of people, or with ``detect`` whole frames; none if ``crop_ids`` names crops
-            of the gallery.
+            of the gallery, or ``query_tracks`` its tracks.
         fields: the gallery, the filter and the options of ``POST /search``.
 
     Returns:
-        One result per image, then one per crop id; with ``combine`` one for all; with ``detect``
-        one per person of each image.
+        One result per image, then per crop id, then per track; with ``combine`` one for all; with
+        ``detect`` one per person of each image.
     """
     parts = image_parts(images)
     return Call(
@@ -57,7 +57,7 @@ def search_by_vectors(
         fields: the gallery, the filter and the options, as of :func:`search`.
 
     Returns:
-        One result per vector, then one per crop id; with ``combine`` one for all.
+        One result per vector, then per crop id, then per track; with ``combine`` one for all.
     """
     sent = [
         given(asdict(one if isinstance(one, Vector) else Vector(embedding=one))) for one in vectors

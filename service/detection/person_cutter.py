@@ -25,10 +25,12 @@ class MarkedPerson:
     Attributes:
         box: where.
         score: how sure the detector was, 0..1; None if the caller does not say it.
+        track: the camera's track that the person belongs to, if the caller says it.
     """
 
     box: Box
     score: float | None = None
+    track: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

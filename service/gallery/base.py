@@ -29,6 +29,8 @@ class Crop:
         origin: where the identity comes from; ignored when crops are compared.
         added: when it was added, seconds since 1970-01-01 UTC; the gallery replaces None by the
             present time. Ignored when crops are compared.
+        track: which walk through the camera's view it belongs to; None if unknown. Crops of equal
+            camera and track show one person; trackers of two cameras may use the same names.
     """
 
     crop_id: str
@@ -38,6 +40,7 @@ class Crop:
     digest: str | None = None
     origin: Origin = field(default="given", compare=False)
     added: float | None = field(default=None, compare=False)
+    track: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ class Filter:
         id_prefix: only crops whose id begins with this text.
         added_since: added >= added_since; crops with an unknown time of adding do not pass.
         added_until: added < added_until; crops with an unknown time of adding do not pass.
+        tracks: only crops of tracks with these names, of whatever camera.
         expired_before: timestamp < expired_before; crops without a timestamp are judged by the
             time they were added.
     """
@@ -72,10 +76,11 @@ class Filter:
     id_prefix: str | None = None
     added_since: float | None = None
     added_until: float | None = None
+    tracks: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
         """Bring every name to the form in which it is stored."""
-        for field_name in ("cameras", "identities", "crop_ids"):
+        for field_name in ("cameras", "tracks", "identities", "crop_ids"):
             if (names := getattr(self, field_name)) is not None:
                 object.__setattr__(self, field_name, frozenset(map(normal_form, names)))
         for field_name in ("not_camera", "own_camera"):
@@ -93,11 +98,13 @@ class Absent:
         cameras: from all camera fields of the filter.
         identities: from its identities.
         crop_ids: from its crop ids.
+        tracks: from its tracks.
     """
 
     cameras: tuple[str, ...] = ()
     identities: tuple[str, ...] = ()
     crop_ids: tuple[str, ...] = ()
+    tracks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ def filter_of(fields: FilterFields) -> Filter:
     return Filter(
         cameras=_frozen(fields.cameras),
         not_camera=fields.not_camera,
+        tracks=_frozen(fields.tracks),
         identities=_frozen(fields.identities),
         has_identity=fields.has_identity,
         id_prefix=fields.id_prefix,

@@ -59,6 +59,7 @@ def warnings_of(
         ("unknown_camera", "cameras", _common(absent.cameras, where.cameras)),
         ("unknown_camera", "not_camera", _common(absent.cameras, _set_of(where.not_camera))),
         ("unknown_camera", "camera", _common(absent.cameras, own_cameras)),
+        ("unknown_track", "tracks", absent.tracks),
         ("unknown_identity", "identities", absent.identities),
         ("unknown_crop", ids_field, absent.crop_ids),
     ]
@@ -78,6 +79,7 @@ def warnings_of(
 def _absent(gallery: Gallery, where: Filter, own_cameras: frozenset[str]) -> Absent:
     named = Filter(
         cameras=(where.cameras or frozenset()) | _set_of(where.not_camera) | own_cameras or None,
+        tracks=where.tracks,
         identities=where.identities,
         crop_ids=where.crop_ids,
     )
@@ -99,6 +101,8 @@ def _unknown(gallery: Gallery, field: str, names: tuple[str, ...], cameras: str)
                 f"exclude_same_camera excludes nothing: no crop of gallery {gallery.name!r} has "
                 f"the query's camera {listed}; {cameras}."
             )
+        case "tracks":
+            return f"No crop of gallery {gallery.name!r} has the track {listed}."
         case "identities":
             return f"No crop of gallery {gallery.name!r} has the identity {listed}."
         case _:

@@ -26,7 +26,7 @@ MEDIA_TYPES: dict[ExportFormat, str] = {
     "ndjson": "application/x-ndjson",
     "parquet": "application/vnd.apache.parquet",
 }
-COLUMNS = ("crop_id", "identity", "camera", "timestamp", "digest", "origin", "added")
+COLUMNS = ("crop_id", "identity", "camera", "track", "timestamp", "digest", "origin", "added")
 EMBEDDING = "embedding"
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs a cell that begins with one

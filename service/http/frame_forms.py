@@ -60,11 +60,15 @@ class GivenBox(JsonBody):
     score: float | None = Field(
         default=None, ge=0, le=1, description="of your detector, for the answer", examples=[0.83]
     )
+    track: Label | None = Field(
+        default=None, description="the camera's track that the person belongs to", examples=["17"]
+    )
 
     @property
     def marked(self) -> MarkedPerson:
         """The person that the box marks."""
-        return MarkedPerson(Box(self.x, self.y, self.width, self.height), self.score)
+        box = Box(self.x, self.y, self.width, self.height)
+        return MarkedPerson(box, self.score, self.track)
 
 
 _Boxes = Annotated[list[GivenBox], FailFast(), Field(max_length=MAX_PERSONS)]

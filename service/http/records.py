@@ -32,6 +32,7 @@ def crop_record(crop: Crop) -> CropRecord:
         crop_id=crop.crop_id,
         identity=crop.identity,
         camera=crop.camera,
+        track=crop.track,
         timestamp=crop.timestamp,
         digest=crop.digest,
         origin=crop.origin,

@@ -14,6 +14,7 @@ from service.model.detector_manifest import LOWEST_SCORE
 from service.search.multi_shot import IdentityScore
 from service.values.fields import (
     MAX_TEXT,
+    TRACK,
     ZONE,
     Body,
     CropId,
@@ -26,6 +27,7 @@ from service.values.fields import (
 )
 from service.values.tiling import GRID, written_grid
 from service.values.timestamps import Moment
+from service.values.vocabulary import GroupBy
 
 MAX_TOP_K = 1000
 MAX_ENTRIES = 1000  # the most that REID_MAX_IMAGES can allow
@@ -62,13 +64,19 @@ class SearchFields(SearchFilter):
         description="crops of the gallery to search for, in addition to images or vectors or "
         "instead of them; in a form, repeat the field for more",
     )
+    query_tracks: list[Label] = Field(
+        default=[],
+        description="tracks of the gallery to search for: all crops of a track make one query. If "
+        "several cameras have a track of this name, `camera` must say which one is meant",
+    )
     gallery: str = Field(default="default", max_length=64, description="name of the gallery")
     top_k: int | None = Field(
         default=None, ge=1, le=MAX_TOP_K, description="most matches per query; default: REID_TOP_K"
     )
     camera: Label | None = Field(
         default=None,
-        description="camera that took the images; a crop of the gallery has its own",
+        description="camera that took the images, or has the tracks; a crop of the gallery has its "
+        "own",
     )
     exclude_same_camera: bool = Field(
         default=False,
@@ -85,8 +93,10 @@ class SearchFields(SearchFilter):
     rerank_top: int = Field(
         default=100, ge=1, le=1000, description="how many of the nearest crops to re-rank"
     )
-    group_by: Literal["none", "identity"] = Field(
-        default="none", description="identity: one match per identity, its best crop"
+    group_by: GroupBy = Field(
+        default="none",
+        description="identity: one match per identity, its best crop; track: one per camera and "
+        "track. A crop without an identity, or without a track, is a match of its own",
     )
     identity_score: IdentityScore = Field(
         default="best",
@@ -116,7 +126,7 @@ class SearchForm(SearchFields):
     images: list[UploadFile] = Field(
         default=[],
         description="crops of people: JPEG, PNG, WebP, BMP or TIFF; repeat the field for more; "
-        "optional if `crop_ids` are given",
+        "optional if `crop_ids` or `query_tracks` are given",
     )
     detect: bool = Field(
         default=False,
@@ -137,8 +147,10 @@ class SearchForm(SearchFields):
 
     @model_validator(mode="after")
     def _has_something_to_search_for(self) -> Self:
-        if not self.images and not self.crop_ids:
-            raise ValueError("send images or crop_ids: at least one picture to search for")
+        if not (self.images or self.crop_ids or self.query_tracks):
+            raise ValueError(
+                "send images or crop_ids or query_tracks: at least one picture to search for"
+            )
         if self.exclude_same_camera and self.camera is None and self.images:
             raise ValueError("exclude_same_camera needs camera: the camera that took the images")
         return self
@@ -172,12 +184,14 @@ class CropForm(Body):
     image: UploadFile = Field(description="JPEG, PNG, WebP, BMP or TIFF")
     identity: Label | None = Field(default=None, description="the person it shows, if known")
     camera: Label | None = Field(default=None, description="the camera that took it, if known")
+    track: Label | None = Field(default=None, description=TRACK)
     zone: Zone | None = Field(default=None, description=ZONE)
     timestamp: ZonedTime | None = Field(default=None, description="when it was taken, if known")
 
     def crop(self, crop_id: str) -> Crop:
         """Make the crop that the fields describe."""
-        return Crop(crop_id, self.identity, self.camera, seconds_of(self.timestamp))
+        moment = seconds_of(self.timestamp)
+        return Crop(crop_id, self.identity, self.camera, moment, track=self.track)
 
 
 class CropEntry(JsonBody):
@@ -186,13 +200,15 @@ class CropEntry(JsonBody):
     crop_id: CropId
     identity: Label | None = None
     camera: Label | None = None
+    track: Label | None = Field(default=None, description=TRACK)
     zone: Zone | None = Field(default=None, description=ZONE)
     timestamp: ZonedTime | None = None
 
     @property
     def crop(self) -> Crop:
         """Make the crop that the entry describes."""
-        return Crop(self.crop_id, self.identity, self.camera, seconds_of(self.timestamp))
+        moment = seconds_of(self.timestamp)
+        return Crop(self.crop_id, self.identity, self.camera, moment, track=self.track)
 
 
 class CropEntries(RootModel[Annotated[list[CropEntry], Field(max_length=MAX_ENTRIES)]]):

@@ -14,7 +14,7 @@ from service.ingest.sent_embeddings import (
     decode_embedding,
 )
 from service.search.shots import SentVector
-from service.values.fields import ZONE, CropId, JsonBody, Label, Zone, ZonedTime
+from service.values.fields import TRACK, ZONE, CropId, JsonBody, Label, Zone, ZonedTime
 
 _LONGEST_TEXT = 1 << 20  # characters of an embedding as text
 
@@ -52,14 +52,14 @@ class VectorSearch(SearchFields):
     vectors: list[Vector] = Field(
         default=[],
         max_length=MAX_ENTRIES,
-        description="embeddings to search for; optional if `crop_ids` are given",
+        description="embeddings to search for; optional if `crop_ids` or `query_tracks` are given",
     )
     model_sha256: ModelSha256 = None
 
     @model_validator(mode="after")
     def _has_something_to_search_for(self) -> Self:
-        if not self.vectors and not self.crop_ids:
-            raise ValueError("send vectors or crop_ids: at least one query")
+        if not (self.vectors or self.crop_ids or self.query_tracks):
+            raise ValueError("send vectors or crop_ids or query_tracks: at least one query")
         placed = self.camera is not None or all(one.camera is not None for one in self.vectors)
         if self.exclude_same_camera and not placed:
             raise ValueError("exclude_same_camera needs camera: the camera of every vector")
@@ -79,6 +79,7 @@ class VectorCropFields(JsonBody):
     embedding: EmbeddingField
     identity: Label | None = Field(default=None, description="who it shows, if known")
     camera: Label | None = Field(default=None, description="which camera took it, if known")
+    track: Label | None = Field(default=None, description=TRACK)
     zone: Zone | None = Field(default=None, description=ZONE)
     timestamp: ZonedTime | None = Field(default=None, description="when it was taken, if known")
 
@@ -92,7 +93,8 @@ class VectorCropFields(JsonBody):
         Raises:
             InvalidInput: the embedding is malformed.
         """
-        crop = Crop(crop_id, self.identity, self.camera, seconds_of(self.timestamp))
+        moment = seconds_of(self.timestamp)
+        crop = Crop(crop_id, self.identity, self.camera, moment, track=self.track)
         return EmbeddedCrop(crop, _decoded(self.embedding, name), name)
 
 

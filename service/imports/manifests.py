@@ -51,7 +51,7 @@ def manifest_items(
 
     Args:
         manifest: each row has ``path`` or ``embedding``, and may have ``crop_id``, ``identity``,
-            ``camera``, ``timestamp`` and ``zone``.
+            ``camera``, ``track``, ``timestamp`` and ``zone``.
         format_: its format.
         source: where the files are.
         dimension: length of the gallery's embeddings.

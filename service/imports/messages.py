@@ -140,7 +140,7 @@ def _words(message: Message) -> tuple[list[Any], bytes]:
 
 
 def _crop_words(crop: Crop) -> tuple[Any, ...]:
-    return crop.crop_id, crop.identity, crop.camera, crop.timestamp
+    return crop.crop_id, crop.identity, crop.camera, crop.timestamp, crop.track
 
 
 def _message(words: Any, content: bytes) -> Message:
@@ -170,8 +170,9 @@ def _message(words: Any, content: bytes) -> Message:
 
 def _crop(words: list[Any]) -> Crop:
     match words:
-        case [str(crop_id), identity, camera, timestamp]:
-            return Crop(crop_id, _name(identity), _name(camera), _time(timestamp))
+        case [str(crop_id), identity, camera, timestamp, track]:
+            known = _name(identity), _name(camera), _time(timestamp)
+            return Crop(crop_id, *known, track=_name(track))
     raise ValueError("an invalid crop")
 
 

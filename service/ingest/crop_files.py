@@ -90,8 +90,8 @@ def described(
     Args:
         path: the file.
         folder: the folder its path is relative to, if the values have no crop_id.
-        values: may contain ``crop_id``, ``identity``, ``camera``, ``timestamp`` and ``zone``, see
-            :func:`service.ingest.reading.read_values`; other names are ignored.
+        values: may contain ``crop_id``, ``identity``, ``camera``, ``track``, ``timestamp`` and
+            ``zone``, see :func:`service.ingest.reading.read_values`; other names are ignored.
         reading: how times without a zone are read; collects remarks.
         where: what to call the place of a value in messages.
 
@@ -106,6 +106,7 @@ def described(
             known.identity,
             known.camera,
             None if known.moment is None else known.moment.seconds,
+            track=known.track,
         )
         checked = checked_crop(crop)
     except InvalidInput as error:

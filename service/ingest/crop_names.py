@@ -39,7 +39,8 @@ def naming_of(
 
     Args:
         pattern: a regular expression that matches the relative path from its start. Its groups
-            ``identity``, ``camera``, ``timestamp``, ``zone`` and ``crop_id`` are all optional.
+            ``identity``, ``camera``, ``track``, ``timestamp``, ``zone`` and ``crop_id`` are all
+            optional.
             Example: ``(?P<camera>[^/]+)/(?P<identity>\d+)``. Parts of a time have their own
             groups, see :mod:`service.ingest.path_times`. Files that do not match are left out.
         layout: a built-in layout instead, see :mod:`service.ingest.name_layouts`. Files that do not
@@ -154,7 +155,7 @@ def list_manifest(
         folder: paths are relative to it.
         manifest: a ``.csv`` file with a header, an ``.ndjson`` or ``.jsonl`` file, or a
             ``.parquet`` file; each row has ``path``, and may have ``crop_id``, ``identity``,
-            ``camera``, ``timestamp`` and ``zone``. Empty values mean unknown.
+            ``camera``, ``track``, ``timestamp`` and ``zone``. Empty values mean unknown.
         reading: how times without a zone are read; collects remarks.
 
     Yields:

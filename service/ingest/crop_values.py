@@ -1,4 +1,4 @@
-"""Read values of manifests and patterns: identity, camera, crop id and path.
+"""Read values of manifests and patterns: identity, camera, track, crop id and path.
 
 The service and training share this reader, so a row means the same person on the same camera to
 both.
@@ -17,14 +17,14 @@ from service.values.names import id_of, name_of, normal_form
 
 COLUMNS = frozenset(
     {
-        *("path", "crop_id", "identity", "camera", "timestamp", "zone", "embedding"),
-        *("split", "track", "frame"),  # of training
+        *("path", "crop_id", "identity", "camera", "track", "timestamp", "zone", "embedding"),
+        *("split", "frame"),  # of training
     }
 )
 """Every column that the service or training uses."""
 
 UNKNOWN_MARK = "-1"
-"""What data sets write for an unknown person or camera."""
+"""What data sets write for an unknown person, camera or track."""
 
 DOUBTFUL = frozenset(
     {"nan", "NaN", "NAN", "null", "NULL", "None", "NaT", "NA", "<NA>", "N/A", "#N/A", "undefined"}
@@ -60,7 +60,7 @@ def is_missing(value: object) -> bool:
 
 
 def read_name(column: str, value: object) -> str | None:
-    """Read the name of an identity or a camera.
+    """Read the name of an identity, a camera or a track.
 
     Args:
         column: the value's place, for messages.

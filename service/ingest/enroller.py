@@ -261,7 +261,7 @@ def with_digest(crop: Crop, data: bytes) -> Crop:
     # Ten times as fast as dataclasses.replace, which matters when embeddings are imported.
     return Crop(
         *(crop.crop_id, crop.identity, crop.camera, crop.timestamp),
-        *(digest, crop.origin, crop.added),
+        *(digest, crop.origin, crop.added, crop.track),
     )
 
 

@@ -41,9 +41,10 @@ class SentFrame:
     camera: str | None
     timestamp: float | None
 
-    def crop(self, number: int) -> Crop:
-        """The crop of its person of this number, from 1, before anything is known of it."""
-        return Crop(crop_id_on(self.frame_id, number), None, self.camera, self.timestamp)
+    def crop(self, number: int, track: str | None) -> Crop:
+        """The crop of its person of this number, from 1, before its identity is known."""
+        crop_id = crop_id_on(self.frame_id, number)
+        return Crop(crop_id, None, self.camera, self.timestamp, track=track)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +202,7 @@ def _people(
 ) -> list[tuple[PersonPicture, Crop]]:
     """Every person of every usable frame, with the crop to store."""
     return [
-        (person, frame.crop(number))
+        (person, frame.crop(number, person.person.track))
         for frame, entry in zip(frames, seen, strict=True)
         if not isinstance(entry, ReidError)
         for number, person in enumerate(entry.persons, start=1)

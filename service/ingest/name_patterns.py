@@ -14,7 +14,7 @@ from service.ingest.path_times import PIECES, check_groups, time_of_groups
 from service.ingest.picture_files import LeftOut
 from service.ingest.reading import Reading
 
-_GROUPS = ("crop_id", "identity", "camera", "timestamp", "zone", *PIECES)
+_GROUPS = ("crop_id", "identity", "camera", "track", "timestamp", "zone", *PIECES)
 _MAX_PATTERN = 500
 _MATCH_SECONDS = 1.0
 

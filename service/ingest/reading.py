@@ -38,7 +38,7 @@ class Remarks:
         if values.moment is not None:
             self.assumed_utc += values.moment.assumed_utc
             self.ambiguous_times += values.moment.ambiguous
-        for name in (values.identity, values.camera):
+        for name in (values.identity, values.camera, values.track):
             if name in DOUBTFUL:
                 self.doubtful_names[name] += 1
 
@@ -144,6 +144,7 @@ class CropValues:
     identity: str | None
     camera: str | None
     moment: Moment | None
+    track: str | None = None
 
 
 def read_values(
@@ -168,6 +169,7 @@ def read_values(
         read_name(f"{where} identity", values.get("identity")),
         camera,
         _moment(values, reading, camera, where),
+        read_name(f"{where} track", values.get("track")),
     )
 
 

@@ -13,7 +13,7 @@ from typing import TypeVar
 from service.errors import InvalidInput
 
 GROUPED_CANDIDATES = 10_000
-"""Most crops per query that grouping by identity looks at."""
+"""Most crops per query that grouping looks at."""
 MAX_MATCHES = 64_000
 """Most matches in one answer, about 25 MB: 64 images with ``top_k`` 1000."""
 MAX_RERANKED = 16_000
@@ -47,7 +47,7 @@ class SearchCost:
         queries: number of queries.
         top_k: matches per query.
         rerank_top: crops re-ranked per query; 0 for none.
-        grouped: whether matches are grouped by identity.
+        grouped: whether matches are grouped, by identity or by track.
     """
 
     queries: int
@@ -76,7 +76,7 @@ class SearchCost:
         )
         if self.queries * self.depth > MAX_CANDIDATES:
             raise InvalidInput(
-                f"group_by=identity for {self.queries} queries: at most "
+                f"group_by for {self.queries} queries: at most "
                 f"{MAX_CANDIDATES // self.depth} images and crops are allowed in one request"
             )
 

@@ -29,7 +29,7 @@ def find(
         queries: Q queries.
         where: which crops may answer them.
         options: how many matches are wanted, and how they are ranked.
-        groups: how many groups pass the filter (identities, and crops without one), if counted.
+        groups: how many groups pass the filter, as of ``options.group_by``, if counted.
 
     Returns:
         What each query found.
@@ -43,8 +43,8 @@ def find(
     known: list[dict[str, Tally]] = [{} for _ in queries]
     pending = list(range(len(queries)))
     while pending:
-        # One person's crops may fill the first ranks, so look deeper until top_k people are found.
-        last = options.identity_score is None or depth >= GROUPED_CANDIDATES
+        # One group's crops may fill the first ranks, so look deeper until top_k groups are found.
+        last = options.group_by == "none" or depth >= GROUPED_CANDIDATES
         for place, answer in zip(pending, answers.nearest(pending, depth + own), strict=True):
             complete = len(answer.hits) < depth + own
             look = _Look(answers, place, queries[place], options, complete=complete)
@@ -108,14 +108,14 @@ class _Look:
             known: tallies of identities found by earlier looks; new ones are added.
             last: accept the hits even if they are too few.
         """
-        own, rule, wanted = self._query.crop_ids, self._options.identity_score, self._options.top_k
+        own, wanted, by = self._query.crop_ids, self._options.top_k, self._options.group_by
         others = tuple(hit for hit in answer.hits if hit.crop.crop_id not in own)
         enough = last or self._complete or self._reaches_threshold(others)
         # Tallies are the expensive part: make none if the hits are too few anyway.
-        if not enough and _count_groups(others) < wanted:
+        if not enough and len({group_key(hit.crop, by) for hit in others}) < wanted:
             return None
         tallies: dict[str, Tally] = {}
-        if rule is not None and rule != "best":
+        if by == "identity" and self._options.identity_score != "best":
             tallies = self._tallies(others, known)
             if not enough and not settled(others, tallies, wanted):
                 return None
@@ -135,7 +135,7 @@ class _Look:
             if hit.crop.identity is not None and hit.score >= least
         }
         new = frozenset(identities - known.keys())
-        if new and rule is not None:
+        if new:
             if self._complete and (hits[0].standardised is None or least <= -1.0):
                 known |= tally((hit for hit in hits if hit.crop.identity in new), rule)
             else:
@@ -148,7 +148,3 @@ class _Look:
         if found and found[0].standardised is None:
             return found[0].score
         return self._answers.nearest_but(self._place, self._query.crop_ids)
-
-
-def _count_groups(hits: tuple[Hit, ...]) -> int:
-    return len({group_key(hit.crop) for hit in hits})

@@ -11,6 +11,7 @@ from service.model.manifest import Calibration
 from service.search.cost import SearchCost
 from service.search.multi_shot import IdentityScore
 from service.search.shots import SentVector
+from service.values.vocabulary import GroupBy
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class SearchOptions:
 
     Attributes:
         gallery: name of the gallery.
-        top_k: most matches per query: crops, or identities if ``identity_score`` is set.
+        top_k: most matches per query: crops, or what ``group_by`` makes of them.
         where: which crops of the gallery may match.
         crop_ids: stored crops of the gallery to search for, in addition to the uploaded images.
         vectors: embeddings to search for, in place of uploaded images.
@@ -30,10 +31,12 @@ class SearchOptions:
             threshold if the model is not calibrated.
         rerank_top: how many of the nearest crops to re-rank by k-reciprocal neighbours; 0 disables
             re-ranking.
-        identity_score: return one match per identity, ranked by this score; None returns one match
-            per crop.
+        group_by: return one match per crop, per identity, or per track, which is a camera and the
+            name of a track.
+        identity_score: what ranks an identity; tracks are ranked by their best crop.
         combine: all images show one person and make one query.
         standardise: rank by embeddings standardised per camera; None does so if the gallery can.
+        tracks: names of stored tracks to search for; all crops of a track make one query.
     """
 
     gallery: str
@@ -46,9 +49,11 @@ class SearchOptions:
     exclude_same_camera: bool = False
     min_score: float | None = None
     rerank_top: int = 0
-    identity_score: IdentityScore | None = None
+    group_by: GroupBy = "none"
+    identity_score: IdentityScore = "best"
     combine: bool = False
     standardise: bool | None = None
+    tracks: tuple[str, ...] = ()
 
     @property
     def least(self) -> float:
@@ -74,9 +79,10 @@ class SearchOptions:
         Args:
             uploads: number of uploaded images.
         """
+        asked = uploads + len(self.crop_ids) + len(self.vectors) + len(self.tracks)
         return SearchCost(
-            queries=1 if self.combine else uploads + len(self.crop_ids) + len(self.vectors),
+            queries=1 if self.combine else asked,
             top_k=self.top_k,
             rerank_top=self.rerank_top,
-            grouped=self.identity_score is not None,
+            grouped=self.group_by != "none",
         )

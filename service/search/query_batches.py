@@ -14,7 +14,9 @@ from service.gallery.base import Crop, Filter
 from service.gallery.protocol import Gallery
 from service.search.cost import SearchCost
 from service.search.options import SearchOptions
+from service.search.ranking import group_key
 from service.search.shots import Query
+from service.values.vocabulary import GroupBy
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +28,8 @@ class QueryBatch:
         queries: the queries at these places.
         where: which crops may answer them, the same for all.
         considered: how many crops each is compared with.
-        groups: how many groups pass the filter (identities, and crops without one); None if they
-            were not counted.
+        groups: how many groups pass the filter: identities or tracks, and crops without one; None
+            if they were not counted.
     """
 
     places: tuple[int, ...]
@@ -64,7 +66,7 @@ def batches_of(
         passing = gallery.count(where)
         considered = {place: passing - own for place, own in zip(places, own_crops, strict=True)}
         counted = cost.grouped and not cost.is_light(passing)
-        groups = _groups(gallery.crops(where)) if counted else None
+        groups = _groups(gallery.crops(where), options.group_by) if counted else None
         batches += [
             QueryBatch(
                 places=tuple(part),
@@ -95,6 +97,5 @@ def _own_among(gallery: Gallery, query: Query, where: Filter) -> int:
     return gallery.count(replace(where, crop_ids=own)) if own else 0
 
 
-def _groups(crops: Sequence[Crop]) -> int:
-    named = [crop.identity for crop in crops if crop.identity is not None]
-    return len(set(named)) + len(crops) - len(named)
+def _groups(crops: Sequence[Crop], by: GroupBy) -> int:
+    return len({group_key(crop, by) for crop in crops})

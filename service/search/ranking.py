@@ -14,6 +14,7 @@ from service.gallery.protocol import Gallery
 from service.search.kreciprocal import Float32s, rerank
 from service.search.multi_shot import IdentityScore, Tally, identity_score
 from service.search.shots import Query
+from service.values.vocabulary import GroupBy
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +43,8 @@ class Candidate:
     Attributes:
         hit: the crop and its cosine.
         rerank_distance: k-reciprocal distance, if it was re-ranked.
-        identity_score: the score of its identity, if candidates are grouped.
-        group_size: how many crops of its identity count, if candidates are grouped.
+        identity_score: the score of its identity, if candidates are grouped by it.
+        group_size: how many crops of its group count, if candidates are grouped.
     """
 
     hit: Hit
@@ -77,31 +78,49 @@ def candidates_of(gallery: Gallery, query: Query, found: Found, rerank_top: int)
     return [Candidate(hits[index], float(distances[index])) for index in order] + tail
 
 
-def group(candidates: Sequence[Candidate], found: Found, rule: IdentityScore) -> list[Candidate]:
-    """Keep the first candidate of each identity; a crop without identity is a group of its own.
+def group(
+    candidates: Sequence[Candidate], found: Found, by: GroupBy, rule: IdentityScore
+) -> list[Candidate]:
+    """Keep the first candidate of each group.
 
-    Identities with re-ranked crops come first, ordered by the same rule over the distances of those
+    Groups with re-ranked crops come first, ordered by the same rule over the distances of those
     crops; the others follow in the order of their scores.
 
     Args:
         candidates: matching crops, in the order of the answer.
         found: holds the identities' scores.
+        by: what makes a group, see :func:`group_key`.
         rule: how the scores of several crops make one score.
 
     Returns:
-        One candidate per identity, with the identity's score and size.
+        One candidate per group, with the group's size, and the identity's score.
     """
-    members: dict[tuple[bool, str], list[Candidate]] = {}
+    members: dict[tuple[str, ...], list[Candidate]] = {}
     for candidate in candidates:
-        members.setdefault(group_key(candidate.hit.crop), []).append(candidate)
-    groups = [_of_identity(own, found.tallies, rule) for own in members.values()]
+        members.setdefault(group_key(candidate.hit.crop, by), []).append(candidate)
+    groups = [_of_group(own, found.tallies, rule) for own in members.values()]
     groups.sort(key=lambda entry: entry[0])
-    return [candidate for _, candidate in groups]
+    ordered = [candidate for _, candidate in groups]
+    return ordered if by == "identity" else [replace(one, identity_score=None) for one in ordered]
 
 
-def group_key(crop: Crop) -> tuple[bool, str]:
-    """What a crop is grouped by: its identity, or the crop itself if it has none."""
-    return (True, crop.identity) if crop.identity is not None else (False, crop.crop_id)
+def group_key(crop: Crop, by: GroupBy) -> tuple[str, ...]:
+    """What a crop is grouped by; a crop without an identity or a track is a group of its own.
+
+    Args:
+        crop: the crop.
+        by: its identity, its camera and track, or nothing.
+
+    Returns:
+        The same for crops of one group, and for no others.
+    """
+    match by:
+        case "identity" if crop.identity is not None:
+            return (by, crop.identity)
+        case "track" if crop.track is not None:
+            return (by, crop.camera or "", crop.track)  # no camera is called ""
+        case _:
+            return ("crop", crop.crop_id)
 
 
 def _head(
@@ -118,10 +137,10 @@ def _head(
     return hits, query.embedding, rows
 
 
-def _of_identity(
+def _of_group(
     own: Sequence[Candidate], tallies: dict[str, Tally], rule: IdentityScore
 ) -> tuple[tuple[float, float], Candidate]:
-    """The first candidate with its identity's score, preceded by what to sort groups by."""
+    """The first candidate with its group's score, preceded by what to sort groups by."""
     first = own[0]
     tally = tallies.get(first.hit.crop.identity or "")
     if tally is None:

@@ -28,9 +28,9 @@ class Match:
         standardised_score: cosine of the standardised embeddings, if the match was ranked by it.
         rerank_distance: k-reciprocal distance, smaller is closer; None if the crop was not
             re-ranked.
-        identity_score: the score of its identity, if matches are grouped.
-        group_size: how many crops of this identity made the score: the crops found for ``best``,
-            all that pass the filter for ``mean`` and ``top3``.
+        identity_score: the score of its identity, if matches are grouped by it.
+        group_size: how many crops of its identity or track count: the crops found for ``best``, all
+            that pass the filter for ``mean`` and ``top3``.
     """
 
     rank: int
@@ -58,6 +58,7 @@ class SearchResult:
         error: what is wrong with the image.
         considered: number of crops searched, after the filters; None if the image is unusable.
         vectors: indices of the embeddings that make the query.
+        track: name of the stored track whose crops make the query, or cannot make it.
     """
 
     images: tuple[int, ...]
@@ -69,6 +70,7 @@ class SearchResult:
     error: ReidError | None = None
     considered: int | None = None
     vectors: tuple[int, ...] = ()
+    track: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ def result_of(
     options: SearchOptions,
     calibration: Calibration | None,
 ) -> SearchResult:
-    """Apply ``min_score``, group by identity, and number the matches of one query.
+    """Apply ``min_score``, group, and number the matches of one query.
 
     Args:
         query: what was searched for.
@@ -112,8 +114,8 @@ def result_of(
     if len(query.shots) > 1:
         calibration = None  # fitted on pairs of single crops: too confident for a mean of several
     matching = [candidate for candidate in candidates if candidate.hit.score >= options.least]
-    if options.identity_score is not None:
-        matching = group(matching, found, options.identity_score)
+    if options.group_by != "none":
+        matching = group(matching, found, options.group_by, options.identity_score)
     matches = tuple(
         _match(rank, candidate, calibration)
         for rank, candidate in enumerate(matching[: options.top_k], start=1)
@@ -127,6 +129,7 @@ def result_of(
         nearest_probability=_probability(found.nearest, calibration),
         considered=considered,
         vectors=tuple(shot.vector for shot in query.shots if shot.vector is not None),
+        track=query.track,
     )
 
 
@@ -156,7 +159,7 @@ def in_order(
     """Put results and errors in the order of the request.
 
     Args:
-        pictures: every image and stored crop of the request.
+        pictures: every image, stored crop and stored track of the request.
         results: one per query.
         combine: there is one query; its result comes first, then the errors.
 
@@ -164,11 +167,12 @@ def in_order(
         One result per query, and per picture that makes none.
     """
     if combine:
-        without = (entry for entry in pictures if not isinstance(entry, Shot))
+        without = (entry for entry in pictures if not isinstance(entry, Shot | Query))
         return [*results, *map(_without_query, without)]
     answered = iter(results)
     return [
-        next(answered) if isinstance(entry, Shot) else _without_query(entry) for entry in pictures
+        next(answered) if isinstance(entry, Shot | Query) else _without_query(entry)
+        for entry in pictures
     ]
 
 
@@ -179,4 +183,4 @@ def _without_query(entry: Miss | Nobody) -> SearchResult:
 def _failed(miss: Miss) -> SearchResult:
     images = () if miss.image is None else (miss.image,)
     crop_ids = () if miss.crop_id is None else (miss.crop_id,)
-    return SearchResult(images, crop_ids, "error", error=miss.error)
+    return SearchResult(images, crop_ids, "error", error=miss.error, track=miss.track)

@@ -33,6 +33,7 @@ from service.search.shots import (
     uploaded_shots,
     vector_shots,
 )
+from service.search.tracks import track_queries
 
 __all__ = ["Match", "Payer", "SearchOptions", "SearchOutcome", "SearchResult", "Searcher"]
 
@@ -89,9 +90,9 @@ class Searcher:
             payer: the client to charge.
             stopwatch: measures the stages decode, embed, query and rerank.
             write: turns the outcome into the answer. It gets one result per picture, uploaded
-                images before stored crops, each in their order; a combined search has one result
-                for all usable pictures, followed by one per unusable picture. It runs in a thread,
-                so the event loop stays free.
+                images before stored crops before stored tracks, each in their order; a combined
+                search has one result for all usable pictures, followed by one per unusable picture.
+                It runs in a thread, so the event loop stays free.
 
         Returns:
             What ``write`` returned.
@@ -132,7 +133,7 @@ class Searcher:
         options: SearchOptions,
         stopwatch: Stopwatch,
     ) -> list[Picture]:
-        """Decode and embed the uploaded images; look up the stored crops."""
+        """Decode and embed the uploaded images; look up the stored crops and tracks."""
         pictures: list[Picture] = []
         if uploads:
             embeddings = await opened.model.intake.embed(image_files(uploads), stopwatch)
@@ -146,6 +147,11 @@ class Searcher:
                 stored_shots, opened.gallery, options.crop_ids, options.camera
             )
             pictures += map(require_camera, crops) if options.exclude_same_camera else crops
+        if options.tracks:
+            tracks = await self._reads.run(
+                track_queries, opened.gallery, options.tracks, options.camera
+            )
+            pictures += map(require_camera, tracks) if options.exclude_same_camera else tracks
         return pictures
 
     async def _take_turns(

@@ -83,6 +83,7 @@ class Miss:
         image: index of the uploaded image; None for a stored crop.
         crop_id: id of the stored crop; None for an uploaded image.
         of_frame: it was cut out of a frame, which could be used.
+        track: name of the stored track; None for anything else.
     """
 
     error: ReidError
@@ -90,9 +91,7 @@ class Miss:
     image: int | None = None
     crop_id: str | None = None
     of_frame: bool = False
-
-
-Picture = Shot | Miss | Nobody
+    track: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +102,22 @@ class Query:
         shots: at least one.
         embedding: (D,) float32, of unit length.
         camera: the camera of all shots; None if one is unknown or two differ.
+        track: name of the stored track whose crops these are; None for anything else.
     """
 
     shots: tuple[Shot, ...]
     embedding: Embedding
     camera: str | None
+    track: str | None = None
 
     @property
     def crop_ids(self) -> frozenset[str]:
         """The stored crops among the shots."""
         return frozenset(shot.crop_id for shot in self.shots if shot.crop_id is not None)
+
+
+Picture = Shot | Query | Miss | Nobody
+"""What one entry of a request became; a stored track makes a whole query."""
 
 
 def image_files(pictures: Sequence[QueryPicture]) -> list[EncodedImage]:
@@ -198,13 +203,14 @@ def stored_shots(
     return [_stored_shot(gallery, crop_id, camera) for crop_id in crop_ids]
 
 
-def require_camera(shot: Shot | Miss) -> Shot | Miss:
-    """Replace a stored crop without a camera by an error: its own camera cannot be left out."""
-    if isinstance(shot, Miss) or shot.camera is not None:
-        return shot
-    name = f"crop {shot.crop_id!r}"
+def require_camera(entry: Shot | Query | Miss) -> Shot | Query | Miss:
+    """Replace what is stored without a camera by an error: its own camera cannot be left out."""
+    if isinstance(entry, Miss) or entry.camera is not None:
+        return entry
+    crop_id, track = (entry.crop_id, None) if isinstance(entry, Shot) else (None, entry.track)
+    name = f"crop {crop_id!r}" if track is None else f"track {track!r}"
     error = InvalidInput(f"{name} has no camera: exclude_same_camera needs camera")
-    return Miss(error, name, crop_id=shot.crop_id)
+    return Miss(error, name, crop_id=crop_id, track=track)
 
 
 def queries_of(pictures: Sequence[Picture], *, combine: bool) -> list[Query]:
@@ -221,13 +227,17 @@ def queries_of(pictures: Sequence[Picture], *, combine: bool) -> list[Query]:
         ReidError: the error of the only picture; InvalidInput naming every picture and its error if
             none is usable, or if the combined embeddings cancel out.
     """
-    shots = [entry for entry in pictures if isinstance(entry, Shot)]
+    queries = [_query_of(entry) for entry in pictures if isinstance(entry, Shot | Query)]
     misses = [entry for entry in pictures if isinstance(entry, Miss) and not entry.of_frame]
     if len(misses) == len(pictures):
         raise _none_usable(misses)
-    if combine and shots:
-        return [combined(shots)]
-    return [Query((shot,), shot.embedding, shot.camera) for shot in shots]
+    if combine and queries:
+        return [combined([shot for query in queries for shot in query.shots])]
+    return queries
+
+
+def _query_of(entry: Shot | Query) -> Query:
+    return Query((entry,), entry.embedding, entry.camera) if isinstance(entry, Shot) else entry
 
 
 def combined(shots: Sequence[Shot]) -> Query:
@@ -254,7 +264,8 @@ def combined(shots: Sequence[Shot]) -> Query:
 def _none_usable(misses: Sequence[Miss]) -> ReidError:
     if len(misses) == 1:
         return misses[0].error
-    kind = "images" if all(miss.crop_id is None for miss in misses) else "images and crops"
+    uploaded = all(miss.crop_id is None and miss.track is None for miss in misses)
+    kind = "images" if uploaded else "images and crops"
     reasons = "; ".join(f"{miss.name}: {miss.error}" for miss in misses)
     return InvalidInput(f"none of the {len(misses)} {kind} is usable: {reasons}")
 

@@ -96,6 +96,11 @@ Cursor = Annotated[str, StringConstraints(max_length=MAX_CURSOR)]
 """The cursor of a page; the code that makes the page defines its meaning."""
 ZONE = "the time zone of times that have none, such as Europe/Berlin or +01:00"
 """Description of the field ``zone``."""
+TRACK = (
+    "which walk through the camera's view it belongs to, if known; crops of equal camera and track "
+    "show one person"
+)
+"""Description of the field ``track``."""
 
 
 class Body(BaseModel):

@@ -9,6 +9,7 @@ Origin = Literal["given", "cluster", "hand"]
 
 WarningCode = Literal[
     "unknown_camera",
+    "unknown_track",
     "unknown_identity",
     "unknown_crop",
     "unknown_prefix",
@@ -18,6 +19,9 @@ WarningCode = Literal[
     "ambiguous_time",
 ]
 """Warnings about a request that is accepted but probably a mistake."""
+
+GroupBy = Literal["none", "identity", "track"]
+"""What makes one match of several crops: nothing, their identity, or their camera and track."""
 
 IdentityScore = Literal["best", "mean", "top3"]
 """The score of an identity: the cosine of its best crop, the mean of all, or of its best three."""

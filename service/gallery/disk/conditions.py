@@ -22,6 +22,7 @@ def condition(where: Filter) -> tuple[str, list[str | float]]:
     values: list[str | float] = []
     for one_of, chosen in (
         ("camera IN (SELECT value FROM json_each(?))", where.cameras),
+        ("track IN (SELECT value FROM json_each(?))", where.tracks),
         ("identity IN (SELECT value FROM json_each(?))", where.identities),
         ("crop_id IN (SELECT value FROM json_each(?))", where.crop_ids),
     ):

@@ -30,17 +30,19 @@ _REST = 50.0  # the next compaction waits this many times as long as the last on
 _PATIENCE_MS = 30_000
 
 _UPSERT_CROP = f"""
-INSERT INTO crops (id, {FIELDS}, picture_key, crc32) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO crops (id, {FIELDS}, picture_key, crc32) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (crop_id) DO UPDATE SET identity = excluded.identity, camera = excluded.camera,
     timestamp = excluded.timestamp, digest = excluded.digest, origin = excluded.origin,
-    added = excluded.added, picture_key = excluded.picture_key, crc32 = excluded.crc32
+    added = excluded.added, track = excluded.track, picture_key = excluded.picture_key,
+    crc32 = excluded.crc32
 """  # noqa: S608 - fixed texts
 _UPSERT_PICTURE = """
 INSERT INTO pictures (crop, data) VALUES (?, ?)
 ON CONFLICT (crop) DO UPDATE SET data = excluded.data
 """
 _DESCRIBE_CROP = """
-UPDATE crops SET identity = ?, camera = ?, timestamp = ?, digest = ?, origin = ?, added = ?
+UPDATE crops SET identity = ?, camera = ?, timestamp = ?, digest = ?, origin = ?, added = ?,
+    track = ?
 WHERE crop_id = ?
 """
 _PLACES = """
@@ -367,5 +369,5 @@ def row_of(crop: Crop) -> tuple[str | float | None, ...]:
     """A crop as the columns ``FIELDS``."""
     return (
         *(crop.crop_id, crop.identity, crop.camera, crop.timestamp),
-        *(crop.digest, crop.origin, crop.added),
+        *(crop.digest, crop.origin, crop.added, crop.track),
     )

@@ -122,7 +122,7 @@ def _convert(served: Path) -> None:
 
 
 def _migrate_all(folder: Path) -> None:
-    """Migrate names and times in every database of a gallery to the present rules."""
+    """Migrate every database of a gallery to the present rules and tables."""
     migrate(served_file(folder))
     for kept in other_files(folder):
         try:

@@ -1,4 +1,4 @@
-"""One-time migration of names and times that older releases stored to the present rules.
+"""One-time migration of what older releases stored: names and times to the present rules, tables.
 
 The format number in the file records that it is done. It changes in the same transaction as the
 rows, so a database is migrated completely or not at all, whatever interrupts it.
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from service.gallery.disk.schema import FORMAT, UNMIGRATED_FORMAT
+from service.gallery.disk.schema import FORMAT, TRACKLESS_FORMAT, UNMIGRATED_FORMAT
 from service.machine.sqlite import answering, connect
 from service.values.names import fitting_id, fitting_name, marked_id
 from service.values.timestamps import corrected as fitting_time
@@ -55,14 +55,14 @@ class Migrated:
 
 
 def migrate(path: Path) -> None:
-    """Migrate a database's names and times to the present rules, unless that is done.
+    """Migrate a database to the present rules and tables, unless that is done.
 
     No crop loses its picture or its embedding. Names with the same normal form become one name. An
     id that cannot be part of a URL, or whose normal form belongs to another crop, is replaced.
 
     Args:
         path: a gallery's database that nobody else uses. A database of another format than the
-            previous one is left as it is.
+            two previous ones is left as it is.
 
     Raises:
         StorageFull: there is no room for the changes; nothing changed.
@@ -73,13 +73,18 @@ def migrate(path: Path) -> None:
     with answering(path):
         # A connection without write access would leave its write-ahead log behind.
         with closing(connect(path, "rw")) as reader:
-            if format_of(reader) != UNMIGRATED_FORMAT:
-                return
+            found = format_of(reader)
+        if found not in {UNMIGRATED_FORMAT, TRACKLESS_FORMAT}:
+            return
         with closing(connect(path, "rw")) as writer:
-            migrated = migrate_within(writer)
+            migrated = Migrated()
+            if found == UNMIGRATED_FORMAT:
+                migrated = migrate_within(writer)
+            else:
+                _add_tracks_within(writer)
             writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     _log.info(
-        "%s: names and times were migrated: %d ids, %d identities, %d cameras and %d times changed",
+        "%s: migrated: %d ids, %d identities, %d cameras and %d times changed",
         *(path, migrated.ids, migrated.identities, migrated.cameras, migrated.times),
     )
 
@@ -100,7 +105,7 @@ def _is_migrated(path: Path) -> bool:
 
 
 def migrate_within(writer: sqlite3.Connection) -> Migrated:
-    """Do the work of :func:`migrate` in one transaction on an open database.
+    """Migrate names and times, and add the column of tracks, in one transaction.
 
     Args:
         writer: a connection that is not in a transaction.
@@ -112,6 +117,7 @@ def migrate_within(writer: sqlite3.Connection) -> Migrated:
         sqlite3.Error: the file cannot be written; nothing changed.
     """
     with _transaction(writer):
+        _add_tracks(writer)
         migrated, changes = Migrated(), []
         for place, before, after in _changes(writer):
             migrated.count(before, after)
@@ -121,6 +127,19 @@ def migrate_within(writer: sqlite3.Connection) -> Migrated:
             writer.execute("UPDATE gallery SET unclean = 1")
         writer.execute(f"PRAGMA user_version = {FORMAT}")
     return migrated
+
+
+def _add_tracks_within(writer: sqlite3.Connection) -> None:
+    with _transaction(writer):
+        _add_tracks(writer)
+        writer.execute(f"PRAGMA user_version = {FORMAT}")
+
+
+def _add_tracks(writer: sqlite3.Connection) -> None:
+    """Add the column of tracks, unless it is there."""
+    columns = writer.execute("SELECT name FROM pragma_table_info('crops')").fetchall()
+    if ("track",) not in columns:
+        writer.execute("ALTER TABLE crops ADD COLUMN track TEXT")
 
 
 def ids_before_migration(snapshot: Path, crop_ids: Collection[str]) -> list[str]:

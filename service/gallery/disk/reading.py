@@ -14,7 +14,7 @@ from service.gallery.disk.conditions import as_json, condition
 from service.gallery.disk.pictures import veiled
 from service.machine.sqlite import answering, connect
 
-FIELDS = "crop_id, identity, camera, timestamp, digest, origin, added"
+FIELDS = "crop_id, identity, camera, timestamp, digest, origin, added, track"
 
 _PICTURE = """
 SELECT data, picture_key FROM crops JOIN pictures ON pictures.crop = crops.id WHERE crop_id = ?

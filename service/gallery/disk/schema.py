@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-FORMAT = 3
+FORMAT = 4
+TRACKLESS_FORMAT = 3
+"""The present tables, but crops have no tracks."""
 UNMIGRATED_FORMAT = 2
-"""The present tables, but names and times may still follow the rules of older releases."""
+"""The same, and names and times may still follow the rules of older releases."""
 ROWS_A_SEGMENT = 64
 
 # SQLite stores up to a page of a long value among other rows, where old copies may remain. Starting
@@ -22,7 +24,8 @@ CREATE TABLE {{name}} (
     origin TEXT NOT NULL,
     added REAL,
     picture_key BLOB,              -- for its row in pictures, if it has one
-    crc32 INTEGER NOT NULL         -- of the embedding's bytes
+    crc32 INTEGER NOT NULL,        -- of the embedding's bytes
+    track TEXT                     -- last, where a migration can add it
 ) STRICT
 """
 CREATE_INDEX = "CREATE UNIQUE INDEX crop_ids ON crops (crop_id)"

@@ -28,7 +28,12 @@ from service.gallery.disk.conditions import as_json
 from service.gallery.disk.database import GalleryDatabase
 from service.gallery.disk.header import Header, read_header, require_format
 from service.gallery.disk.migration import ids_before_migration, migrate
-from service.gallery.disk.schema import FORMAT, ROWS_A_SEGMENT, UNMIGRATED_FORMAT
+from service.gallery.disk.schema import (
+    FORMAT,
+    ROWS_A_SEGMENT,
+    TRACKLESS_FORMAT,
+    UNMIGRATED_FORMAT,
+)
 from service.gallery.disk.snapshot_in_progress import SnapshotInProgress
 from service.machine.durable import UNFINISHED, disk_errors, sync_folder
 from service.machine.sqlite import answering, connect
@@ -172,7 +177,7 @@ class SnapshotShelf:
             (verdict,) = reader.execute("PRAGMA integrity_check(1)").fetchone()
             if verdict != "ok":
                 raise Conflict(f"snapshot {snapshot_id} is damaged: {verdict}")
-            require_format(path, reader, (UNMIGRATED_FORMAT, FORMAT))
+            require_format(path, reader, (UNMIGRATED_FORMAT, TRACKLESS_FORMAT, FORMAT))
             header = read_header(path, reader)
             damaged = _damaged_crop(reader, header.dimension)
         if damaged is not None:

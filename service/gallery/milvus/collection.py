@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,8 +18,8 @@ from service.gallery.base import Crop, GalleryOptions
 BYTES_OF_TEXT = 800
 """Size of a text field: 200 characters in UTF-8."""
 FIELDS = ["crop_id", "identity", "camera", "timed", "timestamp", "digest"]
-LATER_FIELDS = ["origin", "added"]
-"""Fields that collections of the first release lack."""
+LATER_FIELDS = ["origin", "added", "track"]
+"""Fields that collections of earlier releases lack: the first one's lack all of them."""
 _OPTIONS = "reid.options"
 _COLLECTION = re.compile(r"reid_(?P<name>\w+)_(?P<model>[0-9a-f]{64})_(?P<created>\d+)")
 
@@ -98,21 +98,39 @@ def crop_of(row: dict[str, Any]) -> Crop:
         digest=row["digest"] or None,
         origin=row.get("origin", "given"),
         added=_added(row),
+        track=row.get("track") or None,
     )
 
 
-def metadata_of(crop: Crop, *, dated: bool) -> dict[str, Any]:
-    """The fields of a crop's row, except its embedding."""
+def metadata_of(crop: Crop, fields: Collection[str]) -> dict[str, Any]:
+    """The fields of a crop's row, except its embedding.
+
+    Args:
+        crop: the crop.
+        fields: those that the collection has.
+
+    Raises:
+        Unsupported: the crop has a track, and the collection has no field for it.
+    """
+    if crop.track is not None and "track" not in fields:
+        raise Unsupported(
+            f"crop {crop.crop_id!r}: track: its gallery was created in Milvus by an earlier "
+            "release, which stored no tracks; create a new gallery and import the crops again, or "
+            "leave track out"
+        )
     # Milvus before 2.5 has no null. An empty text, which no crop may have, means unknown.
-    later = {"origin": crop.origin, "added": crop.added} if dated else {}
-    return later | {
+    values = {
         "crop_id": crop.crop_id,
         "identity": crop.identity or "",
         "camera": crop.camera or "",
         "timed": crop.timestamp is not None,
         "timestamp": crop.timestamp or 0.0,
         "digest": crop.digest or "",
+        "origin": crop.origin,
+        "added": crop.added,
+        "track": crop.track or "",
     }
+    return {name: value for name, value in values.items() if name in fields}
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from service.gallery.base import Filter
 from service.gallery.beyond_columns import end_of_prefix, is_storable
@@ -12,16 +12,17 @@ from service.values.names import is_name
 _NO_CROP = "crop_id in []"
 
 
-def expression(where: Filter, *, dated: bool) -> str:
+def expression(where: Filter, fields: Collection[str]) -> str:
     """Write a filter as an expression of Milvus.
 
     Args:
         where: the filter.
-        dated: whether the collection knows when crops were added.
+        fields: those that the collection has; collections of earlier releases lack some.
 
     Returns:
         The expression; empty if every crop passes.
     """
+    dated = "added" in fields
     parts = [
         f"{field} in {texts_of(chosen)}"
         for field, chosen in (
@@ -31,6 +32,8 @@ def expression(where: Filter, *, dated: bool) -> str:
         )
         if chosen is not None
     ]
+    if where.tracks is not None:
+        parts.append(f"track in {texts_of(where.tracks)}" if "track" in fields else _NO_CROP)
     excluded = [name for name in (where.not_camera, where.own_camera) if name is not None]
     if excluded:
         parts.append(f"camera not in {texts_of(excluded)}")

@@ -135,7 +135,7 @@ class MilvusGallery(Gallery):
         rules.check_pictures(pictures, len(crops))
         now = time.time()
         rows = [
-            metadata_of(rules.with_time(crops[at], now), dated=self._requests.dated)
+            metadata_of(rules.with_time(crops[at], now), self._requests.fields)
             | {"embedding": vectors[at]}
             for at in rules.last_of_each(crops)
         ]
@@ -195,6 +195,7 @@ class MilvusGallery(Gallery):
             cameras=self._without_crop("camera", cameras),
             identities=self._without_crop("identity", where.identities or ()),
             crop_ids=self._without_crop("crop_id", where.crop_ids or ()),
+            tracks=self._without_track(where.tracks or ()),
         )
 
     @override
@@ -337,13 +338,18 @@ class MilvusGallery(Gallery):
         requests = self._requests
         rows = requests.matching(f"crop_id in {texts_of(ids)}", [*requests.fields, "embedding"])
         changed = [
-            row | metadata_of(crop, dated=requests.dated)
+            row | metadata_of(crop, requests.fields)
             for row in rows
             if (crop := rules.described(stored := crop_of(row), change(stored))) is not None
         ]
         if changed:
             requests.upsert(changed)
         return len(changed)
+
+    def _without_track(self, names: Collection[str]) -> tuple[str, ...]:
+        if "track" not in self._requests.fields:
+            return tuple(sorted(names))
+        return self._without_crop("track", names)
 
     def _without_crop(self, field: str, names: Iterable[str]) -> tuple[str, ...]:
         return tuple(

@@ -47,7 +47,7 @@ class CollectionRequests:
         fields = {field["name"]: field for field in described["fields"]}
         self.dimension = int(fields["embedding"]["params"]["dim"])
         self.dated = "added" in fields
-        self.fields = [*FIELDS, *(LATER_FIELDS if self.dated else [])]
+        self.fields = [*FIELDS, *(name for name in LATER_FIELDS if name in fields)]
         self.properties: dict[str, Any] = described.get("properties") or {}
 
     def matching(self, condition: str, fields: Sequence[str]) -> list[Row]:
@@ -67,7 +67,7 @@ class CollectionRequests:
 
     def count(self, where: Filter) -> int:
         """Number of rows that pass a filter."""
-        (row,) = self.matching(expression(where, dated=self.dated), ["count(*)"])
+        (row,) = self.matching(expression(where, self.fields), ["count(*)"])
         return int(row["count(*)"])
 
     def rows_of(self, crop_ids: Sequence[str], fields: Sequence[str]) -> list[Row]:
@@ -87,7 +87,7 @@ class CollectionRequests:
                 self.collection,
                 data=list(queries),
                 limit=fetch,
-                filter=expression(where, dated=self.dated),
+                filter=expression(where, self.fields),
                 # Milvus scores equal rows differently depending on their position, so the rows are
                 # fetched and scored by the caller.
                 output_fields=[*self.fields, "embedding"],
@@ -140,7 +140,7 @@ class CollectionRequests:
         self, where: Filter, fields: Sequence[str], after: str, batch_size: int
     ) -> Iterator[list[Row]]:
         """Rows after an id, in the order of their ids, from one iterator of pymilvus."""
-        parts = [expression(where, dated=self.dated), f"crop_id > {text_of(after)}"]
+        parts = [expression(where, self.fields), f"crop_id > {text_of(after)}"]
         with self.answering():
             rows = self._client.query_iterator(
                 self.collection,

@@ -170,6 +170,7 @@ class MilvusGalleryStore(GalleryStore):
         schema.add_field("timestamp", DataType.DOUBLE)
         schema.add_field("origin", DataType.VARCHAR, max_length=BYTES_OF_TEXT)
         schema.add_field("added", DataType.DOUBLE)
+        schema.add_field("track", DataType.VARCHAR, max_length=BYTES_OF_TEXT)
         schema.add_field("embedding", DataType.FLOAT_VECTOR, dim=dimension)
         index = self._client.prepare_index_params()
         index.add_index("embedding", index_type="FLAT", metric_type="IP")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from service.errors import NotFound
 from service.gallery.base import Crop, Filter, Origin
-from service.gallery.rows.view import Columns, GalleryView
+from service.gallery.rows.view import Codes, Columns, GalleryView
 from service.gallery.rules import described
 from service.gallery.standardising.cameras import Lengths, Standards
 from service.gallery.standardising.running import RunningStandards
@@ -65,7 +65,7 @@ class LiveRows:
         self._running = RunningStandards()
         nothing = np.empty(0, np.bool_)
         self._now = GalleryView(
-            self._room, nothing, [], {}, {}, generation=0, standards=Standards(), lengths=Lengths()
+            self._room, nothing, [], Codes(), 0, standards=Standards(), lengths=Lengths()
         )
 
     def __contains__(self, crop_id: str) -> bool:
@@ -116,8 +116,9 @@ class LiveRows:
             identities=np.empty(len(vectors), np.int32),
             timestamps=np.empty(len(vectors), np.float64),
             dates=np.empty(len(vectors), np.float64),
+            tracks=np.empty(len(vectors), np.int32),
         )
-        columns.describe(0, crops, now.camera_codes, now.identity_codes)
+        columns.describe(0, crops, now.codes)
         room, slots = columns, np.flatnonzero(sound)
         columns, running = room.first(count), RunningStandards()
         standards = running.follow(
@@ -154,7 +155,7 @@ class LiveRows:
             return self._moved(np.flatnonzero(alive[:start]), crops, vectors)
         room = self._grown(total)
         room.vectors[start:total] = vectors
-        room.describe(start, crops, before.camera_codes, before.identity_codes)
+        room.describe(start, crops, before.codes)
         columns, running = room.first(total), self._running.copied()
         standards = running.follow(
             columns.vectors, columns.cameras, alive, added=np.arange(start, total), removed=replaced
@@ -188,11 +189,11 @@ class LiveRows:
         before, stored = self._now, [crop for crop in crops if crop.crop_id in self._slots]
         slots = self._slots_of(crop.crop_id for crop in stored)
         changed = Columns.empty(len(stored), 0)
-        changed.describe(0, stored, before.camera_codes, before.identity_codes)
+        changed.describe(0, stored, before.codes)
         room, listed = self._room, before.crops.copy()
         for slot, crop in zip(slots.tolist(), stored, strict=True):
             listed[slot] = crop
-        for name in ("cameras", "identities", "timestamps", "dates"):
+        for name in ("cameras", "identities", "timestamps", "dates", "tracks"):
             old, new = getattr(room, name), getattr(changed, name)
             if not np.array_equal(old[slots], new, equal_nan=True):
                 column = old.copy()
@@ -271,18 +272,15 @@ class LiveRows:
         room.vectors[count:total] = vectors
         listed = [before.crops[slot] for slot in living.tolist()]
         listed.extend(crops)
-        cameras: dict[str, int] = {}
-        identities: dict[str, int] = {}
-        room.describe(0, listed, cameras, identities)
+        codes = Codes()
+        room.describe(0, listed, codes)
         columns, running = room.first(total), RunningStandards()
         alive, slots = np.ones(total, np.bool_), np.arange(total)
         standards = running.follow(
             columns.vectors, columns.cameras, alive, added=slots, removed=slots[:0]
         )
         generation = before.generation + 1
-        now = GalleryView(
-            columns, alive, listed, cameras, identities, generation, standards, Lengths()
-        )
+        now = GalleryView(columns, alive, listed, codes, generation, standards, Lengths())
         coming = {crop.crop_id: slot for slot, crop in enumerate(listed)}
         return Draft(now, room, running, coming, moved=True)
 

@@ -18,6 +18,21 @@ from service.gallery.standardising.rows import StandardisedRows
 _UNKNOWN = -1
 
 
+@dataclass(frozen=True, slots=True)
+class Codes:
+    """The numbers that stand for labels in columns; new labels are added to them.
+
+    Attributes:
+        cameras: code of each camera.
+        identities: code of each identity.
+        tracks: code of each name of a track, whatever its camera.
+    """
+
+    cameras: dict[str, int] = field(default_factory=dict)
+    identities: dict[str, int] = field(default_factory=dict)
+    tracks: dict[str, int] = field(default_factory=dict)
+
+
 class Columns(NamedTuple):
     """What a query reads of each slot, one array per field.
 
@@ -28,6 +43,7 @@ class Columns(NamedTuple):
         timestamps: (S,) float64 seconds, NaN if unknown.
         dates: (S,) float64 seconds: the timestamp, or the time the crop was added if it has none;
             NaN if neither is known.
+        tracks: (S,) int32, a code per name of a track, -1 if unknown.
     """
 
     vectors: NDArray[np.float32]
@@ -35,6 +51,7 @@ class Columns(NamedTuple):
     identities: NDArray[np.int32]
     timestamps: NDArray[np.float64]
     dates: NDArray[np.float64]
+    tracks: NDArray[np.int32]
 
     @classmethod
     def empty(cls, slots: int, dimension: int) -> Columns:
@@ -47,6 +64,7 @@ class Columns(NamedTuple):
             np.empty(slots, np.int32),
             np.empty(slots, np.float64),
             np.empty(slots, np.float64),
+            np.empty(slots, np.int32),
         )
 
     def first(self, count: int) -> Columns:
@@ -57,19 +75,15 @@ class Columns(NamedTuple):
             self.identities[:count],
             self.timestamps[:count],
             self.dates[:count],
+            self.tracks[:count],
         )
 
-    def describe(
-        self,
-        start: int,
-        crops: Sequence[Crop],
-        camera_codes: dict[str, int],
-        identity_codes: dict[str, int],
-    ) -> None:
+    def describe(self, start: int, crops: Sequence[Crop], codes: Codes) -> None:
         """Write the metadata of crops from slot ``start`` on; new labels get a code."""
         part = slice(start, start + len(crops))
-        self.cameras[part] = _codes((crop.camera for crop in crops), camera_codes)
-        self.identities[part] = _codes((crop.identity for crop in crops), identity_codes)
+        self.cameras[part] = _coded((crop.camera for crop in crops), codes.cameras)
+        self.identities[part] = _coded((crop.identity for crop in crops), codes.identities)
+        self.tracks[part] = _coded((crop.track for crop in crops), codes.tracks)
         # NumPy converts None to NaN.
         self.timestamps[part] = np.array([crop.timestamp for crop in crops], np.float64)
         self.dates[part] = np.array(
@@ -85,6 +99,7 @@ class Columns(NamedTuple):
         self.identities[:count] = other.identities
         self.timestamps[:count] = other.timestamps
         self.dates[:count] = other.dates
+        self.tracks[:count] = other.tracks
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +110,7 @@ class GalleryView:
         columns: S slots. A written slot never changes; a change of metadata makes new columns.
         alive: (S,) bool, False if the crop was replaced or deleted since.
         crops: the crop of each slot; longer than S once the gallery has grown.
-        camera_codes: code of each camera.
-        identity_codes: code of each identity.
+        codes: of the labels in the columns.
         generation: number of compactions; slots of different generations are unrelated.
         standards: the camera statistics in force at this moment.
         lengths: lengths of the standardised rows of this generation.
@@ -106,8 +120,7 @@ class GalleryView:
     columns: Columns
     alive: NDArray[np.bool_]
     crops: list[Crop]
-    camera_codes: dict[str, int]
-    identity_codes: dict[str, int]
+    codes: Codes
     generation: int
     standards: Standards
     lengths: Lengths
@@ -123,8 +136,8 @@ class GalleryView:
             self.columns.cameras,
             self.columns.identities,
             self.crops,
-            self.camera_codes,
-            self.identity_codes,
+            self.codes.cameras,
+            self.codes.identities,
             self.standards,
             self.lengths,
         )
@@ -139,22 +152,25 @@ class GalleryView:
         Returns:
             (S,) bool.
         """
-        mask = self.alive
-        if where.cameras is not None:
-            mask = mask & _has_code(self.columns.cameras, where.cameras, self.camera_codes)
-        if where.identities is not None:
-            mask = mask & _has_code(self.columns.identities, where.identities, self.identity_codes)
+        mask, columns, codes = self.alive, self.columns, self.codes
+        for column, labels, known in (
+            (columns.cameras, where.cameras, codes.cameras),
+            (columns.tracks, where.tracks, codes.tracks),
+            (columns.identities, where.identities, codes.identities),
+        ):
+            if labels is not None:
+                mask = mask & _has_code(column, labels, known)
         for excluded in (where.not_camera, where.own_camera):
-            if excluded is not None and excluded in self.camera_codes:
-                mask = mask & (self.columns.cameras != self.camera_codes[excluded])
+            if excluded is not None and excluded in codes.cameras:
+                mask = mask & (columns.cameras != codes.cameras[excluded])
         if where.since is not None:
-            mask = mask & (self.columns.timestamps >= where.since)
+            mask = mask & (columns.timestamps >= where.since)
         if where.until is not None:
-            mask = mask & (self.columns.timestamps < where.until)
+            mask = mask & (columns.timestamps < where.until)
         if where.has_identity is not None:
-            mask = mask & ((self.columns.identities != _UNKNOWN) == where.has_identity)
+            mask = mask & ((columns.identities != _UNKNOWN) == where.has_identity)
         if where.expired_before is not None:
-            mask = mask & (self.columns.dates < where.expired_before)
+            mask = mask & (columns.dates < where.expired_before)
         if chosen is not None:
             among = np.zeros(len(mask), np.bool_)
             among[np.asarray(chosen, np.int64)] = True
@@ -162,12 +178,15 @@ class GalleryView:
         return self._held_by_crops(mask, where) if reads_crops(where) else mask
 
     def absent(self, where: Filter) -> Absent:
-        """Cameras and identities in a filter that no crop has."""
+        """Cameras, tracks and identities in a filter that no crop has."""
         cameras = set(where.cameras or ()) | {where.not_camera, where.own_camera}
         return Absent(
-            cameras=self._without_crop(self.columns.cameras, cameras, self.camera_codes),
+            cameras=self._without_crop(self.columns.cameras, cameras, self.codes.cameras),
             identities=self._without_crop(
-                self.columns.identities, set(where.identities or ()), self.identity_codes
+                self.columns.identities, set(where.identities or ()), self.codes.identities
+            ),
+            tracks=self._without_crop(
+                self.columns.tracks, set(where.tracks or ()), self.codes.tracks
             ),
         )
 
@@ -194,7 +213,7 @@ class GalleryView:
     def count_cameras(self) -> dict[str, int]:
         """Number of crops per camera."""
         counts = np.bincount(self.columns.cameras[self.alive] + 1, minlength=1)[1:]
-        names = sorted((name, code) for name, code in tuple(self.camera_codes.items()))
+        names = sorted((name, code) for name, code in tuple(self.codes.cameras.items()))
         return {
             name: int(counts[code]) for name, code in names if code < len(counts) and counts[code]
         }
@@ -211,7 +230,7 @@ class GalleryView:
         return float(least) if least < np.inf else None
 
 
-def _codes(labels: Iterable[str | None], codes: dict[str, int]) -> list[int]:
+def _coded(labels: Iterable[str | None], codes: dict[str, int]) -> list[int]:
     code = codes.setdefault
     return [_UNKNOWN if label is None else code(label, len(codes)) for label in labels]
 

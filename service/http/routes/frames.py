@@ -149,6 +149,7 @@ def _person(entry: EnrolledPerson) -> FramePerson:
         box=box_record(entry.person.box),
         score=entry.person.score,
         crop_id=None if stored is None else stored.crop.crop_id,
+        track=entry.person.track,
         status="error" if entry.error else stored and stored.status,
         identity=stored and stored.crop.identity,
         origin=stored and stored.crop.origin,

@@ -74,8 +74,9 @@ Pattern = Annotated[
     Query(
         max_length=MAX_PATTERN,
         description="for an archive: regular expression on the members' paths with groups "
-        "identity, camera, timestamp, crop_id. Without pattern and layout, the import uses the "
-        "manifest.ndjson, .jsonl, .csv or .parquet in the archive, or else reads Market-1501 names",
+        "identity, camera, track, timestamp, crop_id. Without pattern and layout, the import uses "
+        "the manifest.ndjson, .jsonl, .csv or .parquet in the archive, or else reads Market-1501 "
+        "names",
     ),
 ]
 Layout = Annotated[

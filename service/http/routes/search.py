@@ -1,6 +1,7 @@
 """``POST /search``: find the crops that show the same people."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated
@@ -12,6 +13,7 @@ from service.detection.frame_intake import FrameOptions
 from service.errors import (
     ImageTooLarge,
     InvalidImage,
+    InvalidInput,
     ModelMismatch,
     NotFound,
     Overloaded,
@@ -42,6 +44,7 @@ from service.http.request_models import SearchFields, SearchForm
 from service.http.vector_bodies import VectorSearch
 from service.search.searcher import Match, Payer, SearchOptions, SearchOutcome, SearchResult
 from service.search.shots import SentVector, image_files
+from service.search.tracks import track_crops
 from service.values.tiling import Grid
 from service.wiring import Parts
 
@@ -91,12 +94,12 @@ async def search(
 ) -> Response:
     """Find the crops of a gallery that show the same people.
 
-    Send images, or name crops of the gallery by `crop_ids`, which are left out of their own
-    results; or send `vectors` as JSON. Each query has its own result, unless `combine` says that
-    all show one person. An unusable image among others gives one `error` result; the request is
-    rejected only if none is usable. `unknown` means that no crop reached `min_score`; `nearest`
-    says how close the best one was. With `detect` the images are whole frames, and each person on
-    them makes a query.
+    Send images, or name crops of the gallery by `crop_ids` or tracks by `query_tracks`, which are
+    left out of their own results; or send `vectors` as JSON. Each query has its own result, unless
+    `combine` says that all show one person. An unusable image among others gives one `error`
+    result; the request is rejected only if none is usable. `unknown` means that no crop reached
+    `min_score`; `nearest` says how close the best one was. With `detect` the images are whole
+    frames, and each person on them makes a query.
     """
     require_access(form, asking)
     parts = asking.parts
@@ -144,7 +147,7 @@ async def answer_search(
     parts, audit = asking.parts, asking.audit
     pictures = [one.picture for one in asked]
     images = len(image_files(pictures))
-    queries = images + len(vectors) + len(fields.crop_ids)
+    queries = images + len(vectors) + len(fields.crop_ids) + len(fields.query_tracks)
     _require_few(queries, asked, parts.settings.max_images)
     options = replace(
         _options(fields, parts.settings.top_k), vectors=vectors, model_sha256=model_sha256
@@ -178,9 +181,13 @@ def _require_few(queries: int, asked: Sequence[Asked], most: int) -> None:
 
 def _stored_digests(parts: Parts, fields: SearchFields) -> list[str]:
     """SHA-256 of the files that the stored crops came from, if they came from files."""
-    if not fields.crop_ids:
+    if not (fields.crop_ids or fields.query_tracks):
         return []
-    crops = parts.store.open(fields.gallery).crops(Filter(crop_ids=frozenset(fields.crop_ids)))
+    gallery = parts.store.open(fields.gallery)
+    crops = gallery.crops(Filter(crop_ids=frozenset(fields.crop_ids)))
+    for name in fields.query_tracks:
+        with suppress(InvalidInput, NotFound):  # the search says so in its result
+            crops += track_crops(gallery, name, fields.camera)
     return [crop.digest for crop in crops if crop.digest is not None]
 
 
@@ -194,9 +201,11 @@ def _options(fields: SearchFields, default_top_k: int) -> SearchOptions:
         exclude_same_camera=fields.exclude_same_camera,
         min_score=fields.min_score,
         rerank_top=fields.rerank_top if fields.rerank else 0,
-        identity_score=fields.identity_score if fields.group_by == "identity" else None,
+        group_by=fields.group_by,
+        identity_score=fields.identity_score,
         combine=fields.combine,
         standardise=fields.standardise,
+        tracks=tuple(fields.query_tracks),
     )
 
 
@@ -207,6 +216,7 @@ def _entry(result: SearchResult, asked: Sequence[Asked]) -> SearchEntry:
         person=asked[result.images[0]].person if result.images else None,
         crop_ids=list(result.crop_ids),
         vectors=list(result.vectors),
+        track=result.track,
         status=result.status,
         matches=[_match(match) for match in result.matches],
         nearest=None

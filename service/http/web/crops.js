@@ -28,7 +28,7 @@ export function cropCard(crop, { onPick, hue = null, onGroup = null }) {
       "div",
       { class: "facts" },
       h("h3", { class: crop.identity ? "" : "none" }, dot, name, origin(crop)),
-      h("p", {}, crop.camera ?? "camera unknown"),
+      h("p", {}, [crop.camera ?? "camera unknown", track(crop)].filter(Boolean).join(", ")),
       crop.timestamp === null ? null : h("p", { class: "when" }, time(crop.timestamp)),
       crop.score === undefined ? null : certainty(crop),
       crop.group_size > 1 && onGroup
@@ -43,6 +43,8 @@ export function cropCard(crop, { onPick, hue = null, onGroup = null }) {
   );
 }
 
+const track = (crop) => (crop.track ? `track ${crop.track}` : null);
+
 /** Describes a crop in one line. */
 export function describe(crop) {
   const who = crop.identity === null ? "no identity" : `identity ${crop.identity}`;
@@ -51,7 +53,7 @@ export function describe(crop) {
     crop.probability === null || crop.probability === undefined
       ? null
       : `probability ${percent(crop.probability)}`;
-  return [who, where, time(crop.timestamp), sure].filter(Boolean).join(", ");
+  return [who, where, track(crop), time(crop.timestamp), sure].filter(Boolean).join(", ");
 }
 
 function origin(crop) {

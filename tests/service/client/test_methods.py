@@ -132,14 +132,17 @@ def test_frames_are_added_by_the_detector_or_by_boxes(ask, name, tmp_path):
             name,
             [NewFrame(image=frame, frame_id="c1/7", timestamp=noon), path],
             camera="c1",
-            boxes=[[box, FrameBox(x=60, y=5, width=30, height=80, score=0.5)], []],
+            boxes=[[box, FrameBox(x=60, y=5, width=30, height=80, score=0.5, track="7")], []],
         )
     )
     first, second = answer.results[0].persons
     assert (first.crop_id, first.status, first.box) == ("c1/7/01", "created", box)
-    assert (second.crop_id, second.score) == ("c1/7/02", 0.5)
-    stored = ask(lambda client: client.crops.get(name, "c1/7/02"))
-    assert (stored.camera, stored.timestamp) == ("c1", noon.timestamp())
+    assert (second.crop_id, second.score, second.track) == ("c1/7/02", 0.5, "7")
+    (stored,) = ask(lambda client: client.crops.list(name, tracks=["7"])).crops
+    assert (stored.crop_id, stored.camera, stored.track) == ("c1/7/02", "c1", "7")
+    assert stored.timestamp == noon.timestamp()
+    again = ask(lambda client: client.search(gallery=name, query_tracks=["7"], group_by="track"))
+    assert (again.results[0].track, again.results[0].crop_ids) == ("7", ["c1/7/02"])
     dry = ask(lambda client: client.crops.add_frames(name, [path], boxes=[[box]], dry_run=True))
     assert (dry.dry_run, dry.results[0].persons[0].crop_id) == (True, None)
     with pytest.raises(InvalidInput, match="bytes needs a frame_id"):
@@ -168,8 +171,8 @@ def test_vectors_of_embed_are_searched_and_stored(ask, pair, people):
     crops = [EmbeddedCrop(crop_id="vector", embedding=red, camera="c9", timestamp=1.7e9)]
     added = ask(lambda client: client.crops.add_embeddings(pair, crops))
     assert [entry.status for entry in added.results] == ["created"]
-    stored = ask(lambda client: client.crops.put_embedding(pair, "vector", green, identity="g"))
-    assert (stored.identity, stored.camera) == ("g", None)
+    stored = ask(lambda client: client.crops.put_embedding(pair, "vector", green, track="8"))
+    assert (stored.camera, stored.track) == (None, "8")
     with pytest.raises(ModelMismatch):
         ask(lambda client: client.crops.put_embedding(pair, "x", red, model_sha256="0" * 64))
 

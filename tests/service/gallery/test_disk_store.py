@@ -185,7 +185,7 @@ class TestDamage:
         reopen().close()
         change_on_disk(root, "PRAGMA user_version = 9")
         with pytest.raises(
-            Unavailable, match="the file has format 9, but this release reads formats 1 to 3"
+            Unavailable, match="the file has format 9, but this release reads formats 1 to 4"
         ):
             reopen().open("g")
 

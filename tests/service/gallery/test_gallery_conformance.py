@@ -41,6 +41,8 @@ FILTERS = [
     Filter(expired_before=-1.0),
     Filter(own_camera="c1"),
     Filter(not_camera="c0", own_camera="c1"),
+    Filter(tracks=frozenset({"1"})),
+    Filter(tracks=frozenset({"1", "2", "none"}), cameras=frozenset({"c1"})),
     Filter(id_prefix="0"),
     Filter(id_prefix="07", has_identity=True),
     Filter(id_prefix="absent"),
@@ -96,6 +98,7 @@ def some_crops(count: int, seed: int = 0, pool: int = 100) -> list[Crop]:
             timestamp=[None, *map(float, range(8))][rng.integers(9)],
             digest=[None, "d" * 64][rng.integers(2)],
             added=ADDED if number % 3 else EARLY,
+            track=[None, "1", "2"][number % 3],
         )
         for number in ids
     ]
@@ -223,8 +226,11 @@ class TestCounting:
             own_camera="c1",
             identities=frozenset({"ann", "eve", "张伟"}),
             crop_ids=frozenset({"00", "absent"}),
+            tracks=frozenset({"1", "7"}),
         )
-        assert gallery.absent(asked) == Absent(("C0", "c9", "nowhere"), ("eve",), ("absent",))
+        assert gallery.absent(asked) == Absent(
+            ("C0", "c9", "nowhere"), ("eve",), ("absent",), ("7",)
+        )
         assert gallery.absent(EVERYTHING) == Absent()
         gallery.delete(Filter(cameras=frozenset({"c0"})))
         gallery.relabel({crop.crop_id: None for crop in gallery.crops(EVERYTHING)}, "hand")

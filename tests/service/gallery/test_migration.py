@@ -334,4 +334,4 @@ def test_no_two_crops_get_the_same_id(ids):
         assert all(id_of(one) == one for one in made)
         kept = [one for one in ids if fitting_id(one) == one]
         assert [new for old, new in zip(ids, made, strict=True) if old in kept] == kept
-        assert database.execute("PRAGMA user_version").fetchone() == (3,)
+        assert database.execute("PRAGMA user_version").fetchone() == (4,)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from service.errors import Unsupported
 from service.gallery.base import Crop, Filter
 
 pytest.importorskip("pymilvus", reason="pymilvus is not installed")
@@ -36,6 +37,7 @@ def as_stored(crop_id, identity="", camera="", timestamp=None):
         "digest": "d",
         "origin": "given",
         "added": ADDED,
+        "track": "",
     }
 
 
@@ -106,6 +108,32 @@ def test_it_happens_once(old, reopen, caplog):
 def test_a_new_gallery_needs_no_migration(store, draw):
     store.create("g", MODEL, 8).upsert([Crop("a")], draw(1))
     assert properties(store)[RULES] == TODAY
+
+
+def test_a_collection_without_tracks_refuses_them_by_name(store, reopen, draw):
+    store.create("new", MODEL, 8)
+    (new,) = store._client.list_collections()
+    fields = store._client.describe_collection(new)["fields"]
+    schema = store._client.create_schema(auto_id=False, enable_dynamic_field=False)
+    for field in fields:
+        if field["name"] != "track":
+            keys = {"max_length", "dim"} & field["params"].keys()
+            given = {key: int(field["params"][key]) for key in keys}
+            primary = field["name"] == "crop_id"
+            schema.add_field(field["name"], field["type"], is_primary=primary, **given)
+    index = store._client.prepare_index_params()
+    index.add_index("embedding", index_type="FLAT", metric_type="IP")
+    old = new.replace("reid_new", "reid_old")
+    store._client.create_collection(
+        old, schema=schema, index_params=index, consistency_level="Strong"
+    )
+    gallery = reopen().open("old")
+    assert gallery.upsert([Crop("a", camera="c1")], draw(1)) == 1
+    with pytest.raises(Unsupported, match="crop 'b': track: its gallery was created in Milvus by"):
+        gallery.upsert([Crop("b", track="7")], draw(1))
+    seven = Filter(tracks=frozenset({"7"}))
+    assert (gallery.count(seven), gallery.absent(seven).tracks) == (0, ("7",))
+    assert gallery.get("a").track is None
 
 
 def test_a_refusal_is_logged_and_leaves_the_gallery_usable(old, reopen, monkeypatch, caplog):

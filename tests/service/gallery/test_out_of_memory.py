@@ -72,8 +72,8 @@ def seen(rows):
     found = {}
     for slot in np.flatnonzero(shown.alive).tolist():
         crop = shown.crops[slot]
-        cameras = {code: name for name, code in shown.camera_codes.items()}
-        names = {code: name for name, code in shown.identity_codes.items()}
+        cameras = {code: name for name, code in shown.codes.cameras.items()}
+        names = {code: name for name, code in shown.codes.identities.items()}
         assert cameras.get(int(shown.columns.cameras[slot])) == crop.camera
         assert names.get(int(shown.columns.identities[slot])) == crop.identity
         found[crop.crop_id] = (crop, shown.columns.vectors[slot].tobytes())

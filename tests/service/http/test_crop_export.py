@@ -52,7 +52,7 @@ def stored(service):
         entry: dict[str, Any] = {"crop_id": f"a/{number}.png"}
         if number % 2:
             entry |= {"identity": NAMES[number % 5], "camera": NAMES[(number + 1) % 5]}
-            entry |= {"timestamp": 1_795_249_800 + number / 4}
+            entry |= {"timestamp": 1_795_249_800 + number / 4, "track": f"0{number}"}
         service.add("exported", [entry], solid((20 * number, 90, 10), kind="PNG"))
     service.add("exported", [{"crop_id": "z"}], solid((1, 2, 3), kind="PNG"))
     return service.http.get("/galleries/exported/crops", params={"limit": 1000}).json()["crops"]
@@ -100,7 +100,7 @@ def test_an_export_with_embeddings_can_be_imported_again(service, stored, format
     job = service.ended(answer)
     assert (job["state"], job["counts"]["created"]) == ("done", len(stored)), job
     copied = service.http.get(f"/galleries/{copy}/crops", params={"limit": 1000}).json()["crops"]
-    told = ("crop_id", "identity", "camera", "timestamp")
+    told = ("crop_id", "identity", "camera", "track", "timestamp")
     assert [{name: crop[name] for name in told} for crop in copied] == [
         {name: crop[name] for name in told} for crop in stored
     ]

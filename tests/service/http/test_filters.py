@@ -17,9 +17,9 @@ MORNING = 1_795_249_800.0  # 2026-11-21 08:30 UTC
 EVENING = MORNING + 36_000.0
 
 CROPS = [
-    Crop("gate/1", "ann", "c1", MORNING, added=MORNING + 5),
-    Crop("gate/2", "ann", "c2", MORNING + 60, added=MORNING + 65),
-    Crop("gate/3", "bob", "c1", MORNING + 120, added=MORNING + 125),
+    Crop("gate/1", "ann", "c1", MORNING, added=MORNING + 5, track="1"),
+    Crop("gate/2", "ann", "c2", MORNING + 60, added=MORNING + 65, track="1"),
+    Crop("gate/3", "bob", "c1", MORNING + 120, added=MORNING + 125, track="2"),
     Crop("hall/1", "bob", "c3", None, added=EVENING),
     Crop("hall/2", None, "c2", EVENING, added=EVENING + 5),
     Crop("hall%2", None, None, None, added=EVENING + 10),
@@ -29,6 +29,8 @@ FILTERS: list[tuple[dict[str, Any], str]] = [
     ({"cameras": ["c1"]}, "gate/1 gate/3"),
     ({"cameras": ["c1", "c3"]}, "gate/1 gate/3 hall/1"),
     ({"not_camera": "c1"}, "gate/2 hall/1 hall/2 hall%2"),
+    ({"tracks": ["1"]}, "gate/1 gate/2"),
+    ({"tracks": ["1", "2"], "cameras": ["c1"]}, "gate/1 gate/3"),
     ({"identities": ["ann"]}, "gate/1 gate/2"),
     ({"identities": ["ann", "bob"], "cameras": ["c3", "c2"]}, "gate/2 hall/1"),
     ({"has_identity": True}, "gate/1 gate/2 gate/3 hall/1"),
@@ -245,6 +247,7 @@ WARNED: list[tuple[dict[str, Any], list[tuple[str, str, list[str]]]]] = [
     ({"cameras": ["Cam-4"]}, [("unknown_camera", "cameras", ["Cam-4"])]),
     ({"cameras": ["c1", "C1", "c9"]}, [("unknown_camera", "cameras", ["C1", "c9"])]),
     ({"not_camera": "1"}, [("unknown_camera", "not_camera", ["1"])]),
+    ({"tracks": ["1", "9"]}, [("unknown_track", "tracks", ["9"])]),
     ({"identities": ["Ann"]}, [("unknown_identity", "identities", ["Ann"])]),
     ({"ids": ["gate/1", "lost"]}, [("unknown_crop", "ids", ["lost"])]),
     ({"id_prefix": "Gate/"}, [("unknown_prefix", "id_prefix", ["Gate/"])]),

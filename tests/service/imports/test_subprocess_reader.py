@@ -173,7 +173,7 @@ def parts(message: bytes) -> tuple[bytes, bytes]:
 
 
 def test_undecodable_names_and_long_reasons_are_transmitted(tmp_path):
-    item = Picture("\udcff" * 2000, Crop("id", "\u0130", None, 0.1), b"\0\xff")
+    item = Picture("\udcff" * 2000, Crop("id", "\u0130", None, 0.1, track="7"), b"\0\xff")
     assert decode(*parts(encode(item))) == replace(item, name=item.name[:1000])
     left = LeftOut(Path("p" * 40_000), "r" * 40_000, is_error=True)
     message = encode(left)

@@ -58,10 +58,11 @@ def test_a_missing_folder_is_named(tmp_path):
 
 
 def test_a_pattern_reads_its_groups(tmp_path):
-    touch(tmp_path, "door/7_1700000000.jpg", "door/misc.jpg")
-    pattern = r"(?P<camera>[^/]+)/(?P<identity>\d+)_(?P<timestamp>\d+)"
+    touch(tmp_path, "door/7_1700000000_t3.jpg", "door/misc.jpg")
+    pattern = r"(?P<camera>[^/]+)/(?P<identity>\d+)_(?P<timestamp>\d+)_t(?P<track>\d+)"
     fits, left_out = list_pattern(tmp_path, pattern)
-    assert fits.crop == Crop("door/7_1700000000.jpg", "7", "door", 1_700_000_000.0)
+    named = Crop("door/7_1700000000_t3.jpg", "7", "door", 1_700_000_000.0, track="3")
+    assert fits.crop == named
     assert left_out.path.name == "misc.jpg"
     assert not left_out.is_error
 
