@@ -21,7 +21,7 @@ CLIENT_LEFT = 499  # as in nginx: appears in logs and metrics, and is never sent
 
 ROUTES = frozenset({route for _, route in RULES} | {NO_ROUTE})
 STATUSES = frozenset({str(status.value) for status in HTTPStatus} | {str(CLIENT_LEFT)})
-STAGES = frozenset({"cut", "decode", "detect", "embed", "query", "rerank", "upsert"})
+STAGES = frozenset({"cut", "decode", "detect", "embed", "judge", "query", "rerank", "upsert"})
 OUTCOMES = frozenset({"decoded", "failed"})
 STATES = frozenset({"queued", "running"})
 TASKS = frozenset({"audit", "jobs", "keys", "retention", "tidy"})

@@ -6,12 +6,13 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from service.api.boxes import Box
+from service.api.boxes import Box, QualityRecord
 from service.api.detection import DetectorName
 from service.api.models import ModelName
 from service.api.problems import ImageProblem
 from service.api.search import QueryImage
 from service.api.warnings import WarningRecord
+from service.values.quality import Weakness
 from service.values.vocabulary import Origin
 
 
@@ -22,14 +23,18 @@ class FramePerson(BaseModel):
     score: float | None = Field(
         description="the detector's, 0..1; null if you sent the box without one", examples=[0.83]
     )
+    quality: QualityRecord
     crop_id: str | None = Field(
         description="its id in the gallery; null if it was not stored", examples=["c1/000451/01"]
     )
     track: str | None = Field(
         description="as you sent it with the box; null if you did not", examples=["17"]
     )
-    status: Literal["created", "replaced", "error"] | None = Field(
-        description="null in a dry run, unless the person could not be used"
+    status: Literal["created", "replaced", "dropped", "error"] | None = Field(
+        description="null in a dry run, unless the person was dropped or could not be used"
+    )
+    reason: Weakness | None = Field(
+        description="what lowers the quality most, if it is below min_quality; otherwise null"
     )
     identity: str | None = Field(
         description="the group it joined; null if unknown", examples=["0052"]

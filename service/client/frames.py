@@ -24,6 +24,7 @@ def add_frames(  # noqa: PLR0913 - the fields of the form
     tiles: str | None = None,
     score: float | None = None,
     boxes: Sequence[Sequence[FrameBox | Box]] | None = None,
+    min_quality: float | None = None,
     dry_run: bool = False,
 ) -> Call[FramesAnswer]:
     """Find the persons on whole frames, and add or replace a crop of each.
@@ -38,6 +39,7 @@ def add_frames(  # noqa: PLR0913 - the fields of the form
         tiles: look at overlapping tiles of each frame too, such as ``2x2``.
         score: persons have a score above it, 0.05..1; the detector's if None.
         boxes: the persons of each frame, instead of the detector's.
+        min_quality: persons with a lower quality are not stored, 0..1; all are stored if None.
         dry_run: store nothing.
 
     Returns:
@@ -49,7 +51,7 @@ def add_frames(  # noqa: PLR0913 - the fields of the form
     described = [one if isinstance(one, NewFrame) else NewFrame(image=one) for one in frames]
     files = [("images", file_part(frame.image)) for frame in described]
     fields = {"camera": camera, "timestamp": timestamp, "zone": zone, "tiles": tiles}
-    fields |= {"score": score, "dry_run": dry_run}
+    fields |= {"score": score, "min_quality": min_quality, "dry_run": dry_run}
     form = given(fields) | {"frames": json.dumps([_entry(frame) for frame in described])}
     if boxes is not None:
         form["boxes"] = json.dumps([[_box(box) for box in persons] for persons in boxes])

@@ -9,7 +9,8 @@
     nms.py            of boxes that overlap, the best
     frames.py         one frame: the network's pictures of it, and the persons on them
     frame_intake.py   image files in, persons out: decode in threads, run in shared batches
+    quality.py        how well a frame shows each person on it
     cutting.py        persons out of a frame, as image files
-    person_cutter.py  image files in, a picture of each person out
+    person_cutter.py  image files in, a picture and the quality of each person out
     detection.py      opens the detector when the first frame comes
 """

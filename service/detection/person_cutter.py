@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
-from service.detection.cutting import CutFrame, Room, cut
+from service.detection.cutting import CutFrame, MarkedPerson, Room, cut, judge
 from service.detection.detection import Detection
-from service.detection.frame_intake import FrameOptions
+from service.detection.frame_intake import FrameOptions, SeenFrame
+from service.detection.frames import Person
 from service.embedding.decoding import Decoders
 from service.embedding.encoded_image import EncodedImage
 from service.embedding.imaging import ImageLimits
@@ -16,21 +18,9 @@ from service.errors import InvalidInput, ReidError, TooLarge
 from service.machine.stopwatch import Stopwatch
 from service.values.boxes import Box
 from service.values.frame_ids import MAX_PERSONS
+from service.values.quality import Quality
 
-
-@dataclass(frozen=True, slots=True)
-class MarkedPerson:
-    """A person that the detector or the caller marked on a frame.
-
-    Attributes:
-        box: where.
-        score: how sure the detector was, 0..1; None if the caller does not say it.
-        track: the camera's track that the person belongs to, if the caller says it.
-    """
-
-    box: Box
-    score: float | None = None
-    track: str | None = None
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +30,12 @@ class PersonPicture:
     Attributes:
         person: where.
         picture: the image file, named after the frame's.
+        quality: how well it shows the person.
     """
 
     person: MarkedPerson
     picture: EncodedImage
+    quality: Quality
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +51,23 @@ class PeopledFrame:
     width: int
     height: int
     persons: list[PersonPicture]
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedFrame:
+    """The persons of a frame, and how well it shows them.
+
+    Attributes:
+        width: of the upright frame, in pixels.
+        height: of the upright frame, in pixels.
+        persons: the highest score first.
+        qualities: one per person.
+    """
+
+    width: int
+    height: int
+    persons: list[Person]
+    qualities: list[Quality]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +109,39 @@ class PersonCutter:
         self._limits = limits
         self._longest = longest
 
+    async def judge(
+        self, uploads: Sequence[EncodedImage], options: FrameOptions, stopwatch: Stopwatch
+    ) -> list[JudgedFrame | ReidError]:
+        """Find the persons on frames and measure how well they are seen, without cutting them out.
+
+        Args:
+            uploads: N image files.
+            options: how to look at them.
+            stopwatch: measures the stages ``decode``, ``detect`` and ``judge``.
+
+        Returns:
+            N entries in the order of the files: the persons, or the error of that file.
+
+        Raises:
+            Overloaded: the frames would wait, or did wait, too long.
+            TooLarge: there are too many frames.
+            Unavailable: the detector failed or cannot be loaded, the service is shutting down, or
+                the client has disconnected.
+            Unsupported: the service has no detector.
+        """
+        intake = await self._detection.intake()
+        seen = await intake.find(uploads, options, stopwatch)
+        tasks = {
+            index: partial(judge, uploads[index].data, persons, self._images)
+            for index, persons in _marked(seen).items()
+        }
+        with stopwatch.stage("judge"):
+            judged = await self._run(tasks)
+        return [
+            frame if isinstance(frame, ReidError) else _judged(frame, judged.get(index, []))
+            for index, frame in enumerate(seen)
+        ]
+
     async def find(
         self, uploads: Sequence[EncodedImage], options: FrameOptions, stopwatch: Stopwatch
     ) -> list[PeopledFrame | ReidError]:
@@ -122,12 +164,7 @@ class PersonCutter:
         """
         intake = await self._detection.intake()
         seen = await intake.find(uploads, options, stopwatch)
-        marked = {
-            index: [MarkedPerson(person.box, person.score) for person in frame.persons]
-            for index, frame in enumerate(seen)
-            if not isinstance(frame, ReidError) and frame.persons
-        }
-        made = await self._cut(uploads, marked, stopwatch)
+        made = await self._cut(uploads, _marked(seen), stopwatch)
         return [
             frame
             if isinstance(frame, ReidError)
@@ -173,26 +210,24 @@ class PersonCutter:
         """Cut out of some of the files, which are named by their places."""
         self._require_few([person.box for persons in marked.values() for person in persons])
         room = Room(self._limits.bytes)
-        tasks = [
-            partial(
-                cut,
-                uploads[index].data,
-                [person.box for person in persons],
-                f"boxes[{index}]",
-                self._images,
-                room,
-            )
+        tasks = {
+            index: partial(cut, uploads[index].data, persons, f"boxes[{index}]", self._images, room)
             for index, persons in marked.items()
-        ]
+        }
         with stopwatch.stage("cut"):
-            frames, _ = await self._decoders.run(tasks, self._longest)
-        _raise_if_the_request_is_at_fault(frames)
+            frames = await self._run(tasks)
+        _raise_if_the_request_is_at_fault(list(frames.values()))
         return {
             index: frame
             if isinstance(frame, ReidError)
-            else _peopled(frame, persons, uploads[index].file)
-            for (index, persons), frame in zip(marked.items(), frames, strict=True)
+            else _peopled(frame, marked[index], uploads[index].file)
+            for index, frame in frames.items()
         }
+
+    async def _run(self, tasks: Mapping[int, Callable[[], T]]) -> dict[int, T | ReidError]:
+        """Decode some of the files, which are named by their places."""
+        done, _ = await self._decoders.run(list(tasks.values()), self._longest)
+        return dict(zip(tasks, done, strict=True))
 
     def _require_few(self, boxes: Sequence[Box]) -> None:
         if len(boxes) > MAX_PERSONS:
@@ -210,10 +245,25 @@ class PersonCutter:
             )
 
 
+def _marked(seen: Sequence[SeenFrame | ReidError]) -> dict[int, list[MarkedPerson]]:
+    """The persons of the frames that have any, by the places of the frames."""
+    return {
+        index: [MarkedPerson(person.box, person.score) for person in frame.persons]
+        for index, frame in enumerate(seen)
+        if not isinstance(frame, ReidError) and frame.persons
+    }
+
+
+def _judged(frame: SeenFrame, qualities: list[Quality] | ReidError) -> JudgedFrame | ReidError:
+    if isinstance(qualities, ReidError):
+        return qualities
+    return JudgedFrame(frame.width, frame.height, frame.persons, qualities)
+
+
 def _peopled(frame: CutFrame, persons: Sequence[MarkedPerson], file: str) -> PeopledFrame:
     pictures = [
-        PersonPicture(person, EncodedImage(file, picture))
-        for person, picture in zip(persons, frame.pictures, strict=True)
+        PersonPicture(person, EncodedImage(file, picture), quality)
+        for person, picture, quality in zip(persons, frame.pictures, frame.qualities, strict=True)
     ]
     return PeopledFrame(frame.width, frame.height, pictures)
 

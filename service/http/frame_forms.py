@@ -14,8 +14,8 @@ from pydantic import (
     model_validator,
 )
 
+from service.detection.cutting import MarkedPerson
 from service.detection.frame_intake import FrameOptions
-from service.detection.person_cutter import MarkedPerson
 from service.embedding.encoded_image import EncodedImage
 from service.http.request_models import MAX_ENTRIES, FrameScore, Tiles, seconds_of
 from service.ingest.frame_enroller import SentFrame
@@ -99,6 +99,12 @@ class FramesForm(Body):
         description="JSON list; entry i lists the persons of frame i, which the detector then need "
         "not find",
         examples=['[[{"x": 612.4, "y": 148.9, "width": 71.3, "height": 190.6}]]'],
+    )
+    min_quality: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="persons with a lower quality are not stored; their status is dropped",
     )
     dry_run: bool = Field(default=False, description="find and embed the persons, store nothing")
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from service.api.boxes import PersonRecord
 from service.api.search import QueryImage
-from service.detection.person_cutter import MarkedPerson, PeopledFrame
+from service.detection.person_cutter import PeopledFrame, PersonPicture
 from service.embedding.encoded_image import EncodedImage
 from service.errors import ReidError
-from service.http.records import box_record
+from service.http.records import box_record, quality_record
 from service.search.shots import QueryPicture
 
 
@@ -73,7 +73,7 @@ def _of_frame(index: int, upload: EncodedImage, frame: PeopledFrame | ReidError)
         Asked(
             image,
             QueryPicture(person.picture, f"person {number} of {name}", of_frame=True),
-            _record(person.person),
+            _record(person),
         )
         for number, person in enumerate(frame.persons, start=1)
     ]
@@ -83,7 +83,10 @@ def _name(index: int, upload: EncodedImage) -> str:
     return f"image {index} ({upload.file})"
 
 
-def _record(person: MarkedPerson) -> PersonRecord | None:
+def _record(picture: PersonPicture) -> PersonRecord | None:
+    person = picture.person
     if person.score is None:
         return None
-    return PersonRecord(box=box_record(person.box), score=person.score)
+    return PersonRecord(
+        box=box_record(person.box), score=person.score, quality=quality_record(picture.quality)
+    )

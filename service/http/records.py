@@ -9,6 +9,7 @@ from service.access.audit_pages import AuditPage
 from service.access.caller import Caller
 from service.access.key_file import Key
 from service.api.boxes import Box as BoxRecord
+from service.api.boxes import QualityRecord
 from service.api.crops import CropRecord
 from service.api.galleries import GalleryForecast, GalleryRecord
 from service.api.identities import CorrectionRecord, IdentityPage, IdentityRecord
@@ -24,6 +25,7 @@ from service.identities.listing import IdentityListing
 from service.jobs.job import Job, JobPage
 from service.jobs.notes import numbers_only
 from service.values.boxes import Box
+from service.values.quality import Quality
 
 
 def crop_record(crop: Crop) -> CropRecord:
@@ -43,6 +45,16 @@ def crop_record(crop: Crop) -> CropRecord:
 def box_record(box: Box) -> BoxRecord:
     """Record a box."""
     return BoxRecord(x=box.left, y=box.top, width=box.width, height=box.height)
+
+
+def quality_record(quality: Quality) -> QualityRecord:
+    """Record a quality."""
+    return QualityRecord(
+        value=quality.value,
+        sharpness=quality.sharpness,
+        cut_off=quality.cut_off,
+        covered=quality.covered,
+    )
 
 
 def warning_records(warnings: Sequence[FilterWarning]) -> list[WarningRecord]:

@@ -8,13 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from service.detection.cutting import MarkedPerson
 from service.detection.frame_intake import FrameOptions
-from service.detection.person_cutter import (
-    MarkedPerson,
-    PeopledFrame,
-    PersonCutter,
-    PersonPicture,
-)
+from service.detection.person_cutter import PeopledFrame, PersonCutter, PersonPicture
 from service.embedding.encoded_image import EncodedImage
 from service.embedding.intake import require_one_usable
 from service.errors import ReidError
@@ -23,6 +19,7 @@ from service.ingest.enroller import Enroller, Enrolment
 from service.machine.stopwatch import Stopwatch
 from service.model.manifest import Manifest
 from service.values.frame_ids import crop_id_on
+from service.values.quality import Quality, Weakness
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +50,19 @@ class EnrolledPerson:
 
     Attributes:
         person: where.
+        quality: how well the frame shows the person.
         crop_id: the id of the crop.
-        enrolment: how it is stored; None if it was only looked at.
+        enrolment: how it is stored; None if it was dropped or only looked at.
         error: why it could not be used.
+        dropped: why its quality is too low; None if it is not.
     """
 
     person: MarkedPerson
+    quality: Quality
     crop_id: str
-    enrolment: Enrolment | None
-    error: ReidError | None
+    enrolment: Enrolment | None = None
+    error: ReidError | None = None
+    dropped: Weakness | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,8 @@ class FrameEnroller:
         persons: FrameOptions | Sequence[Sequence[MarkedPerson]],
         stopwatch: Stopwatch,
         client: str,
+        *,
+        min_quality: float = 0.0,
     ) -> FramesOutcome:
         """Insert or replace the crops of the persons on frames, all of them or none.
 
@@ -119,6 +122,7 @@ class FrameEnroller:
             persons: how to find the persons, or those on each frame.
             stopwatch: measures the stages decode, detect, cut, embed and upsert.
             client: the client to charge.
+            min_quality: persons with a lower quality are dropped, 0..1.
 
         Returns:
             N frames in their order; the crops are durable.
@@ -127,18 +131,19 @@ class FrameEnroller:
             ReidError: as of :meth:`look`, or the disk refused the write.
         """
         seen = await self._see(gallery_name, frames, persons, stopwatch)
-        people = _people(frames, seen)
+        people = _people(frames, seen, min_quality)
+        kept = [one for one in people if one.dropped is None]
         outcome = await self._enroller.enrol(
             gallery_name,
-            [one.picture for one, _ in people],
-            [crop for _, crop in people],
+            [one.picture for one in kept],
+            [one.crop for one in kept],
             stopwatch,
             client,
             at_once=self._at_once,
         )
+        enrolments = iter(outcome.enrolments)
         enrolled = [
-            EnrolledPerson(one.person, crop.crop_id, enrolment, enrolment.error)
-            for (one, crop), enrolment in zip(people, outcome.enrolments, strict=True)
+            one.enrolled() if one.dropped else one.enrolled(next(enrolments)) for one in people
         ]
         return FramesOutcome(outcome.model, _by_frame(seen, enrolled))
 
@@ -148,6 +153,8 @@ class FrameEnroller:
         frames: Sequence[SentFrame],
         persons: FrameOptions | Sequence[Sequence[MarkedPerson]],
         stopwatch: Stopwatch,
+        *,
+        min_quality: float = 0.0,
     ) -> FramesOutcome:
         """Do everything that :meth:`enrol` does, except store the crops.
 
@@ -156,6 +163,7 @@ class FrameEnroller:
             frames: N frames with different ids.
             persons: how to find the persons, or those on each frame.
             stopwatch: measures the stages decode, detect, cut and embed.
+            min_quality: persons with a lower quality are dropped, 0..1.
 
         Returns:
             N frames in their order.
@@ -169,14 +177,14 @@ class FrameEnroller:
             Unavailable: a queue is full.
         """
         seen = await self._see(gallery_name, frames, persons, stopwatch)
-        people = _people(frames, seen)
+        people = _people(frames, seen, min_quality)
+        kept = [one.picture for one in people if one.dropped is None]
         model, embeddings = await self._enroller.embed(
-            gallery_name, [one.picture for one, _ in people], stopwatch, at_once=self._at_once
+            gallery_name, kept, stopwatch, at_once=self._at_once
         )
-        errors = [entry if isinstance(entry, ReidError) else None for entry in embeddings]
+        errors = iter(entry if isinstance(entry, ReidError) else None for entry in embeddings)
         found = [
-            EnrolledPerson(one.person, crop.crop_id, None, error)
-            for (one, crop), error in zip(people, errors, strict=True)
+            one.enrolled() if one.dropped else one.enrolled(error=next(errors)) for one in people
         ]
         return FramesOutcome(model.manifest, _by_frame(seen, found))
 
@@ -197,12 +205,39 @@ class FrameEnroller:
         return seen
 
 
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A person on a usable frame, and the crop to store; ``dropped`` says why not."""
+
+    cut: PersonPicture
+    crop: Crop
+    dropped: Weakness | None
+
+    @property
+    def picture(self) -> EncodedImage:
+        return self.cut.picture
+
+    def enrolled(
+        self, enrolment: Enrolment | None = None, error: ReidError | None = None
+    ) -> EnrolledPerson:
+        """What became of the person."""
+        if enrolment is not None:
+            error = enrolment.error
+        return EnrolledPerson(
+            self.cut.person, self.cut.quality, self.crop.crop_id, enrolment, error, self.dropped
+        )
+
+
 def _people(
-    frames: Sequence[SentFrame], seen: Sequence[PeopledFrame | ReidError]
-) -> list[tuple[PersonPicture, Crop]]:
+    frames: Sequence[SentFrame], seen: Sequence[PeopledFrame | ReidError], min_quality: float
+) -> list[_Candidate]:
     """Every person of every usable frame, with the crop to store."""
     return [
-        (person, frame.crop(number, person.person.track))
+        _Candidate(
+            person,
+            frame.crop(number, person.person.track),
+            person.quality.weakness if person.quality.value < min_quality else None,
+        )
         for frame, entry in zip(frames, seen, strict=True)
         if not isinstance(entry, ReidError)
         for number, person in enumerate(entry.persons, start=1)

@@ -11,7 +11,7 @@ Weakness = Literal["too_small", "blurred", "cut_off", "covered", "low_score"]
 
 TALL = 128.0
 """Height in pixels from which a person is no longer too small; networks see hardly more."""
-SHARP = 0.5
+SHARP = 0.6
 """Sharpness from which a person is no longer blurred."""
 SURE = 0.6
 """Score from which a detector is sure; it rarely gives more to anybody."""
@@ -23,7 +23,7 @@ class Quality:
 
     Attributes:
         height: of the box, in pixels of the frame.
-        sharpness: 0 (blurred) to 1; people in focus have about 0.5.
+        sharpness: 0 (blurred) to 1; people in focus have about 0.7.
         cut_off: estimated share of the person beyond the edge of the frame, 0..1.
         covered: estimated share of the box behind other persons, 0..1.
         score: the detector's, 0..1; None if nobody gave one.
@@ -37,8 +37,8 @@ class Quality:
 
     @property
     def value(self) -> float:
-        """All of it in one number, 0..1: the product of a grade per attribute."""
-        return math.prod(self._grades().values())
+        """All of it in one number, 0..1: the product of a grade per attribute, to a thousandth."""
+        return round(math.prod(self._grades().values()), 3)
 
     @property
     def weakness(self) -> Weakness:

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Depends, Form, Response
 from service.api.boxes import PersonRecord
 from service.api.detection import DetectAnswer, FrameEntry
 from service.api.search import QueryImage
-from service.detection.frame_intake import FrameOptions, SeenFrame
-from service.detection.frames import Person
+from service.detection.frame_intake import FrameOptions
+from service.detection.person_cutter import JudgedFrame
 from service.embedding.intake import require_one_usable
 from service.errors import (
     ImageTooLarge,
@@ -31,7 +31,7 @@ from service.http.dependencies import (
 )
 from service.http.given_once import form_given_once
 from service.http.problems import image_problem_of, responses
-from service.http.records import box_record
+from service.http.records import box_record, quality_record
 from service.http.request_models import DetectForm
 from service.values.tiling import Grid
 
@@ -61,9 +61,8 @@ async def detect(
     detector = parts.detection.require()
     uploads = await read_uploads(form.images, parts)
     audit.queries = await digests([upload.data for upload in uploads], parts)
-    intake = await parts.detection.intake()
     options = FrameOptions(Grid.read(form.tiles), form.score)
-    outcome = await intake.find(uploads, options, stopwatch)
+    outcome = await parts.cutter.judge(uploads, options, stopwatch)
     require_one_usable(uploads, outcome)
 
     def answer() -> DetectAnswer:
@@ -81,13 +80,14 @@ async def detect(
     return await json_answer(parts.executors.reads.of(client), answer)
 
 
-def _entry(image: QueryImage, entry: SeenFrame | ReidError) -> FrameEntry:
+def _entry(image: QueryImage, entry: JudgedFrame | ReidError) -> FrameEntry:
     if isinstance(entry, ReidError):
         problem = image_problem_of(entry)
         return FrameEntry(image=image, width=None, height=None, persons=[], error=problem)
-    persons = [_person(person) for person in entry.persons]
+    persons = [
+        PersonRecord(
+            box=box_record(person.box), score=person.score, quality=quality_record(quality)
+        )
+        for person, quality in zip(entry.persons, entry.qualities, strict=True)
+    ]
     return FrameEntry(image=image, width=entry.width, height=entry.height, persons=persons)
-
-
-def _person(person: Person) -> PersonRecord:
-    return PersonRecord(box=box_record(person.box), score=person.score)

@@ -1,7 +1,7 @@
 """``/galleries/{gallery}/frames``: a gallery filled with the persons of whole frames."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Form, Response
 
@@ -34,7 +34,7 @@ from service.http.dependencies import (
 from service.http.frame_forms import FramesForm
 from service.http.given_once import form_given_once
 from service.http.problems import image_problem_of, responses
-from service.http.records import box_record, warning_records
+from service.http.records import box_record, quality_record, warning_records
 from service.ingest.frame_enroller import (
     EnrolledFrame,
     EnrolledPerson,
@@ -77,9 +77,13 @@ async def add_frames(
     frames, enroller = form.sent(uploads), parts.frame_enroller
     if form.dry_run:
         audit.crops, audit.queries = 0, await digests([one.data for one in uploads], parts)
-        outcome = await enroller.look(gallery, frames, form.persons, stopwatch)
+        outcome = await enroller.look(
+            gallery, frames, form.persons, stopwatch, min_quality=form.min_quality
+        )
     else:
-        outcome = await enroller.enrol(gallery, frames, form.persons, stopwatch, client)
+        outcome = await enroller.enrol(
+            gallery, frames, form.persons, stopwatch, client, min_quality=form.min_quality
+        )
         audit.crops = _stored(outcome)
     threads = parts.executors.reads.of(client)
     return await json_answer(threads, _answer, form, frames, outcome, detector, stopwatch)
@@ -87,7 +91,7 @@ async def add_frames(
 
 def _stored(outcome: FramesOutcome) -> int:
     return sum(
-        person.error is None
+        person.enrolment is not None and person.error is None
         for frame in outcome.frames
         if isinstance(frame, EnrolledFrame)
         for person in frame.persons
@@ -125,6 +129,7 @@ def _moments(
         for moment, frame in zip(moments, outcome.frames, strict=True)
         if isinstance(frame, EnrolledFrame)
         for person in frame.persons
+        if person.dropped is None
     ]
 
 
@@ -148,10 +153,20 @@ def _person(entry: EnrolledPerson) -> FramePerson:
     return FramePerson(
         box=box_record(entry.person.box),
         score=entry.person.score,
+        quality=quality_record(entry.quality),
         crop_id=None if stored is None else stored.crop.crop_id,
         track=entry.person.track,
-        status="error" if entry.error else stored and stored.status,
+        status=_status(entry),
+        reason=entry.dropped,
         identity=stored and stored.crop.identity,
         origin=stored and stored.crop.origin,
         error=None if entry.error is None else image_problem_of(entry.error),
     )
+
+
+def _status(entry: EnrolledPerson) -> Literal["created", "replaced", "dropped", "error"] | None:
+    if entry.dropped:
+        return "dropped"
+    if entry.error:
+        return "error"
+    return None if entry.enrolment is None else entry.enrolment.status

@@ -55,6 +55,9 @@ def test_people_are_found_where_they_are_drawn(service):
         assert 0 <= box["x"] < box["x"] + box["width"] <= frame["width"] + 1e-6
         assert 0 <= box["y"] < box["y"] + box["height"] <= frame["height"] + 1e-6
         assert 0.4 < person["score"] <= 1
+        quality = person["quality"]
+        assert 0.2 < quality["value"] <= 1
+        assert quality["sharpness"] > 0.5
 
 
 def test_many_frames_are_answered_in_their_order_and_each_as_alone(service):

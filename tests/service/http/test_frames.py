@@ -68,7 +68,7 @@ def test_the_people_whom_detect_finds_are_stored(service, gallery):
     assert {name: frame[name] for name in ("image", "width", "height", "error")} == {
         name: detected[name] for name in ("image", "width", "height", "error")
     }
-    found = [{"box": one["box"], "score": one["score"]} for one in frame["persons"]]
+    found = [{name: one[name] for name in ("box", "score", "quality")} for one in frame["persons"]]
     assert found == detected["persons"]
     assert len(found) >= 25
     assert frame["frame_id"] == "drawn.png"
@@ -133,6 +133,48 @@ def test_a_dry_run_finds_and_stores_nothing(service, gallery):
     } == {(None,) * 5}
     assert [warning["code"] for warning in body["warnings"]] == ["assumed_utc"]
     assert service.crop_ids(gallery) == []
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_persons_of_low_quality_are_dropped_with_the_reason(service, gallery, dry_run):
+    drawn = ("drawn.png", DRAWN.read_bytes())
+    (frame,) = send(service, gallery, drawn, min_quality=0.85, dry_run=dry_run).json()["results"]
+    good = [one for one in frame["persons"] if one["quality"]["value"] >= 0.85]
+    bad = [one for one in frame["persons"] if one["quality"]["value"] < 0.85]
+    assert len(good) >= 3
+    assert len(bad) >= 3
+    assert {one["reason"] for one in good} == {None}
+    assert {one["reason"] for one in bad} <= {"too_small", "low_score", "cut_off", "covered"}
+    assert {(one["status"], one["crop_id"], one["error"]) for one in bad} == {
+        ("dropped", None, None)
+    }
+    numbers = [f"drawn.png/{number:02d}" for number in range(1, len(frame["persons"]) + 1)]
+    stored = [
+        crop_id
+        for crop_id, one in zip(numbers, frame["persons"], strict=True)
+        if one["quality"]["value"] >= 0.85
+    ]
+    assert service.crop_ids(gallery) == ([] if dry_run else stored)
+
+
+def test_the_quality_of_boxes_of_ones_own(service, gallery):
+    behind = {"x": 20, "y": 5, "width": 30, "height": 60}
+    boxes = [[LEFT, behind, RIGHT]]
+    (frame,) = send(service, gallery, ("a.png", NOISE), boxes=boxes, min_quality=0.5).json()[
+        "results"
+    ]
+    left, hidden, right = (one["quality"] for one in frame["persons"])
+    assert left["covered"] == right["covered"] == 0
+    assert 0.6 < hidden["covered"] < 0.75  # two thirds are behind the first
+    assert [one["status"] for one in frame["persons"]] == ["created", "dropped", "created"]
+    assert frame["persons"][1]["reason"] == "covered"
+
+
+@pytest.mark.parametrize("wrong", ["-0.1", "1.1", "nan", "much"])
+def test_a_quality_that_is_no_share_is_rejected(service, gallery, wrong):
+    answer = send(service, gallery, ("a.png", PLAIN), min_quality=wrong)
+    assert answer.status_code == 422
+    assert "min_quality" in answer.text
 
 
 @pytest.mark.parametrize("boxes", [None, [[LEFT], [LEFT], [RIGHT]]], ids=["found", "given"])

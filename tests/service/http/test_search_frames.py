@@ -54,7 +54,7 @@ def test_each_person_finds_the_crop_of_the_same_frame(service, few, persons):
     assert 2 <= len(persons) == len(body["results"])
     for entry, person in zip(body["results"], persons, strict=True):
         assert entry["images"] == [{"index": 0, "file": "few.png"}]
-        assert entry["person"] == {"box": person["box"], "score": person["score"]}
+        assert entry["person"] == {name: person[name] for name in ("box", "score", "quality")}
         assert (entry["status"], entry["error"]) == ("matched", None)
         (match,) = entry["matches"]
         assert (match["crop_id"], match["score"]) == (person["crop_id"], pytest.approx(1, abs=1e-5))
