@@ -12,9 +12,9 @@ from service.values.boxes import Box
 from service.values.quality import Quality
 
 _SEEN_HEIGHT = 128  # pixels; finer detail is gone before a network sees the person
-_WIDEST, _NARROWEST = 0.45, 0.3  # width of a whole person's box, as a share of its height
+_SHAPE = 0.36  # width of a whole person's box, as a share of its height
 _REACH = 9  # pixels over which blurring again takes the mean, as in the paper
-_AT_EDGE = 2.0  # pixels: a box that ends so near to the edge of the frame may go on beyond it
+_AT_EDGE = 5.0  # pixels: a box that ends so near to the edge of the frame may go on beyond it
 _CELLS = (32, 16)  # rows and columns of points on a box that others may cover
 _MOST_IN_FRONT = 16  # persons who are looked at, so that a crowd costs no more than a group
 _DIGITS = 3
@@ -82,9 +82,9 @@ def cut_off(box: Box, width: int, height: int) -> float:
     """
     seen = 1.0
     if box.top <= _AT_EDGE or box.bottom >= height - _AT_EDGE:
-        seen *= min(1.0, box.height * _WIDEST / box.width)
+        seen *= min(1.0, box.height * _SHAPE / box.width)
     if box.left <= _AT_EDGE or box.right >= width - _AT_EDGE:
-        seen *= min(1.0, box.width / (box.height * _NARROWEST))
+        seen *= min(1.0, box.width / (box.height * _SHAPE))
     return 1.0 - seen
 
 

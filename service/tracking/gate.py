@@ -22,8 +22,8 @@ class GateOptions:
 
     height: float = 64.0
     sharpness: float = 0.3
-    cut_off: float = 0.3
-    covered: float = 0.5
+    cut_off: float = 0.2
+    covered: float = 0.4
     score: float = 0.4
 
 

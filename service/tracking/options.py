@@ -23,11 +23,11 @@ class TrackerOptions:
         most: tracks that live at the same time; while there are so many, none begins.
     """
 
-    low: float = 0.15
+    low: float = 0.3
     high: float = 0.4
     start: float = 0.45
-    overlap: float = 0.2
-    low_overlap: float = 0.4
+    overlap: float = 0.3
+    low_overlap: float = 0.6
     hits: int = 2
     gap: float = 2.0
     unnamed_gap: float = 0.6

@@ -54,11 +54,11 @@ def test_an_edge_is_sharp_and_a_ramp_is_not():
     [
         (Box(300, 100, 80, 200), 0.0),
         (Box(300, 100, 150, 200), 0.0),  # wide, but not at an edge
-        (Box(300, 380, 90, 100), 0.5),  # a person of this width is 200 high
-        (Box(300, 0, 90, 50), 0.75),
-        (Box(0, 100, 30, 200), 0.5),  # a person of this height is 60 wide
-        (Box(610, 100, 30, 200), 0.5),
-        (Box(300, 279, 80, 200), 0.0),  # stands at the edge, and is whole
+        (Box(300, 380, 72, 100), 0.5),  # a person of this width is 200 high
+        (Box(300, 0, 72, 50), 0.75),
+        (Box(0, 100, 36, 200), 0.5),  # a person of this height is 72 wide
+        (Box(604, 100, 36, 200), 0.5),
+        (Box(300, 279, 72, 200), 0.0),  # stands at the edge, and is whole
     ],
 )
 def test_the_share_beyond_the_edge(box, share):

@@ -83,10 +83,10 @@ def test_frames_without_anybody_end_a_track_as_missing_frames_do():
 
 
 def test_low_scores_continue_a_track_and_begin_none():
-    scores = [0.8] * 5 + [0.2] * 10 + [0.8] * 5
+    scores = [0.8] * 5 + [0.35] * 10 + [0.8] * 5
     (names,) = follow(Tracker(""), steps(5, 4), lambda t: 100 + SPEED * t, scores=scores)
     assert set(names[1:]) == {"1"}
-    (names,) = follow(Tracker(""), steps(5, 2), lambda t: 300.0, scores=[0.2] * 10)
+    (names,) = follow(Tracker(""), steps(5, 2), lambda t: 300.0, scores=[0.35] * 10)
     assert set(names) == {None}
 
 
