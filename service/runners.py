@@ -9,6 +9,7 @@ from service.gallery.protocol import GalleryStore
 from service.identities import grouping
 from service.identities.corrections import Corrections
 from service.imports.importer import Importer
+from service.ingest.arrivals import Arrivals
 from service.jobs.context import JobContext
 from service.model_change.change import ModelChange
 from service.settings import Settings
@@ -22,6 +23,7 @@ class Runners:
         settings: every setting.
         store: the galleries.
         shelf: the models.
+        arrivals: is told what imports stored.
         corrections: changes identities.
         model_change: embeds galleries with other models.
     """
@@ -29,6 +31,7 @@ class Runners:
     settings: Settings
     store: GalleryStore
     shelf: ModelShelf
+    arrivals: Arrivals
     corrections: Corrections
     model_change: ModelChange
 
@@ -36,7 +39,7 @@ class Runners:
         """Run a job. Every kind can safely run again from its start."""
         match context.kind:
             case "import":
-                Importer(self.settings, self.store, self.shelf).run(context)
+                Importer(self.settings, self.store, self.shelf, self.arrivals).run(context)
             case "cluster":
                 grouping.run(context, self.store, self.shelf, self.corrections)
             case "reembed":

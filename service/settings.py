@@ -160,6 +160,9 @@ class Settings(BaseSettings):
         description="reject searches, listings and pictures while the audit log accepts no "
         "entries; false answers them, and writes their entries to the process log",
     )
+    event_days: int = Field(
+        default=30, ge=1, description="how many days events are kept; older ones are deleted"
+    )
     trusted_proxies: list[str] = Field(
         default=[],
         description="addresses and networks of proxies whose X-Forwarded-For is trusted, as a JSON "

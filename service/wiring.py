@@ -10,17 +10,19 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
+from service.alerts.alerts import Alerts
 from service.detection.detection import Detection
 from service.detection.person_cutter import PersonCutter
 from service.embedding.embedder import Embedder
 from service.embedding.shelf import ModelShelf
 from service.erasure.crops import Erasure
 from service.erasure.retention import Retention
-from service.errors import Conflict, StorageFull, Unavailable
+from service.errors import Conflict, ReidError, StorageFull, Unavailable
 from service.gallery.disk.store import DiskGalleryStore
 from service.gallery.protocol import GalleryStore
 from service.gallery.rules import model_mismatch
 from service.identities.corrections import Corrections
+from service.ingest.arrivals import Arrivals
 from service.ingest.embedding_enroller import EmbeddingEnroller
 from service.ingest.enroller import Enroller
 from service.ingest.frame_enroller import FrameEnroller
@@ -63,6 +65,7 @@ class Parts:
     embedding_enroller: EmbeddingEnroller
     frame_enroller: FrameEnroller
     board: JobBoard
+    alerts: Alerts
     erasure: Erasure
     corrections: Corrections
     model_change: ModelChange
@@ -87,6 +90,7 @@ class Parts:
         await self.shelf.running.intake.probe()
         await self.executors.background.run(self._provide_default_gallery)
         await self.executors.background.run(self.board.start, asyncio.get_running_loop())
+        await self.executors.background.run(self._start_alerts)
         for task in self.repeating:
             task.start()
         self.lifecycle.phase = "ready"
@@ -128,6 +132,7 @@ class Parts:
             closing.push_async_callback(self.shelf.close)
             closing.push_async_callback(self.executors.background.run, self.cutter.close)
             closing.push_async_callback(self.detection.close)
+            closing.push_async_callback(self.executors.background.run, self.alerts.close)
             closing.push_async_callback(self.executors.background.run, self.board.close)
             for task in self.repeating:
                 closing.push_async_callback(task.close)
@@ -139,6 +144,12 @@ class Parts:
             self._warn_of_other_models()
         except StorageFull as error:  # the stored galleries can still be searched
             log.warning("%s", error)
+
+    def _start_alerts(self) -> None:
+        try:
+            self.alerts.start()
+        except ReidError as error:  # searches must go on; the watches wait for the next start
+            log.warning("watches are not judged: %s", error)
 
     def _warn_of_other_models(self) -> None:
         for gallery in self.store.stats():
@@ -173,13 +184,16 @@ def open_parts(
     shelf = open_shelf(settings, metrics, embedder)
     detection, cutter = prepare_detection(settings, metrics, executors)
     store = store or _open_store(settings)
-    enroller = Enroller(store, shelf, executors)
+    arrivals = Arrivals()
+    enroller = Enroller(store, shelf, executors, arrivals)
     corrections = Corrections()
     bridge = Bridge(shelf.running.intake, enroller, metrics.observe_stage)
     model_change = ModelChange(store, shelf, bridge)
-    runners = Runners(settings, store, shelf, corrections, model_change)
+    runners = Runners(settings, store, shelf, arrivals, corrections, model_change)
     board = _open_board(settings, runners, bridge, metrics)
-    erasure = Erasure(store, board)
+    days, report = settings.event_days, metrics.count_failure
+    alerts = Alerts(settings.data, store, shelf, arrivals, report, days)
+    erasure = Erasure(store, board, alerts)
     parts = Parts(
         settings=settings,
         shelf=shelf,
@@ -188,9 +202,10 @@ def open_parts(
         store=store,
         searcher=Searcher(store, shelf, executors.reads, executors.heavy),
         enroller=enroller,
-        embedding_enroller=EmbeddingEnroller(store, shelf, executors),
+        embedding_enroller=EmbeddingEnroller(store, shelf, executors, arrivals),
         frame_enroller=FrameEnroller(cutter, enroller, settings.max_images),
         board=board,
+        alerts=alerts,
         erasure=erasure,
         corrections=corrections,
         model_change=model_change,
@@ -241,6 +256,7 @@ def _repeating(
         ),
         Repeating("tidy", erasure.store.tidy, pause, threads, report),
         Repeating("jobs", erasure.tidy_jobs, pause, threads, report),
+        Repeating("events", erasure.tidy_alerts, pause, threads, report),
     )
 
 

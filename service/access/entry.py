@@ -29,7 +29,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _ROUTE = re.compile(r"[A-Za-z0-9 /{}._-]{1,128}")
 _HEX = re.compile(r"[0-9a-f]{1,64}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-# Keys, jobs and models have hexadecimal ids; ids of snapshots also contain their time.
+# Keys, jobs, watches and models have hexadecimal ids; ids of snapshots also contain their time.
 _TARGET = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}|\d{8}T\d{9}-[0-9a-f]{4}", re.ASCII)
 _REASON = re.compile(r"[A-Za-z0-9 .,:;'()_-]{1,160}")
 
@@ -45,8 +45,8 @@ class AuditEntry:
         request_id: as in the answer and the process log; empty for a command.
         key_id: the valid key that was sent; None without a key.
         gallery: the gallery, if its name is valid.
-        target: the key, snapshot, job or model that was acted on; for a restore, the gallery that
-            was written.
+        target: the key, snapshot, job, watch or model that was acted on; for a restore, the gallery
+            that was written.
         scope: scope of the key that was created or revoked.
         galleries: the first hundred galleries that this key is bound to; None for all.
         status: the HTTP status; 200 for a command that succeeded.

@@ -85,6 +85,13 @@ RULES: dict[tuple[str, str], Rule] = {
     ("POST", f"{_GALLERY}/identities/merge"): _CHANGE,
     ("POST", f"{_GALLERY}/identities/split"): _CHANGE,
     ("POST", f"{_GALLERY}/cluster"): _CHANGE,
+    # Watches and events.
+    ("GET", f"{_GALLERY}/watches"): _LOOK,
+    # If it compares with another gallery, the route checks that gallery, here and below.
+    ("POST", f"{_GALLERY}/watches"): _CHANGE,
+    ("GET", f"{_GALLERY}/watches/{{watch_id}}"): _LOOK,
+    ("DELETE", f"{_GALLERY}/watches/{{watch_id}}"): _CHANGE,
+    ("GET", f"{_GALLERY}/events"): _LOOK,
     # Imports and jobs.
     ("POST", f"{_GALLERY}/imports"): _CHANGE,
     ("GET", "/jobs"): _COUNTS,

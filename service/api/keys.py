@@ -71,8 +71,8 @@ class AuditRecord(BaseModel):
     )
     gallery: str | None
     target: str | None = Field(
-        description="the key, snapshot, job or model that was acted on; for a restore, the gallery "
-        "that was written"
+        description="the key, snapshot, job, watch or model that was acted on; for a restore, the "
+        "gallery that was written"
     )
     scope: Scope | None = Field(description="the scope of a key that was created or revoked")
     galleries: list[str] | None = Field(

@@ -21,6 +21,7 @@ from service.client.ops import Ops
 from service.client.routes import Group, Route, Sender
 from service.client.sending import Awaiting, Blocking
 from service.client.snapshots import Snapshots
+from service.client.watches import Events, Watches
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 KEY_VARIABLE = "REID_KEY"
@@ -45,6 +46,8 @@ class _Methods(Group[Sender]):
         self.identities: Identities[Sender] = Identities(sender)
         self.jobs: Jobs[Sender] = Jobs(sender)
         self.imports: Imports[Sender] = Imports(sender)
+        self.watches: Watches[Sender] = Watches(sender)
+        self.events: Events[Sender] = Events(sender)
         self.snapshots: Snapshots[Sender] = Snapshots(sender)
         self.models: Models[Sender] = Models(sender)
         self.keys: Keys[Sender] = Keys(sender)

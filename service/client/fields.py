@@ -9,7 +9,7 @@ from typing import TypedDict
 
 from service.client.call import Time
 from service.client.errors import InvalidInput
-from service.values.vocabulary import GroupBy, IdentityScore
+from service.values.vocabulary import DeliveryState, GroupBy, IdentityScore
 
 Image = bytes | Path | str | tuple[str, bytes]
 """The bytes of an image file, its path, or a file name with its bytes."""
@@ -71,6 +71,35 @@ class ClusterFields(FilterFields, total=False):
     min_samples: int
     min_score: float | None
     standardise: bool
+
+
+class WatchFields(TypedDict, total=False):
+    """What ``POST /galleries/{gallery}/watches`` takes beside ``watch_for``."""
+
+    of: str | None
+    name: str | None
+    identities: Sequence[str]
+    crop_ids: Sequence[str]
+    cameras: Sequence[str]
+    zone: str | None
+    since: Time | None
+    until: Time | None
+    daily_from: str | None
+    daily_until: str | None
+    min_score: float | None
+    false_alert_rate: float | None
+    quiet_seconds: float | None
+    deliver_to: str | None
+
+
+class EventFields(TypedDict, total=False):
+    """Which events."""
+
+    watch_id: str | None
+    cameras: Sequence[str]
+    since: Time | None
+    until: Time | None
+    delivery: DeliveryState | None
 
 
 class GalleryFields(TypedDict, total=False):

@@ -1,11 +1,12 @@
-"""Erases crops and what jobs noted about them, and reports where copies remain."""
+"""Erases crops and what is noted about them, and reports where copies remain."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from service.alerts.alerts import Alerts
 from service.errors import NotFound, ReidError
 from service.gallery.base import Filter, Receipt
 from service.gallery.protocol import Gallery, GalleryStore
@@ -40,13 +41,15 @@ class Erasure:
     Attributes:
         store: the galleries.
         board: the jobs.
+        alerts: the watches and events.
     """
 
     store: GalleryStore
     board: JobBoard
+    alerts: Alerts
 
     def erase(self, name: str, where: Filter, *, dry_run: bool = False) -> Erased:
-        """Delete crops of a gallery and what its jobs noted about them.
+        """Delete crops of a gallery, and what jobs, watches and events say about them.
 
         Args:
             name: the gallery.
@@ -76,14 +79,21 @@ class Erasure:
         )
 
     def forget_names(self, name: str, names: Names) -> None:
-        """Erase names from what jobs noted; a failure is logged, and the receipt lists the jobs."""
+        """Erase names from jobs, watches and events.
+
+        A failure is logged, and the receipt lists the jobs.
+        """
         try:
             self.board.notes.erase_names(name, names)
         except ReidError as error:
             log.warning("gallery %r: erased names remain in jobs: %s", name, error)
+        try:
+            self.alerts.forget_names(name, names.texts, all_=names.all)
+        except ReidError as error:
+            log.warning("gallery %r: erased names remain in watches and events: %s", name, error)
 
     def delete_gallery(self, name: str) -> tuple[int, Sequence[str], int]:
-        """Delete a gallery with all crops and jobs; its snapshots stay.
+        """Delete a gallery with all crops, jobs, watches and events; its snapshots stay.
 
         Returns:
             Number of crops, other galleries that hold one of them, and number of jobs.
@@ -95,6 +105,7 @@ class Erasure:
         digests = self._digests(name)
         crops = self.store.delete(name)
         jobs = self.board.forget(name)
+        self.alerts.forget_gallery(name)
         return crops, self.store.holding(digests, name), jobs
 
     def tidy_jobs(self) -> None:
@@ -112,12 +123,27 @@ class Erasure:
         Raises:
             ReidError: the jobs cannot be read or written.
         """
-        for name in self.board.notes.galleries():
+        for name in self._gone(self.board.notes.galleries()):
+            count = self.board.forget(name)
+            log.info("gallery %r no longer exists: forgot its %d jobs", name, count)
+
+    def tidy_alerts(self) -> None:
+        """Forget watches and events without a gallery, and events that are too old.
+
+        Raises:
+            ReidError: they cannot be read or written.
+        """
+        for name in self._gone(self.alerts.galleries()):
+            self.alerts.forget_gallery(name)
+        self.alerts.tidy()
+
+    def _gone(self, names: Sequence[str]) -> Iterator[str]:
+        """Those of some galleries that do not exist."""
+        for name in names:
             try:
                 self.store.open(name)
             except NotFound:
-                count = self.board.forget(name)
-                log.info("gallery %r no longer exists: forgot its %d jobs", name, count)
+                yield name
             except ReidError:  # it exists but cannot be read now
                 continue
 

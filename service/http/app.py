@@ -31,6 +31,7 @@ from service.http.routes import (
     detect,
     docs,
     embed,
+    events,
     frames,
     galleries,
     identities,
@@ -43,6 +44,7 @@ from service.http.routes import (
     search,
     snapshots,
     vectors,
+    watches,
 )
 from service.http.unknown_fields import require_known_query
 from service.readiness import Clock
@@ -60,6 +62,8 @@ _ROUTES = (
     crops,
     frames,
     identities,
+    watches,
+    events,
     imports,
     jobs,
     keys,

@@ -8,15 +8,19 @@ from dataclasses import asdict
 from service.access.audit_pages import AuditPage
 from service.access.caller import Caller
 from service.access.key_file import Key
+from service.alerts.event import Event, EventPage
+from service.alerts.watch import Watch
 from service.api.boxes import Box as BoxRecord
 from service.api.boxes import QualityRecord
 from service.api.crops import CropRecord
+from service.api.events import DeliveryRecord, EventRecord, Events, StoredEvent
 from service.api.galleries import GalleryForecast, GalleryRecord
 from service.api.identities import CorrectionRecord, IdentityPage, IdentityRecord
 from service.api.jobs import JobRecord, Jobs
 from service.api.keys import AuditAnswer, AuditRecord, KeyRecord, WhoAmI
 from service.api.snapshots import SnapshotEntry
 from service.api.warnings import WarningRecord
+from service.api.watches import WatchRecord
 from service.erasure.preview import ErasurePreview
 from service.gallery.base import Crop, GalleryStats, SnapshotRecord
 from service.gallery.filter_warnings import FilterWarning
@@ -138,6 +142,53 @@ def job_record(job: Job, *, texts: bool = True) -> JobRecord:
 def job_page(page: JobPage, *, texts: bool) -> Jobs:
     """Record a page of jobs; ``texts`` as in :func:`job_record`."""
     return Jobs(jobs=[job_record(job, texts=texts) for job in page.jobs], cursor=page.cursor)
+
+
+def watch_record(watch: Watch) -> WatchRecord:
+    """Record a watch, without its secret."""
+    order = watch.order
+    daily = order.daily
+    return WatchRecord(
+        **asdict(order)
+        | {
+            "identities": list(order.identities),
+            "crop_ids": list(order.crop_ids),
+            "cameras": None if order.cameras is None else list(order.cameras),
+        },
+        watch_id=watch.watch_id,
+        created=watch.created,
+        problem=watch.problem,
+        daily_from=None if daily is None else _time_of_day(daily.begin),
+        daily_until=None if daily is None else _time_of_day(daily.end),
+        zone=None if daily is None else daily.zone,
+    )
+
+
+def event_record(event: Event) -> EventRecord:
+    """Record an event as a receiver gets it."""
+    known = {name: getattr(event, name) for name in EventRecord.model_fields}
+    return EventRecord(**known)
+
+
+def event_page(page: EventPage) -> Events:
+    """Record a page of events."""
+    return Events(events=[_stored_event(event) for event in page.events], cursor=page.cursor)
+
+
+def _stored_event(event: Event) -> StoredEvent:
+    delivery = None
+    if event.delivery is not None:
+        delivery = DeliveryRecord(
+            state=event.delivery,
+            attempts=event.attempts,
+            next_try=event.next_try,
+            error=event.error,
+        )
+    return StoredEvent(**event_record(event).model_dump(), delivery=delivery)
+
+
+def _time_of_day(minute: int) -> str:
+    return f"{minute // 60:02}:{minute % 60:02}"
 
 
 def key_record(key: Key) -> KeyRecord:

@@ -21,6 +21,7 @@ from service.imports.subprocess_reader import (
     can_fork_readers,
     shared_fork_server,
 )
+from service.ingest.arrivals import Arrivals
 from service.ingest.crop_names import naming_of
 from service.ingest.rows import format_of
 from service.ingest.summary import summary_lines
@@ -45,12 +46,14 @@ class Importer:
         settings: every setting.
         store: the galleries.
         shelf: the models.
+        arrivals: is told what was stored.
         fork_server: starts the processes that read imports.
     """
 
     settings: Settings
     store: GalleryStore
     shelf: ModelShelf
+    arrivals: Arrivals
     fork_server: ForkServer = field(default_factory=shared_fork_server)
 
     def run(self, context: JobContext) -> None:
@@ -65,7 +68,7 @@ class Importer:
         reader = self._reader(context)
         try:
             with closing(reader.items()) as items:  # closes its files in any case
-                store_items(context, self.store, self.shelf, items)
+                store_items(context, self.store, self.shelf, items, self.arrivals)
         finally:
             discard_copies(context.folder)  # they contain personal data
         result = reader.result()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from io import BytesIO
 
 import numpy as np
@@ -16,8 +16,15 @@ from service.embedding.shelf import Model, ModelShelf, OpenGallery
 from service.errors import Conflict, ReidError, Unavailable
 from service.gallery.protocol import GalleryStore
 from service.imports.items import Items, Picture
+from service.ingest.arrivals import Arrivals
 from service.ingest.crop_names import LeftOut
-from service.ingest.enroller import identified, lacking_pictures, unchanged, with_digest
+from service.ingest.enroller import (
+    Coming,
+    lacking_pictures,
+    store_dated,
+    unchanged,
+    with_digest,
+)
 from service.ingest.joining import stored_crops
 from service.ingest.sent_embeddings import EmbeddedCrop, to_bytes
 from service.jobs.bridge import BATCH
@@ -30,7 +37,13 @@ _BYTES = 32 << 20
 _PARALLEL = 2  # one batch is embedded while another is stored and the next one is read
 
 
-def store_items(context: JobContext, store: GalleryStore, shelf: ModelShelf, items: Items) -> None:
+def store_items(
+    context: JobContext,
+    store: GalleryStore,
+    shelf: ModelShelf,
+    items: Items,
+    arrivals: Arrivals,
+) -> None:
     """Store items in the job's gallery.
 
     Safe to repeat: items that are already stored with the same bytes and metadata are only counted.
@@ -40,6 +53,7 @@ def store_items(context: JobContext, store: GalleryStore, shelf: ModelShelf, ite
         store: the galleries.
         shelf: the models.
         items: what to store; no crop_id occurs twice.
+        arrivals: is told what was stored.
 
     Raises:
         ReidError: the source cannot be read any further, or the service cannot store.
@@ -57,7 +71,7 @@ def store_items(context: JobContext, store: GalleryStore, shelf: ModelShelf, ite
             first = first or opened.model
             if opened.model is not first and any(isinstance(item, EmbeddedCrop) for item in batch):
                 raise Conflict(_switched(context.gallery))
-            under_way.append(pool.submit(_store, context, store, opened, batch))
+            under_way.append(pool.submit(_store, context, _Target(store, opened, arrivals), batch))
             if len(under_way) > _PARALLEL:
                 under_way.popleft().result()
         while under_way:
@@ -127,17 +141,19 @@ def _usable(
     return None
 
 
-def _store(
-    context: JobContext,
-    store: GalleryStore,
-    opened: OpenGallery,
-    batch: Sequence[Picture | EmbeddedCrop],
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """The gallery of an import, as a batch found it, and who is told what was stored."""
+
+    store: GalleryStore
+    opened: OpenGallery
+    arrivals: Arrivals
+
+
+def _store(context: JobContext, target: _Target, batch: Sequence[Picture | EmbeddedCrop]) -> None:
     context.raise_if_cancelled()
-    _store_embedded(
-        context, store, opened, [item for item in batch if isinstance(item, EmbeddedCrop)]
-    )
-    _store_pictures(context, opened, [item for item in batch if isinstance(item, Picture)])
+    _store_embedded(context, target, [item for item in batch if isinstance(item, EmbeddedCrop)])
+    _store_pictures(context, target.opened, [item for item in batch if isinstance(item, Picture)])
 
 
 def _store_pictures(context: JobContext, opened: OpenGallery, pictures: Sequence[Picture]) -> None:
@@ -207,14 +223,13 @@ def _blank() -> bytes:
     return buffer.getvalue()
 
 
-def _store_embedded(
-    context: JobContext, store: GalleryStore, opened: OpenGallery, items: Sequence[EmbeddedCrop]
-) -> None:
+def _store_embedded(context: JobContext, target: _Target, items: Sequence[EmbeddedCrop]) -> None:
     if not items:
         return
+    model = target.opened.model
     sent = [with_digest(item.crop, to_bytes(item.embedding)) for item in items]
-    with store.changing(context.gallery) as gallery:
-        if gallery.model_sha256 != opened.model.manifest.sha256:
+    with target.store.changing(context.gallery) as gallery:
+        if gallery.model_sha256 != model.manifest.sha256:
             raise Conflict(_switched(context.gallery))
         known = stored_crops(gallery, {crop.crop_id for crop in sent})
         same = unchanged(sent, known)
@@ -222,7 +237,7 @@ def _store_embedded(
         if new:
             rows = np.stack([items[place].embedding for place in new])
             crops = [sent[place] for place in new]
-            gallery.upsert(identified(gallery, opened.model, crops, rows, known), rows)
+            store_dated(gallery, model, Coming(crops, rows), known, target.arrivals)
     _count_unchanged(context, len(same))
     outcomes = Counter("replaced" if sent[place].crop_id in known else "created" for place in new)
     for outcome, count in outcomes.items():

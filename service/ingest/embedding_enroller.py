@@ -8,7 +8,9 @@ import numpy as np
 
 from service.embedding.shelf import ModelShelf
 from service.gallery.protocol import GalleryStore
+from service.ingest.arrivals import Arrivals
 from service.ingest.enroller import (
+    Coming,
     Enrolment,
     EnrolmentOutcome,
     serving_model,
@@ -33,10 +35,14 @@ class EmbeddingEnroller:
         store: the galleries.
         shelf: the models.
         executors: threads that write galleries.
+        arrivals: is told what was stored.
     """
 
-    def __init__(self, store: GalleryStore, shelf: ModelShelf, executors: Executors) -> None:
+    def __init__(
+        self, store: GalleryStore, shelf: ModelShelf, executors: Executors, arrivals: Arrivals
+    ) -> None:
         self._store = store
+        self._arrivals = arrivals
         self._shelf = shelf
         self._executors = executors
 
@@ -85,4 +91,5 @@ class EmbeddingEnroller:
             with_digest(one.crop, to_bytes(row)) for one, row in zip(crops, rows, strict=True)
         ]
         with serving_model(self._store, gallery_name, model) as gallery:
-            return model.manifest, store_rows(gallery, model, coming, rows)
+            stored = store_rows(gallery, model, Coming(coming, rows), self._arrivals)
+        return model.manifest, stored

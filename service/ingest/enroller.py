@@ -7,10 +7,9 @@ findings are kept, and which identity it joins. Requests and imports both go thr
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -21,6 +20,8 @@ from service.embedding.shelf import Model, ModelShelf, OpenGallery
 from service.errors import ReidError, Replaced
 from service.gallery.base import Crop, Filter
 from service.gallery.protocol import Gallery, GalleryStore
+from service.gallery.rules import with_time
+from service.ingest.arrivals import Arrivals
 from service.ingest.findings import keep_known_identities
 from service.ingest.joining import JoinRule, join_groups, stored_crops
 from service.machine.executors import Executors
@@ -60,10 +61,14 @@ class Enroller:
         store: the galleries.
         shelf: the models; each gallery is filled by its own.
         executors: threads that read and write galleries.
+        arrivals: is told what was stored.
     """
 
-    def __init__(self, store: GalleryStore, shelf: ModelShelf, executors: Executors) -> None:
+    def __init__(
+        self, store: GalleryStore, shelf: ModelShelf, executors: Executors, arrivals: Arrivals
+    ) -> None:
         self._store = store
+        self._arrivals = arrivals
         self._executors = executors
         self._shelf = shelf
 
@@ -167,29 +172,27 @@ class Enroller:
         embeddings: Sequence[Embedding | ReidError],
     ) -> list[Enrolment]:
         with serving_model(self._store, gallery_name, model) as gallery:
-            return _upsert(gallery, model, uploads, crops, embeddings)
-
-
-def _upsert(
-    gallery: Gallery,
-    model: Model,
-    uploads: Sequence[EncodedImage],
-    crops: Sequence[Crop],
-    embeddings: Sequence[Embedding | ReidError],
-) -> list[Enrolment]:
-    usable = {index: row for index, row in enumerate(embeddings) if not isinstance(row, ReidError)}
-    stored: list[Enrolment] = []
-    if usable:
-        pictures = [uploads[index].data for index in usable]
-        coming = [
-            with_digest(crops[index], data) for index, data in zip(usable, pictures, strict=True)
+            outcomes = iter(self._store_usable(gallery, model, uploads, crops, embeddings))
+        return [
+            Enrolment(crop, "error", row) if isinstance(row, ReidError) else next(outcomes)
+            for crop, row in zip(crops, embeddings, strict=True)
         ]
-        stored = store_rows(gallery, model, coming, np.stack(list(usable.values())), pictures)
-    outcomes = iter(stored)
-    return [
-        Enrolment(crop, "error", row) if isinstance(row, ReidError) else next(outcomes)
-        for crop, row in zip(crops, embeddings, strict=True)
-    ]
+
+    def _store_usable(
+        self,
+        gallery: Gallery,
+        model: Model,
+        uploads: Sequence[EncodedImage],
+        crops: Sequence[Crop],
+        embeddings: Sequence[Embedding | ReidError],
+    ) -> list[Enrolment]:
+        usable = {at: row for at, row in enumerate(embeddings) if not isinstance(row, ReidError)}
+        if not usable:
+            return []
+        pictures = [uploads[at].data for at in usable]
+        coming = [with_digest(crops[at], data) for at, data in zip(usable, pictures, strict=True)]
+        rows = np.stack(list(usable.values()))
+        return store_rows(gallery, model, Coming(coming, rows, pictures), self._arrivals)
 
 
 @contextmanager
@@ -213,36 +216,70 @@ def serving_model(store: GalleryStore, gallery_name: str, model: Model) -> Itera
         yield gallery
 
 
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """Crops that are about to be stored.
+
+    Attributes:
+        crops: N crops with their digests.
+        rows: (N, D) float32, unit rows; row i belongs to crop i.
+        pictures: N image files, or None if the crops come without.
+    """
+
+    crops: Sequence[Crop]
+    rows: Embedding
+    pictures: Sequence[bytes] | None = None
+
+
 def store_rows(
-    gallery: Gallery,
-    model: Model,
-    crops: Sequence[Crop],
-    rows: Embedding,
-    pictures: Sequence[bytes] | None = None,
+    gallery: Gallery, model: Model, coming: Coming, arrivals: Arrivals
 ) -> list[Enrolment]:
     """Insert or replace crops by id, all or none.
 
     Args:
         gallery: the gallery; the caller holds its lock.
         model: the model that made the gallery's embeddings.
-        crops: N crops with their digests.
-        rows: (N, D) float32, unit rows; row i belongs to crop i.
-        pictures: N image files, or None if the crops come without.
+        coming: the crops.
+        arrivals: is told what was stored.
 
     Returns:
         N enrolments in the order of the crops.
     """
-    now = time.time()
-    before = stored_crops(gallery, {crop.crop_id for crop in crops})
-    coming = [replace(crop, added=now) for crop in crops]
-    coming = identified(gallery, model, coming, rows, before)
-    gallery.upsert(coming, rows, pictures)
+    before = stored_crops(gallery, {crop.crop_id for crop in coming.crops})
+    stored = store_dated(gallery, model, coming, before, arrivals)
     known = set(before)
     outcomes: list[Enrolment] = []
-    for crop in coming:
+    for crop in stored:
         outcomes.append(Enrolment(crop, "replaced" if crop.crop_id in known else "created"))
         known.add(crop.crop_id)
     return outcomes
+
+
+def store_dated(
+    gallery: Gallery,
+    model: Model,
+    coming: Coming,
+    before: Mapping[str, Crop],
+    arrivals: Arrivals,
+) -> list[Crop]:
+    """Add what is known about crops, and the time, and store them, all or none.
+
+    Args:
+        gallery: the gallery; the caller holds its lock.
+        model: the model that made the gallery's embeddings.
+        coming: the crops.
+        before: what the gallery holds under their ids.
+        arrivals: is told what was stored.
+
+    Returns:
+        The crops as they are stored, in their order.
+    """
+    now = arrivals.next_time(gallery.name)
+    crops = [with_time(crop, now) for crop in coming.crops]
+    crops = identified(gallery, model, crops, coming.rows, before)
+    gallery.upsert(crops, coming.rows, coming.pictures)
+    arrivals.note(gallery.name, now, [crop.crop_id for crop in crops])
+    return crops
 
 
 def with_digest(crop: Crop, data: bytes) -> Crop:

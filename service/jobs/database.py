@@ -1,9 +1,6 @@
 """The SQLite file of the jobs: its tables, the upgrade of older files, and complete erasure.
 
-A job's spec and its item errors may name people. SQLite overwrites deleted rows
-(``secure_delete``), but pages that are split or merged keep old copies in their unused parts, and
-the write-ahead log keeps what was written. So an erasure marks the file as unclean, and the file is
-rewritten soon after.
+A job's spec and its item errors may name people; see :mod:`service.machine.erasable`.
 """
 
 from __future__ import annotations
@@ -11,10 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+from service.machine.erasable import CLEAN, OLD, UNCLEAN, transaction
 from service.machine.sqlite import connect
 
 _SCHEMA = """
@@ -60,10 +56,6 @@ _LATER = {
     "texts": "INTEGER NOT NULL DEFAULT 0",
     "noted": "INTEGER NOT NULL DEFAULT 0",
 }
-_OLD, _CLEAN, _UNCLEAN = 0, 1, 2  # user_version
-_PATIENCE_MS, _LOG_PATIENCE_MS = 30_000, 500
-AT_ONCE = 8 << 20
-"""Up to this many bytes, the file is rewritten before an erasure is answered, otherwise later."""
 
 
 def open_file(path: Path) -> sqlite3.Connection:
@@ -75,53 +67,13 @@ def open_file(path: Path) -> sqlite3.Connection:
     connection = connect(path, "rwc")
     try:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version == _OLD:
+        if version == OLD:
             with transaction(connection):
                 _upgrade(connection)
     except BaseException:
         connection.close()
         raise
     return connection
-
-
-@contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Commit all changes of the block, or none."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-
-
-def mark_unclean(connection: sqlite3.Connection) -> None:
-    """Note, within a transaction, that the file may keep old copies of what it erases."""
-    connection.execute(f"PRAGMA user_version = {_UNCLEAN}")
-
-
-def is_unclean(connection: sqlite3.Connection) -> bool:
-    """Whether the file may keep old copies of something that was erased."""
-    return bool(connection.execute("PRAGMA user_version").fetchone() == (_UNCLEAN,))
-
-
-def clean(connection: sqlite3.Connection) -> None:
-    """Rewrite the file and empty its log, so that nothing erased remains.
-
-    Raises:
-        sqlite3.Error: there is no room, or the file cannot be written; it stays marked.
-    """
-    connection.execute("VACUUM")
-    connection.execute(f"PRAGMA busy_timeout = {_LOG_PATIENCE_MS}")
-    try:
-        busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if busy:
-            return
-        connection.execute(f"PRAGMA user_version = {_CLEAN}")
-    finally:
-        connection.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
 
 
 def hashed(text: str | None) -> str | None:
@@ -144,7 +96,7 @@ def _upgrade(connection: sqlite3.Connection) -> None:
         _upgrade_job(connection, *row)
     # Earlier releases deleted jobs but not their item errors.
     connection.execute("DELETE FROM item_errors WHERE job_id NOT IN (SELECT job_id FROM jobs)")
-    connection.execute(f"PRAGMA user_version = {_UNCLEAN if rows else _CLEAN}")
+    connection.execute(f"PRAGMA user_version = {UNCLEAN if rows else CLEAN}")
 
 
 def _upgrade_job(

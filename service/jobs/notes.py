@@ -1,7 +1,7 @@
 """What jobs have noted about people: item errors, results, and what was asked.
 
 An erasure removes these texts too. Earlier copies may remain in unused parts of the file until it
-is rewritten; see :mod:`service.jobs.database`.
+is rewritten; see :mod:`service.machine.erasable`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from service.jobs.database import mark_unclean
 from service.jobs.job import Job
 from service.jobs.live import LiveJobs
 from service.jobs.table import JobTable
+from service.machine.erasable import mark_unclean
 
 _FEW = 4
 """Most names that are searched for one by one; searching for more would hold up other jobs."""

@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 import json
-import logging
 import sqlite3
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from service.errors import ReidError, Unavailable
 from service.gallery.disk.conditions import as_json
-from service.jobs.database import (
-    AT_ONCE,
-    clean,
-    hashed,
-    is_unclean,
-    mark_unclean,
-    open_file,
-    transaction,
-)
+from service.jobs.database import hashed, open_file
 from service.jobs.job import ItemError, Job, JobFilter, Order, State, unknown_job
-from service.machine.sqlite import answering
-
-log = logging.getLogger(__name__)
+from service.machine.erasable import ErasableFile, mark_unclean
 
 _COLUMNS = (
     "job_id, kind, gallery, spec, idempotency_key, owner, state, created, counts, total, started, "
@@ -35,19 +21,15 @@ _PAGE = 1000
 _ENDED = ("done", "cancelled")  # for good: their specs are no longer needed
 
 
-class JobTable:
+class JobTable(ErasableFile):
     """The jobs of one service; safe to call from several threads.
 
     Args:
-        path: the SQLite file. It is opened when first needed, so that a service on a disk that
-            refuses writes can start and answer reads.
+        path: the SQLite file.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._connection: sqlite3.Connection | None = None
-        self._closed = False
-        self._lock = threading.RLock()
+        super().__init__(path, open_file)
 
     def insert(self, job: Job) -> None:
         """Add a job, durable on return.
@@ -211,50 +193,6 @@ class JobTable:
             gone = [job_id for (job_id,) in rows]
             _forget(connection, gone)
             return gone
-
-    def clean_soon(self) -> None:
-        """Remove old copies of erased texts from the file, at once if it is small.
-
-        Erased texts are no longer returned in any case; a failure only leaves this to the next
-        :meth:`clean`.
-        """
-        try:
-            if self._path.stat().st_size <= AT_ONCE:
-                self.clean()
-        except (OSError, ReidError) as error:
-            log.warning("%s: copies of erased texts remain for now: %s", self._path, error)
-
-    def clean(self) -> None:
-        """Remove old copies of erased texts from the file. Raises as :meth:`insert`."""
-        if not self._path.exists():
-            return
-        with self.reading() as connection:
-            if is_unclean(connection):
-                clean(connection)
-
-    def close(self) -> None:
-        """Close the file."""
-        with self._lock, answering(self._path):
-            self._closed = True
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
-
-    @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
-        """Lend the connection to one thread, outside a transaction. Raises Unavailable."""
-        with self._lock, answering(self._path):
-            if self._closed:
-                raise Unavailable("the job board is closed", retry_after=5)
-            if self._connection is None:
-                self._connection = open_file(self._path)
-            yield self._connection
-
-    @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """Lend the connection to one thread for one transaction. Raises as :meth:`insert`."""
-        with self.reading() as connection, transaction(connection):
-            yield connection
 
     def _select(self, rest: str, values: Sequence[object]) -> list[Job]:
         with self.reading() as connection:

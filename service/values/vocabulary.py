@@ -29,6 +29,13 @@ IdentityScore = Literal["best", "mean", "top3"]
 IdentityLabels = Literal["none", "of synthetic people only", "of real people", "not known"]
 """Whose identity labels a network has learned from, in its own training or before it."""
 
+WatchFor = Literal["identities", "crops", "gallery", "unknown"]
+"""Whom a watch looks for: some identities, the people on some crops, everyone with an identity, or
+anyone who is none of them."""
+
+DeliveryState = Literal["waiting", "delivered", "failed"]
+"""Whether an event has reached the address of its watch; ``failed`` is final."""
+
 JobKind = Literal["import", "cluster", "reembed"]
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 

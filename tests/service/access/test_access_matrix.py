@@ -89,6 +89,11 @@ ASKS: dict[Row, Ask] = {
     ("PUT", "/galleries/{gallery}/crops/{crop_id}"): Ask(200, {"files": {"image": CROP}}),
     ("DELETE", "/galleries/{gallery}/crops/{crop_id}"): Ask(200),
     ("GET", "/galleries/{gallery}/pictures/{crop_id}"): Ask(200),
+    ("GET", "/galleries/{gallery}/watches"): Ask(200),
+    ("POST", "/galleries/{gallery}/watches"): Ask(201, {"json": {"watch_for": "unknown"}}),
+    ("GET", "/galleries/{gallery}/watches/{watch_id}"): Ask(404),
+    ("DELETE", "/galleries/{gallery}/watches/{watch_id}"): Ask(404),
+    ("GET", "/galleries/{gallery}/events"): Ask(200),
     ("GET", "/jobs"): Ask(200),
     ("GET", "/jobs/{job_id}"): Ask(200),
     ("GET", "/jobs/{job_id}/errors"): Ask(200),
@@ -179,7 +184,7 @@ class Place:
             self.restore()
         method, template = row
         names = {"gallery": MINE, "crop_id": "a/b", "job_id": self.job}
-        absent = dict.fromkeys(("snapshot_id", "key_id", "sha256"), "absent")
+        absent = dict.fromkeys(("snapshot_id", "key_id", "sha256", "watch_id"), "absent")
         key = self.keys[column.name]
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         content = ASKS.get(row, Ask()).content

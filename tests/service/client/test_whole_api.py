@@ -44,6 +44,8 @@ SAMPLES: dict[str, Any] = {
     "model": "m",
     "label": "l",
     "scope": "search",
+    "watch_for": "unknown",
+    "watch_id": "1f",
 }
 OTHER_NAMES = {
     "name": "gallery",  # of a new gallery

@@ -1,0 +1,1 @@
+"""Watches, the events that crops cause as they arrive, and their delivery."""

@@ -1,0 +1,152 @@
+"""Watches and events of one service: what is looked for, and what was seen.
+
+``<data>/alerts.sqlite3`` holds both.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Collection
+from pathlib import Path
+
+from service.alerts import forgetting
+from service.alerts.event import Event, EventFilter, EventPage
+from service.alerts.judge import Judge
+from service.alerts.judging import Judging
+from service.alerts.signing import new_secret
+from service.alerts.table import AlertTable
+from service.alerts.watch import Watch, WatchOrder
+from service.embedding.shelf import ModelShelf
+from service.errors import InvalidInput
+from service.gallery.protocol import GalleryStore
+from service.gallery.rules import decode_cursor, encode_cursor
+from service.ingest.arrivals import Arrivals
+from service.machine.background import Report
+
+FILE = "alerts.sqlite3"
+_DIGITS = 18  # SQLite's integers have up to 19 digits, but not every 19-digit number fits
+_DAY = 86_400.0
+
+
+class Alerts:
+    """Keeps watches, judges what arrives, and keeps events; safe to call from any thread.
+
+    Args:
+        data: the service's data folder.
+        store: the galleries.
+        shelf: the models.
+        arrivals: what has been stored.
+        report: counts failures of the judging.
+        event_days: how many days events are kept.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        store: GalleryStore,
+        shelf: ModelShelf,
+        arrivals: Arrivals,
+        report: Report,
+        event_days: int,
+    ) -> None:
+        self.table = AlertTable(data / FILE)
+        self.judge = Judge(store, shelf)
+        self._store = store
+        self.arrivals = arrivals
+        self._event_days = event_days
+        self.judging = Judging(store, self.judge, arrivals, self.table, report, self._heard)
+        self.written = 0
+        """How often new events were stored, for those who wait for the next one."""
+
+    def start(self) -> None:
+        """Judge what the last run left, and begin. Raises ReidError if that cannot be read."""
+        self.judging.start()
+
+    def close(self) -> None:
+        """Stop judging; the next start continues."""
+        self.judging.close()
+        self.table.close()
+
+    def create(self, order: WatchOrder) -> tuple[Watch, float]:
+        """Begin to watch, durable on return.
+
+        Args:
+            order: what to look for.
+
+        Returns:
+            The watch, and from which cosine on it takes two crops for the same person.
+
+        Raises:
+            NotFound: a gallery does not exist.
+            ModelMismatch: the galleries have different models, or the service lacks their model.
+            InvalidInput: the model's calibration does not say what a match is.
+            Conflict: the gallery has too many watches.
+            StorageFull: the disk is full.
+            Unavailable: the file cannot be used.
+        """
+        least = self.judge.require_comparable(order)
+        with self._store.changing(order.gallery):  # nothing is being added, and it is not deleted
+            begins = self.arrivals.next_time(order.gallery)
+            secret = None if order.deliver_to is None else new_secret()
+            watch = Watch(secrets.token_hex(8), order, time.time(), begins, secret)
+            self.table.add_watch(watch)
+            self.arrivals.watch(order.gallery, begins)
+        return watch, least
+
+    def page(self, where: EventFilter, limit: int, cursor: str | None = None) -> EventPage:
+        """One page of the events that pass a filter, newest first.
+
+        Args:
+            where: the filter.
+            limit: most events, >= 1.
+            cursor: of the previous page; None for the first.
+
+        Returns:
+            The page. Events stored after the first page was read are on none of the pages.
+
+        Raises:
+            InvalidInput: the cursor is not valid.
+        """
+        found = self.table.newest(where, limit + 1, None if cursor is None else number_of(cursor))
+        more = len(found) > limit
+        following = cursor_of(found[limit - 1]) if more else None
+        return EventPage(tuple(found[:limit]), following)
+
+    def forget_gallery(self, gallery: str) -> None:
+        """Erase the watches and events of a gallery that was deleted. Raises ReidError."""
+        self.arrivals.unwatch(gallery)
+        forgetting.forget_gallery(self.table, gallery)
+
+    def forget_names(self, gallery: str, texts: Collection[str], *, all_: bool) -> None:
+        """Erase people; see :func:`service.alerts.forgetting.forget_names`. Raises ReidError."""
+        forgetting.forget_names(self.table, gallery, texts, all_=all_)
+
+    def tidy(self) -> None:
+        """Erase events that are too old, and old copies of erased ones. Raises ReidError."""
+        forgetting.forget_old(self.table, time.time() - self._event_days * _DAY)
+        self.table.clean()
+
+    def galleries(self) -> list[str]:
+        """Names of all galleries that a watch or an event names."""
+        return forgetting.galleries_of(self.table)
+
+    def _heard(self) -> None:
+        self.written += 1
+
+
+def cursor_of(event: Event) -> str:
+    """The cursor of what follows an event in a listing, or came after it in a stream."""
+    return encode_cursor(str(event.number))
+
+
+def number_of(cursor: str) -> int:
+    """The number of the event that a cursor names.
+
+    Raises:
+        InvalidInput: it is not a cursor of events.
+    """
+    text = decode_cursor(cursor)
+    if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS):
+        raise InvalidInput(f"cursor {cursor[:80]!r} is not of events")
+    return int(text)

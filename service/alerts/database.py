@@ -1,0 +1,76 @@
+"""The SQLite file of watches and events: its tables.
+
+What a watch looks for, and whom an event is about, names people; see
+:mod:`service.machine.erasable`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from service.machine.erasable import CLEAN, OLD, transaction
+from service.machine.sqlite import connect
+
+_SCHEMA = """
+CREATE TABLE watches (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    watch_id TEXT NOT NULL UNIQUE,
+    gallery TEXT NOT NULL,
+    compared TEXT NOT NULL,               -- the gallery that its crops are compared with
+    wanted TEXT NOT NULL,                 -- the order, as JSON
+    created REAL NOT NULL,
+    begins REAL NOT NULL,
+    secret TEXT,
+    problem TEXT
+) STRICT;
+CREATE INDEX watches_by_gallery ON watches (gallery, number);
+CREATE TABLE judged (
+    gallery TEXT PRIMARY KEY,
+    added REAL NOT NULL                   -- every crop that was added until then is judged
+) STRICT;
+CREATE TABLE events (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    event_id TEXT NOT NULL UNIQUE,
+    watch_id TEXT NOT NULL,
+    gallery TEXT NOT NULL,
+    compared TEXT NOT NULL,
+    crop_id TEXT NOT NULL,
+    camera TEXT,
+    track TEXT,
+    time REAL NOT NULL,
+    identity TEXT,
+    matched TEXT,
+    score REAL,
+    created REAL NOT NULL,
+    delivery TEXT,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    next_try REAL,
+    error TEXT,
+    subject TEXT NOT NULL
+) STRICT;
+CREATE INDEX events_by_gallery ON events (gallery, number);
+CREATE INDEX events_by_subject ON events (watch_id, subject, camera, time);
+CREATE INDEX events_by_track ON events (watch_id, track);
+CREATE INDEX events_waiting ON events (next_try) WHERE delivery = 'waiting';
+"""
+
+
+def open_file(path: Path) -> sqlite3.Connection:
+    """Open the file; create it if it is missing.
+
+    Raises:
+        sqlite3.Error: it cannot be opened or written.
+    """
+    connection = connect(path, "rwc")
+    try:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version == OLD:
+            with transaction(connection):
+                for statement in _SCHEMA.split(";"):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {CLEAN}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection

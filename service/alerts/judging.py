@@ -1,0 +1,175 @@
+"""Judges what arrived, in its order, in a thread of its own."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import groupby
+
+from service.alerts.event import Sighting, Verdict
+from service.alerts.judge import Arrived, Judge, is_lasting
+from service.alerts.table import AlertTable
+from service.alerts.watch import Watch
+from service.errors import InvalidInput, NotFound, ReidError
+from service.gallery.base import Filter
+from service.gallery.protocol import Gallery, GalleryStore
+from service.ingest.arrivals import Arrival, Arrivals
+from service.machine.background import Report, guarded
+
+log = logging.getLogger(__name__)
+
+_AT_ONCE = 64  # crops; writers of their gallery may go first in between
+_IDLE_SECONDS = 60.0
+_RETRY_SECONDS = 2.0
+
+
+class Judging:
+    """Turns what arrived into events.
+
+    What is judged is stored together with its events. If the process ends before, the same crops
+    are judged again and make the same events, which exist only once.
+
+    Args:
+        store: the galleries.
+        judge: compares crops.
+        arrivals: what has been stored.
+        table: the watches and events.
+        report: counts failures.
+        stored: called after new events have been stored.
+    """
+
+    def __init__(
+        self,
+        store: GalleryStore,
+        judge: Judge,
+        arrivals: Arrivals,
+        table: AlertTable,
+        report: Report,
+        stored: Callable[[], object],
+    ) -> None:
+        self._store = store
+        self._judge = judge
+        self._arrivals = arrivals
+        self._table = table
+        self._report = report
+        self._stored = stored
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="alerts", daemon=True)
+
+    def start(self) -> None:
+        """Find what was not judged by the last run, and begin.
+
+        Raises:
+            ReidError: the watches cannot be read.
+        """
+        for gallery, added in self._table.judged().items():
+            try:
+                waiting = added_since(self._store.open(gallery), added)
+            except (
+                ReidError
+            ):  # it cannot be read now, or it was deleted: judged later, or forgotten
+                self._arrivals.watch(gallery, added, None)
+            else:
+                self._arrivals.watch(gallery, added, waiting)
+        self._thread.start()
+
+    def close(self, patience: float = 10.0) -> None:
+        """Stop after the crops that are being judged; the next start continues."""
+        self._closing.set()
+        self._arrivals.wake()
+        if self._thread.is_alive():
+            self._thread.join(patience)
+
+    def judge_all(self) -> bool:
+        """Judge what waits, one arrival of each gallery after the other.
+
+        Returns:
+            Whether everything was judged; what failed keeps waiting.
+        """
+        sound = True
+        while (galleries := self._arrivals.galleries()) and sound and not self._closing.is_set():
+            for gallery in galleries:
+                sound &= guarded("alerts", partial(self._judge_first, gallery), self._report)
+        return sound
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            if self.judge_all():
+                if not self._arrivals.galleries():
+                    self._arrivals.wait(_IDLE_SECONDS)
+            else:
+                self._closing.wait(_RETRY_SECONDS)
+
+    def _judge_first(self, name: str) -> None:
+        try:
+            gallery = self._store.open(name)
+            if self._arrivals.is_lost(name):
+                self._look_up(gallery)
+        except NotFound:
+            self._arrivals.unwatch(name)
+            return
+        arrival = self._arrivals.first(name)
+        if arrival is None:
+            return
+        for part, last in _parts(arrival):
+            # What was judged counts as such only after its last part.
+            until = arrival.added if last else math.nextafter(arrival.added, 0.0)
+            while not self._judge_part(gallery, part, until):
+                continue
+        self._arrivals.done(name, arrival)
+
+    def _judge_part(self, gallery: Gallery, part: Arrival, until: float) -> bool:
+        """Judge crops; returns False if people were erased meanwhile, so that they may be gone."""
+        erasures = self._table.erasures
+        arrived = self._judge.arrived(gallery, part)
+        sightings: list[Sighting] = []
+        for watch in self._table.watches(gallery.name):
+            if arrived.added > watch.begins:
+                sightings += self._seen(watch, arrived)
+        sightings.sort(key=lambda one: one.time)
+        verdict = Verdict(gallery.name, until, tuple(sightings))
+        stored = self._table.add_events(verdict, erasures, time.time())
+        if stored:
+            self._stored()
+        return stored is not None
+
+    def _seen(self, watch: Watch, arrived: Arrived) -> Sequence[Sighting]:
+        problem = None
+        found: Sequence[Sighting] = ()
+        try:
+            found = self._judge.sightings(watch, arrived)
+        except ReidError as error:
+            if not is_lasting(error) and not isinstance(error, InvalidInput):
+                raise
+            problem = str(error)
+        if problem != watch.problem:
+            self._table.say_problem(watch.watch_id, problem)
+        return found
+
+    def _look_up(self, gallery: Gallery) -> None:
+        added = self._table.judged().get(gallery.name)
+        with gallery.changing():
+            waiting = [] if added is None else added_since(gallery, added)
+            self._arrivals.found(gallery.name, waiting)
+
+
+def added_since(gallery: Gallery, added: float) -> list[Arrival]:
+    """What was added to a gallery after a moment, in its order."""
+    crops = gallery.crops(Filter(added_since=math.nextafter(added, math.inf)))
+    crops.sort(key=lambda crop: crop.added or 0.0)
+    return [
+        Arrival(moment, tuple(crop.crop_id for crop in together))
+        for moment, together in groupby(crops, key=lambda crop: crop.added or 0.0)
+    ]
+
+
+def _parts(arrival: Arrival) -> Iterator[tuple[Arrival, bool]]:
+    """An arrival in parts that are judged at once, each with whether it is the last one."""
+    for begin in range(0, len(arrival.crop_ids), _AT_ONCE):
+        end = begin + _AT_ONCE
+        part = Arrival(arrival.added, arrival.crop_ids[begin:end])
+        yield part, end >= len(arrival.crop_ids)
