@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.gallery.rules import is_name
 from service.machine.processors import available
+from service.values.addresses import AllowedAddresses
 
 PREFIX = "REID_"
 MIB = 1 << 20
@@ -163,6 +164,12 @@ class Settings(BaseSettings):
     event_days: int = Field(
         default=30, ge=1, description="how many days events are kept; older ones are deleted"
     )
+    webhooks: list[str] = Field(
+        default=[],
+        description="addresses that events may be delivered to, as a JSON list of what they begin "
+        "with, such as https://hooks.example.com/; addresses that are not public need their "
+        "network in the list too, such as 10.1.0.0/16; none by default",
+    )
     trusted_proxies: list[str] = Field(
         default=[],
         description="addresses and networks of proxies whose X-Forwarded-For is trusted, as a JSON "
@@ -197,6 +204,12 @@ class Settings(BaseSettings):
     @classmethod
     def _proxies_are_networks(cls, proxies: list[str]) -> list[str]:
         return [str(ip_network(proxy)) for proxy in proxies]
+
+    @field_validator("webhooks")
+    @classmethod
+    def _webhooks_are_addresses(cls, webhooks: list[str]) -> list[str]:
+        AllowedAddresses.read(webhooks)
+        return webhooks
 
     @property
     def places_per_client(self) -> int:

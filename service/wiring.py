@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
-from service.alerts.alerts import Alerts
+from service.alerts.alerts import AlertRules, Alerts
+from service.alerts.judge import Judge
 from service.detection.detection import Detection
 from service.detection.person_cutter import PersonCutter
 from service.embedding.embedder import Embedder
@@ -38,6 +39,7 @@ from service.readiness import Clock, Readiness
 from service.runners import Runners
 from service.search.searcher import Searcher
 from service.settings import Settings
+from service.values.addresses import AllowedAddresses
 
 log = logging.getLogger(__name__)
 
@@ -191,8 +193,7 @@ def open_parts(
     model_change = ModelChange(store, shelf, bridge)
     runners = Runners(settings, store, shelf, arrivals, corrections, model_change)
     board = _open_board(settings, runners, bridge, metrics)
-    days, report = settings.event_days, metrics.count_failure
-    alerts = Alerts(settings.data, store, shelf, arrivals, report, days)
+    alerts = _open_alerts(settings, Judge(store, shelf), arrivals, metrics)
     erasure = Erasure(store, board, alerts)
     parts = Parts(
         settings=settings,
@@ -220,6 +221,11 @@ def open_parts(
 def _open_board(settings: Settings, runners: Runners, bridge: Bridge, metrics: Metrics) -> JobBoard:
     report, most = metrics.count_failure, settings.max_kept_bytes
     return JobBoard(settings.data, runners.run, bridge, report, most)
+
+
+def _open_alerts(settings: Settings, judge: Judge, arrivals: Arrivals, metrics: Metrics) -> Alerts:
+    rules = AlertRules(settings.event_days, AllowedAddresses.read(settings.webhooks))
+    return Alerts(settings.data, judge, arrivals, metrics.count_failure, rules)
 
 
 def _observed(parts: Parts) -> Parts:

@@ -92,6 +92,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("GET", f"{_GALLERY}/watches/{{watch_id}}"): _LOOK,
     ("DELETE", f"{_GALLERY}/watches/{{watch_id}}"): _CHANGE,
     ("GET", f"{_GALLERY}/events"): _LOOK,
+    ("POST", f"{_GALLERY}/events/{{event_id}}/deliver"): _CHANGE,
     # Imports and jobs.
     ("POST", f"{_GALLERY}/imports"): _CHANGE,
     ("GET", "/jobs"): _COUNTS,

@@ -8,64 +8,74 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 from service.alerts import forgetting
+from service.alerts.delivering import Delivering
 from service.alerts.event import Event, EventFilter, EventPage
 from service.alerts.judge import Judge
 from service.alerts.judging import Judging
 from service.alerts.signing import new_secret
 from service.alerts.table import AlertTable
 from service.alerts.watch import Watch, WatchOrder
-from service.embedding.shelf import ModelShelf
 from service.errors import InvalidInput
-from service.gallery.protocol import GalleryStore
 from service.gallery.rules import decode_cursor, encode_cursor
 from service.ingest.arrivals import Arrivals
 from service.machine.background import Report
+from service.values.addresses import AllowedAddresses, WebAddress
 
 FILE = "alerts.sqlite3"
 _DIGITS = 18  # SQLite's integers have up to 19 digits, but not every 19-digit number fits
 _DAY = 86_400.0
 
 
+@dataclass(frozen=True, slots=True)
+class AlertRules:
+    """What an operator decides about alerts.
+
+    Attributes:
+        event_days: how many days events are kept.
+        allowed: the addresses that events may be delivered to.
+    """
+
+    event_days: int
+    allowed: AllowedAddresses
+
+
 class Alerts:
-    """Keeps watches, judges what arrives, and keeps events; safe to call from any thread.
+    """Keeps watches, judges what arrives, keeps and delivers events; safe to call from any thread.
 
     Args:
         data: the service's data folder.
-        store: the galleries.
-        shelf: the models.
+        judge: compares crops.
         arrivals: what has been stored.
-        report: counts failures of the judging.
-        event_days: how many days events are kept.
+        report: counts failures in the background.
+        rules: what the operator decides.
     """
 
     def __init__(
-        self,
-        data: Path,
-        store: GalleryStore,
-        shelf: ModelShelf,
-        arrivals: Arrivals,
-        report: Report,
-        event_days: int,
+        self, data: Path, judge: Judge, arrivals: Arrivals, report: Report, rules: AlertRules
     ) -> None:
         self.table = AlertTable(data / FILE)
-        self.judge = Judge(store, shelf)
-        self._store = store
         self.arrivals = arrivals
-        self._event_days = event_days
-        self.judging = Judging(store, self.judge, arrivals, self.table, report, self._heard)
         self.written = 0
         """How often new events were stored, for those who wait for the next one."""
+        self.judging = Judging(judge, arrivals, self.table, report, self._tell)
+        self.delivering = Delivering(self.table, rules.allowed, report)
+        self._judge = judge
+        self._store = judge.store
+        self._rules = rules
 
     def start(self) -> None:
-        """Judge what the last run left, and begin. Raises ReidError if that cannot be read."""
+        """Judge and deliver what the last run left. Raises ReidError if that cannot be read."""
         self.judging.start()
+        self.delivering.start()
 
     def close(self) -> None:
-        """Stop judging; the next start continues."""
+        """Stop judging and delivering; the next start continues."""
         self.judging.close()
+        self.delivering.close()
         self.table.close()
 
     def create(self, order: WatchOrder) -> tuple[Watch, float]:
@@ -80,12 +90,14 @@ class Alerts:
         Raises:
             NotFound: a gallery does not exist.
             ModelMismatch: the galleries have different models, or the service lacks their model.
-            InvalidInput: the model's calibration does not say what a match is.
+            InvalidInput: the model's calibration does not say what a match is, or the operator does
+                not allow the address.
             Conflict: the gallery has too many watches.
             StorageFull: the disk is full.
             Unavailable: the file cannot be used.
         """
-        least = self.judge.require_comparable(order)
+        self._require_allowed(order.deliver_to)
+        least = self._judge.require_comparable(order)
         with self._store.changing(order.gallery):  # nothing is being added, and it is not deleted
             begins = self.arrivals.next_time(order.gallery)
             secret = None if order.deliver_to is None else new_secret()
@@ -124,15 +136,49 @@ class Alerts:
 
     def tidy(self) -> None:
         """Erase events that are too old, and old copies of erased ones. Raises ReidError."""
-        forgetting.forget_old(self.table, time.time() - self._event_days * _DAY)
+        forgetting.forget_old(self.table, time.time() - self._rules.event_days * _DAY)
         self.table.clean()
 
     def galleries(self) -> list[str]:
         """Names of all galleries that a watch or an event names."""
         return forgetting.galleries_of(self.table)
 
-    def _heard(self) -> None:
+    def deliver_again(
+        self, gallery: str, event_id: str, visible: frozenset[str] | None = None
+    ) -> None:
+        """Deliver an event as if it were new.
+
+        Args:
+            gallery: the gallery that its crop was added to.
+            event_id: the event.
+            visible: the galleries whose people the caller may see; None for all.
+
+        Raises:
+            NotFound: there is no such event.
+            Conflict: its watch has no address, or was deleted.
+            StorageFull: the disk is full.
+            Unavailable: the file cannot be used.
+        """
+        where = EventFilter(gallery, visible)
+        self.table.deliver_again(where, event_id, time.time())
+        self.delivering.wake()
+
+    def _tell(self) -> None:
         self.written += 1
+        self.delivering.wake()
+
+    def _require_allowed(self, url: str | None) -> None:
+        if url is None:
+            return
+        try:
+            address = WebAddress.read(url)
+        except ValueError as error:
+            raise InvalidInput(f"deliver_to: {error}") from None
+        if not self._rules.allowed.covers(address):
+            raise InvalidInput(
+                f"deliver_to: this service may not post to {url[:80]!r}; its operator lists "
+                "allowed addresses in REID_WEBHOOKS"
+            )
 
 
 def cursor_of(event: Event) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from service.api.events import EventRecord
 from service.values.vocabulary import DeliveryState
 
 
@@ -112,6 +113,12 @@ class Event:
     attempts: int
     next_try: float | None
     error: str | None
+
+
+def record_of(event: Event) -> EventRecord:
+    """An event as clients and receivers get it."""
+    known = {name: getattr(event, name) for name in EventRecord.model_fields}
+    return EventRecord(**known)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from service.alerts.table import AlertTable
 from service.alerts.watch import Watch
 from service.errors import InvalidInput, NotFound, ReidError
 from service.gallery.base import Filter
-from service.gallery.protocol import Gallery, GalleryStore
+from service.gallery.protocol import Gallery
 from service.ingest.arrivals import Arrival, Arrivals
 from service.machine.background import Report, guarded
 
@@ -34,7 +34,6 @@ class Judging:
     are judged again and make the same events, which exist only once.
 
     Args:
-        store: the galleries.
         judge: compares crops.
         arrivals: what has been stored.
         table: the watches and events.
@@ -44,14 +43,13 @@ class Judging:
 
     def __init__(
         self,
-        store: GalleryStore,
         judge: Judge,
         arrivals: Arrivals,
         table: AlertTable,
         report: Report,
         stored: Callable[[], object],
     ) -> None:
-        self._store = store
+        self._store = judge.store
         self._judge = judge
         self._arrivals = arrivals
         self._table = table

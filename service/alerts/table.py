@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -157,19 +157,29 @@ class AlertTable(ErasableFile):
             ).fetchone()
         return 0 if row is None else int(row[0])
 
-    def due(self, now: float, limit: int) -> list[Event]:
-        """The event that waits longest for its delivery, of each watch that has one due."""
+    def due(self, now: float, but: Collection[str], limit: int) -> list[Event]:
+        """The event whose delivery is due longest, of each watch that has one.
+
+        Args:
+            now: seconds since 1970-01-01 UTC.
+            but: ids of watches to leave out.
+            limit: most events.
+        """
         return self._events(
-            "number IN (SELECT min(number) FROM events WHERE delivery = 'waiting' "
-            "GROUP BY watch_id) AND next_try <= ? ORDER BY next_try LIMIT ?",
-            *(now, limit),
+            "number IN (SELECT number FROM (SELECT number, min(next_try) FROM events "
+            "WHERE delivery = 'waiting' AND next_try <= ? "
+            "AND watch_id NOT IN (SELECT value FROM json_each(?)) GROUP BY watch_id)) "
+            "ORDER BY next_try LIMIT ?",
+            *(now, as_json(but), limit),
         )
 
-    def next_try(self) -> float | None:
-        """When the next delivery is due; None if none waits."""
+    def next_try(self, but: Collection[str]) -> float | None:
+        """When the next delivery of other watches is due; None if none waits."""
         with self.reading() as connection:
             (moment,) = connection.execute(
-                "SELECT min(next_try) FROM events WHERE delivery = 'waiting'"
+                "SELECT min(next_try) FROM events WHERE delivery = 'waiting' "
+                "AND watch_id NOT IN (SELECT value FROM json_each(?))",
+                [as_json(but)],
             ).fetchone()
         return None if moment is None else float(moment)
 
@@ -180,6 +190,30 @@ class AlertTable(ErasableFile):
                 "UPDATE events SET delivery = ?, attempts = ?, next_try = ?, error = ? "
                 "WHERE number = ? AND delivery = 'waiting'",
                 (event.delivery, event.attempts, event.next_try, event.error, event.number),
+            )
+
+    def deliver_again(self, where: EventFilter, event_id: str, now: float) -> None:
+        """Let an event that passes a filter wait for its delivery as if it were new.
+
+        Raises:
+            NotFound: there is no such event.
+            Conflict: its watch has no address, or was deleted.
+        """
+        condition, values = _condition(where)
+        with self.writing() as connection:
+            row = connection.execute(
+                "SELECT watch_id IN (SELECT watch_id FROM watches WHERE secret IS NOT NULL) "  # noqa: S608 - fixed texts, values are bound
+                f"FROM events WHERE {condition} AND event_id = ?",
+                (*values, event_id),
+            ).fetchone()
+            if row is None:
+                raise NotFound(f"no event {event_id[:80]!r}")
+            if not row[0]:
+                raise Conflict("the watch of this event has no deliver_to, or was deleted")
+            connection.execute(
+                "UPDATE events SET delivery = 'waiting', attempts = 0, next_try = ?, error = NULL "
+                "WHERE event_id = ?",
+                (now, event_id),
             )
 
     def _watches(self, condition: str, *values: str) -> list[Watch]:

@@ -87,6 +87,17 @@ def _iterate(
     return Paged(call, lambda page: page.events, lambda page: page.cursor)
 
 
+def _deliver(gallery: str, event_id: str) -> Call[None]:
+    """Deliver an event again, such as one whose delivery has failed.
+
+    Args:
+        gallery: its name.
+        event_id: as the listing gives it.
+    """
+    path = at(_EVENTS + "/{event_id}/deliver", gallery=gallery, event_id=event_id)
+    return Call(method="POST", path=path, read=nothing, repeat="always")
+
+
 class Watches(Group[Sender]):
     """Watches: who is looked for among new crops."""
 
@@ -101,3 +112,4 @@ class Events(Group[Sender]):
 
     list = Route(_page)
     iterate = Pages(_iterate)
+    deliver = Route(_deliver)

@@ -8,12 +8,12 @@ from dataclasses import asdict
 from service.access.audit_pages import AuditPage
 from service.access.caller import Caller
 from service.access.key_file import Key
-from service.alerts.event import Event, EventPage
+from service.alerts.event import Event, EventPage, record_of
 from service.alerts.watch import Watch
 from service.api.boxes import Box as BoxRecord
 from service.api.boxes import QualityRecord
 from service.api.crops import CropRecord
-from service.api.events import DeliveryRecord, EventRecord, Events, StoredEvent
+from service.api.events import DeliveryRecord, Events, StoredEvent
 from service.api.galleries import GalleryForecast, GalleryRecord
 from service.api.identities import CorrectionRecord, IdentityPage, IdentityRecord
 from service.api.jobs import JobRecord, Jobs
@@ -164,12 +164,6 @@ def watch_record(watch: Watch) -> WatchRecord:
     )
 
 
-def event_record(event: Event) -> EventRecord:
-    """Record an event as a receiver gets it."""
-    known = {name: getattr(event, name) for name in EventRecord.model_fields}
-    return EventRecord(**known)
-
-
 def event_page(page: EventPage) -> Events:
     """Record a page of events."""
     return Events(events=[_stored_event(event) for event in page.events], cursor=page.cursor)
@@ -184,7 +178,7 @@ def _stored_event(event: Event) -> StoredEvent:
             next_try=event.next_try,
             error=event.error,
         )
-    return StoredEvent(**event_record(event).model_dump(), delivery=delivery)
+    return StoredEvent(**record_of(event).model_dump(), delivery=delivery)
 
 
 def _time_of_day(minute: int) -> str:

@@ -242,7 +242,8 @@ def guard(app: FastAPI, gate: Gate, settings: Settings) -> None:
 
 def _target(path_params: Mapping[str, str]) -> str | None:
     named = (
-        path_params.get(name) for name in ("key_id", "snapshot_id", "job_id", "watch_id", "sha256")
+        path_params.get(name)
+        for name in ("key_id", "snapshot_id", "job_id", "watch_id", "event_id", "sha256")
     )
     return next((text for text in named if text is not None), None)
 

@@ -1,5 +1,6 @@
 """``/galleries/{gallery}/events``: what watches have seen."""
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -7,7 +8,7 @@ from fastapi import APIRouter, Query, Response
 from service.access.caller import Caller
 from service.alerts.event import EventFilter
 from service.api.events import EventFields, EventQuery, Events
-from service.errors import NotFound, Unavailable
+from service.errors import Conflict, NotFound, StorageFull, Unavailable
 from service.http.answers import json_answer
 from service.http.dependencies import AuditOf, CallerOf, ClientOf, PartsOf
 from service.http.problems import responses
@@ -39,6 +40,17 @@ async def list_events(
         return event_page(page)
 
     return await json_answer(parts.executors.reads.of(client), listed)
+
+
+@router.post(
+    "/{event_id}/deliver",
+    status_code=202,
+    responses=responses(NotFound, Conflict, StorageFull, Unavailable),
+)
+async def deliver_event(gallery: str, event_id: str, parts: PartsOf, caller: CallerOf) -> None:
+    """Deliver an event again, such as one whose delivery has failed."""
+    deliver = partial(parts.alerts.deliver_again, gallery, event_id, caller.galleries)
+    await parts.executors.bookkeeping.run(deliver)
 
 
 def _filter(

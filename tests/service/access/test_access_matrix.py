@@ -94,6 +94,7 @@ ASKS: dict[Row, Ask] = {
     ("GET", "/galleries/{gallery}/watches/{watch_id}"): Ask(404),
     ("DELETE", "/galleries/{gallery}/watches/{watch_id}"): Ask(404),
     ("GET", "/galleries/{gallery}/events"): Ask(200),
+    ("POST", "/galleries/{gallery}/events/{event_id}/deliver"): Ask(404),
     ("GET", "/jobs"): Ask(200),
     ("GET", "/jobs/{job_id}"): Ask(200),
     ("GET", "/jobs/{job_id}/errors"): Ask(200),
@@ -184,7 +185,9 @@ class Place:
             self.restore()
         method, template = row
         names = {"gallery": MINE, "crop_id": "a/b", "job_id": self.job}
-        absent = dict.fromkeys(("snapshot_id", "key_id", "sha256", "watch_id"), "absent")
+        absent = dict.fromkeys(
+            ("snapshot_id", "key_id", "sha256", "watch_id", "event_id"), "absent"
+        )
         key = self.keys[column.name]
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         content = ASKS.get(row, Ask()).content

@@ -46,6 +46,7 @@ SAMPLES: dict[str, Any] = {
     "scope": "search",
     "watch_for": "unknown",
     "watch_id": "1f",
+    "event_id": "1f",
 }
 OTHER_NAMES = {
     "name": "gallery",  # of a new gallery
