@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import re
 import threading
@@ -41,6 +42,7 @@ axe = pytest.importorskip(
 
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "models" / "hhcl-synthetic"
+FRAME = ROOT / "docs/images/drawn-people.png"
 PLACES = {"c1": "entrance", "c2": "lobby", "c3": "platform", "c4": "stairs"}
 MORNING = 1_795_249_800  # 2026-11-21 08:30 UTC
 PREFIX = "/people"
@@ -321,6 +323,40 @@ def test_a_text_file_gets_a_clear_error_and_other_pictures_are_searched(chromium
     page.get_by_role("button", name="Remove note.txt").click()
     assert visited.texts(".query-list .name") == [query.name]
     visited.check(expected="status of 422")
+
+
+def test_a_frame_is_dropped_and_a_person_on_it_clicked(chromium, station):
+    visited = visit(chromium, station)
+    page = visited.page
+    visited.gallery("station")
+    assert "whole frames" in page.locator("#query .drop").inner_text()
+    visited.choose(FRAME)
+    page.wait_for_selector("dialog .marker")
+    (found,) = station.http.post("/detect", files={"images": FRAME.read_bytes()}).json()["results"]
+    markers = page.locator("dialog .marker")
+    assert markers.count() == len(found["persons"]) > 1
+    picture = page.locator("dialog .frame").bounding_box()
+    second, box = markers.nth(1).bounding_box(), found["persons"][1]["box"]
+    scale = picture["width"] / found["width"]
+    assert second["x"] - picture["x"] == pytest.approx(scale * box["x"], abs=1)
+    assert second["height"] == pytest.approx(scale * box["height"], abs=1)
+    assert violations(page) == []
+    markers.nth(1).click()
+    page.wait_for_selector("#results[aria-busy=false] .answer")
+    assert page.locator("dialog").count() == 0
+    assert visited.texts(".query-list .name") == [f"{FRAME.name}, person 2"]
+    size = "() => { const image = document.querySelector('.query-list img'); return "
+    shown = page.evaluate(f"{size}[image.naturalWidth, image.naturalHeight]; }}")
+    left, top = math.floor(box["x"]), math.floor(box["y"])
+    right, bottom = (math.ceil(box[a] + box[b]) for a, b in (("x", "width"), ("y", "height")))
+    assert shown == [right - left, bottom - top]
+    page.get_by_role("button", name=f"People on {FRAME.name}").click()
+    page.get_by_role("button", name="Search with the whole picture").click()
+    page.wait_for_function(
+        "name => document.querySelector('.query-list .name').textContent === name", arg=FRAME.name
+    )
+    page.wait_for_selector("#results[aria-busy=false] .answer")
+    visited.check()
 
 
 def test_pictures_are_pasted_and_dropped(chromium, station, query):

@@ -1,15 +1,20 @@
-// The query pictures: dropped, pasted or chosen files, and crops from the gallery.
+// The query pictures: dropped, pasted or chosen files, people on frames, crops from the gallery.
 
+import { anyDialog } from "./dialogs.js";
 import { button, h, newId } from "./dom.js";
 import { receive } from "./files.js";
+import { choosePerson, peopleOn } from "./frames.js";
+import { galleries, info } from "./galleries.js";
+import { guarded, say } from "./notices.js";
 import { picture, preview } from "./pictures.js";
 
 const IMAGES = "image/jpeg,image/png,image/webp";
 
-/** Fires `change` when the set of pictures changes. */
+/** Fires `change` when the set of pictures changes, `chosen` when somebody on a frame is to be
+ * searched for. */
 export const query = new EventTarget();
 
-let items = []; // {file, url} or {crop}
+let items = []; // {file, url, frame: {file, people} or undefined} or {crop}
 let list = null;
 let zone = null;
 
@@ -20,7 +25,29 @@ export function queryItems() {
 
 /** Adds files, even ones that are not pictures: the service explains what is wrong with them. */
 export function addFiles(files) {
-  set([...items, ...[...files].map((file) => ({ file, url: URL.createObjectURL(file) }))]);
+  const added = [...files].map((file) => ({ file, url: URL.createObjectURL(file) }));
+  set([...items, ...added]);
+  for (const item of added) guarded(lookAt)(item);
+}
+
+/** Offers the people on a picture that may be a whole frame. */
+async function lookAt(item) {
+  const people = await peopleOn(item.file);
+  if (!people.length || !items.includes(item)) return;
+  item.frame = { file: item.file, people };
+  set(items);
+  if (anyDialog()) say("People were found on another picture too");
+  else choose(item);
+}
+
+function choose(item) {
+  const { frame } = item;
+  choosePerson(frame.file, frame.people, (cut) => {
+    const file = cut ?? frame.file;
+    const next = { file, url: URL.createObjectURL(file), frame };
+    set(items.map((one) => (one === item ? next : one)));
+    query.dispatchEvent(new Event("chosen"));
+  });
 }
 
 /** Replaces the query with crops from the gallery. */
@@ -50,11 +77,15 @@ export function mountQuery(place, onGallery) {
       },
     },
   });
+  const words = h("p", {}, "Drop or paste pictures of a person");
+  galleries.addEventListener("change", () => {
+    words.textContent = `Drop or paste pictures of a person${info()?.detector ? ", or whole frames" : ""}`;
+  });
   list = h("ul", { class: "query-list", "aria-label": "Pictures to search with" });
   zone = h(
     "div",
     { class: "drop" },
-    h("p", {}, "Drop or paste pictures of a person"),
+    words,
     h(
       "div",
       { class: "row" },
@@ -92,7 +123,13 @@ function entry(item) {
     shown,
     button("×", () => remove(item), "remove", { "aria-label": `Remove ${name}` }),
     h("span", { class: "name", title: name }, name),
+    item.frame && peopleButton(item),
   );
+}
+
+function peopleButton(item) {
+  const label = `People on ${item.frame.file.name || "pasted picture"}`;
+  return button("People", () => choose(item), "small quiet", { "aria-label": label });
 }
 
 function remove(item) {

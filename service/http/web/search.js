@@ -23,6 +23,7 @@ export function mountSearch({ onGallery }) {
     guarded(search)();
   });
   query.addEventListener("change", follow);
+  query.addEventListener("chosen", guarded(search));
   galleries.addEventListener("change", anotherGallery);
   follow();
 }
