@@ -64,6 +64,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("POST", "/detect"): Rule("search", "none", "read"),
     ("GET", "/info"): _COUNTS,
     ("GET", "/models"): Rule("search", "none", "none"),
+    ("POST", f"{_GALLERY}/seen"): _LOOK,
     # Galleries.
     ("GET", "/galleries"): _COUNTS,
     ("POST", "/galleries"): Rule("admin", "route", "change"),

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from service.alerts.event import Sighting
 from service.alerts.thresholds import threshold
-from service.alerts.watch import Watch, WatchOrder, time_of
+from service.alerts.watch import Watch, WatchOrder
 from service.embedding.shelf import ModelShelf
 from service.errors import ModelMismatch, NotFound
-from service.gallery.base import Crop, Filter, Hit
+from service.gallery.base import Crop, Filter, Hit, time_of
 from service.gallery.protocol import Gallery, GalleryStore
 from service.ingest.arrivals import Arrival
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from service.gallery.base import Crop, Filter
+from service.gallery.base import Crop, Filter, time_of
 from service.values.vocabulary import WatchFor
 from service.values.zones import read_zone
 
@@ -136,8 +136,3 @@ class Watch:
     begins: float
     secret: str | None = field(default=None, repr=False)
     problem: str | None = None
-
-
-def time_of(crop: Crop) -> float:
-    """When a crop was taken, or added if that is unknown, in seconds since 1970-01-01 UTC."""
-    return crop.timestamp if crop.timestamp is not None else crop.added or 0.0

@@ -36,6 +36,7 @@ class _Methods(Group[Sender]):
 
     search = Route(searching.search)
     search_by_vectors = Route(searching.search_by_vectors)
+    seen = Route(searching.seen)
     embed = Route(searching.embed)
     detect = Route(searching.detect)
 

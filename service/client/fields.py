@@ -64,6 +64,15 @@ class ImageSearchFields(SearchFields, total=False):
     detect_score: float | None
 
 
+class SeenFields(TypedDict, total=False):
+    """What ``POST /galleries/{gallery}/seen`` takes beside ``crop_ids``."""
+
+    zone: str | None
+    before: Time | None
+    gap_seconds: float
+    min_score: float | None
+
+
 class ClusterFields(FilterFields, total=False):
     """What ``POST /galleries/{gallery}/cluster`` takes."""
 

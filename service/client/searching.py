@@ -8,12 +8,14 @@ from typing import Literal, Unpack
 
 from service.api.detection import DetectAnswer
 from service.api.search import EmbedAnswer, SearchAnswer
-from service.client.call import Call, as_model, given, send_json
+from service.api.seen import SeenAnswer
+from service.client.call import Call, as_model, at, given, send_json
 from service.client.fields import (
     Embedding,
     Image,
     ImageSearchFields,
     SearchFields,
+    SeenFields,
     Vector,
     image_parts,
 )
@@ -41,6 +43,22 @@ def search(
         body=lambda: {"data": given(fields), "files": parts},
         repeat="always",
     )
+
+
+def seen(gallery: str, crop_ids: Sequence[str], **fields: Unpack[SeenFields]) -> Call[SeenAnswer]:
+    """Find earlier visits of the person whom some crops of a gallery show.
+
+    Args:
+        gallery: its name.
+        crop_ids: 1..64 crops of one person, such as the crop of an event.
+        fields: before when, what a visit is, and how sure it must be.
+
+    Returns:
+        The visits, latest first, and a summary per camera.
+    """
+    path = at("/galleries/{gallery}/seen", gallery=gallery)
+    body = {"crop_ids": list(crop_ids), **given(fields)}
+    return send_json("POST", path, SeenAnswer, body, repeat="always")
 
 
 def search_by_vectors(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from service.errors import Unconfirmed
-from service.gallery.base import Crop, Filter, GalleryOptions, Receipt
+from service.gallery.base import Filter, GalleryOptions, Receipt, time_of
 from service.gallery.protocol import Gallery
 from service.values.timestamps import as_text
 
@@ -61,15 +61,10 @@ def preview_erasure(gallery: Gallery, options: GalleryOptions, now: float) -> Er
     preview = ErasurePreview(Receipt(0, 0, 0, {}))
     if keep_for is not None and (before.keep_for is None or keep_for < before.keep_for):
         where = Filter(expired_before=now - keep_for)
-        times = [_time_of(crop) for crop in gallery.crops(where)]
+        times = [time_of(crop) for crop in gallery.crops(where)]
         receipt = gallery.delete(where, dry_run=True)
         preview = ErasurePreview(receipt, min(times, default=None), max(times, default=None))
     if before.store_crops and not options.store_crops:
         receipt = replace(preview.receipt, pictures=gallery.stats().pictures)
         preview = replace(preview, receipt=receipt)
     return preview
-
-
-def _time_of(crop: Crop) -> float:
-    """The time from which a crop's age counts; a crop with no time at all never expires."""
-    return crop.timestamp if crop.timestamp is not None else crop.added or 0.0

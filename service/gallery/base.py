@@ -125,6 +125,14 @@ class GalleryOptions:
 DEFAULT_OPTIONS = GalleryOptions()
 
 
+def time_of(crop: Crop) -> float:
+    """When a crop was taken, or added if that is unknown, in seconds since 1970-01-01 UTC.
+
+    A crop with neither time is older than every other one.
+    """
+    return crop.timestamp if crop.timestamp is not None else crop.added or 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """What a deletion removed, or would remove.

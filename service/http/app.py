@@ -42,6 +42,7 @@ from service.http.routes import (
     ops,
     page,
     search,
+    seen,
     snapshots,
     vectors,
     watches,
@@ -56,6 +57,7 @@ log = logging.getLogger(__name__)
 _ROUTES = (
     vectors,  # first: on the same paths, it takes what is JSON
     search,
+    seen,
     embed,
     detect,
     galleries,

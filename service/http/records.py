@@ -18,6 +18,7 @@ from service.api.galleries import GalleryForecast, GalleryRecord
 from service.api.identities import CorrectionRecord, IdentityPage, IdentityRecord
 from service.api.jobs import JobRecord, Jobs
 from service.api.keys import AuditAnswer, AuditRecord, KeyRecord, WhoAmI
+from service.api.seen import SeenAnswer, SeenCamera, VisitRecord
 from service.api.snapshots import SnapshotEntry
 from service.api.warnings import WarningRecord
 from service.api.watches import WatchRecord
@@ -28,6 +29,7 @@ from service.identities.corrections import Correction
 from service.identities.listing import IdentityListing
 from service.jobs.job import Job, JobPage
 from service.jobs.notes import numbers_only
+from service.search.seen import Seen, Visit
 from service.values.boxes import Box
 from service.values.quality import Quality
 
@@ -179,6 +181,47 @@ def _stored_event(event: Event) -> StoredEvent:
             error=event.error,
         )
     return StoredEvent(**record_of(event).model_dump(), delivery=delivery)
+
+
+def seen_answer(gallery: str, seen: Seen) -> SeenAnswer:
+    """Record earlier visits, and sum them up per camera."""
+    cameras: dict[str | None, list[Visit]] = {}
+    for visit in seen.visits:
+        cameras.setdefault(visit.camera, []).append(visit)
+    return SeenAnswer(
+        gallery=gallery,
+        before=seen.before,
+        min_score=seen.min_score,
+        cameras=[
+            SeenCamera(
+                camera=camera,
+                first=min(visit.first for visit in visits),
+                last=max(visit.last for visit in visits),
+                visits=len(visits),
+                score=max(visit.best.score for visit in visits),
+            )
+            for camera, visits in sorted(cameras.items(), key=lambda entry: entry[0] or "")
+        ],
+        visits=[
+            _visit_record(visit, probability)
+            for visit, probability in zip(seen.visits, seen.probabilities, strict=True)
+        ],
+        complete=seen.complete,
+    )
+
+
+def _visit_record(visit: Visit, probability: float | None) -> VisitRecord:
+    best = visit.best
+    return VisitRecord(
+        camera=visit.camera,
+        first=visit.first,
+        last=visit.last,
+        crops=len(visit.hits),
+        crop_id=best.crop.crop_id,
+        identity=best.crop.identity,
+        score=best.score,
+        probability=probability,
+    )
 
 
 def _time_of_day(minute: int) -> str:

@@ -71,6 +71,7 @@ ASKS: dict[Row, Ask] = {
     ("GET", "/metrics"): Ask(200),
     ("GET", "/whoami"): Ask(200),
     ("POST", "/search"): Ask(200, FORM | {"data": {"gallery": MINE}}),
+    ("POST", "/galleries/{gallery}/seen"): Ask(200, {"json": {"crop_ids": ["a/b"]}}),
     ("POST", "/embed"): Ask(200, FORM),
     ("POST", "/detect"): Ask(200, FORM),
     ("GET", "/info"): Ask(200),
