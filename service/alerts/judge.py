@@ -106,18 +106,26 @@ class Judge:
         least = self.threshold(order)
         unknown = order.watch_for == "unknown"
         matched = [hit is not None and hit.score >= least for hit in hits]
-        known_tracks = {
-            (crop.camera, track)
-            for crop, is_match in zip(crops, matched, strict=True)
-            if is_match and (track := track_of(crop)) is not None
-        }
         found = [
             _sighting(watch, crop, hit)
             for crop, hit, is_match in zip(crops, hits, matched, strict=True)
             if is_match != unknown
-            and not (unknown and (crop.camera, track_of(crop)) in known_tracks)
         ]
-        return _one_per_track(found)
+        found = _one_per_track(found)
+        return [one for one in found if not (unknown and self._knows_track(order, one, least))]
+
+    def _knows_track(self, order: WatchOrder, one: Sighting, least: float) -> bool:
+        """Whether any crop of a track that has been stored so far shows somebody known."""
+        if one.track is None:
+            return False
+        gallery = self.store.open(order.gallery)
+        cameras = None if one.camera is None else frozenset({one.camera})
+        where = Filter(cameras=cameras, tracks=frozenset({one.track}))
+        with gallery.changing():
+            crops = [crop for crop in gallery.crops(where) if crop.camera == one.camera]
+            rows = gallery.embeddings([crop.crop_id for crop in crops])
+        hits = self._nearest(order, gallery, crops, rows)
+        return any(hit is not None and hit.score >= least for hit in hits)
 
     def _require_somebody(self, order: WatchOrder, hits: Sequence[Hit | None]) -> None:
         named = order.watch_for in {"identities", "crops"}
@@ -136,11 +144,6 @@ class Judge:
             next((hit for hit in hits if not (itself and hit.crop.crop_id == crop.crop_id)), None)
             for crop, hits in zip(crops, found, strict=True)
         ]
-
-
-def track_of(_crop: Crop) -> str | None:
-    """The track that a crop belongs to, if known."""
-    return None
 
 
 def is_lasting(error: Exception) -> bool:
@@ -166,7 +169,7 @@ def _sighting(watch: Watch, crop: Crop, hit: Hit | None) -> Sighting:
         crop_id=crop.crop_id,
         digest=crop.digest,
         camera=crop.camera,
-        track=track_of(crop),
+        track=crop.track,
         time=time_of(crop),
         identity=None if person is None else person.identity,
         matched=None if person is None else person.crop_id,

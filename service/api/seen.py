@@ -27,7 +27,8 @@ class SeenBody(JsonBody):
         default=300.0,
         ge=0.0,
         le=MAX_GAP_SECONDS,
-        description="a longer pause between two crops of a camera begins another visit",
+        description="a longer pause between two crops of a camera begins another visit, unless "
+        "they have tracks",
     )
     min_score: float | None = Field(
         default=None,
@@ -38,9 +39,10 @@ class SeenBody(JsonBody):
 
 
 class VisitRecord(BaseModel):
-    """Crops of one camera that look the same and lie close together in time."""
+    """Crops of one track that look the same, or of one camera and close together in time."""
 
     camera: str | None
+    track: str | None
     first: float = Field(description="time of its first crop, seconds since 1970-01-01 UTC")
     last: float = Field(description="time of its last crop")
     crops: int = Field(description="how many of its crops look the same")

@@ -214,6 +214,7 @@ def _visit_record(visit: Visit, probability: float | None) -> VisitRecord:
     best = visit.best
     return VisitRecord(
         camera=visit.camera,
+        track=visit.track,
         first=visit.first,
         last=visit.last,
         crops=len(visit.hits),

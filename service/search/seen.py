@@ -21,7 +21,8 @@ class SeenOptions:
         crop_ids: stored crops of one person, at least one.
         before: only visits before this time, in seconds since 1970-01-01 UTC; None for the time of
             the first of the crops.
-        gap_seconds: crops of one camera that are farther apart belong to two visits.
+        gap_seconds: crops of one camera without a track that are farther apart belong to two
+            visits.
         min_score: least cosine; None for the model's threshold.
     """
 
@@ -33,16 +34,18 @@ class SeenOptions:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """Crops of one camera that look the same and lie close together in time.
+    """Crops of one track that look the same, or of one camera and close together in time.
 
     Attributes:
         camera: that took them; None if unknown.
+        track: that they belong to; None if unknown.
         first: time of the first, in seconds since 1970-01-01 UTC.
         last: time of the last.
         hits: the crops, in the order of their times.
     """
 
     camera: str | None
+    track: str | None
     first: float
     last: float
     hits: tuple[Hit, ...]
@@ -117,7 +120,7 @@ def find_visits(opened: OpenGallery, options: SeenOptions) -> Seen:
 
 
 def visits_of(hits: Iterable[Hit], gap_seconds: float) -> list[Visit]:
-    """Group crops into visits: by camera, and by pauses between them.
+    """Group crops into visits: by track, or if that is unknown, by camera and pauses.
 
     Args:
         hits: in any order.
@@ -127,7 +130,7 @@ def visits_of(hits: Iterable[Hit], gap_seconds: float) -> list[Visit]:
         The visits, latest first.
     """
     groups: list[list[Hit]] = []
-    for hit in sorted(hits, key=lambda hit: (hit.crop.camera or "", time_of(hit.crop))):
+    for hit in sorted(hits, key=_by_track):
         if groups and _belongs(groups[-1][-1].crop, hit.crop, gap_seconds):
             groups[-1].append(hit)
         else:
@@ -136,11 +139,17 @@ def visits_of(hits: Iterable[Hit], gap_seconds: float) -> list[Visit]:
     return sorted(visits, key=lambda visit: visit.last, reverse=True)
 
 
+def _by_track(hit: Hit) -> tuple[str, str, float]:
+    crop = hit.crop
+    return crop.camera or "", crop.track or "", time_of(crop)
+
+
 def _belongs(before: Crop, crop: Crop, gap_seconds: float) -> bool:
-    near = time_of(crop) - time_of(before) <= gap_seconds
-    return crop.camera == before.camera and near
+    near = crop.track is not None or time_of(crop) - time_of(before) <= gap_seconds
+    return (crop.camera, crop.track) == (before.camera, before.track) and near
 
 
 def _visit(hits: Sequence[Hit]) -> Visit:
     crops = [hit.crop for hit in hits]
-    return Visit(crops[0].camera, time_of(crops[0]), time_of(crops[-1]), tuple(hits))
+    times = time_of(crops[0]), time_of(crops[-1])
+    return Visit(crops[0].camera, crops[0].track, *times, tuple(hits))

@@ -22,7 +22,7 @@ async def find_earlier_visits(
 ) -> Response:
     """Find earlier visits of the person whom some crops of the gallery show.
 
-    A visit is a group of crops of one camera that look the same and lie close together in time.
+    A visit is a track, or a group of crops of one camera that lie close together in time.
     """
     options = SeenOptions(
         tuple(body.crop_ids),

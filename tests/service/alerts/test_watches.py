@@ -160,3 +160,20 @@ def test_a_key_sees_no_watch_that_compares_with_a_gallery_it_is_not_for(start, m
         for method in ("GET", "DELETE"):
             one = service.http.request(method, f"{path}/{watch['watch_id']}")
             assert one.status_code == 404
+
+
+def test_a_track_makes_one_event_and_nobody_unknown_who_was_known_in_it(door):
+    known = door.watch(watch_for="gallery", quiet_seconds=0)["watch_id"]
+    strangers = door.watch(watch_for="unknown", quiet_seconds=0)["watch_id"]
+    first = door.comes(RED, EVENING, track="7")
+    for second in range(1, 4):
+        door.comes(RED, EVENING + second, track="7")
+    door.comes(BLUE, EVENING + 4, track="7")  # seen from behind
+    other_camera = door.comes(RED, EVENING, track="7", camera="c2")
+    other_track = door.comes(RED, EVENING + 5, track="8")
+    stranger = door.comes(BLUE, EVENING + 6, track="9")
+    door.comes(BLUE, EVENING + 7, track="9")
+    seen = [crop_id for crop_id, _ in door.seen(watch_id=known)]
+    assert seen == [first, other_camera, other_track]
+    assert door.seen(watch_id=strangers) == [(stranger, None)]
+    assert door.events(watch_id=strangers)[0]["track"] == "9"
