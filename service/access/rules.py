@@ -93,6 +93,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("GET", f"{_GALLERY}/watches/{{watch_id}}"): _LOOK,
     ("DELETE", f"{_GALLERY}/watches/{{watch_id}}"): _CHANGE,
     ("GET", f"{_GALLERY}/events"): _LOOK,
+    ("GET", f"{_GALLERY}/events/stream"): _LOOK,
     ("POST", f"{_GALLERY}/events/{{event_id}}/deliver"): _CHANGE,
     # Imports and jobs.
     ("POST", f"{_GALLERY}/imports"): _CHANGE,

@@ -81,6 +81,19 @@ class Paged(Generic[Page, Item]):
 
 
 @dataclass(frozen=True, slots=True)
+class Listening(Generic[Item]):
+    """A stream of server-sent events.
+
+    Attributes:
+        call: opens it.
+        read: makes an item from the data of one event.
+    """
+
+    call: Call[None]
+    read: Callable[[str], Item]
+
+
+@dataclass(frozen=True, slots=True)
 class Pause:
     """A step that only waits.
 

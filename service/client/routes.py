@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from functools import update_wrapper
 from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
 
-from service.client.call import Call, Paged, Steps
+from service.client.call import Call, Listening, Paged, Steps
 from service.client.sending import Awaiting, Blocking
 
 P = ParamSpec("P")
@@ -89,6 +89,20 @@ class Conversation(_Method[P, Steps[T]]):
     def __get__(self, group: Group[Any] | None, owner: type) -> Any:
         """The method of a group; the description itself when the class is asked."""
         return self if group is None else self._bound(group.sender.follow)
+
+
+class Stream(_Method[P, Listening[Item]]):
+    """A method that iterates over the events of a stream, for as long as its caller does."""
+
+    @overload
+    def __get__(self, group: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, group: Group[Blocking], owner: type) -> Callable[P, Iterator[Item]]: ...
+    @overload
+    def __get__(self, group: Group[Awaiting], owner: type) -> Callable[P, AsyncIterator[Item]]: ...
+    def __get__(self, group: Group[Any] | None, owner: type) -> Any:
+        """The method of a group; the description itself when the class is asked."""
+        return self if group is None else self._bound(group.sender.listen)
 
 
 class Pages(_Method[P, Paged[Page, Item]]):

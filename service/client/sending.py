@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 import httpx
 from pydantic import ValidationError
 
-from service.client.call import Call, Paged, Pause, Steps
+from service.client.call import Call, Listening, Paged, Pause, Steps
 from service.client.errors import Refused, ServiceError
+from service.client.event_reader import EventReader
 from service.client.patience import Attempts, refusal, unreachable
 
 T = TypeVar("T")
@@ -70,6 +71,27 @@ class Blocking:
             page = self.send(call)
             yield from paged.items(page)
             call = paged.after(page)
+
+    def listen(self, listening: Listening[Item]) -> Iterator[Item]:
+        """Yield the events of a stream, and connect again after the last one when it ends."""
+        reader = EventReader(listening)
+        attempts = Attempts(listening.call, self._retry_for)
+        while True:
+            try:
+                for line in self._lines(reader.call()):
+                    attempts = Attempts(listening.call, self._retry_for)
+                    yield from reader.take(line)
+            except (httpx.RequestError, Refused) as error:
+                if (pause := attempts.after(error)) is None:
+                    raise _final(self.http.base_url, error) from error.__cause__
+                time.sleep(pause)
+
+    def _lines(self, call: Call[None]) -> Iterator[str]:
+        with self.http.stream(call.method, call.path, **_arguments(call)) as response:
+            if not response.is_success:
+                response.read()
+                raise refusal(response)
+            yield from response.iter_lines()
 
     def _take(self, step: Call[Any] | Pause) -> Any:
         if isinstance(step, Pause):
@@ -142,6 +164,29 @@ class Awaiting:
             for item in paged.items(page):
                 yield item
             call = paged.after(page)
+
+    async def listen(self, listening: Listening[Item]) -> AsyncIterator[Item]:
+        """Yield the events of a stream, and connect again after the last one when it ends."""
+        reader = EventReader(listening)
+        attempts = Attempts(listening.call, self._retry_for)
+        while True:
+            try:
+                async for line in self._lines(reader.call()):
+                    attempts = Attempts(listening.call, self._retry_for)
+                    for item in reader.take(line):
+                        yield item
+            except (httpx.RequestError, Refused) as error:
+                if (pause := attempts.after(error)) is None:
+                    raise _final(self.http.base_url, error) from error.__cause__
+                await asyncio.sleep(pause)
+
+    async def _lines(self, call: Call[None]) -> AsyncIterator[str]:
+        async with self.http.stream(call.method, call.path, **_arguments(call)) as response:
+            if not response.is_success:
+                await response.aread()
+                raise refusal(response)
+            async for line in response.aiter_lines():
+                yield line
 
     async def _take(self, step: Call[Any] | Pause) -> Any:
         if isinstance(step, Pause):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Unpack
 
 from service.api import events, watches
-from service.client.call import Call, Paged, at, get, given, nothing, send_json
+from service.client.call import Call, Listening, Paged, at, get, given, nothing, send_json
 from service.client.fields import EventFields, WatchFields
-from service.client.routes import Group, Pages, Route, Sender
+from service.client.routes import Group, Pages, Route, Sender, Stream
 from service.values.vocabulary import WatchFor
 
 _ALL = "/galleries/{gallery}/watches"
@@ -87,6 +88,35 @@ def _iterate(
     return Paged(call, lambda page: page.events, lambda page: page.cursor)
 
 
+def _stream(
+    gallery: str,
+    *,
+    watch_id: str | None = None,
+    cameras: Sequence[str] | None = None,
+    after: str | None = None,
+) -> Listening[events.EventRecord]:
+    """Every event that is stored from now on, as it is stored; it never ends by itself.
+
+    Args:
+        gallery: its name.
+        watch_id: events of this watch only.
+        cameras: events of these cameras only.
+        after: the cursor of a listing; events that were stored after its page come first.
+
+    Returns:
+        An iterator; it connects again when it has to, and misses nothing meanwhile.
+    """
+    query = given({"watch_id": watch_id, "cameras": None if cameras is None else list(cameras)})
+    path = at(_EVENTS, gallery=gallery) + "/stream"
+    headers = given({"Last-Event-ID": after})
+    call = Call(
+        method="GET", path=path, read=nothing, query=query, headers=headers, repeat="always"
+    )
+    return Listening(
+        call, lambda text: events.EventRecord.model_validate_json(text, extra="ignore")
+    )
+
+
 def _deliver(gallery: str, event_id: str) -> Call[None]:
     """Deliver an event again, such as one whose delivery has failed.
 
@@ -112,4 +142,5 @@ class Events(Group[Sender]):
 
     list = Route(_page)
     iterate = Pages(_iterate)
+    stream = Stream(_stream)
     deliver = Route(_deliver)

@@ -14,6 +14,8 @@ _WITHOUT_PLACE = frozenset({"/livez", "/readyz"})  # cheap, and must answer unde
 _METRICS = "/metrics"
 _FRAMES = "/detect"
 _SCRAPERS = 32
+_STREAM = "/events/stream"
+_STREAMS = 64  # they stay open, so they would leave no places to others
 
 
 class Admission:
@@ -21,7 +23,7 @@ class Admission:
 
     A request takes a place only after its key was checked, so clients without a key cannot lock out
     those with one. While keys exist, requests without one share a few places of their own, for the
-    page and the documentation.
+    page and the documentation. Streams of events have places of their own, too.
 
     Args:
         app: answers the requests that have a place.
@@ -36,6 +38,7 @@ class Admission:
         self._known = Places(settings.max_requests, share)
         self._keyless = Places(share, share_of(share))
         self._scrapers = Places(_SCRAPERS, share_of(_SCRAPERS))
+        self._streams = Places(_STREAMS, share_of(_STREAMS))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request.
@@ -82,4 +85,6 @@ class Admission:
     def _places_for(self, scope: Scope) -> Places:
         if scope["path"] == _METRICS:
             return self._scrapers
+        if scope["path"].endswith(_STREAM) and scope["method"] == "GET":
+            return self._streams
         return self._keyless if scope["state"]["caller"] is NOBODY else self._known

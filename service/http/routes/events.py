@@ -1,20 +1,41 @@
 """``/galleries/{gallery}/events``: what watches have seen."""
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
 
 from service.access.caller import Caller
+from service.alerts.alerts import number_of
 from service.alerts.event import EventFilter
 from service.api.events import EventFields, EventQuery, Events
-from service.errors import Conflict, NotFound, StorageFull, Unavailable
+from service.errors import (
+    Conflict,
+    NotFound,
+    Overloaded,
+    StorageFull,
+    TooManyRequests,
+    Unavailable,
+)
 from service.http.answers import json_answer
 from service.http.dependencies import AuditOf, CallerOf, ClientOf, PartsOf
+from service.http.event_stream import HEADERS, MEDIA_TYPE, EventStream
 from service.http.problems import responses
 from service.http.records import event_page
+from service.values.fields import Cursor
 
 router = APIRouter(prefix="/galleries/{gallery}/events", tags=["alerts"])
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Who listens to what."""
+
+    parts: PartsOf
+    caller: CallerOf
+    client: ClientOf
 
 
 @router.get("", response_model=Events, responses=responses(NotFound, Unavailable))
@@ -40,6 +61,39 @@ async def list_events(
         return event_page(page)
 
     return await json_answer(parts.executors.reads.of(client), listed)
+
+
+@router.get(
+    "/stream",
+    response_class=StreamingResponse,
+    responses={
+        200: {"content": {MEDIA_TYPE: {}}, "description": "server-sent events, each with JSON"},
+        **responses(NotFound, TooManyRequests, Overloaded, Unavailable),
+    },
+)
+async def stream_events(
+    gallery: str,
+    query: Annotated[EventFields, Query()],
+    request: Request,
+    listening: Annotated[Listening, Depends()],
+    last_event_id: Annotated[Cursor | None, Header()] = None,
+) -> Response:
+    """Send events as they are stored, from now on or after the header `Last-Event-ID`.
+
+    The stream ends after a minute, and clients connect again with the last `id` they got.
+    """
+    parts = listening.parts
+    threads = parts.executors.reads.of(listening.client)
+    await threads.run(parts.store.open, gallery)
+    if last_event_id is None:
+        after = await threads.run(parts.alerts.table.latest_number)
+    else:
+        after = number_of(last_event_id)
+    if request.method == "HEAD":
+        return Response(media_type=MEDIA_TYPE, headers=HEADERS)
+    where = _filter(gallery, listening.caller, query)
+    stream = EventStream(parts.alerts, where, threads, lambda: parts.lifecycle.phase != "ready")
+    return StreamingResponse(stream.pieces(after), media_type=MEDIA_TYPE, headers=HEADERS)
 
 
 @router.post(

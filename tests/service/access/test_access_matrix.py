@@ -95,6 +95,7 @@ ASKS: dict[Row, Ask] = {
     ("GET", "/galleries/{gallery}/watches/{watch_id}"): Ask(404),
     ("DELETE", "/galleries/{gallery}/watches/{watch_id}"): Ask(404),
     ("GET", "/galleries/{gallery}/events"): Ask(200),
+    ("GET", "/galleries/{gallery}/events/stream"): Ask(422, {"params": {"cameras": ""}}),
     ("POST", "/galleries/{gallery}/events/{event_id}/deliver"): Ask(404),
     ("GET", "/jobs"): Ask(200),
     ("GET", "/jobs/{job_id}"): Ask(200),

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from service.client import AsyncClient, Client
-from service.client.call import Call
-from service.client.routes import Conversation, Pages, Route
+from service.client.call import Call, Listening
+from service.client.routes import Conversation, Pages, Route, Stream
 from service.http.app import create_app
 from service.settings import Settings
 from service.testing import FakeEmbedder
@@ -51,6 +51,7 @@ SAMPLES: dict[str, Any] = {
 OTHER_NAMES = {
     "name": "gallery",  # of a new gallery
     "idempotency-key": "idempotency_key",
+    "last-event-id": "after",
 }
 
 
@@ -67,18 +68,19 @@ def methods() -> Iterator[tuple[str, Any]]:
     for group in (client, *(found for found in vars(client).values() if hasattr(found, "sender"))):
         for kind in reversed(type(group).__mro__):
             for name, found in vars(kind).items():
-                if isinstance(found, Route | Conversation | Pages):
+                if isinstance(found, Route | Conversation | Pages | Stream):
                     yield f"{type(group).__name__}.{name}", found
     client.close()
 
 
-def called(route: Route[Any, Any]) -> Call[Any]:
+def called(route: Route[Any, Any] | Stream[Any, Any]) -> Call[Any]:
     needed = [
         parameter
         for parameter in inspect.signature(route.describe).parameters.values()
         if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
     ]
-    return route.describe(*(SAMPLES[parameter.name] for parameter in needed))
+    described = route.describe(*(SAMPLES[parameter.name] for parameter in needed))
+    return described.call if isinstance(described, Listening) else described
 
 
 def accepted(route: Route[Any, Any]) -> set[str]:
@@ -120,7 +122,7 @@ def fields_of(operation: dict[str, Any], document: dict[str, Any]) -> set[str]:
 def test_every_route_has_a_method_and_every_field_an_argument(document):
     arguments: dict[Operation, set[str]] = defaultdict(set)
     for name, found in methods():
-        if isinstance(found, Route):
+        if isinstance(found, Route | Stream):
             operation = operation_of(called(found), document)
             arguments[operation] |= accepted(found)
             if name == "Galleries.forecast":
