@@ -63,7 +63,7 @@ LOCKS := docker/requirements-
 lock: $(VENV)/.installed-all ## pin every dependency with its hashes (UPGRADE=1: the newest releases)
 	$(LOCK) pyproject.toml --extra dev --extra server-cpu --extra training --output-file $(LOCKS)dev.txt
 	$(LOCK) pyproject.toml --constraint $(LOCKS)dev.txt --output-file $(LOCKS)client.txt
-	set -e; for extra in server-cpu training people timm infomap milvus parquet; do \
+	set -e; for extra in server-cpu training people timm infomap milvus parquet video; do \
 		$(LOCK) pyproject.toml --extra $$extra --constraint $(LOCKS)dev.txt --output-file $(LOCKS)$$extra.txt; done
 	$(LOCK) pyproject.toml --extra server-gpu --constraint $(LOCKS)server-cpu.txt --output-file $(LOCKS)server-gpu.txt
 	$(LOCK) --group pyproject.toml:backend --constraint $(LOCKS)dev.txt --output-file $(LOCKS)backend.txt

@@ -189,7 +189,7 @@ def open_parts(
     arrivals = Arrivals()
     enroller = Enroller(store, shelf, executors, arrivals)
     corrections = Corrections()
-    bridge = Bridge(shelf.running.intake, enroller, metrics.observe_stage)
+    bridge = Bridge(shelf.running.intake, enroller, cutter, metrics.observe_stage)
     model_change = ModelChange(store, shelf, bridge)
     runners = Runners(settings, store, shelf, arrivals, corrections, model_change)
     board = _open_board(settings, runners, bridge, metrics)

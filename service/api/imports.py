@@ -9,16 +9,40 @@ from typing import Annotated, Self
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from service.errors import InvalidInput
-from service.values.fields import MAX_TEXT, JsonBody, Label, Zone
+from service.values.fields import (
+    MAX_TEXT,
+    FrameScore,
+    JsonBody,
+    Label,
+    Tiles,
+    Zone,
+)
 from service.values.names import name_of, normal_form
 from service.values.vocabulary import LayoutName
 from service.values.zones import read_zone
+from service.video.sampling import FPS, LEAST_FPS, MOST_FPS
 
 MAX_PATTERN = 500
 MAX_ZONES = 1000
 MAX_ZONE = 2 * MAX_TEXT  # a camera, an equals sign, a zone
 
 Relative = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
+Fps = Annotated[
+    float,
+    Field(
+        ge=LEAST_FPS,
+        le=MOST_FPS,
+        description=f"of videos: frames per second to look at; default: {FPS:g}",
+    ),
+]
+StartTime = Annotated[
+    Annotated[str, StringConstraints(max_length=MAX_TEXT)] | float,
+    Field(
+        union_mode="left_to_right",
+        description="of videos: when they begin, if their names do not say it; ISO 8601, or "
+        "seconds since 1970-01-01 UTC",
+    ),
+]
 
 
 class ImportBody(JsonBody):
@@ -57,6 +81,14 @@ class ImportBody(JsonBody):
         description="time zones of single cameras, by name; `zone` is for all others",
         examples=[{"gate": "Europe/Berlin", "pier": "+01:00"}],
     )
+
+    camera: Label | None = Field(
+        default=None, description="of videos: the camera, if their names do not say it"
+    )
+    timestamp: StartTime | None = None
+    fps: Fps | None = None
+    tiles: Tiles | None = None
+    score: FrameScore = None
 
     @field_validator("zones", mode="before")
     @classmethod

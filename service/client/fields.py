@@ -136,6 +136,22 @@ class NamingFields(TypedDict, total=False):
     zone: str | None
 
 
+class ImportFields(NamingFields, total=False):
+    """How an import reads files: their names, and the frames of videos."""
+
+    camera: str | None
+    timestamp: Time | None
+    fps: float | None
+    tiles: str | None
+    score: float | None
+
+
+class UploadFields(ImportFields, total=False):
+    """How an uploaded file is read."""
+
+    name: str | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewCrop:
     """A crop to add.

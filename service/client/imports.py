@@ -11,7 +11,7 @@ from service.api.jobs import JobRecord
 from service.client import tar_stream
 from service.client.call import Call, Repeat, as_model, at, given
 from service.client.errors import InvalidInput
-from service.client.fields import NamingFields
+from service.client.fields import ImportFields, NamingFields, UploadFields
 from service.client.routes import Group, Route, Sender
 
 _PATH = "/galleries/{gallery}/imports"
@@ -27,6 +27,15 @@ _TYPES = {
     ".jsonl": "application/x-ndjson",
     ".csv": "text/csv",
     ".parquet": "application/vnd.apache.parquet",
+    ".mp4": "video/mp4",
+    ".m4v": "video/mp4",
+    ".mov": "video/quicktime",
+    ".mkv": "video/x-matroska",
+    ".webm": "video/webm",
+    ".avi": "video/x-msvideo",
+    ".ts": "video/mp2t",
+    ".mpg": "video/mpeg",
+    ".mpeg": "video/mpeg",
 }
 
 Upload = Path | bytes | Iterable[bytes] | AsyncIterable[bytes] | Callable[[], Iterable[bytes]]
@@ -42,26 +51,31 @@ def _upload(
     encoding: str | None = None,
     zones: Mapping[str, str] | None = None,
     idempotency_key: str | None = None,
-    **naming: Unpack[NamingFields],
+    **reading: Unpack[UploadFields],
 ) -> Call[JobRecord]:
-    """Import an archive or a manifest; it is streamed.
+    """Import an archive, a manifest or a video; it is streamed.
 
     Args:
         gallery: an existing gallery.
-        body: a tar (also gzipped), zip, CSV, NDJSON or Parquet file.
+        body: a tar (also gzipped), zip, CSV, NDJSON or Parquet file, or a video.
         content_type: its type; if None, the suffix of a path or else the content says it.
         encoding: of member names that are not UTF-8, such as ``cp437``.
         zones: zones of single cameras.
         idempotency_key: repeating a request with the same key and content returns the same job.
-        naming: ``pattern`` or ``layout`` of the members' names, and the ``zone`` of times.
+        reading: ``pattern`` or ``layout`` of the members' names, and the ``zone`` of times. For a
+            video: its ``name``, which begins the ids of its frames and is that of the file if it is
+            absent, its ``pattern``, ``camera``, ``timestamp``, ``fps``, ``tiles`` and ``score``.
 
     Returns:
         The job; wait for it with ``client.jobs.wait``.
     """
-    query = {**naming, "encoding": encoding}
+    kind = content_type or _type_of(body)
+    query = {**reading, "encoding": encoding}
+    if isinstance(body, Path) and kind.startswith("video/"):
+        query = {"name": body.name} | query
     query["zones"] = [f"{camera}={zone}" for camera, zone in (zones or {}).items()] or None
     headers = {
-        "Content-Type": content_type or _type_of(body),
+        "Content-Type": kind,
         "Idempotency-Key": idempotency_key or secrets.token_hex(16),
     }
     if isinstance(body, Path):
@@ -117,7 +131,7 @@ def _server_folder(
     manifest: str | None = None,
     zones: Mapping[str, str] | None = None,
     idempotency_key: str | None = None,
-    **naming: Unpack[NamingFields],
+    **reading: Unpack[ImportFields],
 ) -> Call[JobRecord]:
     """Import a folder that the service itself can read.
 
@@ -127,12 +141,13 @@ def _server_folder(
         manifest: a file in that folder that lists the crops.
         zones: zones of single cameras.
         idempotency_key: repeating a request with the same key and content returns the same job.
-        naming: ``pattern`` or ``layout`` of the file names, and the ``zone`` of times.
+        reading: ``pattern`` or ``layout`` of the file names, and the ``zone`` of times. For
+            videos: ``camera``, ``timestamp``, ``fps``, ``tiles`` and ``score``.
 
     Returns:
         The job; wait for it with ``client.jobs.wait``.
     """
-    fields = {"folder": folder, "manifest": manifest, "zones": zones and dict(zones), **naming}
+    fields = {"folder": folder, "manifest": manifest, "zones": zones and dict(zones), **reading}
     return Call(
         method="POST",
         path=at(_PATH, gallery=gallery),

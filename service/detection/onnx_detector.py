@@ -12,9 +12,10 @@ from service.embedding.embedder import check_batch
 from service.embedding.onnx_embedder import pad
 from service.errors import InvalidImage
 from service.model.contract import detector_findings, find, load_detector, refuse
-from service.model.detector_manifest import LOWEST_SCORE, DetectorManifest
+from service.model.detector_manifest import DetectorManifest
 from service.model.detector_rules import Candidates
 from service.model.session import Device, Provider, open_on_device
+from service.values.boxes import LOWEST_SCORE
 
 LARGEST_RUN = 8
 """Most pictures per run: more save no time on a CPU, and each takes tens of megabytes."""

@@ -142,6 +142,10 @@ class PersonCutter:
             for index, frame in enumerate(seen)
         ]
 
+    def require(self) -> None:
+        """Check that there is a detector. Raises Unsupported: the service has none."""
+        self._detection.require()
+
     async def find(
         self, uploads: Sequence[EncodedImage], options: FrameOptions, stopwatch: Stopwatch
     ) -> list[PeopledFrame | ReidError]:

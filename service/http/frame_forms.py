@@ -17,10 +17,20 @@ from pydantic import (
 from service.detection.cutting import MarkedPerson
 from service.detection.frame_intake import FrameOptions
 from service.embedding.encoded_image import EncodedImage
-from service.http.request_models import MAX_ENTRIES, FrameScore, Tiles, seconds_of
+from service.http.request_models import MAX_ENTRIES, seconds_of
 from service.ingest.frame_enroller import SentFrame
 from service.values.boxes import Box
-from service.values.fields import ZONE, Body, FewValues, JsonBody, Label, Zone, ZonedTime
+from service.values.fields import (
+    ZONE,
+    Body,
+    FewValues,
+    FrameScore,
+    JsonBody,
+    Label,
+    Tiles,
+    Zone,
+    ZonedTime,
+)
 from service.values.frame_ids import MAX_FRAME_ID, MAX_PERSONS, frame_id_of
 from service.values.tiling import Grid
 from service.values.timestamps import Moment

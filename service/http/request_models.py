@@ -4,13 +4,12 @@ from dataclasses import replace
 from typing import Annotated, Literal, Self
 
 from fastapi import UploadFile
-from pydantic import AfterValidator, ConfigDict, Field, Json, RootModel, model_validator
+from pydantic import ConfigDict, Field, Json, RootModel, model_validator
 
 from service.api.filters import CropFilter, SearchFilter
 from service.gallery.base import Crop, Filter, GalleryOptions
 from service.gallery.filter_fields import filter_of
 from service.http.crop_export import ListFormat
-from service.model.detector_manifest import LOWEST_SCORE
 from service.search.multi_shot import IdentityScore
 from service.values.fields import (
     MAX_TEXT,
@@ -20,12 +19,13 @@ from service.values.fields import (
     CropId,
     Cursor,
     FewValues,
+    FrameScore,
     JsonBody,
     Label,
+    Tiles,
     Zone,
     ZonedTime,
 )
-from service.values.tiling import GRID, written_grid
 from service.values.timestamps import Moment
 from service.values.vocabulary import GroupBy
 
@@ -35,24 +35,6 @@ MAX_ENTRIES = 1000  # the most that REID_MAX_IMAGES can allow
 MAX_KEEP_FOR = 100 * 366 * 86_400.0  # seconds; a hundred years
 MAX_COUNT = 2**53  # the largest integer that every JSON reader represents exactly
 
-Tiles = Annotated[
-    str,
-    AfterValidator(written_grid),
-    Field(
-        description="look at this many overlapping tiles of each frame too, COLUMNSxROWS, for "
-        "people who are small on large frames; each tile costs as much as a frame",
-        examples=["2x2"],
-        json_schema_extra={"pattern": GRID, "maxLength": len("4x4")},
-    ),
-]
-FrameScore = Annotated[
-    float | None,
-    Field(
-        ge=LOWEST_SCORE,
-        lt=1.0,
-        description="persons have a score above it; default: the detector's",
-    ),
-]
 KeepFor = Annotated[float, Field(gt=0, le=MAX_KEEP_FOR, allow_inf_nan=False)]
 
 

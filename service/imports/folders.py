@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from service.errors import InvalidInput, ReidError
 from service.imports.items import ImportLimits, Item, Items, Picture, refused
 from service.imports.root_files import read_image
 from service.imports.roots import ImportRoots, RootTree
+from service.imports.videos import VideoReader
 from service.ingest.crop_names import LeftOut, Naming
 from service.ingest.manifest_files import ManifestSearch
-from service.ingest.picture_files import walk
+from service.ingest.picture_files import is_video, walk
 from service.ingest.summary import ImportSummary
 
 FolderFile = Path | LeftOut
@@ -47,57 +49,58 @@ def folder_manifest(folder: Path, files: list[FolderFile]) -> ManifestSearch:
     return search
 
 
-def folder_items(
-    folder: Path,
-    files: list[FolderFile],
-    naming: Naming,
-    roots: ImportRoots,
-    limits: ImportLimits,
-    summary: ImportSummary,
-) -> Items:
-    """Read the image files of a folder.
+@dataclass(frozen=True, slots=True)
+class FolderReader:
+    """Reads the images and videos of folders.
 
-    Args:
-        folder: a folder below a root.
-        files: the answer of :func:`folder_files`.
-        naming: reads their names, relative to the folder.
+    Attributes:
+        naming: reads the names of images, relative to the folder.
+        videos: reads videos.
         roots: no symbolic link may lead out of these.
         limits: limits of the import.
         summary: counts files whose names contain no metadata.
-
-    Yields:
-        One item per file.
-
-    Raises:
-        InvalidInput: a pattern takes too long.
     """
-    for path in files:
-        if isinstance(path, Path):
-            yield _item(path, folder, naming, roots, limits, summary)
-            continue
-        entry = replace(path, path=path.path.relative_to(folder))
-        if entry.is_other:
-            summary.leave_out(entry)
-        else:
-            yield entry
 
+    naming: Naming
+    videos: VideoReader
+    roots: ImportRoots
+    limits: ImportLimits
+    summary: ImportSummary
 
-def _item(
-    path: Path,
-    folder: Path,
-    naming: Naming,
-    roots: ImportRoots,
-    limits: ImportLimits,
-    summary: ImportSummary,
-) -> Item:
-    relative = path.relative_to(folder)
-    entry = naming(relative, Path())
-    if isinstance(entry, LeftOut):
-        return entry
-    try:
-        data = read_image(path, roots, limits)
-    except ReidError as error:
-        return refused(relative, error)
-    if entry.nameless:
-        summary.miss_names(str(relative))
-    return Picture(str(relative), entry.crop, data)
+    def items(self, folder: Path, files: list[FolderFile]) -> Items:
+        """Read a folder.
+
+        Args:
+            folder: a folder below a root.
+            files: the answer of :func:`folder_files`.
+
+        Yields:
+            One item per image, and the frames of the videos.
+
+        Raises:
+            InvalidInput: a pattern takes too long.
+        """
+        for path in files:
+            if isinstance(path, Path):
+                yield self._image(path, folder)
+                continue
+            entry = replace(path, path=path.path.relative_to(folder))
+            if is_video(entry):
+                yield from self.videos.items(entry.path, partial(self.roots.open, path.path))
+            elif entry.is_other:
+                self.summary.leave_out(entry)
+            else:
+                yield entry
+
+    def _image(self, path: Path, folder: Path) -> Item:
+        relative = path.relative_to(folder)
+        entry = self.naming(relative, Path())
+        if isinstance(entry, LeftOut):
+            return entry
+        try:
+            data = read_image(path, self.roots, self.limits)
+        except ReidError as error:
+            return refused(relative, error)
+        if entry.nameless:
+            self.summary.miss_names(str(relative))
+        return Picture(str(relative), entry.crop, data)

@@ -8,7 +8,6 @@ immediately; it also reports how the reader ended.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import importlib
 import json
@@ -23,6 +22,8 @@ from pathlib import Path
 from typing import BinaryIO, NoReturn
 
 from service.errors import ReidError
+from service.imports.child import in_child
+from service.imports.dying import die_with_parent
 from service.imports.messages import (
     PARQUET,
     REQUEST_HEAD,
@@ -39,7 +40,6 @@ from service.imports.reader import ImportReader, ImportRequest
 _BUFFER = 1 << 16
 _LESS_URGENT = 5  # steps of priority below the service, but above its decoders
 _MAPPED = 512 << 20  # address space for libraries that are loaded later
-_DEATH_SIGNAL = 1  # prctl's PR_SET_PDEATHSIG
 _FAILED = 3
 
 
@@ -115,7 +115,7 @@ def _received(channel: socket.socket) -> ImportRequest:
 def _read(channel: socket.socket, request: ImportRequest) -> NoReturn:
     status = _FAILED
     with suppress(BaseException):
-        _end_with_watcher()
+        die_with_parent(_FAILED)
         _prefer_for_oom_kill()
         os.nice(_LESS_URGENT)
         limit_memory(request.memory_bytes)
@@ -134,7 +134,7 @@ def _send_all(request: ImportRequest, stream: BinaryIO) -> int:
 
     last: Message
     try:
-        reader = ImportReader(request, expect)
+        reader = ImportReader(request, expect, in_child)
         for item in reader.items():
             send(item)
         last = Done(reader.result())
@@ -180,15 +180,6 @@ def _prefer_for_oom_kill() -> None:
     """Make the kernel kill this process before any other if memory runs out."""
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", "ascii")
-
-
-def _end_with_watcher() -> None:
-    """End this process with its watcher, because nothing else would end it then."""
-    watcher = os.getppid()
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != watcher:
-        os._exit(_FAILED)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from service.errors import InvalidInput, TooLarge
 from service.imports.gunzip import HARMLESS, RATIO, gunzip
 from service.machine.durable import disk_errors, replaced_file
 
-ImportFormat = Literal["tar", "tar.gz", "zip", "ndjson", "csv", "parquet"]
+ImportFormat = Literal["tar", "tar.gz", "zip", "ndjson", "csv", "parquet", "video"]
 """Formats of uploaded imports. The ``source`` in a job's spec is one of these, or ``folder``."""
 
 CONTENT_TYPES: dict[str, ImportFormat] = {
@@ -21,6 +21,12 @@ CONTENT_TYPES: dict[str, ImportFormat] = {
     "application/x-ndjson": "ndjson",
     "text/csv": "csv",
     "application/vnd.apache.parquet": "parquet",
+    "video/mp4": "video",
+    "video/quicktime": "video",
+    "video/x-matroska": "video",
+    "video/webm": "video",
+    "video/x-msvideo": "video",
+    "video/mp2t": "video",
 }
 """The documented types; :func:`declared_format` also accepts other spellings."""
 
@@ -65,9 +71,31 @@ _ALSO: dict[str, ImportFormat] = {
     "text/comma-separated-values": "csv",
     "application/parquet": "parquet",
     "application/x-parquet": "parquet",
+    "application/mp4": "video",
+    "video/3gpp": "video",
+    "video/avi": "video",
+    "video/matroska": "video",
+    "video/mpeg": "video",
+    "video/msvideo": "video",
+    "video/vnd.avi": "video",
+    "video/vnd.dlna.mpeg-tts": "video",
+    "video/x-flv": "video",
+    "video/x-m4v": "video",
+    "video/x-ms-asf": "video",
+    "video/x-ms-wmv": "video",
 }
+_Content = Literal["tar", "zip", "gzip", "parquet", "video"]
 _ARCHIVES = frozenset({"tar", "tar.gz", "zip"})
-_STARTS = {b"PK\x03\x04": "zip", b"PK\x05\x06": "zip", b"\x1f\x8b": "gzip", b"PAR1": "parquet"}
+_STARTS: dict[bytes, _Content] = {
+    b"PK\x03\x04": "zip",
+    b"PK\x05\x06": "zip",
+    b"\x1f\x8b": "gzip",
+    b"PAR1": "parquet",
+    b"\x1a\x45\xdf\xa3": "video",  # Matroska, WebM
+    b"\x00\x00\x01\xba": "video",  # MPEG
+    b"FLV\x01": "video",
+    b"\x30\x26\xb2\x75\x8e\x66\xcf\x11": "video",  # ASF, WMV
+}
 _UNREAD = {
     b"Rar!\x1a\x07": "a RAR archive",
     b"7z\xbc\xaf\x27\x1c": "a 7-Zip archive",
@@ -77,6 +105,7 @@ _UNREAD = {
     b"PK\x07\x08": "part of a split zip archive",
 }
 _BLOCK = 512
+_TS_PACKET, _TS_SYNC = 188, 0x47
 _CHUNK = 1 << 20
 
 
@@ -118,7 +147,7 @@ def is_gzip(content_encoding: str) -> bool:
 def detect_format(
     path: Path, declared: ImportFormat | None, most: int, *, encoded: bool
 ) -> ImportFormat:
-    """Determine the format of an upload; archives are detected from the content in any case.
+    """Determine the format of an upload; archives and videos are detected from the content.
 
     Args:
         path: the file; it is unpacked in place if it was compressed only for the transfer.
@@ -142,8 +171,8 @@ def detect_format(
     if declared is not None and declared not in _ARCHIVES:
         return declared
     match content:
-        case "tar" | "zip":
-            return "tar" if content == "tar" else "zip"
+        case "tar" | "zip" | "video":
+            return content
         case "gzip":
             return "tar.gz"
         case "parquet" if declared is None:
@@ -153,10 +182,12 @@ def detect_format(
     return declared
 
 
-def _detected(start: bytes) -> str | None:
+def _detected(start: bytes) -> _Content | None:
     """The format that the first bytes show. Raises InvalidInput: it is not supported."""
     if _is_tar(start):  # first, because a tar begins with a file name, which may be anything
         return "tar"
+    if _is_video(start):
+        return "video"
     for magic, name in _UNREAD.items():
         if start.startswith(magic):
             raise InvalidInput(f"the file is {name}: only zip, tar and tar.gz are supported")
@@ -171,6 +202,13 @@ def _is_tar(start: bytes) -> bool:
     except tarfile.HeaderError:
         return not any(start)  # an empty archive
     return True
+
+
+def _is_video(start: bytes) -> bool:
+    """Whether this is MP4 or its relatives, AVI, or an MPEG transport stream."""
+    in_boxes = start[4:8] in {b"ftyp", b"moov", b"mdat", b"wide"}
+    in_packets = len(start) > 2 * _TS_PACKET and {start[0], start[_TS_PACKET]} == {_TS_SYNC}
+    return in_boxes or in_packets or (start[:4] == b"RIFF" and start[8:12] == b"AVI ")
 
 
 def _start(path: Path) -> bytes:

@@ -6,11 +6,14 @@ import logging
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from typing import Any
 
 from service.access.caller import Caller
+from service.detection.frame_intake import FrameOptions
 from service.embedding.shelf import ModelShelf
-from service.errors import InvalidInput
+from service.errors import InvalidInput, Unsupported
 from service.gallery.protocol import GalleryStore
+from service.imports.persons import PersonFinder
 from service.imports.reader import RECEIVED, ImportReader, ImportRequest, named_manifest, reading_of
 from service.imports.root_files import discard_copies
 from service.imports.roots import ImportRoots, roots_for
@@ -21,6 +24,7 @@ from service.imports.subprocess_reader import (
     can_fork_readers,
     shared_fork_server,
 )
+from service.imports.videos import VideoRules
 from service.ingest.arrivals import Arrivals
 from service.ingest.crop_names import naming_of
 from service.ingest.rows import format_of
@@ -28,13 +32,14 @@ from service.ingest.summary import summary_lines
 from service.jobs.context import JobContext
 from service.jobs.job import Order
 from service.settings import Settings
+from service.values.tiling import Grid
 
 log = logging.getLogger(__name__)
 
 __all__ = ["RECEIVED", "Importer", "check_folder", "unbound"]
 
 _UNBOUND = "unbound"
-_USED = ("created", "replaced", "unchanged", "failed")
+_USED = ("created", "replaced", "unchanged", "frames", "failed")
 _WITH_ROWS = frozenset({"ndjson", "csv", "parquet"})
 
 
@@ -65,10 +70,12 @@ class Importer:
         Raises:
             InvalidInput: nothing could be imported.
         """
-        reader = self._reader(context)
+        expected = _Expected(context)
+        reader = self._reader(context, expected)
+        finder = PersonFinder(context, frame_options(context.spec), expected.add_persons)
         try:
             with closing(reader.items()) as items:  # closes its files in any case
-                store_items(context, self.store, self.shelf, items, self.arrivals)
+                store_items(context, self.store, self.shelf, finder.pictures(items), self.arrivals)
         finally:
             discard_copies(context.folder)  # they contain personal data
         result = reader.result()
@@ -77,14 +84,14 @@ class Importer:
         if not any(counts.get(outcome) for outcome in _USED):
             raise InvalidInput("; ".join(("nothing could be imported", *summary_lines(result))))
 
-    def _reader(self, context: JobContext) -> ImportReader | SubprocessReader:
+    def _reader(self, context: JobContext, expected: _Expected) -> ImportReader | SubprocessReader:
         request = self._request(context)
         if can_fork_readers():
             return SubprocessReader(
-                request, self.fork_server, context.expect, context.raise_if_cancelled
+                request, self.fork_server, expected.read, context.raise_if_cancelled
             )
         log.warning("this system reads imports in the service process, without a memory limit")
-        return ImportReader(request, context.expect)
+        return ImportReader(request, expected.read)
 
     def _request(self, context: JobContext) -> ImportRequest:
         order, settings = context.job.order, self.settings
@@ -100,7 +107,40 @@ class Importer:
             unpacked_bytes=settings.max_import_bytes,
             dimension=self.store.open(context.gallery).dimension if rows else 0,
             memory_bytes=settings.import_memory_bytes,
+            image_pixels=settings.max_image_pixels,
+            no_videos=_why_no_videos(context),
         )
+
+
+@dataclass(slots=True)
+class _Expected:
+    """The number of items of a job: those that are read, and the persons found on frames."""
+
+    context: JobContext
+    _items: int | None = None
+    _persons: int = 0
+
+    def read(self, items: int) -> None:
+        self._items = items
+        self.context.expect(items + self._persons)
+
+    def add_persons(self, persons: int) -> None:
+        self._persons += persons
+        if self._items is not None:
+            self.context.expect(self._items + self._persons)
+
+
+def frame_options(spec: Mapping[str, Any]) -> FrameOptions:
+    """How the persons on the videos of an import are found."""
+    return FrameOptions(Grid.read(spec.get("tiles") or "1x1"), spec.get("score"))
+
+
+def _why_no_videos(context: JobContext) -> str:
+    try:
+        context.require_detector()
+    except Unsupported as error:
+        return str(error)
+    return ""
 
 
 def check_folder(settings: Settings, order: Order) -> None:
@@ -118,7 +158,7 @@ def check_folder(settings: Settings, order: Order) -> None:
     with _roots(settings, order) as roots:
         roots.folder(spec["folder"])
         naming_of(spec.get("pattern"), spec.get("layout"))
-        reading_of(spec)
+        VideoRules.read(spec, reading_of(spec))
         if spec.get("manifest"):
             format_of(named_manifest(roots, spec))
 

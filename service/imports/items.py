@@ -30,7 +30,27 @@ class Picture:
     data: bytes
 
 
-Item: TypeAlias = Picture | EmbeddedCrop | LeftOut
+@dataclass(frozen=True, slots=True)
+class WholeFrame:
+    """A frame of a video, whose persons become crops.
+
+    Attributes:
+        name: its video and its time, for messages.
+        frame_id: begins the ids of its crops.
+        camera: that took it, if known.
+        timestamp: when it was taken, in seconds since 1970-01-01 UTC, if known.
+        data: the bytes of an image file.
+    """
+
+    name: str
+    frame_id: str
+    camera: str | None
+    timestamp: float | None
+    data: bytes
+
+
+Storable: TypeAlias = Picture | EmbeddedCrop | LeftOut
+Item: TypeAlias = Storable | WholeFrame
 Items: TypeAlias = Iterator[Item]
 
 
@@ -41,12 +61,14 @@ class ImportLimits:
     Attributes:
         image_bytes: largest image file.
         unpacked_bytes: most bytes that an archive may unpack to.
-        items: most files, members or rows.
+        items: most files, members, rows, or frames of videos.
+        image_pixels: most pixels of a frame of a video.
     """
 
     image_bytes: int
     unpacked_bytes: int
     items: int = 1_000_000
+    image_pixels: int = 16_000_000
 
     def check_image(self, size: int) -> None:
         """Check an image's size in bytes. Raises ImageTooLarge."""

@@ -27,7 +27,7 @@ from service.errors import (
     Unavailable,
 )
 from service.gallery.base import Crop
-from service.imports.items import Item, Picture
+from service.imports.items import Item, Picture, WholeFrame
 from service.ingest.crop_names import LeftOut
 from service.ingest.sent_embeddings import EmbeddedCrop, to_bytes
 
@@ -121,6 +121,8 @@ def _words(message: Message) -> tuple[list[Any], bytes]:
     match message:
         case Picture(name, crop, content):
             words = ["picture", name[:_LONGEST], *_crop_words(crop)]
+        case WholeFrame(name, frame_id, camera, timestamp, content):
+            words = ["frame", name[:_LONGEST], frame_id, camera, timestamp]
         case EmbeddedCrop(crop, embedding, name):
             words = ["ready", name[:_LONGEST], *_crop_words(crop)]
             content = to_bytes(embedding)
@@ -148,6 +150,8 @@ def _message(words: Any, content: bytes) -> Message:
     match words:
         case ["picture", str(name), *crop]:
             message = Picture(name, _crop(crop), content)
+        case ["frame", str(name), str(frame_id), camera, timestamp]:
+            message = WholeFrame(name, frame_id, _name(camera), _time(timestamp), content)
         case ["ready", str(name), *crop]:
             embedding = np.frombuffer(content, "<f4").astype(np.float32, copy=False)
             message = EmbeddedCrop(_crop(crop), embedding, name)

@@ -9,15 +9,17 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from service.imports.folders import FolderFile, folder_files, folder_items, folder_manifest
-from service.imports.items import ImportLimits, Item, Items, refused
+from service.imports.folders import FolderFile, FolderReader, folder_files, folder_manifest
+from service.imports.items import ImportLimits, Item, Items, WholeFrame, refused
 from service.imports.listing import Listing
 from service.imports.manifests import ManifestSource, folder_manifest_items, manifest_items
 from service.imports.root_files import private_copy
 from service.imports.roots import ImportRoots, roots_for
 from service.imports.tars import survey_tar, tar_items
+from service.imports.videos import Apart, VideoReader, VideoRules, here
 from service.imports.zips import count_items, open_zip, zip_items, zip_members
 from service.ingest.crop_names import LeftOut, Naming, naming_of
+from service.ingest.picture_files import is_video
 from service.ingest.reading import Reading, Zones
 from service.ingest.rows import Format, count_rows, format_of
 from service.ingest.summary import ImportSummary
@@ -37,9 +39,11 @@ class ImportRequest:
         folder: the job's folder.
         roots: the setting ``import_roots``.
         image_bytes: largest image file.
-        unpacked_bytes: most bytes that an archive may unpack to.
+        unpacked_bytes: most bytes that an archive may unpack to, and largest video.
         dimension: length of the gallery's embeddings.
         memory_bytes: most memory that the reader may use.
+        image_pixels: most pixels of a frame of a video.
+        no_videos: why videos cannot be used; empty if they can.
     """
 
     spec: Mapping[str, Any]
@@ -51,11 +55,13 @@ class ImportRequest:
     unpacked_bytes: int
     dimension: int
     memory_bytes: int
+    image_pixels: int = 16_000_000
+    no_videos: str = ""
 
     @property
     def limits(self) -> ImportLimits:
         """The limits of the import."""
-        return ImportLimits(self.image_bytes, self.unpacked_bytes)
+        return ImportLimits(self.image_bytes, self.unpacked_bytes, image_pixels=self.image_pixels)
 
     def open_roots(self) -> ImportRoots:
         """The folders that may be read; close them after use."""
@@ -70,15 +76,19 @@ class ImportReader:
 
     Args:
         request: what to read.
-        expect: called with the number of items once it is known.
+        expect: called with the number of items once it is known, and when it changes.
+        apart: where videos are decoded.
 
     Raises:
         InvalidInput: a zone is unknown.
     """
 
-    def __init__(self, request: ImportRequest, expect: Callable[[int], object]) -> None:
+    def __init__(
+        self, request: ImportRequest, expect: Callable[[int], object], apart: Apart = here
+    ) -> None:
         self._request = request
-        self._expect = expect
+        self._total = _Total(expect)
+        self._apart = apart
         self._summary = ImportSummary()
         self._reading = reading_of(request.spec)
 
@@ -93,11 +103,16 @@ class ImportReader:
         """
         seen: set[bytes] = set()
         with self._request.open_roots() as roots:
-            run = _Run(self._request, self._expect, self._summary, self._reading, roots)
+            run = _Run(
+                *(self._request, self._total, self._summary, self._reading, roots, self._apart)
+            )
             for item in run.items():
                 if isinstance(item, LeftOut):
                     if not item.is_error:
                         self._summary.leave_out(item)
+                    yield item
+                    continue
+                if isinstance(item, WholeFrame):  # no two videos have the same name
                     yield item
                     continue
                 key = blake2b(
@@ -116,15 +131,32 @@ class ImportReader:
         return found | {"warnings": [*found["warnings"], *self._reading.warnings()]}
 
 
+@dataclass(slots=True)
+class _Total:
+    """The number of items; that of a video's frames is known when it is opened."""
+
+    tell: Callable[[int], object]
+    items: int = 0
+
+    def __call__(self, items: int) -> None:
+        self.items = items
+        self.tell(items)
+
+    def add(self, items: int) -> None:
+        if items:
+            self(self.items + items)
+
+
 @dataclass(frozen=True, slots=True)
 class _Run:
     """Chooses the source of the items, and reads it."""
 
     request: ImportRequest
-    expect: Callable[[int], object]
+    expect: _Total
     summary: ImportSummary
     reading: Reading
     roots: ImportRoots
+    apart: Apart
 
     def items(self) -> Items:
         spec, received = self.request.spec, Path(self.request.folder) / RECEIVED
@@ -135,6 +167,9 @@ class _Run:
                 yield from self._tar_items(received, gzipped=source == "tar.gz")
             case "zip":
                 yield from self._zip_items(received)
+            case "video":
+                self.expect(1)
+                yield from self._videos().items(Path(spec["name"]), lambda: received.open("rb"))
             case "ndjson" | "csv" | "parquet" as source:
                 self._expect_rows(received, source)
                 yield from manifest_items(received, source, self._source(), self.request.dimension)
@@ -167,7 +202,9 @@ class _Run:
             return
         others = sum(isinstance(entry, LeftOut) and entry.is_other for entry in files)
         self.expect(len(files) - others)
-        yield from folder_items(folder, files, self._naming(), roots, limits, self.summary)
+        yield from FolderReader(self._naming(), self._videos(), roots, limits, self.summary).items(
+            folder, files
+        )
 
     def _by_manifest(self, folder: Path, manifest: Path) -> Items:
         scratch = Path(self.request.folder)
@@ -185,7 +222,9 @@ class _Run:
             listed.add(Path(os.path.normpath(base / name)))
             rows += 1
             yield item
-        others = [path for path in files if isinstance(path, Path) and path not in listed]
+        usable = [path for path in files if isinstance(path, Path)]
+        usable += [entry.path for entry in files if not isinstance(entry, Path) and is_video(entry)]
+        others = [path for path in usable if path not in listed]
         self.expect(rows + len(others))
         for path in others:
             yield LeftOut(path.relative_to(folder), "the manifest does not list it")
@@ -196,6 +235,16 @@ class _Run:
 
     def _source(self) -> ManifestSource:
         return ManifestSource(self.roots, self.request.limits, self.reading)
+
+    def _videos(self) -> VideoReader:
+        return VideoReader(
+            VideoRules.read(self.request.spec, self.reading),
+            self.request.limits,
+            self.apart,
+            self.expect.add,
+            self.summary,
+            self.request.no_videos,
+        )
 
     def _naming(self) -> Naming:
         spec = self.request.spec

@@ -15,7 +15,7 @@ from service.embedding.encoded_image import EncodedImage
 from service.embedding.shelf import Model, ModelShelf, OpenGallery
 from service.errors import Conflict, ReidError, Unavailable
 from service.gallery.protocol import GalleryStore
-from service.imports.items import Items, Picture
+from service.imports.items import Picture, Storable
 from service.ingest.arrivals import Arrivals
 from service.ingest.crop_names import LeftOut
 from service.ingest.enroller import (
@@ -41,7 +41,7 @@ def store_items(
     context: JobContext,
     store: GalleryStore,
     shelf: ModelShelf,
-    items: Items,
+    items: Iterator[Storable],
     arrivals: Arrivals,
 ) -> None:
     """Store items in the job's gallery.
@@ -94,7 +94,7 @@ class _Batches:
         joining: whether new crops may join groups; they then come in smaller batches.
     """
 
-    def __init__(self, context: JobContext, items: Items) -> None:
+    def __init__(self, context: JobContext, items: Iterator[Storable]) -> None:
         self.joining = True  # until the gallery is known
         self._context = context
         self._items = items
@@ -129,9 +129,7 @@ class _Batches:
         return max(_JOINING, min(_READY, _READY_BYTES // max(item.embedding.nbytes, 1)))
 
 
-def _usable(
-    context: JobContext, item: Picture | EmbeddedCrop | LeftOut
-) -> Picture | EmbeddedCrop | None:
+def _usable(context: JobContext, item: Storable) -> Picture | EmbeddedCrop | None:
     if not isinstance(item, LeftOut):
         return item
     if item.is_error:

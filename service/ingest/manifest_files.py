@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from service.errors import InvalidInput
-from service.ingest.picture_files import SUFFIXES, UNREAD, not_data
+from service.ingest.picture_files import SUFFIXES, UNREAD, VIDEOS, not_data
 
 MANIFEST_SUFFIXES = (".ndjson", ".jsonl", ".csv", ".parquet")
 _NAMES = frozenset(f"manifest{suffix}" for suffix in MANIFEST_SUFFIXES)
@@ -28,7 +28,7 @@ def is_manifest(name: str) -> bool:
 def resembles_manifest(name: str) -> bool:
     """Whether a file may be meant as a manifest: ``manifest.json``, ``my_manifest (1).csv``."""
     path = PurePosixPath(name)
-    other = path.suffix.lower() in SUFFIXES | UNREAD
+    other = path.suffix.lower() in SUFFIXES | UNREAD | VIDEOS
     return not other and RESEMBLING.search(path.name.lower()) is not None
 
 

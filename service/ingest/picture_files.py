@@ -27,10 +27,22 @@ UNREAD = frozenset(
         *(".gif", ".apng", ".heic", ".heif", ".avif", ".jp2", ".j2k", ".jpx", ".jxl", ".jxr"),
         *(".ppm", ".pgm", ".pbm", ".pnm", ".pam", ".tga", ".pcx", ".sgi", ".ras", ".xbm", ".xpm"),
         *(".ico", ".svg", ".psd", ".exr", ".hdr", ".dds", ".raw", ".dng", ".cr2", ".cr3", ".nef"),
-        *(".arw", ".orf", ".rw2", ".mp4", ".avi", ".mov", ".mkv", ".mjpeg", ".mjpg"),
+        *(".arw", ".orf", ".rw2"),
     }
 )
-"""Suffixes of images and videos that are not supported; these files are reported."""
+"""Suffixes of images that are not supported; these files are reported."""
+
+VIDEOS = frozenset(
+    {
+        *(".mp4", ".m4v", ".mov", ".3gp", ".mkv", ".webm", ".avi", ".mjpeg", ".mjpg"),
+        *(".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".flv", ".wmv", ".asf"),
+    }
+)
+"""Suffixes of videos. Only imports of folders of the service's machine read them; elsewhere these
+files are reported."""
+
+_UNREAD = "{} files are not supported: convert them to JPEG, PNG, WebP, BMP or TIFF"
+_VIDEO = "a video is not read here: import it by itself, or in a folder of the service's machine"
 
 # Compared in lower case. A folder with one of these names is read only if it is the top folder.
 _GENERATED = frozenset(
@@ -150,7 +162,7 @@ def not_a_picture(name: str) -> LeftOut | None:
     """
     path = Path(name)
     suffix = path.suffix.lower()
-    is_picture = suffix in SUFFIXES or suffix in UNREAD
+    is_picture = suffix in SUFFIXES or suffix in UNREAD or suffix in VIDEOS
     for part in path.parts if is_picture else path.parts[:-1]:
         if reason := not_data(part):
             return LeftOut(path, reason)
@@ -158,8 +170,12 @@ def not_a_picture(name: str) -> LeftOut | None:
         return LeftOut(path, "not an image file", is_other=True)
     if suffix in SUFFIXES:
         return None
-    reason = f"{suffix} files are not supported: convert them to JPEG, PNG, WebP, BMP or TIFF"
-    return LeftOut(path, reason, is_error=True)
+    return LeftOut(path, _VIDEO if suffix in VIDEOS else _UNREAD.format(suffix), is_error=True)
+
+
+def is_video(entry: Path | LeftOut) -> bool:
+    """Whether a walk found a file that looks like a video and should be usable."""
+    return isinstance(entry, LeftOut) and entry.is_error and entry.path.suffix.lower() in VIDEOS
 
 
 def walk(root: Path, tree: Tree | None = None) -> Iterator[Path | LeftOut]:

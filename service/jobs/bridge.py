@@ -1,4 +1,4 @@
-"""The way from a job's thread to the event loop, where images are embedded."""
+"""The way from a job's thread to the event loop, where persons are found and images embedded."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
+from service.detection.frame_intake import FrameOptions
+from service.detection.person_cutter import PeopledFrame, PersonCutter
 from service.embedding.encoded_image import EncodedImage
 from service.embedding.intake import Embedding, Intake
 from service.errors import Overloaded, ReidError
@@ -31,19 +33,25 @@ Pause = Callable[[float], None]
 
 
 class Bridge:
-    """Lets threads embed and enrol; while the service is overloaded they wait and retry.
+    """Lets threads detect, embed and enrol; while the service is overloaded they wait and retry.
 
     Args:
         running: the running model's intake.
         enroller: adds crops to galleries.
+        cutter: finds the persons on frames.
         observe: receives the name of each stage and the seconds it took.
     """
 
     def __init__(
-        self, running: Intake, enroller: Enroller, observe: Callable[[str, float], object]
+        self,
+        running: Intake,
+        enroller: Enroller,
+        cutter: PersonCutter,
+        observe: Callable[[str, float], object],
     ) -> None:
         self._running = running
         self._enroller = enroller
+        self._cutter = cutter
         self._observe = observe
         self._turns = threading.Semaphore(_BATCHES)
         self._ahead = 0  # switches that go first now; others wait before they take a turn
@@ -116,6 +124,28 @@ class Bridge:
             lambda: self._enroller.enrol(gallery, uploads, crops, self._stopwatch()), pause
         )
         return outcome.enrolments
+
+    def require_detector(self) -> None:
+        """Check that persons can be found. Raises Unsupported: the service has no detector."""
+        self._cutter.require()
+
+    def find_persons(
+        self, frames: Sequence[EncodedImage], options: FrameOptions, pause: Pause
+    ) -> list[PeopledFrame | ReidError]:
+        """Find the persons on frames and cut them out.
+
+        Args:
+            frames: N image files, preferably few.
+            options: how to look at them.
+            pause: sleeps for some seconds between two tries; raises to give up.
+
+        Returns:
+            N entries: the persons, or the error of that file.
+
+        Raises:
+            ReidError: what :meth:`PersonCutter.find` raises, except Overloaded.
+        """
+        return self._patiently(lambda: self._cutter.find(frames, options, self._stopwatch()), pause)
 
     def _patiently(
         self, ask: Callable[[], Coroutine[Any, Any, _Answer]], pause: Pause, *, first: bool = False

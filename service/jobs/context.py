@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from service.detection.frame_intake import FrameOptions
+from service.detection.person_cutter import PeopledFrame
 from service.embedding.encoded_image import EncodedImage
 from service.embedding.intake import Embedding, Intake
 from service.errors import ReidError
@@ -36,7 +38,7 @@ class JobContext:
     Args:
         job: the job to run.
         folder: the job's folder, kept until the job ends.
-        bridge: embeds and enrols.
+        bridge: detects, embeds and enrols.
         save: stores the progress; called after every count.
 
     Attributes:
@@ -146,6 +148,30 @@ class JobContext:
             Interrupted: runners must not catch it.
         """
         return self._bridge.enrol(gallery, uploads, crops, self.wait)
+
+    def require_detector(self) -> None:
+        """Check that persons can be found. Raises Unsupported: the service has no detector."""
+        self._bridge.require_detector()
+
+    def find_persons(
+        self, frames: Sequence[EncodedImage], options: FrameOptions
+    ) -> list[PeopledFrame | ReidError]:
+        """Find the persons on frames and cut them out; wait while the service is overloaded.
+
+        Args:
+            frames: N image files, preferably few.
+            options: how to look at them.
+
+        Returns:
+            N entries: the persons, or the error of that file.
+
+        Raises:
+            TooLarge: there are too many persons.
+            Unavailable: the detector failed for a reason unrelated to the frames.
+            Unsupported: the service has no detector.
+            Interrupted: runners must not catch it.
+        """
+        return self._bridge.find_persons(frames, options, self.wait)
 
     def cancel(self) -> None:
         """Make the runner stop at its next safe point; the job is cancelled."""

@@ -8,9 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from service.model.manifest import NetworkRecord, read_checked
-
-LOWEST_SCORE = 0.05
-"""No caller can ask for persons below it: nearly all of them would be none."""
+from service.values.boxes import LOWEST_SCORE
 
 
 class DetectorManifest(NetworkRecord):

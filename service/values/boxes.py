@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+LOWEST_SCORE = 0.05
+"""No caller can ask for persons below it: nearly all of them would be none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Box:

@@ -9,6 +9,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     PlainSerializer,
     PlainValidator,
     StringConstraints,
@@ -16,7 +17,9 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from service.values.boxes import LOWEST_SCORE
 from service.values.names import MAX_NAME, id_of, name_of
+from service.values.tiling import GRID, written_grid
 from service.values.timestamps import (
     EARLIEST,
     LATEST,
@@ -92,6 +95,24 @@ ZonedTime = Annotated[
 FewValues = BeforeValidator(_of_few_values)
 """Rejects JSON in a form before it is parsed, by the rule of JSON bodies."""
 Zone = Annotated[str, StringConstraints(max_length=MAX_TEXT), AfterValidator(_zone)]
+Tiles = Annotated[
+    str,
+    AfterValidator(written_grid),
+    Field(
+        description="look at this many overlapping tiles of each frame too, COLUMNSxROWS, for "
+        "people who are small on large frames; each tile costs as much as a frame",
+        examples=["2x2"],
+        json_schema_extra={"pattern": GRID, "maxLength": len("4x4")},
+    ),
+]
+FrameScore = Annotated[
+    float | None,
+    Field(
+        ge=LOWEST_SCORE,
+        lt=1.0,
+        description="persons have a score above it; default: the detector's",
+    ),
+]
 Cursor = Annotated[str, StringConstraints(max_length=MAX_CURSOR)]
 """The cursor of a page; the code that makes the page defines its meaning."""
 ZONE = "the time zone of times that have none, such as Europe/Berlin or +01:00"

@@ -34,6 +34,7 @@ LOCKS: dict[str, tuple[str, ...]] = {
     "infomap": ("infomap",),
     "milvus": ("milvus",),
     "parquet": ("parquet",),
+    "video": ("video",),
     "dev": ("dev", "server-cpu", "training"),
 }
 GROUPS = {"backend": "backend", "build": "image"}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from service.errors import InvalidInput
-from service.ingest.picture_files import SUFFIXES, UNREAD, not_a_picture, walk
+from service.ingest.picture_files import SUFFIXES, UNREAD, VIDEOS, not_a_picture, walk
 from service.ingest.picture_files import LeftOut as Unused
 
 Split = Literal["train", "query", "gallery"]
@@ -115,7 +115,7 @@ def files_below(root: Path) -> Iterator[Path | Skipped | LeftOut]:
                 yield entry
             case Unused(is_other=True):
                 yield NOT_AN_IMAGE
-            case Unused(path, reason, is_error=True) if path.suffix.lower() not in UNREAD:
+            case Unused(path, reason, is_error=True) if path.suffix.lower() not in UNREAD | VIDEOS:
                 yield Skipped(path, reason)
             case Unused(path, reason):
                 example = path.relative_to(root).as_posix()

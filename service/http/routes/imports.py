@@ -13,7 +13,16 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import StringConstraints, ValidationError
 from starlette.requests import ClientDisconnect
 
-from service.api.imports import MAX_PATTERN, MAX_ZONE, MAX_ZONES, ImportBody, zones_of
+from service.api.imports import (
+    MAX_PATTERN,
+    MAX_ZONE,
+    MAX_ZONES,
+    Fps,
+    ImportBody,
+    Relative,
+    StartTime,
+    zones_of,
+)
 from service.api.jobs import JobRecord
 from service.errors import (
     Conflict,
@@ -25,6 +34,7 @@ from service.errors import (
     TooLarge,
     TooManyRequests,
     Unavailable,
+    Unsupported,
 )
 from service.http.dependencies import CallerOf, PartsOf
 from service.http.problems import responses
@@ -38,23 +48,29 @@ from service.imports.formats import (
     is_gzip,
 )
 from service.imports.importer import RECEIVED, check_folder, unbound
+from service.imports.items import check_relative
 from service.imports.member_names import known_encoding
+from service.imports.reader import reading_of
 from service.imports.spooling import spool
+from service.imports.videos import VideoRules
 from service.ingest.crop_names import naming_of
 from service.ingest.name_layouts import LayoutName
-from service.ingest.reading import Zones
 from service.jobs.job import Job, Order
+from service.values.fields import FrameScore, Label, Tiles
+from service.video.needed import require_video
 from service.wiring import Parts
 
 router = APIRouter(prefix="/galleries/{gallery}/imports", tags=["jobs"])
 
 _JSON = "application/json"
 _MAX_JSON = 1 << 16
+_DIGITS_AS_NAME = 16
 _READ_AWAY, _READ_AWAY_SECONDS = 1 << 20, 2.0
-_PARAMETERS = ("pattern", "layout", "encoding", "zone", "zones")
+_OF_VIDEOS = ("name", "camera", "timestamp", "fps", "tiles", "score")
+_PARAMETERS = ("pattern", "layout", "encoding", "zone", "zones", *_OF_VIDEOS)
 _ERRORS = (
     *(NotFound, TooLarge, Conflict, ModelMismatch, TooManyRequests),
-    *(Overloaded, Unavailable, StorageFull),
+    *(Overloaded, Unavailable, Unsupported, StorageFull),
 )
 _BODY: dict[str, Any] = {
     "requestBody": {
@@ -74,9 +90,9 @@ Pattern = Annotated[
     Query(
         max_length=MAX_PATTERN,
         description="for an archive: regular expression on the members' paths with groups "
-        "identity, camera, track, timestamp, crop_id. Without pattern and layout, the import uses "
-        "the manifest.ndjson, .jsonl, .csv or .parquet in the archive, or else reads Market-1501 "
-        "names",
+        "identity, camera, track, timestamp, crop_id; for a video: on its `name`. Without pattern "
+        "and layout, the import uses the manifest.ndjson, .jsonl, .csv or .parquet in the archive, "
+        "or else reads Market-1501 names",
     ),
 ]
 Layout = Annotated[
@@ -118,6 +134,19 @@ ZonesOfCameras = Annotated[
 ]
 
 
+VideoName = Annotated[
+    Relative | None,
+    Query(
+        description="for a video: its file name, which begins the ids of its frames; default: the "
+        "first digits of the SHA-256 of the file",
+        examples=["gate/2026-11-21_14-05-33.mp4"],
+    ),
+]
+VideoCamera = Annotated[
+    Label | None, Query(description="for a video: the camera, if its name does not say it")
+]
+
+
 @dataclass(frozen=True, slots=True)
 class ImportParameters:
     """Parameters and headers of an import."""
@@ -127,6 +156,12 @@ class ImportParameters:
     encoding: Encoding = None
     zone: ZoneOfAll = None
     zones: ZonesOfCameras = None
+    name: VideoName = None
+    camera: VideoCamera = None
+    timestamp: Annotated[StartTime | None, Query()] = None
+    fps: Annotated[Fps | None, Query()] = None
+    tiles: Annotated[Tiles | None, Query()] = None
+    score: Annotated[FrameScore, Query()] = None
     idempotency_key: IdempotencyKey = None
 
 
@@ -139,7 +174,7 @@ async def start_import(
     response: Response,
     parameters: Annotated[ImportParameters, Depends()],
 ) -> JobRecord:
-    """Import a folder of the server, an archive, or a manifest.
+    """Import a folder of the server, an archive, a manifest, or a video.
 
     The job reports the progress, and why single files could not be used. Crops that are already
     stored with the same bytes and metadata are skipped, so an import can be repeated.
@@ -159,7 +194,9 @@ async def start_import(
         headers = _BodyHeaders(
             declared_format(content_type), is_gzip(request.headers.get("Content-Encoding", ""))
         )
-        spec = {**_archive_spec(parameters), **unbound(caller)}
+        if headers.format == "video":
+            _require_videos(parts)
+        spec = {**_upload_spec(parameters), **unbound(caller)}
         order = Order("import", gallery, spec, None, key, owner, client)
         job = await _receive(request, parts, order, headers)
     response.headers["Location"] = f"/jobs/{job.job_id}"
@@ -174,16 +211,26 @@ class _BodyHeaders:
     is_gzipped: bool
 
 
-def _archive_spec(parameters: ImportParameters) -> dict[str, Any]:
+def _upload_spec(parameters: ImportParameters) -> dict[str, Any]:
     naming_of(parameters.pattern, parameters.layout)
+    if parameters.name is not None:
+        check_relative(parameters.name)
     more = {
         "layout": parameters.layout,
         "encoding": known_encoding(parameters.encoding),
         "zone": parameters.zone,
         "zones": zones_of(parameters.zones or ()),
+        **{name: getattr(parameters, name) for name in _OF_VIDEOS},
     }
-    Zones.read(parameters.zone)
-    return {"pattern": parameters.pattern, **{name: value for name, value in more.items() if value}}
+    spec = {"pattern": parameters.pattern, **{name: value for name, value in more.items() if value}}
+    VideoRules.read(spec, reading_of(spec))
+    return spec
+
+
+def _require_videos(parts: Parts) -> None:
+    """Check that videos can be used. Raises Unsupported: a package or the detector is missing."""
+    require_video()
+    parts.detection.require()
 
 
 async def _folder_spec(request: Request) -> dict[str, Any]:
@@ -243,7 +290,12 @@ async def _receive_into(
     kind = await parts.executors.background.run(
         detect_format, folder / RECEIVED, headers.format, most, encoded=headers.is_gzipped
     )
-    about = {"source": kind, "bytes": received.size, "sha256": received.sha256}
+    about: dict[str, Any] = {"source": kind, "bytes": received.size, "sha256": received.sha256}
+    if kind == "video":
+        _require_videos(parts)
+        about["name"] = order.spec.get("name", received.sha256[:_DIGITS_AS_NAME])
+    elif extra := [name for name in _OF_VIDEOS if name in order.spec]:
+        raise InvalidInput(f"{extra[0]} is for videos, and this is {kind}: leave it out")
     return await threads.run(board.place, replace(order, spec={**order.spec, **about}), folder)
 
 

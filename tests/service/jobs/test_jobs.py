@@ -24,7 +24,9 @@ from service.jobs.job import ItemError, Job, Order
 def open_board(tmp_path: Path, service) -> Callable[..., Any]:
     """Opens boards on the test's folder, one after the other, like restarts."""
     parts = service.parts
-    bridge = Bridge(parts.shelf.running.intake, parts.enroller, parts.metrics.observe_stage)
+    bridge = Bridge(
+        parts.shelf.running.intake, parts.enroller, parts.cutter, parts.metrics.observe_stage
+    )
 
     @contextmanager
     def opened(run: Runner) -> Iterator[JobBoard]:
