@@ -1,4 +1,4 @@
-"""The command line: ``python -m service serve | index | search | detect | keys | check | demo``."""
+"""The command line: ``python -m service serve | index | search | detect | watch | ...``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from service.cli.detect import detect
 from service.cli.errors import errors_in_one_line
 from service.cli.options import DEFAULT_URL, ApiKey, GalleryName, TimeZone, Url, only_given
 from service.cli.search import search
+from service.cli.watch import watch
 from service.http.plain_lines import one_line
 from service.machine.durable import keep_private
 from service.machine.processors import one_thread_per_call
@@ -209,6 +210,7 @@ def _tell(report: IndexReport, warnings: Sequence[str]) -> None:
 
 cli.command()(search)
 cli.command()(detect)
+cli.command()(watch)
 
 
 @cli.command()

@@ -97,11 +97,8 @@ class Video:
         self._container = container
         self._limits = limits
         self._beat = beat
-        self._stream = _stream_of(container)
-        self._stream.codec_context.thread_count = 1  # the service shares its processors
-        self._stream.codec_context.options = {"max_pixels": str(limits.pixels)}
+        self._stream = video_stream_of(container, limits.pixels)
         self._reason = "it has none"
-        _check_size(self._stream.codec_context.width, self._stream.codec_context.height, limits)
         self._check_length(self.seconds or 0.0)
 
     @property
@@ -129,7 +126,7 @@ class Video:
         """
         number, first, last = 0, 0.0, 0.0
         for raw in self._decoded():
-            _check_size(raw.width, raw.height, self._limits, known=True)
+            check_frame_size(raw.width, raw.height, self._limits.pixels)
             time = self._time_of(raw, number)
             first = time if number == 0 else first
             seconds = time - first
@@ -220,20 +217,48 @@ def open_video(
         yield Video(container, limits, beat)
 
 
-def _stream_of(container: InputContainer) -> VideoStream:
+def video_stream_of(container: InputContainer, pixels: int) -> VideoStream:
+    """Find the video among the streams of a file or a camera, and prepare to decode it.
+
+    Args:
+        container: what was opened.
+        pixels: most pixels of a frame.
+
+    Returns:
+        The first video that is not the cover of an album.
+
+    Raises:
+        InvalidInput: there is none, or its frames are too small.
+        ImageTooLarge: its frames are too large.
+    """
     for stream in container.streams.video:
-        if not stream.disposition & Disposition.attached_pic:  # the cover of an album
+        if not stream.disposition & Disposition.attached_pic:
+            codec = stream.codec_context
+            codec.thread_count = 1  # processors are shared
+            codec.options = {"max_pixels": str(pixels)}
+            if codec.width and codec.height:  # some streams do not state it yet
+                check_frame_size(codec.width, codec.height, pixels)
             return stream
-    raise InvalidInput("the file holds no video")
+    raise InvalidInput("it holds no video")
 
 
-def _check_size(width: int, height: int, limits: VideoLimits, *, known: bool = False) -> None:
-    """Check the size of frames; a stream that does not state it yet has none."""
-    if width * height > limits.pixels:
+def check_frame_size(width: int, height: int, pixels: int) -> None:
+    """Check the size of a frame.
+
+    Args:
+        width: in pixels.
+        height: in pixels.
+        pixels: most of them in total.
+
+    Raises:
+        ImageTooLarge: it is too large.
+        InvalidInput: it is too small.
+    """
+    if width * height > pixels:
         raise ImageTooLarge(
-            f"frames of {width}x{height} pixels: at most {limits.pixels:,} in total are allowed"
+            f"frames of {width}x{height} pixels: at most {pixels:,} in total are allowed"
         )
-    if (known or width or height) and min(width, height) < MIN_SIDE:
+    if min(width, height) < MIN_SIDE:
         raise InvalidInput(
             f"frames of {width}x{height} pixels: each side needs at least {MIN_SIDE}"
         )

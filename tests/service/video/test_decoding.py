@@ -97,7 +97,7 @@ BROKEN = {
     "a list of files": (b"ffconcat version 1.0\nfile /etc/hostname\n", "not a video in a known"),
     "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(100), "not a video in a known format"),
     "cut": (film(plain(4))[:400], "not a video in a known format"),
-    "sound": (sound(), "the file holds no video"),
+    "sound": (sound(), "it holds no video"),
     "no frames": (without_frames(), "no frame could be decoded: it has none"),
     "one pixel": (film(plain(1, (2, 2)), kind="avi"), "frames of 2x2 pixels: each side needs"),
     "large": (film(plain(1, (1200, 1000))), "frames of 1000x1200 pixels: at most 1,000,000"),
