@@ -3,8 +3,9 @@
 The script embeds the test crops of a data set, hides their identities, and groups them as
 ``POST /galleries/{gallery}/cluster`` does. A pair of crops in one group is right if both show one
 person. It measures every line twice: with all crops, and with half of the people seen only once, so
-that they belong to no group. Then it labels half of the people, all but one crop of each person in
-each camera. The remaining crops and those of strangers arrive: which identity do they join?
+that they belong to no group; and the default once with tracks, for which a person's crops in one
+camera stand in. Then it labels half of the people, all but one crop of each person in each camera.
+The remaining crops and those of strangers arrive: which identity do they join?
 
 ::
 
@@ -97,6 +98,9 @@ def main() -> None:
         kind: [measure(name, rule, those) for name, rule in rules(threshold)]
         for kind, those in {"all crops": seen, "half seen once": thinned(seen)}.items()
     }
+    lines["with tracks"] = [
+        measure(name, rule, tracked(seen)) for name, rule in rules(threshold)[:1]
+    ]
     for kind, measured in lines.items():
         print(f"{name}, {kind}: {measured[0].crops} crops of {measured[0].people} people")
         print(table(HEAD, [cells(line) for line in measured]))
@@ -160,6 +164,12 @@ def thinned(seen: Seen) -> Seen:
     return Seen([seen.crops[i] for i in places], seen.rows[places], seen.people[places])
 
 
+def tracked(seen: Seen) -> Seen:
+    """Let a person's crops in one camera be a track."""
+    who = zip(seen.crops, seen.people.tolist(), strict=True)
+    return replace(seen, crops=[replace(crop, track=str(person)) for crop, person in who])
+
+
 def measure(name: str, rule: ClusterRule, seen: Seen) -> Line:
     grouping = group_crops(seen.crops, seen.rows, rule, known=())
     # Each crop without a group counts as a separate group.
@@ -197,7 +207,7 @@ def measure_joins(seen: Seen, rule: JoinRule) -> list[Joins]:
         )
         for name, one in (("the default", rule), ("the threshold alone", replace(rule, lead=0.0))):
             crops = [seen.crops[i] for i in arriving]
-            joined = join_groups(gallery, crops, seen.rows[arriving], one)
+            joined = join_groups(gallery, crops, seen.rows[arriving], one).crops
             lines.append(judge(name, [int(seen.people[i]) for i in arriving], joined, known))
         store.close()
     return lines

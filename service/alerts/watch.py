@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from service.gallery.base import Crop, Filter, time_of
+from service.gallery.base import TOLD, Crop, Filter, time_of
 from service.values.vocabulary import WatchFor
 from service.values.zones import read_zone
 
@@ -78,18 +78,14 @@ class WatchOrder:
 
     @property
     def compared(self) -> Filter:
-        """The crops of gallery ``of`` that a new crop is compared with."""
-        match self.watch_for:
-            case "crops":
-                return Filter(crop_ids=frozenset(self.crop_ids))
-            case "identities":
-                return Filter(identities=frozenset(self.identities))
-            case "gallery":
-                return Filter(has_identity=True)
-            case "unknown" if self.identities:
-                return Filter(identities=frozenset(self.identities))
-            case "unknown":
-                return Filter(has_identity=True)
+        """The crops of gallery ``of`` that a new crop is compared with.
+
+        Crops that joined an identity do not count: each would draw the next one.
+        """
+        if self.watch_for == "crops":
+            return Filter(crop_ids=frozenset(self.crop_ids))
+        named = frozenset(self.identities) or None
+        return Filter(has_identity=True, identities=named, origins=TOLD)
 
     def covers(self, crop: Crop) -> bool:
         """Whether the place and the time of a crop are watched."""

@@ -27,7 +27,7 @@ class CropRecord(BaseModel):
     digest: str | None = Field(description="SHA-256 of the image file", examples=["9f86d081…"])
     origin: Origin = Field(
         description="where the identity comes from: `given` with the crop, assigned by a "
-        "`cluster` job, or corrected by `hand`"
+        "`cluster` job, corrected by `hand`, or taken over from a group when it came (`join`)"
     )
     added: float | None = Field(
         description="when the crop was added, seconds since 1970-01-01 UTC; null for crops of "

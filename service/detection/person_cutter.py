@@ -224,7 +224,7 @@ class PersonCutter:
         return {
             index: frame
             if isinstance(frame, ReidError)
-            else _peopled(frame, marked[index], uploads[index].file)
+            else _peopled(frame, marked[index], uploads[index].file, index)
             for index, frame in frames.items()
         }
 
@@ -264,9 +264,11 @@ def _judged(frame: SeenFrame, qualities: list[Quality] | ReidError) -> JudgedFra
     return JudgedFrame(frame.width, frame.height, frame.persons, qualities)
 
 
-def _peopled(frame: CutFrame, persons: Sequence[MarkedPerson], file: str) -> PeopledFrame:
+def _peopled(
+    frame: CutFrame, persons: Sequence[MarkedPerson], file: str, number: int
+) -> PeopledFrame:
     pictures = [
-        PersonPicture(person, EncodedImage(file, picture), quality)
+        PersonPicture(person, EncodedImage(file, picture, number), quality)
         for person, picture, quality in zip(persons, frame.pictures, frame.qualities, strict=True)
     ]
     return PeopledFrame(frame.width, frame.height, pictures)

@@ -12,7 +12,9 @@ class EncodedImage:
     Attributes:
         file: its name, used in messages only.
         data: its bytes: JPEG, PNG, WebP, BMP or TIFF.
+        frame: number of the frame of the request that it was cut out of, if it was.
     """
 
     file: str
     data: bytes
+    frame: int | None = None

@@ -13,7 +13,12 @@ if TYPE_CHECKING:  # the command line's client knows crops, and has no numpy
     from numpy.typing import NDArray
 
 Origin = vocabulary.Origin
-"""Where a crop's identity comes from: the client that sent it, a clustering, or a correction."""
+"""Where a crop's identity comes from: the client that sent it, a clustering, a correction, or the
+identity that it joined when it arrived."""
+
+TOLD: frozenset[Origin] = frozenset({"given", "cluster", "hand"})
+"""Where identities come from that may attract other crops. One that joined attracts nobody, because
+each mistake would draw the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,7 @@ class Filter:
         added_since: added >= added_since; crops with an unknown time of adding do not pass.
         added_until: added < added_until; crops with an unknown time of adding do not pass.
         tracks: only crops of tracks with these names, of whatever camera.
+        origins: only crops whose identity comes from there; ``given`` passes crops without one.
         expired_before: timestamp < expired_before; crops without a timestamp are judged by the
             time they were added.
     """
@@ -77,6 +83,7 @@ class Filter:
     added_since: float | None = None
     added_until: float | None = None
     tracks: frozenset[str] | None = None
+    origins: frozenset[Origin] | None = None
 
     def __post_init__(self) -> None:
         """Bring every name to the form in which it is stored."""

@@ -16,6 +16,8 @@ from scipy.sparse import csr_array
 from service.gallery.base import Crop
 from service.gallery.standardising.running import RunningStandards
 from service.identities.dbscan import OUTLIER, find_dense
+from service.identities.known_pairs import divide_cluster, gather_tracks, link_tracks
+from service.identities.labelled import Nearest, nearest_labelled, settle
 from service.identities.names import name_groups
 from service.search.kreciprocal import jaccard_distance
 from service.values.cluster_rule import ClusterRule
@@ -54,7 +56,7 @@ class Grouping:
 def is_free(crop: Crop) -> bool:
     """Whether a clustering may set this crop's identity, because nobody else has."""
     match crop.origin:
-        case "cluster":
+        case "cluster" | "join":
             return True
         case "given":
             return crop.identity is None
@@ -99,6 +101,10 @@ def group_crops(
     split between them instead of merging them. A cluster without labelled crops keeps its former
     name or gets a new one. Crops that were labelled as showing nobody are left out.
 
+    The crops of a track are in one group. Two tracks that were in one camera's view at one time are
+    never in one: their cluster is divided, and a track does not take the identity of a person whom
+    the camera saw elsewhere at that time.
+
     Args:
         crops: N crops.
         embeddings: (N, D) float32, unit rows; row i belongs to crop i.
@@ -115,16 +121,19 @@ def group_crops(
         rows, standardised = standardise(crops, embeddings)
     near = jaccard_distance(rows, k1=rule.k1, k2=rule.k2)
     near = _reaching(near, embeddings, rule.min_score)
-    clusters = _members(find_dense(near, rule.eps, rule.min_samples))
-    labels: dict[str, str | None] = {crop.crop_id: None for crop in crops if is_free(crop)}
+    clusters = _clusters(link_tracks(near, crops), rule, crops)
+    free = {place for place, crop in enumerate(crops) if is_free(crop)}
+    labels: dict[str, str | None] = dict.fromkeys(crops[i].crop_id for i in sorted(free))
     persons: set[str] = set()
     unnamed: list[list[Crop]] = []
+    resembling: list[Nearest] = []
     for members in clusters:
-        if all(is_free(crops[i]) for i in members):
+        if free.issuperset(members):
             unnamed.append([crops[i] for i in members])
         else:
-            labels |= _nearest_labelled(crops, rows, members)
-            persons |= {crops[i].identity or "" for i in members if not is_free(crops[i])}
+            resembling += nearest_labelled(crops, rows, members, free)
+            persons |= {crops[i].identity or "" for i in members if i not in free}
+    labels |= settle(resembling, (crop for crop in crops if not is_free(crop)))
     pinned = {crop.identity for crop in crops if not is_free(crop) and crop.identity is not None}
     former = [[crop.identity for crop in group if crop.identity is not None] for group in unnamed]
     names = name_groups(former, known, pinned=pinned)
@@ -146,22 +155,20 @@ def _reaching(distance: csr_array, embeddings: Float32s, min_score: float) -> cs
     return csr_array(entries, shape=distance.shape)
 
 
+def _clusters(near: csr_array, rule: ClusterRule, crops: Sequence[Crop]) -> list[list[int]]:
+    """Indices of the crops in each cluster, without two tracks that were in view at one time."""
+    found = _members(gather_tracks(find_dense(near, rule.eps, rule.min_samples), crops))
+    stored = near.tocoo()
+    close = (stored.data <= rule.eps) & (stored.row != stored.col)
+    rows, columns, data = stored.row[close], stored.col[close], stored.data[close]
+    is_core = np.bincount(rows, minlength=len(crops)) + 1 >= rule.min_samples
+    closest = csr_array((data, (rows, columns)), shape=near.shape)
+    return [part for one in found for part in divide_cluster(one, closest, is_core, crops)]
+
+
 def _members(labels: Int64s) -> list[list[int]]:
     """Indices of the crops in each cluster, in the order of the clusters."""
     inside = np.flatnonzero(labels != OUTLIER)
     order = inside[np.argsort(labels[inside], kind="stable")]
     starts = np.flatnonzero(np.diff(labels[order], prepend=OUTLIER))
     return [part.tolist() for part in np.split(order, starts[1:])] if len(order) else []
-
-
-def _nearest_labelled(
-    crops: Sequence[Crop], embeddings: Float32s, members: Sequence[int]
-) -> dict[str, str | None]:
-    """The identity for each free member: that of the labelled member with the highest cosine."""
-    free = [i for i in members if is_free(crops[i])]
-    labelled = [i for i in members if not is_free(crops[i])]
-    nearest = (embeddings[free] @ embeddings[labelled].T).argmax(axis=1) if free else []
-    return {
-        crops[i].crop_id: crops[labelled[best]].identity
-        for i, best in zip(free, nearest, strict=True)
-    }

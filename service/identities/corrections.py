@@ -140,7 +140,8 @@ class Corrections:
 
         Crops that were labelled meanwhile, or whose picture was replaced, stay as they are. If a
         person was renamed or merged meanwhile, the new name is used. An erased name does not come
-        back. If a new name was given to someone else meanwhile, another name is made up.
+        back. If a new name was given to someone else meanwhile, another name is made up. What
+        joined a group and is confirmed belongs to the clustering from now on.
 
         Args:
             gallery: the gallery.
@@ -159,7 +160,7 @@ class Corrections:
                 if is_free(crop)
                 and (basis is None or basis.digests.get(crop.crop_id) == crop.digest)
                 and (identity := names[labels[crop.crop_id]]) != _GONE
-                and crop.identity != identity
+                and (crop.identity != identity or crop.origin == "join")
             }
             return gallery.relabel(free, "cluster") if free else 0
 

@@ -23,7 +23,7 @@ from service.gallery.protocol import Gallery, GalleryStore
 from service.gallery.rules import with_time
 from service.ingest.arrivals import Arrivals
 from service.ingest.findings import keep_known_identities
-from service.ingest.joining import JoinRule, join_groups, stored_crops
+from service.ingest.joining import Joined, JoinRule, join_groups, stored_crops
 from service.machine.executors import Executors
 from service.machine.stopwatch import Stopwatch
 from service.model.manifest import Manifest
@@ -192,7 +192,8 @@ class Enroller:
         pictures = [uploads[at].data for at in usable]
         coming = [with_digest(crops[at], data) for at, data in zip(usable, pictures, strict=True)]
         rows = np.stack(list(usable.values()))
-        return store_rows(gallery, model, Coming(coming, rows, pictures), self._arrivals)
+        frames = [uploads[at].frame for at in usable]
+        return store_rows(gallery, model, Coming(coming, rows, pictures, frames), self._arrivals)
 
 
 @contextmanager
@@ -224,11 +225,13 @@ class Coming:
         crops: N crops with their digests.
         rows: (N, D) float32, unit rows; row i belongs to crop i.
         pictures: N image files, or None if the crops come without.
+        frames: N numbers of the frames that the crops were cut out of, where known; or none.
     """
 
     crops: Sequence[Crop]
     rows: Embedding
     pictures: Sequence[bytes] | None = None
+    frames: Sequence[int | None] = ()
 
 
 def store_rows(
@@ -276,10 +279,12 @@ def store_dated(
     """
     now = arrivals.next_time(gallery.name)
     crops = [with_time(crop, now) for crop in coming.crops]
-    crops = identified(gallery, model, crops, coming.rows, before)
-    gallery.upsert(crops, coming.rows, coming.pictures)
+    found = identified(gallery, model, crops, coming.rows, before, coming.frames)
+    gallery.upsert(found.crops, coming.rows, coming.pictures)
     arrivals.note(gallery.name, now, [crop.crop_id for crop in crops])
-    return crops
+    if found.earlier:  # should this fail, the next crop of the track repeats it
+        gallery.relabel(found.earlier, "join")
+    return found.crops
 
 
 def with_digest(crop: Crop, data: bytes) -> Crop:
@@ -337,7 +342,8 @@ def identified(
     crops: Sequence[Crop],
     rows: Embedding,
     before: Mapping[str, Crop],
-) -> list[Crop]:
+    frames: Sequence[int | None] = (),
+) -> Joined:
     """Add what is known about the pictures of crops, and the identities the crops join.
 
     Args:
@@ -346,12 +352,13 @@ def identified(
         crops: N crops with their digests.
         rows: (N, D) float32, unit rows; row i belongs to crop i.
         before: what the gallery holds under their ids.
+        frames: N numbers of the frames that they were cut out of, where known; or none.
 
     Returns:
-        N crops.
+        N crops, and the identities that earlier crops of their tracks join with them.
     """
     kept = keep_known_identities(crops, before)
     rule = JoinRule.of(model.manifest.calibration)
     if not gallery.options.join or rule is None:
-        return kept
-    return join_groups(gallery, kept, rows, rule)
+        return Joined(kept, {})
+    return join_groups(gallery, kept, rows, rule, frames)

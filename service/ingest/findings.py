@@ -11,8 +11,8 @@ from service.gallery.base import Crop
 def keep_known_identities(crops: Sequence[Crop], stored: Mapping[str, Crop]) -> list[Crop]:
     """Keep the known identity of a picture that is sent again.
 
-    An identity set by a person always stays. One found by clustering stays unless an identity is
-    sent. A different picture under the same id is a new crop and keeps nothing.
+    An identity set by a person always stays. One found by clustering or joining stays unless an
+    identity is sent. A different picture under the same id is a new crop and keeps nothing.
 
     Args:
         crops: N crops with their digests.
@@ -27,6 +27,7 @@ def keep_known_identities(crops: Sequence[Crop], stored: Mapping[str, Crop]) -> 
 def _keep(crop: Crop, before: Crop | None) -> Crop:
     if before is None or before.digest is None or before.digest != crop.digest:
         return crop
-    if before.origin == "hand" or (before.origin == "cluster" and crop.identity is None):
+    found = before.origin in {"cluster", "join"}
+    if before.origin == "hand" or (found and crop.identity is None):
         return replace(crop, identity=before.identity, origin=before.origin)
     return crop

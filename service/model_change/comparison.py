@@ -16,6 +16,7 @@ from service.model_change.agreement import agreement
 _QUERIES = 500
 _DEPTH = 10
 _ATTEMPTS = 3
+_FOUND = frozenset({"cluster", "join"})  # origins of what a model found itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ def _some(crops: list[Crop]) -> list[Crop]:
 
 def _labelled(crops: Iterable[Crop]) -> list[Crop]:
     """The crops whose identity no clustering made and at least two cameras have seen."""
-    known = [crop for crop in crops if crop.identity is not None and crop.origin != "cluster"]
+    known = [crop for crop in crops if crop.identity is not None and crop.origin not in _FOUND]
     cameras: dict[str | None, set[str | None]] = defaultdict(set)
     for crop in known:
         cameras[crop.identity].add(crop.camera)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-Origin = Literal["given", "cluster", "hand"]
-"""Source of a crop's identity: sent with the crop, found by clustering, or set by hand."""
+Origin = Literal["given", "cluster", "hand", "join"]
+"""Source of a crop's identity: sent with the crop, found by clustering, set by hand, or joined."""
 
 WarningCode = Literal[
     "unknown_camera",

@@ -23,6 +23,7 @@ def condition(where: Filter) -> tuple[str, list[str | float]]:
     for one_of, chosen in (
         ("camera IN (SELECT value FROM json_each(?))", where.cameras),
         ("track IN (SELECT value FROM json_each(?))", where.tracks),
+        ("origin IN (SELECT value FROM json_each(?))", where.origins),
         ("identity IN (SELECT value FROM json_each(?))", where.identities),
         ("crop_id IN (SELECT value FROM json_each(?))", where.crop_ids),
     ):

@@ -32,8 +32,7 @@ def expression(where: Filter, fields: Collection[str]) -> str:
         )
         if chosen is not None
     ]
-    if where.tracks is not None:
-        parts.append(f"track in {texts_of(where.tracks)}" if "track" in fields else _NO_CROP)
+    parts += _of_later_fields(where, fields)
     excluded = [name for name in (where.not_camera, where.own_camera) if name is not None]
     if excluded:
         parts.append(f"camera not in {texts_of(excluded)}")
@@ -51,6 +50,18 @@ def expression(where: Filter, fields: Collection[str]) -> str:
         if bound is not None:
             parts.append(f"added {comparison} {_number(bound)}" if dated else _NO_CROP)
     return " and ".join(parts)
+
+
+def _of_later_fields(where: Filter, fields: Collection[str]) -> list[str]:
+    """Conditions on fields that a collection may lack: no track, and all identities given."""
+    parts = []
+    if where.tracks is not None:
+        parts.append(f"track in {texts_of(where.tracks)}" if "track" in fields else _NO_CROP)
+    if where.origins is not None and "origin" in fields:
+        parts.append(f"origin in {texts_of(sorted(where.origins))}")
+    elif where.origins is not None and "given" not in where.origins:
+        parts.append(_NO_CROP)
+    return parts
 
 
 def _beginning_with(prefix: str) -> str:

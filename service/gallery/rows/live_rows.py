@@ -117,6 +117,7 @@ class LiveRows:
             timestamps=np.empty(len(vectors), np.float64),
             dates=np.empty(len(vectors), np.float64),
             tracks=np.empty(len(vectors), np.int32),
+            origins=np.empty(len(vectors), np.int8),
         )
         columns.describe(0, crops, now.codes)
         room, slots = columns, np.flatnonzero(sound)
@@ -193,7 +194,7 @@ class LiveRows:
         room, listed = self._room, before.crops.copy()
         for slot, crop in zip(slots.tolist(), stored, strict=True):
             listed[slot] = crop
-        for name in ("cameras", "identities", "timestamps", "dates", "tracks"):
+        for name in Columns._fields[1:]:  # all but the embeddings
             old, new = getattr(room, name), getattr(changed, name)
             if not np.array_equal(old[slots], new, equal_nan=True):
                 column = old.copy()

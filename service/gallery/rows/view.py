@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.gallery.base import Absent, Crop, Filter
+from service.gallery.base import Absent, Crop, Filter, Origin
 from service.gallery.beyond_columns import holds, reads_crops
 from service.gallery.rows.allocation import room_for
 from service.gallery.standardising.cameras import Lengths, Standards
 from service.gallery.standardising.rows import StandardisedRows
 
 _UNKNOWN = -1
+_ORIGINS: dict[str, int] = {origin: code for code, origin in enumerate(get_args(Origin))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Columns(NamedTuple):
         dates: (S,) float64 seconds: the timestamp, or the time the crop was added if it has none;
             NaN if neither is known.
         tracks: (S,) int32, a code per name of a track, -1 if unknown.
+        origins: (S,) int8, a code per source of an identity.
     """
 
     vectors: NDArray[np.float32]
@@ -52,6 +54,7 @@ class Columns(NamedTuple):
     timestamps: NDArray[np.float64]
     dates: NDArray[np.float64]
     tracks: NDArray[np.int32]
+    origins: NDArray[np.int8]
 
     @classmethod
     def empty(cls, slots: int, dimension: int) -> Columns:
@@ -65,6 +68,7 @@ class Columns(NamedTuple):
             np.empty(slots, np.float64),
             np.empty(slots, np.float64),
             np.empty(slots, np.int32),
+            np.empty(slots, np.int8),
         )
 
     def first(self, count: int) -> Columns:
@@ -76,6 +80,7 @@ class Columns(NamedTuple):
             self.timestamps[:count],
             self.dates[:count],
             self.tracks[:count],
+            self.origins[:count],
         )
 
     def describe(self, start: int, crops: Sequence[Crop], codes: Codes) -> None:
@@ -84,6 +89,7 @@ class Columns(NamedTuple):
         self.cameras[part] = _coded((crop.camera for crop in crops), codes.cameras)
         self.identities[part] = _coded((crop.identity for crop in crops), codes.identities)
         self.tracks[part] = _coded((crop.track for crop in crops), codes.tracks)
+        self.origins[part] = [_ORIGINS[crop.origin] for crop in crops]
         # NumPy converts None to NaN.
         self.timestamps[part] = np.array([crop.timestamp for crop in crops], np.float64)
         self.dates[part] = np.array(
@@ -100,6 +106,7 @@ class Columns(NamedTuple):
         self.timestamps[:count] = other.timestamps
         self.dates[:count] = other.dates
         self.tracks[:count] = other.tracks
+        self.origins[:count] = other.origins
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +164,7 @@ class GalleryView:
             (columns.cameras, where.cameras, codes.cameras),
             (columns.tracks, where.tracks, codes.tracks),
             (columns.identities, where.identities, codes.identities),
+            (columns.origins, where.origins, _ORIGINS),
         ):
             if labels is not None:
                 mask = mask & _has_code(column, labels, known)
@@ -236,6 +244,6 @@ def _coded(labels: Iterable[str | None], codes: dict[str, int]) -> list[int]:
 
 
 def _has_code(
-    column: NDArray[np.int32], labels: frozenset[str], codes: dict[str, int]
+    column: NDArray[np.int32] | NDArray[np.int8], labels: Collection[str], codes: dict[str, int]
 ) -> NDArray[np.bool_]:
     return np.isin(column, [codes[label] for label in labels if label in codes])

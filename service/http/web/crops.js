@@ -57,13 +57,13 @@ export function describe(crop) {
 }
 
 function origin(crop) {
-  const words = { cluster: "found by clustering", hand: "set by hand" };
+  const words = { cluster: "found by clustering", hand: "set by hand", join: "joined on arrival" };
   const word = crop.identity !== null && words[crop.origin];
   return word
     ? h(
         "span",
         { class: "origin", title: `Identity ${word}` },
-        crop.origin === "hand" ? "by hand" : "clustered",
+        { hand: "by hand", cluster: "clustered", join: "joined" }[crop.origin],
       )
     : null;
 }

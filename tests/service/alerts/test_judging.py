@@ -94,3 +94,17 @@ def test_crops_of_every_way_in_are_judged(service, make_door, kind):
         )
         assert service.ended(answer)["state"] == "done"
     assert door.seen() == [("sent", "anna")]
+
+
+def test_who_only_joined_an_identity_is_compared_with_nobody(service, make_door):
+    door = make_door(service)
+    door.watch(watch_for="gallery")
+    store = service.parts.store
+    with store.changing(door.known) as known:
+        known.relabel(dict.fromkeys(("anna/1", "ben/1"), "carl"), "join")
+    door.comes(RED, EVENING)
+    assert door.seen() == []
+    with store.changing(door.known) as known:
+        known.relabel({"anna/1": "anna"}, "hand")
+    crop = door.comes(RED, EVENING + 1)
+    assert door.seen() == [(crop, "anna")]

@@ -103,6 +103,7 @@ def passes(crop: Crop, where: Filter) -> bool:
     return (
         (where.cameras is None or crop.camera in where.cameras)
         and (where.tracks is None or crop.track in where.tracks)
+        and (where.origins is None or crop.origin in where.origins)
         and (where.not_camera is None or crop.camera != where.not_camera)
         and in_window
         and (where.since is None or (crop.timestamp or 0.0) >= where.since)

@@ -43,6 +43,7 @@ FILTERS = [
     Filter(not_camera="c0", own_camera="c1"),
     Filter(tracks=frozenset({"1"})),
     Filter(tracks=frozenset({"1", "2", "none"}), cameras=frozenset({"c1"})),
+    Filter(origins=frozenset({"given", "hand"}), has_identity=True),
     Filter(id_prefix="0"),
     Filter(id_prefix="07", has_identity=True),
     Filter(id_prefix="absent"),
@@ -99,6 +100,7 @@ def some_crops(count: int, seed: int = 0, pool: int = 100) -> list[Crop]:
             digest=[None, "d" * 64][rng.integers(2)],
             added=ADDED if number % 3 else EARLY,
             track=[None, "1", "2"][number % 3],
+            origin=("given", "cluster", "hand", "join")[number % 4],
         )
         for number in ids
     ]

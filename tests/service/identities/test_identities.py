@@ -387,7 +387,7 @@ def test_a_new_crop_joins_the_nearest_group_if_the_gallery_is_set_to_join(servic
     gallery = joining(service, "joining")
     reddish = solid((200, 20, 60), kind="PNG")
     crop = service.put(gallery, "new", reddish).json()
-    assert (crop["identity"], crop["origin"]) == ("person-0001", "cluster")
+    assert (crop["identity"], crop["origin"]) == ("person-0001", "join")
     assert service.put(gallery, "stranger", STRANGER).json()["identity"] is None
     named = service.put(gallery, "named", reddish, identity="anna").json()
     assert (named["identity"], named["origin"]) == ("anna", "given")
@@ -452,7 +452,7 @@ def test_a_batch_reports_the_identity_each_crop_joined_like_put(service):
     results = service.add(gallery, entries, *images).json()["results"]
     told = {entry["crop_id"]: (entry["identity"], entry["origin"]) for entry in results}
     assert told == {
-        "joined": ("person-0001", "cluster"),
+        "joined": ("person-0001", "join"),
         "named": ("anna", "given"),
         "stranger": (None, "given"),
         "bad": (None, None),

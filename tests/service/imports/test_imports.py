@@ -257,7 +257,7 @@ def test_ready_made_embeddings_join_groups_too(service):
     for counts in ({"created": 1}, {"unchanged": 1}):
         assert service.ended(ask(service, "ready-joining", NDJSON, body))["counts"] == counts
         crop = service.parts.store.open("ready-joining").get("c")
-        assert (crop.identity, crop.origin) == ("ann", "cluster")
+        assert (crop.identity, crop.origin) == ("ann", "join")
 
 
 def test_csv_and_parquet(service):
