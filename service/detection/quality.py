@@ -16,6 +16,7 @@ _SHAPE = 0.36  # width of a whole person's box, as a share of its height
 _REACH = 9  # pixels over which blurring again takes the mean, as in the paper
 _AT_EDGE = 5.0  # pixels: a box that ends so near to the edge of the frame may go on beyond it
 _CELLS = (32, 16)  # rows and columns of points on a box that others may cover
+_COVERS = 0.4  # score: boxes with a lower one are often nobody, and hide nobody
 _MOST_IN_FRONT = 16  # persons who are looked at, so that a crowd costs no more than a group
 _DIGITS = 3
 
@@ -46,7 +47,7 @@ def measure(
             covered=round(share, _DIGITS),
             score=score,
         )
-        for box, score, share in zip(boxes, scores, covered(boxes), strict=True)
+        for box, score, share in zip(boxes, scores, covered(boxes, scores), strict=True)
     ]
 
 
@@ -88,7 +89,7 @@ def cut_off(box: Box, width: int, height: int) -> float:
     return 1.0 - seen
 
 
-def covered(boxes: Sequence[Box]) -> list[float]:
+def covered(boxes: Sequence[Box], scores: Sequence[float | None]) -> list[float]:
     """Estimate the share of each box that other persons hide.
 
     Whoever has the lower feet stands nearer to the camera. Boxes count as if people filled them, so
@@ -96,12 +97,14 @@ def covered(boxes: Sequence[Box]) -> list[float]:
 
     Args:
         boxes: N boxes on one frame.
+        scores: N scores of the detector, 0..1; None if unknown.
 
     Returns:
         N shares, 0..1.
     """
     corners = np.array([(box.left, box.top, box.right, box.bottom) for box in boxes])
-    return [_covered(own, corners[corners[:, 3] > own[3]]) for own in corners]
+    sure = corners[[score is None or score >= _COVERS for score in scores]]
+    return [_covered(own, sure[sure[:, 3] > own[3]]) for own in corners]
 
 
 def _covered(own: Float64s, front: Float64s) -> float:

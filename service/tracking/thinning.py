@@ -32,7 +32,7 @@ class ThinningOptions:
     most: int = 4
     window: float = 10.0
     gap: float = 2.0
-    alike: float = 0.97
+    alike: float = 0.92
 
     def __post_init__(self) -> None:
         """Check the rules above. Raises ValueError: one is broken."""

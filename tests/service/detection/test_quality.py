@@ -67,13 +67,18 @@ def test_the_share_beyond_the_edge(box, share):
 
 def test_who_stands_in_front_covers_who_stands_behind():
     behind, front, beside = Box(100, 50, 100, 200), Box(150, 100, 100, 200), Box(400, 0, 50, 400)
-    shares = covered([behind, front, beside])
+    shares = covered([behind, front, beside], [0.5, None, 0.5])
     assert shares == pytest.approx([0.5 * 0.75, 0.0, 0.0], abs=0.04)
 
 
 def test_people_who_cover_the_same_part_count_once():
     behind, front = Box(0, 0, 100, 200), Box(0, 100, 100, 150)
-    assert covered([behind, front, front])[0] == pytest.approx(0.5, abs=0.04)
+    assert covered([behind, front, front], [0.5] * 3)[0] == pytest.approx(0.5, abs=0.04)
+
+
+def test_a_box_with_a_low_score_covers_nobody():
+    behind, front = Box(0, 0, 100, 200), Box(0, 100, 100, 150)
+    assert covered([behind, front], [0.5, 0.39]) == [0.0, 0.0]
 
 
 def test_a_crowd_covers_no_more_than_everything():
@@ -82,7 +87,7 @@ def test_a_crowd_covers_no_more_than_everything():
         Box(x, y, 80, 200)
         for x, y in zip(rng.uniform(0, 50, 60), rng.uniform(0, 50, 60), strict=True)
     ]
-    shares = covered(crowd)
+    shares = covered(crowd, [0.5] * len(crowd))
     assert min(shares) == 0.0
     assert 0.9 < max(shares) <= 1.0
 
