@@ -16,7 +16,7 @@ from scipy.sparse import csr_array
 from service.gallery.base import Crop
 from service.gallery.standardising.running import RunningStandards
 from service.identities.dbscan import OUTLIER, find_dense
-from service.identities.known_pairs import divide_cluster, gather_tracks, link_tracks
+from service.identities.known_pairs import divide_cluster, gather_tracks
 from service.identities.labelled import Nearest, nearest_labelled, settle
 from service.identities.names import name_groups
 from service.search.kreciprocal import jaccard_distance
@@ -101,9 +101,9 @@ def group_crops(
     split between them instead of merging them. A cluster without labelled crops keeps its former
     name or gets a new one. Crops that were labelled as showing nobody are left out.
 
-    The crops of a track are in one group. Two tracks that were in one camera's view at one time are
-    never in one: their cluster is divided, and a track does not take the identity of a person whom
-    the camera saw elsewhere at that time.
+    The crops of a track are in one group: that of most of them. Two tracks that were in one
+    camera's view at one time are never in one: their cluster is divided, and a track does not take
+    the identity of a person whom the camera saw elsewhere at that time.
 
     Args:
         crops: N crops.
@@ -121,7 +121,7 @@ def group_crops(
         rows, standardised = standardise(crops, embeddings)
     near = jaccard_distance(rows, k1=rule.k1, k2=rule.k2)
     near = _reaching(near, embeddings, rule.min_score)
-    clusters = _clusters(link_tracks(near, crops), rule, crops)
+    clusters = _clusters(near, rule, crops)
     free = {place for place, crop in enumerate(crops) if is_free(crop)}
     labels: dict[str, str | None] = dict.fromkeys(crops[i].crop_id for i in sorted(free))
     persons: set[str] = set()
@@ -157,13 +157,13 @@ def _reaching(distance: csr_array, embeddings: Float32s, min_score: float) -> cs
 
 def _clusters(near: csr_array, rule: ClusterRule, crops: Sequence[Crop]) -> list[list[int]]:
     """Indices of the crops in each cluster, without two tracks that were in view at one time."""
-    found = _members(gather_tracks(find_dense(near, rule.eps, rule.min_samples), crops))
+    dense = find_dense(near, rule.eps, rule.min_samples)
+    found = _members(gather_tracks(dense, crops, rule.min_samples))
     stored = near.tocoo()
     close = (stored.data <= rule.eps) & (stored.row != stored.col)
-    rows, columns, data = stored.row[close], stored.col[close], stored.data[close]
-    is_core = np.bincount(rows, minlength=len(crops)) + 1 >= rule.min_samples
-    closest = csr_array((data, (rows, columns)), shape=near.shape)
-    return [part for one in found for part in divide_cluster(one, closest, is_core, crops)]
+    entries = (stored.data[close], (stored.row[close], stored.col[close]))
+    closest = csr_array(entries, shape=near.shape)
+    return [part for one in found for part in divide_cluster(one, closest, crops, rule.min_samples)]
 
 
 def _members(labels: Int64s) -> list[list[int]]:

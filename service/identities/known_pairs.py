@@ -1,7 +1,8 @@
 """What tracks say about pairs of crops: must-links and cannot-links.
 
 Constrained clustering after Wagstaff et al. (ICML 2001): crops of one track are in one group, and
-tracks that one camera saw at one time are in two.
+tracks that one camera saw at one time are in two. As in training, a track moves its own crops and
+merges no clusters: through tracks, the mistakes of clusters would add up (benchmarks/grouping.py).
 """
 
 from __future__ import annotations
@@ -22,51 +23,30 @@ from service.identities.dbscan import OUTLIER
 Int64s = NDArray[np.int64]
 
 
-def link_tracks(distance: csr_array, crops: Sequence[Crop]) -> csr_array:
-    """Make the crops of each track neighbours, however different they look.
-
-    Args:
-        distance: (N, N) sparse and symmetric.
-        crops: N crops.
-
-    Returns:
-        (N, N) sparse: distance 0 within a track, at least between its first crop and the others.
-    """
-    tracks, codes = _tracks_of(crops), np.full(len(crops), -1, np.int64)
-    if not tracks:
-        return distance
-    for code, members in enumerate(tracks):
-        codes[members] = code
-    first = np.concatenate([np.full(len(members) - 1, members[0]) for members in tracks])
-    others = np.concatenate([members[1:] for members in tracks])
-    stored = distance.tocoo()
-    together = (codes[stored.row] >= 0) & (codes[stored.row] == codes[stored.col])
-    data = np.concatenate([np.where(together, 0.0, stored.data), np.zeros(2 * len(first))])
-    rows = np.concatenate([stored.row, first, others])
-    columns = np.concatenate([stored.col, others, first])
-    return csr_array((data, (rows, columns)), shape=distance.shape)
-
-
-def gather_tracks(labels: Int64s, crops: Sequence[Crop]) -> Int64s:
+def gather_tracks(labels: Int64s, crops: Sequence[Crop], min_samples: int) -> Int64s:
     """Move each track into the cluster that holds most of its crops.
 
     Args:
         labels: (N,) int64, 0..C-1, or -1 for an outlier.
         crops: N crops.
+        min_samples: if all crops of a track are outliers, so many make a cluster of their own.
 
     Returns:
         (N,) int64, likewise; a cluster may be empty now.
     """
-    labels = labels.copy()
+    labels, fresh = labels.copy(), int(labels.max(initial=OUTLIER)) + 1
     for members in _tracks_of(crops):
         clustered = labels[members][labels[members] != OUTLIER]
         if len(clustered):
             labels[members] = np.bincount(clustered).argmax()
+        elif len(members) >= min_samples:
+            labels[members] = fresh
+            fresh += 1
     return labels
 
 
 def divide_cluster(
-    members: Sequence[int], near: csr_array, is_core: NDArray[np.bool_], crops: Sequence[Crop]
+    members: Sequence[int], near: csr_array, crops: Sequence[Crop], min_samples: int
 ) -> list[list[int]]:
     """Divide a cluster in which tracks were in one camera's view at one time.
 
@@ -76,18 +56,19 @@ def divide_cluster(
     Args:
         members: indices of its crops.
         near: (N, N) sparse, the distances of neighbours only.
-        is_core: (N,) whether each crop is the core of a group.
         crops: N crops.
+        min_samples: neighbours that make a crop the core of a group, including itself.
 
     Returns:
         Its parts; the cluster itself if no two tracks met. Crops that are left alone are in none.
     """
     if not _is_crowded(spans_of(crops[i] for i in members)):
         return [list(members)]
-    parts = _Parts([crops[i] for i in members], is_core[members])
-    for one, other in _by_distance(near[members][:, members], is_core[members]):
+    is_core = np.diff(near.indptr)[members] + 1 >= min_samples
+    parts = _Parts([crops[i] for i in members], is_core)
+    for one, other in _by_distance(near[members][:, members], is_core):
         parts.join(one, other)
-    return [[members[place] for place in part] for part in parts.with_core()]
+    return [[members[place] for place in part] for part in parts.groups(min_samples)]
 
 
 def _tracks_of(crops: Sequence[Crop]) -> list[list[int]]:
@@ -146,12 +127,14 @@ class _Parts:
         if a != b and not bridge and not self._meet(a, b):
             self._unite(a, b)
 
-    def with_core(self) -> list[list[int]]:
-        """The parts that have a core, in the order of their first crops."""
+    def groups(self, min_samples: int) -> list[list[int]]:
+        """The parts with a core or with so many crops, in the order of their first crops."""
         found: defaultdict[int, list[int]] = defaultdict(list)
         for place in range(len(self._parent)):
             found[self._find(place)].append(place)
-        return [part for root, part in found.items() if self._cored[root]]
+        return [
+            part for root, part in found.items() if self._cored[root] or len(part) >= min_samples
+        ]
 
     def _find(self, place: int) -> int:
         while self._parent[place] != place:

@@ -49,6 +49,7 @@ def test_put_creates_then_replaces(service, gallery):
         "crop_id": "a",
         "identity": "7",
         "camera": "c1",
+        "track": None,
         "timestamp": 1704067200.0,
         "digest": hashlib.sha256(RED).hexdigest(),
         "origin": "given",
