@@ -18,6 +18,7 @@ class GateOptions:
         cut_off: most of the person beyond the edge of the frame, 0..1.
         covered: most of the box behind other persons, 0..1.
         score: least score of the detector, 0..1.
+        value: least quality as a whole, 0..1: two weaknesses may be too much together.
     """
 
     height: float = 64.0
@@ -25,6 +26,7 @@ class GateOptions:
     cut_off: float = 0.2
     covered: float = 0.4
     score: float = 0.4
+    value: float = 0.5
 
 
 class Gate:
@@ -68,4 +70,6 @@ class Gate:
             "covered": quality.covered > options.covered,
             "blurred": quality.sharpness < options.sharpness,
         }
+        if quality.value < options.value:
+            broken[quality.weakness] = True
         return next((reason for reason, is_broken in broken.items() if is_broken), None)

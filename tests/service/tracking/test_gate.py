@@ -40,6 +40,14 @@ def test_thresholds_are_options_and_a_value_at_them_passes():
     assert gate.check(dataclasses.replace(GOOD, height=149.9)) == "too_small"
 
 
+def test_two_weaknesses_are_too_much_together():
+    small, blurred = {"height": 90.0}, {"sharpness": 0.35}
+    assert Gate().check(dataclasses.replace(GOOD, **small)) is None
+    assert Gate().check(dataclasses.replace(GOOD, **blurred)) is None
+    assert Gate().check(dataclasses.replace(GOOD, **small, **blurred)) == "blurred"
+    assert Gate(GateOptions(value=0.3)).check(dataclasses.replace(GOOD, **small, **blurred)) is None
+
+
 @pytest.mark.parametrize(("change", "reason"), BAD)
 def test_every_weakness_lowers_the_value_and_is_named(change, reason):
     weak = dataclasses.replace(GOOD, **change)
