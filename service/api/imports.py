@@ -20,7 +20,7 @@ from service.values.fields import (
 from service.values.names import name_of, normal_form
 from service.values.vocabulary import LayoutName
 from service.values.zones import read_zone
-from service.video.sampling import FPS, LEAST_FPS, MOST_FPS
+from service.video.sampling import FPS, LEAST_FPS, LEAST_FPS_OF_TRACKS, MOST_FPS
 
 MAX_PATTERN = 500
 MAX_ZONES = 1000
@@ -35,6 +35,10 @@ Fps = Annotated[
         description=f"of videos: frames per second to look at; default: {FPS:g}",
     ),
 ]
+TRACKS = (
+    "of videos: follow persons from frame to frame, and store only the best pictures of each, with "
+    f"the name of the track; default: true if fps is at least {LEAST_FPS_OF_TRACKS:g}"
+)
 StartTime = Annotated[
     Annotated[str, StringConstraints(max_length=MAX_TEXT)] | float,
     Field(
@@ -89,6 +93,7 @@ class ImportBody(JsonBody):
     fps: Fps | None = None
     tiles: Tiles | None = None
     score: FrameScore = None
+    tracks: bool | None = Field(default=None, description=TRACKS)
 
     @field_validator("zones", mode="before")
     @classmethod

@@ -22,12 +22,12 @@ from service.values.tiling import Grid
 from service.values.timestamps import parse_timestamp
 from service.values.zones import read_zone
 from service.video.needed import require_video
-from service.video.sampling import FPS, LEAST_FPS, MOST_FPS
+from service.video.sampling import FPS, LEAST_FPS, LEAST_FPS_OF_TRACKS, MOST_FPS
 
 if TYPE_CHECKING:
     from service.client import Client, ServiceError
     from service.watch.frame import Source
-    from service.watch.sending import Sender, Where
+    from service.watch.sending import Receiver, Sender, Where
     from service.watch.tally import Tally
 
 _LONGEST_CAMERA = 100  # characters, so that ids of crops have room for a time and a number
@@ -61,6 +61,14 @@ Score = Annotated[
         min=LOWEST_SCORE, max=1.0, help="persons have a score above it; default: the detector's"
     ),
 ]
+Tracks = Annotated[
+    bool | None,
+    typer.Option(
+        "--tracks/--no-tracks",
+        help="follow persons from frame to frame, and store only the best pictures of each, with "
+        "the name of the track; default: if at least 1 frame per second is sent, see --fps",
+    ),
+]
 Start = Annotated[
     str | None,
     typer.Option(help="when the first frame of a video file was taken; default: not known"),
@@ -79,6 +87,7 @@ def watch(
     fps: Fps = None,
     tiles: Tiles = None,
     score: Score = None,
+    tracks: Tracks = None,
     timestamp: Start = None,
     zone: TimeZone = None,
     once: Once = False,
@@ -95,7 +104,7 @@ def watch(
     """
     with errors_in_one_line():
         from service.client import Client
-        from service.watch.sending import Patience, PlainSender, Where
+        from service.watch.sending import Patience, Receiver, Where
         from service.watch.tally import Tally
         from service.watch.watching import Reports, Watching
 
@@ -107,7 +116,8 @@ def watch(
             frames = _source(source, where, fps, start, client, once=once)
             client.galleries.provide(gallery)
             patience = Patience(forever=frames.live, wait=_wait_after)
-            sender: Sender = PlainSender(client, where, tally, patience, printer.complain)
+            receiver = Receiver(client, where, patience)
+            sender = _sender(frames, tracks, receiver, tally, printer.complain)
             watching = Watching(frames, sender, tally, Reports(printer.tell, every))
             _run(watching.run, lambda: printer.end(watching.settle()))
     if tally.frames_failed:
@@ -148,6 +158,30 @@ def _source(
     if Path(name).is_file():
         return Film(Path(name), fps or FPS, start, pixels)
     raise InvalidInput(f"{name}: no such file or folder, and not rtsp:// or http://")
+
+
+def _sender(
+    source: Source,
+    tracks: bool | None,
+    receiver: Receiver,
+    tally: Tally,
+    complain: Callable[[str, str], object],
+) -> Sender:
+    from service.watch.sending import PlainSender
+
+    fps = source.fps or 0.0
+    if tracks and fps < LEAST_FPS_OF_TRACKS:
+        raise InvalidInput(
+            f"--tracks needs --fps of at least {LEAST_FPS_OF_TRACKS:g}: people leave their places "
+            "between two frames"
+        )
+    if tracks is False or fps < LEAST_FPS_OF_TRACKS:
+        return PlainSender(receiver, tally, complain)
+    from service.tracking.keeping import KeepingOptions
+    from service.watch.following import FollowingSender
+
+    options = KeepingOptions(fps, receiver.where.score)
+    return FollowingSender(receiver, options, source.track_prefix, tally, complain)
 
 
 class _Printer:

@@ -144,6 +144,7 @@ class ImportFields(NamingFields, total=False):
     fps: float | None
     tiles: str | None
     score: float | None
+    tracks: bool | None
 
 
 class UploadFields(ImportFields, total=False):

@@ -64,7 +64,8 @@ def _upload(
         idempotency_key: repeating a request with the same key and content returns the same job.
         reading: ``pattern`` or ``layout`` of the members' names, and the ``zone`` of times. For a
             video: its ``name``, which begins the ids of its frames and is that of the file if it is
-            absent, its ``pattern``, ``camera``, ``timestamp``, ``fps``, ``tiles`` and ``score``.
+            absent, its ``pattern``, ``camera``, ``timestamp``, ``fps``, ``tiles``, ``score`` and
+            ``tracks``.
 
     Returns:
         The job; wait for it with ``client.jobs.wait``.
@@ -142,7 +143,7 @@ def _server_folder(
         zones: zones of single cameras.
         idempotency_key: repeating a request with the same key and content returns the same job.
         reading: ``pattern`` or ``layout`` of the file names, and the ``zone`` of times. For
-            videos: ``camera``, ``timestamp``, ``fps``, ``tiles`` and ``score``.
+            videos: ``camera``, ``timestamp``, ``fps``, ``tiles``, ``score`` and ``tracks``.
 
     Returns:
         The job; wait for it with ``client.jobs.wait``.

@@ -13,7 +13,7 @@ from service.detection.frame_intake import FrameOptions
 from service.embedding.shelf import ModelShelf
 from service.errors import InvalidInput, Unsupported
 from service.gallery.protocol import GalleryStore
-from service.imports.persons import PersonFinder
+from service.imports.persons import LookingOptions, PersonFinder
 from service.imports.reader import RECEIVED, ImportReader, ImportRequest, named_manifest, reading_of
 from service.imports.root_files import discard_copies
 from service.imports.roots import ImportRoots, roots_for
@@ -32,11 +32,13 @@ from service.ingest.summary import summary_lines
 from service.jobs.context import JobContext
 from service.jobs.job import Order
 from service.settings import Settings
+from service.tracking.keeping import KeepingOptions
 from service.values.tiling import Grid
+from service.video.sampling import FPS, LEAST_FPS_OF_TRACKS
 
 log = logging.getLogger(__name__)
 
-__all__ = ["RECEIVED", "Importer", "check_folder", "unbound"]
+__all__ = ["RECEIVED", "Importer", "check_folder", "looking_options", "unbound"]
 
 _UNBOUND = "unbound"
 _USED = ("created", "replaced", "unchanged", "frames", "failed")
@@ -72,7 +74,7 @@ class Importer:
         """
         expected = _Expected(context)
         reader = self._reader(context, expected)
-        finder = PersonFinder(context, frame_options(context.spec), expected.add_persons)
+        finder = PersonFinder(context, looking_options(context.spec), expected.add_persons)
         try:
             with closing(reader.items()) as items:  # closes its files in any case
                 store_items(context, self.store, self.shelf, finder.pictures(items), self.arrivals)
@@ -130,9 +132,28 @@ class _Expected:
             self.context.expect(self._items + self._persons)
 
 
-def frame_options(spec: Mapping[str, Any]) -> FrameOptions:
-    """How the persons on the videos of an import are found."""
-    return FrameOptions(Grid.read(spec.get("tiles") or "1x1"), spec.get("score"))
+def looking_options(spec: Mapping[str, Any]) -> LookingOptions:
+    """How the videos of an import are looked at.
+
+    Args:
+        spec: ``fps``, ``tiles``, ``score`` and ``tracks`` are all optional.
+
+    Returns:
+        The options; persons are followed unless that is not wanted or cannot work.
+
+    Raises:
+        InvalidInput: persons are to be followed with too few frames.
+    """
+    score, tracks, fps = spec.get("score"), spec.get("tracks"), spec.get("fps") or FPS
+    if tracks and fps < LEAST_FPS_OF_TRACKS:
+        raise InvalidInput(
+            f"tracks need fps of at least {LEAST_FPS_OF_TRACKS:g}, got {fps:g}: people leave their "
+            "places between two frames"
+        )
+    frames = FrameOptions(Grid.read(spec.get("tiles") or "1x1"), score)
+    if tracks is False or fps < LEAST_FPS_OF_TRACKS:
+        return LookingOptions(frames)
+    return LookingOptions(frames, KeepingOptions(fps, score))
 
 
 def _why_no_videos(context: JobContext) -> str:
@@ -159,6 +180,7 @@ def check_folder(settings: Settings, order: Order) -> None:
         roots.folder(spec["folder"])
         naming_of(spec.get("pattern"), spec.get("layout"))
         VideoRules.read(spec, reading_of(spec))
+        looking_options(spec)
         if spec.get("manifest"):
             format_of(named_manifest(roots, spec))
 

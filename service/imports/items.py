@@ -36,14 +36,18 @@ class WholeFrame:
 
     Attributes:
         name: its video and its time, for messages.
+        video_id: of the video; begins the ids of its frames.
         frame_id: begins the ids of its crops.
+        seconds: its time since the first frame of the video.
         camera: that took it, if known.
         timestamp: when it was taken, in seconds since 1970-01-01 UTC, if known.
         data: the bytes of an image file.
     """
 
     name: str
+    video_id: str
     frame_id: str
+    seconds: float
     camera: str | None
     timestamp: float | None
     data: bytes

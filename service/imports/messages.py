@@ -121,8 +121,9 @@ def _words(message: Message) -> tuple[list[Any], bytes]:
     match message:
         case Picture(name, crop, content):
             words = ["picture", name[:_LONGEST], *_crop_words(crop)]
-        case WholeFrame(name, frame_id, camera, timestamp, content):
-            words = ["frame", name[:_LONGEST], frame_id, camera, timestamp]
+        case WholeFrame(name, video_id, frame_id, seconds, camera, timestamp, content):
+            ids = video_id, frame_id
+            words = ["frame", name[:_LONGEST], *ids, seconds, camera, timestamp]
         case EmbeddedCrop(crop, embedding, name):
             words = ["ready", name[:_LONGEST], *_crop_words(crop)]
             content = to_bytes(embedding)
@@ -150,8 +151,9 @@ def _message(words: Any, content: bytes) -> Message:
     match words:
         case ["picture", str(name), *crop]:
             message = Picture(name, _crop(crop), content)
-        case ["frame", str(name), str(frame_id), camera, timestamp]:
-            message = WholeFrame(name, frame_id, _name(camera), _time(timestamp), content)
+        case ["frame", str(name), str(video_id), str(frame_id), float(seconds), camera, when]:
+            taken = _name(camera), _time(when)
+            message = WholeFrame(name, video_id, frame_id, seconds, *taken, content)
         case ["ready", str(name), *crop]:
             embedding = np.frombuffer(content, "<f4").astype(np.float32, copy=False)
             message = EmbeddedCrop(_crop(crop), embedding, name)

@@ -127,7 +127,9 @@ class NamedVideo:
         """
         return WholeFrame(
             f"{self.path} at {seconds:.1f} s",
+            self.video_id,
             f"{self.video_id}/{number:0{_DIGITS}}",
+            seconds,
             self.camera,
             None if self.start is None else self.start + seconds,
             data,

@@ -10,4 +10,5 @@ It knows boxes, scores and times; neither pictures, HTTP nor galleries.
     tracker.py      the persons of one camera: boxes in, names of tracks out
     gate.py         drops pictures that show a person badly, and counts why
     thinning.py     of many pictures of a track, the best few
+    keeping.py      all of it: the persons on each frame in, pictures to keep out
 """

@@ -8,6 +8,9 @@ FPS = 2.0
 """Frames per second, unless the caller says something else: who walks by is seen a few times."""
 
 LEAST_FPS, MOST_FPS = 1 / 3600, 60.0
+LEAST_FPS_OF_TRACKS = 1.0
+"""Frames per second below which nobody can be followed: people leave their places in between."""
+
 _ROUNDING = 1e-6  # of a frame: the times of a video are fractions that floats only approximate
 
 

@@ -9,5 +9,6 @@
     backlog.py    frames that wait to be sent: live ones may be dropped
     tally.py      what was read, sent and dropped
     sending.py    frames to the service, whose detector finds the persons
+    following.py  follows the persons, and sends the best pictures of each
     watching.py   reads and sends at the same time until the source ends
 """

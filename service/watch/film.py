@@ -31,6 +31,11 @@ class Film:
     live = False
     reconnects = 0
 
+    @property
+    def track_prefix(self) -> str:
+        """The name of the file, so that it gives its tracks the same names again."""
+        return f"{self.path.name}-"
+
     def frames(self, stop: Event) -> Iterator[WatchedFrame]:
         """Read the file; a frame is called ``FILE/000451``, as in an import."""
         sampler = Sampler(self.fps)

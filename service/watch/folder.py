@@ -36,6 +36,7 @@ class Folder:
     pause: float = _LOOKS
     live = False
     reconnects = 0
+    track_prefix = None
     _before: dict[Path, State] = field(default_factory=dict)
     _read: dict[Path, State] = field(default_factory=dict)
 

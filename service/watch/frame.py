@@ -34,6 +34,16 @@ class Source(Protocol):
         ...
 
     @property
+    def fps(self) -> float | None:
+        """Frames per second to send; None for all that come."""
+        ...
+
+    @property
+    def track_prefix(self) -> str | None:
+        """Begins the names of tracks; None if the time of the first frame shall."""
+        ...
+
+    @property
     def reconnects(self) -> int:
         """How often a lost connection was made again."""
         ...

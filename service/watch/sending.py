@@ -83,35 +83,41 @@ class Patience:
                     raise
 
 
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """The service that receives the frames.
+
+    Attributes:
+        client: asks it.
+        where: where the persons go.
+        insist: repeats requests.
+    """
+
+    client: Client
+    where: Where
+    insist: Patience
+
+
 class PlainSender:
     """Has every person on every frame stored.
 
     Args:
-        client: the service.
-        where: where the persons go.
+        receiver: the service.
         tally: counts.
-        insist: repeats requests.
         complain: called with the id of a frame that cannot be used, and why.
     """
 
     def __init__(
-        self,
-        client: Client,
-        where: Where,
-        tally: Tally,
-        insist: Patience,
-        complain: Callable[[str, str], object],
+        self, receiver: Receiver, tally: Tally, complain: Callable[[str, str], object]
     ) -> None:
-        self._client = client
-        self._where = where
+        self._receiver = receiver
         self._tally = tally
-        self._insist = insist
         self._complain = complain
 
     def send(self, frames: Sequence[WatchedFrame]) -> None:
         """Send frames; one that cannot be used does not affect the others."""
         try:
-            results = self._insist(lambda: self._results(frames))
+            results = self._receiver.insist(lambda: self._results(frames))
         except OF_A_FRAME as error:
             if len(frames) > 1:
                 for frame in frames:
@@ -126,7 +132,7 @@ class PlainSender:
         """Nothing was held back."""
 
     def _results(self, frames: Sequence[WatchedFrame]) -> list[FilledFrame]:
-        where = self._where
+        where = self._receiver.where
         sent = [
             NewFrame(
                 image=(frame.frame_id, frame.data),
@@ -135,7 +141,7 @@ class PlainSender:
             )
             for frame in frames
         ]
-        answer = self._client.crops.add_frames(
+        answer = self._receiver.client.crops.add_frames(
             where.gallery, sent, camera=where.camera, tiles=where.tiles, score=where.score
         )
         return answer.results

@@ -66,6 +66,7 @@ class Stream:
     clock: Callable[[], float] = time.time
     reconnects: int = 0
     live = True
+    track_prefix = None
 
     def frames(self, stop: Event) -> Iterator[WatchedFrame]:
         """Read the frames; each has the time at which it arrived, and is called after it.

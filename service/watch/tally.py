@@ -16,10 +16,10 @@ class Tally:
         frames_dropped: live frames that waited too long.
         frames_failed: frames that the service cannot use.
         persons_stored: crops that are on the service's disk.
-        persons_dropped: persons that were found and not stored.
+        persons_dropped: persons that were found and not stored, such as all but the best pictures
+            of somebody who is followed.
         reconnects: how often a lost connection was made again.
-        lag_seconds: how old the last frame was when its persons were stored; None if its time is
-            not known, or it comes from a file.
+        lag_seconds: how old the last live frame was when the service had looked at it.
     """
 
     frames_read: int = 0

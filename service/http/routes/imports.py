@@ -17,6 +17,7 @@ from service.api.imports import (
     MAX_PATTERN,
     MAX_ZONE,
     MAX_ZONES,
+    TRACKS,
     Fps,
     ImportBody,
     Relative,
@@ -47,7 +48,7 @@ from service.imports.formats import (
     detect_format,
     is_gzip,
 )
-from service.imports.importer import RECEIVED, check_folder, unbound
+from service.imports.importer import RECEIVED, check_folder, looking_options, unbound
 from service.imports.items import check_relative
 from service.imports.member_names import known_encoding
 from service.imports.reader import reading_of
@@ -66,7 +67,7 @@ _JSON = "application/json"
 _MAX_JSON = 1 << 16
 _DIGITS_AS_NAME = 16
 _READ_AWAY, _READ_AWAY_SECONDS = 1 << 20, 2.0
-_OF_VIDEOS = ("name", "camera", "timestamp", "fps", "tiles", "score")
+_OF_VIDEOS = ("name", "camera", "timestamp", "fps", "tiles", "score", "tracks")
 _PARAMETERS = ("pattern", "layout", "encoding", "zone", "zones", *_OF_VIDEOS)
 _ERRORS = (
     *(NotFound, TooLarge, Conflict, ModelMismatch, TooManyRequests),
@@ -162,6 +163,7 @@ class ImportParameters:
     fps: Annotated[Fps | None, Query()] = None
     tiles: Annotated[Tiles | None, Query()] = None
     score: Annotated[FrameScore, Query()] = None
+    tracks: Annotated[bool | None, Query(description=TRACKS)] = None
     idempotency_key: IdempotencyKey = None
 
 
@@ -220,10 +222,15 @@ def _upload_spec(parameters: ImportParameters) -> dict[str, Any]:
         "encoding": known_encoding(parameters.encoding),
         "zone": parameters.zone,
         "zones": zones_of(parameters.zones or ()),
-        **{name: getattr(parameters, name) for name in _OF_VIDEOS},
     }
-    spec = {"pattern": parameters.pattern, **{name: value for name, value in more.items() if value}}
+    of_videos = {name: getattr(parameters, name) for name in _OF_VIDEOS}
+    spec = {
+        "pattern": parameters.pattern,
+        **{name: value for name, value in more.items() if value},
+        **{name: value for name, value in of_videos.items() if value is not None},
+    }
     VideoRules.read(spec, reading_of(spec))
+    looking_options(spec)
     return spec
 
 

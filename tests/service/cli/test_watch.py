@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from io import BytesIO
@@ -36,9 +37,9 @@ def service(launch, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def people() -> np.ndarray:
-    """A frame of drawn people whom the detector finds."""
+    """A frame of three drawn people whom the detector finds."""
     with Image.open(DRAWN) as picture:
-        return np.asarray(picture.convert("RGB").crop((0, 0, 300, 340)))
+        return np.asarray(picture.convert("RGB").crop((0, 0, 200, 170)))
 
 
 def run(service, *arguments: object):
@@ -109,17 +110,39 @@ def camera(people) -> Iterator[Camera]:
 def test_a_video_file_again_replaces_what_it_gave_before(service, people, tmp_path):
     file = tmp_path / "gate.mp4"
     file.write_bytes(film([people] * 4))
-    told = ("--camera", "c1", "--gallery", "film", "--timestamp", "2026-11-21T08:30:00Z", "--json")
+    told = ("--camera", "c1", "--gallery", "film", "--timestamp", "2026-11-21T08:30:00Z")
+    told += ("--no-tracks", "--json")
     for _ in range(2):
         done = run(service, file, *told)
         assert done.exit_code == 0, done.output
         counts, crop_ids = last(done), service.crop_ids("film", cameras="c1")
         assert (counts["frames_read"], counts["frames_sent"], counts["frames_dropped"]) == (2, 2, 0)
-        assert counts["persons_stored"] == len(crop_ids) > 5
+        assert counts["persons_stored"] == len(crop_ids) == 6
         assert (counts["final"], counts["lag_seconds"]) == (True, None)
     assert {crop_id[:15] for crop_id in crop_ids} == {"gate.mp4/000000", "gate.mp4/000002"}
     crop = service.http.get("/galleries/film/crops/gate.mp4/000002/01").json()
     assert crop["timestamp"] == 1795249800.5
+
+
+def test_persons_are_followed_and_the_best_pictures_of_each_are_sent(service, people, tmp_path):
+    file = tmp_path / "walk.mp4"
+    file.write_bytes(film([np.roll(people, 2 * step, axis=1) for step in range(14)]))
+    for _ in range(2):
+        done = run(service, file, "--camera", "c5", "--gallery", "walk", "--json")
+        assert done.exit_code == 0, done.output
+        counts = last(done)
+        page = service.http.get("/galleries/walk/crops").json()["crops"]
+        assert counts["persons_stored"] == len(page)
+        assert counts["persons_stored"] + counts["persons_dropped"] == 21
+    tracks = Counter(crop["track"] for crop in page)
+    assert set(tracks) == {"walk.mp4-1", "walk.mp4-2", "walk.mp4-3"}
+    assert max(tracks.values()) <= 4
+    for crop in page:
+        frame_id, number, person = crop["crop_id"].rsplit("/", 2)
+        assert (crop["track"], crop["camera"]) == (f"walk.mp4-{number}", "c5")
+        assert (frame_id[:11], person) == ("walk.mp4/00", "01")
+    done = run(service, file, "--camera", "c5", "--fps", "0.5", "--tracks")
+    assert (done.exit_code, "--tracks needs --fps of at least 1" in done.stderr) == (1, True)
 
 
 def test_a_folder_in_which_a_broken_frame_fails_alone(service, people, tmp_path):
@@ -151,9 +174,9 @@ def test_a_folder_in_which_a_broken_frame_fails_alone(service, people, tmp_path)
 
 def test_a_stream_that_breaks_and_is_interrupted(service, camera):
     command = [sys.executable, "-m", "service", "watch", camera.url, "--camera", "c3"]
-    more = ["--gallery", "stream", "--json", "--every", "0.2", "--fps", "5", "--url", service.url]
+    more = ["--gallery", "stream", "--json", "--every", "0.2", "--fps", "5", "--no-tracks"]
     with subprocess.Popen(
-        [*command, *more],
+        [*command, *more, "--url", service.url],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

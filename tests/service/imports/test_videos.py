@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from importlib import util
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from films import film, plain
+from films import Pixels, film, plain
 from PIL import Image
 
 from service.client import Client
@@ -23,10 +24,15 @@ MORNING = 1795249800.0  # 2026-11-21T08:30:00Z
 
 
 @pytest.fixture(scope="module")
-def visit() -> bytes:
-    """Two seconds at 4 frames per second: drawn people, and from the second second on nobody."""
+def people() -> Pixels:
+    """A frame of three drawn people whom the detector finds."""
     with Image.open(DRAWN) as picture:
-        people = np.asarray(picture.convert("RGB").crop((0, 0, 300, 340)))
+        return np.asarray(picture.convert("RGB").crop((0, 0, 200, 170)))
+
+
+@pytest.fixture(scope="module")
+def visit(people) -> bytes:
+    """Two seconds at 4 frames per second: drawn people, and from the second second on nobody."""
     return film([people] * 4 + [np.full_like(people, 90)] * 4)
 
 
@@ -59,7 +65,8 @@ def by_frame(crop_ids: list[str]) -> list[str]:
 
 def test_the_persons_of_a_video_are_stored_with_the_times_of_their_frames(service, visit):
     service.create("visit")
-    told = {"name": "a/gate.mp4", "camera": "c1", "timestamp": "2026-11-21T09:30", "zone": "+01:00"}
+    told = {"name": "a/gate.mp4", "camera": "c1", "tracks": "false"}
+    told |= {"timestamp": "2026-11-21T09:30", "zone": "+01:00"}
     job = service.ended(send(service, "visit", visit, **told))
     crop_ids = service.crop_ids("visit", cameras="c1")
     assert (job["state"], job["errors"]) == ("done", 0)
@@ -80,7 +87,9 @@ def test_a_frame_of_a_video_gives_the_crops_that_it_gives_alone(service, visit, 
     service.create("alone")
     (tmp_path / "gate.mp4").write_bytes(visit)
     with Client(service.url) as client:
-        job = client.imports.upload("alone", tmp_path / "gate.mp4", fps=1.0, score=0.5)
+        job = client.imports.upload(
+            "alone", tmp_path / "gate.mp4", fps=1.0, score=0.5, tracks=False
+        )
         assert client.jobs.wait(job.job_id).counts["frames"] == 2
     crop_ids = service.crop_ids("alone")
     assert by_frame(crop_ids) == ["gate.mp4/000000"]
@@ -90,7 +99,30 @@ def test_a_frame_of_a_video_gives_the_crops_that_it_gives_alone(service, visit, 
         frame = next(video.frames()).jpeg()
     files, form = [("images", ("f", frame))], {"score": "0.5", "dry_run": "true"}
     answer = service.http.post("/galleries/alone/frames", files=files, data=form).json()
-    assert len(answer["results"][0]["persons"]) == len(crop_ids) > 3
+    assert len(answer["results"][0]["persons"]) == len(crop_ids) == 3
+
+
+def test_persons_are_followed_and_the_best_pictures_of_each_are_stored(service, people):
+    service.create("tracks")
+    empty = np.full_like(people, 90)
+    walk = [np.roll(people, 2 * step, axis=1) for step in range(14)]
+    film_of_walk = film([*walk, *[empty] * 2])
+    job = service.ended(send(service, "tracks", film_of_walk, name="gate.mp4", camera="c1"))
+    counts = job["counts"]
+    page = service.http.get("/galleries/tracks/crops", params={"limit": 1000}).json()["crops"]
+    assert counts == {"frames": 8, "created": len(page), "dropped": counts["dropped"]}
+    assert job["done"] == job["total"]
+    tracks = Counter(crop["track"] for crop in page)
+    assert set(tracks) == {"gate.mp4-1", "gate.mp4-2", "gate.mp4-3"}
+    assert max(tracks.values()) <= 4
+    assert counts["created"] + counts["dropped"] == 21  # three persons on seven frames
+    assert all(crop["crop_id"].startswith("gate.mp4/0000") for crop in page)
+    again = service.ended(send(service, "tracks", film_of_walk, name="gate.mp4", camera="c1"))
+    assert again["counts"] == {
+        "frames": 8,
+        "unchanged": len(page),
+        "dropped": counts["dropped"],
+    }
 
 
 def test_a_folder_of_videos_in_which_a_broken_one_fails_alone(service, visit, root):
@@ -106,6 +138,7 @@ def test_a_folder_of_videos_in_which_a_broken_one_fails_alone(service, visit, ro
         (root / "day" / name).write_bytes(data)
     pattern = r"(?P<camera>[^/]+)/(?P<date>[^_]+)_(?P<time>[^.]+)\."
     body = {"folder": "day", "pattern": pattern, "camera": "spare", "fps": 4, "zone": "UTC"}
+    body |= {"tracks": False}
     job = service.ended(service.http.post("/galleries/folder/imports", json=body))
     assert job["state"] == "done"
     crop_ids = service.crop_ids("folder", cameras="gate")
@@ -167,6 +200,8 @@ WRONG = [
     ({"name": "../x.mp4"}, "'..' is not allowed"),
     ({"name": ""}, "at least 1 character"),
     ({"timestamp": "yesterday"}, "is not a time"),
+    ({"tracks": "perhaps"}, "tracks"),
+    ({"tracks": "true", "fps": 0.5}, "tracks need fps of at least 1, got 0.5"),
     ({"timestamp": 1e300}, "is not a time"),
     ({"zone": "Mars"}, "Mars"),
     ({"pattern": "(?P<who>x)"}, "unknown group"),
@@ -179,7 +214,7 @@ def test_a_wrong_field_is_rejected(service, query, said):
     answer = send(service, "default", b"", **query)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input"), answer.text
     assert said in answer.json()["detail"]
-    if query.keys() & {"fps", "tiles", "score", "camera", "timestamp"}:
+    if query.keys() & {"fps", "tiles", "score", "camera", "timestamp", "tracks"}:
         answer = service.http.post("/galleries/default/imports", json={"folder": ".", **query})
         assert answer.status_code == 422, answer.text
 
