@@ -878,6 +878,29 @@ def test_the_page_shows_warnings_about_a_filter(chromium, depot, crops):
     visited.check()
 
 
+def test_events_are_shown_as_they_come(chromium, depot, crops):
+    gallery = depot.fill("porch", crops[:1])
+    body = {"watch_for": "gallery", "min_score": -1.0, "quiet_seconds": 0}
+    assert depot.http.post(f"/galleries/{gallery}/watches", json=body).status_code == 201
+    visited = visit(chromium, depot)
+    page = visited.page
+    visited.gallery(gallery)
+    page.get_by_role("link", name="Events").click()
+    page.wait_for_selector("#events .empty")
+    for place, file in enumerate(crops[1:3], start=1):
+        data = {"camera": "<i>porch</i>", "timestamp": MORNING + place}
+        path = f"/galleries/{gallery}/crops/visit-{place}"
+        files = {"image": (file.name, file.read_bytes())}
+        assert depot.http.put(path, files=files, data=data).is_success
+        page.wait_for_selector(f"#events li:first-child[data-crop=visit-{place}]")
+    assert visited.texts("#events .facts p:not(.when)")[0].startswith("<i>porch</i>")
+    page.wait_for_function("() => document.querySelector('#events .picture img')?.naturalWidth > 0")
+    assert violations(page) == []
+    page.locator("#events .open").first.click()
+    page.wait_for_selector("#view-search:not([hidden])")
+    visited.check()
+
+
 def test_the_page_works_under_a_prefix_and_obeys_its_policy(chromium, tmp_path, query, crops):
     with serving(tmp_path, below=True) as service:
         service.fill("deep", crops[:8])

@@ -85,6 +85,30 @@ export function upload(path, file, { query = {}, headers = {}, progress, signal 
   });
 }
 
+/**
+ * Reads server-sent events until the service ends the stream.
+ * @param {{signal: AbortSignal, onOpen: () => Promise<void>, onEvent: (data: Object) => void}} options
+ *   `onOpen` is called once the service sends what is stored from now on.
+ */
+export async function listen(path, { signal, onOpen, onEvent }) {
+  const response = await reach(path, { headers: authorization(), signal });
+  if (!response.ok) throw await problemOf(response);
+  const opened = onOpen();
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return opened;
+    text += value;
+    const whole = text.split("\n\n");
+    text = whole.pop();
+    for (const message of whole) {
+      const data = /^data: (.*)$/m.exec(message)?.[1];
+      if (data) onEvent(JSON.parse(data));
+    }
+  }
+}
+
 async function reach(address, request) {
   try {
     return await fetch(address, request);

@@ -8,6 +8,7 @@ import { h } from "./dom.js";
 import { identify, mountSession, signIn } from "./signin.js";
 import { labelCrops } from "./labels.js";
 import { load, mountBrowse, openBrowse } from "./browse.js";
+import { closeEvents, mountEvents, openEvents } from "./events.js";
 import { mountJobs, refreshJobs } from "./jobs.js";
 import { mountSearch, searchWith } from "./search.js";
 import { mountUpload } from "./upload.js";
@@ -15,7 +16,7 @@ import { clearSelection, offer } from "./selection.js";
 import { guarded } from "./notices.js";
 import { key, may, needsKey, session } from "./session.js";
 
-const VIEWS = { search: "Search", gallery: "Gallery", add: "Add" };
+const VIEWS = { search: "Search", gallery: "Gallery", events: "Events", add: "Add" };
 const gallery = document.getElementById("gallery-picker");
 
 function mount() {
@@ -25,6 +26,7 @@ function mount() {
     },
   });
   mountBrowse(searchWith);
+  mountEvents(searchWith);
   mountUpload(document.getElementById("upload"));
   mountJobs();
   mountSession(guarded(enter));
@@ -79,6 +81,8 @@ function route(moved) {
   }
   document.title = `${VIEWS[view]} · HHCL-ReID`;
   if (view === "gallery") openBrowse();
+  if (view === "events") openEvents();
+  else closeEvents();
   if (view === "add") guarded(refreshJobs)();
   if (moved) {
     clearSelection();

@@ -8,10 +8,11 @@ import { picker } from "./selection.js";
 /**
  * @param {Object} crop A crop or match record.
  * @param {{onPick: (crop: Object) => void, hue?: number|null, onGroup?: (crop: Object) => void}} options
- *   `onPick` searches with the crop, `hue` is its identity's colour on the timeline.
+ *   `onPick` searches with the crop, `hue` is its identity's colour on the timeline, `nobody` names a
+ *   person without identity.
  */
-export function cropCard(crop, { onPick, hue = null, onGroup = null }) {
-  const name = crop.identity ?? "No identity";
+export function cropCard(crop, { onPick, hue = null, onGroup = null, nobody = "No identity" }) {
+  const name = crop.identity ?? nobody;
   const dot = hue === null ? null : h("span", { class: `dot hue-${hue}`, "aria-hidden": "true" });
   return h(
     "li",
