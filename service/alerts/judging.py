@@ -23,7 +23,6 @@ from service.machine.background import Report, guarded
 log = logging.getLogger(__name__)
 
 _AT_ONCE = 64  # crops; writers of their gallery may go first in between
-_IDLE_SECONDS = 60.0
 _RETRY_SECONDS = 2.0
 
 
@@ -78,29 +77,22 @@ class Judging:
     def close(self, patience: float = 10.0) -> None:
         """Stop after the crops that are being judged; the next start continues."""
         self._closing.set()
-        self._arrivals.wake()
+        self._arrivals.end()
         if self._thread.is_alive():
             self._thread.join(patience)
 
-    def judge_all(self) -> bool:
-        """Judge what waits, one arrival of each gallery after the other.
-
-        Returns:
-            Whether everything was judged; what failed keeps waiting.
-        """
-        sound = True
-        while (galleries := self._arrivals.galleries()) and sound and not self._closing.is_set():
-            for gallery in galleries:
-                sound &= guarded("alerts", partial(self._judge_first, gallery), self._report)
-        return sound
-
     def _run(self) -> None:
+        failed: dict[str, float] = {}  # when to try again, in monotonic seconds
         while not self._closing.is_set():
-            if self.judge_all():
-                if not self._arrivals.galleries():
-                    self._arrivals.wait(_IDLE_SECONDS)
-            else:
-                self._closing.wait(_RETRY_SECONDS)
+            now = time.monotonic()
+            failed = {name: moment for name, moment in failed.items() if moment > now}
+            for name in self._arrivals.galleries():  # they take turns, one arrival each
+                if name not in failed and not self._closing.is_set():
+                    judge = partial(self._judge_first, name)
+                    if not guarded("alerts", judge, self._report):
+                        failed[name] = time.monotonic() + _RETRY_SECONDS
+            # A gallery that cannot be judged now must not hold up the others.
+            self._arrivals.wait(_RETRY_SECONDS if failed else None, failed)
 
     def _judge_first(self, name: str) -> None:
         try:

@@ -11,7 +11,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 _MOST_WAITING = 2_000  # arrivals per gallery; beyond it the gallery is asked for its new crops
@@ -43,6 +43,7 @@ class Arrivals:
         self._waiting: dict[str, deque[Arrival]] = {}
         self._lost: set[str] = set()
         self._changed = threading.Condition()
+        self._ended = False
 
     def next_time(self, gallery: str) -> float:
         """The time to store with crops that are about to be added.
@@ -125,12 +126,20 @@ class Arrivals:
             if waiting and waiting[0] is arrival:
                 waiting.popleft()
 
-    def wait(self, seconds: float) -> None:
-        """Wait until something arrives, or :meth:`wake` is called, or the time is over."""
-        with self._changed:
-            self._changed.wait(seconds)
+    def wait(self, seconds: float | None, but: Collection[str] = ()) -> None:
+        """Wait until something waits in another gallery than some, or no longer than allowed.
 
-    def wake(self) -> None:
-        """End every wait."""
+        Args:
+            seconds: the longest wait; None for any.
+            but: names of galleries whose arrivals end no wait.
+        """
         with self._changed:
+            self._changed.wait_for(
+                lambda: self._ended or not set(self.galleries()) <= set(but), seconds
+            )
+
+    def end(self) -> None:
+        """End every wait for good."""
+        with self._changed:
+            self._ended = True
             self._changed.notify_all()

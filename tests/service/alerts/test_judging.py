@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from service.alerts.event import Sighting
+from service.alerts.judge import Arrived, Judge
+from service.alerts.watch import Watch
+from service.errors import Unavailable
 from service.ingest.arrivals import Arrivals
 from service.testing import solid
 
@@ -108,3 +112,25 @@ def test_who_only_joined_an_identity_is_compared_with_nobody(service, make_door)
         known.relabel({"anna/1": "anna"}, "hand")
     crop = door.comes(RED, EVENING + 1)
     assert door.seen() == [(crop, "anna")]
+
+
+def test_a_gallery_that_cannot_be_judged_waits_and_holds_up_no_other(
+    service, make_door, monkeypatch
+):
+    monkeypatch.setattr("service.alerts.judging._RETRY_SECONDS", 0.01)
+    broken, sound = make_door(service), make_door(service)
+    for door in (broken, sound):
+        door.watch(watch_for="gallery", quiet_seconds=0)
+    judge, judged = Judge.sightings, []
+
+    def failing(self: Judge, watch: Watch, arrived: Arrived) -> list[Sighting]:
+        judged.append(watch.order.gallery)
+        if watch.order.gallery == broken.name and judged.count(broken.name) < 3:
+            raise Unavailable("as a disk may be")
+        return judge(self, watch, arrived)
+
+    monkeypatch.setattr(Judge, "sightings", failing)
+    late, early = broken.comes(RED, EVENING), sound.comes(RED, EVENING)
+    assert sound.seen() == [(early, "anna")]
+    assert broken.seen() == [(late, "anna")]
+    assert judged.count(broken.name) == 3
