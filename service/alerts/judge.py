@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,12 +27,14 @@ class Arrived:
         added: when, in seconds since 1970-01-01 UTC.
         crops: N crops in the order of their times.
         rows: (N, D) float32, unit rows; row i belongs to crop i.
+        nearest: of each crop, by what it is compared with: many watches compare with the same.
     """
 
     gallery: Gallery
     added: float
     crops: Sequence[Crop]
     rows: NDArray[np.float32]
+    nearest: dict[tuple[str, Filter], list[Hit | None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,8 @@ class Judge:
         """Look up what arrived; crops that were erased or replaced meanwhile are left out."""
         with gallery.changing():
             found = gallery.crops(Filter(crop_ids=frozenset(arrival.crop_ids)))
-            crops = [crop for crop in found if crop.added == arrival.added]
+            # Old collections of Milvus do not know when a crop was added.
+            crops = [crop for crop in found if crop.added in {arrival.added, None}]
             crops.sort(key=lambda crop: (time_of(crop), crop.crop_id))
             rows = gallery.embeddings([crop.crop_id for crop in crops])
         return Arrived(gallery, arrival.added, crops, rows)
@@ -100,8 +103,9 @@ class Judge:
         places = [place for place, crop in enumerate(arrived.crops) if order.covers(crop)]
         if not places:
             return []
-        crops, rows = [arrived.crops[place] for place in places], arrived.rows[places]
-        hits = self._nearest(order, arrived.gallery, crops, rows)
+        crops = [arrived.crops[place] for place in places]
+        nearest = self._nearest_of_all(order, arrived)
+        hits = [nearest[place] for place in places]
         self._require_somebody(order, hits)
         least = self.threshold(order)
         unknown = order.watch_for == "unknown"
@@ -131,6 +135,13 @@ class Judge:
         named = order.watch_for in {"identities", "crops"}
         if named and not any(hits) and not self.store.open(order.of).count(order.compared):
             raise NotFound(f"no crop of gallery {order.of!r} is one that this watch names")
+
+    def _nearest_of_all(self, order: WatchOrder, arrived: Arrived) -> list[Hit | None]:
+        compared = (order.of, order.compared)
+        if compared not in arrived.nearest:
+            crops, rows = arrived.crops, arrived.rows
+            arrived.nearest[compared] = self._nearest(order, arrived.gallery, crops, rows)
+        return arrived.nearest[compared]
 
     def _nearest(
         self, order: WatchOrder, own: Gallery, crops: Sequence[Crop], rows: NDArray[np.float32]

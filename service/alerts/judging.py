@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _AT_ONCE = 64  # crops; writers of their gallery may go first in between
 _RETRY_SECONDS = 2.0
+_LONGEST_PAUSE = 1.0
 
 
 class Judging:
@@ -108,8 +109,11 @@ class Judging:
         for part, last in _parts(arrival):
             # What was judged counts as such only after its last part.
             until = arrival.added if last else math.nextafter(arrival.added, 0.0)
+            begun = time.monotonic()
             while not self._judge_part(gallery, part, until):
                 continue
+            # At most half of the time, so that those who add crops go first.
+            self._closing.wait(min(time.monotonic() - begun, _LONGEST_PAUSE))
         self._arrivals.done(name, arrival)
 
     def _judge_part(self, gallery: Gallery, part: Arrival, until: float) -> bool:
