@@ -51,7 +51,8 @@ def serving(data: Path) -> Iterator[tuple[str, str]]:
 
 
 @pytest.fixture
-def service(tmp_path: Path) -> Iterator[tuple[str, str]]:
+def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, str]]:
+    monkeypatch.setattr("service.http.event_stream.LIFETIME", 0.0)  # schemathesis reads to the end
     with serving(tmp_path / "data") as (url, key):
         with httpx.Client(
             base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=PATIENCE

@@ -89,10 +89,11 @@ async def stream_events(
         after = await threads.run(parts.alerts.table.latest_number)
     else:
         after = number_of(last_event_id)
-    if request.method == "HEAD":
-        return Response(media_type=MEDIA_TYPE, headers=HEADERS)
     where = _filter(gallery, listening.caller, query)
-    stream = EventStream(parts.alerts, where, threads, lambda: parts.lifecycle.phase != "ready")
+    only_head = request.method == "HEAD"
+    stream = EventStream(
+        parts.alerts, where, threads, lambda: only_head or parts.lifecycle.phase != "ready"
+    )
     return StreamingResponse(stream.pieces(after), media_type=MEDIA_TYPE, headers=HEADERS)
 
 

@@ -15,6 +15,7 @@ PATHS = {
     "{crop_id}": "a/b.png",
     "{job_id}": "absent",
     "{snapshot_id}": "absent",
+    "{watch_id}": "absent",
 }
 ROUTES = sorted(path for method, path in RULES if method == "GET")
 FILES = ["/web/app.js", "/docs/assets/swagger-ui.css"]
@@ -29,6 +30,12 @@ def address(template: str) -> str:
 
 @pytest.fixture(scope="module")
 def headed(service):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("service.http.event_stream.LIFETIME", 0.0)
+        yield prepared(service)
+
+
+def prepared(service):
     service.http.post("/galleries", json={"name": "headed", "store_crops": True})
     assert service.put("headed", "a/b.png", CROP).is_success
     return service

@@ -112,7 +112,7 @@ def routes(methods: set[str], scope_is_open: bool) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("method", "path"), routes({"GET", "POST", "PATCH", "DELETE"}, False))
 def test_every_route_that_may_need_a_key_rejects_an_unknown_parameter(service, method, path):
     address = path.format(gallery="default", crop_id="x", job_id="x", key_id="x", sha256="x",
-                          snapshot_id="x")  # fmt: skip
+                          snapshot_id="x", watch_id="x", event_id="x")  # fmt: skip
     answer = service.http.request(method, address, params={"unheard_of": "1"})
     detail = rejection(answer)["detail"]
     assert detail.startswith("Unknown field `unheard_of`")
