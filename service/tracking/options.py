@@ -17,7 +17,8 @@ class TrackerOptions:
         low_overlap: the same for boxes with a score below ``high``.
         hits: frames after which a track gets its name, >= 1.
         gap: a track ends once it has not been seen for longer, in seconds, > 0.
-        unnamed_gap: the same for a track without a name.
+        unnamed_gap: the same for a track without a name. It must be longer than the time between
+            two frames: below two frames per second, nobody gets a name by the default.
         appearance: share of the embeddings in the comparison of a box and a track, 0..1; IoU has
             the rest.
         most: tracks that live at the same time; while there are so many, none begins.
