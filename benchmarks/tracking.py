@@ -29,13 +29,13 @@ from pathlib import Path
 
 import numpy as np
 from following.frames import Found, TruePerson, look, read_frames
-from following.scoring import Following, Scene, hits, score
 from following.searching import Stored, searched, stored
 
 from service.cli.tables import table
 from service.detection.onnx_detector import OnnxDetector
 from service.embedding.onnx_embedder import OnnxEmbedder
 from service.tracking.options import TrackerOptions
+from service.tracking.scoring import Following, Scene, hits, score
 from service.tracking.tracker import Tracker
 from training.synthetic.scenes import SceneOptions, make_scenes
 

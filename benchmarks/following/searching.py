@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 from following.frames import Found
-from following.scoring import hits
 from numpy.typing import NDArray
 
 from service.tracking.gate import Gate
+from service.tracking.scoring import hits
 from service.tracking.thinning import Thinner
 from service.tracking.tracker import Tracker
 from service.values.quality import Quality

@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 from service.api.search import MatchRecord
 from service.cli.indexer import IndexReport, index
+from service.cli.own_service import free_url, leave, serve_on, served, wait_until_ready
 from service.cli.tables import match_cells, table
-from service.client import Client, ServiceError
-from service.errors import InvalidInput, Unavailable
-from service.http.server import bind, url_of
+from service.client import Client
+from service.errors import InvalidInput
 from service.ingest.crop_names import CropFile, list_market1501
 
 _GALLERY, _QUERIES = "bounding_box_test", "query"
 _NAME = "people"
 _SHOWN = 5
-_HOST, _PORT = "127.0.0.1", 8000
-_START_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,72 +50,15 @@ def demo(folder: Path, model: Path, *, once: bool) -> None:
     queries = [entry for entry in list_market1501(folder / _QUERIES) if isinstance(entry, CropFile)]
     if not queries:
         raise InvalidInput(f"{folder / _QUERIES}: no queries with Market-1501 names")
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, leave)
     with tempfile.TemporaryDirectory(prefix="hhcl-reid-demo-") as data:
-        url = _free_url()
-        with _service(url, model, Path(data)) as process, Client(url) as client:
-            _wait_until_ready(process, client, url)
+        url = free_url()
+        with served(url, model, Path(data)) as process, Client(url) as client:
+            wait_until_ready(process, client, url)
             _index(client, folder / _GALLERY)
             _report([*_judge(client, queries)], url)
             if not once:
-                _serve_on(process)
-
-
-def _serve_on(process: subprocess.Popen[bytes]) -> None:
-    print("Ctrl-C stops it.", flush=True)
-    try:
-        status = process.wait()
-    except KeyboardInterrupt:
-        return
-    if status:
-        raise ServiceError(f"the service ended with status {status}")
-
-
-def _leave(sig: int, _frame: FrameType | None) -> NoReturn:
-    """Let SIGTERM leave through the with blocks, which stop the service."""
-    sys.exit(128 + sig)
-
-
-def _free_url() -> str:
-    try:
-        listener = bind(_HOST, _PORT)
-    except Unavailable:
-        listener = bind(_HOST, 0)
-    with listener:
-        return url_of(listener)
-
-
-@contextmanager
-def _service(url: str, model: Path, data: Path) -> Iterator[subprocess.Popen[bytes]]:
-    arguments = {
-        "--port": url.rpartition(":")[2],
-        "--host": _HOST,
-        "--model": str(model),
-        "--data": str(data),
-        "--log-level": "warning",
-    }
-    flags = [text for pair in arguments.items() for text in pair]
-    command = [sys.executable, "-m", "service", "serve", *flags]
-    process = subprocess.Popen(command)  # noqa: S603 - our own program, no shell
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _wait_until_ready(process: subprocess.Popen[bytes], client: Client, url: str) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while not client.ops.is_ready():
-        if process.poll() is not None:
-            raise ServiceError(f"the service ended with status {process.returncode}")
-        if time.monotonic() > deadline:
-            raise ServiceError(f"{url}: the service is not ready after {_START_SECONDS:.0f} s")
-        time.sleep(0.1)
+                serve_on(process)
 
 
 def _index(client: Client, folder: Path) -> None:

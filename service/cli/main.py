@@ -99,8 +99,19 @@ ManifestFile = Annotated[
 ]
 ModelPath = Annotated[Path, typer.Argument(help="model folder, or an ONNX file", exists=True)]
 People = Annotated[
-    Path,
-    typer.Argument(help="folder of people in the Market-1501 layout", exists=True, file_okay=False),
+    Path | None,
+    typer.Argument(
+        help="folder of people in the Market-1501 layout; with --video, of a film per camera",
+        exists=True,
+        file_okay=False,
+        show_default=False,
+    ),
+]
+Video = Annotated[
+    bool,
+    typer.Option(
+        "--video", help="watch films of several cameras; without a folder, those that are shipped"
+    ),
 ]
 Once = Annotated[bool, typer.Option("--once", help="stop after the table")]
 
@@ -231,13 +242,25 @@ def check(model: ModelPath) -> None:
 
 
 @cli.command()
-def demo(folder: People, model: ModelFolder = None, once: Once = False) -> None:
+def demo(
+    folder: People = None, model: ModelFolder = None, video: Video = False, once: Once = False
+) -> None:
     """Serve, index, search and print the results; then keep serving.
 
-    The folder holds people in the Market-1501 layout, with their queries.
+    The folder holds people in the Market-1501 layout, with their queries. With --video, films go
+    through it all: people are found, followed, stored, searched for, and reported as they appear.
     """
+    if folder is None and not video:
+        raise typer.BadParameter("give a folder of people, or --video")
     with errors_in_one_line():
-        from service.cli.demo import demo as run
         from service.settings import Settings
 
-        run(folder, model or Settings().model, once=once)
+        model = model or Settings().model
+        if video:
+            from service.cli.film_demo.walk import FILMS, film_demo
+
+            film_demo(folder or FILMS, model, once=once)
+        elif folder is not None:
+            from service.cli.demo import demo as run
+
+            run(folder, model, once=once)

@@ -11,4 +11,5 @@ It knows boxes, scores and times; neither pictures, HTTP nor galleries.
     gate.py         drops pictures that show a person badly, and counts why
     thinning.py     of many pictures of a track, the best few
     keeping.py      all of it: the persons on each frame in, pictures to keep out
+    scoring.py      how well people were followed, where the truth is known
 """

@@ -89,6 +89,8 @@ class Keeper(Generic[Item]):
         self._thinner: Thinner[Item] = Thinner(ThinningOptions(gap=rules.gap))
         self._unused = 0
         self._last = -math.inf
+        self.names: list[str | None] = []
+        """The tracks of the latest frame's persons, for those who measure how they are followed."""
 
     @property
     def dropped(self) -> int:
@@ -113,10 +115,10 @@ class Keeper(Generic[Item]):
         if seconds < self._last:
             self._tracker.restart()
         self._last = seconds
-        names = self._tracker.update(
+        self.names = self._tracker.update(
             seconds, [sight.box for sight in sights], [sight.score for sight in sights]
         )
-        for sight, name in zip(sights, names, strict=True):
+        for sight, name in zip(sights, self.names, strict=True):
             if sight.score < self._least:
                 continue
             if name is None or self._gate.check(sight.quality) is not None:

@@ -20,6 +20,9 @@ from service.watch.tally import Tally
 
 _AT_ONCE = 8  # frames per request
 
+Observe = Callable[[WatchedFrame, Sequence[Sight["Shot"]], Sequence[str | None]], object]
+"""Takes a frame, the persons on it, and the name of the track of each."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shot:
@@ -43,6 +46,7 @@ class FollowingSender:
         prefix: begins the names of the tracks; made of the time of the first frame if None.
         tally: counts.
         complain: called with the id of a frame that cannot be used, and why.
+        observe: called with each frame and whom it shows, by those who measure.
     """
 
     def __init__(
@@ -52,12 +56,15 @@ class FollowingSender:
         prefix: str | None,
         tally: Tally,
         complain: Callable[[str, str], object],
+        *,
+        observe: Observe | None = None,
     ) -> None:
         self._receiver = receiver
         self._options = options
         self._prefix = prefix
         self._tally = tally
         self._complain = complain
+        self._observe = observe
         self._keeper: Keeper[Shot] | None = None
 
     def send(self, frames: Sequence[WatchedFrame]) -> None:
@@ -99,7 +106,10 @@ class FollowingSender:
             prefix = prefix_of(frame.seconds) if self._prefix is None else self._prefix
             self._keeper = Keeper(prefix, self._options)
         sights = [_sight_of(frame, person) for person in entry.persons]
-        self._store(self._keeper, self._keeper.see(frame.seconds, sights))
+        kept = self._keeper.see(frame.seconds, sights)
+        if self._observe is not None:
+            self._observe(frame, sights, self._keeper.names)
+        self._store(self._keeper, kept)
 
     def _store(self, keeper: Keeper[Shot], kept: Sequence[Kept[Shot]]) -> None:
         for begin in range(0, len(kept), _AT_ONCE):

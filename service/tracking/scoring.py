@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +29,8 @@ class Scene:
         said: the boxes that were given a name, by the name.
     """
 
-    truth: dict[Hashable, Box]
-    said: dict[Hashable, Box]
+    truth: Mapping[Any, Box]
+    said: Mapping[Any, Box]
 
 
 @dataclass(frozen=True)
