@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Collection
 from dataclasses import replace
@@ -12,6 +13,7 @@ from service.gallery.disk.conditions import as_json
 from service.machine.erasable import mark_unclean
 
 _MOST_EVENTS = 100_000  # per gallery
+_BETWEEN_WORDS = re.compile(r"[\W_]+")
 _AMONG = "IN (SELECT value FROM json_each(?))"
 
 
@@ -35,8 +37,8 @@ def forget_gallery(table: AlertTable, gallery: str) -> None:
 def forget_names(table: AlertTable, gallery: str, texts: Collection[str], *, all_: bool) -> None:
     """Erase what names people who were erased from a gallery.
 
-    An event goes with its crop, with the person that it is about, and with a crop without a name
-    that it is about. A watch goes with the last person that it looks for.
+    An event goes with its crop, with the crop that it matched, and with the person that it is
+    about. A watch goes with the last person that it looks for, and its name if it holds one.
 
     Args:
         table: the watches and events.
@@ -58,12 +60,8 @@ def forget_names(table: AlertTable, gallery: str, texts: Collection[str], *, all
         )
         gone += _drop_events(
             connection,
-            f"compared = ? AND (identity {_AMONG} OR (identity IS NULL AND matched {_AMONG}))",
+            f"compared = ? AND (identity {_AMONG} OR matched {_AMONG})",
             (gallery, names, names),
-        )
-        connection.execute(
-            f"UPDATE events SET matched = NULL WHERE compared = ? AND matched {_AMONG}",  # noqa: S608 - fixed texts
-            (gallery, names),
         )
         gone += _forget_in_watches(connection, gallery, frozenset(texts))
         if gone:
@@ -115,13 +113,14 @@ def _forget_in_watches(connection: sqlite3.Connection, gallery: str, texts: froz
         "SELECT watch_id, wanted FROM watches WHERE compared = ? OR gallery = ?",
         (gallery, gallery),
     ).fetchall()
+    phrases = {phrase_of(text) for text in texts} if rows else ()
     changed = 0
     for watch_id, wanted in rows:
         order = WatchOrder.read(wanted)
         left = without(order, texts) if order.of == gallery else order
         if left is None:
             changed += drop_watches(connection, "watch_id = ?", (watch_id,))
-        elif (left := unnamed(left, texts)) != order:
+        elif (left := unnamed(left, phrases)) != order:
             changed += connection.execute(
                 "UPDATE watches SET wanted = ? WHERE watch_id = ?", (left.as_text(), watch_id)
             ).rowcount
@@ -137,8 +136,13 @@ def without(order: WatchOrder, texts: Collection[str]) -> WatchOrder | None:
     return replace(order, identities=identities, crop_ids=crop_ids)
 
 
-def unnamed(order: WatchOrder, texts: Collection[str]) -> WatchOrder:
-    """An order without its name, if that holds one of the texts, whatever the case of letters."""
-    name = (order.name or "").casefold()
-    named = any(text.casefold() in name for text in texts)
+def unnamed(order: WatchOrder, phrases: Collection[str]) -> WatchOrder:
+    """An order without its name, if that holds one of some phrases of :func:`phrase_of`."""
+    name = phrase_of(order.name or "")
+    named = any(phrase in name for phrase in phrases)
     return replace(order, name=None) if named else order
+
+
+def phrase_of(text: str) -> str:
+    """The words of a text, so that they can be found among others, whatever is between them."""
+    return f" {_BETWEEN_WORDS.sub(' ', text.casefold()).strip()} "

@@ -23,16 +23,17 @@ def test_nothing_names_an_erased_person(door):
     assert b"anna" not in (data / "alerts.sqlite3-wal").read_bytes()
 
 
-def test_an_event_goes_with_its_crop_and_keeps_no_crop_that_is_gone(door):
-    door.watch(watch_for="gallery", quiet_seconds=0)
-    gone, kept = door.comes(RED, EVENING), door.comes(RED, EVENING + 1)
-    assert len(door.events()) == 2
-    door.add(door.known, {"crop_id": "anna/2", "identity": "anna"}, (0, 0, 0))
+def test_an_event_goes_with_its_crop_and_with_the_crop_that_it_matched(door):
+    door.watch(watch_for="gallery", quiet_seconds=0, name="Savannah, everyone")
+    gone, ben = door.comes(RED, EVENING), door.comes(GREEN, EVENING + 1)
+    door.comes(RED, EVENING + 2)
+    assert len(door.events()) == 3
     for gallery, crop_id in ((door.name, gone), (door.known, "anna/1")):
         path = f"/galleries/{gallery}/crops/{crop_id}"
         assert door.service.http.delete(path).status_code == 200
-    (event,) = door.events()
-    assert (event["crop_id"], event["identity"], event["matched"]) == (kept, "anna", None)
+    assert door.seen() == [(ben, "ben")]
+    (watch,) = door.service.http.get(f"/galleries/{door.name}/watches").json()["watches"]
+    assert watch["name"] == "Savannah, everyone"  # holds no name that was erased
 
 
 def test_watches_and_events_go_with_either_gallery(door):
