@@ -104,7 +104,7 @@ class Judging:
             self._arrivals.unwatch(name)
             return
         arrival = self._arrivals.first(name)
-        if arrival is None:
+        if arrival is None or self._is_left(gallery):
             return
         for part, last in _parts(arrival):
             # What was judged counts as such only after its last part.
@@ -143,6 +143,16 @@ class Judging:
         if problem != watch.problem:
             self._table.say_problem(watch.watch_id, problem)
         return found
+
+    def _is_left(self, gallery: Gallery) -> bool:
+        """Whether the last watch of a gallery was deleted; if so, stop keeping what arrives."""
+        if self._table.watches(gallery.name):
+            return False
+        with gallery.changing():  # no watch is created meanwhile
+            left = not self._table.watches(gallery.name)
+            if left:
+                self._arrivals.unwatch(gallery.name)
+        return left
 
     def _look_up(self, gallery: Gallery) -> None:
         added = self._table.judged().get(gallery.name)

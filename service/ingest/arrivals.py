@@ -93,6 +93,11 @@ class Arrivals:
             self._waiting.pop(gallery, None)
             self._lost.discard(gallery)
 
+    def is_watched(self, gallery: str) -> bool:
+        """Whether what arrives in a gallery is kept."""
+        with self._changed:
+            return gallery in self._waiting
+
     def galleries(self) -> list[str]:
         """Names of the galleries in which something waits."""
         with self._changed:

@@ -115,6 +115,10 @@ def test_watches_are_listed_and_deleted_and_their_events_stay(door):
     assert door.service.http.delete(path).status_code == 404
     door.comes(GREEN, EVENING)
     assert len(door.events()) == 1
+    assert not door.service.parts.alerts.arrivals.is_watched(door.name)
+    door.watch(watch_for="gallery")
+    door.comes(GREEN, EVENING)
+    assert len(door.events()) == 2
 
 
 def test_events_come_in_pages_newest_first(door):
