@@ -13,7 +13,7 @@ from service.gallery.base import Crop, Filter
 from service.gallery.protocol import Gallery
 from service.gallery.tracks import Span, Track, spans_of, track_of
 
-_MOST_EARLIER = 10_000  # crops of the tracks that arrive; more are not looked at
+_MOST_EARLIER = 100_000  # crops of the tracks of one camera that arrive; more are not looked at
 _MOST_IN_A_MEAN = 256  # stored crops of a track that are read for its mean
 _SAYS_MORE = ("hand", "given", "cluster", "join")
 
@@ -132,13 +132,16 @@ def _earlier(
     gallery: Gallery, coming: Sequence[Crop], tracks: Sequence[Track]
 ) -> dict[Track, list[Crop]]:
     """The stored crops of some tracks, without those that are about to be replaced."""
-    names = Filter(tracks=frozenset(name for _, name in tracks))
-    if not tracks or gallery.count(names) > _MOST_EARLIER:
-        return {}
-    replaced, wanted = {crop.crop_id for crop in coming}, set(tracks)
-    found: defaultdict[Track, list[Crop]] = defaultdict(list)
-    for crop in gallery.crops(names):
-        track = track_of(crop)
-        if track in wanted and crop.crop_id not in replaced:
-            found[track].append(crop)
+    replaced, found = {crop.crop_id for crop in coming}, defaultdict[Track, list[Crop]](list)
+    by_camera: defaultdict[str | None, set[str]] = defaultdict(set)
+    for camera, name in tracks:
+        by_camera[camera].add(name)
+    for camera, names in by_camera.items():
+        of_camera = None if camera is None else frozenset({camera})
+        where = Filter(tracks=frozenset(names), cameras=of_camera)
+        if gallery.count(where) > _MOST_EARLIER:
+            continue
+        for crop in gallery.crops(where):
+            if crop.camera == camera and crop.crop_id not in replaced and crop.track is not None:
+                found[camera, crop.track].append(crop)
     return found

@@ -45,21 +45,23 @@ def track_crops(gallery: Gallery, name: str, camera: str | None) -> list[Crop]:
         InvalidInput: several cameras have one, or it has too many crops.
     """
     one = None if camera is None else frozenset({camera})
-    crops = gallery.crops(Filter(tracks=frozenset({name}), cameras=one))
+    where = Filter(tracks=frozenset({name}), cameras=one)
+    if (count := gallery.count(where)) > MAX_TRACK_CROPS:
+        which = "send the camera you mean, or " if camera is None else ""
+        raise InvalidInput(
+            f"track {name!r} has {count:,} crops: at most {MAX_TRACK_CROPS:,} can make one query; "
+            f"{which}name some of them in crop_ids and set combine"
+        )
+    crops = gallery.crops(where)
     if not crops:
         of = "" if camera is None else f" of camera {camera!r}"
         raise NotFound(f"gallery {gallery.name!r} has no track {name!r}{of}")
     cameras = sorted({crop.camera or "" for crop in crops})
     if len(cameras) > 1:
-        listed = ", ".join(map(repr, cameras[:5]))
+        listed = ", ".join(repr(one) if one else "none" for one in cameras[:5])
         raise InvalidInput(
             f"track {name!r}: {len(cameras)} cameras have a track of this name ({listed}); send "
             "the one you mean as camera"
-        )
-    if len(crops) > MAX_TRACK_CROPS:
-        raise InvalidInput(
-            f"track {name!r} has {len(crops):,} crops: at most {MAX_TRACK_CROPS:,} can make one "
-            "query; name some of them in crop_ids and set combine"
         )
     return crops
 

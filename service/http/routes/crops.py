@@ -64,7 +64,7 @@ router = APIRouter(prefix="/galleries/{gallery}/crops", tags=["crops"])
 
 _UPLOAD_ERRORS = (
     *(InvalidImage, ImageTooLarge, TooLarge, NotFound),
-    *(ModelMismatch, Overloaded, Unavailable, StorageFull),
+    *(ModelMismatch, Overloaded, Unavailable, Unsupported, StorageFull),
 )
 
 
