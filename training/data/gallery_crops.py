@@ -22,6 +22,9 @@ _OLD_MANIFEST = "manifest.csv"  # of earlier releases; two manifests could contr
 _PAGE = 1000
 _NO_CAMERA = "unknown"
 
+Row = dict[str, str]
+"""A line of the manifest: ``path``, ``camera``, and ``track`` if it is known."""
+
 
 @dataclass(frozen=True, slots=True)
 class FetchedCrops:
@@ -41,9 +44,9 @@ class FetchedCrops:
 def fetch_crops(address: str, key: str | None, folder: Path) -> FetchedCrops:
     """Copy the pictures of a gallery into a folder, page by page.
 
-    Only pictures and cameras are copied, because training reads no identity. Pictures already in
-    the folder are not fetched again, so repeating an interrupted copy continues it. Pictures that
-    the gallery has erased since are removed from the folder.
+    Only pictures, cameras and tracks are copied, because training reads no identity. Pictures
+    already in the folder are not fetched again, so repeating an interrupted copy continues it.
+    Pictures that the gallery has erased since are removed from the folder.
 
     Args:
         address: the gallery's, such as ``http://127.0.0.1:8000/galleries/station``.
@@ -69,7 +72,7 @@ def fetch_crops(address: str, key: str | None, folder: Path) -> FetchedCrops:
             f"{address}: no crop has a stored picture; a gallery stores pictures only after "
             "store_crops is set"
         )
-    _forget_others(pictures, {name for name, _ in rows})
+    _forget_others(pictures, {Path(row["path"]).name for row in rows})
     _write_manifest(folder / MANIFEST, rows)
     return FetchedCrops(folder / MANIFEST, len(rows), without)
 
@@ -82,8 +85,8 @@ def _split(address: str) -> tuple[str, str]:
     return root, name
 
 
-def _fetch_all(http: httpx.Client, gallery: str, folder: Path) -> tuple[list[tuple[str, str]], int]:
-    rows: dict[str, str] = {}
+def _fetch_all(http: httpx.Client, gallery: str, folder: Path) -> tuple[list[Row], int]:
+    rows: dict[str, Row] = {}
     without = 0
     total = _answer(http, f"galleries/{gallery}").json()["crops"]
     for crop in tqdm(_crops(http, gallery), total=total, unit="crop", disable=None):
@@ -91,8 +94,14 @@ def _fetch_all(http: httpx.Client, gallery: str, folder: Path) -> tuple[list[tup
         if name is None:
             without += 1
         else:
-            rows[name] = read_name("camera", crop["camera"]) or _NO_CAMERA
-    return sorted(rows.items()), without
+            rows[name] = _row(name, crop)
+    return [row for _, row in sorted(rows.items())], without
+
+
+def _row(name: str, crop: dict[str, Any]) -> Row:
+    row = {"path": f"pictures/{name}", "camera": read_name("camera", crop["camera"]) or _NO_CAMERA}
+    track = read_name("track", crop.get("track"))  # earlier releases of the service have none
+    return row if track is None else row | {"track": track}
 
 
 def _crops(http: httpx.Client, gallery: str) -> Iterator[dict[str, Any]]:
@@ -156,10 +165,9 @@ def _forget_others(folder: Path, names: set[str]) -> None:
             path.unlink()
 
 
-def _write_manifest(path: Path, rows: list[tuple[str, str]]) -> None:
+def _write_manifest(path: Path, rows: list[Row]) -> None:
     # CSV has no types, so it would turn a camera named 1.0 into camera 1.
     with replaced_file(path, durable=False) as file:
-        for name, camera in rows:
-            line = json.dumps({"path": f"pictures/{name}", "camera": camera}) + "\n"
-            file.write(line.encode())
+        for row in rows:
+            file.write(f"{json.dumps(row)}\n".encode())
     path.with_name(_OLD_MANIFEST).unlink(missing_ok=True)

@@ -6,7 +6,7 @@ import pytest
 
 from service.errors import InvalidInput, Unavailable
 from service.testing import solid
-from training.data.datasets import DataSource, read_dataset
+from training.data.datasets import UNKNOWN, DataSource, read_dataset
 from training.data.gallery_crops import fetch_crops
 
 PICTURES = {
@@ -36,6 +36,16 @@ def test_pictures_arrive_byte_for_byte_and_without_identities(station, tmp_path)
     dataset = read_dataset(DataSource(fetched.manifest))
     assert len(dataset.train) == 3
     assert dataset.cameras == ("c1", "c2", "unknown")
+
+
+def test_tracks_arrive_and_keep_their_crops_together(service, station, tmp_path):
+    gallery = station.rpartition("/")[2]
+    for number in (1, 2):
+        picture = solid((7, 7, 100 * number))
+        service.put(gallery, f"walk/{number}", picture, camera="c1", track="17")
+    dataset = read_dataset(DataSource(fetch_crops(station, None, tmp_path).manifest))
+    tracks = [sample.track for sample in dataset.train]
+    assert sorted(tracks) == [UNKNOWN, UNKNOWN, UNKNOWN, 0, 0]
 
 
 def test_a_second_fetch_adds_new_pictures_and_removes_erased_ones(service, station, tmp_path):
