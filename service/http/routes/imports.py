@@ -8,22 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import StringConstraints, ValidationError
+from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 
-from service.api.imports import (
-    MAX_PATTERN,
-    MAX_ZONE,
-    MAX_ZONES,
-    TRACKS,
-    Fps,
-    ImportBody,
-    Relative,
-    StartTime,
-    zones_of,
-)
+from service.api.imports import ImportBody
 from service.api.jobs import JobRecord
 from service.errors import (
     Conflict,
@@ -38,6 +28,7 @@ from service.errors import (
     Unsupported,
 )
 from service.http.dependencies import CallerOf, PartsOf
+from service.http.import_parameters import OF_VIDEOS, PARAMETERS, ImportParameters, upload_spec
 from service.http.problems import responses
 from service.http.records import job_record
 from service.imports.formats import (
@@ -48,16 +39,9 @@ from service.imports.formats import (
     detect_format,
     is_gzip,
 )
-from service.imports.importer import RECEIVED, check_folder, looking_options, unbound
-from service.imports.items import check_relative
-from service.imports.member_names import known_encoding
-from service.imports.reader import reading_of
+from service.imports.importer import RECEIVED, check_folder, unbound
 from service.imports.spooling import spool
-from service.imports.videos import VideoRules
-from service.ingest.crop_names import naming_of
-from service.ingest.name_layouts import LayoutName
 from service.jobs.job import Job, Order
-from service.values.fields import FrameScore, Label, Tiles
 from service.video.needed import require_video
 from service.wiring import Parts
 
@@ -67,8 +51,6 @@ _JSON = "application/json"
 _MAX_JSON = 1 << 16
 _DIGITS_AS_NAME = 16
 _READ_AWAY, _READ_AWAY_SECONDS = 1 << 20, 2.0
-_OF_VIDEOS = ("name", "camera", "timestamp", "fps", "tiles", "score", "tracks")
-_PARAMETERS = ("pattern", "layout", "encoding", "zone", "zones", *_OF_VIDEOS)
 _ERRORS = (
     *(NotFound, TooLarge, Conflict, ModelMismatch, TooManyRequests),
     *(Overloaded, Unavailable, Unsupported, StorageFull),
@@ -85,86 +67,6 @@ _BODY: dict[str, Any] = {
         },
     }
 }
-
-Pattern = Annotated[
-    str | None,
-    Query(
-        max_length=MAX_PATTERN,
-        description="for an archive: regular expression on the members' paths with groups "
-        "identity, camera, track, timestamp, crop_id; for a video: on its `name`. Without pattern "
-        "and layout, the import uses the manifest.ndjson, .jsonl, .csv or .parquet in the archive, "
-        "or else reads Market-1501 names",
-    ),
-]
-Layout = Annotated[
-    LayoutName | None,
-    Query(description="for an archive: built-in layout of the members' names, such as mars"),
-]
-Encoding = Annotated[
-    str | None,
-    Query(
-        max_length=40,
-        description="for an archive: encoding of members' names that are not UTF-8, such as "
-        "cp437, cp850, cp1252, shift_jis or gbk",
-    ),
-]
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        min_length=1,
-        max_length=200,
-        description="a request with the same key and content gets the job of the first one",
-    ),
-]
-
-
-ZoneOfAll = Annotated[
-    str | None,
-    Query(
-        max_length=100,
-        description="zone of times that have none, such as Europe/Berlin or +01:00 (%2B01:00 in a "
-        "URL); default: UTC, which the job's result then mentions",
-    ),
-]
-ZonesOfCameras = Annotated[
-    list[Annotated[str, StringConstraints(max_length=MAX_ZONE)]] | None,
-    Query(
-        max_length=MAX_ZONES,
-        description="zone of one camera, as CAMERA=ZONE; repeat the parameter for more",
-    ),
-]
-
-
-VideoName = Annotated[
-    Relative | None,
-    Query(
-        description="for a video: its file name, which begins the ids of its frames; default: the "
-        "first digits of the SHA-256 of the file",
-        examples=["gate/2026-11-21_14-05-33.mp4"],
-    ),
-]
-VideoCamera = Annotated[
-    Label | None, Query(description="for a video: the camera, if its name does not say it")
-]
-
-
-@dataclass(frozen=True, slots=True)
-class ImportParameters:
-    """Parameters and headers of an import."""
-
-    pattern: Pattern = None
-    layout: Layout = None
-    encoding: Encoding = None
-    zone: ZoneOfAll = None
-    zones: ZonesOfCameras = None
-    name: VideoName = None
-    camera: VideoCamera = None
-    timestamp: Annotated[StartTime | None, Query()] = None
-    fps: Annotated[Fps | None, Query()] = None
-    tiles: Annotated[Tiles | None, Query()] = None
-    score: Annotated[FrameScore, Query()] = None
-    tracks: Annotated[bool | None, Query(description=TRACKS)] = None
-    idempotency_key: IdempotencyKey = None
 
 
 @router.post("", status_code=202, responses=responses(*_ERRORS), openapi_extra=_BODY)
@@ -185,7 +87,7 @@ async def start_import(
     content_type = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     key, owner, client = parameters.idempotency_key, caller.key_id, request.state.client
     if content_type == _JSON:
-        for name in _PARAMETERS:
+        for name in PARAMETERS:
             if getattr(parameters, name) is not None:
                 raise InvalidInput(f"for a folder of the server, send {name} in the JSON body")
         spec = {**await _folder_spec(request), **unbound(caller)}
@@ -198,7 +100,7 @@ async def start_import(
         )
         if headers.format == "video":
             _require_videos(parts)
-        spec = {**_upload_spec(parameters), **unbound(caller)}
+        spec = {**upload_spec(parameters), **unbound(caller)}
         order = Order("import", gallery, spec, None, key, owner, client)
         job = await _receive(request, parts, order, headers)
     response.headers["Location"] = f"/jobs/{job.job_id}"
@@ -211,27 +113,6 @@ class _BodyHeaders:
 
     format: ImportFormat | None
     is_gzipped: bool
-
-
-def _upload_spec(parameters: ImportParameters) -> dict[str, Any]:
-    naming_of(parameters.pattern, parameters.layout)
-    if parameters.name is not None:
-        check_relative(parameters.name)
-    more = {
-        "layout": parameters.layout,
-        "encoding": known_encoding(parameters.encoding),
-        "zone": parameters.zone,
-        "zones": zones_of(parameters.zones or ()),
-    }
-    of_videos = {name: getattr(parameters, name) for name in _OF_VIDEOS}
-    spec = {
-        "pattern": parameters.pattern,
-        **{name: value for name, value in more.items() if value},
-        **{name: value for name, value in of_videos.items() if value is not None},
-    }
-    VideoRules.read(spec, reading_of(spec))
-    looking_options(spec)
-    return spec
 
 
 def _require_videos(parts: Parts) -> None:
@@ -301,7 +182,7 @@ async def _receive_into(
     if kind == "video":
         _require_videos(parts)
         about["name"] = order.spec.get("name", received.sha256[:_DIGITS_AS_NAME])
-    elif extra := [name for name in _OF_VIDEOS if name in order.spec]:
+    elif extra := [name for name in OF_VIDEOS if name in order.spec]:
         raise InvalidInput(f"{extra[0]} is for videos, and this is {kind}: leave it out")
     return await threads.run(board.place, replace(order, spec={**order.spec, **about}), folder)
 
