@@ -108,7 +108,7 @@ def watch(
         from service.watch.tally import Tally
         from service.watch.watching import Reports, Watching
 
-        require_video()
+        require_video("video")
         where = Where(gallery, _camera_of(camera), _tiles_of(tiles), score)
         start = None if timestamp is None else _start_of(timestamp, zone)
         tally, printer = Tally(), _Printer(as_json=as_json)

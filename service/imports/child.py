@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import sys
 import traceback
 from collections.abc import Generator
 from contextlib import suppress
@@ -85,7 +86,9 @@ def _next(stream: BinaryIO) -> Message | None:
         case OutOfMemory():
             raise TooLarge("decoding it needs more memory than allowed (REID_IMPORT_MEMORY_BYTES)")
         case Crashed(trace):
-            raise RuntimeError(trace)
+            sys.stderr.write(f"a file could not be decoded:\n{trace}\n")  # the service's log
+            last = trace.strip().rpartition("\n")[2]
+            raise InvalidInput(f"decoding failed in a way that was not foreseen: {last}")
         case message:
             return message
 
@@ -111,7 +114,7 @@ def _write_all(work: Work, stream: BinaryIO) -> None:
         last = Refused(error)
     except MemoryError:
         last = OutOfMemory()
-    except Exception:  # noqa: BLE001 - the service logs it, and fails the job
+    except Exception:  # noqa: BLE001 - the parent logs it, and fails the file
         last = Crashed(traceback.format_exc())
     else:
         return

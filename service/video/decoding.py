@@ -66,8 +66,14 @@ class DecodedFrame:
     raw: VideoFrame
 
     def jpeg(self) -> bytes:
-        """The upright frame as a JPEG file."""
-        picture: Image.Image = self.raw.to_image()  # type: ignore[no-untyped-call]
+        """The upright frame as a JPEG file. Raises InvalidInput: its pixels cannot be converted."""
+        try:
+            picture: Image.Image = self.raw.to_image()  # type: ignore[no-untyped-call]
+        except MemoryError:
+            raise
+        except FFmpegError as error:  # it starts threads, which need memory too
+            reason = f"frame {self.number} cannot be converted to RGB: {_said(error)}"
+            raise InvalidInput(reason) from error
         turn = _UPRIGHT.get(round(self.raw.rotation) % 360)
         file = BytesIO()
         (picture if turn is None else picture.transpose(turn)).save(file, "JPEG", quality=_QUALITY)

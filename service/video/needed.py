@@ -9,8 +9,11 @@ from service.errors import Unsupported
 _PACKAGES = ("av", "PIL")
 
 
-def require_video() -> None:
+def require_video(extras: str = "server-cpu,video") -> None:
     """Check that the packages that read videos are installed.
+
+    Args:
+        extras: what to install otherwise.
 
     Raises:
         Unsupported: one is missing; the message says how to install it.
@@ -19,5 +22,5 @@ def require_video() -> None:
     if missing is not None:
         raise Unsupported(
             f"videos need the package {missing}, which is not installed here: "
-            'pip install "hhcl-reid[server-cpu,video]"'
+            f'pip install "hhcl-reid[{extras}]"'
         )

@@ -236,3 +236,10 @@ def test_a_source_that_cannot_be_read_says_why_and_stores_nothing(service, tmp_p
         done = run(service, text, *options)
         assert (done.exit_code, done.stderr[:7]) == (1, "error: "), options
     assert service.http.get("/galleries").json() == before
+
+
+def test_without_the_extra_the_command_says_what_to_install(service, tmp_path, monkeypatch):
+    monkeypatch.setattr("service.video.needed.find_spec", lambda name: None)
+    done = run(service, tmp_path, "--camera", "c1")
+    assert done.exit_code == 1
+    assert done.stderr.endswith('pip install "hhcl-reid[video]"\n')
