@@ -92,6 +92,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("POST", f"{_GALLERY}/watches"): _CHANGE,
     ("GET", f"{_GALLERY}/watches/{{watch_id}}"): _LOOK,
     ("DELETE", f"{_GALLERY}/watches/{{watch_id}}"): _CHANGE,
+    ("GET", f"{_GALLERY}/false-alerts"): Rule("search", "path", "none"),
     ("GET", f"{_GALLERY}/events"): _LOOK,
     ("GET", f"{_GALLERY}/events/stream"): _LOOK,
     ("POST", f"{_GALLERY}/events/{{event_id}}/deliver"): _CHANGE,

@@ -101,6 +101,17 @@ class WatchFields(TypedDict, total=False):
     deliver_to: str | None
 
 
+class FalseAlertFields(TypedDict, total=False):
+    """What ``GET /galleries/{gallery}/false-alerts`` takes."""
+
+    people: int
+    per_thousand: float
+    apart: Sequence[str]
+    cameras: Sequence[str]
+    since: Time | None
+    until: Time | None
+
+
 class EventFields(TypedDict, total=False):
     """Which events."""
 

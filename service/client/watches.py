@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Unpack
 
 from service.api import events, watches
+from service.api.false_alerts import FalseAlerts
 from service.client.call import Call, Listening, Paged, at, get, given, nothing, send_json
-from service.client.fields import EventFields, WatchFields
+from service.client.fields import EventFields, FalseAlertFields, WatchFields
 from service.client.routes import Group, Pages, Route, Sender, Stream
 from service.values.vocabulary import WatchFor
 
@@ -47,6 +48,19 @@ def _delete(gallery: str, watch_id: str) -> Call[None]:
     """Delete a watch; its events stay."""
     path = at(_ONE, gallery=gallery, watch_id=watch_id)
     return Call(method="DELETE", path=path, read=nothing)
+
+
+def _false_alerts(gallery: str, **asked: Unpack[FalseAlertFields]) -> Call[FalseAlerts]:
+    """Estimate the score from which a watch raises few false alerts.
+
+    Args:
+        gallery: its name; its tracks show how alike strangers look.
+        asked: how many people are watched for, which rate to keep, which cameras are far apart.
+
+    Returns:
+        The score, and how sure it is.
+    """
+    return get(at("/galleries/{gallery}/false-alerts", gallery=gallery), FalseAlerts, {**asked})
 
 
 def _page(
@@ -135,6 +149,7 @@ class Watches(Group[Sender]):
     create = Route(_create)
     get = Route(_get)
     delete = Route(_delete)
+    false_alerts = Route(_false_alerts)
 
 
 class Events(Group[Sender]):

@@ -94,6 +94,7 @@ ASKS: dict[Row, Ask] = {
     ("POST", "/galleries/{gallery}/watches"): Ask(201, {"json": {"watch_for": "unknown"}}),
     ("GET", "/galleries/{gallery}/watches/{watch_id}"): Ask(404),
     ("DELETE", "/galleries/{gallery}/watches/{watch_id}"): Ask(404),
+    ("GET", "/galleries/{gallery}/false-alerts"): Ask(200),
     ("GET", "/galleries/{gallery}/events"): Ask(200),
     ("GET", "/galleries/{gallery}/events/stream"): Ask(422, {"params": {"cameras": ""}}),
     ("POST", "/galleries/{gallery}/events/{event_id}/deliver"): Ask(404),

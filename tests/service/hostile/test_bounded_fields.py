@@ -13,7 +13,7 @@ MANY = [f"n{number}" for number in range(10_001)]
 
 # REID_MAX_IMAGES limits their number, which the schema does not show.
 _ENDS = frozenset({"maxLength", "enum", "const", "contentMediaType"})
-BY_SETTING = {"images", "post /search crop_ids"}
+BY_SETTING = {"images", "post /search crop_ids", "post /search query_tracks"}
 
 
 def resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
