@@ -50,7 +50,7 @@ class Oracle:
         for crop_id, identity in labels.items():
             if crop_id in self.rows:
                 crop, embedding = self.rows[crop_id]
-                self.rows[crop_id] = replace(crop, identity=identity), embedding
+                self.rows[crop_id] = replace(crop, identity=identity, origin="hand"), embedding
 
     def delete(self, where: Filter) -> int:
         deleted = [crop.crop_id for crop in self.listed(where)]
