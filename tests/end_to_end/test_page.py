@@ -223,7 +223,8 @@ def test_search_with_a_file_and_then_with_a_found_crop(chromium, station, query,
     scores = [float(text.split()[-1]) for text in page.locator(".crop .score").all_text_contents()]
     assert len(scores) > 4
     assert scores == sorted(scores, reverse=True)
-    assert page.locator(".crop .certainty strong").first.text_content().endswith("%")
+    # In a long list no probability of one pair is shown, but whether the score passes.
+    assert page.locator(".crop .certainty strong").first.text_content() == "match"
     assert page.locator(".timeline .mark").count() == len(scores)
     assert page.locator(".timeline .lane").count() == len(PLACES)
     page.wait_for_function("() => document.querySelector('.crop .picture img')?.naturalWidth > 0")
@@ -273,6 +274,7 @@ def test_a_search_sends_the_chosen_options(chromium, station, query):
         "rerank": "true",
         "top_k": "5",
     }
+    assert page.locator(".crop .certainty strong").first.text_content().endswith("%")
     names = visited.texts(".crop h3")
     assert 0 < len(names) <= 5
     assert len(set(names)) == len(names)

@@ -9,9 +9,12 @@ import { picker } from "./selection.js";
  * @param {Object} crop A crop or match record.
  * @param {{onPick: (crop: Object) => void, hue?: number|null, onGroup?: (crop: Object) => void}} options
  *   `onPick` searches with the crop, `hue` is its identity's colour on the timeline, `nobody` names a
- *   person without identity.
+ *   person without identity, `line` is the threshold to compare the score with.
  */
-export function cropCard(crop, { onPick, hue = null, onGroup = null, nobody = "No identity" }) {
+export function cropCard(
+  crop,
+  { onPick, hue = null, onGroup = null, nobody = "No identity", line = null },
+) {
   const name = crop.identity ?? nobody;
   const dot = hue === null ? null : h("span", { class: `dot hue-${hue}`, "aria-hidden": "true" });
   return h(
@@ -31,7 +34,7 @@ export function cropCard(crop, { onPick, hue = null, onGroup = null, nobody = "N
       h("h3", { class: crop.identity ? "" : "none" }, dot, name, origin(crop)),
       h("p", {}, [crop.camera ?? "camera unknown", track(crop)].filter(Boolean).join(", ")),
       crop.timestamp === null ? null : h("p", { class: "when" }, time(crop.timestamp)),
-      crop.score === undefined ? null : certainty(crop),
+      crop.score === undefined ? null : certainty(crop, line),
       crop.group_size > 1 && onGroup
         ? h(
             "button",
@@ -69,13 +72,15 @@ function origin(crop) {
     : null;
 }
 
-function certainty({ score: own, identity_score: group, standardised_score: even, probability }) {
+function certainty(match, line) {
+  const { score: own, identity_score: group, standardised_score: even, probability } = match;
   const score = group ?? own;
   const title =
     even === null || even === undefined
       ? "Cosine"
       : `Cosine; ${even.toFixed(2)} with camera compensation; results are ranked by it`;
   const cosine = h("span", { class: "score", title }, unseen("score "), score.toFixed(2));
+  if (line !== null) return h("p", { class: "certainty" }, passes(score, line), cosine);
   if (probability === null || probability === undefined) return h("p", { class: "certainty" }, cosine);
   const bar = h("span", { class: "fill" });
   bar.style.inlineSize = `${probability * 100}%`;
@@ -95,4 +100,9 @@ function certainty({ score: own, identity_score: group, standardised_score: even
       cosine,
     ),
   );
+}
+
+function passes(score, line) {
+  const title = `The threshold is ${line.toFixed(2)}`;
+  return h("strong", { title }, score >= line ? "match" : "below threshold");
 }

@@ -3,11 +3,14 @@
 import { cropCard } from "./crops.js";
 import { button, h } from "./dom.js";
 import { count, percent } from "./format.js";
-import { current } from "./galleries.js";
+import { calibration, current } from "./galleries.js";
 import { needsKey } from "./session.js";
 import { nameOf, pictureOf } from "./query.js";
 import { hues, timeline } from "./timeline.js";
 import { warningList } from "./warnings.js";
+
+// A probability holds for one pair. Among more crops than this, somebody resembles the query by chance.
+const FEW = 20;
 
 /** Shown before the first search. */
 export function showNothing(place) {
@@ -97,9 +100,11 @@ function title({ status, matches }) {
 
 function body(entry, answer, { onPick, onNearest }) {
   if (entry.status === "error") return h("p", { class: "verdict" }, entry.error.detail);
-  if (entry.status === "unknown") return unknown(entry.nearest, answer.min_score, onNearest);
+  const long = entry.considered > FEW;
+  if (entry.status === "unknown") return unknown(entry.nearest, answer.min_score, { long, onNearest });
   const colours = hues(entry.matches);
   const options = {
+    line: long ? lineOf(answer) : null,
     onPick: (crop) => onPick([crop]),
     onGroup: ({ identity }) => {
       location.hash = `#gallery?identity=${encodeURIComponent(identity)}`;
@@ -108,7 +113,12 @@ function body(entry, answer, { onPick, onNearest }) {
   const cards = h(
     "ol",
     { class: "crops" },
-    entry.matches.map((match) => cropCard(match, { ...options, hue: colours.get(match.identity) ?? null })),
+    entry.matches.map((match) =>
+      cropCard(long ? { ...match, probability: null } : match, {
+        ...options,
+        hue: colours.get(match.identity) ?? null,
+      }),
+    ),
   );
   const show = ({ crop_id: id }) => {
     const card = [...cards.children].find((one) => one.dataset.crop === id);
@@ -118,10 +128,15 @@ function body(entry, answer, { onPick, onNearest }) {
   return [timeline(entry.matches, colours, show), cards].filter(Boolean);
 }
 
-function unknown(nearest, line, onNearest) {
+/** The threshold that was chosen, or the model's if everything was asked for. */
+function lineOf({ min_score: chosen }) {
+  return chosen > -1 ? chosen : (calibration()?.threshold ?? null);
+}
+
+function unknown(nearest, line, { long, onNearest }) {
   if (!nearest)
     return h("p", { class: "verdict" }, "No crops match the filters. Select more cameras or a longer time.");
-  const sure = nearest.probability === null ? "" : ` (probability ${percent(nearest.probability)})`;
+  const sure = long || nearest.probability === null ? "" : ` (probability ${percent(nearest.probability)})`;
   const drawn = line === null ? "the threshold" : `the threshold of ${line.toFixed(2)}`;
   const text = `No match above ${drawn}. The closest crop scored ${nearest.score.toFixed(2)}${sure}.`;
   return h(
