@@ -18,15 +18,15 @@ from service.gallery.protocol import GalleryStore
 from service.imports.items import Picture, Storable
 from service.ingest.arrivals import Arrivals
 from service.ingest.crop_names import LeftOut
-from service.ingest.enroller import (
+from service.ingest.joining import stored_crops
+from service.ingest.sent_embeddings import EmbeddedCrop, to_bytes
+from service.ingest.storing import (
     Coming,
     lacking_pictures,
     store_dated,
     unchanged,
     with_digest,
 )
-from service.ingest.joining import stored_crops
-from service.ingest.sent_embeddings import EmbeddedCrop, to_bytes
 from service.jobs.bridge import BATCH
 from service.jobs.context import JobContext
 

@@ -9,19 +9,19 @@ import numpy as np
 from service.embedding.shelf import ModelShelf
 from service.gallery.protocol import GalleryStore
 from service.ingest.arrivals import Arrivals
-from service.ingest.enroller import (
+from service.ingest.sent_embeddings import (
+    EmbeddedCrop,
+    check_embedding,
+    require_model,
+    to_bytes,
+)
+from service.ingest.storing import (
     Coming,
     Enrolment,
     EnrolmentOutcome,
     serving_model,
     store_rows,
     with_digest,
-)
-from service.ingest.sent_embeddings import (
-    EmbeddedCrop,
-    check_embedding,
-    require_model,
-    to_bytes,
 )
 from service.machine.executors import Executors
 from service.machine.stopwatch import Stopwatch

@@ -1,6 +1,6 @@
 """Add the persons on whole frames to a gallery: find → cut → embed → upsert.
 
-What becomes of each crop is decided by :mod:`service.ingest.enroller`, as for crops that are sent.
+What becomes of each crop is decided by :mod:`service.ingest.storing`, as for crops that are sent.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from service.embedding.encoded_image import EncodedImage
 from service.embedding.intake import require_one_usable
 from service.errors import ReidError
 from service.gallery.base import Crop
-from service.ingest.enroller import Enroller, Enrolment
+from service.ingest.enroller import Enroller
+from service.ingest.storing import Enrolment
 from service.machine.stopwatch import Stopwatch
 from service.model.manifest import Manifest
 from service.values.frame_ids import crop_id_on

@@ -15,7 +15,8 @@ from service.embedding.encoded_image import EncodedImage
 from service.embedding.intake import Embedding, Intake
 from service.errors import Overloaded, ReidError
 from service.gallery.base import Crop
-from service.ingest.enroller import Enroller, Enrolment
+from service.ingest.enroller import Enroller
+from service.ingest.storing import Enrolment
 from service.machine.stopwatch import Stopwatch
 
 _Answer = TypeVar("_Answer")

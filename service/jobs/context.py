@@ -16,7 +16,7 @@ from service.embedding.encoded_image import EncodedImage
 from service.embedding.intake import Embedding, Intake
 from service.errors import ReidError
 from service.gallery.base import Crop
-from service.ingest.enroller import Enrolment
+from service.ingest.storing import Enrolment
 from service.jobs.bridge import Bridge
 from service.jobs.job import Cancelled, ItemError, Job, Kind, Stopped
 

@@ -55,7 +55,7 @@ from service.http.receipts import beside_counts, deletion_receipt
 from service.http.records import crop_record, warning_records
 from service.http.request_models import CropForm, CropsForm, DeleteBody, ListQuery
 from service.http.vector_bodies import VectorCrop, VectorCrops
-from service.ingest.enroller import Enrolment, EnrolmentOutcome
+from service.ingest.storing import Enrolment, EnrolmentOutcome
 from service.machine.stopwatch import Stopwatch
 from service.values.timestamps import Moment
 from service.wiring import Parts
