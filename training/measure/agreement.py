@@ -48,6 +48,19 @@ def cycle_agreement(
     return float(found.mean()) if len(found) else None
 
 
+def known_groups(tracks: Int64s) -> Int64s | None:
+    """Take tracks as groups, if they make any.
+
+    Args:
+        tracks: (N,) int64, -1 for a crop without a track; a track is of one camera.
+
+    Returns:
+        The tracks; None if none of them has two crops, so that nothing would be measured.
+    """
+    known, counts = np.unique(tracks, return_counts=True)
+    return tracks if (counts[known >= 0] > 1).any() else None
+
+
 def way_precisions(
     embeddings: Float32s,
     cameras: Int64s,

@@ -22,7 +22,7 @@ from training.core.engine import extract_embeddings
 from training.data.datasets import Dataset
 from training.data.entries import DataError
 from training.data.images import Images
-from training.measure.agreement import cycle_agreement
+from training.measure.agreement import cycle_agreement, known_groups
 from training.measure.evaluation import PROTOCOLS, Protocol, Scores, evaluate
 from training.measure.held_out import HeldOutCrops, Room, decode_held_out, in_memory
 from training.networks.building import Network
@@ -200,17 +200,21 @@ def _agree(
     config: TrainConfig,
     device: torch.device,
 ) -> float:
-    """Mean cycle agreement over the sites that have two cameras."""
+    """Mean cycle agreement over the sites that have two cameras.
+
+    Where tracks are known, a way must lead back to its crop's track, which no network has made.
+    """
     rng = np.random.default_rng(config.seed)
     count = min(config.evaluation.crops, len(crops.samples))
     drawn = np.sort(rng.choice(len(crops.samples), size=count, replace=False))
     embeddings = _require_finite(extract_embeddings(network, crops.pixels[drawn], device))
     cameras = np.array([crops.samples[i].camera for i in drawn])
-    of_site = sites[drawn]
-    found = [
-        cycle_agreement(embeddings[of_site == site], cameras[of_site == site])
-        for site in np.unique(of_site)
-    ]
+    tracks = np.array([crops.samples[i].track for i in drawn])
+    found = []
+    for site in np.unique(sites[drawn]):
+        own = sites[drawn] == site
+        groups = known_groups(tracks[own]) if config.clustering.tracks else None
+        found.append(cycle_agreement(embeddings[own], cameras[own], groups))
     known = [value for value in found if value is not None]
     if not known:
         raise DataError("no site has crops of two cameras")

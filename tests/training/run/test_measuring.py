@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,26 @@ def held_out(name: str, crops: Images) -> HeldOutCrops:
 
 def cameras_of(crops: Images) -> np.ndarray:
     return np.array([sample.camera for sample in crops.samples])
+
+
+def test_ways_lead_back_to_their_track_where_tracks_are_known(network):
+    crops = colours(6, 2)
+    twice = np.repeat(np.arange(12), 2)
+    sites = np.zeros(24, np.int64)
+
+    def tracked(tracks) -> Images:
+        samples = tuple(
+            replace(crops.samples[crop], track=int(track))
+            for crop, track in zip(twice, tracks, strict=True)
+        )
+        return Images(crops.pixels[twice], samples, ())
+
+    # A wrong track has a crop of one person and a crop of the next, of the same camera.
+    right, wrong = tracked(twice), tracked((twice + 2 * (np.arange(24) % 2)) % 12)
+    assert measure(network, right, sites).agreement == 1.0
+    assert measure(network, wrong, sites).agreement < 0.7
+    unused = measure(network, wrong, sites, **{"clustering.tracks": False}).agreement
+    assert unused == measure(network, tracked([-1] * 24), sites).agreement
 
 
 def test_one_camera_alone_has_no_agreement(network):
