@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import Request
 
+from service.api.false_alerts import FalseAlertQuery
 from service.api.filters import CropFilter, SearchFilter
 from service.errors import InvalidInput
 from service.http.request_models import CropsForm, EmbedForm, SearchForm
@@ -15,7 +16,7 @@ from service.http.request_models import CropsForm, EmbedForm, SearchForm
 _LISTS = frozenset(
     {
         name
-        for model in (CropFilter, SearchFilter, SearchForm, EmbedForm, CropsForm)
+        for model in (CropFilter, SearchFilter, FalseAlertQuery, SearchForm, EmbedForm, CropsForm)
         for name, field in model.model_fields.items()
         if "list[" in str(field.annotation)
     }

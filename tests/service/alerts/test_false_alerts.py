@@ -91,6 +91,8 @@ def test_the_route_answers_the_score_the_pace_and_what_is_missing(service, hall)
     assert (told["tracks"], told["pairs"], told["detail"]) == (60, 870, None)
     assert told["low"] <= told["min_score"] <= told["high"] <= 1.0
     assert told["alerts_per_day"] == pytest.approx(told["tracks_per_day"] * 0.01)
+    far = service.http.get(ask, params={"apart": ["c1", "c2"]}).json()
+    assert far["pairs"] == 60 * 59 // 2
     strict = service.http.get(ask, params={"people": 50, "per_thousand": 1}).json()
     assert strict["min_score"] > told["min_score"]
     few = service.http.get(ask, params={"cameras": "c1", "until": "2020-01-01T00:00:00Z"}).json()
