@@ -421,7 +421,7 @@ def test_a_path_whose_groups_are_not_a_time_is_rejected(service, gallery, path, 
     [
         (
             r"(?P<when>.+)",
-            "unknown group 'when'; allowed are crop_id, identity, camera, timestamp, zone, da",
+            "unknown group 'when'; allowed are crop_id, identity, camera, track, timestamp, zone",
         ),
         (r"(?P<time>.+)", "'time' needs 'date' or 'day'"),
         (r"(?P<date>.+)(?P<year>.+)", "'date' and 'year' exclude each other"),
