@@ -140,7 +140,8 @@ def variants(path: str) -> list[str]:
     return [path, f"{path}/", f"/{path}", f"{path}//", f"{path}/.", f"{path}/..", f"/{path}/"]
 
 
-def test_no_answer_repeats_a_foreign_host(closed):
+def test_no_answer_repeats_a_foreign_host(closed, monkeypatch):
+    monkeypatch.setattr("service.http.event_stream.LIFETIME", 0.0)  # a stream is read to its end
     service, text = closed
     headers = {"Host": "evil.example", "X-Forwarded-Host": "evil.example"}
     headers |= {"Authorization": f"Bearer {text}", "Forwarded": "host=evil.example"}
