@@ -14,7 +14,7 @@ from service.gallery.base import Filter
 from service.gallery.disk.gallery import DiskGallery
 from service.identities import grouping
 from service.identities.corrections import Basis, Corrections
-from service.ingest import enroller
+from service.ingest import storing
 from service.jobs.context import JobContext
 from service.testing import solid
 
@@ -72,7 +72,7 @@ class Meanwhile:
 def test_a_label_set_while_the_crop_is_sent_again_stays(gallery, monkeypatch):
     assert gallery.put("g", "a", RED, camera="c1").status_code == 201
     meanwhile = Meanwhile(lambda: ask(gallery, "label", crop_ids=["a"], identity="ann"))
-    monkeypatch.setattr(enroller, "identified", meanwhile.after(enroller.identified))
+    monkeypatch.setattr(storing, "identified", meanwhile.after(storing.identified))
     assert gallery.put("g", "a", RED, camera="c2").status_code == 200
     meanwhile.ended()
     assert who(gallery) == {"a": ("ann", "hand")}
@@ -102,7 +102,7 @@ def test_joining_during_a_merge_does_not_revive_the_name(gallery, monkeypatch):
     gallery.put("g", "red", RED, identity="old")
     gallery.put("g", "green", GREEN, identity="other")
     meanwhile = Meanwhile(lambda: ask(gallery, "merge", identities=["old"], into="new"))
-    monkeypatch.setattr(enroller, "join_groups", meanwhile.after(enroller.join_groups))
+    monkeypatch.setattr(storing, "join_groups", meanwhile.after(storing.join_groups))
     assert gallery.put("g", "late", REDDISH).status_code == 201
     meanwhile.ended()
     assert {identity for identity, _ in who(gallery).values()} == {"new", "other"}
