@@ -34,7 +34,6 @@ from service.cli.tables import table
 from service.gallery.base import Crop
 from service.gallery.disk.store import DiskGalleryStore
 from service.gallery.protocol import Gallery
-from service.ingest.enroller import store_joined
 from service.ingest.joining import JoinRule, join_groups
 from service.model.manifest import read_manifest
 from training.synthetic import SyntheticOptions, synthesize
@@ -132,7 +131,8 @@ def arrive(gallery: Gallery, seen: Seen, places: Sequence[int], way: str, rule: 
             for crop in found.crops
         ]
         found = replace(found, crops=attracting)
-    store_joined(gallery, found, seen.rows[places])
+    gallery.upsert(found.crops, seen.rows[places])
+    gallery.relabel(found.earlier, "join")
 
 
 def tracked(seen: Seen, place: int) -> Crop:
