@@ -80,7 +80,8 @@ function certainty(match, line) {
       ? "Cosine"
       : `Cosine; ${even.toFixed(2)} with camera compensation; results are ranked by it`;
   const cosine = h("span", { class: "score", title }, unseen("score "), score.toFixed(2));
-  if (line !== null) return h("p", { class: "certainty" }, passes(score, line), cosine);
+  if (line !== null)
+    return h("div", { class: "certainty" }, h("p", {}, passes(score, line), cosine));
   if (probability === null || probability === undefined) return h("p", { class: "certainty" }, cosine);
   const bar = h("span", { class: "fill" });
   bar.style.inlineSize = `${probability * 100}%`;
