@@ -7,10 +7,8 @@ What a watch looks for, and whom an event is about, names people; see
 from __future__ import annotations
 
 import sqlite3
-from pathlib import Path
 
-from service.machine.erasable import CLEAN, OLD, transaction
-from service.machine.sqlite import connect
+from service.machine.erasable import CLEAN
 
 _SCHEMA = """
 CREATE TABLE watches (
@@ -56,21 +54,8 @@ CREATE INDEX events_waiting ON events (next_try) WHERE delivery = 'waiting';
 """
 
 
-def open_file(path: Path) -> sqlite3.Connection:
-    """Open the file; create it if it is missing.
-
-    Raises:
-        sqlite3.Error: it cannot be opened or written.
-    """
-    connection = connect(path, "rwc")
-    try:
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version == OLD:
-            with transaction(connection):
-                for statement in _SCHEMA.split(";"):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {CLEAN}")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+def make_tables(connection: sqlite3.Connection) -> None:
+    """Make the tables of a new file, within a transaction. Raises sqlite3.Error."""
+    for statement in _SCHEMA.split(";"):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {CLEAN}")

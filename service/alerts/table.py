@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from service.alerts.database import open_file
+from service.alerts.database import make_tables
 from service.alerts.event import Event, EventFilter, Sighting, Verdict
 from service.alerts.watch import Watch, WatchOrder
 from service.errors import Conflict, NotFound
@@ -46,7 +46,7 @@ class AlertTable(ErasableFile):
     """
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, open_file)
+        super().__init__(path, make_tables)
         self.erasures = 0
         """How often people were erased; who has read a gallery before has to read it again."""
 

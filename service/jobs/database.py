@@ -8,10 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from pathlib import Path
 
-from service.machine.erasable import CLEAN, OLD, UNCLEAN, transaction
-from service.machine.sqlite import connect
+from service.machine.erasable import CLEAN, UNCLEAN
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -58,30 +56,17 @@ _LATER = {
 }
 
 
-def open_file(path: Path) -> sqlite3.Connection:
-    """Open the file; create it if it is missing, upgrade it if an older release wrote it.
-
-    Raises:
-        sqlite3.Error: it cannot be opened or written.
-    """
-    connection = connect(path, "rwc")
-    try:
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version == OLD:
-            with transaction(connection):
-                _upgrade(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
 def hashed(text: str | None) -> str | None:
     """The SHA-256 of a text that a client chose, which may be a name."""
     return None if text is None else hashlib.sha256(text.encode()).hexdigest()
 
 
-def _upgrade(connection: sqlite3.Connection) -> None:
+def upgrade(connection: sqlite3.Connection) -> None:
+    """Make the tables of a new file, or upgrade what an older release wrote, within a transaction.
+
+    Raises:
+        sqlite3.Error: it cannot be written.
+    """
     for statement in _SCHEMA.split(";"):
         if statement.strip():
             connection.execute(statement)

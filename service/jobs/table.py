@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from service.gallery.disk.conditions import as_json
-from service.jobs.database import hashed, open_file
+from service.jobs.database import hashed, upgrade
 from service.jobs.job import ItemError, Job, JobFilter, Order, State, unknown_job
 from service.machine.erasable import ErasableFile, mark_unclean
 
@@ -29,7 +29,7 @@ class JobTable(ErasableFile):
     """
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, open_file)
+        super().__init__(path, upgrade)
 
     def insert(self, job: Job) -> None:
         """Add a job, durable on return.

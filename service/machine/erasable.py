@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from service.errors import ReidError, Unavailable
-from service.machine.sqlite import answering
+from service.machine.sqlite import answering, connect
 
 log = logging.getLogger(__name__)
 
@@ -32,12 +32,13 @@ class ErasableFile:
     Args:
         path: the SQLite file. It is opened when first needed, so that a service on a disk that
             refuses writes can start and answer reads.
-        open_file: opens it, and creates or upgrades it if needed.
+        upgrade: makes the tables of a new file or of one that an older release wrote, within a
+            transaction, and sets ``user_version``.
     """
 
-    def __init__(self, path: Path, open_file: Callable[[Path], sqlite3.Connection]) -> None:
+    def __init__(self, path: Path, upgrade: Callable[[sqlite3.Connection], object]) -> None:
         self._path = path
-        self._open = open_file
+        self._upgrade = upgrade
         self._connection: sqlite3.Connection | None = None
         self._closed = False
         self._lock = threading.RLock()
@@ -49,8 +50,20 @@ class ErasableFile:
             if self._closed:
                 raise Unavailable(f"{self._path.name} is closed", retry_after=5)
             if self._connection is None:
-                self._connection = self._open(self._path)
+                self._connection = self._opened()
             yield self._connection
+
+    def _opened(self) -> sqlite3.Connection:
+        connection = connect(self._path, "rwc")
+        try:
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version == OLD:
+                with transaction(connection):
+                    self._upgrade(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
