@@ -133,31 +133,34 @@ def estimate(strangers: Strangers, question: Question) -> Estimate | None:
     if len(strangers.scores) < LEAST_PAIRS:
         return None
     share = -math.expm1(math.log1p(-question.rate) / question.people)
+    order = np.argsort(-strangers.scores, kind="stable")
+    scores, pairs = strangers.scores[order], strangers.pairs[order]
     generator = np.random.default_rng(_SEED)
     count = len(strangers.tracks)
     resampled = []
     for _ in range(_RESAMPLES):  # tracks, not pairs: the pairs of one track resemble each other
         drawn = np.bincount(generator.integers(count, size=count), minlength=count)
-        weights = drawn[strangers.pairs].prod(axis=1).astype(float)
+        weights = drawn[pairs].prod(axis=1).astype(float)
         if weights.any():
-            resampled.append(_score_at(strangers.scores, weights, share))
+            resampled.append(_score_at(scores, weights, share))
     low, high = np.quantile(resampled, _INTERVAL)
-    even = np.ones(len(strangers.scores))
-    return Estimate(_score_at(strangers.scores, even, share), float(low), float(high))
+    return Estimate(_score_at(scores, np.ones(len(scores)), share), float(low), float(high))
 
 
 def _score_at(scores: Float64s, weights: Float64s, share: float) -> float:
-    """The score that a share of the weighted pairs exceeds."""
-    order = np.argsort(-scores, kind="stable")
-    above = np.cumsum(weights[order]) / weights.sum()
-    # The first score at which at least this share is reached.
-    empirical = float(scores[order][min(int(np.searchsorted(above, share)), len(scores) - 1)])
+    """The score that a share of the weighted pairs exceeds; the highest score comes first."""
+    above = np.cumsum(weights) / weights.sum()
+    # The first score at which at least a share is reached.
+    reached, begin = (
+        float(scores[min(int(np.searchsorted(above, part)), len(scores) - 1)])
+        for part in (share, _TAIL)
+    )
     if share >= _TAIL:
-        return empirical
-    begin = float(scores[order][min(int(np.searchsorted(above, _TAIL)), len(scores) - 1)])
+        return reached
     over = scores > begin
-    mean = float(np.average(scores[over] - begin, weights=weights[over])) if over.any() else 0.0
-    return min(1.0, begin + mean * math.log(_TAIL / share))
+    # A resampled tail may have lost all its pairs.
+    mean = np.average(scores[over] - begin, weights=weights[over]) if weights[over].any() else 0.0
+    return min(1.0, begin + float(mean) * math.log(_TAIL / share))
 
 
 def _met(tracks: Sequence[Span], apart: frozenset[str]) -> Int64s:

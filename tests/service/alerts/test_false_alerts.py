@@ -38,6 +38,16 @@ def test_the_score_of_known_tails_is_found(people, rate):
     assert found.low <= found.score <= found.high
 
 
+def test_a_resampled_tail_may_lose_its_pairs():
+    """One pair of tracks has all the high scores; many samples leave one of the two out."""
+    tracks = [Span("c1", str(number), START, START + 1) for number in range(30)]
+    pairs = np.array([(a, b) for b in range(30) for a in range(b)])
+    scores = np.where(pairs[:, 0] + pairs[:, 1] == 1, 0.9, 0.1)
+    found = estimate(Strangers(tracks, pairs, scores), question(1, 0.01))
+    assert found is not None
+    assert 0.1 <= found.low <= found.high <= 1.0
+
+
 def test_too_few_pairs_give_no_score():
     assert estimate(strangers(np.linspace(0, 0.5, 299)), question()) is None
     assert estimate(strangers([]), question()) is None
