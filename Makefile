@@ -40,7 +40,7 @@ serve: $(VENV)/.installed-cpu ## the service with the shipped model, on http://1
 # the longest files first, so that all processes end at about the same time.
 IN_PARALLEL = --numprocesses $(PYTEST_JOBS) --dist loadfile --no-loadscope-reorder
 
-test: check $(VENV)/.browser ## run the checks, then the whole test suite (the first run downloads about 5 GB of PyTorch)
+test: check $(VENV)/.programs ## run the checks, then the whole test suite (the first run downloads about 5 GB of PyTorch)
 	$(BIN)/python -m pytest $(IN_PARALLEL) $(PYTEST_ARGS)
 
 check: $(VENV)/.installed-all ## check lint, format, types and which room may import which
@@ -63,9 +63,10 @@ LOCKS := docker/requirements-
 lock: $(VENV)/.installed-all ## pin every dependency with its hashes (UPGRADE=1: the newest releases)
 	$(LOCK) pyproject.toml --extra dev --extra server-cpu --extra training --output-file $(LOCKS)dev.txt
 	$(LOCK) pyproject.toml --constraint $(LOCKS)dev.txt --output-file $(LOCKS)client.txt
-	set -e; for extra in server-cpu training people timm infomap milvus parquet video; do \
+	$(LOCK) pyproject.toml --extra server-cpu --extra mqtt --constraint $(LOCKS)dev.txt --output-file $(LOCKS)server-cpu.txt
+	set -e; for extra in training people timm infomap milvus mqtt parquet video; do \
 		$(LOCK) pyproject.toml --extra $$extra --constraint $(LOCKS)dev.txt --output-file $(LOCKS)$$extra.txt; done
-	$(LOCK) pyproject.toml --extra server-gpu --constraint $(LOCKS)server-cpu.txt --output-file $(LOCKS)server-gpu.txt
+	$(LOCK) pyproject.toml --extra server-gpu --extra mqtt --constraint $(LOCKS)server-cpu.txt --output-file $(LOCKS)server-gpu.txt
 	$(LOCK) --group pyproject.toml:backend --constraint $(LOCKS)dev.txt --output-file $(LOCKS)backend.txt
 	$(LOCK) --group pyproject.toml:image --constraint $(LOCKS)dev.txt --output-file $(LOCKS)build.txt
 
@@ -147,12 +148,15 @@ $(VENV)/.installed-all: pyproject.toml $(LOCKS)dev.txt $(LOCKS)backend.txt | $(B
 	$(BIN)/python -c 'import torchvision'
 	@touch $@ $(VENV)/.installed-cpu
 
-# The tests of the page need Debian's Chromium. If it cannot be installed, they skip and say so, or
-# fail with CI=true; the next run tries again.
-$(VENV)/.browser: | $(VENV)/.installed-all
-	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || { \
+# The tests of the page need Debian's Chromium, those of MQTT its broker Mosquitto. If they cannot be
+# installed, these tests skip and say so, or fail with CI=true; the next run tries again.
+PROGRAMS := chromium mosquitto
+$(VENV)/.programs: | $(VENV)/.installed-all
+	@PATH="$$PATH:/usr/sbin"; \
+	{ command -v chromium || command -v chromium-browser; } >/dev/null && \
+	command -v mosquitto >/dev/null || { \
 		test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
-		echo "Installing Chromium, once: a minute." && \
+		echo "Installing $(PROGRAMS), once: a minute." && \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-		apt-get install -y -qq --no-install-recommends chromium >/dev/null; } && touch $@ || \
-		echo "chromium is missing and could not be installed: apt install chromium" >&2
+		apt-get install -y -qq --no-install-recommends $(PROGRAMS) >/dev/null; } && touch $@ || \
+		echo "$(PROGRAMS): one is missing and could not be installed: apt install $(PROGRAMS)" >&2

@@ -24,7 +24,9 @@ STATUSES = frozenset({str(status.value) for status in HTTPStatus} | {str(CLIENT_
 STAGES = frozenset({"cut", "decode", "detect", "embed", "judge", "query", "rerank", "upsert"})
 OUTCOMES = frozenset({"decoded", "failed"})
 STATES = frozenset({"queued", "running"})
-TASKS = frozenset({"alerts", "audit", "deliveries", "events", "jobs", "keys", "retention", "tidy"})
+TASKS = frozenset(
+    {"alerts", "audit", "deliveries", "events", "jobs", "keys", "mqtt", "retention", "tidy"}
+)
 PARTS = frozenset({"network", "search"})
 PROVIDERS = frozenset({"cpu", "cuda", "milvus"})
 

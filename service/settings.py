@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from service.gallery.rules import is_name
 from service.machine.processors import available
 from service.values.addresses import AllowedAddresses
+from service.values.broker import Broker
 
 PREFIX = "REID_"
 MIB = 1 << 20
@@ -28,7 +29,12 @@ KEY_VARIABLE = "REID_KEY"  # the API key that the command line sends; not a sett
 class Settings(BaseSettings):
     """What an operator can change without editing code."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,  # an input may hold a password
+    )
 
     model: Path = Field(
         default=Path("models/hhcl-synthetic"),
@@ -170,6 +176,12 @@ class Settings(BaseSettings):
         "with, such as https://hooks.example.com/; addresses that are not public need their "
         "network in the list too, such as 10.1.0.0/16; none by default",
     )
+    mqtt: SecretStr | None = Field(
+        default=None,
+        description="MQTT broker that events may be delivered to, as "
+        "mqtt://USER:PASSWORD@HOST:PORT/PREFIX or mqtts:// for TLS; only the host is needed (extra "
+        "mqtt)",
+    )
     trusted_proxies: list[str] = Field(
         default=[],
         description="addresses and networks of proxies whose X-Forwarded-For is trusted, as a JSON "
@@ -210,6 +222,13 @@ class Settings(BaseSettings):
     def _webhooks_are_addresses(cls, webhooks: list[str]) -> list[str]:
         AllowedAddresses.read(webhooks)
         return webhooks
+
+    @field_validator("mqtt")
+    @classmethod
+    def _mqtt_is_a_broker(cls, mqtt: SecretStr | None) -> SecretStr | None:
+        if mqtt is not None:
+            Broker.read(mqtt.get_secret_value())
+        return mqtt
 
     @property
     def places_per_client(self) -> int:

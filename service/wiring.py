@@ -8,6 +8,7 @@ import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.util import find_spec
 from typing import Literal
 
 from service.alerts.alerts import AlertRules, Alerts
@@ -40,6 +41,7 @@ from service.runners import Runners
 from service.search.searcher import Searcher
 from service.settings import Settings
 from service.values.addresses import AllowedAddresses
+from service.values.broker import Broker
 
 log = logging.getLogger(__name__)
 
@@ -224,8 +226,21 @@ def _open_board(settings: Settings, runners: Runners, bridge: Bridge, metrics: M
 
 
 def _open_alerts(settings: Settings, judge: Judge, arrivals: Arrivals, metrics: Metrics) -> Alerts:
-    rules = AlertRules(settings.event_days, AllowedAddresses.read(settings.webhooks))
+    rules = AlertRules(
+        settings.event_days, AllowedAddresses.read(settings.webhooks), _broker(settings)
+    )
     return Alerts(settings.data, judge, arrivals, metrics.count_failure, rules)
+
+
+def _broker(settings: Settings) -> Broker | None:
+    """The broker that the settings name. Raises Unavailable without its extra."""
+    if settings.mqtt is None:
+        return None
+    if find_spec("aiomqtt") is None:
+        raise Unavailable(
+            "REID_MQTT is set, but aiomqtt is not installed: pip install 'hhcl-reid[mqtt]'"
+        )
+    return Broker.read(settings.mqtt.get_secret_value())
 
 
 def _observed(parts: Parts) -> Parts:

@@ -18,12 +18,13 @@ from service.alerts.judge import Judge
 from service.alerts.judging import Judging
 from service.alerts.signing import new_secret
 from service.alerts.table import AlertTable
-from service.alerts.watch import Watch, WatchOrder
+from service.alerts.watch import MQTT, Watch, WatchOrder
 from service.errors import InvalidInput
 from service.gallery.rules import decode_cursor, encode_cursor
 from service.ingest.arrivals import Arrivals
 from service.machine.background import Report
 from service.values.addresses import AllowedAddresses, WebAddress
+from service.values.broker import Broker
 
 FILE = "alerts.sqlite3"
 _DIGITS = 18  # SQLite's integers have up to 19 digits, but not every 19-digit number fits
@@ -37,10 +38,12 @@ class AlertRules:
     Attributes:
         event_days: how many days events are kept.
         allowed: the addresses that events may be delivered to.
+        broker: where events may be published; None for nowhere.
     """
 
     event_days: int
     allowed: AllowedAddresses
+    broker: Broker | None = None
 
 
 class Alerts:
@@ -62,7 +65,7 @@ class Alerts:
         self.written = 0
         """How often new events were stored, for those who wait for the next one."""
         self.judging = Judging(judge, arrivals, self.table, report, self._tell)
-        self.delivering = Delivering(self.table, rules.allowed, report)
+        self.delivering = Delivering(self.table, rules.allowed, rules.broker, report)
         self._judge = judge
         self._store = judge.store
         self._rules = rules
@@ -100,7 +103,7 @@ class Alerts:
         least = self._judge.require_comparable(order)
         with self._store.changing(order.gallery):  # nothing is being added, and it is not deleted
             begins = self.arrivals.next_time(order.gallery)
-            secret = None if order.deliver_to is None else new_secret()
+            secret = None if order.deliver_to in {None, MQTT} else new_secret()
             watch = Watch(secrets.token_hex(8), order, time.time(), begins, secret)
             self.table.add_watch(watch)
             self.arrivals.watch(order.gallery, begins)
@@ -168,8 +171,12 @@ class Alerts:
         self.delivering.wake()
 
     def _require_allowed(self, url: str | None) -> None:
-        if url is None:
+        if url is None or (url == MQTT and self._rules.broker is not None):
             return
+        if url == MQTT:
+            raise InvalidInput(
+                "deliver_to: this service has no MQTT broker; its operator names one in REID_MQTT"
+            )
         try:
             address = WebAddress.read(url)
         except ValueError as error:

@@ -1,4 +1,4 @@
-"""Delivers events to the addresses of their watches, at least once, in a thread of its own."""
+"""Delivers events where their watches want them, at least once, in a thread of its own."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from threading import Thread
+from typing import TYPE_CHECKING
 
 import httpx
 
@@ -19,10 +20,14 @@ from service.alerts.event import Event, record_of
 from service.alerts.posting import Posted, new_client, post
 from service.alerts.signing import signed_headers
 from service.alerts.table import AlertTable
-from service.alerts.watch import Watch
+from service.alerts.watch import MQTT, Watch
 from service.errors import ReidError
 from service.machine.background import Report
 from service.values.addresses import AllowedAddresses
+from service.values.broker import Broker
+
+if TYPE_CHECKING:
+    from service.alerts.mqtt import MqttLine
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +49,7 @@ class Delivering:
     Args:
         table: the watches and events.
         allowed: the addresses that the operator allows.
+        broker: the operator's MQTT broker, if there is one.
         report: counts failures of the delivering itself.
         clock: seconds since 1970-01-01 UTC.
     """
@@ -52,6 +58,7 @@ class Delivering:
         self,
         table: AlertTable,
         allowed: AllowedAddresses,
+        broker: Broker | None,
         report: Report,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -64,6 +71,12 @@ class Delivering:
         self._changed = asyncio.Event()
         self._under_way: dict[str, asyncio.Task[None]] = {}
         self._thread: Thread | None = None
+        self._line = None if broker is None else self._line_to(broker)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection to an MQTT broker."""
+        return self._line is not None and self._line.is_open
 
     def start(self) -> None:
         """Begin with what waits since the last run."""
@@ -88,7 +101,19 @@ class Delivering:
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
             runner.run(self._deliver_all())
 
+    def _line_to(self, broker: Broker) -> MqttLine:
+        from service.alerts.mqtt import MqttLine  # noqa: PLC0415 - an optional extra
+
+        return MqttLine(broker, self._table, self._report, self._changed.set)
+
     async def _deliver_all(self) -> None:
+        line = None if self._line is None else asyncio.ensure_future(self._line.run())
+        await self._deliver_until_closing()
+        if line is not None:
+            line.cancel()
+            await asyncio.gather(line, return_exceptions=True)
+
+    async def _deliver_until_closing(self) -> None:
         async with new_client() as client:
             while not self._closing:
                 self._changed.clear()
@@ -106,13 +131,20 @@ class Delivering:
         """Begin every delivery that is due; returns the seconds until the next one."""
         now = self._clock()
         room = _AT_ONCE - len(self._under_way)
-        for event in self._table.due(now, self._under_way, room) if room else ():
+        held = self._held()
+        for event in self._table.due(now, self._under_way.keys() | held, room) if room else ():
             task = asyncio.ensure_future(self._deliver(client, event))
             self._under_way[event.watch_id] = task
             task.add_done_callback(partial(self._end, event.watch_id))
-        following = self._table.next_try(self._under_way)
+        following = self._table.next_try(self._under_way.keys() | held)
         full = len(self._under_way) >= _AT_ONCE
         return None if following is None or full else max(following - now, 0.0)
+
+    def _held(self) -> set[str]:
+        """The watches whose events wait for a connection to the broker; that is no attempt."""
+        if self._line is None or self.is_connected:
+            return set()
+        return {watch.watch_id for watch in self._table.watches_of_broker()}
 
     def _end(self, watch_id: str, _task: asyncio.Task[None]) -> None:
         self._under_way.pop(watch_id, None)
@@ -136,8 +168,13 @@ class Delivering:
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _post(self, client: httpx.AsyncClient, event: Event, watch: Watch | None) -> Posted:
-        if watch is None or watch.order.deliver_to is None or watch.secret is None:
+        if watch is None or watch.order.deliver_to is None:
             return Posted("the watch was deleted", final=True)
+        if watch.order.deliver_to == MQTT:
+            nowhere = Posted("REID_MQTT names no broker")
+            return nowhere if self._line is None else await self._line.publish(event)
+        if watch.secret is None:
+            return Posted("the watch has no secret", final=True)
         body = message_of(event)
         headers = signed_headers(watch.secret, event.event_id, int(self._clock()), body)
         return await post(client, self._allowed, watch.order.deliver_to, body, headers)

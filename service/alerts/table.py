@@ -9,7 +9,7 @@ from typing import Any
 
 from service.alerts.database import make_tables
 from service.alerts.event import Event, EventFilter, Sighting, Verdict
-from service.alerts.watch import Watch, WatchOrder
+from service.alerts.watch import MQTT, Watch, WatchOrder
 from service.errors import Conflict, NotFound
 from service.gallery.disk.conditions import as_json
 from service.machine.erasable import ErasableFile, mark_unclean
@@ -17,6 +17,7 @@ from service.machine.erasable import ErasableFile, mark_unclean
 MOST_WATCHES = 100
 """Watches per gallery; each new crop is compared for all of them."""
 
+_DELIVER_TO = "json_extract(wanted, '$.deliver_to')"
 _WATCH = "watch_id, wanted, created, begins, secret, problem"
 _EVENT = (
     "number, event_id, watch_id, gallery, compared, crop_id, camera, track, time, identity, "
@@ -86,6 +87,10 @@ class AlertTable(ErasableFile):
     def owner(self, watch_id: str) -> Watch | None:
         """The watch of an event, unless it was deleted."""
         return next(iter(self._watches("watch_id = ?", watch_id)), None)
+
+    def watches_of_broker(self) -> list[Watch]:
+        """The watches whose events are published at the operator's broker."""
+        return self._watches(f"{_DELIVER_TO} = ?", MQTT)
 
     def delete_watch(self, gallery: str, watch_id: str) -> None:
         """Delete a watch; its events stay, and those that wait are not delivered.
@@ -202,8 +207,8 @@ class AlertTable(ErasableFile):
         condition, values = _condition(where)
         with self.writing() as connection:
             row = connection.execute(
-                "SELECT watch_id IN (SELECT watch_id FROM watches WHERE secret IS NOT NULL) "  # noqa: S608 - fixed texts, values are bound
-                f"FROM events WHERE {condition} AND event_id = ?",
+                f"SELECT watch_id IN (SELECT watch_id FROM watches WHERE {_DELIVER_TO} "  # noqa: S608 - fixed texts, values are bound
+                f"IS NOT NULL) FROM events WHERE {condition} AND event_id = ?",
                 (*values, event_id),
             ).fetchone()
             if row is None:

@@ -12,6 +12,8 @@ from service.values.vocabulary import WatchFor
 from service.values.zones import read_zone
 
 QUIET_SECONDS = 300.0
+MQTT = "mqtt"
+"""Where events go that are published at the operator's broker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class WatchOrder:
         min_score: least cosine of a match; None for the model's threshold.
         false_alert_rate: instead of ``min_score``; see :func:`service.alerts.thresholds.threshold`.
         quiet_seconds: how long the same person causes no second event on the same camera.
-        deliver_to: address that gets each event; None for none.
+        deliver_to: address that gets each event, or :data:`MQTT`; None for none.
     """
 
     gallery: str
@@ -122,7 +124,7 @@ class Watch:
         order: what is asked for.
         created: seconds since 1970-01-01 UTC.
         begins: crops that were added later are judged.
-        secret: signs deliveries; None without an address.
+        secret: signs what is posted to an address; None without one.
         problem: why it judges nothing at present.
     """
 

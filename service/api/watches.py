@@ -93,7 +93,8 @@ class WatchBody(JsonBody):
     )
     deliver_to: Url | None = Field(
         default=None,
-        description="address that each event is posted to; REID_WEBHOOKS must allow it",
+        description="address that each event is posted to, which REID_WEBHOOKS must allow; or "
+        "`mqtt`, for the broker of REID_MQTT",
         examples=["https://hooks.example.com/people"],
     )
 
@@ -149,7 +150,7 @@ class CreatedWatch(WatchRecord):
 
     threshold: float = Field(description="from this cosine on, two crops show the same person")
     secret: str | None = Field(
-        description="signs what is delivered; it cannot be shown again; null without `deliver_to`"
+        description="signs what is delivered; it cannot be shown again; null without an address"
     )
     warnings: list[WarningRecord] = Field(description="what looks wrong with the names")
 

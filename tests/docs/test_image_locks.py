@@ -26,13 +26,14 @@ BUILDING_BLOCKS = {"server", "train"}
 # The extras or the dependency group that each lock file is compiled from.
 LOCKS: dict[str, tuple[str, ...]] = {
     "client": (),
-    "server-cpu": ("server-cpu",),
-    "server-gpu": ("server-gpu",),
+    "server-cpu": ("server-cpu", "mqtt"),
+    "server-gpu": ("server-gpu", "mqtt"),
     "training": ("training",),
     "people": ("people",),
     "timm": ("timm",),
     "infomap": ("infomap",),
     "milvus": ("milvus",),
+    "mqtt": ("mqtt",),
     "parquet": ("parquet",),
     "video": ("video",),
     "dev": ("dev", "server-cpu", "training"),
