@@ -190,12 +190,12 @@ def open_parts(
     store = store or _open_store(settings)
     arrivals = Arrivals()
     enroller = Enroller(store, shelf, executors, arrivals)
-    corrections = Corrections()
+    alerts = _open_alerts(settings, Judge(store, shelf), arrivals, metrics)
+    corrections = Corrections(alerts.renames.following)
     bridge = Bridge(shelf.running.intake, enroller, cutter, metrics.observe_stage)
     model_change = ModelChange(store, shelf, bridge)
     runners = Runners(settings, store, shelf, arrivals, corrections, model_change)
     board = _open_board(settings, runners, bridge, metrics)
-    alerts = _open_alerts(settings, Judge(store, shelf), arrivals, metrics)
     erasure = Erasure(store, board, alerts)
     parts = Parts(
         settings=settings,

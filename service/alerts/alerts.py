@@ -16,6 +16,7 @@ from service.alerts.delivering import Delivering
 from service.alerts.event import Event, EventFilter, EventPage
 from service.alerts.judge import Judge
 from service.alerts.judging import Judging
+from service.alerts.renames import Renames
 from service.alerts.signing import new_secret
 from service.alerts.table import AlertTable
 from service.alerts.watch import MQTT, Watch, WatchOrder
@@ -64,7 +65,8 @@ class Alerts:
         self.arrivals = arrivals
         self.written = 0
         """How often new events were stored, for those who wait for the next one."""
-        self.judging = Judging(judge, arrivals, self.table, report, self._tell)
+        self.renames = Renames(self.table, judge.store)
+        self.judging = Judging(judge, arrivals, self.table, report, self.renames, self._tell)
         self.delivering = Delivering(self.table, rules.allowed, rules.broker, report)
         self._judge = judge
         self._store = judge.store
@@ -72,6 +74,7 @@ class Alerts:
 
     def start(self) -> None:
         """Judge and deliver what the last run left. Raises ReidError if that cannot be read."""
+        self.renames.follow_all()
         self.judging.start()
         self.delivering.start()
 
@@ -107,7 +110,16 @@ class Alerts:
             watch = Watch(secrets.token_hex(8), order, time.time(), begins, secret)
             self.table.add_watch(watch)
             self.arrivals.watch(order.gallery, begins)
-        return watch, least
+        self.renames.follow_named(order.of)
+        return self.renames.told(watch), least
+
+    def watches(self, gallery: str) -> list[Watch]:
+        """The watches of a gallery, oldest first. Raises Unavailable."""
+        return [self.renames.told(watch) for watch in self.table.watches(gallery)]
+
+    def watch(self, gallery: str, watch_id: str) -> Watch:
+        """One watch of a gallery. Raises NotFound, Unavailable."""
+        return self.renames.told(self.table.watch(gallery, watch_id))
 
     def page(self, where: EventFilter, limit: int, cursor: str | None = None) -> EventPage:
         """One page of the events that pass a filter, newest first.
@@ -138,7 +150,12 @@ class Alerts:
         forgetting.forget_names(self.table, gallery, texts, all_=all_)
 
     def tidy(self) -> None:
-        """Erase events that are too old, and old copies of erased ones. Raises ReidError."""
+        """Follow new names, erase events that are too old, and copies of erased texts.
+
+        Raises:
+            ReidError: the file cannot be read or written.
+        """
+        self.renames.follow_all()
         forgetting.forget_old(self.table, time.time() - self._rules.event_days * _DAY)
         self.table.clean()
 

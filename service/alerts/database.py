@@ -50,6 +50,14 @@ CREATE TABLE events (
 CREATE INDEX events_by_gallery ON events (gallery, number);
 CREATE INDEX events_by_subject ON events (watch_id, subject, camera, time);
 CREATE INDEX events_by_track ON events (watch_id, track);
+CREATE INDEX events_by_match ON events (compared, matched, identity);
+CREATE TABLE shown (
+    compared TEXT NOT NULL,
+    identity TEXT NOT NULL,               -- a name that a watch holds
+    crop_id TEXT NOT NULL,                -- that had it when it was last seen
+    digest TEXT,
+    PRIMARY KEY (compared, identity, crop_id)
+) STRICT, WITHOUT ROWID;
 CREATE INDEX events_waiting ON events (next_try) WHERE delivery = 'waiting';
 """
 

@@ -52,9 +52,14 @@ class Sighting:
     @property
     def subject(self) -> str:
         """Who it is about, as the quiet period counts: a person, or a crop without a name."""
-        if self.identity is not None:
-            return f"identity {self.identity}"
-        return "unknown" if self.matched is None else f"crop {self.matched}"
+        return subject_of(self.identity, self.matched)
+
+
+def subject_of(identity: str | None, matched: str | None) -> str:
+    """Who an event is about, as the quiet period counts, from whom and which crop it matched."""
+    if identity is not None:
+        return f"identity {identity}"
+    return "unknown" if matched is None else f"crop {matched}"
 
 
 @dataclass(frozen=True, slots=True)

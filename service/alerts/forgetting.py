@@ -30,6 +30,7 @@ def forget_gallery(table: AlertTable, gallery: str) -> None:
         gone = drop_watches(connection, "gallery = ? OR compared = ?", both)
         gone += _drop_events(connection, "gallery = ? OR compared = ?", both)
         connection.execute("DELETE FROM judged WHERE gallery = ?", [gallery])
+        gone += _drop_shown(connection, "compared = ?", (gallery,))
     if gone:
         table.clean_soon()
 
@@ -61,6 +62,11 @@ def forget_names(table: AlertTable, gallery: str, texts: Collection[str], *, all
         gone += _drop_events(
             connection,
             f"compared = ? AND (identity {_AMONG} OR matched {_AMONG})",
+            (gallery, names, names),
+        )
+        gone += _drop_shown(
+            connection,
+            f"compared = ? AND (identity {_AMONG} OR crop_id {_AMONG})",
             (gallery, names, names),
         )
         gone += _forget_in_watches(connection, gallery, frozenset(texts))
@@ -95,13 +101,21 @@ def galleries_of(table: AlertTable) -> list[str]:
     with table.reading() as connection:
         rows = connection.execute(
             "SELECT gallery FROM watches UNION SELECT compared FROM watches "
-            "UNION SELECT gallery FROM events UNION SELECT compared FROM events"
+            "UNION SELECT gallery FROM events UNION SELECT compared FROM events "
+            "UNION SELECT compared FROM shown"
         )
         return [name for (name,) in rows.fetchall()]
 
 
 def _drop_events(connection: sqlite3.Connection, where: str, values: tuple[object, ...]) -> int:
     gone = connection.execute(f"DELETE FROM events WHERE {where}", values).rowcount  # noqa: S608 - fixed texts, values are bound
+    if gone:
+        mark_unclean(connection)
+    return gone
+
+
+def _drop_shown(connection: sqlite3.Connection, where: str, values: tuple[object, ...]) -> int:
+    gone = connection.execute(f"DELETE FROM shown WHERE {where}", values).rowcount  # noqa: S608 - fixed texts, values are bound
     if gone:
         mark_unclean(connection)
     return gone

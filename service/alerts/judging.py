@@ -12,6 +12,7 @@ from itertools import groupby
 
 from service.alerts.event import Sighting, Verdict
 from service.alerts.judge import Arrived, Judge, is_lasting
+from service.alerts.renames import Renames
 from service.alerts.table import AlertTable
 from service.alerts.watch import Watch
 from service.errors import InvalidInput, NotFound, ReidError
@@ -38,6 +39,7 @@ class Judging:
         arrivals: what has been stored.
         table: the watches and events.
         report: counts failures.
+        renames: follows people in the galleries that watches compare with.
         stored: called after new events have been stored.
     """
 
@@ -47,6 +49,7 @@ class Judging:
         arrivals: Arrivals,
         table: AlertTable,
         report: Report,
+        renames: Renames,
         stored: Callable[[], object],
     ) -> None:
         self._store = judge.store
@@ -54,6 +57,7 @@ class Judging:
         self._arrivals = arrivals
         self._table = table
         self._report = report
+        self._renames = renames
         self._stored = stored
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="alerts", daemon=True)
@@ -118,6 +122,7 @@ class Judging:
 
     def _judge_part(self, gallery: Gallery, part: Arrival, until: float) -> bool:
         """Judge crops; returns False if people were erased meanwhile, so that they may be gone."""
+        self._follow_renamed(gallery.name)
         erasures = self._table.erasures
         arrived = self._judge.arrived(gallery, part)
         sightings: list[Sighting] = []
@@ -130,6 +135,12 @@ class Judging:
         if stored:
             self._stored()
         return stored is not None
+
+    def _follow_renamed(self, gallery: str) -> None:
+        """Let watches look for those whose crops were stored again under other names."""
+        for name in {watch.order.of for watch in self._table.watches(gallery)}:
+            if self._arrivals.take_renamed(name):
+                self._renames.follow_named(name)
 
     def _seen(self, watch: Watch, arrived: Arrived) -> Sequence[Sighting]:
         problem = None

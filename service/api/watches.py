@@ -141,7 +141,8 @@ class WatchRecord(BaseModel):
     deliver_to: str | None
     created: float = Field(description="seconds since 1970-01-01 UTC")
     problem: str | None = Field(
-        description="why it judges nothing at present, such as a gallery of another model"
+        description="why it judges nothing at present, such as a gallery of another model, or "
+        "whom it cannot find because no crop has the name"
     )
 
 

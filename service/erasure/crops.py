@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from service.alerts.alerts import Alerts
 from service.errors import NotFound, ReidError
@@ -66,7 +66,7 @@ class Erasure:
         """
         gallery = self.store.open(name)
         receipt = gallery.delete(where, dry_run=dry_run)
-        names = names_of(gallery, receipt)
+        names = self.names_of(gallery, receipt, where.identities or ())
         if not dry_run:
             self.forget_names(name, names)
         notes = self.board.notes
@@ -77,6 +77,24 @@ class Erasure:
             notes.noting(name),
             tuple(self.store.holding(receipt.digests, name)),
         )
+
+    def names_of(self, gallery: Gallery, receipt: Receipt, asked: Collection[str] = ()) -> Names:
+        """Find the names that an erasure removed, also those that people only had before.
+
+        Args:
+            gallery: the gallery after the erasure.
+            receipt: the erasure's receipt.
+            asked: the identities that were to be erased.
+
+        Returns:
+            As :func:`names_of`.
+        """
+        try:
+            former = self.alerts.renames.names_of(gallery.name, receipt.crop_ids)
+        except ReidError as error:
+            log.warning("gallery %r: former names may remain: %s", gallery.name, error)
+            former = frozenset()
+        return names_of(gallery, replace(receipt, names=receipt.names.union(former, asked)))
 
     def forget_names(self, name: str, names: Names) -> None:
         """Erase names from jobs, watches and events.
@@ -166,12 +184,12 @@ def names_of(gallery: Gallery, receipt: Receipt) -> Names:
     Returns:
         Ids of the erased crops, and the identities that no crop has any more.
     """
-    if not receipt.crops:
+    if not (receipt.crops or receipt.names):
         return Names()
     try:
         left = gallery.count(Filter())
         known = Filter(identities=receipt.names)
-        gone = gallery.absent(known).identities if left and receipt.names else ()
+        gone = gallery.absent(known).identities if receipt.names else ()
     except NotFound:  # the gallery was deleted meanwhile
         return Names(all=True)
-    return Names(receipt.crop_ids | set(gone), all=left == 0)
+    return Names(receipt.crop_ids | set(gone), all=left == 0 and receipt.crops > 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
-from service.erasure.crops import Erasure, names_of
+from service.erasure.crops import Erasure
 from service.errors import NotFound, ReidError
 from service.gallery.base import Filter, GalleryStats, Receipt
 from service.gallery.protocol import GalleryStore
@@ -66,7 +66,8 @@ class Retention:
         gallery = self._store.open(stats.name)
         receipt = gallery.delete(Filter(expired_before=before))
         if self._erasure is not None:
-            self._erasure.forget_names(stats.name, names_of(gallery, receipt))
+            names = self._erasure.names_of(gallery, receipt)
+            self._erasure.forget_names(stats.name, names)
             self._erasure.board.notes.erase_before(stats.name, before)
             self._name_copies(stats.name, receipt)
         if receipt.crops:

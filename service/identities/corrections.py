@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from service.errors import InvalidInput, NotFound
-from service.gallery.base import Crop, Filter
+from service.gallery.base import Crop, Filter, Origin
 from service.gallery.protocol import Gallery
 from service.identities.clustering import is_free
 from service.identities.names import fresh_names
 
 _GONE = ""  # never a valid identity
+
+Following: TypeAlias = Callable[[Gallery, Collection[str]], AbstractContextManager[object]]
+"""Makes a context in which identities of a gallery, some of which may lose their last crop, change;
+its lock is held."""
+
+
+def _followed_by_nobody(
+    _gallery: Gallery, _leaving: Collection[str]
+) -> AbstractContextManager[object]:
+    return nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +72,14 @@ class Basis:
 
 
 class Corrections:
-    """Changes identities, holding the gallery's lock from reading to writing."""
+    """Changes identities, holding the gallery's lock from reading to writing.
+
+    Args:
+        following: lets those who hold names follow each change.
+    """
+
+    def __init__(self, following: Following = _followed_by_nobody) -> None:
+        self._following = following
 
     def label(
         self, gallery: Gallery, crop_ids: Collection[str], identity: str | None
@@ -80,7 +99,8 @@ class Corrections:
         """
         with gallery.changing():
             crops = _find(gallery, crop_ids)
-            changed = gallery.relabel(dict.fromkeys((c.crop_id for c in crops), identity), "hand")
+            labels = dict.fromkeys((crop.crop_id for crop in crops), identity)
+            changed = self._relabel(gallery, crops, labels, "hand")
         return Correction(identity, len(crops), changed)
 
     def merge(self, gallery: Gallery, identities: Collection[str], into: str) -> Correction:
@@ -102,7 +122,8 @@ class Corrections:
             crops = gallery.crops(where)
             if missing := set(identities) - {crop.identity for crop in crops}:
                 raise NotFound(f"gallery {gallery.name!r} has no identity {min(missing)!r}")
-            changed = gallery.relabel(dict.fromkeys((c.crop_id for c in crops), into), "hand")
+            labels = dict.fromkeys((crop.crop_id for crop in crops), into)
+            changed = self._relabel(gallery, crops, labels, "hand")
         return Correction(into, len(crops), changed)
 
     def split(self, gallery: Gallery, crop_ids: Collection[str], into: str | None) -> Correction:
@@ -130,7 +151,7 @@ class Corrections:
             labels = {crop.crop_id: crop.identity for crop in behind}
             name = next(fresh_names(known_identities(gallery))) if into is None else into
             labels |= dict.fromkeys((crop.crop_id for crop in crops), name)
-            changed = gallery.relabel(labels, "hand")
+            changed = self._relabel(gallery, crops, labels, "hand")
         return Correction(name, len(crops), changed)
 
     def regroup(
@@ -162,7 +183,23 @@ class Corrections:
                 and (identity := names[labels[crop.crop_id]]) != _GONE
                 and (crop.identity != identity or crop.origin == "join")
             }
-            return gallery.relabel(free, "cluster") if free else 0
+            return self._relabel(gallery, crops, free, "cluster") if free else 0
+
+    def _relabel(
+        self,
+        gallery: Gallery,
+        crops: Collection[Crop],
+        labels: Mapping[str, str | None],
+        origin: Origin,
+    ) -> int:
+        """Change identities; ``crops`` are those whose names change, as they are before."""
+        leaving = {
+            crop.identity
+            for crop in crops
+            if crop.identity is not None and labels.get(crop.crop_id, _GONE) != crop.identity
+        }
+        with self._following(gallery, leaving):
+            return gallery.relabel(labels, origin)
 
 
 def known_identities(gallery: Gallery) -> set[str]:

@@ -42,6 +42,7 @@ class Arrivals:
         self._latest: dict[str, float] = {}
         self._waiting: dict[str, deque[Arrival]] = {}
         self._lost: set[str] = set()
+        self._renamed: set[str] = set()
         self._changed = threading.Condition()
         self._ended = False
 
@@ -70,6 +71,19 @@ class Arrivals:
                 waiting.clear()
                 self._lost.add(gallery)
             self._changed.notify_all()
+
+    def note_renamed(self, gallery: str) -> None:
+        """Note that crops were stored again with other identities."""
+        with self._changed:
+            self._renamed.add(gallery)
+
+    def take_renamed(self, gallery: str) -> bool:
+        """Whether identities of stored crops have changed since this was last asked."""
+        with self._changed:
+            if gallery not in self._renamed:
+                return False
+            self._renamed.discard(gallery)
+            return True
 
     def watch(self, gallery: str, since: float, waiting: Sequence[Arrival] | None = ()) -> None:
         """Begin to keep what arrives in a gallery.

@@ -133,9 +133,17 @@ def store_dated(
     found = identified(gallery, model, crops, coming.rows, before, coming.frames)
     gallery.upsert(found.crops, coming.rows, coming.pictures)
     arrivals.note(gallery.name, now, [crop.crop_id for crop in crops])
+    if _is_renaming(found.crops, before):
+        arrivals.note_renamed(gallery.name)
     if found.earlier:  # should this fail, the next crop of the track repeats it
         gallery.relabel(found.earlier, "join")
     return found.crops
+
+
+def _is_renaming(crops: Sequence[Crop], before: Mapping[str, Crop]) -> bool:
+    """Whether crops take an identity from what is stored under their ids."""
+    earlier = (before.get(crop.crop_id, crop).identity for crop in crops)
+    return any(name not in {None, crop.identity} for crop, name in zip(crops, earlier, strict=True))
 
 
 def with_digest(crop: Crop, data: bytes) -> Crop:

@@ -1,5 +1,6 @@
 """``/galleries/{gallery}/snapshots``: saved states of galleries."""
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
@@ -8,10 +9,12 @@ from fastapi.responses import FileResponse
 from service.api.galleries import GalleryRecord
 from service.api.snapshots import SnapshotEntry, Snapshots
 from service.errors import Conflict, NotFound, StorageFull, Unavailable, Unsupported
+from service.gallery.protocol import Gallery
 from service.http.dependencies import AuditOf, CallerOf, PartsOf
 from service.http.problems import responses
 from service.http.records import gallery_record, snapshot_entry
 from service.http.request_models import RestoreBody
+from service.wiring import Parts
 
 router = APIRouter(prefix="/galleries/{gallery}/snapshots", tags=["snapshots"])
 
@@ -80,6 +83,14 @@ async def restore_snapshot(
     audit.target = body.into or gallery
     caller.require_gallery(audit.target)
     restored = await parts.executors.background.run(
-        parts.store.restore, gallery, snapshot_id, body.into
+        _restored, parts, gallery, snapshot_id, body.into
     )
     return gallery_record(await parts.executors.reads.run(restored.stats))
+
+
+def _restored(parts: Parts, name: str, snapshot_id: str, into: str | None) -> Gallery:
+    follow = partial(parts.alerts.renames.follow_named, into or name)
+    follow()
+    restored = parts.store.restore(name, snapshot_id, into)
+    follow()  # its crops may have other identities
+    return restored

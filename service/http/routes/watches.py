@@ -58,7 +58,7 @@ async def create_watch(
 async def list_watches(gallery: str, parts: PartsOf, caller: CallerOf) -> Watches:
     """List the watches of a gallery, oldest first."""
     await parts.executors.reads.run(parts.store.open, gallery)
-    found = await parts.executors.bookkeeping.run(parts.alerts.table.watches, gallery)
+    found = await parts.executors.bookkeeping.run(parts.alerts.watches, gallery)
     seen = [watch_record(watch) for watch in found if caller.sees(watch.order.of)]
     return Watches(watches=seen)
 
@@ -81,7 +81,7 @@ async def delete_watch(gallery: str, watch_id: str, parts: PartsOf, caller: Call
 
 async def _watch(parts: Parts, caller: Caller, gallery: str, watch_id: str) -> Watch:
     """Find a watch about people whom the caller may see; others are reported as unknown."""
-    watch = await parts.executors.bookkeeping.run(parts.alerts.table.watch, gallery, watch_id)
+    watch = await parts.executors.bookkeeping.run(parts.alerts.watch, gallery, watch_id)
     if not caller.sees(watch.order.of):
         raise unknown_watch(watch_id)
     return watch
