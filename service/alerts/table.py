@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from service.alerts.database import make_tables
+from service.alerts.database import lacks_tables, make_tables
 from service.alerts.event import Event, EventFilter, Sighting, Verdict
 from service.alerts.watch import MQTT, Watch, WatchOrder
 from service.errors import Conflict, NotFound
@@ -47,7 +47,7 @@ class AlertTable(ErasableFile):
     """
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, make_tables)
+        super().__init__(path, make_tables, lacks_tables)
         self.erasures = 0
         """How often people were erased; who has read a gallery before has to read it again."""
 

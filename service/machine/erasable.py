@@ -33,12 +33,19 @@ class ErasableFile:
         path: the SQLite file. It is opened when first needed, so that a service on a disk that
             refuses writes can start and answer reads.
         upgrade: makes the tables of a new file or of one that an older release wrote, within a
-            transaction, and sets ``user_version``.
+            transaction, and sets ``user_version`` if it was :data:`OLD`.
+        lacks: whether a file has to be upgraded.
     """
 
-    def __init__(self, path: Path, upgrade: Callable[[sqlite3.Connection], object]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        upgrade: Callable[[sqlite3.Connection], object],
+        lacks: Callable[[sqlite3.Connection], bool] | None = None,
+    ) -> None:
         self._path = path
         self._upgrade = upgrade
+        self._lacks = lacks or is_old
         self._connection: sqlite3.Connection | None = None
         self._closed = False
         self._lock = threading.RLock()
@@ -56,8 +63,7 @@ class ErasableFile:
     def _opened(self) -> sqlite3.Connection:
         connection = connect(self._path, "rwc")
         try:
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if version == OLD:
+            if self._lacks(connection):
                 with transaction(connection):
                     self._upgrade(connection)
         except BaseException:
@@ -116,6 +122,11 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def is_old(connection: sqlite3.Connection) -> bool:
+    """Whether a file is new, or of a release that marked nothing."""
+    return bool(connection.execute("PRAGMA user_version").fetchone() == (OLD,))
 
 
 def mark_unclean(connection: sqlite3.Connection) -> None:
