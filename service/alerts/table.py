@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from service.alerts.database import lacks_tables, make_tables
-from service.alerts.event import Event, EventFilter, Sighting, Verdict
+from service.alerts.event import Event, EventFilter, Verdict
+from service.alerts.statements import ADD_EVENT, condition_of, values_of
 from service.alerts.watch import MQTT, Watch, WatchOrder
 from service.errors import Conflict, NotFound
 from service.gallery.disk.conditions import as_json
@@ -23,17 +24,6 @@ _EVENT = (
     "number, event_id, watch_id, gallery, compared, crop_id, camera, track, time, identity, "
     "matched, score, created, delivery, attempts, next_try, error"
 )
-# The first condition keeps a track to one event, the second one a person to one at a time.
-_ADD_EVENT = """
-INSERT OR IGNORE INTO events (event_id, watch_id, gallery, compared, crop_id, camera, track, time,
-    identity, matched, score, created, delivery, next_try, subject)
-SELECT :event_id, :watch_id, :gallery, :of, :crop_id, :camera, :track, :time,
-    :identity, :matched, :score, :now, :delivery, :next_try, :subject
-WHERE NOT EXISTS (SELECT 1 FROM events WHERE watch_id = :watch_id AND track = :track
-        AND camera IS :camera)
-    AND NOT EXISTS (SELECT 1 FROM events WHERE watch_id = :watch_id AND subject = :subject
-        AND camera IS :camera AND time > :time - :quiet AND time < :time + :quiet)
-"""
 
 
 class AlertTable(ErasableFile):
@@ -136,20 +126,20 @@ class AlertTable(ErasableFile):
             if self.erasures != erasures:
                 return None
             for one in verdict.sightings:
-                stored += connection.execute(_ADD_EVENT, _values(one, now)).rowcount
+                stored += connection.execute(ADD_EVENT, values_of(one, now)).rowcount
             _mark_judged(connection, verdict.gallery, verdict.until)
         return stored
 
     def newest(self, where: EventFilter, limit: int, before: int | None = None) -> list[Event]:
         """Events that pass a filter, newest first, from one number down."""
-        condition, values = _condition(where)
+        condition, values = condition_of(where)
         if before is not None:
             condition, values = f"{condition} AND number < ?", [*values, before]
         return self._events(f"{condition} ORDER BY number DESC LIMIT ?", *values, limit)
 
     def following(self, where: EventFilter, after: int, limit: int) -> list[Event]:
         """Events that pass a filter and were stored after another one, oldest first."""
-        condition, values = _condition(where)
+        condition, values = condition_of(where)
         return self._events(
             f"{condition} AND number > ? ORDER BY number LIMIT ?", *values, after, limit
         )
@@ -204,7 +194,7 @@ class AlertTable(ErasableFile):
             NotFound: there is no such event.
             Conflict: its watch has no address, or was deleted.
         """
-        condition, values = _condition(where)
+        condition, values = condition_of(where)
         with self.writing() as connection:
             row = connection.execute(
                 f"SELECT watch_id IN (SELECT watch_id FROM watches WHERE {_DELIVER_TO} "  # noqa: S608 - fixed texts, values are bound
@@ -264,46 +254,6 @@ def _mark_judged(connection: sqlite3.Connection, gallery: str, added: float) -> 
         "ON CONFLICT (gallery) DO UPDATE SET added = max(added, excluded.added)",
         (gallery, added),
     )
-
-
-def _values(one: Sighting, now: float) -> dict[str, object]:
-    return {
-        "event_id": one.event_id,
-        "watch_id": one.watch_id,
-        "gallery": one.gallery,
-        "of": one.of,
-        "crop_id": one.crop_id,
-        "camera": one.camera,
-        "track": one.track,
-        "time": one.time,
-        "identity": one.identity,
-        "matched": one.matched,
-        "score": one.score,
-        "now": now,
-        "delivery": "waiting" if one.delivered else None,
-        "next_try": now if one.delivered else None,
-        "subject": one.subject,
-        "quiet": one.quiet_seconds,
-    }
-
-
-def _condition(where: EventFilter) -> tuple[str, list[object]]:
-    """A filter as SQL, and the values of its placeholders."""
-    parts, values = ["gallery = ?"], list[object]([where.gallery])
-    for expression, value in (
-        ("watch_id = ?", where.watch_id),
-        ("time >= ?", where.since),
-        ("time < ?", where.until),
-        ("delivery = ?", where.delivery),
-    ):
-        if value is not None:
-            parts.append(expression)
-            values.append(value)
-    for column, names in (("compared", where.visible), ("camera", where.cameras)):
-        if names is not None:
-            parts.append(f"{column} IN (SELECT value FROM json_each(?))")  # noqa: S608 - fixed texts
-            values.append(as_json(sorted(names)))
-    return " AND ".join(parts), values
 
 
 def _watch(row: Sequence[Any]) -> Watch:
