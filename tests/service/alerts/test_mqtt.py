@@ -132,6 +132,13 @@ def test_without_a_broker_mqtt_is_refused(service, make_door):
     assert "REID_MQTT" in answer.json()["detail"]
 
 
+@pytest.mark.parametrize("path", ["", "/reid/test/status", "/#"])
+def test_a_client_chooses_no_broker(door, broker, path):
+    for address in (f"mqtt://127.0.0.1:{broker.port}{path}", f"mqtt{path or ':'}", "MQTT"):
+        answer = door.try_to_watch(watch_for="gallery", deliver_to=address)
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")
+
+
 def test_a_broker_that_refuses_the_password_holds_up_nothing(soon, start, make_door, broker):
     with start(mqtt=f"mqtt://reid:wrong@127.0.0.1:{broker.port}") as service:
         door = make_door(service)
