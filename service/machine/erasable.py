@@ -61,6 +61,10 @@ class ErasableFile:
             yield self._connection
 
     def _opened(self) -> sqlite3.Connection:
+        try:  # galleries may be in Milvus, so that nobody else has made the folder
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Unavailable(f"{self._path.parent}: {error.strerror}") from error
         connection = connect(self._path, "rwc")
         try:
             if self._lacks(connection):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import pytest
 
 from service.alerts.judge import Judge
@@ -213,3 +215,21 @@ def test_a_rename_between_a_look_and_its_event_is_in_the_event(door, monkeypatch
     monkeypatch.setattr(Judge, "sightings", slow)
     crop = door.comes(RED, EVENING)
     assert door.seen() == [(crop, "a.smith")]
+
+
+@pytest.mark.slow
+def test_names_in_milvus_are_followed(start, make_door, tmp_path):
+    for package in ("pymilvus", "milvus_lite"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
+    with start(milvus_uri=str(tmp_path / "milvus.db")) as service:  # and no data folder yet
+        door = make_door(service)
+        door.watch(watch_for="identities", identities=["anna", "ben"])
+        crop = door.comes(RED, EVENING)
+        assert door.seen() == [(crop, "anna")]
+        correct(door, "merge", identities=["anna"], into="a.smith")
+        assert looked_for(door) == [(["a.smith", "ben"], None)]
+        assert door.seen() == [(crop, "a.smith")]
+        assert erase(door, identities=["a.smith"]) == 1
+        assert looked_for(door) == [(["ben"], None)]
+        assert not any(name in stored(door) for name in (b"anna", b"smith"))
