@@ -1,4 +1,7 @@
-"""Reject a second value for a field that takes one: FastAPI would silently drop the first."""
+"""Reject a second value for a field that takes one: FastAPI would silently drop the first.
+
+The API document says which fields of a route are lists, so that none has to be named here.
+"""
 
 from __future__ import annotations
 
@@ -8,37 +11,37 @@ from typing import Any
 
 from fastapi import Request
 
-from service.api.false_alerts import FalseAlertQuery
-from service.api.filters import CropFilter, SearchFilter
 from service.errors import InvalidInput
-from service.http.request_models import CropsForm, EmbedForm, SearchForm
-
-_LISTS = frozenset(
-    {
-        name
-        for model in (CropFilter, SearchFilter, FalseAlertQuery, SearchForm, EmbedForm, CropsForm)
-        for name, field in model.model_fields.items()
-        if "list[" in str(field.annotation)
-    }
-    | {"zones"}  # of imports
-)
+from service.http.operation import Node, operation_of
 
 
 async def query_given_once(request: Request) -> None:
     """Reject a query that gives one parameter two values. Raises InvalidInput."""
-    _require_one_value(request.query_params.multi_items())
+    given = request.query_params.multi_items()
+    if given:
+        parameters = operation_of(request).get("parameters", ())
+        schemas = {one["name"]: one["schema"] for one in parameters if one["in"] == "query"}
+        _require_one_value(given, schemas)
 
 
 async def form_given_once(request: Request) -> None:
     """Reject a form that gives one field two values. Raises InvalidInput."""
-    _require_one_value((await request.form()).multi_items())  # FastAPI has read it already
+    form = operation_of(request)["requestBody"]["content"]["multipart/form-data"]["schema"]
+    schemas = request.app.openapi()["components"]["schemas"]
+    fields = schemas[form["$ref"].rpartition("/")[2]]["properties"]
+    _require_one_value((await request.form()).multi_items(), fields)  # FastAPI has read it already
 
 
-def _require_one_value(given: Iterable[tuple[str, Any]]) -> None:
+def _require_one_value(given: Iterable[tuple[str, Any]], schemas: dict[str, Node]) -> None:
+    lists = {name for name, schema in schemas.items() if _is_list(schema)}
     values: dict[str, set[Any]] = defaultdict(set)  # a client chooses how many: no list to search
     for name, value in given:
-        if name not in _LISTS:
+        if name not in lists:
             values[name].add(value)
     for name, found in values.items():
         if len(found) > 1:
             raise InvalidInput(f"{name[:80]} has {len(found)} values: give it once")
+
+
+def _is_list(schema: Node) -> bool:
+    return schema.get("type") == "array" or any(map(_is_list, schema.get("anyOf", ())))

@@ -7,19 +7,16 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from typing import Any
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 
-from service.access.rules import template
+from service.http.operation import Node, operation_of
 from service.http.plain_lines import one_line
 
 _LONGEST = 80  # characters of a name that an answer repeats
 _FEW = 12  # names; a longer list helps nobody
 _CUTOFF = 0.6  # difflib's measure of likeness; 1 is equal
-
-Node = dict[str, Any]
 
 
 async def require_known_query(request: Request) -> None:
@@ -33,7 +30,7 @@ async def require_known_query(request: Request) -> None:
     given = request.query_params
     if not given or request.state.rule.scope == "open":
         return
-    known = _query_names(_operation(request))
+    known = _query_names(operation_of(request))
     unknown = [name for name in given if name not in known]
     if unknown:
         raise RequestValidationError(
@@ -54,7 +51,7 @@ def describe_unknown(request: Request, place: Sequence[str | int], *, alone: boo
         A sentence. The client's own text in it is bounded and printable.
     """
     carrier, *path, name = place
-    operation = _operation(request)
+    operation = operation_of(request)
     in_query = carrier == "query"
     allowed = _query_names(operation) if in_query else _body_names(request, operation, path)
     unknown = f"Unknown field `{_plain(str(name))}`"
@@ -90,14 +87,6 @@ def _folded(name: str) -> str:
 def _plain(name: str) -> str:
     shown = one_line(name[:_LONGEST]).replace("`", "'")
     return shown if len(name) <= _LONGEST else f"{shown}…"
-
-
-def _operation(request: Request) -> Node:
-    """The route's entry in the API document; empty for routes that are not in it."""
-    path = template(getattr(request.scope.get("route"), "path", ""))
-    method = "get" if request.method == "HEAD" else request.method.lower()
-    found: Node = request.app.openapi()["paths"].get(path, {}).get(method, {})
-    return found
 
 
 def _query_names(operation: Node) -> list[str]:
