@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,9 +18,10 @@ from typer.testing import CliRunner
 
 from service.errors import InvalidInput
 from training.__main__ import app
+from training.adapt import adaptation
 from training.adapt.adaptation import adapt
 from training.adapt.fitting import FIT_NAME, Asked, Fit
-from training.adapt.plan import choose_plan
+from training.adapt.plan import Plan, choose_plan
 from training.adapt.request import Adaptation, Request
 from training.adapt.rounds import ROUNDS_NAME
 from training.core.checkpoint import load_checkpoint, save_checkpoint
@@ -51,6 +53,18 @@ def in_small_batches(run: Path, folder: Path) -> Path:
     config = replace(saved.config, batch=BatchOptions(clusters=4, crops=2))
     save_checkpoint(folder, replace(saved, config=config))
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _short_rounds() -> Iterator[None]:
+    """Train rounds for three batches: no test needs a network that has learned."""
+
+    def short_plan(*given) -> Plan:
+        return replace(choose_plan(*given), epochs=1, iterations=3)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(adaptation, "choose_plan", short_plan)
+        yield
 
 
 @pytest.fixture(scope="module")
