@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -34,10 +34,19 @@ def fold_norms(network: M) -> M:
     folded = copy.deepcopy(network).eval()
     for parent in list(folded.modules()):
         for convolution, norm in list(_pairs(parent)):
-            fused = fuse_conv_bn_eval(getattr(parent, convolution), getattr(parent, norm))
-            setattr(parent, convolution, fused)
+            _fuse(getattr(parent, convolution), getattr(parent, norm))
             setattr(parent, norm, nn.Identity())
     return folded
+
+
+def _fuse(into: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
+    """Change the convolution in place: it is a copy already, and copying a module takes long."""
+    mean, variance = norm.running_mean, norm.running_var
+    if mean is None or variance is None:
+        raise ValueError("a normalisation without running statistics cannot be folded")
+    into.weight, into.bias = fuse_conv_bn_weights(
+        into.weight, into.bias, mean, variance, norm.eps, norm.weight, norm.bias
+    )
 
 
 class FoldedStages:
