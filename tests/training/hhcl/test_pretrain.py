@@ -18,6 +18,7 @@ from service.errors import InvalidInput
 from service.model.manifest import MANIFEST_NAME, read_manifest
 from training.__main__ import app
 from training.adapt.adaptation import adapt
+from training.adapt.plan import Plan, choose_plan
 from training.adapt.request import Request
 from training.core.checkpoint import load_checkpoint, save_checkpoint
 from training.core.config import read_config
@@ -136,7 +137,13 @@ def test_a_part_of_a_batch_that_cannot_be_filled_is_told(
     assert "12 synthetic people, fewer than their part of batch.clusters = 20: every batch" in told
 
 
-def test_labels_of_synthetic_people_are_told_through_every_generation(pretrained, street, tmp_path):
+def short_plan(*given) -> Plan:
+    return replace(choose_plan(*given), epochs=1, iterations=1)
+
+
+def test_labels_of_synthetic_people_are_told_through_every_generation(
+    pretrained, street, tmp_path, monkeypatch
+):
     first = run(one_step(pretrained, data__path=str(street)), tmp_path / "first", CPU)
     second = run(one_step(first, data__path=str(street)), tmp_path / "second", CPU)
     checkpoint = load_checkpoint(second)
@@ -148,6 +155,7 @@ def test_labels_of_synthetic_people_are_told_through_every_generation(pretrained
     assert "\nidentity labels: of synthetic people only\n" in card
     assert "without identity labels, from weights pretrained on" in " ".join(card.split())
 
+    monkeypatch.setattr("training.adapt.adaptation.choose_plan", short_plan)
     request = Request(tmp_path / "second-model", DataSource(street), tmp_path / "third", rounds=1)
     adapted = load_checkpoint(adapt(request, CPU).checkpoint)
     assert adapted.identity_labels == SYNTHETIC
