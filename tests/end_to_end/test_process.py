@@ -78,13 +78,6 @@ def multipart(image: bytes) -> bytes:
     return head + image + b"\r\n--x--\r\n"
 
 
-def test_the_log_names_the_devices_in_use(serve):
-    with serve() as process:
-        log = process.log.read_text()
-    assert re.search(r"model tiny \([0-9a-f]{12}\): network on cpu, search on cpu", log)
-    assert f"listening on http://127.0.0.1:{process.port}" in log
-
-
 def listens(port: int) -> bool:
     """Whether a service answers on the port."""
     try:
@@ -136,8 +129,13 @@ def test_acknowledged_crops_survive_kill_9(serve):
         assert answer["results"][0]["matches"][0]["score"] == pytest.approx(1, abs=1e-4)
 
 
-def test_two_services_cannot_share_a_folder(serve, tiny_model, tmp_path):
-    with serve():
+def test_the_log_names_the_devices_and_two_services_cannot_share_a_folder(
+    serve, tiny_model, tmp_path
+):
+    with serve() as process:
+        log = process.log.read_text()
+        assert re.search(r"model tiny \([0-9a-f]{12}\): network on cpu, search on cpu", log)
+        assert f"listening on http://127.0.0.1:{process.port}" in log
         flags = ("--port", 0, "--model", tiny_model, "--data", tmp_path / "data")
         second = subprocess.run(
             reid("serve", *flags),
