@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,10 @@ pytest.importorskip(
     "playwright.sync_api", reason="playwright, which drives the browser, is not installed"
 )
 pytest.importorskip("torch", reason="the extra `training` is not installed")
+
+from typer.testing import CliRunner
+
+from training.__main__ import app
 
 CURVES = ("clusters", "crossing", "outliers", "loss", "learning-rate")
 CLUSTERS = ("cluster-sizes", "camera-mix", "map-camera", "map-label")
@@ -37,10 +39,8 @@ class Visit:
 
 
 def training(*arguments: str) -> None:
-    command = [sys.executable, "-m", "training", *arguments]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    answer = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert answer.returncode == 0, answer.stderr
+    answer = CliRunner().invoke(app, arguments)
+    assert answer.exit_code == 0, f"{answer.exception!r}\n{answer.output}"
 
 
 @pytest.fixture(scope="module")

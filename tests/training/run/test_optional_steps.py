@@ -21,7 +21,7 @@ from training.run import measuring
 from training.scl import loop as scl
 
 CPU = torch.device("cpu")
-LENGTH = {"schedule.iterations": 2, "schedule.epochs": 2, "evaluation.every": 1}
+LENGTH = {"schedule.iterations": 1, "schedule.epochs": 2, "evaluation.every": 1}
 HHCL = CLUSTERS | LENGTH
 SCL = LENGTH | {
     "method": "scl",
