@@ -73,9 +73,11 @@ class MqttLine:
                 async with self._connection() as client:
                     failures = 0
                     await self._follow(client)
-            except (MqttError, OSError, ReidError) as error:
+            except Exception as error:  # whatever it was, the next connection may work
                 failures += 1
-                log.warning("no connection to the MQTT broker %s: %s", self._broker.host, error)
+                usual = isinstance(error, MqttError | OSError | ReidError)
+                said = f"no connection to the MQTT broker {self._broker.host}: {error}"
+                log.warning(said, exc_info=not usual)
                 self._report("mqtt")
             await asyncio.sleep(min(2.0 ** (failures - 1), _LONGEST_PAUSE))
 

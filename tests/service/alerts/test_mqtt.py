@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # the modules ``broker`` and ``r
 
 from broker import Broker, listening
 
+from service.alerts.mqtt import MqttLine
 from service.settings import Settings
 
 RED, BLUE = (200, 20, 20), (20, 20, 200)
@@ -130,6 +131,25 @@ def test_without_a_broker_mqtt_is_refused(service, make_door):
     answer = make_door(service).try_to_watch(watch_for="gallery", deliver_to="mqtt")
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")
     assert "REID_MQTT" in answer.json()["detail"]
+
+
+def test_an_unforeseen_end_of_the_connection_is_not_the_last(
+    soon, start, make_door, broker, monkeypatch
+):
+    follow, failures = MqttLine._follow, [RuntimeError("unforeseen")]
+
+    async def fail_once(line: MqttLine, client: Any) -> None:
+        if failures:
+            raise failures.pop()
+        await follow(line, client)
+
+    monkeypatch.setattr(MqttLine, "_follow", fail_once)
+    with start(mqtt=broker.url) as service:
+        door = make_door(service)
+        door.watch(watch_for="gallery", deliver_to="mqtt")
+        door.comes(RED, EVENING)
+        assert len(delivered(door)) == 1
+    assert not failures
 
 
 @pytest.mark.parametrize("path", ["", "/reid/test/status", "/#"])
