@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 _SECONDS = 10.0  # for every answer of the broker
 _LOOK_SECONDS = 5.0  # watches are compared with what is announced so often
-_LONGEST_PAUSE = 60.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 _AT_LEAST_ONCE = 1
 _DISCOVERY = "homeassistant/event"
 
@@ -67,19 +67,19 @@ class MqttLine:
 
     async def run(self) -> None:
         """Keep a connection until the task is cancelled."""
-        failures = 0
+        pause = _FIRST_PAUSE
         while True:
             try:
                 async with self._connection() as client:
-                    failures = 0
+                    pause = _FIRST_PAUSE
                     await self._follow(client)
             except Exception as error:  # whatever it was, the next connection may work
-                failures += 1
                 usual = isinstance(error, MqttError | OSError | ReidError)
                 said = f"no connection to the MQTT broker {self._broker.host}: {error}"
                 log.warning(said, exc_info=not usual)
                 self._report("mqtt")
-            await asyncio.sleep(min(2.0 ** (failures - 1), _LONGEST_PAUSE))
+            await asyncio.sleep(min(pause, _LONGEST_PAUSE))
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
     async def publish(self, event: Event) -> Posted:
         """Publish an event, acknowledged by the broker.
@@ -93,7 +93,8 @@ class MqttLine:
         if self._client is None:
             return Posted("no connection to the MQTT broker")
         try:
-            await self._send(self._client, self._topic_of(event), message_of(event))
+            topic = _topic(self._broker, event.gallery, event.watch_id)
+            await self._send(self._client, topic, message_of(event))
         except MqttError as error:
             return Posted(f"MQTT: {error}"[:200])
         return Posted()
@@ -101,7 +102,7 @@ class MqttLine:
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Client]:
         """Connect; the broker says ``offline`` for us after an end that we cannot announce."""
-        status, broker = f"{self._broker.prefix}/status", self._broker
+        status, broker = _status_topic(self._broker), self._broker
         will = Will(status, "offline", qos=_AT_LEAST_ONCE, retain=True)
         async with Client(
             broker.host,
@@ -123,9 +124,10 @@ class MqttLine:
     async def _follow(self, client: Client) -> None:
         """Announce the watches, and remove what the broker retains of others, until it is gone."""
         self._announced = {}
-        await client.subscribe(self._config_topic("+"), qos=_AT_LEAST_ONCE)
         self._client = client
         self._connected()
+        await self._announce(client)
+        await client.subscribe(self._config_topic("+"), qos=_AT_LEAST_ONCE)
         announcing = asyncio.ensure_future(self._announce_always(client))
         try:
             async for message in client.messages:  # ends with an error when the connection does
@@ -150,7 +152,7 @@ class MqttLine:
     async def _compare(self, client: Client, message: Message) -> None:
         """Remove what an earlier connection announced, if its watch is gone."""
         topic = str(message.topic)
-        if message.retain and message.payload and topic not in self._wanted():
+        if message.retain and message.payload and not self._announced.get(topic):
             await self._send(client, topic, "", retain=True)
 
     def _wanted(self) -> dict[str, str]:
@@ -161,9 +163,6 @@ class MqttLine:
 
     def _config_topic(self, watch_id: str) -> str:
         return f"{_DISCOVERY}/{_node(self._broker)}/{watch_id}/config"
-
-    def _topic_of(self, event: Event) -> str:
-        return f"{self._broker.prefix}/{event.gallery}/{event.watch_id}"
 
     async def _send(
         self, client: Client, topic: str, payload: str, *, retain: bool = False
@@ -192,12 +191,21 @@ def announcement(watch: Watch, broker: Broker) -> dict[str, object]:
     return {
         "name": order.name or f"{order.gallery}: {order.watch_for}",
         "unique_id": f"{node}_{watch.watch_id}",
-        "state_topic": f"{broker.prefix}/{order.gallery}/{watch.watch_id}",
+        "state_topic": _topic(broker, order.gallery, watch.watch_id),
         "event_types": ["match", "unknown"],
-        "availability_topic": f"{broker.prefix}/status",
+        "availability_topic": _status_topic(broker),
         "device": {"identifiers": [node], **product},
         "origin": product,
     }
+
+
+def _topic(broker: Broker, gallery: str, watch_id: str) -> str:
+    """Where the events of a watch come."""
+    return f"{broker.prefix}/{gallery}/{watch_id}"
+
+
+def _status_topic(broker: Broker) -> str:
+    return f"{broker.prefix}/status"
 
 
 def _node(broker: Broker) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from broker import Broker, listening
 
 from service.alerts.mqtt import MqttLine
 from service.settings import Settings
+from service.values.broker import Broker as Address
 
 RED, BLUE = (200, 20, 20), (20, 20, 200)
 EVENING = 1_795_284_000.0
@@ -150,6 +152,25 @@ def test_an_unforeseen_end_of_the_connection_is_not_the_last(
         door.comes(RED, EVENING)
         assert len(delivered(door)) == 1
     assert not failures
+
+
+def test_a_broker_that_stays_away_is_tried_for_ever(soon, monkeypatch):
+    monkeypatch.setattr("service.alerts.mqtt._LONGEST_PAUSE", 0.0)
+    failures = 0
+
+    def fail(_line: MqttLine) -> Any:
+        raise OSError("away")
+
+    def report(_task: str) -> None:
+        nonlocal failures
+        failures += 1
+        if failures == 1100:  # a day, with real pauses
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(MqttLine, "_connection", fail)
+    line = MqttLine(Address("away", 1883, encrypted=False), None, report, print)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(line.run())
 
 
 @pytest.mark.parametrize("path", ["", "/reid/test/status", "/#"])
