@@ -18,11 +18,13 @@ from typing import Self
 Address = IPv4Address | IPv6Address
 
 _PORTS = {"http": 80, "https": 443}
-_LAST_PORT = 65_535
+LAST_PORT = 65_535
+HOST = r"(?P<host>[A-Za-z0-9][A-Za-z0-9._-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\])(:(?P<port>[0-9]{1,5}))?"
+"""A name or an address, and a port if it is given, as a regular expression."""
 # Narrower than RFC 3986, so that no two programs read an address differently.
 _URL = re.compile(
-    r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9][A-Za-z0-9._-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\])"
-    r"(:(?P<port>[0-9]{1,5}))?(?P<path>/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?"
+    rf"(?P<scheme>https?)://{HOST}"
+    r"(?P<path>/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?"
     r"(\?[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*)?"
 )
 _DOTS = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:/|$)|%2f|%5c|%00", re.IGNORECASE)
@@ -61,7 +63,7 @@ class WebAddress:
         """
         found = _URL.fullmatch(text)
         port = found and (int(found["port"]) if found["port"] else _PORTS[found["scheme"]])
-        if not found or not port or port > _LAST_PORT or _DOTS.search(found["path"] or ""):
+        if not found or not port or port > LAST_PORT or _DOTS.search(found["path"] or ""):
             raise ValueError(
                 f"{text[:80]!r} must be https://HOST/PATH or http://HOST:PORT/PATH, in ASCII, "
                 "without user, fragment and dot segments"

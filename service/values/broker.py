@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import unquote
 
+from service.values.addresses import HOST, LAST_PORT
+
 DEFAULT_PREFIX = "hhcl-reid"
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
-_LAST_PORT = 65_535
 _URL = re.compile(
     r"(?P<scheme>mqtts?)://((?P<user>[^\s:@/]+)(:(?P<password>[^\s@/]*))?@)?"
-    r"(?P<host>[A-Za-z0-9][A-Za-z0-9._-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\])"
-    r"(:(?P<port>[0-9]{1,5}))?(/(?P<prefix>[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*)?)?"
+    rf"{HOST}"
+    r"(/(?P<prefix>[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*)?)?"
 )
 
 
@@ -55,7 +56,7 @@ class Broker:
         """
         found = _URL.fullmatch(text)
         port = found and int(found["port"] or _PORTS[found["scheme"]])
-        if not found or not port or port > _LAST_PORT:
+        if not found or not port or port > LAST_PORT:
             raise ValueError(
                 "must be mqtt://HOST or mqtts://USER:PASSWORD@HOST:PORT/PREFIX, with a prefix of "
                 "letters, digits, -, _ and /; percent-encode other signs in user and password"
