@@ -120,7 +120,9 @@ def test_drawn_people_are_shown_and_colours_follow_the_colour_scheme(chromium, r
     ink = "getComputedStyle(document.querySelector('.plotly-graph-div .xtick text')).fill"
     light = page.evaluate(ink)
     page.emulate_media(color_scheme="dark")
-    page.wait_for_function(f"{ink} !== {light!r}")
+    # A function: an expression is evaluated at every look, which the page's policy forbids
+    # from the second look on.
+    page.wait_for_function(f"() => {ink} !== {light!r}")
     if not os.environ.get("REPORT_RUN"):
         loaded = "all => all.map(one => one.naturalWidth)"
         assert min(page.eval_on_selector_all("img", loaded)) > 0
