@@ -8,12 +8,16 @@ import signal
 import subprocess
 import sys
 
+import httpx
 import pytest
 from crash import faults
+from crash.clients import Refused
+from crash.importer import CROPS, Importer
 from crash.inspection import compare
 from crash.kills import run_kills
 from crash.ledger import Change, Ledger, Record
 from crash.operations import OPERATIONS
+from crash.pictures import Pictures
 
 KILLS = 10
 
@@ -24,6 +28,38 @@ def test_nothing_acknowledged_is_lost_to_kills(tiny_model, tmp_path):
     assert report.kills == KILLS
     assert report.acknowledged > 20
     assert report.searches > KILLS
+
+
+CRASHED = "the service crashed 2 times while this job ran, so it is not started again"
+
+
+@pytest.mark.parametrize("error", [CRASHED, "the disk is full"])
+def test_an_import_is_resumed_after_two_kills_and_only_then(error):
+    """On a slow machine two kills may strike the same import."""
+    job = {"job_id": "1", "done": CROPS, "errors": 0, "resumable": False, "error": None}
+    failed = {**job, "state": "failed", "resumable": True, "error": error}
+    done = {**job, "state": "done"}
+    importer = Importer("i", "kills", Pictures(seed=1), seed=1)
+    importer.begin()
+    answers = answering([(202, job), (200, failed), (200, job), (200, done)])
+    with httpx.Client(base_url="http://service", transport=answers) as http:
+        if error == CRASHED:
+            importer.finish(http)
+            assert importer.ledger.acknowledged == 1
+        else:
+            with pytest.raises(Refused, match=error):
+                importer.finish(http)
+
+
+def answering(answers: list[tuple[int, dict[str, object]]]) -> httpx.MockTransport:
+    """Answers requests in this order, whatever they ask for."""
+    left = iter(answers)
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        status, body = next(left)
+        return httpx.Response(status, json=body)
+
+    return httpx.MockTransport(answer)
 
 
 def test_a_change_struck_at_any_write_is_complete_or_absent(file_faults, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import re
 import tarfile
 import threading
 import time
@@ -17,6 +18,9 @@ from crash.pictures import Pictures
 IDS = 60
 CROPS = 24  # per archive
 JOB_SECONDS = 300.0
+
+# Two kills during one job look like an input that brings the service down: it asks before a third.
+_CRASHED = re.compile(r"the service crashed \d+ times while this job ran")
 
 
 class Importer:
@@ -45,8 +49,8 @@ class Importer:
         with httpx.Client(base_url=url, timeout=60) as http:
             while not stop.is_set():
                 try:
-                    self._finish(http)
-                    self._begin()
+                    self.finish(http)
+                    self.begin()
                 except httpx.TransportError:
                     return
                 except Refused as failure:
@@ -57,18 +61,24 @@ class Importer:
         """Wait until the pending import ends; an accepted import is not sent again."""
         with httpx.Client(base_url=url, timeout=60) as http:
             try:
-                self._finish(http)
+                self.finish(http)
             except Refused as failure:
                 self.failures.append(f"{self.name}: {failure}")
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """Draw the next archive."""
         chosen = self._rng.sample(range(IDS), CROPS)
         records = {f"{self.name}/{number:03}": self._draw() for number in chosen}
         self.ledger.begin(Change(records))
         self._archive = self._pack(records)
         self.operations += 1
 
-    def _finish(self, http: httpx.Client) -> None:
+    def finish(self, http: httpx.Client) -> None:
+        """Send the drawn archive unless it was, and wait until it is imported.
+
+        Raises:
+            Refused: the import failed for another reason than two kills.
+        """
         if self._archive is None:
             return
         if self._job is None:
@@ -79,6 +89,9 @@ class Importer:
             answer = http.post(self._path, content=self._archive, headers=headers)
             self._job = _require(answer, 202)["job_id"]
         job = _wait(http, self._job)
+        if job["resumable"] and _CRASHED.match(str(job["error"])):
+            _require(http.post(f"/jobs/{self._job}/resume"), 200)
+            job = _wait(http, self._job)
         if job["state"] != "done" or job["done"] != CROPS or job["errors"]:
             raise Refused(f"an import ended as {job}")
         self._archive = self._job = None

@@ -56,17 +56,19 @@ class Served:
     def wait_until_alive(self, path: str = "/readyz") -> None:
         """Wait until a probe succeeds; raise RuntimeError if the process ends first."""
         deadline = time.monotonic() + START_SECONDS
-        while True:
-            if self._process is None or self._process.poll() is not None:
-                raise RuntimeError(f"the service did not start: {self.last_words()}")
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"the service is not ready: {self.last_words()}")
-            try:
-                if httpx.get(self.url + path, timeout=30).is_success:
-                    return
-            except httpx.TransportError:
-                pass
-            time.sleep(0.02)
+        with httpx.Client(base_url=self.url, timeout=30) as http:
+            while not self._is_alive(http, path):
+                if time.monotonic() > deadline:
+                    raise RuntimeError(f"the service is not ready: {self.last_words()}")
+                time.sleep(0.02)
+
+    def _is_alive(self, http: httpx.Client, path: str) -> bool:
+        if self._process is None or self._process.poll() is not None:
+            raise RuntimeError(f"the service did not start: {self.last_words()}")
+        try:
+            return http.get(path).is_success
+        except httpx.TransportError:
+            return False
 
     def kill(self) -> None:
         """Kill the process at once (SIGKILL)."""
