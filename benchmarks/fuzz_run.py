@@ -32,6 +32,7 @@ import httpx
 import numpy as np
 import uvicorn
 from fuzzing.requests import request
+from serving.process import resident_mib
 
 from service.http.app import create_app
 from service.http.server import bind, server_config, url_of
@@ -194,14 +195,6 @@ async def exchange(url: str, content: bytes) -> bytes:
 def case_of(seed: int, case: int) -> Random:
     """Return the random numbers that define a case."""
     return Random(f"{seed}/{case}")  # noqa: S311 - no secret, a repeatable case
-
-
-def resident_mib(pid: int) -> float:
-    """Return the resident memory of a process, MiB."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    raise ProcessLookupError(pid)
 
 
 if __name__ == "__main__":

@@ -31,10 +31,10 @@ from typing import Any
 
 import httpx
 import numpy as np
+from serving.process import resident_mib, serving
 
 from service.cli.indexer import IndexReport, index
 from service.client import Client
-from service.http.server import bind, url_of
 from service.ingest.crop_names import list_market1501
 from service.settings import Settings
 
@@ -47,8 +47,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         people = draw(folder / "people", arguments.identities)
-        with serving(folder, arguments.model) as (url, pid):
-            report = measure(url, pid, people, arguments)
+        with serving(arguments.model, folder / "data") as service:
+            report = measure(service.url, service.pid, people, arguments)
     print(json.dumps(report))
     sys.exit(1 if report["broken"] else 0)
 
@@ -70,25 +70,6 @@ def draw(folder: Path, identities: int) -> Path:
     command = ["-m", "training", "synthesize", str(folder), "--identities", str(identities)]
     subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
     return folder
-
-
-@contextmanager
-def serving(folder: Path, model: Path) -> Iterator[tuple[str, int]]:
-    with bind("127.0.0.1", 0) as listener:
-        url = url_of(listener)
-    command = ["-m", "service", "serve", "--model", str(model), "--data", str(folder / "data")]
-    command += ["--port", url.rpartition(":")[2], "--log-level", "warning"]
-    process = subprocess.Popen([sys.executable, *command])
-    try:
-        with Client(url) as client:
-            while not client.ops.is_ready():
-                if process.poll() is not None:
-                    raise RuntimeError("the service did not start")
-                time.sleep(0.1)
-        yield url, process.pid
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def measure(url: str, pid: int, people: Path, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -161,7 +142,7 @@ def import_embeddings(url: str, count: int) -> float:
 
 def send_large(url: str, pid: int, mebibytes: int) -> float:
     """Return the largest growth of a service, MiB, while it receives and reads an archive."""
-    member = tarfile.TarInfo("film.avi")
+    member = tarfile.TarInfo("film.raw")
     member.size = mebibytes << 20
 
     def chunks() -> Iterator[bytes]:
@@ -170,34 +151,32 @@ def send_large(url: str, pid: int, mebibytes: int) -> float:
             yield CHUNK
         yield bytes(1024)
 
-    before = memory(pid)
+    before = resident_mib(pid)
     most, over = [before], threading.Event()
 
     def watch() -> None:
         while not over.wait(0.02):
-            most.append(memory(pid))
+            most.append(resident_mib(pid))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    send(url, "ready", "application/x-tar", chunks())
-    over.set()
-    watcher.join()
+    try:
+        send(url, "ready", "application/x-tar", chunks(), errors=1)  # it is no picture
+    finally:
+        over.set()
+        watcher.join()
     return max(most) - before
 
 
-def send(url: str, gallery: str, content_type: str, chunks: Iterator[bytes]) -> None:
+def send(
+    url: str, gallery: str, content_type: str, chunks: Iterator[bytes], errors: int = 0
+) -> None:
+    """Import, and expect so many items to fail."""
     with Client(url) as client:
         job = client.imports.upload(gallery, chunks, content_type=content_type)
         job = client.jobs.wait(job.job_id)
-    if job.errors:
+    if job.errors != errors:
         raise RuntimeError(f"an import ended as {job}")
-
-
-def memory(pid: int) -> float:
-    """Return the resident memory of a process, MiB."""
-    with Path(f"/proc/{pid}/status").open(encoding="ascii") as file:
-        (line,) = (line for line in file if line.startswith("VmRSS"))
-    return int(line.split()[1]) / 1024
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ import httpx
 import numpy as np
 import uvicorn
 from fuzzing.pictures import draw, save
+from serving.process import resident_mib
 
 from service.http.app import create_app
 from service.http.server import bind, server_config, url_of
@@ -301,14 +302,6 @@ class Connection:
         """Close the connection."""
         if self._streams is not None:
             self._streams[1].close()
-
-
-def resident_mib(pid: int) -> float:
-    """Return the resident memory of a process, MiB."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    raise ProcessLookupError(pid)
 
 
 def search() -> bytes:

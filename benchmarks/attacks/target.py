@@ -17,6 +17,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 from attacks.meanwhile import meanwhile
+from serving.process import resident_mib
 
 MIB = 1 << 20
 DIMENSION = 1280
@@ -59,7 +60,7 @@ class Target:
 
     def resident(self) -> float:
         """Return the current memory of the service and its children, MiB."""
-        return sum(_status(pid, "VmRSS") for pid in (self.pid, *children(self.pid)))
+        return sum(_resident_mib(pid) for pid in (self.pid, *children(self.pid)))
 
 
 class Memory:
@@ -102,12 +103,11 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def _status(pid: int, name: str) -> float:
+def _resident_mib(pid: int) -> float:
     try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
+        return resident_mib(pid)
+    except OSError:  # it has ended
         return 0.0
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(name)), 0.0)
 
 
 @contextmanager

@@ -23,9 +23,10 @@ def is_few(queries: Float32s) -> bool:
     return len(queries) <= _FEW
 
 
-def parts_of(rows: int) -> list[slice]:
-    """Divide a scan of so many rows into parts."""
-    return [slice(start, start + PART) for start in range(0, rows, PART)]
+def parts_of(rows: int, times: int = 1) -> list[slice]:
+    """Divide a scan of so many rows into parts, ``times`` as large for rows as much shorter."""
+    size = times * PART
+    return [slice(start, start + size) for start in range(0, rows, size)]
 
 
 def block_products(vectors: Float32s, slots: Slots, queries: Float32s) -> Float32s:
@@ -51,6 +52,19 @@ def block_products(vectors: Float32s, slots: Slots, queries: Float32s) -> Float3
         return few
     every: Float32s = queries @ vectors[first : last + 1].T
     return every if every.shape[1] == len(slots) else every[:, slots - first]
+
+
+def pairs_by_row(wanted: NDArray[np.bool_]) -> tuple[Slots, Slots]:
+    """List pairs of a row and a query, row by row, so that a row is read once for all queries.
+
+    Args:
+        wanted: (Q, N) bool.
+
+    Returns:
+        Place of the row and place of the query of each wanted pair.
+    """
+    rows, queries = np.divmod(np.flatnonzero(wanted.T), len(wanted))
+    return rows, queries
 
 
 def pair_products(left: Float32s, which: Slots, vectors: Float32s, slots: Slots) -> Float32s:

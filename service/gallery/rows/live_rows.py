@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from service.errors import NotFound
 from service.gallery.base import Crop, Filter, Origin
+from service.gallery.components import Components
 from service.gallery.rows.view import Codes, Columns, GalleryView
 from service.gallery.rules import described
 from service.gallery.standardising.cameras import Lengths, Standards
@@ -65,7 +66,7 @@ class LiveRows:
         self._running = RunningStandards()
         nothing = np.empty(0, np.bool_)
         self._now = GalleryView(
-            self._room, nothing, [], Codes(), 0, standards=Standards(), lengths=Lengths()
+            self._room, nothing, [], Codes(), 0, Standards(), Lengths(), Components()
         )
 
     def __contains__(self, crop_id: str) -> bool:
@@ -281,7 +282,9 @@ class LiveRows:
             columns.vectors, columns.cameras, alive, added=slots, removed=slots[:0]
         )
         generation = before.generation + 1
-        now = GalleryView(columns, alive, listed, codes, generation, standards, Lengths())
+        now = GalleryView(
+            columns, alive, listed, codes, generation, standards, Lengths(), Components()
+        )
         coming = {crop.crop_id: slot for slot, crop in enumerate(listed)}
         return Draft(now, room, running, coming, moved=True)
 

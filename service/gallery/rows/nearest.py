@@ -16,19 +16,16 @@ from numpy.typing import NDArray
 
 from service.errors import Unavailable
 from service.gallery.base import Hit
-from service.gallery.products import block_products, parts_of
+from service.gallery.bounds import Bounds
 from service.gallery.rows.view import GalleryView
 from service.gallery.scoring import best_first, cosines
-from service.machine.shares import share
 
 Scores = NDArray[np.float32]
 Slots = NDArray[np.int64]
 
 # Candidates fetched from a GPU beyond top_k, usually enough to prove that no tie was cut off.
 _SPARE = 8
-# More than twice the rounding error of a float32 product in any order of summation. A GPU may
-# multiply with fewer bits (TF32 has 10), so its margin is wider.
-_MARGIN_CPU = 1e-5
+# A GPU may multiply with fewer bits (TF32 has 10), so its margin is wider.
 _MARGIN_GPU = 4e-3
 _SCORES_AT_ONCE = 1 << 24  # 64 MiB
 # The most that every GPU build of FAISS can select.
@@ -220,22 +217,15 @@ def _by_mirror(
 
 
 def _by_products(view: GalleryView, slots: Slots, queries: Scores, top_k: int) -> list[list[Hit]]:
-    """The nearest of some rows, by the product of each with each query."""
-    vectors = view.columns.vectors
-    scores = np.empty((len(queries), len(slots)), np.float32)
-
-    def fill(part: slice) -> None:
-        scores[:, part] = block_products(vectors, slots[part], queries)
-
-    share(fill, parts_of(len(slots)))
+    """The nearest of some rows, by products of rows with each query."""
     top_k = min(top_k, len(slots))
     if not top_k:
         return [[] for _ in queries]
-    hits: list[list[Hit]] = []
-    for query, own in zip(queries, scores, strict=True):
-        least = np.partition(own, -top_k)[-top_k] - _MARGIN_CPU
-        hits.append(_rank(view, query, slots[own >= least])[:top_k])
-    return hits
+    bounds = Bounds.of(view.columns.vectors, queries, view.components)
+    return [
+        _rank(view, query, own)[:top_k]
+        for query, own in zip(queries, bounds.likely(slots, top_k), strict=True)
+    ]
 
 
 def _rank(view: GalleryView, query: Scores, slots: Slots) -> list[Hit]:

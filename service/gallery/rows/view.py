@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from service.gallery.base import Absent, Crop, Filter, Origin
 from service.gallery.beyond_columns import holds, reads_crops
+from service.gallery.components import Components
 from service.gallery.rows.allocation import room_for
 from service.gallery.standardising.cameras import Lengths, Standards
 from service.gallery.standardising.rows import StandardisedRows
@@ -121,6 +122,7 @@ class GalleryView:
         generation: number of compactions; slots of different generations are unrelated.
         standards: the camera statistics in force at this moment.
         lengths: lengths of the standardised rows of this generation.
+        components: principal components of this generation.
         masks: the result of the latest filter, since a search uses the same filter several times.
     """
 
@@ -131,6 +133,7 @@ class GalleryView:
     generation: int
     standards: Standards
     lengths: Lengths
+    components: Components
     masks: dict[Filter, NDArray[np.bool_]] = field(
         init=False, default_factory=dict, repr=False, compare=False
     )
@@ -147,6 +150,7 @@ class GalleryView:
             self.codes.identities,
             self.standards,
             self.lengths,
+            self.components,
         )
 
     def passing(self, where: Filter, chosen: Sequence[int] | None) -> NDArray[np.bool_]:

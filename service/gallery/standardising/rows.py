@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.gallery.base import Crop
+from service.gallery.components import Components
 from service.gallery.standardising.cameras import Lengths, Standard, Standards
 
 Float32s = NDArray[np.float32]
@@ -27,6 +28,7 @@ class StandardisedRows:
         identity_codes: code of each identity.
         standards: the statistics in force.
         lengths: lengths of the standardised rows.
+        components: principal components of the rows; None if there are none.
     """
 
     vectors: Float32s
@@ -37,6 +39,7 @@ class StandardisedRows:
     identity_codes: dict[str, int]
     standards: Standards
     lengths: Lengths
+    components: Components | None = None
 
     def standard_of(self, camera: str | None) -> Standard | None:
         """The statistics that apply to a camera; None while no camera is standardised."""

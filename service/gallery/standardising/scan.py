@@ -17,17 +17,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.gallery.products import block_products, is_few, pair_products, parts_of
+from service.gallery.bounds import MARGIN, Bounds
+from service.gallery.components import Known
+from service.gallery.products import block_products, is_few, pair_products, pairs_by_row, parts_of
 from service.gallery.standardising.rows import StandardisedRows
 from service.machine.shares import share
 
 Float32s = NDArray[np.float32]
 Slots = NDArray[np.int64]
 
-MARGIN = 1e-5
-"""More than twice the rounding error of a float32 product of unit rows."""
 _EPSILON = 1e-7  # rounding error of a float32
 _NO_LENGTH = 1e-12
+_SHORT = 4  # rounding error of a product of components, beside that of whole rows
 _NUMBERS_AT_ONCE = 1 << 23  # weights of queries, all groups together: 32 MiB
 
 
@@ -36,15 +37,18 @@ class Scores:
     """Scores of queries with rows.
 
     Attributes:
-        plain: (Q, N) float32 cosines, within ``MARGIN``.
-        low: (Q, N) float32, the standardised cosine is at least this; -inf if not computed, which
-            is so only below the least plain cosine.
+        most: (Q, N) float32, the plain cosine is at most this; where this reaches the least plain
+            cosine, it is at most twice ``MARGIN`` too much.
+        low: (Q, N) float32, the standardised cosine is at least this; -inf if it was not computed,
+            which is so below the least plain cosine, and where components bound the score.
         high: (Q, N) float32, and at most this.
+        is_loose: whether components bound every score, and none was computed.
     """
 
-    plain: Float32s
+    most: Float32s
     low: Float32s
     high: Float32s
+    is_loose: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,31 +61,34 @@ class _Weights:
 
 
 def scan(
-    rows: StandardisedRows, found: Slots, queries: Float32s, standard: Float32s, least: float
+    rows: StandardisedRows, found: Slots, bounds: Bounds, standard: Float32s, least: float
 ) -> Scores:
     """Score rows for queries.
 
     Args:
         rows: the gallery at one moment, with at least one standardised camera.
         found: (N,) ascending slots that may be found.
-        queries: (Q, D) float32, unit rows, not standardised.
-        standard: (Q, D) float32, the same standardised.
-        least: rows with a smaller plain cosine need no standardised one.
+        bounds: of the queries' plain cosines.
+        standard: (Q, D) float32, the queries standardised.
+        least: rows with a smaller plain cosine need no standardised one. With -1, few queries and
+            known components, these bound every score, and none is computed.
 
     Returns:
         Every score.
     """
-    shape = (len(queries), len(found))
+    shape = (len(standard), len(found))
     scores = Scores(
         np.empty(shape, np.float32),
         np.full(shape, -np.inf, np.float32),
         np.full(shape, -np.inf, np.float32),
+        # Many queries share the reading of whole rows, and each would read other ones.
+        is_loose=least <= -1.0 and bounds.known is not None and is_few(standard),
     )
-    step = max(1, _NUMBERS_AT_ONCE // (len(rows.standards.groups) * queries.shape[1]))
-    for start in range(0, len(queries), step):
+    step = max(1, _NUMBERS_AT_ONCE // (len(rows.standards.groups) * standard.shape[1]))
+    for start in range(0, len(standard), step):
         some = slice(start, start + step)
-        part_of = Scores(scores.plain[some], scores.low[some], scores.high[some])
-        _Pass(rows, found, queries[some], standard[some], least, part_of).run()
+        part_of = Scores(scores.most[some], scores.low[some], scores.high[some], scores.is_loose)
+        _Pass(rows, found, bounds.some(some), standard[some], least, part_of).run()
     return scores
 
 
@@ -91,24 +98,50 @@ class _Pass:
 
     rows: StandardisedRows
     found: Slots
-    queries: Float32s
+    bounds: Bounds
     standard: Float32s
     least: float
     scores: Scores
 
+    @property
+    def queries(self) -> Float32s:
+        return self.bounds.queries
+
     def run(self) -> None:
         weights = _weights(self.rows, self.standard)
-        score = self._score_all if self.least <= -1.0 else self._score_some
-        share(lambda part: score(part, weights), parts_of(len(self.found)))
+        parts = self.bounds.parts(len(self.found))
+        if self.scores.is_loose:
+            short = _Short.of(weights, self.bounds.known)
+            share(lambda part: self._bound_all(part, weights, short), parts)
+        elif self.least > -1.0:
+            share(lambda part: self._score_some(part, weights), parts)
+        else:
+            share(lambda part: self._score_all(part, weights), parts_of(len(self.found)))
+
+    def _bound_all(self, part: slice, weights: _Weights, short: _Short) -> None:
+        """Bound every score by components, which read a tenth of each row."""
+        slots = self.found[part]
+        self.scores.most[:, part] = self.bounds.most(slots)
+        group_of = self._group_of(slots)
+        lengths = self._lengths(slots, group_of)
+        some = short.known.first(slots)
+        high, beyond = np.split(self.scores.high[:, part], [len(some)], axis=1)
+        beyond.fill(np.inf)  # the components of these rows are not known
+        group_of, lengths = group_of[: len(some)], lengths[: len(some)]
+        rests = short.known.rests[some]
+        for query, own in enumerate(high):
+            product = pair_products(short.weights[query], group_of, short.known.rows, some)
+            product -= weights.offset[query, group_of]
+            product += short.rests[query, group_of] * rests
+            product += _SHORT * weights.slack[query, group_of]
+            np.divide(product, lengths, out=own)
 
     def _score_some(self, part: slice, weights: _Weights) -> None:
         """Score some rows: plainly, then those standardised that reach the least cosine."""
         slots = self.found[part]
-        plain = block_products(self.rows.vectors, slots, self.queries)
-        self.scores.plain[:, part] = plain
-        floor = self.least - MARGIN
-        # Row by row, so that a row is read once for all queries.
-        columns, queries = np.divmod(np.flatnonzero(floor <= plain.T), len(plain))
+        most = self.bounds.most(slots, self.least)
+        self.scores.most[:, part] = most
+        columns, queries = pairs_by_row(most >= self.least)
         if not len(columns):
             return
         slots, places = slots[columns], columns + part.start
@@ -135,7 +168,7 @@ class _Pass:
         product -= weights.offset[:, group_of]
         product /= lengths
         margin = weights.slack[:, group_of] / lengths
-        self.scores.plain[:, part] = plain
+        np.add(plain, MARGIN, out=self.scores.most[:, part])
         np.subtract(product, margin, out=self.scores.low[:, part])
         np.add(product, margin, out=self.scores.high[:, part])
 
@@ -176,6 +209,22 @@ class _Pass:
             both = np.concatenate([self.queries, weights.weights[:, group]])
             products[:, own] = block_products(self.rows.vectors, slots[own], both)
         return products[:queries], products[queries:]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Short:
+    """The components of standardised queries."""
+
+    known: Known
+    weights: Float32s  # (Q, G, P)
+    rests: Float32s  # (Q, G)
+
+    @classmethod
+    def of(cls, weights: _Weights, known: Known | None) -> _Short:
+        assert known is not None
+        queries, groups, dimension = weights.weights.shape
+        components, rests = known.asked(weights.weights.reshape(-1, dimension))
+        return cls(known, components.reshape(queries, groups, -1), rests.reshape(queries, groups))
 
 
 def _weights(rows: StandardisedRows, standard: Float32s) -> _Weights:

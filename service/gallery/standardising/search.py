@@ -11,15 +11,16 @@ Letters: Q queries, N rows that may be found, D dimensions, S slots.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.gallery.base import Hit, StandardisedHits
+from service.gallery.bounds import MARGIN, SPARE, Bounds
 from service.gallery.scoring import cosines
 from service.gallery.standardising.rows import StandardisedRows
-from service.gallery.standardising.scan import MARGIN, Scores, scan
+from service.gallery.standardising.scan import Scores, scan
 
 Float32s = NDArray[np.float32]
 Slots = NDArray[np.int64]
@@ -52,8 +53,15 @@ def scan_standardised(
     standard = np.empty_like(queries)
     for place, camera in enumerate(cameras):
         standard[place] = _standardise_query(rows, queries[place], camera)
-    scores = scan(rows, found, queries, standard, least)
-    return StandardisedScan(rows, found, queries, standard, scores)
+    bounds = Bounds.of(rows.vectors, queries, rows.components)
+    return _scanned(rows, found, bounds, standard, least)
+
+
+def _scanned(
+    rows: StandardisedRows, found: Slots, bounds: Bounds, standard: Float32s, least: float
+) -> StandardisedScan:
+    scores = scan(rows, found, bounds, standard, least)
+    return StandardisedScan(rows, found, bounds, standard, scores, least)
 
 
 def _standardise_query(rows: StandardisedRows, query: Float32s, camera: str | None) -> Float32s:
@@ -68,17 +76,19 @@ class StandardisedScan:
     Attributes:
         rows: the gallery at one moment.
         found: (N,) slots that may be found.
-        queries: (Q, D) float32, unit rows.
-        standard: (Q, D) float32, the same standardised.
+        bounds: of the queries' plain cosines.
+        standard: (Q, D) float32, the queries standardised.
         scores: bounds of every score.
+        least: minimum plain cosine of the hits that may be asked for.
         exact: per query, the exact standardised cosines that were needed, by slot.
     """
 
     rows: StandardisedRows
     found: Slots
-    queries: Float32s
+    bounds: Bounds
     standard: Float32s
     scores: Scores
+    least: float
     exact: dict[int, dict[int, float]] = field(default_factory=dict)
 
     def best(self, query: int, top_k: int, least: float = -1.0, rows: int = 0) -> StandardisedHits:
@@ -93,6 +103,9 @@ class StandardisedScan:
         Returns:
             The exact answer.
         """
+        if self.scores.is_loose:
+            few = self._scan_likely(query, top_k, least)
+            return replace(few.best(0, top_k, least, rows), nearest=self.nearest(query))
         low, high = self.scores.low[query], self.scores.high[query]
         passing = self._passing(query, least)
         top_k = min(top_k, len(passing))
@@ -108,6 +121,25 @@ class StandardisedScan:
             rows=self.rows.standardised(best[:rows]),
         )
 
+    def _scan_likely(self, query: int, top_k: int, least: float) -> StandardisedScan:
+        """Scan the crops that may be among the best of one query."""
+        among = np.flatnonzero(self.scores.most[query] >= least)
+        high = self.scores.high[query, among]
+        some = top_k + SPARE
+        if len(among) > some:
+            picked = np.sort(np.argpartition(high, -some)[-some:])
+            scores = self._scan_some(query, among[picked]).scores
+            passing = scores.low[0, scores.most[0] - 2 * MARGIN >= least]
+            if len(passing) >= top_k:  # so the best are at least as good as these
+                among = among[high >= np.partition(passing, -top_k)[-top_k]]
+        return self._scan_some(query, among)
+
+    def _scan_some(self, query: int, places: Slots) -> StandardisedScan:
+        """Scan some crops for one query, with both products of each."""
+        one = slice(query, query + 1)
+        bounds = Bounds.of(self.rows.vectors, self.bounds.queries[one], None)
+        return _scanned(self.rows, self.found[places], bounds, self.standard[one], -1.0)
+
     def crops_of(self, query: int, identities: Collection[str]) -> list[Hit]:
         """Every crop of some identities that may be found, whatever its score, best first."""
         codes = [
@@ -120,13 +152,11 @@ class StandardisedScan:
 
     def nearest(self, query: int, but: Collection[str] = ()) -> float | None:
         """The largest plain cosine of a crop, except these; None if there is no other."""
-        plain = self.scores.plain[query]
-        rank = min(len(but) + 1, len(plain))
+        rank = min(len(but) + 1, len(self.found))
         if not rank:
             return None
-        edge = np.partition(plain, -rank)[-rank] if rank > 1 else plain.max()
-        slots = self.found[plain >= edge - 2 * MARGIN]
-        scores = cosines(self.rows.vectors[slots], self.queries[query])
+        slots = self._nearest_slots(query, rank)
+        scores = cosines(self.rows.vectors[slots], self.bounds.queries[query])
         others = (
             score
             for score, slot in zip(scores, slots.tolist(), strict=True)
@@ -134,14 +164,25 @@ class StandardisedScan:
         )
         return max(others, default=None)
 
+    def _nearest_slots(self, query: int, rank: int) -> Slots:
+        """Slots that hold the best rows by plain cosine, down to a rank."""
+        most = self.scores.most[query]
+        edge = np.partition(most, -rank)[-rank] if rank > 1 else most.max()
+        if edge >= self.least and not self.scores.is_loose:
+            close: Slots = self.found[most >= edge - 2 * MARGIN]
+            return close
+        # Nobody reaches the least cosine, or components bound them all.
+        one = slice(query, query + 1)
+        return self.bounds.some(one).settled(self.scores.most[one], self.found, rank)[0]
+
     def _passing(self, query: int, least: float) -> Slots:
         """Places of the rows that have an exact plain cosine of at least ``least``."""
-        plain = self.scores.plain[query]
+        most = self.scores.most[query]
         if least <= -1.0:
-            return np.arange(len(plain))
-        passing = np.flatnonzero(plain >= least - MARGIN)
-        close = np.flatnonzero(plain[passing] <= least + MARGIN)
-        exact = cosines(self.rows.vectors[self.found[passing[close]]], self.queries[query])
+            return np.arange(len(most))
+        passing = np.flatnonzero(most >= least)
+        close = np.flatnonzero(most[passing] <= least + 2 * MARGIN)
+        exact = cosines(self.rows.vectors[self.found[passing[close]]], self.bounds.queries[query])
         return np.delete(passing, close[np.array(exact) < least])
 
     def _ranked(self, query: int, slots: Slots, top_k: int) -> tuple[Slots, list[Hit]]:
@@ -150,7 +191,7 @@ class StandardisedScan:
         scores = self._standardised_cosines(query, slots)
         order = _best_first(scores, [crops[slot].crop_id for slot in slots.tolist()])[:top_k]
         best = slots[order]
-        plain = cosines(self.rows.vectors[best], self.queries[query])
+        plain = cosines(self.rows.vectors[best], self.bounds.queries[query])
         return best, [
             Hit(crops[slot], plain[rank], scores[order[rank]])
             for rank, slot in enumerate(best.tolist())
