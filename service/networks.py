@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from service.detection.detection import Detection
@@ -15,8 +16,11 @@ from service.embedding.decoding import Decoders
 from service.embedding.embedder import Embedder
 from service.embedding.imaging import ImageLimits
 from service.embedding.intake import Intake
+from service.embedding.model_folders import find_model
 from service.embedding.onnx_embedder import OnnxEmbedder
+from service.embedding.resting_embedder import RestingEmbedder
 from service.embedding.shelf import Model, ModelShelf
+from service.errors import ArtifactError
 from service.machine.executors import Executors
 from service.metrics import Metrics
 from service.model.manifest import NetworkRecord
@@ -39,17 +43,31 @@ def open_shelf(settings: Settings, metrics: Metrics, embedder: Embedder | None) 
         Unavailable: the device cannot be used.
     """
 
-    def start(network: Embedder) -> Model:
+    def start(network: Embedder, resting: RestingEmbedder | None = None) -> Model:
         counted = CountedEmbedder(network, metrics.batch_images.observe)
         batcher = _batcher(settings, counted.embed, counted.manifest)
         limits = _image_limits(settings)
         intake = Intake(batcher, network.manifest, limits, settings.decode_threads, metrics)
-        return Model(network.manifest, network.provider, batcher, intake)
+        return Model(network.manifest, network.provider, batcher, intake, resting)
+
+    def load(path: Path) -> Embedder:
+        return OnnxEmbedder(path, device=settings.device)
+
+    def load_again(sha256: str) -> Embedder:
+        folder = find_model(settings.models, sha256)  # it may have another name by now
+        if folder is None:
+            raise ArtifactError(f"{settings.models} holds no model with the sha256 {sha256}")
+        network = load(folder)
+        if network.manifest.sha256 != sha256:
+            raise ArtifactError(f"{folder} was replaced while it was read")
+        return network
 
     def open_model(folder: Path) -> Model:
-        return start(OnnxEmbedder(folder, device=settings.device))
+        network = load(folder)
+        resting = RestingEmbedder(network, partial(load_again, network.manifest.sha256))
+        return start(resting, resting)
 
-    running = start(embedder) if embedder is not None else open_model(settings.model)
+    running = start(embedder or load(settings.model))
     return ModelShelf(running, settings.models, open_model)
 
 

@@ -51,6 +51,12 @@ class Settings(BaseSettings):
         description="folder with more model folders, for galleries of other models and for "
         "changing a gallery's model",
     )
+    model_idle_seconds: float = Field(
+        default=900.0,
+        gt=0,
+        description="a model of REID_MODELS that has embedded nothing for so many seconds leaves "
+        "memory; the next image loads it again",
+    )
     milvus_uri: str | None = Field(
         default=None,
         description="store the galleries in this Milvus instead of the data folder: "

@@ -14,6 +14,7 @@ from training.commands.evaluate import evaluate
 from training.commands.export import export
 from training.commands.inspect import inspect
 from training.commands.pretrain import pretrain
+from training.commands.quantize import quantize
 from training.commands.report import report
 from training.commands.scenes import scenes
 from training.commands.synthesize import synthesize
@@ -28,8 +29,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 _COMMANDS = (
-    *(inspect, pretrain, train, adapt, blend, report, evaluate, export, wrap, calibrate),
-    *(synthesize, scenes),
+    *(inspect, pretrain, train, adapt, blend, report, evaluate, export, quantize, wrap),
+    *(calibrate, synthesize, scenes),
 )
 for _command in _COMMANDS:
     app.command()(_command)

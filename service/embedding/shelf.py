@@ -6,19 +6,20 @@ A gallery belongs to one model, which is used to search and to fill it.
 from __future__ import annotations
 
 import logging
-import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from service.embedding.batching import Batcher
 from service.embedding.intake import Intake
-from service.errors import ArtifactError, NotFound
+from service.embedding.model_folders import find_model, models_in
+from service.embedding.resting_embedder import RestingEmbedder
+from service.errors import NotFound
 from service.gallery.protocol import Gallery, GalleryStore
 from service.gallery.rules import model_mismatch
-from service.model.manifest import MANIFEST_NAME, Manifest, kind_of, read_manifest
+from service.model.manifest import Manifest
 
 log = logging.getLogger(__name__)
 
@@ -32,12 +33,14 @@ class Model:
         provider: the device it runs on, ``cuda`` or ``cpu``.
         batcher: runs it.
         intake: turns image files into its embeddings.
+        resting: takes its network out of memory; None if it always stays there.
     """
 
     manifest: Manifest
     provider: str
     batcher: Batcher
     intake: Intake
+    resting: RestingEmbedder | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +67,8 @@ class Survey:
 class ModelShelf:
     """The models of one service. All but the running one are loaded when they are first needed.
 
-    A loaded model stays in memory, so switching between models costs no time. Safe to call from
-    several threads.
+    A loaded model keeps its queue and its threads, so switching between models costs no time; only
+    its network leaves memory while nobody needs it. Safe to call from several threads.
 
     Args:
         running: the model the service was started with.
@@ -116,11 +119,11 @@ class ModelShelf:
             return opened
         with self._opening:
             if sha256 not in self._opened:
-                folders = {manifest.sha256: folder for folder, manifest in self._on_disk({})}
-                if sha256 not in folders:
+                folder = find_model(self._folder, sha256)
+                if folder is None:
                     return None
-                log.info("loading model %s (%s)", folders[sha256].name, sha256[:12])
-                self._opened[sha256] = self._open_model(folders[sha256])
+                log.info("loading model %s (%s)", folder.name, sha256[:12])
+                self._opened[sha256] = self._open_model(folder)
             return self._opened[sha256]
 
     def named(self, name: str) -> Model:
@@ -147,7 +150,8 @@ class ModelShelf:
     def survey(self) -> Survey:
         """Read the folder of models once: what can be run, and what cannot."""
         unusable: dict[str, str] = {}
-        known = {manifest.sha256: manifest for _, manifest in self._on_disk(unusable)}
+        found = models_in(self._folder, unusable)
+        known = {manifest.sha256: manifest for _, manifest in found}
         known |= {sha256: model.manifest for sha256, model in self._opened.copy().items()}
         running = known.pop(self.running.manifest.sha256)
         others = sorted(known.values(), key=lambda manifest: manifest.name)
@@ -157,41 +161,19 @@ class ModelShelf:
         """The models that are loaded."""
         return list(self._opened.copy().values())
 
+    def rest(self, idle_seconds: float) -> None:
+        """Take networks out of memory that have embedded nothing for so long, but the running one.
+
+        Args:
+            idle_seconds: seconds since a network's last image.
+        """
+        for model in self.opened():
+            if model.resting is not None:
+                model.resting.rest(idle_seconds)
+
     async def close(self) -> None:
         """Finish the work in progress of every model, then end their threads."""
         async with AsyncExitStack() as closing:  # closes all models even if one fails
             for model in self.opened():
                 closing.callback(model.intake.close)
                 closing.push_async_callback(model.batcher.close)
-
-    def _on_disk(self, unusable: dict[str, str]) -> Iterator[tuple[Path, Manifest]]:
-        """Yield each model that embeds; the reasons of others are added to ``unusable``."""
-        for entry in self._entries():
-            if kind_of(entry) == "person-detector":
-                continue
-            try:
-                _require_model_folder(entry)
-                yield entry, read_manifest(entry)
-            except ArtifactError as error:  # it may be half copied; the others are still usable
-                log.warning("%s", error)
-                # Callers need not know where the folder lies.
-                unusable[entry.name] = str(error).replace(f"{entry}{os.sep}", "")
-
-    def _entries(self) -> list[Path]:
-        """What may be a model: the folders, and ONNX files beside them."""
-        if self._folder is None or not self._folder.is_dir():
-            return []
-        return sorted(
-            entry
-            for entry in self._folder.iterdir()
-            # A model that is being written lies in a hidden folder.
-            if not entry.name.startswith(".") and (entry.is_dir() or entry.suffix == ".onnx")
-        )
-
-
-def _require_model_folder(entry: Path) -> None:
-    wrap = "`python -m training wrap` makes a model folder from an ONNX file"
-    if not entry.is_dir():
-        raise ArtifactError(f"{entry.name} is a file, and a model is a folder: {wrap}")
-    if not (entry / MANIFEST_NAME).is_file():
-        raise ArtifactError(f"{entry.name} has no {MANIFEST_NAME}: {wrap}")

@@ -24,6 +24,7 @@ __all__ = [
     "Kind",
     "Manifest",
     "NetworkRecord",
+    "Quantisation",
     "Wrapping",
     "format_manifest",
     "kind_of",
@@ -58,6 +59,18 @@ class Wrapping(FrozenRecord):
     mean: Three = Field(description="for pixels 0..255, in that order")
     scale: Three = Field(description="divides what is left, in that order")
     batches: str = Field(description="how the original runs a batch")
+
+
+class Quantisation(FrozenRecord):
+    """What was made of a float model: most of its convolutions multiply integers of 8 bits."""
+
+    name: str = Field(description="the float model's")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="the float model's")
+    convolutions: int = Field(ge=1, description="how many have 8 bits")
+    kept: int = Field(ge=0, description="how many at the beginning do not")
+    crops: int = Field(ge=1, description="on how many the ranges were measured")
+    cosine: float = Field(description="mean over other crops, with the float model's embeddings")
+    accuracy: tuple[Accuracy, ...] = Field(default=(), description="the float model's")
 
 
 class NetworkRecord(FrozenRecord):
@@ -106,6 +119,7 @@ class Manifest(NetworkRecord):
     wrapped: Wrapping | None = Field(
         default=None, description="set if the network was trained elsewhere, by another program"
     )
+    quantised: Quantisation | None = Field(default=None, description="set if it has 8 bits")
 
 
 def sha256_of(path: Path) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from service.errors import InvalidInput
 from training.commands.options import (
     FalseMatchRate,
     HeldOutData,
     LayoutName,
     Licence,
+    MeasuredData,
     ModelName,
     ModelOutput,
     Notes,
@@ -23,7 +26,8 @@ from training.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from training.export.model_folder import Exported
+    from training.data.datasets import Dataset
+    from training.export.model_folder import Exported, ExportOptions
 
 
 Flip = Annotated[
@@ -34,16 +38,20 @@ Flip = Annotated[
 ]
 
 
+Quantize = Annotated[
+    bool,
+    typer.Option(
+        "--quantize",
+        help="Also write OUTPUT-int8, a faster model of 8 bits for processors; needs --data.",
+    ),
+]
+
+
 def export(
     run: Annotated[Path, typer.Option(help="Folder of the run, or its checkpoint file.")],
     output: ModelOutput,
     data: HeldOutData = None,
-    measure: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--measure", help="Labelled data set that is measured but calibrates nothing. Repeat."
-        ),
-    ] = None,
+    measure: MeasuredData = None,
     layout: LayoutName = "auto",
     name: ModelName = None,
     licence: Licence = None,
@@ -55,6 +63,7 @@ def export(
     ] = False,
     weights: StartWeights = None,
     flip: Flip = False,
+    quantize: Quantize = False,
     overwrite: OverwriteModel = False,
     skip_bad: SkipBad = False,
 ) -> None:
@@ -76,9 +85,27 @@ def export(
         flip=flip,
     )
     datasets = read_held_out(data or [], skip_bad=skip_bad, layout=layout)
+    if quantize and not datasets:
+        raise InvalidInput("--quantize needs --data: ranges are measured on its training crops")
     exported = export_model(load_checkpoint(run), datasets, output, options)
     _tell(exported)
     typer.echo(f"exported: {output}")
+    if quantize:
+        _quantise(output, datasets, options)
+
+
+def _quantise(model: Path, datasets: Sequence[Dataset], options: ExportOptions) -> None:
+    from training.commands.quantize import tell
+    from training.export.quantising import QuantiseOptions, quantise_model
+
+    output = model.with_name(f"{model.resolve().name}-int8")
+    how = QuantiseOptions(
+        name=f"{options.name}-int8",
+        false_match_rate=options.false_match_rate,
+        only_measured=options.only_measured,
+        overwrite=options.overwrite,
+    )
+    tell(quantise_model(model, datasets, output, how), output)
 
 
 def _tell(exported: Exported) -> None:

@@ -41,6 +41,12 @@ HeldOutData = Annotated[
     list[Path] | None,
     typer.Option("--data", help="Labelled data set with query and gallery. Repeat for more."),
 ]
+MeasuredData = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--measure", help="Labelled data set that is measured but calibrates nothing. Repeat."
+    ),
+]
 Pattern = Annotated[
     str | None,
     typer.Option(

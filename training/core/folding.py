@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +17,9 @@ _BLOCK_PAIRS = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))
 
 
 def fold_norms(network: M) -> M:
-    """Copy a network and give each convolution the scale and shift of the normalisation behind it.
+    """Give each convolution of a twin the scale and shift of the normalisation behind it.
 
-    In evaluation mode a batch normalisation is one factor and one offset per channel, so the copy
+    In evaluation mode a batch normalisation is one factor and one offset per channel, so the twin
     computes the same but for rounding, and saves a pass over every map: MobileNetV2 embeds in about
     70 % of the time on a CPU. Convolutions whose normalisation does not surely follow them, as in
     networks of timm's own classes, stay as they are.
@@ -29,9 +28,10 @@ def fold_norms(network: M) -> M:
         network: stays unchanged.
 
     Returns:
-        The copy, in evaluation mode; its weights do not follow those of the network.
+        The twin, in evaluation mode. Only the folded convolutions have weights of their own, so use
+        it before the network learns on.
     """
-    folded = copy.deepcopy(network).eval()
+    folded = _twin(network, {}).eval()
     for parent in list(folded.modules()):
         for convolution, norm in list(_pairs(parent)):
             _fuse(getattr(parent, convolution), getattr(parent, norm))
@@ -39,8 +39,29 @@ def fold_norms(network: M) -> M:
     return folded
 
 
+def _twin(module: M, twins: dict[nn.Module, nn.Module]) -> M:
+    """A module that shares every tensor, with submodules of its own.
+
+    A deep copy of MobileNetV2 takes 50 ms, longer than a small run needs to embed its crops.
+
+    Args:
+        module: stays unchanged.
+        twins: of the modules before; a module that occurs twice has one twin.
+    """
+    if module not in twins:
+        twin = twins[module] = object.__new__(type(module))
+        vars(twin).update(vars(module))
+        for kind in ("_parameters", "_buffers"):
+            vars(twin)[kind] = dict(vars(module)[kind])
+        children = vars(module)["_modules"].items()
+        vars(twin)["_modules"] = {
+            name: None if child is None else _twin(child, twins) for name, child in children
+        }
+    return cast("M", twins[module])
+
+
 def _fuse(into: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
-    """Change the convolution in place: it is a copy already, and copying a module takes long."""
+    """Give a twin of a convolution weights of its own."""
     mean, variance = norm.running_mean, norm.running_var
     if mean is None or variance is None:
         raise ValueError("a normalisation without running statistics cannot be folded")

@@ -99,7 +99,9 @@ def _create(backbone: str, weights: str) -> nn.Module:
         ) from error
     name, download = backbone.removeprefix(PREFIX), weights == "default"
     try:
-        model = timm.create_model(name, pretrained=download, num_classes=0, global_pool="")
+        model: nn.Module = timm.create_model(
+            name, pretrained=download, num_classes=0, global_pool=""
+        )
     except (*_FAILURES, OSError) as error:
         hint = "; give a file with --weights FILE, or start from --weights none" if download else ""
         raise InvalidInput(f"model.backbone = {backbone}: {error}{hint}") from error

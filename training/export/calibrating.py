@@ -18,7 +18,6 @@ from service.model.manifest import (
     read_manifest,
 )
 from training.data.datasets import Dataset
-from training.data.images import load_images
 from training.data.times import read_times
 from training.export.card import update_card
 from training.measure.calibration import (
@@ -28,8 +27,13 @@ from training.measure.calibration import (
     count_pairs,
 )
 from training.measure.cannot_match import count_apart, parse_apart
-from training.measure.evaluation import PROTOCOLS
-from training.measure.held_out import HeldOutEmbeddings, embed_held_out, load_held_out, measure
+from training.measure.held_out import (
+    HeldOutEmbeddings,
+    embed_held_out,
+    load_as,
+    load_held_out,
+    measure_each,
+)
 from training.networks.embedder import open_onnx
 
 NEW_PEOPLE = "identities not trained on"
@@ -80,8 +84,7 @@ def calibrate_model(model: Path, datasets: Sequence[Dataset], false_match_rate: 
     held_out = [embed_held_out(embedder, load_held_out(each, embedder)) for each in datasets]
     people = NEW_PEOPLE if manifest.wrapped is None else _PERHAPS_KNOWN
     calibration = calibrate_on(held_out, false_match_rate, people)
-    measured = tuple(line for each in held_out for line in measure(each, PROTOCOLS))
-    return _write(model, manifest, calibration, measured)
+    return _write(model, manifest, calibration, measure_each(held_out))
 
 
 def calibrate_model_without_labels(
@@ -114,13 +117,7 @@ def calibrate_model_without_labels(
     if not samples:
         raise InvalidInput(f"{dataset.name}: no crop has a time in the column timestamp")
     embedder = open_onnx(model / manifest.file, manifest)
-    crops = load_images(
-        samples,
-        embedder.height,
-        embedder.width,
-        resize=embedder.resize,
-        skip_bad=dataset.source.skip_bad,
-    )
+    crops = load_as(embedder, samples, skip_bad=dataset.source.skip_bad)
     cameras = np.array([sample.camera for sample in crops.samples], np.int64)
     taken = np.array([times[sample.path] for sample in crops.samples])
     counts = count_apart(embedder.embed(crops.pixels), cameras, taken, far)

@@ -32,13 +32,12 @@ from training.export.calibrating import calibrate_on
 from training.export.card import write_card
 from training.export.drawn_crops import draw_crops
 from training.export.onnx_file import BATCHES, OPSET, Parity, check_parity, write_onnx
-from training.measure.evaluation import PROTOCOLS
 from training.measure.held_out import (
     HeldOutCrops,
     HeldOutEmbeddings,
     embed_held_out,
     load_held_out,
-    measure,
+    measure_each,
 )
 from training.networks.building import restore_network
 from training.networks.embedder import (
@@ -136,7 +135,7 @@ def export_model(
         manifest = manifest.model_copy(
             update={
                 "sha256": sha256_of(file),
-                "accuracy": _measure(held_out),
+                "accuracy": measure_each(held_out),
                 "accuracy_before": _measure_start(checkpoint.config, crops, options),
                 "calibration": _calibrate(held_out[: len(datasets)], options.false_match_rate),
             }
@@ -219,17 +218,13 @@ def _choose_crops(
     return images[spread], origin
 
 
-def _measure(held_out: Sequence[HeldOutEmbeddings]) -> tuple[Accuracy, ...]:
-    return tuple(line for each in held_out for line in measure(each, PROTOCOLS))
-
-
 def _measure_start(
     config: TrainConfig, crops: Sequence[HeldOutCrops], options: ExportOptions
 ) -> tuple[Accuracy, ...]:
     if not options.before_training:
         return ()
     start = flipped(start_embedder(config, options.start_weights, _CPU), options.flip)
-    return _measure([embed_held_out(start, each) for each in crops])
+    return measure_each(embed_held_out(start, each) for each in crops)
 
 
 def _calibrate(

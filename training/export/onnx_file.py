@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def write_onnx(
         ArtifactError: the exporter did not produce a valid graph.
     """
     program = torch.onnx.export(
-        _FromPixels(network, flip=flip).eval(),
+        _FromPixels(_quick_to_trace(network), flip=flip).eval(),
         # Two images, because the exporter would make a batch size of one constant.
         (torch.zeros(2, height, width, 3, dtype=torch.uint8),),
         input_names=["images"],
@@ -79,6 +80,26 @@ def write_onnx(
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ArtifactError(f"{file}: {error}") from error
     onnx.save(model, file)
+
+
+class _Clip(nn.Module):
+    """ReLU6 by the name that ONNX has for it."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        return values.clamp(0, 6)
+
+
+def _quick_to_trace(network: Network) -> Network:
+    """Copy a network for the exporter, which would trace gradients, and ReLU6 through slow Python.
+
+    For MobileNetV2, the exporter then needs two thirds of the time.
+    """
+    network = deepcopy(network).requires_grad_(requires_grad=False)
+    for module in network.modules():
+        for name, child in module.named_children():
+            if isinstance(child, nn.ReLU6):
+                setattr(module, name, _Clip())
+    return network
 
 
 @dataclass(frozen=True, slots=True)

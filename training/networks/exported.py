@@ -103,6 +103,11 @@ def read_exported(
             f"{folder}: its manifest has no recipe, so its network cannot be trained further; a "
             "wrapped network can be served and measured only"
         )
+    if manifest.quantised is not None:
+        raise ArtifactError(
+            f"{folder} is quantised, so its network cannot be trained further: begin with the "
+            f"float model, {manifest.quantised.name}"
+        )
     file = folder / manifest.file
     config = parse_config(manifest.recipe, f"the recipe in {folder}")
     network = new_network(config, weights="none").eval()

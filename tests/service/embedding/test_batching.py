@@ -320,10 +320,10 @@ def test_a_run_faster_than_expected_leaves_no_wait_behind():
 
 def test_time_waited_elsewhere_counts():
     async def scenario():
-        batcher = batcher_of(FakeEmbedder(), max_queue_seconds=0.35)
-        assert len(await batcher.submit(crops(1), waited=0.1)) == 1
+        batcher = batcher_of(FakeEmbedder(), max_queue_seconds=PATIENCE)
+        assert len(await batcher.submit(crops(1), waited=PATIENCE / 3)) == 1
         with pytest.raises(Overloaded, match="one more would wait"):
-            await batcher.submit(crops(1), waited=0.4)
+            await batcher.submit(crops(1), waited=PATIENCE + 1)
         await batcher.close()
 
     run(scenario)
@@ -331,9 +331,7 @@ def test_time_waited_elsewhere_counts():
 
 def test_images_being_decoded_count_as_waiting():
     async def scenario():
-        batcher = batcher_of(
-            FakeEmbedder(delay=0.05), max_batch=1, max_queue=8, max_queue_seconds=1
-        )
+        batcher = batcher_of(FakeEmbedder(), max_batch=1, max_queue=8, max_queue_seconds=PATIENCE)
         await batcher.submit(crops(1))
         batcher.admit(1, coming=7)
         with pytest.raises(Overloaded, match="8 images are waiting: 1 more would exceed 8"):
@@ -346,9 +344,10 @@ def test_images_being_decoded_count_as_waiting():
 def test_callers_of_a_hanging_network_wait_no_longer_than_the_limit():
     async def scenario():
         gate = Gate()
-        batcher = batcher_of(gate, max_batch=1, max_queue_seconds=0.2)
+        batcher = batcher_of(gate, max_batch=1, max_queue_seconds=PATIENCE)
         running = asyncio.create_task(batcher.submit(crops(1)))
         await until(lambda: gate.sizes == [1])
+        batcher._max_queue_seconds = 0.2
         with pytest.raises(Overloaded, match="did not take the image"):
             await batcher.submit(crops(3))
         assert batcher.stats().queued == 0
@@ -362,8 +361,13 @@ def test_callers_of_a_hanging_network_wait_no_longer_than_the_limit():
 
 def test_a_call_that_has_begun_is_finished():
     async def scenario():
-        batcher = batcher_of(FakeEmbedder(delay=0.1), max_batch=2, max_queue_seconds=0.15)
-        assert len(await batcher.submit(crops(10))) == 10
+        gate = Gate()
+        batcher = batcher_of(gate, max_batch=2, max_queue_seconds=1)
+        running = asyncio.create_task(batcher.submit(crops(10)))
+        await until(lambda: gate.sizes == [2])
+        await asyncio.sleep(1.1)
+        gate.open.set()
+        assert len(await running) == 10
         await batcher.close()
 
     run(scenario)
@@ -371,8 +375,8 @@ def test_a_call_that_has_begun_is_finished():
 
 def test_images_that_share_the_next_run_do_not_wait_for_each_other():
     async def scenario():
-        batcher = batcher_of(FakeEmbedder(delay=0.1), max_batch=32, max_queue_seconds=0.8)
-        await batcher.submit(crops(1))  # ten images per second, one at a time
+        batcher = batcher_of(FakeEmbedder(), max_batch=32, max_queue_seconds=PATIENCE)
+        batcher._pace.count(1, PATIENCE)  # one at a time, each would wait for all before it
         calls = (batcher.submit(crops(1)) for _ in range(30))
         assert len(await asyncio.gather(*calls)) == 30
         await batcher.close()

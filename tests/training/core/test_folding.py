@@ -47,6 +47,29 @@ def test_a_folded_network_computes_the_same(backbone, left):
         torch.testing.assert_close(folded(images(3)), network.eval()(images(3)))
 
 
+@pytest.mark.parametrize("backbone", ["mobilenet_v2", "resnet18"])
+def test_the_network_stays_as_it_was(backbone):
+    """Its modules, their modes and tensors; only folded convolutions have weights of their own."""
+    network = settled(build_network(backbone, weights="none"))
+    before = copy.deepcopy(network)
+    modes = {name: module.training for name, module in network.named_modules()}
+    folded = fold_norms(network)
+    assert {name: module.training for name, module in network.named_modules()} == modes
+    assert not set(folded.modules()) & set(network.modules())
+    assert list(network.state_dict()) == list(before.state_dict())
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, before.state_dict()[name])
+
+
+def test_a_module_that_occurs_twice_is_folded_once():
+    twice = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.ReLU())
+    network = settled(nn.Sequential(twice, twice)).eval()
+    folded = fold_norms(network)
+    assert folded[0] is folded[1]
+    with torch.no_grad():
+        torch.testing.assert_close(folded(images(2)), network(images(2)))
+
+
 def test_halves_with_instance_norm_stay():
     network = settled(build_network("resnet50_ibn", weights="none"))
     folded = fold_norms(network)

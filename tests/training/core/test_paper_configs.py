@@ -52,6 +52,8 @@ HHCL = {
     "clustering.k2": 6,
     "clustering.eps": 0.45,
     "clustering.min_samples": 4,
+    "clustering.tracks": False,
+    "clustering.frames": False,
     "memory.kind": "hybrid",
     "memory.weighting": "released",
     "memory.temperature": 0.05,
@@ -149,6 +151,8 @@ def test_every_published_constant(name):
 def test_the_defaults_are_the_market_recipe():
     given, default = parsed("hhcl-market1501").as_dict(), TrainConfig().as_dict()
     assert given.pop("data") | {"layout": "auto"} == default.pop("data")
+    # What a manifest says of tracks and frames is used unless a recipe is a paper's.
+    given["clustering"] |= {"tracks": True, "frames": True}
     assert given == default
 
 
