@@ -30,8 +30,10 @@ import json
 import statistics
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -103,13 +105,7 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--data", type=Path, action="append", help="data set, or several")
-    parser.add_argument("--config", type=Path, default=RECIPE, help="TOML file of the recipe")
-    parser.add_argument("--weights", help="value of model.weights; default: the recipe's")
-    parser.add_argument("--epochs", type=int, help="default: the recipe's")
-    parser.add_argument("--iterations", type=int, help="batches per epoch; default: the recipe's")
-    parser.add_argument("--seed", type=int, nargs="+", default=[1], help="or several")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    add_run_options(parser, RECIPE)
     parser.add_argument(
         "--set-labelled",
         action="append",
@@ -117,11 +113,22 @@ def parse() -> argparse.Namespace:
         metavar="KEY=VALUE",
         help="as --set, for the labelled run only",
     )
-    parser.add_argument("--output", type=Path, help="folder for the runs; default: a temporary one")
     parser.add_argument("--unlabelled", type=Path, help="folder of a finished run without labels")
+    return parser.parse_args()
+
+
+def add_run_options(parser: argparse.ArgumentParser, recipe: Path) -> None:
+    """Add what any comparison of runs of one recipe asks for."""
+    parser.add_argument("--data", type=Path, action="append", help="labelled data set, or several")
+    parser.add_argument("--config", type=Path, default=recipe, help="TOML file of the recipe")
+    parser.add_argument("--weights", help="value of model.weights; default: the recipe's")
+    parser.add_argument("--epochs", type=int, help="default: the recipe's")
+    parser.add_argument("--iterations", type=int, help="batches per epoch; default: the recipe's")
+    parser.add_argument("--seed", type=int, nargs="+", default=[1], help="or several")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--output", type=Path, help="folder for the runs; default: a temporary one")
     parser.add_argument("--device", type=torch.device, default="cpu")
     parser.add_argument("--threads", type=int, default=2)
-    return parser.parse_args()
 
 
 def draw(folder: Path) -> Path:
@@ -132,14 +139,26 @@ def draw(folder: Path) -> Path:
 def train(
     arguments: argparse.Namespace, data: list[Path], output: Path, *, labelled: bool
 ) -> list[Curve]:
-    """Train the recipe with each seed, or continue or read what the folder holds."""
+    """Train the recipe with each seed, with or without labels."""
+    kind = "labelled" if labelled else "unlabelled"
+    configured = partial(configure, arguments, data, labelled=labelled)
+    return train_each(arguments, output / kind, configured, true_identities=labelled)
+
+
+def train_each(
+    arguments: argparse.Namespace,
+    kind: Path,
+    configured: Callable[[int], TrainConfig],
+    *,
+    true_identities: bool = False,
+) -> list[Curve]:
+    """Train with each seed in a folder named after it, or continue or read what is there."""
     curves = []
     for seed in arguments.seed:
-        config = configure(arguments, data, seed, labelled=labelled)
-        folder = output / f"{'labelled' if labelled else 'unlabelled'}-{seed}"
+        folder, config = kind.with_name(f"{kind.name}-{seed}"), configured(seed)
         with redirect_stdout(sys.stderr):  # stdout carries only the tables and the JSON line
             print(f"== {folder.name}")
-            run(config, folder, arguments.device, resume=True, true_identities=labelled)
+            run(config, folder, arguments.device, resume=True, true_identities=true_identities)
         curves.append(read_curve(folder, config))
     return curves
 
@@ -147,6 +166,13 @@ def train(
 def configure(
     arguments: argparse.Namespace, data: list[Path], seed: int, *, labelled: bool
 ) -> TrainConfig:
+    chosen = [*arguments.set, *(arguments.set_labelled if labelled else ())]
+    options = options_of(arguments, data, seed)
+    return read_config(arguments.config, options | dict(map(parse_set, chosen)))
+
+
+def options_of(arguments: argparse.Namespace, data: list[Path], seed: int) -> dict[str, Any]:
+    """What the arguments change of the recipe, but for ``--set``."""
     options: dict[str, Any] = {} if arguments.data else dict(DRAWN)
     named = {
         "model.weights": arguments.weights,
@@ -158,9 +184,11 @@ def configure(
     if (epochs := options.get("schedule.epochs")) is not None:
         # The rate drops after the recipe's share of the run.
         options["schedule.step"] = max(1, round(epochs * recipe.step / recipe.epochs))
-    options |= {"data.path": str(data[0]), "data.also": tuple(map(str, data[1:])), "seed": seed}
-    chosen = [*arguments.set, *(arguments.set_labelled if labelled else ())]
-    return read_config(arguments.config, options | dict(map(parse_set, chosen)))
+    return options | {
+        "data.path": str(data[0]),
+        "data.also": tuple(map(str, data[1:])),
+        "seed": seed,
+    }
 
 
 def trained(folder: Path) -> Curve:

@@ -20,13 +20,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
-import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,13 +31,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from serving.process import serving
 
 from service.api.search import MatchRecord
 from service.cli.indexer import IndexReport, index
 from service.cli.tables import table
 from service.client import Client
 from service.http.request_models import MAX_TOP_K
-from service.http.server import bind, url_of
 from service.ingest.crop_names import crop_id_of, list_market1501
 from service.model.manifest import read_manifest
 from service.search.kreciprocal import rerank
@@ -60,7 +57,6 @@ Float32s = NDArray[np.float32]
 TOLERANCE = 0.001  # of mAP: 0.1 points
 GALLERY = "accuracy"
 IMAGES = 16  # per request; each returns the whole gallery
-START_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
@@ -116,7 +112,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.data or synthesize(Path(temporary, "people"), SyntheticOptions()).folder
         held_out = embedded(arguments.model, folder)
-        with serving(arguments.model, Path(temporary)) as client:
+        with (
+            serving(arguments.model, Path(temporary, "galleries")) as service,
+            Client(service.url) as client,
+        ):
             fill(client, folder)
             lines, difference = compare(client, held_out, rerank=arguments.rerank)
     print_lines(lines)
@@ -154,31 +153,6 @@ def embedded(model: Path, folder: Path) -> HeldOutEmbeddings:
 
 
 # ---- the service
-
-
-@contextmanager
-def serving(model: Path, folder: Path) -> Iterator[Client]:
-    """Run the service in a separate process with an empty data folder; yield a client."""
-    with bind("127.0.0.1", 0) as listener:
-        url = url_of(listener)
-    command = [sys.executable, "-m", "service", "serve", "--port", url.rpartition(":")[2]]
-    command += ["--model", str(model), "--data", str(folder / "galleries"), "--device", "cpu"]
-    process = subprocess.Popen([*command, "--log-level", "warning"])
-    try:
-        with Client(url) as client:
-            wait_until_ready(process, client)
-            yield client
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def wait_until_ready(process: subprocess.Popen[bytes], client: Client) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while not client.ops.is_ready():
-        if process.poll() is not None or time.monotonic() > deadline:
-            sys.exit(f"the service did not start: exit status {process.returncode}")
-        time.sleep(0.1)
 
 
 def fill(client: Client, folder: Path) -> None:

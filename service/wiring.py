@@ -212,7 +212,7 @@ def open_parts(
         erasure=erasure,
         corrections=corrections,
         model_change=model_change,
-        repeating=_repeating(settings, erasure, executors, metrics),
+        repeating=_repeating(settings, erasure, shelf, executors, metrics),
         executors=executors,
         readiness=Readiness(partial(_look, shelf, store, executors), clock),
         metrics=metrics,
@@ -267,10 +267,11 @@ async def _look(shelf: ModelShelf, store: GalleryStore, executors: Executors) ->
 
 
 def _repeating(
-    settings: Settings, erasure: Erasure, executors: Executors, metrics: Metrics
+    settings: Settings, erasure: Erasure, shelf: ModelShelf, executors: Executors, metrics: Metrics
 ) -> tuple[Repeating, ...]:
     """The periodic tasks. A failure is counted, and the task continues."""
     pause, threads, report = settings.retention_seconds, executors.background, metrics.count_failure
+    idle = settings.model_idle_seconds
     return (
         Repeating(
             "retention", Retention(erasure.store, report, erasure).run, pause, threads, report
@@ -278,6 +279,7 @@ def _repeating(
         Repeating("tidy", erasure.store.tidy, pause, threads, report),
         Repeating("jobs", erasure.tidy_jobs, pause, threads, report),
         Repeating("events", erasure.tidy_alerts, pause, threads, report),
+        Repeating("models", partial(shelf.rest, idle), min(pause, idle), threads, report),
     )
 
 

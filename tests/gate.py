@@ -56,10 +56,17 @@ LONGEST_FILES = (
     "tests/training/page/test_run_page.py",
     "tests/training/synthetic/bodies/test_bodies.py",
     "tests/service/ingest/test_real_folders.py",
+    "tests/training/synthetic/scenes/test_scenes.py",
     "tests/training/core/test_distributed.py",
+    "tests/training/test_mutations.py",
+    "tests/end_to_end/test_report_page.py",
+    "tests/service/gallery/test_erasure.py",
+    "tests/training/export/test_export_of_backbones.py",
+    "tests/training/scl/test_scl_loop.py",
+    "tests/training/export/test_flip.py",
 )
-"""Files that take more than a minute. They start first: a process runs whole files, so a long file
-that starts last would keep one process busy long after the others have ended."""
+"""Files that take about a minute or more. They start first: a process runs whole files, so a long
+file that starts last would keep one process busy long after the others have ended."""
 
 _LOCAL = "127.0.0.1,localhost,::1"
 

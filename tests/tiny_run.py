@@ -24,6 +24,18 @@ CLUSTERS: dict[str, object] = {
 TINY = NETWORK | CLUSTERS
 """HHCL's settings. A test adds how long it trains and when it measures."""
 
+SMALLEST: dict[str, object] = {
+    "model.backbone": "resnet18",
+    "model.weights": "none",
+    "model.height": 32,
+    "model.width": 32,
+    "batch.clusters": 4,
+    "batch.crops": 2,
+    "clustering.eps": 0.6,
+    "evaluation.every": 1,
+}
+"""For benchmarks that train: what a recipe leaves open stays as the recipe has it."""
+
 ONE_STEP: dict[str, object] = {
     "schedule.epochs": 1,
     "schedule.iterations": 1,

@@ -70,6 +70,7 @@ class Delivering:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
         self._under_way: dict[str, asyncio.Task[None]] = {}
+        self._client: httpx.AsyncClient | None = None
         self._thread: Thread | None = None
         self._line = None if broker is None else self._line_to(broker)
 
@@ -114,26 +115,27 @@ class Delivering:
             await asyncio.gather(line, return_exceptions=True)
 
     async def _deliver_until_closing(self) -> None:
-        async with new_client() as client:
-            while not self._closing:
-                self._changed.clear()
-                try:
-                    pause = self._begin_due(client)
-                except ReidError:
-                    self._report("deliveries")
-                    pause = _RETRY_SECONDS
-                await self._wait(pause)
-            for task in self._under_way.values():
-                task.cancel()
-            await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+        while not self._closing:
+            self._changed.clear()
+            try:
+                pause = self._begin_due()
+            except ReidError:
+                self._report("deliveries")
+                pause = _RETRY_SECONDS
+            await self._wait(pause)
+        for task in self._under_way.values():
+            task.cancel()
+        await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+        if self._client is not None:
+            await self._client.aclose()
 
-    def _begin_due(self, client: httpx.AsyncClient) -> float | None:
+    def _begin_due(self) -> float | None:
         """Begin every delivery that is due; returns the seconds until the next one."""
         now = self._clock()
         room = _AT_ONCE - len(self._under_way)
         held = self._held()
         for event in self._table.due(now, self._under_way.keys() | held, room) if room else ():
-            task = asyncio.ensure_future(self._deliver(client, event))
+            task = asyncio.ensure_future(self._deliver(event))
             self._under_way[event.watch_id] = task
             task.add_done_callback(partial(self._end, event.watch_id))
         following = self._table.next_try(self._under_way.keys() | held)
@@ -157,17 +159,17 @@ class Delivering:
         except TimeoutError:
             return
 
-    async def _deliver(self, client: httpx.AsyncClient, event: Event) -> None:
+    async def _deliver(self, event: Event) -> None:
         try:
             watch = self._table.owner(event.watch_id)
-            posted = await self._post(client, event, watch)
+            posted = await self._post(event, watch)
             self._table.save_delivery(self._after(event, posted))
         except Exception:  # it is tried again, and must not hold up the others
             log.exception("event %s was not delivered; trying again", event.event_id)
             self._report("deliveries")
             await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _post(self, client: httpx.AsyncClient, event: Event, watch: Watch | None) -> Posted:
+    async def _post(self, event: Event, watch: Watch | None) -> Posted:
         if watch is None or watch.order.deliver_to is None:
             return Posted("the watch was deleted", final=True)
         if watch.order.deliver_to == MQTT:
@@ -177,7 +179,9 @@ class Delivering:
             return Posted("the watch has no secret", final=True)
         body = message_of(event)
         headers = signed_headers(watch.secret, event.event_id, int(self._clock()), body)
-        return await post(client, self._allowed, watch.order.deliver_to, body, headers)
+        if self._client is None:  # not at the start: to read the certificates takes time
+            self._client = new_client()
+        return await post(self._client, self._allowed, watch.order.deliver_to, body, headers)
 
     def _after(self, event: Event, posted: Posted) -> Event:
         attempts = event.attempts + 1

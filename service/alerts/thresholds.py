@@ -13,9 +13,8 @@ def threshold(
 ) -> float:
     """Find the least score of a match.
 
-    A rate is kept by a bound that holds for every distribution of scores: the calibrated odds are
-    the ratio of two likelihoods, and of pairs that show two people at most a share r has a ratio of
-    1/r or more. From the rate that was measured at the model's threshold on, that threshold does.
+    A rate is kept by the bound of
+    :meth:`service.values.accuracy.Calibration.false_alert_rate`.
 
     Args:
         min_score: the least cosine, if it is given.
@@ -44,12 +43,6 @@ def threshold(
     if least > 1.0:
         raise InvalidInput(
             f"false_alert_rate {false_alert_rate:g} is less than this gallery's model can keep: "
-            f"allow at least {_least_rate(calibration):.2g}, or give min_score"
+            f"allow at least {calibration.false_alert_rate(1.0):.2g}, or give min_score"
         )
     return max(least, -1.0)
-
-
-def _least_rate(calibration: Calibration) -> float:
-    if calibration.slope is None or calibration.intercept is None:
-        return calibration.false_match_rate
-    return min(math.exp(-calibration.slope - calibration.intercept), calibration.false_match_rate)

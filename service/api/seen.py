@@ -53,6 +53,9 @@ class VisitRecord(BaseModel):
         description="probability that it shows the same person, at even odds; null if the model "
         "is not calibrated, or several crops were given"
     )
+    false_alert_rate: float | None = Field(
+        description="at most this share of other people's crops looks as alike; null as probability"
+    )
 
 
 class SeenCamera(BaseModel):

@@ -6,11 +6,13 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.metadata import version
+from functools import cache
+from typing import Any
 
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute
 
 from service.access.gate import Gate
 from service.embedding.embedder import Embedder
@@ -76,6 +78,7 @@ _ROUTES = (
     ops,
     snapshots,
 )
+_ON_EVERY_ROUTE = [Depends(confirm_rule), Depends(require_known_query), Depends(query_given_once)]
 
 
 def create_app(
@@ -101,19 +104,16 @@ def create_app(
         Unavailable: the device or the data folder cannot be used.
     """
     parts = open_parts(settings, embedder, gallery_store, clock)
+    routes, document = api()
     app = FastAPI(
-        title="HHCL-ReID",
-        summary="Find the same person again across cameras.",
-        version=version("hhcl-reid"),
+        title=document["info"]["title"],
+        version=document["info"]["version"],
+        routes=routes,
         lifespan=_lifespan,
         openapi_url=None,  # service.http.routes.docs serves it
         docs_url=None,
         redoc_url=None,
-        dependencies=[
-            Depends(confirm_rule),
-            Depends(require_known_query),
-            Depends(query_given_once),
-        ],
+        dependencies=_ON_EVERY_ROUTE,
         # Clients normalise /galleries/x/crops/.. to /galleries/x/, which must not mean the gallery.
         redirect_slashes=False,
     )
@@ -121,19 +121,27 @@ def create_app(
     threads = parts.executors.bookkeeping
     limit, days = settings.requests_per_minute, settings.audit_days
     app.state.gate = Gate(settings.data, limit, days, threads)
-    _add_routes(app)
+    docs.install(app, document)
+    page.install(app)
+    answer_head(app)
     _surround(app, settings, clock)
     for error in (ReidError, RequestValidationError, HTTPException):
         app.add_exception_handler(error, answer_error)
     return app
 
 
-def _add_routes(app: FastAPI) -> None:
+@cache
+def api() -> tuple[list[BaseRoute], dict[str, Any]]:
+    """The API: the same in every app of a process, and made once, because it takes half a second.
+
+    Returns:
+        Its routes, and its OpenAPI document. That is made before any app lets the routes answer
+        ``HEAD`` too, because it should not describe each of them twice.
+    """
+    router = APIRouter(dependencies=_ON_EVERY_ROUTE)
     for module in _ROUTES:
-        app.include_router(module.router)
-    docs.install(app)
-    page.install(app)
-    answer_head(app)
+        router.include_router(module.router)
+    return router.routes, docs.describe(router.routes)
 
 
 def _surround(app: FastAPI, settings: Settings, clock: Clock) -> None:

@@ -30,6 +30,7 @@ from service.identities.listing import IdentityListing
 from service.jobs.job import Job, JobPage
 from service.jobs.notes import numbers_only
 from service.search.seen import Seen, Visit
+from service.values.accuracy import Calibration
 from service.values.boxes import Box
 from service.values.quality import Quality
 
@@ -202,15 +203,12 @@ def seen_answer(gallery: str, seen: Seen) -> SeenAnswer:
             )
             for camera, visits in sorted(cameras.items(), key=lambda entry: entry[0] or "")
         ],
-        visits=[
-            _visit_record(visit, probability)
-            for visit, probability in zip(seen.visits, seen.probabilities, strict=True)
-        ],
+        visits=[_visit_record(visit, seen.calibration) for visit in seen.visits],
         complete=seen.complete,
     )
 
 
-def _visit_record(visit: Visit, probability: float | None) -> VisitRecord:
+def _visit_record(visit: Visit, calibration: Calibration | None) -> VisitRecord:
     best = visit.best
     return VisitRecord(
         camera=visit.camera,
@@ -221,7 +219,8 @@ def _visit_record(visit: Visit, probability: float | None) -> VisitRecord:
         crop_id=best.crop.crop_id,
         identity=best.crop.identity,
         score=best.score,
-        probability=probability,
+        probability=calibration and calibration.probability(best.score),
+        false_alert_rate=calibration and calibration.false_alert_rate(best.score),
     )
 
 

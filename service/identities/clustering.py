@@ -10,8 +10,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from service.gallery.base import Crop
 from service.gallery.standardising.running import RunningStandards
@@ -142,7 +142,9 @@ def group_crops(
     return Grouping(labels, len(persons) + len(unnamed), standardised)
 
 
-def _reaching(distance: csr_array, embeddings: Float32s, min_score: float) -> csr_array:
+def _reaching(
+    distance: scipy.sparse.csr_array, embeddings: Float32s, min_score: float
+) -> scipy.sparse.csr_array:
     """The distances between crops whose cosine is at least ``min_score``."""
     stored = distance.tocoo()
     step = max(1, _CHUNK_ELEMENTS // max(embeddings.shape[1], 1))
@@ -152,17 +154,19 @@ def _reaching(distance: csr_array, embeddings: Float32s, min_score: float) -> cs
         rows, columns = embeddings[stored.row[part]], embeddings[stored.col[part]]
         kept[part] = np.einsum("nd,nd->n", rows, columns) >= min_score
     entries = (stored.data[kept], (stored.row[kept], stored.col[kept]))
-    return csr_array(entries, shape=distance.shape)
+    return scipy.sparse.csr_array(entries, shape=distance.shape)
 
 
-def _clusters(near: csr_array, rule: ClusterRule, crops: Sequence[Crop]) -> list[list[int]]:
+def _clusters(
+    near: scipy.sparse.csr_array, rule: ClusterRule, crops: Sequence[Crop]
+) -> list[list[int]]:
     """Indices of the crops in each cluster, without two tracks that were in view at one time."""
     dense = find_dense(near, rule.eps, rule.min_samples)
     found = _members(gather_tracks(dense, crops, rule.min_samples))
     stored = near.tocoo()
     close = (stored.data <= rule.eps) & (stored.row != stored.col)
     entries = (stored.data[close], (stored.row[close], stored.col[close]))
-    closest = csr_array(entries, shape=near.shape)
+    closest = scipy.sparse.csr_array(entries, shape=near.shape)
     return [part for one in found for part in divide_cluster(one, closest, crops, rule.min_samples)]
 
 

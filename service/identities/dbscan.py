@@ -6,16 +6,15 @@ Training makes pseudo-labels with it, and the service groups crops into persons.
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, csr_array
-from scipy.sparse.csgraph import connected_components
 
 OUTLIER = -1
 
 Int64s = NDArray[np.int64]
 
 
-def find_dense(distance: csr_array, eps: float, min_samples: int) -> Int64s:
+def find_dense(distance: scipy.sparse.csr_array, eps: float, min_samples: int) -> Int64s:
     """Find clusters of dense points.
 
     A core point has ``min_samples`` points within ``eps``, itself included. Core points within
@@ -51,8 +50,8 @@ def _components(rows: Int64s, columns: Int64s, core: NDArray[np.bool_]) -> Int64
     """The component of every core point; components are numbered by their first point."""
     inside = core[rows] & core[columns]
     links = (np.ones(int(inside.sum()), np.int8), (rows[inside], columns[inside]))
-    graph = coo_array(links, shape=(len(core), len(core)))
-    _, component = connected_components(graph.tocsr(), directed=False)
+    graph = scipy.sparse.coo_array(links, shape=(len(core), len(core)))
+    _, component = scipy.sparse.csgraph.connected_components(graph.tocsr(), directed=False)
     _, first, number = np.unique(component[core], return_index=True, return_inverse=True)
     place = np.empty(len(first), dtype=np.int64)
     place[np.argsort(first)] = np.arange(len(first))

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from service.gallery.base import Crop
 from service.gallery.tracks import Span, Track, spans_of, track_of
@@ -46,7 +46,7 @@ def gather_tracks(labels: Int64s, crops: Sequence[Crop], min_samples: int) -> In
 
 
 def divide_cluster(
-    members: Sequence[int], near: csr_array, crops: Sequence[Crop], min_samples: int
+    members: Sequence[int], near: scipy.sparse.csr_array, crops: Sequence[Crop], min_samples: int
 ) -> list[list[int]]:
     """Divide a cluster in which tracks were in one camera's view at one time.
 
@@ -87,7 +87,9 @@ def _is_crowded(spans: Iterable[Span]) -> bool:
     return any(before.meets(after) for before, after in pairwise(ordered))
 
 
-def _by_distance(near: csr_array, is_core: NDArray[np.bool_]) -> Iterable[tuple[int, int]]:
+def _by_distance(
+    near: scipy.sparse.csr_array, is_core: NDArray[np.bool_]
+) -> Iterable[tuple[int, int]]:
     """Pairs of neighbours, of which one at least is a core; two cores first, then the closest."""
     stored = near.tocoo()
     kept = (stored.row < stored.col) & (is_core[stored.row] | is_core[stored.col])

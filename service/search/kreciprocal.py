@@ -13,8 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from service.search.kreciprocal_of_few import FewRows, jaccard_of_few
 
@@ -32,7 +32,7 @@ class _Neighbours:
     farthest: Float64s  # (N,): squared distance to the row farthest away
 
 
-def jaccard_distance(embeddings: Float32s, *, k1: int = 30, k2: int = 6) -> csr_array:
+def jaccard_distance(embeddings: Float32s, *, k1: int = 30, k2: int = 6) -> scipy.sparse.csr_array:
     """Compute the Jaccard distance of k-reciprocal encodings, in the variant used for clustering.
 
     As in HHCL and the methods it builds on, the list of k1 neighbours includes the row itself,
@@ -49,7 +49,7 @@ def jaccard_distance(embeddings: Float32s, *, k1: int = 30, k2: int = 6) -> csr_
         are not stored are 1.
     """
     if len(embeddings) == 0:
-        return csr_array((0, 0), dtype=np.float64)
+        return scipy.sparse.csr_array((0, 0), dtype=np.float64)
     k1 = min(k1, len(embeddings))
     near = _nearest(embeddings, k1)
     encoding = _expand_queries(_encode(embeddings, near, k1, scale=None), near, k2)
@@ -60,7 +60,9 @@ def jaccard_distance(embeddings: Float32s, *, k1: int = 30, k2: int = 6) -> csr_
         shared.append(np.maximum(0.0, 1.0 - mass / (2.0 - mass)))
         indptr.append(indptr[-1] + len(columns))
     shape = (len(embeddings), len(embeddings))
-    return csr_array((np.concatenate(shared), np.concatenate(indices), indptr), shape=shape)
+    return scipy.sparse.csr_array(
+        (np.concatenate(shared), np.concatenate(indices), indptr), shape=shape
+    )
 
 
 def rerank(
@@ -167,27 +169,27 @@ def _smallest(distance: Float32s, width: int) -> Indices:
     return near
 
 
-def _reciprocal(rank: Indices, k: int) -> csr_array:
+def _reciprocal(rank: Indices, k: int) -> scipy.sparse.csr_array:
     """R(i, k): the first k+1 entries of i that have i among their own first k+1."""
     members = rank[:, : k + 1]
     count, width = members.shape
     indptr = np.arange(0, count * width + 1, width)
-    near = csr_array(
+    near = scipy.sparse.csr_array(
         (np.ones(count * width, np.int32), members.ravel(), indptr), shape=(count, count)
     )
-    mutual: csr_array = near.multiply(near.T).tocsr()
+    mutual: scipy.sparse.csr_array = near.multiply(near.T).tocsr()
     return mutual
 
 
 def _encode(
     embeddings: Float32s, near: _Neighbours, k1: int, *, scale: Float64s | None, power: int = 1
-) -> csr_array:
+) -> scipy.sparse.csr_array:
     reciprocal = _reciprocal(near.rank, k1)
     half = _reciprocal(near.rank, int(np.around(k1 / 2)))
     # A member's own set is added if more than two thirds of it are already members.
     overlap = (reciprocal @ half.T).multiply(reciprocal).tocoo()
     joins = 3 * overlap.data > 2 * half.sum(axis=1)[overlap.col]
-    chosen = csr_array(
+    chosen = scipy.sparse.csr_array(
         (np.ones(joins.sum(), np.int32), (overlap.row[joins], overlap.col[joins])),
         shape=reciprocal.shape,
     )
@@ -196,7 +198,9 @@ def _encode(
     rows = np.repeat(np.arange(len(embeddings)), np.diff(expanded.indptr))
     weight = np.exp(-_squared_distance(embeddings, rows, expanded.indices, scale, power))
     total = np.bincount(rows, weights=weight, minlength=len(embeddings))
-    return csr_array((weight / total[rows], expanded.indices, expanded.indptr), expanded.shape)
+    return scipy.sparse.csr_array(
+        (weight / total[rows], expanded.indices, expanded.indptr), expanded.shape
+    )
 
 
 def _squared_distance(
@@ -211,18 +215,20 @@ def _squared_distance(
     return distance if scale is None else distance / scale[rows]
 
 
-def _expand_queries(encoding: csr_array, near: _Neighbours, k2: int) -> csr_array:
+def _expand_queries(
+    encoding: scipy.sparse.csr_array, near: _Neighbours, k2: int
+) -> scipy.sparse.csr_array:
     members = near.rank[:, :k2]
     count, width = members.shape
     indptr = np.arange(0, count * width + 1, width)
-    mean = csr_array(
+    mean = scipy.sparse.csr_array(
         (np.full(count * width, 1.0 / width), members.ravel(), indptr), shape=(count, count)
     )
-    expanded: csr_array = (mean @ encoding).tocsr()
+    expanded: scipy.sparse.csr_array = (mean @ encoding).tocsr()
     return expanded
 
 
-def _shared_mass(encoding: csr_array, rows: Indices) -> list[tuple[Indices, Float64s]]:
+def _shared_mass(encoding: scipy.sparse.csr_array, rows: Indices) -> list[tuple[Indices, Float64s]]:
     """For each row i: the columns j with sum_t min(V_i[t], V_j[t]) > 0, and that sum."""
     by_column = encoding.tocsc()
     result: list[tuple[Indices, Float64s]] = []

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from service.embedding.shelf import OpenGallery
 from service.gallery.base import Crop, Filter, Hit, time_of
 from service.search.shots import queries_of, stored_shots
+from service.values.accuracy import Calibration
 
 MOST_CROPS = 1000
 """The nearest crops that visits are made of; a gallery may hold more of the person."""
@@ -65,15 +66,15 @@ class Seen:
         min_score: the least cosine that was applied; None if the model has no threshold.
         visits: latest first.
         complete: whether no more crops may match than were looked at.
-        probabilities: of each visit, that its best crop shows the same person; None if the model
-            is not calibrated, or several crops were given.
+        calibration: what a score says; None if the model is not calibrated, or several crops were
+            given.
     """
 
     before: float
     min_score: float | None
     visits: tuple[Visit, ...]
     complete: bool
-    probabilities: tuple[float | None, ...]
+    calibration: Calibration | None
 
 
 def find_visits(opened: OpenGallery, options: SeenOptions) -> Seen:
@@ -106,16 +107,12 @@ def find_visits(opened: OpenGallery, options: SeenOptions) -> Seen:
     visits = visits_of(
         (hit for hit in near if hit.crop.crop_id not in query.crop_ids), options.gap_seconds
     )
-    single = len(query.shots) == 1 and calibration is not None
     return Seen(
         before=before,
         min_score=least,
         visits=tuple(visits),
         complete=len(near) < MOST_CROPS,
-        probabilities=tuple(
-            calibration.probability(visit.best.score) if single and calibration else None
-            for visit in visits
-        ),
+        calibration=calibration if len(query.shots) == 1 else None,
     )
 
 

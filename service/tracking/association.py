@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 Float64s = NDArray[np.float64]
 
@@ -44,7 +44,7 @@ def best_pairs(likeness: Float64s, allowed: NDArray[np.bool_]) -> list[tuple[int
     """
     # A pair that is not allowed is worth nothing, and any that is allowed is worth more.
     worth = np.where(allowed, 1.0 + likeness, 0.0)
-    rows, columns = linear_sum_assignment(worth, maximize=True)
+    rows, columns = scipy.optimize.linear_sum_assignment(worth, maximize=True)
     return [
         (int(row), int(column))
         for row, column in zip(rows, columns, strict=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from service.tracking.association import best_pairs, widened_iou
 from service.values.boxes import Box
@@ -130,7 +130,7 @@ def _most_shared(shared: Counter[tuple[Hashable, Hashable]]) -> int:
     frames = np.array([[shared[track, name] for name in names] for track in tracks])
     if not frames.size:
         return 0
-    return int(frames[linear_sum_assignment(frames, maximize=True)].sum())
+    return int(frames[scipy.optimize.linear_sum_assignment(frames, maximize=True)].sum())
 
 
 def _corners(boxes: Sequence[Box]) -> Float64s:

@@ -62,6 +62,26 @@ class Calibration(FrozenRecord):
         smaller = math.exp(-abs(log_odds))
         return (1.0 if log_odds >= 0.0 else smaller) / (1.0 + smaller)
 
+    def false_alert_rate(self, score: float) -> float:
+        """Bound the share of comparisons with other people that reach a score.
+
+        The bound holds for every distribution of scores: the calibrated odds are the ratio of two
+        likelihoods, and of pairs that show two people at most a share r has a ratio of 1/r or more.
+        From the model's threshold on, the rate that was measured there is one too.
+
+        Args:
+            score: cosine, -1..1.
+
+        Returns:
+            At most this share, 0..1; 1 if nothing is known below the threshold.
+        """
+        bounds = [1.0]
+        if score >= self.threshold:
+            bounds.append(self.false_match_rate)
+        if self.slope is not None and self.intercept is not None:
+            bounds.append(math.exp(min(0.0, -(self.slope * float(score) + self.intercept))))
+        return min(bounds)
+
 
 class Accuracy(FrozenRecord):
     """One measurement of the model card; fractions are 0..1, mAP is the finite-sum form."""

@@ -11,9 +11,8 @@ import pytest
 
 from service import errors
 from service.api.ops import Limits
-from service.http.app import create_app
+from service.http.app import api
 from service.settings import Settings
-from service.testing import FakeEmbedder
 
 ROOT = Path(__file__).parents[2]
 SECTION = re.compile(r"^### `([A-Z]+ /\S*)`\n(.*?)(?=^##|\Z)", re.MULTILINE | re.DOTALL)
@@ -36,14 +35,9 @@ def text() -> str:
 
 
 @pytest.fixture(scope="module")
-def schema(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def schema() -> dict[str, Any]:
     """The OpenAPI document."""
-    settings = Settings(data=tmp_path_factory.mktemp("data"), device="cpu")
-    app = create_app(settings, embedder=FakeEmbedder())
-    try:
-        return app.openapi()
-    finally:
-        app.state.parts.store.close()
+    return api()[1]
 
 
 def operations(schema: dict[str, Any]) -> dict[str, dict[str, Any]]:

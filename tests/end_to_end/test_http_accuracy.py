@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,15 +49,11 @@ def test_http_and_offline_accuracy_agree(tiny_model, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def benchmark() -> Any:
-    """The script as a module."""
-    spec = importlib.util.spec_from_file_location("http_accuracy", SCRIPT)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # its dataclasses look up their annotations there
-    spec.loader.exec_module(module)
-    return module
+def benchmark() -> Iterator[Any]:
+    """The script as a module, which imports others of its folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(SCRIPT.parent))
+        yield importlib.import_module("http_accuracy")
 
 
 def scores(*average_precision: float) -> Scores:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import pickle
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,12 +14,9 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
-from fastapi import FastAPI
-from fastapi.routing import iter_route_contexts
 from waiting import PATIENCE, ended, wait_until
 
 from service.http.app import create_app
-from service.http.routes import docs
 from service.http.server import bind, server_config, url_of
 from service.settings import Settings
 from service.testing import FakeEmbedder, solid
@@ -28,6 +25,8 @@ from service.wiring import Parts
 Image = tuple[str, bytes]
 
 RED, GREEN, BLUE = (200, 20, 20), (20, 200, 20), (20, 20, 200)
+PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""For addresses without TLS: to read the certificates takes longer than most requests."""
 MORNING = 1_795_249_800.0  # 2026-11-21 08:30 UTC
 
 
@@ -43,7 +42,7 @@ class Service:
     def __init__(self, url: str, parts: Parts) -> None:
         self.url = url
         self.parts = parts
-        self.http = httpx.Client(base_url=url, timeout=PATIENCE)
+        self.http = httpx.Client(base_url=url, timeout=PATIENCE, verify=PLAIN)
 
     def search(self, *images: Image, **fields: Any) -> httpx.Response:
         files = [("images", image) for image in images]
@@ -95,32 +94,6 @@ def running(
             service.http.close()
             server.should_exit = True
             thread.join()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _described_once() -> Iterator[None]:
-    """Build the API document once per process, not for each of the hundreds of services.
-
-    It takes half a second, and apps with the same routes have the same document.
-    """
-    build, built = docs._schema_of, {}
-
-    def described(app: FastAPI) -> dict[str, Any]:
-        if app.openapi_schema is None:
-            routes = (
-                (one.path, one.endpoint)
-                for one in iter_route_contexts(app.routes)
-                if getattr(one, "include_in_schema", False)
-            )
-            key = (app.title, app.version, *routes)
-            if key not in built:
-                built[key] = pickle.dumps(build(app))
-            app.openapi_schema = pickle.loads(built[key])  # a copy that the app may change
-        return app.openapi_schema
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(docs, "_schema_of", described)
-        yield
 
 
 @pytest.fixture(scope="session")

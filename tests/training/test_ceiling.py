@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tiny_run import SMALLEST, as_arguments
 
 pytest.importorskip("torch", reason="the train extra is not installed")
 
@@ -15,16 +16,6 @@ from training.core.checkpoint import load_checkpoint
 from training.core.config import read_config
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-SMALL = {
-    "model.backbone": "resnet18",
-    "model.weights": "none",
-    "model.height": 32,
-    "model.width": 32,
-    "batch.clusters": 4,
-    "batch.crops": 2,
-    "clustering.eps": 0.6,
-    "evaluation.every": 1,
-}
 
 
 @pytest.fixture
@@ -39,7 +30,7 @@ def ceiling(monkeypatch):
 def benchmark(ceiling, drawn, tmp_path, monkeypatch, capsys):
     """Run the script on drawn people, and return what it prints."""
     words = ["--data", drawn, "--epochs", 2, "--iterations", 1, "--threads", 1]
-    words += [part for key, value in SMALL.items() for part in ("--set", f"{key}={value}")]
+    words += as_arguments(SMALLEST)
 
     def call(*more: object) -> str:
         line = ["ceiling.py", *words, "--output", tmp_path / "runs", *more]

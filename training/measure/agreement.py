@@ -61,6 +61,19 @@ def known_groups(tracks: Int64s) -> Int64s | None:
     return tracks if (counts[known >= 0] > 1).any() else None
 
 
+def of_one_group(groups: Int64s) -> Bools:
+    """Compare crops by group.
+
+    Args:
+        groups: (N,) int64, -1 for a crop in no group.
+
+    Returns:
+        (N, N) whether two crops are of one group.
+    """
+    same: Bools = (groups[:, None] == groups) & (groups >= 0)
+    return same
+
+
 def way_precisions(
     embeddings: Float32s,
     cameras: Int64s,
@@ -97,7 +110,7 @@ def _alike(embeddings: Float32s, groups: Int64s | None) -> Bools:
     """(H, H) whether the crop of a row should find the crop of a column."""
     count = len(embeddings)
     if groups is not None:
-        alike: Bools = (groups[:, None] == groups) & (groups >= 0)
+        alike = of_one_group(groups)
     else:
         cosine = embeddings @ embeddings.T
         np.fill_diagonal(cosine, -np.inf)

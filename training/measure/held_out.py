@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -14,11 +14,11 @@ from tqdm import tqdm
 
 from service.embedding.imaging import Resize
 from service.model.manifest import Accuracy
-from training.data.datasets import Dataset, DataSource, read_dataset
+from training.data.datasets import Dataset, DataSource, Sample, read_dataset
 from training.data.entries import DataError, describe_skipped
 from training.data.images import Images, load_images
 from training.data.layouts import Layout
-from training.measure.evaluation import Protocol, evaluate, rank_gallery
+from training.measure.evaluation import PROTOCOLS, Protocol, evaluate, rank_gallery
 from training.measure.pictures import write_ranked_lists
 from training.networks.embedder import Embedder
 
@@ -160,6 +160,25 @@ def load_held_out(dataset: Dataset, embedder: Embedder) -> HeldOutCrops:
     return crops
 
 
+def load_as(embedder: Embedder, samples: Sequence[Sample], *, skip_bad: bool) -> Images:
+    """Decode crops as an embedder needs them.
+
+    Args:
+        embedder: gives size and interpolation.
+        samples: the crops.
+        skip_bad: leave out files that cannot be decoded, instead of stopping.
+
+    Returns:
+        The crops.
+
+    Raises:
+        DataError: a crop cannot be decoded, and such crops are not skipped.
+    """
+    return load_images(
+        samples, embedder.height, embedder.width, resize=embedder.resize, skip_bad=skip_bad
+    )
+
+
 def embed_held_out(embedder: Embedder, crops: HeldOutCrops) -> HeldOutEmbeddings:
     """Embed query and gallery.
 
@@ -203,6 +222,11 @@ def measure(
         for reranked in (False, True)[: 1 + rerank]
         for protocol in protocols
     ]
+
+
+def measure_each(held_out: Iterable[HeldOutEmbeddings]) -> tuple[Accuracy, ...]:
+    """Measure each data set under every protocol, for a manifest; see :func:`measure`."""
+    return tuple(line for each in held_out for line in measure(each, PROTOCOLS))
 
 
 def draw_worst(folder: Path, held_out: HeldOutEmbeddings, protocol: Protocol) -> Path:

@@ -104,6 +104,8 @@ def _summary(chosen: list[Chosen]) -> dict[str, list[str]]:
         "NMI": [_decimal(e.nmi) for e in epochs],
         "ARI": [_decimal(e.ari) for e in epochs],
     }
+    if any(e.verification is not None for e in epochs):
+        rows["verification by tracks and frames"] = [_decimal(e.verification) for e in epochs]
     for name in dict.fromkeys(name for e in epochs for name in e.across):
         rows[f"{name} across cameras"] = [_percent(e.across.get(name)) for e in epochs]
     for protocol in dict.fromkeys(name for e in epochs for name in e.map):

@@ -26,6 +26,7 @@ class Epoch:
         ari: adjusted Rand index, likewise.
         across: named shares of how right clusters and embeddings are across cameras.
         agreement: cycle agreement of the cameras.
+        verification: of pairs that tracks and frames tell apart.
         map: by protocol, or data set and protocol.
         rank1: likewise.
     """
@@ -40,6 +41,7 @@ class Epoch:
     ari: float | None
     across: dict[str, float]
     agreement: float | None
+    verification: float | None
     map: dict[str, float]
     rank1: dict[str, float]
 
@@ -92,6 +94,7 @@ def _parse_line(file: Path, number: int, line: str) -> Epoch:
             ari=_number(clusters.get("ari")),
             across=_shares_across(clusters.get("across") or {}),
             agreement=_number(tree.get("agreement")),
+            verification=_number(tree.get("verification")),
             map=_known(tree.get("map") or {}),
             rank1=_known(tree.get("rank1") or {}),
         )

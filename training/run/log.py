@@ -33,6 +33,8 @@ class EpochMetrics:
         learning_rate: the epoch's learning rate.
         clusters: the pseudo-labels; None if the method makes none (SCL).
         agreement: cycle agreement of the cameras, without labels; None if not measured.
+        verification: how well pairs are told apart that tracks and frames tell apart; None if too
+            few are known.
         map: by protocol, if measured; None if the data does not allow the measurement.
         rank1: likewise.
     """
@@ -42,6 +44,7 @@ class EpochMetrics:
     learning_rate: float
     clusters: Clusters | None
     agreement: float | None = None
+    verification: float | None = None
     map: dict[str, float | None] = field(default_factory=dict)
     rank1: dict[str, float | None] = field(default_factory=dict)
 
@@ -72,6 +75,8 @@ class EpochMetrics:
             parts.append(c.across.line())
         if self.agreement is not None:
             parts.append(f"agreement {self.agreement:.3f}")
+        if self.verification is not None:
+            parts.append(f"verification {self.verification:.3f}")
         parts += [f"{name} mAP {100 * v:.1f}" for name, v in self.map.items() if v is not None]
         return " | ".join(parts)
 
@@ -202,6 +207,7 @@ def _draw(board: SummaryWriter, metrics: EpochMetrics) -> None:
         "loss": metrics.loss,
         "learning_rate": metrics.learning_rate,
         "agreement": metrics.agreement,
+        "verification": metrics.verification,
     }
     scalars |= {f"clusters/{name}": value for name, value in clusters.items()}
     scalars |= {f"across_cameras/{name}": value for name, value in across.items()}

@@ -7,7 +7,7 @@ epoch by it. Accuracy on query and gallery looks at test data: no epoch is chose
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
@@ -22,14 +22,17 @@ from training.core.engine import extract_embeddings
 from training.data.datasets import Dataset
 from training.data.entries import DataError
 from training.data.images import Images
+from training.data.known_pairs import KnownPairs
 from training.measure.agreement import cycle_agreement, known_groups
 from training.measure.evaluation import PROTOCOLS, Protocol, Scores, evaluate
 from training.measure.held_out import HeldOutCrops, Room, decode_held_out, in_memory
+from training.measure.verification import verify_known_pairs
 from training.networks.building import Network
 from training.run.log import EpochMetrics
 from training.run.optional import UNMEASURABLE, Tell, attempt
 
 Float32s = NDArray[np.float32]
+Int64s = NDArray[np.int64]
 T = TypeVar("T")
 
 
@@ -39,6 +42,8 @@ class Measured:
 
     Attributes:
         agreement: cycle agreement of the cameras on the run's own crops; None if not measured.
+        verification: how well pairs are told apart that tracks and frames tell apart; None if too
+            few are known.
         map: by protocol, and by data set if there are several; None if the data does not allow the
             measurement.
         rank1: likewise.
@@ -46,6 +51,7 @@ class Measured:
     """
 
     agreement: float | None = None
+    verification: float | None = None
     map: dict[str, float | None] = field(default_factory=dict)
     rank1: dict[str, float | None] = field(default_factory=dict)
     reasons: list[str] = field(default_factory=list)
@@ -59,7 +65,13 @@ class Measured:
         Returns:
             The complete line.
         """
-        return replace(line, agreement=self.agreement, map=self.map, rank1=self.rank1)
+        return replace(
+            line,
+            agreement=self.agreement,
+            verification=self.verification,
+            map=self.map,
+            rank1=self.rank1,
+        )
 
     def attempt(self, crops: HeldOutCrops, act: Callable[[], T]) -> T | None:
         """Try a step of measuring on a data set, and keep the reason if the data does not allow it.
@@ -144,9 +156,14 @@ def measure_epoch(
         The measurements; what the data does not allow is None, with its reason.
     """
     reasons: list[str] = []
-    agree = partial(_agree, network, crops, sites, config, device)
-    agreement = attempt("agreement not measured", agree, reasons.append, UNMEASURABLE)
-    measured = Measured(agreement, reasons=reasons)
+    draw = partial(_embed_sample, network, crops, sites, config, device)
+    sample = attempt("agreement not measured", draw, reasons.append, UNMEASURABLE)
+    agreement = verification = None
+    if sample is not None:
+        agree = partial(_agree, sample)
+        agreement = attempt("agreement not measured", agree, reasons.append, UNMEASURABLE)
+        verification = _verify(sample)
+    measured = Measured(agreement, verification, reasons=reasons)
     for each in held_out:
         embed = partial(embed_crops, network, each, device)
         embeddings = measured.attempt(each, embed)
@@ -193,29 +210,61 @@ def _require_finite(embeddings: Float32s) -> Float32s:
     return embeddings
 
 
-def _agree(
-    network: Network,
-    crops: Images,
-    sites: NDArray[np.int64],
-    config: TrainConfig,
-    device: torch.device,
-) -> float:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sample:
+    """Some embedded training crops, and what is known of them."""
+
+    embeddings: Float32s
+    cameras: Int64s
+    pairs: KnownPairs
+
+    def of_sites(self) -> Iterator[_Sample]:
+        """The crops of each site."""
+        for site in np.unique(self.pairs.sites):
+            own = self.pairs.sites == site
+            pairs = KnownPairs(
+                self.pairs.sites[own], self.pairs.tracks[own], self.pairs.frames[own]
+            )
+            yield _Sample(self.embeddings[own], self.cameras[own], pairs)
+
+
+def _embed_sample(
+    network: Network, crops: Images, sites: Int64s, config: TrainConfig, device: torch.device
+) -> _Sample:
+    rng = np.random.default_rng(config.seed)
+    count = min(config.evaluation.crops, len(crops.samples))
+    drawn = np.sort(rng.choice(len(crops.samples), size=count, replace=False))
+    samples = [crops.samples[i] for i in drawn]
+    use = config.clustering
+    return _Sample(
+        _require_finite(extract_embeddings(network, crops.pixels[drawn], device)),
+        np.array([sample.camera for sample in samples]),
+        KnownPairs.of(samples, sites[drawn], tracks=use.tracks, frames=use.frames),
+    )
+
+
+def _agree(sample: _Sample) -> float:
     """Mean cycle agreement over the sites that have two cameras.
 
     Where tracks are known, a way must lead back to its crop's track, which no network has made.
     """
-    rng = np.random.default_rng(config.seed)
-    count = min(config.evaluation.crops, len(crops.samples))
-    drawn = np.sort(rng.choice(len(crops.samples), size=count, replace=False))
-    embeddings = _require_finite(extract_embeddings(network, crops.pixels[drawn], device))
-    cameras = np.array([crops.samples[i].camera for i in drawn])
-    tracks = np.array([crops.samples[i].track for i in drawn])
-    found = []
-    for site in np.unique(sites[drawn]):
-        own = sites[drawn] == site
-        groups = known_groups(tracks[own]) if config.clustering.tracks else None
-        found.append(cycle_agreement(embeddings[own], cameras[own], groups))
-    known = [value for value in found if value is not None]
-    if not known:
+    agreement = _mean_of_known(
+        cycle_agreement(one.embeddings, one.cameras, known_groups(one.pairs.tracks))
+        for one in sample.of_sites()
+    )
+    if agreement is None:
         raise DataError("no site has crops of two cameras")
-    return float(np.mean(known))
+    return agreement
+
+
+def _verify(sample: _Sample) -> float | None:
+    """Mean verification over the sites that have tracks and frames."""
+    return _mean_of_known(
+        verify_known_pairs(one.embeddings, one.pairs.tracks, one.pairs.frames)
+        for one in sample.of_sites()
+    )
+
+
+def _mean_of_known(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None

@@ -13,10 +13,8 @@ def answer_head(app: FastAPI) -> None:
     balancers probe with ``HEAD``.
 
     Args:
-        app: an app whose routes are complete. Its API document is built first, because it should
-            not describe each route twice.
+        app: an app whose routes are complete and described.
     """
-    app.openapi()
     for route in iter_route_contexts(app.routes):
         if route.methods is not None and "GET" in route.methods:
             route.methods.add("HEAD")

@@ -6,9 +6,10 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from http import HTTPStatus
+from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI, Response
@@ -16,6 +17,7 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.routing import BaseRoute
 from swagger_ui_bundle import (  # type: ignore[import-untyped]  # ships no types
     swagger_ui_path,
 )
@@ -26,6 +28,8 @@ from service.errors import Forbidden, StorageFull, TooManyRequests, Unauthorized
 from service.http.problems import MEDIA_TYPE, responses
 from service.http.vector_bodies import BODIES
 
+_TITLE = "HHCL-ReID"
+_SUMMARY = "Find the same person again across cameras."
 _ASSETS = "docs/assets"  # relative, so that it works below a path prefix
 # Relative to the document's own address, so it is right below any path prefix, and no header of a
 # client can change it.
@@ -44,22 +48,23 @@ _KEY = {
 }
 
 
-def install(app: FastAPI) -> None:
-    """Add the documentation pages to an app whose routes are complete.
+def install(app: FastAPI, document: dict[str, Any]) -> None:
+    """Add the documentation pages to an app.
 
     Args:
         app: the application.
+        document: what :func:`describe` says of its routes.
     """
     app.mount(f"/{_ASSETS}", StaticFiles(directory=swagger_ui_path), name="docs-assets")
     app.add_api_route("/docs", _page_of(app), include_in_schema=False)
-    app.openapi = lambda: _schema_of(app)  # type: ignore[method-assign]  # FastAPI's own hook
-    app.add_api_route("/openapi.json", _schema_page_of(app), include_in_schema=False)
+    app.openapi = lambda: document  # type: ignore[method-assign]  # FastAPI's own hook
+    app.add_api_route("/openapi.json", _page_with(document), include_in_schema=False)
 
 
-def _schema_page_of(app: FastAPI) -> Any:
+def _page_with(document: dict[str, Any]) -> Any:
     @cache
     def text() -> bytes:  # built once, because anyone may request it as often as they like
-        return json.dumps(app.openapi(), ensure_ascii=False).encode()
+        return json.dumps(document, ensure_ascii=False).encode()
 
     async def schema() -> Response:
         return Response(text(), media_type="application/json")
@@ -95,25 +100,31 @@ def _policy_of(page: str) -> str:
     )
 
 
-def _schema_of(app: FastAPI) -> dict[str, Any]:
-    if app.openapi_schema is None:
-        schema = get_openapi(
-            title=app.title,
-            version=app.version,
-            summary=app.summary,
-            routes=app.routes,
-            servers=[_SERVER],
-        )
-        schemas = schema["components"]["schemas"]
-        for model in _BY_REFERENCE:
-            described = model.model_json_schema(ref_template="#/components/schemas/{model}")
-            schemas |= described.pop("$defs", {}) | {model.__name__: described}
-        for unused in ("HTTPValidationError", "ValidationError"):
-            schemas.pop(unused, None)
-        _add_refusals(schema)
-        _add_access(schema)
-        app.openapi_schema = schema
-    return app.openapi_schema
+def describe(routes: Sequence[BaseRoute]) -> dict[str, Any]:
+    """Describe the routes of an API.
+
+    Args:
+        routes: the routes, none of which answers ``HEAD`` yet.
+
+    Returns:
+        The OpenAPI document.
+    """
+    schema = get_openapi(
+        title=_TITLE,
+        version=version("hhcl-reid"),
+        summary=_SUMMARY,
+        routes=routes,
+        servers=[_SERVER],
+    )
+    schemas = schema["components"]["schemas"]
+    for model in _BY_REFERENCE:
+        described = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= described.pop("$defs", {}) | {model.__name__: described}
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    _add_refusals(schema)
+    _add_access(schema)
+    return schema
 
 
 def _add_refusals(schema: dict[str, Any]) -> None:

@@ -15,9 +15,7 @@ import pytest
 from service.client import AsyncClient, Client
 from service.client.call import Call, Listening
 from service.client.routes import Conversation, Pages, Route, Stream
-from service.http.app import create_app
-from service.settings import Settings
-from service.testing import FakeEmbedder
+from service.http.app import api
 
 Operation = tuple[str, str]
 
@@ -56,10 +54,8 @@ OTHER_NAMES = {
 
 
 @pytest.fixture(scope="module")
-def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    data = tmp_path_factory.mktemp("document") / "data"
-    app = create_app(Settings(data=data, device="cpu"), embedder=FakeEmbedder())
-    return app.openapi()
+def document() -> dict[str, Any]:
+    return api()[1]
 
 
 def methods() -> Iterator[tuple[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from waiting import PATIENCE, wait_until
+from waiting import PATIENCE, always_set, wait_until
 
 from service.testing import FakeEmbedder, solid
 
@@ -164,7 +165,10 @@ def test_garbage_after_an_answer_ends_the_connection_quietly(impatient, caplog):
 
 
 def test_a_client_that_does_not_read_does_not_keep_its_place(start):
+    go_on = threading.Event()
+    go_on.set()
     with start(
+        FakeEmbedder(fault=lambda _image: go_on.wait(PATIENCE)),
         receive_seconds=RECEIVE_SECONDS,
         max_requests=2,
         max_requests_per_client=2,
@@ -175,7 +179,8 @@ def test_a_client_that_does_not_read_does_not_keep_its_place(start):
         files = [("images", ("a", CROP))] * 700
         body = httpx.Request("POST", service.url + "/embed", files=files)
         content = body.read()
-        with ExitStack() as stack:
+        go_on.clear()
+        with ExitStack() as stack, always_set(go_on):
             for _ in range(2):
                 client = stack.enter_context(socket.socket())
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -187,8 +192,8 @@ def test_a_client_that_does_not_read_does_not_keep_its_place(start):
                 )
                 begin(client, head.encode())
                 client.sendall(content)
-            # Both answers are being sent, and then aborted.
             wait_until(lambda: service.http.get("/galleries").status_code == 503)
+            go_on.set()  # both answers are being sent, and then aborted
             wait_until(lambda: service.http.get("/galleries").status_code != 503)
 
 

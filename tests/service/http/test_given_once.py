@@ -12,9 +12,8 @@ from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, Json
 from pydantic.fields import FieldInfo
 
-from service.http.app import create_app
-from service.settings import Settings
-from service.testing import FakeEmbedder, solid
+from service.http.app import api
+from service.testing import solid
 
 PICTURES = [solid((200, 20, 20)), solid((20, 200, 20))]
 
@@ -30,11 +29,9 @@ class Field(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def fields(tmp_path_factory) -> list[Field]:
+def fields() -> list[Field]:
     """Every field of every query and form, as the routes' own models have them."""
-    settings = Settings(data=tmp_path_factory.mktemp("routes"), device="cpu")
-    app = create_app(settings, embedder=FakeEmbedder())
-    routes = [one.route for one in iter_route_contexts(app.routes) if hasattr(one, "route")]
+    routes = [one.route for one in iter_route_contexts(api()[0]) if hasattr(one, "route")]
     return [
         Field(method, route.path.replace(":path", ""), carrier, name, is_list(info))
         for route in routes

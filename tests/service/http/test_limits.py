@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -186,18 +187,40 @@ def test_an_upload_that_would_wait_too_long_is_rejected_before_its_form_is_read(
         assert probe.result().status_code == 200
 
 
-def test_waiting_for_the_decoder_counts_as_waiting(start):
-    large = solid((200, 20, 20), 4000, 4000, kind="PNG")  # takes a few tenths of a second
-    limits = {"decode_threads": 1, "max_queue_seconds": 0.2}
-    with start(**limits) as service, ThreadPoolExecutor(8) as callers:
-        assert service.search(("first", large)).status_code == 200
-        answers = [callers.submit(service.search, ("large", large)) for _ in range(8)]
-        statuses = [answer.result().status_code for answer in answers]
-        refusals = [answer.result() for answer in answers if answer.result().status_code != 200]
-        assert set(statuses) == {200, 503}
-        assert all(int(answer.headers["Retry-After"]) >= 1 for answer in refusals)
-        assert {answer.json()["code"] for answer in refusals} == {"overloaded"}
-        assert service.search(("small", CROP)).status_code == 200
+@pytest.fixture
+def busy_decoder(start):
+    """A service whose only decoder is busy until the event is set."""
+    free = threading.Event()
+    with start(decode_threads=1, max_queue_seconds=0.5) as service, always_set(free):
+        service.parts.shelf.running.intake._decoders._pool.submit(free.wait, PATIENCE)
+        yield service, free
+
+
+def test_waiting_for_the_decoder_counts_as_waiting(busy_decoder):
+    service, free = busy_decoder
+    decoders = service.parts.shelf.running.intake._decoders
+    with ThreadPoolExecutor(1) as callers, always_set(free):
+        late = callers.submit(service.search, ("late", CROP))
+        wait_until(lambda: decoders.coming == 1)
+        time.sleep(0.6)
+        free.set()
+        answer = late.result()
+    assert (answer.status_code, answer.json()["code"]) == (503, "overloaded")
+    assert "the image was not decoded within 0.5 s" in answer.json()["detail"]
+    assert int(answer.headers["Retry-After"]) >= 1
+    wait_until(lambda: service.search(("next", CROP)).status_code == 200)
+
+
+def test_an_image_that_would_wait_too_long_for_the_decoder_is_not_taken(busy_decoder):
+    service, free = busy_decoder
+    decoders = service.parts.shelf.running.intake._decoders
+    decoders._pace.count(1, 2 * PATIENCE)  # as if images were very large
+    with ThreadPoolExecutor(1) as callers, always_set(free):
+        callers.submit(service.search, ("first", CROP), ("second", CROP))
+        wait_until(lambda: decoders.coming == 2)
+        answer = service.search(("third", CROP))
+    assert (answer.status_code, answer.json()["code"]) == (503, "overloaded")
+    assert "2 images are waiting: one more would wait" in answer.json()["detail"]
 
 
 def test_a_path_of_several_methods_names_them_all(service):

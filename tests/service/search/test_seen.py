@@ -57,6 +57,7 @@ def test_crops_that_look_the_same_are_grouped_into_visits(service, gallery):
     ]
     assert answer["cameras"][0]["first"] == NOON
     assert all(visit["probability"] > 0.9 for visit in answer["visits"])
+    assert all(0 < visit["false_alert_rate"] <= 0.01 for visit in answer["visits"])
     assert (answer["min_score"], answer["complete"]) == (0.5, True)
 
 
@@ -65,7 +66,7 @@ def test_what_a_visit_is_and_what_counts_can_be_chosen(service, gallery):
     (latest, other, tracked) = answer.json()["visits"]
     assert (latest["camera"], latest["crops"], other["camera"]) == ("c1", 2, "c2")
     assert (tracked["track"], tracked["crops"]) == ("7", 1)
-    assert latest["probability"] is None  # of several crops
+    assert latest["probability"] is latest["false_alert_rate"] is None  # of several crops
     everything = ask(service, gallery, crop_ids=["now"], min_score=-1.0).json()
     assert sum(visit["crops"] for visit in everything["visits"]) == 8
 

@@ -80,6 +80,12 @@ def test_the_best_epoch_is_the_one_whose_cameras_agree_most(tmp_path):
     ]
 
 
+def test_verification_has_a_row_where_it_was_measured(tmp_path):
+    assert "verification" not in shown(page(write_metrics(tmp_path / "without", line(1))))
+    run = write_metrics(tmp_path / "with", line(1, verification=0.9), line(2, verification=0.97))
+    assert "verification by tracks and frames" in shown(page(run))
+
+
 def test_an_incomplete_line_is_not_read(tmp_path):
     run = write_metrics(tmp_path, line(1), end='\n{"epoch": 2, "lo')
     assert [epoch.number for epoch in read_history(run)] == [1]

@@ -56,6 +56,22 @@ def cameras_of(crops: Images) -> np.ndarray:
     return np.array([sample.camera for sample in crops.samples])
 
 
+def test_pairs_of_tracks_and_frames_are_verified_unless_options_ignore_them(network):
+    crops = colours(6, 2)
+    samples = tuple(
+        replace(one, track=2 * one.identity + one.camera, frame=2 * moment + one.camera)
+        for moment in range(2)  # everybody is in both frames of both cameras
+        for one in crops.samples
+    )
+    film = Images(np.concatenate([crops.pixels, crops.pixels]), samples, ())
+    sites = np.zeros(len(samples), dtype=np.int64)
+    assert measure(network, film, sites).verification == 1.0
+    assert measure(network, film, sites, **{"clustering.frames": False}).verification is None
+    assert measure(network, crops, sites[: len(crops.samples)]).verification is None
+    two_sites = np.repeat([0, 1], len(crops.samples))  # now no track has two crops
+    assert measure(network, film, two_sites).verification is None
+
+
 def test_ways_lead_back_to_their_track_where_tracks_are_known(network):
     crops = colours(6, 2)
     twice = np.repeat(np.arange(12), 2)
