@@ -2,7 +2,9 @@
 
 For each size the script writes a gallery of made-up embeddings, as an import of ready-made ones
 leaves it, starts the service on it in a separate process, and searches for stored crops over HTTP;
-a picture would take the time of ``embed_ms`` more. A share of 2 % of the crops reaches
+a picture would take the time of ``embed_ms`` more. With ``--embeddings disk`` the embeddings live
+in mapped files; a limit on the memory of the script's control group then shows how fast a machine
+with less memory is. A share of 2 % of the crops reaches
 ``min_score``, as 1 to 4 % do with the shipped model's threshold. Stored pictures would only add
 their bytes to the disk.
 
@@ -26,7 +28,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import numpy as np
@@ -75,10 +77,12 @@ def main() -> None:
     points = []
     for crops in arguments.crops:
         with tempfile.TemporaryDirectory(dir=arguments.folder) as data:
-            points.append(measured(Path(data), arguments.model, crops, arguments.searches))
+            points.append(measured(Path(data), crops, arguments))
     names = list(points[0])
     print(table(names, [[str(point[name]) for name in names] for point in points]))
-    print(json.dumps({"benchmark": "capacity", "points": points}))
+    print(
+        json.dumps({"benchmark": "capacity", "embeddings": arguments.embeddings, "points": points})
+    )
 
 
 def parse() -> argparse.Namespace:
@@ -88,17 +92,24 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--searches", type=int, default=20, help="searches per figure")
     parser.add_argument("--folder", type=Path, help="folder for the temporary galleries")
+    parser.add_argument(
+        "--embeddings", choices=["memory", "disk"], default="memory", help="where they live"
+    )
     parser.add_argument("--model", type=Path, default=Settings().model, help="model folder")
     return parser.parse_args()
 
 
-def measured(data: Path, model: Path, crops: int, searches: int) -> dict[str, Any]:
+def measured(data: Path, crops: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """Fill a gallery, serve it, and measure what it needs."""
+    model, searches, embeddings = arguments.model, arguments.searches, arguments.embeddings
     print(f"{crops} crops: writing", file=sys.stderr)
-    asked = fill(data, model, crops)
+    asked = fill(data, crops, model, embeddings)
     size = sum(path.stat().st_size for path in data.rglob("*") if path.is_file())
     print(f"{crops} crops: searching", file=sys.stderr)
-    with serving(model, data) as service, httpx.Client(base_url=service.url, timeout=120) as http:
+    with (
+        serving(model, data, embeddings=embeddings) as service,
+        httpx.Client(base_url=service.url, timeout=120) as http,
+    ):
         point: dict[str, Any] = {
             "crops": crops,
             "disk_gb": round(size / 1e9, 2),
@@ -112,7 +123,8 @@ def measured(data: Path, model: Path, crops: int, searches: int) -> dict[str, An
             "reranked_ms": median_ms(lambda: search(http, asked, rerank=True), searches),
             "searches_per_second": rate(service.url, asked, searches),
         }
-        return point | {"most_memory_gb": gigabytes(service.pid, "VmHWM")}
+        most = {"most_memory_gb": gigabytes(service.pid, "VmHWM")}
+        return point | most | {"memory_without_files_gb": gigabytes(service.pid, "RssAnon")}
 
 
 def seconds_until_idle(pid: int) -> float:
@@ -138,12 +150,12 @@ def gigabytes(pid: int, which: str = "VmRSS") -> float:
 # ---- the gallery
 
 
-def fill(data: Path, model: Path, crops: int) -> Asked:
+def fill(data: Path, crops: int, model: Path, embeddings: Literal["memory", "disk"]) -> Asked:
     """Write the gallery; return what to search for."""
     manifest = read_manifest(model)
     rng = np.random.default_rng(0)
     people = People.draw(crops // CROPS_OF_A_PERSON + 1, CAMERAS, manifest.dimension, seed=1)
-    store, reached = DiskGalleryStore(data, device="cpu"), []
+    store, reached = DiskGalleryStore(data, device="cpu", embeddings=embeddings), []
     gallery = store.create(GALLERY, manifest.sha256, manifest.dimension)
     queries = np.empty((0, manifest.dimension), np.float32)
     for start in range(0, crops, BATCH):

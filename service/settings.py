@@ -57,6 +57,12 @@ class Settings(BaseSettings):
         description="a model of REID_MODELS that has embedded nothing for so many seconds leaves "
         "memory; the next image loads it again",
     )
+    embeddings: Literal["memory", "disk"] = Field(
+        default="memory",
+        description="where embeddings live while they are searched; disk maps files in the data "
+        "folder, of which the system keeps in memory what fits, so that a gallery may be larger "
+        "than the memory",
+    )
     milvus_uri: str | None = Field(
         default=None,
         description="store the galleries in this Milvus instead of the data folder: "
@@ -241,6 +247,15 @@ class Settings(BaseSettings):
         """How many requests of one client may be answered at the same time."""
         share = self.max_requests_per_client or max(1, self.max_requests // 4)
         return min(share, self.max_requests)
+
+    @model_validator(mode="after")
+    def _milvus_decides_where_embeddings_live(self) -> Self:
+        if self.milvus_uri is not None and self.embeddings == "disk":
+            raise ValueError(
+                "embeddings 'disk' and milvus_uri exclude each other: in a Milvus, Milvus decides "
+                "where embeddings live"
+            )
+        return self
 
     @model_validator(mode="after")
     def _a_full_request_fits_the_queue(self) -> Self:

@@ -285,7 +285,9 @@ def _repeating(
 
 def _open_store(settings: Settings) -> GalleryStore:
     if settings.milvus_uri is None:
-        return DiskGalleryStore(settings.data, device=settings.device)
+        return DiskGalleryStore(
+            settings.data, device=settings.device, embeddings=settings.embeddings
+        )
     try:
         from service.gallery.milvus.store import MilvusGalleryStore  # noqa: PLC0415 - an optional extra
     except ModuleNotFoundError as error:

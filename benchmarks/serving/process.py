@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -34,12 +35,13 @@ class Served:
 
 
 @contextmanager
-def serving(model: Path, data: Path) -> Iterator[Served]:
+def serving(model: Path, data: Path, **settings: str) -> Iterator[Served]:
     """Run ``python -m service serve`` on a free port until the block ends.
 
     Args:
         model: the model folder.
         data: the data folder; created if missing.
+        settings: further settings by name, such as ``embeddings="disk"``.
 
     Raises:
         RuntimeError: the service did not become ready.
@@ -48,8 +50,9 @@ def serving(model: Path, data: Path) -> Iterator[Served]:
         url = url_of(listener)
     command = ["-m", "service", "serve", "--port", url.rpartition(":")[2], "--device", "cpu"]
     command += ["--model", str(model), "--data", str(data), "--log-level", "warning"]
+    environment = os.environ | {f"REID_{name.upper()}": text for name, text in settings.items()}
     begun = time.perf_counter()
-    process = subprocess.Popen([sys.executable, *command])
+    process = subprocess.Popen([sys.executable, *command], env=environment)
     try:
         _wait_until_ready(url, process)
         yield Served(url, process.pid, time.perf_counter() - begun)
@@ -76,7 +79,7 @@ def resident_mib(pid: int, which: str = "VmRSS") -> float:
 
     Args:
         pid: the process.
-        which: ``VmRSS`` now, ``VmHWM`` at its most.
+        which: ``VmRSS`` now, ``VmHWM`` at its most; ``RssAnon`` without mapped files.
     """
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(f"{which}:"):

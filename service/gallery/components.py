@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from service.gallery.allocation import rows_at
 from service.gallery.products import block_products
 from service.machine.processors import lower_priority
 
@@ -169,7 +170,7 @@ class Components:
 def _sample(vectors: Float32s) -> Float32s:
     """Unit rows from all over the gallery; damaged rows, which no query finds, are none."""
     step = -(-len(vectors) // _SAMPLE)
-    rows = vectors[::step]
+    rows = rows_at(vectors, np.arange(0, len(vectors), step))
     with np.errstate(all="ignore"):
         squared = np.einsum("nd,nd->n", rows, rows)
         sound: Float32s = rows[np.abs(squared - 1) < _UNIT]

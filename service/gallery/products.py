@@ -9,6 +9,8 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from service.gallery.allocation import read_ahead, rows_at
+
 Float32s = NDArray[np.float32]
 Slots = NDArray[np.int64]
 
@@ -48,7 +50,7 @@ def block_products(vectors: Float32s, slots: Slots, queries: Float32s) -> Float3
         return np.empty((len(queries), 0), np.float32)
     first, last = int(slots[0]), int(slots[-1])
     if len(slots) < _CLOSE * (last - first + 1):
-        few: Float32s = queries @ vectors[slots].T
+        few: Float32s = queries @ rows_at(vectors, slots).T
         return few
     every: Float32s = queries @ vectors[first : last + 1].T
     return every if every.shape[1] == len(slots) else every[:, slots - first]
@@ -83,6 +85,7 @@ def pair_products(left: Float32s, which: Slots, vectors: Float32s, slots: Slots)
     if len(slots):
         left, which = np.ascontiguousarray(left), np.ascontiguousarray(which)
         slots = np.ascontiguousarray(slots)
+        read_ahead(vectors, slots)
         faiss.pairwise_indexed_inner_product(  # type: ignore[attr-defined] # not in its stubs
             vectors.shape[1],
             len(slots),

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from service.gallery.allocation import IN_MEMORY, Allocation
 from service.gallery.base import Crop, GalleryOptions
 from service.gallery.disk import segments
 from service.gallery.disk.conditions import as_json
@@ -96,9 +97,9 @@ class GalleryDatabase(GalleryReader):
         self.pictures = 0
         """Number of crops with a stored picture; 0 until the gallery is loaded."""
 
-    def load(self) -> Stored:
+    def load(self, allocation: Allocation = IN_MEMORY) -> Stored:
         """Read everything back; see :func:`service.gallery.disk.loading.load`."""
-        stored = load(self.path, self.header.dimension)
+        stored = load(self.path, self.header.dimension, allocation)
         self._places = segments.Places.beside(stored.places)
         self.pictures = stored.pictures
         return stored

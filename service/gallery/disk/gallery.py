@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from service.errors import NotFound, ReidError, Replaced, StorageFull, Unavailable
 from service.gallery import rules
+from service.gallery.allocation import rows_at
 from service.gallery.base import (
     Absent,
     Crop,
@@ -261,7 +262,7 @@ class DiskGallery(Gallery):
     def embeddings(self, crop_ids: Sequence[str]) -> NDArray[np.float32]:
         self._require_open()
         view, slots = self._rows.find(crop_ids)
-        return view.columns.vectors[np.array(slots, np.int64)]
+        return rows_at(view.columns.vectors, np.array(slots, np.int64))
 
     @override
     def query(self, embeddings: NDArray[np.float32], top_k: int, where: Filter) -> list[list[Hit]]:
@@ -457,8 +458,9 @@ class DiskGallery(Gallery):
     def _load(self) -> LoadedRows:
         self._require_open()
         with uncollected():
-            stored = self.database.load()
-            return LoadedRows.of(self.name, stored, self.dimension, self.versions.gpu)
+            gpu, allocation = self.versions.gpu, self.versions.allocation
+            stored = self.database.load(allocation)
+            return LoadedRows.of(self.name, stored, self.dimension, gpu, allocation)
 
     def _require_reserve(self) -> None:
         """Refuse new crops while the disk space reserved for erasures is in use."""

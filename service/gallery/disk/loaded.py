@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import Unavailable
+from service.gallery.allocation import Allocation
 from service.gallery.base import Absent, Filter, Hit
 from service.gallery.disk.loading import Stored
 from service.gallery.disk.reading import Counts
@@ -41,9 +42,11 @@ class LoadedRows:
     mirror: Mirror | None
 
     @classmethod
-    def of(cls, name: str, stored: Stored, dimension: int, gpu: Gpu | None) -> LoadedRows:
+    def of(
+        cls, name: str, stored: Stored, dimension: int, gpu: Gpu | None, allocation: Allocation
+    ) -> LoadedRows:
         """Build the rows from what was read from disk; damaged embeddings are logged."""
-        rows = LiveRows(dimension)
+        rows = LiveRows(dimension, allocation)
         rows.load(stored.crops, stored.embeddings, stored.sound)
         damaged = {stored.crops[at].crop_id for at in np.flatnonzero(~stored.sound).tolist()}
         if damaged:

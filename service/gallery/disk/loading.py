@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from service.gallery.allocation import IN_MEMORY, Allocation
 from service.gallery.base import Crop
 from service.gallery.disk import segments
 from service.gallery.disk.reading import FIELDS
-from service.gallery.rows.allocation import room_for, take_memory
 from service.machine.sqlite import answering, connect
 
 _SPARE_ROWS = 1024
@@ -40,7 +40,7 @@ class Stored:
     pictures: int
 
 
-def load(path: Path, dimension: int) -> Stored:
+def load(path: Path, dimension: int, allocation: Allocation = IN_MEMORY) -> Stored:
     """Read everything back, verifying each embedding.
 
     Three steps run in parallel, part by part: the system provides memory, the file is read, and the
@@ -49,8 +49,10 @@ def load(path: Path, dimension: int) -> Stored:
     Args:
         path: the gallery's file.
         dimension: D of its embeddings.
+        allocation: where the embeddings will live.
 
     Raises:
+        StorageFull: the disk has no room for them.
         Unavailable: SQLite cannot read the file.
     """
     with (
@@ -61,10 +63,10 @@ def load(path: Path, dimension: int) -> Stored:
     ):
         reader.execute("BEGIN")  # crops and embeddings must be from the same moment
         (count,) = reader.execute("SELECT count(*) FROM crops").fetchone()
-        room = room_for(count + count // 4 + _SPARE_ROWS, dimension)
+        room = allocation.room_for(count + count // 4 + _SPARE_ROWS, dimension)
         embeddings, sound = room[:count], np.empty(count, np.bool_)
         parts = [slice(at, at + _ROWS_A_PART) for at in range(0, count, _ROWS_A_PART)]
-        taken = [memory.submit(take_memory, embeddings[part]) for part in parts]
+        taken = [memory.submit(allocation.prepare, embeddings[part]) for part in parts]
         rows = reader.execute(
             f"SELECT id, crc32, picture_key IS NOT NULL, {FIELDS} FROM crops ORDER BY id"  # noqa: S608 - fixed texts
         ).fetchall()

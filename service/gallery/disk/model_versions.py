@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from service.gallery.allocation import Allocation
 from service.gallery.rows.nearest import Gpu
 from service.machine.disk_reserve import Reserve
 
@@ -21,6 +22,7 @@ class ModelVersions(Generic[Version]):
     Attributes:
         folder: holds the databases; its name is the gallery's.
         gpu: runs unfiltered queries; None for the CPU.
+        allocation: where embeddings live while the gallery is served.
         holding: returns the ids of the snapshots that hold one of the given crops.
         lock: held by the thread that writes to any version; one thread may take it twice. It
             belongs to the gallery's name, so that a switch or a restore lets nobody in between.
@@ -30,6 +32,7 @@ class ModelVersions(Generic[Version]):
 
     folder: Path
     gpu: Gpu | None
+    allocation: Allocation
     holding: Callable[[Sequence[str]], tuple[str, ...]]
     reserve: Reserve
     lock: threading.RLock = field(default_factory=threading.RLock)

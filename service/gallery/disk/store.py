@@ -25,6 +25,7 @@ from typing_extensions import override
 
 from service.errors import Conflict, NotFound, ReidError, Unavailable
 from service.gallery import rules
+from service.gallery.allocation import IN_MEMORY, OnDisk
 from service.gallery.base import DEFAULT_OPTIONS, GalleryOptions, GalleryStats, SnapshotRecord
 from service.gallery.disk import folders
 from service.gallery.disk.catalogue import UNFINISHED_FOLDER, Catalogue
@@ -54,15 +55,24 @@ class DiskGalleryStore(GalleryStore):
         device: where unfiltered queries run. ``auto`` uses a GPU if FAISS can use one, ``cuda``
             fails to start without a GPU, ``cpu`` never uses one. Filtered queries always run on the
             CPU.
+        embeddings: where the embeddings of the galleries live meanwhile. ``disk`` maps files in
+            ``root``, of which the system keeps in memory what fits.
 
     Raises:
         Unavailable: the folder cannot be used, another process serves it, or there is no GPU.
         StorageFull: the disk is full.
     """
 
-    def __init__(self, root: Path, *, device: Literal["auto", "cuda", "cpu"] = "auto") -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        device: Literal["auto", "cuda", "cpu"] = "auto",
+        embeddings: Literal["memory", "disk"] = "memory",
+    ) -> None:
         self._device = resolve_device(device)
         self._gpu = Gpu(required=device == "cuda") if self._device == "cuda" else None
+        self._allocation = OnDisk(root) if embeddings == "disk" else IN_MEMORY
         self._root = root
         self._folder = root / "galleries"
         self._shelf = SnapshotShelf(root / "snapshots")
@@ -390,7 +400,8 @@ class DiskGalleryStore(GalleryStore):
 
     def _versions(self, folder: Path) -> ModelVersions[DiskGallery]:
         holding = partial(self._shelf.holding, folder.name)
-        return ModelVersions(folder, self._gpu, holding, self._reserve, self._locks.of(folder.name))
+        lock = self._locks.of(folder.name)
+        return ModelVersions(folder, self._gpu, self._allocation, holding, self._reserve, lock)
 
     def _clear_away(self, name: str) -> None:
         """Remove what is left of a creation that failed after its rename, while syncing."""

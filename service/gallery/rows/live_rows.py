@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import NotFound
+from service.errors import NotFound, StorageFull
+from service.gallery.allocation import IN_MEMORY, Allocation
 from service.gallery.base import Crop, Filter, Origin
 from service.gallery.components import Components
 from service.gallery.rows.view import Codes, Columns, GalleryView
@@ -56,10 +58,12 @@ class LiveRows:
 
     Args:
         dimension: D of the embeddings.
+        allocation: where the embeddings live.
     """
 
-    def __init__(self, dimension: int) -> None:
+    def __init__(self, dimension: int, allocation: Allocation = IN_MEMORY) -> None:
         self._dimension = dimension
+        self._allocation = allocation
         self._room = Columns.empty(0, dimension)
         self._slots: dict[str, int] = {}
         self._lock = threading.Lock()  # held while the view is swapped, never during a search
@@ -154,7 +158,8 @@ class LiveRows:
         alive = np.concatenate([before.alive, np.ones(len(crops), np.bool_)])
         alive[replaced] = False
         if self._should_move(alive):
-            return self._moved(np.flatnonzero(alive[:start]), crops, vectors)
+            with suppress(StorageFull):  # then the dead slots stay until there is room
+                return self._moved(np.flatnonzero(alive[:start]), crops, vectors)
         room = self._grown(total)
         room.vectors[start:total] = vectors
         room.describe(start, crops, before.codes)
@@ -174,7 +179,8 @@ class LiveRows:
         alive = before.alive.copy()
         alive[removed] = False
         if self._should_move(alive):
-            return self._moved(np.flatnonzero(alive), (), before.columns.vectors[:0])
+            with suppress(StorageFull):
+                return self._moved(np.flatnonzero(alive), (), before.columns.vectors[:0])
         columns, running = before.columns, self._running.copied()
         standards = running.follow(
             columns.vectors, columns.cameras, alive, added=removed[:0], removed=removed
@@ -258,7 +264,7 @@ class LiveRows:
         used = len(self._now.alive)
         if slots <= len(self._room.cameras):
             return self._room
-        room = Columns.empty(max(slots, int(used * _GROWTH)), self._dimension)
+        room = self._empty(max(slots, int(used * _GROWTH)))
         room.fill(self._now.columns)
         return room
 
@@ -268,7 +274,7 @@ class LiveRows:
         """Draft new columns with the living slots and the added crops."""
         before, count = self._now, len(living)
         total = count + len(crops)
-        room = Columns.empty(max(int(total * _GROWTH), 1), self._dimension)
+        room = self._empty(max(int(total * _GROWTH), 1))
         # Any other mode would copy all rows first.
         np.take(before.columns.vectors, living, 0, out=room.vectors[:count], mode="clip")
         room.vectors[count:total] = vectors
@@ -287,6 +293,9 @@ class LiveRows:
         )
         coming = {crop.crop_id: slot for slot, crop in enumerate(listed)}
         return Draft(now, room, running, coming, moved=True)
+
+    def _empty(self, slots: int) -> Columns:
+        return Columns.empty(slots, self._dimension, self._allocation)
 
     def _slots_of(self, crop_ids: Iterable[str]) -> NDArray[np.int64]:
         slots = [self._slots[crop_id] for crop_id in crop_ids if crop_id in self._slots]

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import Unavailable
+from service.gallery.allocation import rows_at
 from service.gallery.base import Hit
 from service.gallery.bounds import Bounds
 from service.gallery.rows.view import GalleryView
@@ -229,7 +230,7 @@ def _by_products(view: GalleryView, slots: Slots, queries: Scores, top_k: int) -
 
 
 def _rank(view: GalleryView, query: Scores, slots: Slots) -> list[Hit]:
-    scores = cosines(view.columns.vectors[slots], query)
+    scores = cosines(rows_at(view.columns.vectors, slots), query)
     return best_first(
         Hit(view.crops[slot], score) for slot, score in zip(slots.tolist(), scores, strict=True)
     )

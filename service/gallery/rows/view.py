@@ -9,10 +9,10 @@ from typing import NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from service.gallery.allocation import IN_MEMORY, Allocation
 from service.gallery.base import Absent, Crop, Filter, Origin
 from service.gallery.beyond_columns import holds, reads_crops
 from service.gallery.components import Components
-from service.gallery.rows.allocation import room_for
 from service.gallery.standardising.cameras import Lengths, Standards
 from service.gallery.standardising.rows import StandardisedRows
 
@@ -58,10 +58,12 @@ class Columns(NamedTuple):
     origins: NDArray[np.int8]
 
     @classmethod
-    def empty(cls, slots: int, dimension: int) -> Columns:
+    def empty(cls, slots: int, dimension: int, allocation: Allocation = IN_MEMORY) -> Columns:
         """Room for this many slots; embeddings take memory only once they are written."""
-        some = slots and dimension
-        vectors = room_for(slots, dimension) if some else np.empty((slots, dimension), np.float32)
+        if slots and dimension:
+            vectors = allocation.room_for(slots, dimension)
+        else:
+            vectors = np.empty((slots, dimension), np.float32)
         return cls(
             vectors,
             np.empty(slots, np.int32),

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from service.gallery.allocation import rows_at
+
 Float32s = NDArray[np.float32]
 Float64s = NDArray[np.float64]
 Slots = NDArray[np.int64]
@@ -207,5 +209,5 @@ def _lengths(
         own = np.flatnonzero(group_of == group)
         for start in range(0, len(own), _ROWS_AT_ONCE):
             some = own[start : start + _ROWS_AT_ONCE]
-            lengths[some] = groups[group].lengths(vectors[slots[some]])
+            lengths[some] = groups[group].lengths(rows_at(vectors, slots[some]))
     return lengths

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from service.gallery.allocation import rows_at
 from service.gallery.base import Crop
 from service.gallery.components import Components
 from service.gallery.standardising.cameras import Lengths, Standard, Standards
@@ -48,4 +49,4 @@ class StandardisedRows:
     def standardised(self, slots: Slots) -> Float32s:
         """(N, D) float32 standardised rows of these slots, in their order."""
         group_of = self.standards.group_of(self.cameras[slots])
-        return self.standards.apply(self.vectors[slots], group_of)
+        return self.standards.apply(rows_at(self.vectors, slots), group_of)

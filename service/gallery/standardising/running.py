@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from service.gallery.allocation import rows_at
 from service.gallery.standardising.cameras import Float32s, Slots, Standard, Standards
 
 MIN_CROPS = 128
@@ -114,7 +115,7 @@ class RunningStandards:
         for camera, slots in own.items():
             cameras.pop(camera, None)
             standard = self._take(vectors, slots)
-            some = vectors[_spread(slots, _DIRECTIONS_FROM)]
+            some = rows_at(vectors, _spread(slots, _DIRECTIONS_FROM))
             if standard and directions(some) >= min(MIN_DIRECTIONS, vectors.shape[1] / 4):
                 cameras[camera] = standard
         least = MIN_SPREAD * max((one.spread for one in cameras.values()), default=0.0)
@@ -128,7 +129,7 @@ class RunningStandards:
         """Statistics of these rows; None if they are too few, or all the same picture."""
         if len(slots) < MIN_CROPS:
             return None
-        rows = vectors[_spread(slots, SAMPLE)].astype(np.float64)
+        rows = rows_at(vectors, _spread(slots, SAMPLE)).astype(np.float64)
         mean, variance = rows.mean(axis=0), rows.var(axis=0)
         if variance.sum() < _LEAST_SPREAD:
             return None

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from service.gallery.allocation import rows_at
 from service.gallery.base import Hit, StandardisedHits
 from service.gallery.bounds import MARGIN, SPARE, Bounds
 from service.gallery.scoring import cosines
@@ -156,7 +157,7 @@ class StandardisedScan:
         if not rank:
             return None
         slots = self._nearest_slots(query, rank)
-        scores = cosines(self.rows.vectors[slots], self.bounds.queries[query])
+        scores = cosines(rows_at(self.rows.vectors, slots), self.bounds.queries[query])
         others = (
             score
             for score, slot in zip(scores, slots.tolist(), strict=True)
@@ -182,7 +183,8 @@ class StandardisedScan:
             return np.arange(len(most))
         passing = np.flatnonzero(most >= least)
         close = np.flatnonzero(most[passing] <= least + 2 * MARGIN)
-        exact = cosines(self.rows.vectors[self.found[passing[close]]], self.bounds.queries[query])
+        rows = rows_at(self.rows.vectors, self.found[passing[close]])
+        exact = cosines(rows, self.bounds.queries[query])
         return np.delete(passing, close[np.array(exact) < least])
 
     def _ranked(self, query: int, slots: Slots, top_k: int) -> tuple[Slots, list[Hit]]:
@@ -191,7 +193,7 @@ class StandardisedScan:
         scores = self._standardised_cosines(query, slots)
         order = _best_first(scores, [crops[slot].crop_id for slot in slots.tolist()])[:top_k]
         best = slots[order]
-        plain = cosines(self.rows.vectors[best], self.bounds.queries[query])
+        plain = cosines(rows_at(self.rows.vectors, best), self.bounds.queries[query])
         return best, [
             Hit(crops[slot], plain[rank], scores[order[rank]])
             for rank, slot in enumerate(best.tolist())

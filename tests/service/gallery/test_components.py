@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from service.gallery import bounds, components
+from service.gallery.allocation import IN_MEMORY, OnDisk
 from service.gallery.base import Crop, Filter
 from service.gallery.bounds import MARGIN, Bounds
 from service.gallery.components import Components, Known
@@ -71,9 +72,9 @@ def read(monkeypatch):
     return counted
 
 
-def gallery_of(vectors, *, known):
+def gallery_of(vectors, *, known, allocation=IN_MEMORY):
     """A gallery of these rows whose components are known, or are never computed."""
-    rows = LiveRows(vectors.shape[1])
+    rows = LiveRows(vectors.shape[1], allocation)
     rows.put(crops(len(vectors)), vectors)
     view = rows.now()
     if known:
@@ -226,6 +227,16 @@ def test_rows_that_came_later_and_removed_ones(read):
         )
         view.components.follow(view.columns.vectors)
     assert len(view.components.of(view.columns.vectors).rows) == 901
+
+
+def test_the_same_where_rows_are_in_a_file(tmp_path):
+    _, without = both()
+    on_disk = gallery_of(like_people(600), known=True, allocation=OnDisk(tmp_path, from_bytes=0))
+    queries = like_people(5, seed=1)
+    assert answer(on_disk, queries, 9, EVERYTHING) == answer(without, queries, 9, EVERYTHING)
+    for least in (-1.0, 0.5):
+        asked = queries, EVERYTHING, least
+        assert standardised(on_disk, *asked) == standardised(without, *asked)
 
 
 def test_a_query_begins_the_work_and_does_not_wait(monkeypatch):

@@ -11,9 +11,10 @@ from contextlib import contextmanager, suppress
 import numpy as np
 import pytest
 
+from service.gallery import allocation
 from service.gallery.base import Crop, Filter, GalleryOptions
 from service.gallery.disk import segments
-from service.gallery.rows import allocation, live_rows, view
+from service.gallery.rows import live_rows, view
 from service.gallery.rows.live_rows import LiveRows
 from service.gallery.standardising import running
 
@@ -201,15 +202,14 @@ def test_an_erasure_succeeds_even_without_memory(store, monkeypatch):
         assert len(version.query(rows_of(["a4"]), 50, EVERYTHING)[0]) == len(FIRST) - 1
 
 
-class Rooms:
+class Rooms(allocation.InMemory):
     """Counts the bytes of embeddings held at the same time, without unwritten ones."""
 
-    def __init__(self, monkeypatch):
+    def __init__(self):
         self.made = []
-        monkeypatch.setattr(view, "room_for", self.room_for)
 
     def room_for(self, rows, dimension):
-        room = allocation.room_for(rows, dimension)
+        room = super().room_for(rows, dimension)
         self.made.append(room)
         return room
 
@@ -229,7 +229,8 @@ def test_compacting_takes_at_most_2_2_times_the_living_rows(monkeypatch, write):
     dimension, count = 512, 9_000
     names = [f"{number:05d}" for number in range(count)]
     vectors = np.full((count, dimension), 0.5, np.float32)
-    rows, rooms = LiveRows(dimension), Rooms(monkeypatch)
+    rooms = Rooms()
+    rows = LiveRows(dimension, rooms)
     rows.put(crops_of(names), vectors)
     row_bytes = 4 * dimension
     worst, moves, at = 0.0, 0, 0
