@@ -37,8 +37,8 @@ class Scores:
     """Scores of queries with rows.
 
     Attributes:
-        most: (Q, N) float32, the plain cosine is at most this; where this reaches the least plain
-            cosine, it is at most twice ``MARGIN`` too much.
+        most: (Q, N) float32, the plain cosine is at most this. Unless scores are loose, it is at
+            most twice ``MARGIN`` too much where it reaches the least plain cosine.
         low: (Q, N) float32, the standardised cosine is at least this; -inf if it was not computed,
             which is so below the least plain cosine, and where components bound the score.
         high: (Q, N) float32, and at most this.
@@ -65,13 +65,14 @@ def scan(
 ) -> Scores:
     """Score rows for queries.
 
+    For few queries, known components bound every score, and none is computed.
+
     Args:
         rows: the gallery at one moment, with at least one standardised camera.
         found: (N,) ascending slots that may be found.
         bounds: of the queries' plain cosines.
         standard: (Q, D) float32, the queries standardised.
-        least: rows with a smaller plain cosine need no standardised one. With -1, few queries and
-            known components, these bound every score, and none is computed.
+        least: rows with a smaller plain cosine need no standardised one.
 
     Returns:
         Every score.
@@ -82,7 +83,7 @@ def scan(
         np.full(shape, -np.inf, np.float32),
         np.full(shape, -np.inf, np.float32),
         # Many queries share the reading of whole rows, and each would read other ones.
-        is_loose=least <= -1.0 and bounds.known is not None and is_few(standard),
+        is_loose=bounds.known is not None and is_few(standard),
     )
     step = max(1, _NUMBERS_AT_ONCE // (len(rows.standards.groups) * standard.shape[1]))
     for start in range(0, len(standard), step):
@@ -112,29 +113,30 @@ class _Pass:
         parts = self.bounds.parts(len(self.found))
         if self.scores.is_loose:
             short = _Short.of(weights, self.bounds.known)
-            share(lambda part: self._bound_all(part, weights, short), parts)
+            share(lambda part: self._bound_some(part, weights, short), parts)
         elif self.least > -1.0:
             share(lambda part: self._score_some(part, weights), parts)
         else:
             share(lambda part: self._score_all(part, weights), parts_of(len(self.found)))
 
-    def _bound_all(self, part: slice, weights: _Weights, short: _Short) -> None:
-        """Bound every score by components, which read a tenth of each row."""
-        slots = self.found[part]
-        self.scores.most[:, part] = self.bounds.most(slots)
-        group_of = self._group_of(slots)
-        lengths = self._lengths(slots, group_of)
+    def _bound_some(self, part: slice, weights: _Weights, short: _Short) -> None:
+        """Bound scores by components, which read a tenth of each row that may reach ``least``."""
+        most = self.bounds.most(self.found[part])
+        self.scores.most[:, part] = most
+        places = part.start + np.flatnonzero((most >= self.least).any(axis=0))
+        slots = self.found[places]
         some = short.known.first(slots)
-        high, beyond = np.split(self.scores.high[:, part], [len(some)], axis=1)
-        beyond.fill(np.inf)  # the components of these rows are not known
-        group_of, lengths = group_of[: len(some)], lengths[: len(some)]
+        places, beyond = np.split(places, [len(some)])
+        self.scores.high[:, beyond] = np.inf  # the components of these rows are not known
+        group_of = self._group_of(some)
+        lengths = self._lengths(some, group_of)
         rests = short.known.rests[some]
-        for query, own in enumerate(high):
+        for query, own in enumerate(self.scores.high):
             product = pair_products(short.weights[query], group_of, short.known.rows, some)
             product -= weights.offset[query, group_of]
             product += short.rests[query, group_of] * rests
             product += _SHORT * weights.slack[query, group_of]
-            np.divide(product, lengths, out=own)
+            own[places] = product / lengths
 
     def _score_some(self, part: slice, weights: _Weights) -> None:
         """Score some rows: plainly, then those standardised that reach the least cosine."""
