@@ -149,8 +149,11 @@ def test_a_helper_that_comes_late_changes_nothing(monkeypatch):
         assert standardised(with_components, queries[:2], EVERYTHING, least) == expected
 
 
-@pytest.mark.parametrize("least", [-1.0, 0.2])
-def test_without_a_threshold_few_rows_are_multiplied_whole(monkeypatch, least):
+@pytest.mark.parametrize("threshold", [-1.0, 0.0])
+@pytest.mark.parametrize("least", [0.0, 0.2])
+def test_few_rows_are_multiplied_whole_however_many_reach_the_threshold(
+    monkeypatch, threshold, least
+):
     """As a search that re-ranks asks: the first crops of all, and those that reach a cosine."""
     with_components, without = both()
     scanned, scan_some = [], StandardisedScan._scan_some
@@ -163,8 +166,9 @@ def test_without_a_threshold_few_rows_are_multiplied_whole(monkeypatch, least):
     for rows in (without, with_components):
         monkeypatch.setattr(StandardisedScan, "_scan_some", counting)
         view, mask = rows.select(EVERYTHING)
-        scan = scan_standardised(view.standardised, mask, like_people(1, seed=1), ["c0"])
-        head = scan.best(0, 10, rows=10)
+        query = like_people(1, seed=1)
+        scan = scan_standardised(view.standardised, mask, query, ["c0"], threshold)
+        head = scan.best(0, 10, threshold, rows=10)
         answers.append((head.hits, head.nearest, head.rows.tolist(), scan.best(0, 10, least)))
     assert [one[:3] for one in answers] == [answers[0][:3]] * 2
     assert answers[0][3].hits == answers[1][3].hits
