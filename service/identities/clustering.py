@@ -119,7 +119,7 @@ def group_crops(
     rows, standardised = embeddings, False
     if rule.standardise:
         rows, standardised = standardise(crops, embeddings)
-    near = jaccard_distance(rows, k1=rule.k1, k2=rule.k2)
+    near = jaccard_distance(rows, k1=rule.k1, k2=rule.k2, within=rule.eps)
     near = _reaching(near, embeddings, rule.min_score)
     clusters = _clusters(near, rule, crops)
     free = {place for place, crop in enumerate(crops) if is_free(crop)}

@@ -131,10 +131,9 @@ def _find_way(
 
 def _alike(gallery: Gallery, crops: Sequence[str], rows: Sequence[int]) -> Bools:
     """(Q, N) bool: which of N crops of one camera a model holds to be like those in ``rows``."""
-    distance = jaccard_distance(gallery.embeddings(crops), k1=_K1, k2=_K2)[rows].tocoo()
-    alike = np.zeros(distance.shape, dtype=np.bool_)
-    near = distance.data <= _EPS
-    alike[distance.row[near], distance.col[near]] = True
+    near = jaccard_distance(gallery.embeddings(crops), k1=_K1, k2=_K2, within=_EPS)[rows].tocoo()
+    alike = np.zeros(near.shape, dtype=np.bool_)
+    alike[near.row, near.col] = True
     return alike
 
 

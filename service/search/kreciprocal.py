@@ -10,29 +10,27 @@ Notation: N rows, D dimensions, k1 neighbourhood size, k2 query-expansion size, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import scipy
 from numpy.typing import NDArray
 
 from service.search.kreciprocal_of_few import FewRows, jaccard_of_few
+from service.search.neighbours import Neighbours, nearest_of_all
 
 Float32s = NDArray[np.float32]
 Float64s = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
-_CHUNK_ELEMENTS = 1 << 25  # per block of dense distances: 128 MiB in float32
+_CHUNK_ELEMENTS = 1 << 17  # of pairs whose distances are computed: 512 KiB, to stay in the cache
+_QUERIES_AT_ONCE = 64
 _FEW = 2048  # rows up to which dense arrays are faster, and small: 32 MiB in float64
 
 
-@dataclass(frozen=True, slots=True)
-class _Neighbours:
-    rank: Indices  # (N, width): nearest rows, starting with the row itself
-    farthest: Float64s  # (N,): squared distance to the row farthest away
-
-
-def jaccard_distance(embeddings: Float32s, *, k1: int = 30, k2: int = 6) -> scipy.sparse.csr_array:
+def jaccard_distance(
+    embeddings: Float32s, *, k1: int = 30, k2: int = 6, within: float = 1.0
+) -> scipy.sparse.csr_array:
     """Compute the Jaccard distance of k-reciprocal encodings, in the variant used for clustering.
 
     As in HHCL and the methods it builds on, the list of k1 neighbours includes the row itself,
@@ -43,26 +41,45 @@ def jaccard_distance(embeddings: Float32s, *, k1: int = 30, k2: int = 6) -> scip
         embeddings: (N, D) float32, unit rows.
         k1: length of the neighbour list including the row itself; clipped to N.
         k2: number of rows that query expansion averages, including the row itself.
+        within: largest distance that is of interest, 0..1; most are larger than any that DBSCAN
+            asks for.
 
     Returns:
-        (N, N) float64, sparse. Distances below 1 are stored, including exact zeros; entries that
-        are not stored are 1.
+        (N, N) float64, sparse and symmetric. Distances below 1 up to ``within`` are stored,
+        including exact zeros; entries that are not stored are larger.
     """
     if len(embeddings) == 0:
         return scipy.sparse.csr_array((0, 0), dtype=np.float64)
     k1 = min(k1, len(embeddings))
-    near = _nearest(embeddings, k1)
+    near = nearest_of_all(embeddings, k1)
     encoding = _expand_queries(_encode(embeddings, near, k1, scale=None), near, k2)
-    rows = _shared_mass(encoding, np.arange(len(embeddings)))
-    indptr, indices, shared = [0], [], []
-    for columns, mass in rows:
-        indices.append(columns)
-        shared.append(np.maximum(0.0, 1.0 - mass / (2.0 - mass)))
-        indptr.append(indptr[-1] + len(columns))
-    shape = (len(embeddings), len(embeddings))
-    return scipy.sparse.csr_array(
-        (np.concatenate(shared), np.concatenate(indices), indptr), shape=shape
-    )
+    return _symmetric(len(embeddings), *_pairs_within(encoding, within))
+
+
+def _pairs_within(
+    encoding: scipy.sparse.csr_array, within: float
+) -> tuple[Indices, Indices, Float64s]:
+    """Rows i, columns j >= i, and Jaccard distances of the pairs that are near."""
+    counts, columns, distances = [], [], []
+    count = encoding.shape[0]
+    for others, mass in _shared_mass(encoding, np.arange(count), _own_places(encoding)):
+        distance = np.maximum(0.0, 1.0 - mass / (2.0 - mass))
+        near = distance <= within
+        counts.append(np.count_nonzero(near))
+        columns.append(others[near])
+        distances.append(distance[near])
+    rows = np.repeat(np.arange(count), counts)
+    return rows, np.concatenate(columns), np.concatenate(distances)
+
+
+def _symmetric(
+    count: int, rows: Indices, columns: Indices, values: Float64s
+) -> scipy.sparse.csr_array:
+    """A symmetric matrix from the entries of its upper half; zeros are stored."""
+    above = rows < columns
+    places = np.concatenate([rows, columns[above]]), np.concatenate([columns, rows[above]])
+    both = np.concatenate([values, values[above]])
+    return scipy.sparse.coo_array((both, places), shape=(count, count)).tocsr()
 
 
 def rerank(
@@ -93,63 +110,64 @@ def rerank(
     """
     both = np.concatenate([query_embeddings, gallery_embeddings])
     jaccard_of = _jaccard_densely if len(both) <= _FEW else _jaccard_sparsely
-    jaccard, scale = jaccard_of(both, len(query_embeddings), k1, k2, power)
-    cosine = (query_embeddings @ gallery_embeddings.T).astype(np.float64)
-    plain = np.maximum(2.0 - 2.0 * cosine, 0.0) ** power / scale[: len(query_embeddings), None]
-    final: Float64s = (1.0 - lambda_value) * jaccard + lambda_value * plain
-    return final.astype(np.float32)
+    blocks, scale = jaccard_of(both, len(query_embeddings), k1, k2, power)
+    final = np.empty((len(query_embeddings), len(gallery_embeddings)), np.float32)
+    start = 0
+    for jaccard in blocks:
+        part = slice(start, start + len(jaccard))
+        cosine = (query_embeddings[part] @ gallery_embeddings.T).astype(np.float64)
+        plain = np.maximum(2.0 - 2.0 * cosine, 0.0) ** power / scale[part, None]
+        final[part] = (1.0 - lambda_value) * jaccard + lambda_value * plain
+        start = part.stop
+    return final
 
 
 def _jaccard_densely(
     both: Float32s, queries: int, k1: int, k2: int, power: int
-) -> tuple[Float64s, Float64s]:
-    """(Q, N) Jaccard distances of queries and gallery, and what plain distances are divided by."""
+) -> tuple[Iterable[Float64s], Float64s]:
+    """Jaccard distances of queries and gallery, (Q, N) in blocks, and what divides plain ones."""
     squared = 2.0 - 2.0 * (both @ both.T)
     near = _nearest_of_block(squared, 0, min(k1 + 1, len(both)))
     scale = _scale(near, power)
     few = FewRows(squared, near.rank, scale, power)
-    return jaccard_of_few(few, queries, k1=k1, k2=k2)[:, queries:], scale
+    return [jaccard_of_few(few, queries, k1=k1, k2=k2)[:, queries:]], scale
 
 
 def _jaccard_sparsely(
     both: Float32s, queries: int, k1: int, k2: int, power: int
-) -> tuple[Float64s, Float64s]:
+) -> tuple[Iterable[Float64s], Float64s]:
     """The same for many rows."""
-    near = _nearest(both, min(k1 + 1, len(both)))
+    near = nearest_of_all(both, min(k1 + 1, len(both)))
     scale = _scale(near, power)
     encoding = _expand_queries(_encode(both, near, k1, scale=scale, power=power), near, k2)
-    jaccard = np.ones((queries, len(both) - queries))
-    for row, (columns, mass) in enumerate(_shared_mass(encoding, np.arange(queries))):
-        found = columns >= queries
-        jaccard[row, columns[found] - queries] = 1.0 - mass[found] / (2.0 - mass[found])
-    return jaccard, scale
+    return _jaccard_blocks(encoding, queries), scale
 
 
-def _scale(near: _Neighbours, power: int) -> Float64s:
+def _jaccard_blocks(encoding: scipy.sparse.csr_array, queries: int) -> Iterator[Float64s]:
+    """Jaccard distances of the first rows and all later ones, some rows at a time."""
+    later = _places_from(encoding, queries)
+    shared = _shared_mass(encoding, np.arange(queries), later)
+    for start in range(0, queries, _QUERIES_AT_ONCE):
+        rows = min(_QUERIES_AT_ONCE, queries - start)
+        jaccard = np.ones((rows, encoding.shape[0] - queries))
+        for own, (columns, mass) in zip(jaccard, shared, strict=False):  # the next block goes on
+            own[columns - queries] = 1.0 - mass / (2.0 - mass)
+        yield jaccard
+
+
+def _scale(near: Neighbours, power: int) -> Float64s:
     scale: Float64s = np.maximum(near.farthest, np.finfo(np.float64).tiny) ** power
     return scale
 
 
-def _nearest(embeddings: Float32s, width: int) -> _Neighbours:
-    count = len(embeddings)
-    rank = np.empty((count, width), dtype=np.intp)
-    farthest = np.empty(count, dtype=np.float64)
-    step = max(1, _CHUNK_ELEMENTS // max(count, 1))
-    for start in range(0, count, step):
-        part = slice(start, min(start + step, count))
-        block = _nearest_of_block(2.0 - 2.0 * (embeddings[part] @ embeddings.T), start, width)
-        rank[part], farthest[part] = block.rank, block.farthest
-    return _Neighbours(rank, farthest)
-
-
-def _nearest_of_block(distance: Float32s, start: int, width: int) -> _Neighbours:
+def _nearest_of_block(distance: Float32s, start: int, width: int) -> Neighbours:
     """Neighbours of some consecutive rows; a row's distance to itself is set to -1."""
     farthest = distance.max(axis=1).astype(np.float64)
     own = np.arange(len(distance))
     distance[own, own + start] = -1.0  # a duplicate must not precede the row itself
     near = _smallest(distance, width)  # ascending, so the stable sort breaks ties by index
     order = np.argsort(np.take_along_axis(distance, near, axis=1), axis=1, kind="stable")
-    return _Neighbours(np.take_along_axis(near, order, axis=1), farthest)
+    return Neighbours(np.take_along_axis(near, order, axis=1), farthest)
 
 
 def _smallest(distance: Float32s, width: int) -> Indices:
@@ -182,7 +200,7 @@ def _reciprocal(rank: Indices, k: int) -> scipy.sparse.csr_array:
 
 
 def _encode(
-    embeddings: Float32s, near: _Neighbours, k1: int, *, scale: Float64s | None, power: int = 1
+    embeddings: Float32s, near: Neighbours, k1: int, *, scale: Float64s | None, power: int = 1
 ) -> scipy.sparse.csr_array:
     reciprocal = _reciprocal(near.rank, k1)
     half = _reciprocal(near.rank, int(np.around(k1 / 2)))
@@ -216,7 +234,7 @@ def _squared_distance(
 
 
 def _expand_queries(
-    encoding: scipy.sparse.csr_array, near: _Neighbours, k2: int
+    encoding: scipy.sparse.csr_array, near: Neighbours, k2: int
 ) -> scipy.sparse.csr_array:
     members = near.rank[:, :k2]
     count, width = members.shape
@@ -228,18 +246,45 @@ def _expand_queries(
     return expanded
 
 
-def _shared_mass(encoding: scipy.sparse.csr_array, rows: Indices) -> list[tuple[Indices, Float64s]]:
-    """For each row i: the columns j with sum_t min(V_i[t], V_j[t]) > 0, and that sum."""
+def _shared_mass(
+    encoding: scipy.sparse.csr_array, rows: Indices, starts: Indices
+) -> Iterator[tuple[Indices, Float64s]]:
+    """Sum over t of min(V_i[t], V_j[t]), for some rows i.
+
+    Args:
+        encoding: (N, N), V.
+        rows: the rows i.
+        starts: for each stored entry (i, t), the place in column t of the first j of interest.
+
+    Yields:
+        For each row, the j with a sum above 0, and these sums.
+    """
     by_column = encoding.tocsc()
-    result: list[tuple[Indices, Float64s]] = []
+    names, values = by_column.indices.astype(np.intp), by_column.data
+    ends = by_column.indptr[encoding.indices + 1]
     for row in rows:
         own = slice(encoding.indptr[row], encoding.indptr[row + 1])
-        starts = by_column.indptr[encoding.indices[own]]
-        lengths = by_column.indptr[encoding.indices[own] + 1] - starts
-        ends = np.cumsum(lengths)
-        positions = np.arange(ends[-1]) + np.repeat(starts - (ends - lengths), lengths)
-        least = np.minimum(np.repeat(encoding.data[own], lengths), by_column.data[positions])
-        mass = np.bincount(by_column.indices[positions], weights=least).astype(np.float64)
-        columns = np.flatnonzero(mass).astype(np.intp)
-        result.append((columns, mass[columns]))
-    return result
+        lengths = ends[own] - starts[own]
+        offsets = np.cumsum(lengths)
+        places = np.repeat(ends[own] - offsets, lengths)
+        places += np.arange(len(places))
+        least = values.take(places)  # faster than values[places]
+        np.minimum(least, np.repeat(encoding.data[own], lengths), out=least)
+        mass = np.bincount(names.take(places), weights=least).astype(np.float64, copy=False)
+        columns = np.flatnonzero(mass)
+        yield columns, mass[columns]
+
+
+def _own_places(encoding: scipy.sparse.csr_array) -> Indices:
+    """The place of each stored entry (i, t) in column t, where the j >= i begin."""
+    places = np.empty(encoding.nnz, np.intp)
+    places[np.argsort(encoding.indices, kind="stable")] = np.arange(encoding.nnz)
+    return places
+
+
+def _places_from(encoding: scipy.sparse.csr_array, first: int) -> Indices:
+    """For each stored entry (i, t), the place in column t where the j >= ``first`` begin."""
+    earlier = encoding.indices[: encoding.indptr[first]]
+    before = np.bincount(earlier, minlength=encoding.shape[1])
+    starts: Indices = (encoding.tocsc().indptr[:-1] + before)[encoding.indices]
+    return starts

@@ -162,8 +162,9 @@ def _rate_camera(
     """(W, 3) sum of silhouettes, clusters and outliers of one camera for every way."""
     count = len(embeddings)
     rows = np.linspace(0, count - 1, min(count, _RATED)).astype(np.int64)
+    largest = max(eps for _, _, _, eps in ways)
     distances = {
-        size: jaccard_distance(embeddings, k1=size[0], k2=size[1])
+        size: jaccard_distance(embeddings, k1=size[0], k2=size[1], within=largest)
         for size in {(k1, k2) for k1, k2, _, _ in ways}
     }
     rated = np.empty((len(ways), 3))

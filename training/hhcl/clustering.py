@@ -72,10 +72,11 @@ def cluster(
             says what to do.
     """
     known = known or KnownPairs.of_sites(np.zeros(len(embeddings), dtype=np.int64))
-    graphs = _graphs(embeddings, cameras, known.sites, options)
+    graphs_within = partial(_graphs, embeddings, cameras, known.sites, options)
     score, share = options.link_score, _share_of_links(options, progress)
     link = partial(link_cameras, embeddings, cameras, share=share, score=score, sites=known.sites)
     eps = options.eps
+    graphs = graphs_within(eps)
     for _ in range(10):
         labels = _cluster_graphs(graphs, len(embeddings), eps, options)
         if known.has_more_than_sites:
@@ -85,7 +86,11 @@ def cluster(
         clusters = int(labels.max()) + 1
         if clusters >= 2:
             return labels
-        eps = min(eps * 1.1, 0.99) if clusters == 0 else eps * 0.9
+        if clusters == 0:
+            eps = min(eps * 1.1, 0.99)
+            graphs = graphs_within(eps)
+        else:
+            eps *= 0.9
         tell(f"{clusters} clusters: trying eps {eps:.3f} instead of {options.eps} for this epoch")
     raise InvalidInput(
         f"{len(embeddings)} crops do not form two clusters with any eps from {options.eps} to "
@@ -104,22 +109,23 @@ class _Graph:
 
 
 def _graphs(
-    embeddings: Float32s, cameras: Int64s, sites: Int64s, options: ClusterOptions
+    embeddings: Float32s, cameras: Int64s, sites: Int64s, options: ClusterOptions, within: float
 ) -> list[_Graph]:
-    """One graph per site, or per camera if cameras are linked later."""
+    """One graph per site, or per camera if cameras are linked later; see :func:`_distance`."""
     match options.scheme:
         case "dbscan" | "infomap":
             parts = sites
         case "camera-link":
             parts = cameras
     groups = [np.flatnonzero(parts == part) for part in np.unique(parts)]
-    return [_Graph(group, _distance(embeddings[group], options)) for group in groups]
+    return [_Graph(group, _distance(embeddings[group], options, within)) for group in groups]
 
 
-def _distance(embeddings: Float32s, options: ClusterOptions) -> csr_array:
+def _distance(embeddings: Float32s, options: ClusterOptions, within: float) -> csr_array:
+    """The distances up to ``within``, and perhaps larger ones."""
     match options.scheme:
         case "dbscan" | "camera-link":
-            return jaccard_distance(embeddings, k1=options.k1, k2=options.k2)
+            return jaccard_distance(embeddings, k1=options.k1, k2=options.k2, within=within)
         case "infomap":
             return nearest_by_cosine(embeddings, options.k1)
 

@@ -71,6 +71,18 @@ def test_vector_g_clustering_variant():
     np.testing.assert_allclose(distance, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("within", [0.0, 0.3, 0.5, 0.9, 1.0])
+def test_only_what_is_within_a_distance_is_stored(within):
+    rows = random_units(120, 16, seed=1)
+    every = jaccard_distance(rows, k1=12, k2=3)
+    near = jaccard_distance(rows, k1=12, k2=3, within=within)
+    np.testing.assert_array_equal(
+        densify(near), np.where(densify(every) <= within, densify(every), 1.0)
+    )
+    assert near.nnz == np.count_nonzero(every.data <= within)
+    assert (near != near.T).nnz == 0, "symmetric to the last bit"
+
+
 def test_exact_zero_distances_are_stored():
     """DBSCAN on a sparse graph sees only stored entries, so a distance of 0 must be stored."""
     graph = jaccard_distance(on_circle(0, 10, 25, 90, 105, 112, 180), k1=3, k2=2)
