@@ -4,9 +4,8 @@ For each size the script writes a gallery of made-up embeddings, as an import of
 leaves it, starts the service on it in a separate process, and searches for stored crops over HTTP;
 a picture would take the time of ``embed_ms`` more. With ``--embeddings disk`` the embeddings live
 in mapped files; a limit on the memory of the script's control group then shows how fast a machine
-with less memory is. A share of 2 % of the crops reaches
-``min_score``, as 1 to 4 % do with the shipped model's threshold. Stored pictures would only add
-their bytes to the disk.
+with less memory is. A share of 2 % of the crops reaches ``min_score``, as 1 to 4 % do with the
+shipped model's threshold. Stored pictures would only add their bytes to the disk.
 
 ::
 

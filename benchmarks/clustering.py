@@ -27,13 +27,13 @@ from typing import Any
 import numpy as np
 from galleries.made_up import People
 from numpy.typing import NDArray
+from reranking.definition import defined_jaccard
 from sklearn.cluster import DBSCAN
 
 from service.identities.dbscan import find_dense
 from service.search.kreciprocal import jaccard_distance, rerank
 
 Float32s = NDArray[np.float32]
-Float64s = NDArray[np.float64]
 
 CROPS_OF_A_PERSON = 17  # as in Market-1501
 CAMERAS = 6
@@ -115,38 +115,6 @@ def wrong_results(rows: Float32s) -> list[str]:
     if not np.allclose(rerank(rows[:40], rows[40:], **RERANKING), expected, atol=1e-5):
         faults.append("re-ranked distances")
     return faults
-
-
-def defined_jaccard(distance: Float64s, width: int, k1: int, k2: int) -> Float64s:
-    """Jaccard distances as Zhong et al. define them, on dense arrays.
-
-    Args:
-        distance: (N, N), 0 on the diagonal.
-        width: length of a row's list of neighbours, itself included; HHCL's is shorter by one.
-        k1: neighbours beside the row itself, of those in the list.
-        k2: rows that query expansion averages.
-    """
-    rank = np.argsort(distance, axis=1, kind="stable")[:, :width]
-
-    def reciprocal(row: int, neighbours: int) -> set[int]:
-        near = rank[row, : neighbours + 1]
-        return {int(other) for other in near if row in rank[other, : neighbours + 1]}
-
-    encoding = np.zeros(distance.shape)
-    for row in range(len(distance)):
-        members = reciprocal(row, k1)
-        expanded = set(members)
-        for other in members:
-            theirs = reciprocal(other, round(k1 / 2))
-            if len(theirs & members) > 2 / 3 * len(theirs):
-                expanded |= theirs
-        chosen = sorted(expanded)
-        weights = np.exp(-distance[row, chosen])
-        encoding[row, chosen] = weights / weights.sum()
-    encoding = encoding[rank[:, :k2]].mean(axis=1)
-    shared = np.stack([np.minimum(own, encoding).sum(axis=1) for own in encoding])
-    jaccard: Float64s = 1.0 - shared / (2.0 - shared)
-    return jaccard
 
 
 # ---- time and memory

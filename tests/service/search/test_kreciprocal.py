@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from service.search import kreciprocal
 from service.search.kreciprocal import jaccard_distance, rerank
+
+BENCHMARKS = Path(__file__).resolve().parents[3] / "benchmarks"
 
 
 @pytest.fixture(params=["dense arrays", "sparse rows"])
@@ -28,28 +32,13 @@ def densify(sparse) -> np.ndarray:
     return dense
 
 
-def dense_jaccard(distance: np.ndarray, width: int, k1: int, k2: int) -> np.ndarray:
-    """The definition, with Python sets; the diagonal of ``distance`` is the minimum of its row."""
-    count = len(distance)
-    rank = np.argsort(distance, axis=1, kind="stable")[:, :width]
+@pytest.fixture
+def defined_jaccard(monkeypatch):
+    """The definition, which the benchmark of clustering compares with, too."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from reranking.definition import defined_jaccard
 
-    def reciprocal(i: int, k: int) -> set[int]:
-        return {j for j in rank[i, : k + 1] if i in rank[j, : k + 1]}
-
-    encoding = np.zeros((count, count))
-    for i in range(count):
-        members = reciprocal(i, k1)
-        expanded = set(members)
-        for candidate in members:
-            theirs = reciprocal(candidate, round(k1 / 2))
-            if len(theirs & members) > 2 / 3 * len(theirs):
-                expanded |= theirs
-        chosen = sorted(expanded)
-        encoding[i, chosen] = np.exp(-distance[i, chosen])
-        encoding[i] /= encoding[i].sum()
-    encoding = np.stack([encoding[rank[i, :k2]].mean(axis=0) for i in range(count)])
-    shared = np.minimum(encoding[:, None], encoding[None]).sum(axis=-1)
-    return 1 - shared / (2 - shared)
+    return defined_jaccard
 
 
 def random_units(count: int, dimension: int, seed: int) -> np.ndarray:
@@ -90,12 +79,14 @@ def test_exact_zero_distances_are_stored():
 
 
 @pytest.mark.parametrize(("count", "k1", "k2"), [(120, 30, 6), (57, 12, 3), (9, 30, 6)])
-def test_clustering_variant_agrees_with_the_definition(count: int, k1: int, k2: int):
+def test_clustering_variant_agrees_with_the_definition(
+    defined_jaccard, count: int, k1: int, k2: int
+):
     rows = random_units(count, 16, seed=count)
     squared = 2 - 2 * rows.astype(float) @ rows.T.astype(float)
     np.fill_diagonal(squared, 0)
     k1_used = min(k1, count)
-    expected = dense_jaccard(squared, k1_used, k1_used, k2)
+    expected = defined_jaccard(squared, k1_used, k1_used, k2)
     np.testing.assert_allclose(densify(jaccard_distance(rows, k1=k1, k2=k2)), expected, atol=1e-5)
 
 
@@ -129,14 +120,16 @@ def test_vector_h_reranking(power: int, expected: list[list[float]]):
 @pytest.mark.usefixtures("either_way")
 @pytest.mark.parametrize("queries", [1, 20])
 @pytest.mark.parametrize(("count", "k1", "k2"), [(120, 20, 6), (64, 9, 1), (65, 7, 3), (12, 20, 6)])
-def test_reranking_agrees_with_the_definition(queries: int, count: int, k1: int, k2: int):
+def test_reranking_agrees_with_the_definition(
+    defined_jaccard, queries: int, count: int, k1: int, k2: int
+):
     rows = random_units(count, 16, seed=5)
     queries = min(queries, count - 1)
     squared = 2 - 2 * rows.astype(float) @ rows.T.astype(float)
     np.fill_diagonal(squared, 0)
     scaled = squared / squared.max(axis=1, keepdims=True)
     width = min(k1 + 1, count)
-    expected = (0.7 * dense_jaccard(scaled, width, k1, k2) + 0.3 * scaled)[:queries, queries:]
+    expected = (0.7 * defined_jaccard(scaled, width, k1, k2) + 0.3 * scaled)[:queries, queries:]
     found = rerank(rows[:queries], rows[queries:], k1=k1, k2=k2)
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
