@@ -127,7 +127,7 @@ def _jaccard_densely(
 ) -> tuple[Iterable[Float64s], Float64s]:
     """Jaccard distances of queries and gallery, (Q, N) in blocks, and what divides plain ones."""
     squared = 2.0 - 2.0 * (both @ both.T)
-    near = _nearest_of_block(squared, 0, min(k1 + 1, len(both)))
+    near = _nearest_of(squared, min(k1 + 1, len(both)))
     scale = _scale(near, power)
     few = FewRows(squared, near.rank, scale, power)
     return [jaccard_of_few(few, queries, k1=k1, k2=k2)[:, queries:]], scale
@@ -160,11 +160,13 @@ def _scale(near: Neighbours, power: int) -> Float64s:
     return scale
 
 
-def _nearest_of_block(distance: Float32s, start: int, width: int) -> Neighbours:
-    """Neighbours of some consecutive rows; a row's distance to itself is set to -1."""
+def _nearest_of(distance: Float32s, width: int) -> Neighbours:
+    """Neighbours where all distances are known; a row's distance to itself is set to -1.
+
+    For so few rows it takes four fifths of the time that the lists of ``nearest_of_all`` take.
+    """
     farthest = distance.max(axis=1).astype(np.float64)
-    own = np.arange(len(distance))
-    distance[own, own + start] = -1.0  # a duplicate must not precede the row itself
+    np.fill_diagonal(distance, -1.0)  # a duplicate must not precede the row itself
     near = _smallest(distance, width)  # ascending, so the stable sort breaks ties by index
     order = np.argsort(np.take_along_axis(distance, near, axis=1), axis=1, kind="stable")
     return Neighbours(np.take_along_axis(near, order, axis=1), farthest)

@@ -76,8 +76,8 @@ def cluster(
     score, share = options.link_score, _share_of_links(options, progress)
     link = partial(link_cameras, embeddings, cameras, share=share, score=score, sites=known.sites)
     eps = options.eps
-    graphs = graphs_within(eps)
     for _ in range(10):
+        graphs = graphs_within(eps)
         labels = _cluster_graphs(graphs, len(embeddings), eps, options)
         if known.has_more_than_sites:
             labels = correct_clusters(labels, embeddings, known, options.min_samples)
@@ -86,11 +86,7 @@ def cluster(
         clusters = int(labels.max()) + 1
         if clusters >= 2:
             return labels
-        if clusters == 0:
-            eps = min(eps * 1.1, 0.99)
-            graphs = graphs_within(eps)
-        else:
-            eps *= 0.9
+        eps = min(eps * 1.1, 0.99) if clusters == 0 else eps * 0.9
         tell(f"{clusters} clusters: trying eps {eps:.3f} instead of {options.eps} for this epoch")
     raise InvalidInput(
         f"{len(embeddings)} crops do not form two clusters with any eps from {options.eps} to "
