@@ -48,12 +48,28 @@ def jaccard_distance(
         (N, N) float64, sparse and symmetric. Distances below 1 up to ``within`` are stored,
         including exact zeros; entries that are not stored are larger.
     """
+    rank = nearest_of_all(embeddings, min(k1, len(embeddings))).rank
+    return jaccard_of_neighbours(embeddings, rank, k2=k2, within=within)
+
+
+def jaccard_of_neighbours(
+    embeddings: Float32s, rank: Indices, *, k2: int = 6, within: float = 1.0
+) -> scipy.sparse.csr_array:
+    """Compute the same where the neighbours are known, exactly or nearly.
+
+    Args:
+        embeddings: (N, D) float32, unit rows.
+        rank: (N, k1) the row itself and its nearest.
+        k2: as for :func:`jaccard_distance`.
+        within: likewise.
+
+    Returns:
+        As :func:`jaccard_distance`.
+    """
     if len(embeddings) == 0:
         return scipy.sparse.csr_array((0, 0), dtype=np.float64)
-    k1 = min(k1, len(embeddings))
-    near = nearest_of_all(embeddings, k1)
-    encoding = _expand_queries(_encode(embeddings, near, k1, scale=None), near, k2)
-    return _symmetric(len(embeddings), *_pairs_within(encoding, within))
+    encoding = _encode(embeddings, rank, rank.shape[1], scale=None)
+    return _symmetric(len(rank), *_pairs_within(_expand_queries(encoding, rank, k2), within))
 
 
 def _pairs_within(
@@ -139,7 +155,8 @@ def _jaccard_sparsely(
     """The same for many rows."""
     near = nearest_of_all(both, min(k1 + 1, len(both)))
     scale = _scale(near, power)
-    encoding = _expand_queries(_encode(both, near, k1, scale=scale, power=power), near, k2)
+    encoding = _encode(both, near.rank, k1, scale=scale, power=power)
+    encoding = _expand_queries(encoding, near.rank, k2)
     return _jaccard_blocks(encoding, queries), scale
 
 
@@ -202,10 +219,10 @@ def _reciprocal(rank: Indices, k: int) -> scipy.sparse.csr_array:
 
 
 def _encode(
-    embeddings: Float32s, near: Neighbours, k1: int, *, scale: Float64s | None, power: int = 1
+    embeddings: Float32s, rank: Indices, k1: int, *, scale: Float64s | None, power: int = 1
 ) -> scipy.sparse.csr_array:
-    reciprocal = _reciprocal(near.rank, k1)
-    half = _reciprocal(near.rank, int(np.around(k1 / 2)))
+    reciprocal = _reciprocal(rank, k1)
+    half = _reciprocal(rank, int(np.around(k1 / 2)))
     # A member's own set is added if more than two thirds of it are already members.
     overlap = (reciprocal @ half.T).multiply(reciprocal).tocoo()
     joins = 3 * overlap.data > 2 * half.sum(axis=1)[overlap.col]
@@ -236,9 +253,9 @@ def _squared_distance(
 
 
 def _expand_queries(
-    encoding: scipy.sparse.csr_array, near: Neighbours, k2: int
+    encoding: scipy.sparse.csr_array, rank: Indices, k2: int
 ) -> scipy.sparse.csr_array:
-    members = near.rank[:, :k2]
+    members = rank[:, :k2]
     count, width = members.shape
     indptr = np.arange(0, count * width + 1, width)
     mean = scipy.sparse.csr_array(

@@ -12,16 +12,18 @@ from scipy.sparse import coo_array, csr_array
 
 from service.errors import InvalidInput
 from service.identities.dbscan import find_dense
-from service.search.kreciprocal import jaccard_distance
+from service.search.kreciprocal import jaccard_of_neighbours
 from training.core.method_options import ClusterOptions
 from training.data.known_pairs import KnownPairs
 from training.hhcl.known_pairs import correct_clusters
 from training.hhcl.linking import OUTLIER, link_cameras
+from training.hhcl.nearest import nearest_crops
 
 Float32s = NDArray[np.float32]
 Int64s = NDArray[np.int64]
+Indices = NDArray[np.intp]
 
-_CHUNK_ELEMENTS = 1 << 23  # per block of dense cosines: 32 MiB in float32
+_AT_ONCE = 64  # crops whose lists are compared
 
 
 def link_progress(finished: int, options: ClusterOptions, epochs: int) -> float:
@@ -119,39 +121,32 @@ def _graphs(
 
 def _distance(embeddings: Float32s, options: ClusterOptions, within: float) -> csr_array:
     """The distances up to ``within``, and perhaps larger ones."""
+    nearest = nearest_crops(embeddings, options.k1, options.nearest)
     match options.scheme:
         case "dbscan" | "camera-link":
-            return jaccard_distance(embeddings, k1=options.k1, k2=options.k2, within=within)
+            return jaccard_of_neighbours(embeddings, nearest, k2=options.k2, within=within)
         case "infomap":
-            return nearest_by_cosine(embeddings, options.k1)
+            return cosine_distances(embeddings, nearest)
 
 
-def nearest_by_cosine(embeddings: Float32s, count: int) -> csr_array:
-    """Find the crops nearest to each crop by cosine, as Cluster Contrast's graph has them.
+def cosine_distances(embeddings: Float32s, nearest: Indices) -> csr_array:
+    """Compute the distances of crops to their nearest, as Cluster Contrast's graph has them.
 
     Args:
         embeddings: (N, D) float32, unit rows.
-        count: length of a crop's list including the crop itself; clipped to N.
+        nearest: (N, K) the crop itself and its nearest.
 
     Returns:
         (N, N) float64, sparse: row i holds 1 - cosine of crop i's nearest, without itself.
     """
-    total = len(embeddings)
-    others = min(count, total) - 1
-    if others < 1:
-        return csr_array((total, total), dtype=np.float64)
-    columns = np.empty((total, others), dtype=np.int64)
-    distances = np.empty((total, others))
-    step = max(1, _CHUNK_ELEMENTS // max(total, 1))
-    for start in range(0, total, step):
-        rows = np.arange(start, min(start + step, total))
-        cosine = embeddings[rows] @ embeddings.T
-        cosine[rows - start, rows] = -np.inf
-        nearest = np.argpartition(-cosine, others - 1, axis=1)[:, :others]
-        columns[rows] = nearest
-        distances[rows] = 1.0 - np.take_along_axis(cosine, nearest, axis=1)
-    bounds = np.arange(total + 1) * others
-    return csr_array((distances.ravel(), columns.ravel(), bounds), shape=(total, total))
+    count, others = len(nearest), max(nearest.shape[1] - 1, 0)
+    distances = np.empty((count, others))
+    for start in range(0, count, _AT_ONCE):
+        own = slice(start, start + _AT_ONCE)
+        near = embeddings[nearest[own, 1:]]
+        distances[own] = 1.0 - np.matmul(near, embeddings[own, :, None])[..., 0]
+    bounds = np.arange(count + 1) * others
+    return csr_array((distances.ravel(), nearest[:, 1:].ravel(), bounds), shape=(count, count))
 
 
 def _cluster_graphs(

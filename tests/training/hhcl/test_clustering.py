@@ -12,7 +12,8 @@ from service.errors import InvalidInput
 from service.search.kreciprocal import jaccard_distance
 from training.core.method_options import ClusterOptions
 from training.data.known_pairs import KnownPairs
-from training.hhcl.clustering import cluster, link_progress, nearest_by_cosine
+from training.hhcl.clustering import cluster, cosine_distances, link_progress
+from training.hhcl.nearest import nearest_crops
 
 
 def on_circle(*degrees: float) -> np.ndarray:
@@ -154,26 +155,25 @@ def test_infomap_clusters_the_graph_of_cluster_contrast(seed):
     assert labels.max() > 5
 
 
-def test_a_crops_list_is_its_nearest_by_cosine_whatever_the_size_of_the_blocks(monkeypatch):
-    rows = np.random.default_rng(1).normal(size=(40, 5))
+def test_a_graph_of_cosines_holds_each_crops_nearest():
+    rows = np.random.default_rng(1).normal(size=(140, 5))
     rows = units(np.concatenate([rows, rows[:2]]))  # two crops are there twice
     cosine = rows.astype(np.float64) @ rows.T
     np.fill_diagonal(cosine, -2)
-    for elements in (1 << 23, 100):
-        monkeypatch.setattr("training.hhcl.clustering._CHUNK_ELEMENTS", elements)
-        found = nearest_by_cosine(rows, 7)
-        assert found.shape == (42, 42)
-        for crop in range(42):
-            own = slice(found.indptr[crop], found.indptr[crop + 1])
-            wanted = 1 - cosine[crop, found.indices[own]]
-            np.testing.assert_allclose(found.data[own], wanted, atol=1e-6)
-            nearest = 1 - np.sort(cosine[crop])[::-1][:6]
-            np.testing.assert_allclose(np.sort(found.data[own]), nearest, atol=1e-6)
+    found = cosine_distances(rows, nearest_crops(rows, 7, "exact"))
+    assert found.shape == (142, 142)
+    for crop in range(142):
+        own = slice(found.indptr[crop], found.indptr[crop + 1])
+        wanted = 1 - cosine[crop, found.indices[own]]
+        np.testing.assert_allclose(found.data[own], wanted, atol=1e-6)
+        nearest = 1 - np.sort(cosine[crop])[::-1][:6]
+        np.testing.assert_allclose(np.sort(found.data[own]), nearest, atol=1e-6)
 
 
 @pytest.mark.parametrize(("crops", "stored"), [(0, 0), (1, 0), (3, 6)])
 def test_a_list_is_as_long_as_there_are_other_crops(crops, stored):
-    assert nearest_by_cosine(on_circle(*range(crops)), 15).nnz == stored
+    rows = on_circle(*range(crops))
+    assert cosine_distances(rows, nearest_crops(rows, 15, "exact")).nnz == stored
 
 
 def test_infomap_never_links_crops_that_are_less_similar_than_asked():

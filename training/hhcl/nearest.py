@@ -1,0 +1,128 @@
+"""The nearest crops of every crop: exactly, or by a graph that large sites need less time for.
+
+Letters: N crops, D dimensions, K length of a list, S candidates of each crop, B crops at once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from service.errors import InvalidInput
+from service.search.neighbours import nearest_of_all
+from training.core.method_options import Nearest
+
+Float32s = NDArray[np.float32]
+Int64s = NDArray[np.int64]
+Indices = NDArray[np.intp]
+
+_LINKS, _WIDTH_BUILDING, _WIDTH_SEARCHING = 32, 80, 96  # of the graph, and of its beams
+_CANDIDATES = 2  # times the length of a list
+_COMPONENT_OF = 10  # dimensions; the service's searches take as many components
+_FEWEST = 16  # components
+_SAMPLED = 20_000  # crops that the components are computed from
+_AT_ONCE = 64
+
+
+def nearest_crops(embeddings: Float32s, length: int, how: Nearest) -> Indices:
+    """Find the nearest crops of every crop.
+
+    Args:
+        embeddings: (N, D) float32, unit rows.
+        length: K, at least 1; clipped to N.
+        how: ``exact`` or ``graph``.
+
+    Returns:
+        (N, K) nearest crops, starting with the crop itself. With ``graph``, some lists lack some.
+
+    Raises:
+        InvalidInput: ``graph``, and FAISS is not installed.
+    """
+    length = min(length, len(embeddings))
+    if how == "graph" and _CANDIDATES * length < len(embeddings):
+        return nearest_by_graph(embeddings, length)
+    return nearest_of_all(embeddings, length).rank
+
+
+def nearest_by_graph(embeddings: Float32s, length: int) -> Indices:
+    """Find them by a graph of near crops (HNSW: Malkov and Yashunin, PAMI 2020).
+
+    It walks over a tenth of the numbers, the principal components, where embeddings of people
+    differ most. It is fast because it compares each crop with some hundred others instead of all,
+    and because only the candidates that it finds are compared by all numbers.
+
+    Args:
+        embeddings: (N, D) float32, unit rows.
+        length: K, 2 K < N.
+
+    Returns:
+        As :func:`nearest_crops`; the same on every machine that computes the same components.
+
+    Raises:
+        InvalidInput: FAISS is not installed.
+    """
+    components = _principal_components(embeddings)
+    graph = _build_graph(components)
+    _, candidates = graph.search(components, _CANDIDATES * length)
+    return _nearest_candidates(embeddings, candidates, length)
+
+
+def _principal_components(embeddings: Float32s) -> Float32s:
+    """(N, D / 10) the embeddings along the directions in which they are longest."""
+    count, dimension = embeddings.shape
+    some = embeddings[np.linspace(0, count - 1, min(count, _SAMPLED)).astype(np.intp)]
+    products = some.T @ some
+    with threadpool_limits(1):  # 0.4 s; with two threads, 12 where others keep a processor busy
+        _, directions = np.linalg.eigh(products)  # ascending
+    kept = max(dimension // _COMPONENT_OF, min(dimension, _FEWEST))
+    return np.ascontiguousarray(embeddings @ directions[:, -kept:])
+
+
+def _build_graph(components: Float32s) -> Any:
+    try:
+        import faiss  # noqa: PLC0415 - most runs do not need it
+    except ModuleNotFoundError as error:
+        raise InvalidInput(
+            'clustering.nearest = "graph" needs FAISS; install hhcl-reid[train,server-cpu], or '
+            "server-gpu instead of server-cpu"
+        ) from error
+    graph = faiss.IndexHNSWFlat(components.shape[1], _LINKS)
+    graph.hnsw.efConstruction, graph.hnsw.efSearch = _WIDTH_BUILDING, _WIDTH_SEARCHING
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)  # with more, the graph depends on who came first
+    try:
+        graph.add(components)
+    finally:
+        faiss.omp_set_num_threads(threads)
+    return graph
+
+
+def _nearest_candidates(embeddings: Float32s, candidates: Int64s, length: int) -> Indices:
+    """The nearest among each crop's candidates, (N, S), some of them -1: nobody."""
+    count = len(embeddings)
+    rank = np.empty((count, length), np.intp)
+    rank[:, 0] = np.arange(count)
+    candidates = np.sort(candidates, axis=1)  # ties in the order of crops
+    for start in range(0, count, _AT_ONCE):
+        own = slice(start, min(start + _AT_ONCE, count))
+        found = candidates[own]
+        cosine = np.matmul(embeddings[found], embeddings[own, :, None])[..., 0]
+        cosine[(found < 0) | (found == rank[own, :1])] = -np.inf
+        order = np.argsort(-cosine, axis=1, kind="stable")[:, : length - 1]
+        rank[own, 1:] = np.take_along_axis(found, order, axis=1)
+    return _without_gaps(embeddings, rank)
+
+
+def _without_gaps(embeddings: Float32s, rank: Indices) -> Indices:
+    """Search exactly for crops from which the graph did not lead to enough others."""
+    own = np.arange(len(rank))
+    lacking = np.flatnonzero((rank < 0).any(axis=1) | (rank[:, 1:] == own[:, None]).any(axis=1))
+    for start in range(0, len(lacking), _AT_ONCE):
+        rows = lacking[start : start + _AT_ONCE]
+        cosine = embeddings[rows] @ embeddings.T
+        cosine[np.arange(len(rows)), rows] = np.inf
+        rank[rows] = np.argsort(-cosine, axis=1, kind="stable")[:, : rank.shape[1]]
+    return rank
