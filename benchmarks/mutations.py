@@ -40,7 +40,11 @@ FILES = (
     *(f"tests/{name}.py" for name in ("conftest", "gate", "tiny_run", "waiting")),
 )
 # Imported once: a forked process has what takes long, and nothing of what is broken.
-SLOW = ("torchvision", "sklearn.cluster", "torch.utils.tensorboard", "infomap", "service.testing")
+# FAISS before infomap, whose iterators crash if it was imported first: SWIG made both packages.
+SLOW = (
+    "torchvision", "sklearn.cluster", "torch.utils.tensorboard", "faiss", "infomap",
+    "service.testing",
+)  # fmt: skip
 FORK = multiprocessing.get_context("fork")
 
 

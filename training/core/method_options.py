@@ -28,7 +28,8 @@ class ClusterOptions:
         k1: number of k-reciprocal neighbours, or for ``infomap`` of the nearest by cosine,
             including the crop itself.
         nearest: how each crop's nearest are found: ``exact``; or ``graph``, by HNSW over principal
-            components, which lacks some and takes less time from 20,000 crops on. Needs FAISS.
+            components, which lacks some and takes less time from some 30,000 crops on. Needs
+            FAISS, and not ``infomap``: SWIG, which made both packages, mixes up their iterators.
         k2: number of crops that query expansion averages, including the crop itself; ``infomap``
             has no expansion.
         eps: DBSCAN's radius on the Jaccard distance; for ``infomap`` the largest 1 - cosine.
@@ -72,7 +73,7 @@ class ClusterOptions:
     dustbin: Annotated[float, Field(ge=-1.0, le=1.0)] | None = None
 
     def __post_init__(self) -> None:
-        """Check that most links stay soft, and that no positive is a negative."""
+        """Check that most links stay soft, that no positive is a negative, and who can meet."""
         if self.links == "soft" and max(self.link_first, self.link_last) > MOST_HARD_LINKS:
             raise ValueError(
                 f"link_first is {self.link_first} and link_last is {self.link_last}, must be at "
@@ -82,6 +83,11 @@ class ClusterOptions:
             raise ValueError(
                 f"left_out is {self.left_out}, must be at least soft_partners = "
                 f"{self.soft_partners}"
+            )
+        if self.scheme == "infomap" and self.nearest == "graph":
+            raise ValueError(
+                'nearest is "graph", must be "exact" if scheme is "infomap": the packages faiss '
+                "and infomap can crash each other"
             )
 
 
