@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,17 +73,9 @@ def cluster(
             says what to do.
     """
     known = known or KnownPairs.of_sites(np.zeros(len(embeddings), dtype=np.int64))
-    graphs_within = partial(_graphs, embeddings, cameras, known.sites, options)
-    score, share = options.link_score, _share_of_links(options, progress)
-    link = partial(link_cameras, embeddings, cameras, share=share, score=score, sites=known.sites)
     eps = options.eps
     for _ in range(10):
-        graphs = graphs_within(eps)
-        labels = _cluster_graphs(graphs, len(embeddings), eps, options)
-        if known.has_more_than_sites:
-            labels = correct_clusters(labels, embeddings, known, options.min_samples)
-        if options.scheme == "camera-link" and len(graphs) > 1:
-            labels = link(labels)
+        labels = _labels_within(eps, embeddings, cameras, options, progress, known)
         clusters = int(labels.max()) + 1
         if clusters >= 2:
             return labels
@@ -94,6 +85,27 @@ def cluster(
         f"{len(embeddings)} crops do not form two clusters with any eps from {options.eps} to "
         f"{eps:.2f}; check the crops, start from better --weights, or lower clustering.min_samples"
     )
+
+
+def _labels_within(
+    eps: float,
+    embeddings: Float32s,
+    cameras: Int64s,
+    options: ClusterOptions,
+    progress: float,
+    known: KnownPairs,
+) -> Int64s:
+    """The labels by this radius, however many clusters there are."""
+    graphs = _graphs(embeddings, cameras, known.sites, options, within=eps)
+    labels = _cluster_graphs(graphs, len(embeddings), eps, options)
+    if known.has_more_than_sites:
+        labels = correct_clusters(labels, embeddings, known, options.min_samples)
+    if options.scheme == "camera-link" and len(graphs) > 1:
+        share, score = _share_of_links(options, progress), options.link_score
+        labels = link_cameras(
+            embeddings, cameras, labels, share=share, score=score, sites=known.sites
+        )
+    return labels
 
 
 def _share_of_links(options: ClusterOptions, progress: float) -> float:
