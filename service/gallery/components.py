@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,7 @@ _SAMPLE = 8192
 _POOR = 0.6  # mean rest from which on hardly any row would be ruled out
 _LAG = 1024  # rows whose components may be missing: their cosines are computed
 _GROWTH = 1.5
+_REFIT = 2  # times more or fewer rows than a basis was fitted to
 _ROWS_AT_ONCE = 4096
 _SQUARE_ERROR = 4e-6  # relative, of the square of a rest, from float32 products and a float32 basis
 _UNIT = 1e-3
@@ -51,11 +52,13 @@ class Known:
         basis: (D, P) float32, orthonormal columns.
         rows: (K, P) float32 components.
         rests: (K,) float32, at least the length of what the components leave out.
+        fitted_to: number of rows when the basis was computed.
     """
 
     basis: Float32s
     rows: Float32s
     rests: Float32s
+    fitted_to: int
 
     def first(self, slots: Slots) -> Slots:
         """Those of (N,) ascending slots whose components are known."""
@@ -121,6 +124,25 @@ class Components:
             ).start()
         return known
 
+    def moved(self, living: Slots) -> Components:
+        """The components of the next generation, whose first rows are the living ones of this one.
+
+        They follow the rows if the basis was fitted to about as many, and there is memory.
+        Otherwise they are computed anew: an erasure must not fail for want of them.
+
+        Args:
+            living: (N,) ascending slots of this generation.
+        """
+        own, known = Components(), self._known
+        if known is None or not _fits(known, len(living)):
+            return own
+        stays = known.first(living)
+        try:
+            own._known = replace(known, rows=known.rows[stays], rests=known.rests[stays])
+        except MemoryError as error:
+            _log.warning("components of %d rows are computed anew: %s", len(living), error)
+        return own
+
     def follow(self, vectors: Float32s) -> None:
         """Compute what is missing, in this thread.
 
@@ -131,7 +153,7 @@ class Components:
         if known is None:
             sample = _sample(vectors)
             basis = _fitted(sample)
-            known = Known(basis, *_projected(sample[:0], basis))
+            known = Known(basis, *_projected(sample[:0], basis), len(vectors))
             if float(known.asked(sample)[1].mean()) > _POOR:
                 self._given_up_at = len(vectors)
                 return
@@ -141,7 +163,7 @@ class Components:
             rows[part], rests[part] = _projected(vectors[part], known.basis)
         with self._lock:
             self._room = rows, rests
-            self._known = Known(known.basis, rows[: len(vectors)], rests[: len(vectors)])
+            self._known = replace(known, rows=rows[: len(vectors)], rests=rests[: len(vectors)])
 
     def _work(self, vectors: Float32s) -> None:
         try:
@@ -165,6 +187,11 @@ class Components:
         more, longer = np.empty((size, rows.shape[1]), np.float32), np.empty(size, np.float32)
         more[:used], longer[:used] = rows[:used], rests[:used]
         return more, longer
+
+
+def _fits(known: Known, rows: int) -> bool:
+    """Whether a basis was computed from about as many rows as there are."""
+    return known.fitted_to / _REFIT <= rows <= known.fitted_to * _REFIT
 
 
 def _sample(vectors: Float32s) -> Float32s:

@@ -287,9 +287,9 @@ class LiveRows:
         standards = running.follow(
             columns.vectors, columns.cameras, alive, added=slots, removed=slots[:0]
         )
-        generation = before.generation + 1
+        generation, components = before.generation + 1, before.components.moved(living)
         now = GalleryView(
-            columns, alive, listed, codes, generation, standards, Lengths(), Components()
+            columns, alive, listed, codes, generation, standards, Lengths(), components
         )
         coming = {crop.crop_id: slot for slot, crop in enumerate(listed)}
         return Draft(now, room, running, coming, moved=True)

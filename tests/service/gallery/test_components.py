@@ -202,7 +202,7 @@ def test_bounds_hold_for_every_row_and_any_basis():
     for vectors in (like_people(400), rng.standard_normal((400, DIMENSION)).astype(np.float32)):
         rows = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
         basis = np.linalg.qr(rng.standard_normal((DIMENSION, 24)))[0].astype(np.float32)
-        known = Known(basis, *components._projected(rows, basis))
+        known = Known(basis, *components._projected(rows, basis), len(rows))
         queries = np.concatenate([rows[:20], -rows[:20]])
         most = known.most(np.arange(400), *known.asked(queries))
         exact = queries.astype(np.float64) @ rows.T.astype(np.float64)
@@ -276,13 +276,76 @@ def wait_for_the_thread():
             thread.join(60)
 
 
-def test_after_a_compaction_components_begin_anew(monkeypatch):
+def swept(monkeypatch, vectors, going, *, known=True):
+    """A gallery whose dead rows were swept out, and its components before."""
+    monkeypatch.setattr("service.gallery.rows.live_rows._COMPACT_FROM", 50)
+    rows = gallery_of(vectors, known=known)
+    before = rows.now().components
+    rows.remove([f"{n:04d}" for n in going])
+    assert rows.now().generation == 1
+    return rows, before
+
+
+def test_when_dead_rows_are_swept_out_components_move_with_the_others(monkeypatch, read):
+    vectors, query = like_people(900), like_people(3, seed=1)
+    rows, before = swept(monkeypatch, vectors, range(0, 500, 2))
+    plain, _ = swept(monkeypatch, vectors, range(0, 500, 2), known=False)
+    view = rows.now()
+    view.components._working = True  # nobody computes
+    known = view.components.of(view.columns.vectors)
+    assert view.components is not before
+    assert len(known.rows) == len(known.rests) == 650
+    np.testing.assert_array_equal(
+        known.rows, before._known.rows[[*range(1, 500, 2), *range(500, 900)]]
+    )
+    read.clear()
+    found = answer(rows, query, 5, EVERYTHING)
+    assert sum(read) < 3 * 650 / 2
+    plain.now().components._working = True
+    assert found == answer(plain, query, 5, EVERYTHING)
+
+
+def test_moved_components_follow_new_rows(monkeypatch):
+    rows, _ = swept(monkeypatch, like_people(900), range(0, 500, 2))
+    more = like_people(200, seed=2)
+    rows.put(crops(1100, start=900), more)
+    view = rows.now()
+    view.components.follow(view.columns.vectors)
+    known = view.components.of(view.columns.vectors)
+    np.testing.assert_allclose(known.rows[650:], more @ known.basis, atol=1e-5)
+    np.testing.assert_allclose(
+        known.rows[:650], view.columns.vectors[:650] @ known.basis, atol=1e-5
+    )
+
+
+def test_rows_without_components_move_behind_those_with_them(monkeypatch):
     monkeypatch.setattr("service.gallery.rows.live_rows._COMPACT_FROM", 50)
     rows = gallery_of(like_people(600), known=True)
-    before = rows.now().components
+    rows.put(crops(660, start=600), like_people(60, seed=2))
+    rows.now().components._working = True
+    rows.remove([f"{n:04d}" for n in range(100, 630, 2)])
+    view = rows.now()
+    view.components._working = True
+    known = view.components.of(view.columns.vectors)
+    assert len(known.rows) == 350
+    np.testing.assert_allclose(known.rows, view.columns.vectors[:350] @ known.basis, atol=1e-5)
+
+
+def test_a_basis_of_far_more_rows_is_computed_anew(monkeypatch):
+    rows, _ = swept(monkeypatch, like_people(700), range(360))
+    assert rows.now().components._known is None
+
+
+def test_without_memory_to_move_components_an_erasure_goes_on(monkeypatch, caplog):
+    def no_memory(*_, **__):
+        raise MemoryError("no room")
+
+    rows = gallery_of(like_people(600), known=True)
+    monkeypatch.setattr(components, "replace", no_memory)
+    monkeypatch.setattr("service.gallery.rows.live_rows._COMPACT_FROM", 50)
     rows.remove([f"{n:04d}" for n in range(0, 400, 2)])
-    assert rows.now().generation == 1
-    assert rows.now().components is not before
+    assert rows.now().components._known is None
+    assert "components of 400 rows are computed anew: no room" in caplog.text
 
 
 def test_rows_that_vary_in_every_direction_have_none():
