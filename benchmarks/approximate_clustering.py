@@ -28,7 +28,7 @@ from typing import Any
 import faiss
 import numpy as np
 import torch
-from galleries.made_up import People
+from galleries.made_up import crops_of_people
 from numpy.typing import NDArray
 from sklearn.metrics import adjusted_rand_score
 
@@ -43,8 +43,6 @@ Float32s = NDArray[np.float32]
 Int64s = NDArray[np.int64]
 Indices = NDArray[np.intp]
 
-CROPS_OF_A_PERSON = 17  # as in Market-1501
-CAMERAS = 6
 CROPS_OF_A_LIST, LISTS_PER_CROP, ROUNDS = 40, 64, 10
 """Of IVF: crops in a list on average, lists that it looks into, and rounds of its k-means."""
 COMPARED = 5000
@@ -53,7 +51,7 @@ COMPARED = 5000
 
 def main() -> None:
     arguments = parse()
-    rows = embedded(arguments) if arguments.data else made_up(arguments.crops, arguments.dimension)
+    rows = embeddings(arguments)
     report, faults = measure(rows, arguments)
     print(json.dumps({"benchmark": "approximate clustering", "crops": len(rows)} | report))
     sys.exit(1 if faults else 0)
@@ -72,19 +70,14 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def embedded(arguments: argparse.Namespace) -> Float32s:
-    """Embed the training crops of a data set."""
+def embeddings(arguments: argparse.Namespace) -> Float32s:
+    """Embed the training crops of a data set, or make embeddings up."""
+    if arguments.data is None:
+        return crops_of_people(arguments.crops, arguments.dimension)
     embedder = open_embedder(arguments.model, torch.device("cpu"))
     samples = read_dataset(DataSource(arguments.data)).train
     images = load_images(samples, embedder.height, embedder.width, resize=embedder.resize)
     return embedder.embed(images.pixels)
-
-
-def made_up(count: int, dimension: int) -> Float32s:
-    rng = np.random.default_rng(0)
-    people = People.draw(count // CROPS_OF_A_PERSON + 1, CAMERAS, dimension, seed=0)
-    person = rng.integers(len(people.people), size=count)
-    return people.embeddings(person, rng.integers(CAMERAS, size=count), rng)
 
 
 def measure(rows: Float32s, arguments: argparse.Namespace) -> tuple[dict[str, Any], bool]:

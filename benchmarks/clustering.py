@@ -25,7 +25,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from galleries.made_up import People
+from galleries.made_up import crops_of_people
 from numpy.typing import NDArray
 from reranking.definition import defined_jaccard
 from sklearn.cluster import DBSCAN
@@ -35,8 +35,6 @@ from service.search.kreciprocal import jaccard_distance, rerank
 
 Float32s = NDArray[np.float32]
 
-CROPS_OF_A_PERSON = 17  # as in Market-1501
-CAMERAS = 6
 CLUSTERING, RERANKING = {"k1": 30, "k2": 6}, {"k1": 20, "k2": 6}
 EPS, MIN_SAMPLES = 0.47, 4  # no distance of isolated groups, such as 0.5, is a tie
 COMPARED = 400
@@ -46,7 +44,7 @@ COMPARED = 400
 def main() -> None:
     arguments = parse()
     most = max(arguments.crops, arguments.queries + arguments.gallery)
-    rows = made_up(most, arguments.dimension)
+    rows = crops_of_people(most, arguments.dimension)
     faults = wrong_results(rows[:COMPARED])
     report: dict[str, Any] = {
         "benchmark": "clustering",
@@ -76,13 +74,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--dimension", type=int, default=2048)
     parser.add_argument("--rounds", type=int, default=3, help="turns per measurement")
     return parser.parse_args()
-
-
-def made_up(count: int, dimension: int) -> Float32s:
-    rng = np.random.default_rng(0)
-    people = People.draw(count // CROPS_OF_A_PERSON + 1, CAMERAS, dimension, seed=0)
-    person = rng.integers(len(people.people), size=count)
-    return people.embeddings(person, rng.integers(CAMERAS, size=count), rng)
 
 
 def product(rows: Float32s) -> Float32s:

@@ -31,7 +31,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from galleries.made_up import People
+from galleries.made_up import CAMERAS, CROPS_OF_A_PERSON, People, crops_of_people
 from numpy.typing import NDArray
 from training_throughput import Engine
 
@@ -44,7 +44,7 @@ from service.search.neighbours import nearest_of_all
 Float32s = NDArray[np.float32]
 Device = Literal["cuda", "cpu"]
 
-CAMERAS, CROPS_OF_A_PERSON, TOP_K, LENGTH = 6, 20, 10, 30
+TOP_K, LENGTH = 10, 30
 QUERIES = 32
 CLOSE = 0.999
 """Cosine of a crop's embeddings by both devices, at least."""
@@ -136,24 +136,16 @@ def gallery_of(arguments: argparse.Namespace) -> tuple[LiveRows, Float32s]:
     rows = LiveRows(arguments.dimension)
     for start in range(0, count, 50_000):
         size = min(50_000, count - start)
-        person, camera = (
-            rng.integers(len(people.people), size=size),
-            rng.integers(CAMERAS, size=size),
-        )
-        crops = [
-            Crop(f"{start + place:08d}", None, f"c{own}")
-            for place, own in enumerate(camera.tolist())
-        ]
+        person = rng.integers(len(people.people), size=size)
+        camera = rng.integers(CAMERAS, size=size)
+        crops = [Crop(f"{start + place:08d}", camera=f"c{own}") for place, own in enumerate(camera)]
         rows.put(crops, people.embeddings(person, camera, rng))
     return rows, rows.now().columns.vectors[rng.integers(count, size=QUERIES)]
 
 
 def neighbours(arguments: argparse.Namespace, device: Device) -> dict[str, Any]:
     """Seconds to find the nearest of every row."""
-    rng = np.random.default_rng(1)
-    people = People.draw(arguments.rows // CROPS_OF_A_PERSON + 1, CAMERAS, arguments.dimension, 1)
-    person = rng.integers(len(people.people), size=arguments.rows)
-    rows = people.embeddings(person, rng.integers(CAMERAS, size=arguments.rows), rng)
+    rows = crops_of_people(arguments.rows, arguments.dimension)
     own = partial(nearest_by_products, rows, LENGTH, torch.device(device))
     plain = partial(nearest_of_all, rows, LENGTH)
     pairs = zip(own(), plain().rank, strict=True)

@@ -18,6 +18,9 @@ rests of 0.34, 0.25 and 0.18."""
 SHIFT, NOISE = 0.5, 0.8
 """How far cameras and single crops lie from a person, beside the distance between people."""
 
+CROPS_OF_A_PERSON, CAMERAS = 17, 6
+"""Of Market-1501."""
+
 
 @dataclass(frozen=True, eq=False)
 class People:
@@ -59,3 +62,11 @@ class People:
         rows += self.rest * rng.standard_normal(rows.shape, np.float32)
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)
         return rows
+
+
+def crops_of_people(count: int, dimension: int) -> Float32s:
+    """(N, D) float32 unit rows of crops of random people by random cameras, as in Market-1501."""
+    rng = np.random.default_rng(0)
+    people = People.draw(count // CROPS_OF_A_PERSON + 1, CAMERAS, dimension, seed=0)
+    person = rng.integers(len(people.people), size=count)
+    return people.embeddings(person, rng.integers(CAMERAS, size=count), rng)
