@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,9 +74,11 @@ def cluster(
             says what to do.
     """
     known = known or KnownPairs.of_sites(np.zeros(len(embeddings), dtype=np.int64))
+    parts = _parts(embeddings, cameras, known.sites, options)
+    finish = partial(_correct_and_link, embeddings, cameras, options, progress, known)
     eps = options.eps
     for _ in range(10):
-        labels = _labels_within(eps, embeddings, cameras, options, progress, known)
+        labels = finish(_cluster_parts(parts, len(embeddings), eps, options))
         clusters = int(labels.max()) + 1
         if clusters >= 2:
             return labels
@@ -87,20 +90,18 @@ def cluster(
     )
 
 
-def _labels_within(
-    eps: float,
+def _correct_and_link(
     embeddings: Float32s,
     cameras: Int64s,
     options: ClusterOptions,
     progress: float,
     known: KnownPairs,
+    labels: Int64s,
 ) -> Int64s:
-    """The labels by this radius, however many clusters there are."""
-    graphs = _graphs(embeddings, cameras, known.sites, options, within=eps)
-    labels = _cluster_graphs(graphs, len(embeddings), eps, options)
+    """Let clusters obey what is known, and join those of different cameras."""
     if known.has_more_than_sites:
         labels = correct_clusters(labels, embeddings, known, options.min_samples)
-    if options.scheme == "camera-link" and len(graphs) > 1:
+    if options.scheme == "camera-link" and len(np.unique(cameras)) > 1:
         share, score = _share_of_links(options, progress), options.link_score
         labels = link_cameras(
             embeddings, cameras, labels, share=share, score=score, sites=known.sites
@@ -113,32 +114,49 @@ def _share_of_links(options: ClusterOptions, progress: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class _Graph:
-    members: Int64s  # indices of the M crops in this graph
-    distance: csr_array  # (M, M) between them; pairs that are not stored are far from each other
+class _Part:
+    members: Int64s  # indices of the M crops that are clustered together
+    embeddings: Float32s  # (M, D)
+    nearest: Indices  # (M, K), among the members
 
 
-def _graphs(
-    embeddings: Float32s, cameras: Int64s, sites: Int64s, options: ClusterOptions, within: float
-) -> list[_Graph]:
-    """One graph per site, or per camera if cameras are linked later; see :func:`_distance`."""
+def _parts(
+    embeddings: Float32s, cameras: Int64s, sites: Int64s, options: ClusterOptions
+) -> list[_Part]:
+    """One part per site, or per camera if cameras are linked later."""
     match options.scheme:
         case "dbscan" | "infomap":
             parts = sites
         case "camera-link":
             parts = cameras
-    groups = [np.flatnonzero(parts == part) for part in np.unique(parts)]
-    return [_Graph(group, _distance(embeddings[group], options, within)) for group in groups]
+    found = []
+    for part in np.unique(parts):
+        members = np.flatnonzero(parts == part)
+        own = embeddings[members]
+        found.append(_Part(members, own, nearest_crops(own, options.k1, options.nearest)))
+    return found
 
 
-def _distance(embeddings: Float32s, options: ClusterOptions, within: float) -> csr_array:
-    """The distances up to ``within``, and perhaps larger ones."""
-    nearest = nearest_crops(embeddings, options.k1, options.nearest)
+def _cluster_parts(parts: list[_Part], count: int, eps: float, options: ClusterOptions) -> Int64s:
+    labels = np.full(count, OUTLIER, dtype=np.int64)
+    clusters = 0
+    for part in parts:
+        own = _cluster_part(part, eps, options)
+        labels[part.members] = np.where(own >= 0, own + clusters, OUTLIER)
+        clusters += int(own.max()) + 1
+    return labels
+
+
+def _cluster_part(part: _Part, eps: float, options: ClusterOptions) -> Int64s:
     match options.scheme:
         case "dbscan" | "camera-link":
-            return jaccard_of_neighbours(embeddings, nearest, k2=options.k2, within=within)
+            distance = jaccard_of_neighbours(
+                part.embeddings, part.nearest, k2=options.k2, within=eps
+            )
+            return find_dense(distance, eps, options.min_samples)
         case "infomap":
-            return cosine_distances(embeddings, nearest)
+            distance = cosine_distances(part.embeddings, part.nearest)
+            return _find_communities(distance, eps, options.min_samples)
 
 
 def cosine_distances(embeddings: Float32s, nearest: Indices) -> csr_array:
@@ -159,22 +177,6 @@ def cosine_distances(embeddings: Float32s, nearest: Indices) -> csr_array:
         distances[own] = 1.0 - np.matmul(near, embeddings[own, :, None])[..., 0]
     bounds = np.arange(count + 1) * others
     return csr_array((distances.ravel(), nearest[:, 1:].ravel(), bounds), shape=(count, count))
-
-
-def _cluster_graphs(
-    graphs: list[_Graph], count: int, eps: float, options: ClusterOptions
-) -> Int64s:
-    labels = np.full(count, OUTLIER, dtype=np.int64)
-    clusters = 0
-    for graph in graphs:
-        match options.scheme:
-            case "dbscan" | "camera-link":
-                own = find_dense(graph.distance, eps, options.min_samples)
-            case "infomap":
-                own = _find_communities(graph.distance, eps, options.min_samples)
-        labels[graph.members] = np.where(own >= 0, own + clusters, OUTLIER)
-        clusters += int(own.max()) + 1
-    return labels
 
 
 def _find_communities(distance: csr_array, eps: float, min_samples: int) -> Int64s:

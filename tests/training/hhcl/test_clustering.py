@@ -236,6 +236,20 @@ def test_with_one_cluster_or_none_eps_changes_with_a_message():
     assert "trying eps" in told[0]
 
 
+def test_the_nearest_are_searched_once_however_often_eps_changes(monkeypatch):
+    rows, _, camera = people(3, 8, 1)
+    searches, told = [], []
+
+    def counted(*asked):
+        searches.append(asked)
+        return nearest_crops(*asked)
+
+    monkeypatch.setattr("training.hhcl.clustering.nearest_crops", counted)
+    cluster(rows, camera, ClusterOptions(k1=24, k2=1, eps=0.98), told.append)
+    assert told
+    assert len(searches) == 1
+
+
 @pytest.mark.parametrize("scheme", ["dbscan", "infomap", "camera-link"])
 def test_crops_that_never_cluster_are_a_clear_error(scheme):
     if scheme == "infomap":
