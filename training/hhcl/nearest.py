@@ -1,6 +1,6 @@
 """The nearest crops of every crop: exactly, or by a graph that large sites need less time for.
 
-Letters: N crops, D dimensions, K length of a list, S candidates of each crop, B crops at once.
+Letters: N crops, D dimensions, K length of a list, S candidates of each crop.
 """
 
 from __future__ import annotations
