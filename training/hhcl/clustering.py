@@ -17,13 +17,11 @@ from training.core.method_options import ClusterOptions
 from training.data.known_pairs import KnownPairs
 from training.hhcl.known_pairs import correct_clusters
 from training.hhcl.linking import OUTLIER, link_cameras
-from training.hhcl.nearest import nearest_crops
+from training.hhcl.nearest import cosines_to, nearest_crops
 
 Float32s = NDArray[np.float32]
 Int64s = NDArray[np.int64]
 Indices = NDArray[np.intp]
-
-_AT_ONCE = 64  # crops whose lists are compared
 
 
 def link_progress(finished: int, options: ClusterOptions, epochs: int) -> float:
@@ -169,14 +167,10 @@ def cosine_distances(embeddings: Float32s, nearest: Indices) -> csr_array:
     Returns:
         (N, N) float64, sparse: row i holds 1 - cosine of crop i's nearest, without itself.
     """
-    count, others = len(nearest), max(nearest.shape[1] - 1, 0)
-    distances = np.empty((count, others))
-    for start in range(0, count, _AT_ONCE):
-        own = slice(start, start + _AT_ONCE)
-        near = embeddings[nearest[own, 1:]]
-        distances[own] = 1.0 - np.matmul(near, embeddings[own, :, None])[..., 0]
-    bounds = np.arange(count + 1) * others
-    return csr_array((distances.ravel(), nearest[:, 1:].ravel(), bounds), shape=(count, count))
+    others = nearest[:, 1:]
+    distances = (1.0 - cosines_to(embeddings, others)).astype(np.float64)
+    bounds = np.arange(len(others) + 1) * others.shape[1]
+    return csr_array((distances.ravel(), others.ravel(), bounds), shape=(len(others),) * 2)
 
 
 def _find_communities(distance: csr_array, eps: float, min_samples: int) -> Int64s:

@@ -24,7 +24,7 @@ _CANDIDATES = 2  # times the length of a list
 _COMPONENT_OF = 10  # dimensions; the service's searches take as many components
 _FEWEST = 16  # components
 _SAMPLED = 20_000  # crops that the components are computed from
-_AT_ONCE = 64
+_AT_ONCE = 64  # crops whose lists are compared
 
 
 def nearest_crops(embeddings: Float32s, length: int, how: Nearest) -> Indices:
@@ -102,27 +102,38 @@ def _build_graph(components: Float32s) -> Any:
 
 def _nearest_candidates(embeddings: Float32s, candidates: Int64s, length: int) -> Indices:
     """The nearest among each crop's candidates, (N, S), some of them -1: nobody."""
-    count = len(embeddings)
-    rank = np.empty((count, length), np.intp)
-    rank[:, 0] = np.arange(count)
+    own = np.arange(len(embeddings))[:, None]
     candidates = np.sort(candidates, axis=1)  # ties in the order of crops
-    for start in range(0, count, _AT_ONCE):
-        own = slice(start, min(start + _AT_ONCE, count))
-        found = candidates[own]
-        cosine = np.matmul(embeddings[found], embeddings[own, :, None])[..., 0]
-        cosine[(found < 0) | (found == rank[own, :1])] = -np.inf
-        order = np.argsort(-cosine, axis=1, kind="stable")[:, : length - 1]
-        rank[own, 1:] = np.take_along_axis(found, order, axis=1)
-    return _without_gaps(embeddings, rank)
+    cosine = cosines_to(embeddings, candidates)
+    cosine[(candidates < 0) | (candidates == own)] = -np.inf
+    order = np.argsort(-cosine, axis=1, kind="stable")[:, : length - 1]
+    rank = np.hstack([own, np.take_along_axis(candidates, order, axis=1)])
+    lacking = np.isneginf(np.take_along_axis(cosine, order, axis=1)).any(axis=1)
+    _search_exactly(embeddings, rank, np.flatnonzero(lacking))
+    return rank
 
 
-def _without_gaps(embeddings: Float32s, rank: Indices) -> Indices:
-    """Search exactly for crops from which the graph did not lead to enough others."""
-    own = np.arange(len(rank))
-    lacking = np.flatnonzero((rank < 0).any(axis=1) | (rank[:, 1:] == own[:, None]).any(axis=1))
+def cosines_to(embeddings: Float32s, lists: Int64s) -> Float32s:
+    """Compute the cosines of crops to those in their lists.
+
+    Args:
+        embeddings: (N, D) float32, unit rows.
+        lists: (N, S), -1..N-1.
+
+    Returns:
+        (N, S) float32; any value where a list holds -1.
+    """
+    cosine = np.empty(lists.shape, np.float32)
+    for start in range(0, len(lists), _AT_ONCE):
+        own = slice(start, start + _AT_ONCE)
+        cosine[own] = np.matmul(embeddings[lists[own]], embeddings[own, :, None])[..., 0]
+    return cosine
+
+
+def _search_exactly(embeddings: Float32s, rank: Indices, lacking: Indices) -> None:
+    """Write the lists of crops from which the graph did not lead to enough others."""
     for start in range(0, len(lacking), _AT_ONCE):
         rows = lacking[start : start + _AT_ONCE]
         cosine = embeddings[rows] @ embeddings.T
         cosine[np.arange(len(rows)), rows] = np.inf
         rank[rows] = np.argsort(-cosine, axis=1, kind="stable")[:, : rank.shape[1]]
-    return rank
