@@ -11,6 +11,9 @@ import pytest
 pytest.importorskip("torch", reason="the train extra is not installed")
 from scipy import stats
 
+from training.core.config import read_config
+from training.run.ignored import refuse_ignored
+
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
@@ -89,3 +92,22 @@ def test_the_table_says_it_for_every_lever(ablation):
         "| failed | 0 |  |  |  |  |  |",
     ]
     assert ablation.separated(found) == {"good": True, "short": None, "failed": None}
+
+
+def test_levers_that_the_recipe_has_already_are_left_out(ablation):
+    soft, hard = (
+        ablation.changing(ablation.CONFIGS / f"{name}.toml")
+        for name in ("hhcl-mobilenetv2", "hhcl-hard-links")
+    )
+    assert {"hard-links", "no-averaging"} <= set(soft)
+    assert not {"hard-links", "no-averaging"} & set(hard)
+    assert "proxies" in hard
+    assert "proxies" not in soft
+    assert ablation.BASE not in soft
+
+
+@pytest.mark.parametrize("recipe", ["hhcl-mobilenetv2", "hhcl-hard-links"])
+def test_every_lever_is_an_option_that_the_run_reads(ablation, recipe):
+    path = ablation.CONFIGS / f"{recipe}.toml"
+    for name in ablation.changing(path):
+        refuse_ignored(read_config(path, dict(ablation.LEVERS)[name]))
