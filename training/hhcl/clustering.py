@@ -18,6 +18,7 @@ from training.data.known_pairs import KnownPairs
 from training.hhcl.known_pairs import correct_clusters
 from training.hhcl.linking import OUTLIER, link_cameras
 from training.hhcl.nearest import cosines_to, nearest_crops
+from training.hhcl.packages import import_infomap
 
 Float32s = NDArray[np.float32]
 Int64s = NDArray[np.int64]
@@ -180,13 +181,7 @@ def _find_communities(distance: csr_array, eps: float, min_samples: int) -> Int6
     and weighs their similarity. The released code has another smallest module: there, a module of
     ``k2`` = 4 crops is dropped too.
     """
-    try:
-        import infomap  # noqa: PLC0415 - an optional package that most runs do not need
-    except ModuleNotFoundError as error:
-        raise InvalidInput(
-            'clustering.scheme = "infomap" needs the package infomap (pip install infomap), '
-            "which is under the GPL"
-        ) from error
+    infomap = import_infomap()
     near = distance.tocoo()
     kept = near.data <= eps
     if not kept.any():

@@ -42,6 +42,7 @@ from training.hhcl.epoch_crops import gather_crops
 from training.hhcl.labelling import crops_to_embed, join_labels
 from training.hhcl.memories.building import build_memory
 from training.hhcl.memories.memory import Memory
+from training.hhcl.packages import require_packages
 from training.hhcl.sampler import mixed_batches, require_clusters
 from training.networks.building import Network
 from training.networks.exported import start_network
@@ -127,6 +128,7 @@ def _begin(
 
 def _prepare(config: TrainConfig, output: Path, world: World, *, resume: bool) -> Checkpoint | None:
     """Create the run's folder, or read the checkpoint that it holds."""
+    require_packages(config.clustering)
     if config.batch.clusters < world.count:
         raise InvalidInput(
             f"batch.clusters = {config.batch.clusters} for {world.count} processes: "

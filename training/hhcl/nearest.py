@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from service.errors import InvalidInput
 from service.search.neighbours import nearest_of_all
 from training.core.method_options import Nearest
+from training.hhcl.packages import import_faiss
 
 Float32s = NDArray[np.float32]
 Int64s = NDArray[np.int64]
@@ -82,13 +82,7 @@ def _principal_components(embeddings: Float32s) -> Float32s:
 
 
 def _build_graph(components: Float32s) -> Any:
-    try:
-        import faiss  # noqa: PLC0415 - most runs do not need it
-    except ModuleNotFoundError as error:
-        raise InvalidInput(
-            'clustering.nearest = "graph" needs FAISS; install hhcl-reid[train,server-cpu], or '
-            "server-gpu instead of server-cpu"
-        ) from error
+    faiss = import_faiss()
     graph = faiss.IndexHNSWFlat(components.shape[1], _LINKS)
     graph.hnsw.efConstruction, graph.hnsw.efSearch = _WIDTH_BUILDING, _WIDTH_SEARCHING
     threads = faiss.omp_get_max_threads()

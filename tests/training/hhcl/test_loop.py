@@ -296,3 +296,19 @@ def test_a_run_that_never_measures_does_not_read_query_and_gallery(config, drawn
 def test_the_error_names_a_folder_without_crops(config, tmp_path):
     with pytest.raises(InvalidInput, match=str(tmp_path)):
         run(config(tmp_path), tmp_path / "run", CPU)
+
+
+@pytest.mark.parametrize(
+    ("package", "clusters"),
+    [
+        ("faiss", {"clustering.nearest": "graph"}),
+        ("infomap", {"clustering.scheme": "infomap"}),
+    ],
+)
+def test_a_missing_package_is_told_before_any_crop_is_read(
+    config, tmp_path, monkeypatch, package, clusters
+):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(InvalidInput, match=f"needs.*{package}|needs FAISS"):
+        run(config(tmp_path / "absent", **clusters), tmp_path / "run", CPU)
+    assert not (tmp_path / "run").exists()
