@@ -55,7 +55,8 @@ class Settings(BaseSettings):
         default=900.0,
         gt=0,
         description="a model of REID_MODELS that has embedded nothing for so many seconds leaves "
-        "memory; the next image loads it again",
+        "memory, and so does a gallery's version for a model that does not serve it; they are "
+        "loaded again when needed",
     )
     embeddings: Literal["memory", "disk"] = Field(
         default="memory",

@@ -286,7 +286,10 @@ def _repeating(
 def _open_store(settings: Settings) -> GalleryStore:
     if settings.milvus_uri is None:
         return DiskGalleryStore(
-            settings.data, device=settings.device, embeddings=settings.embeddings
+            settings.data,
+            device=settings.device,
+            embeddings=settings.embeddings,
+            idle_seconds=settings.model_idle_seconds,
         )
     try:
         from service.gallery.milvus.store import MilvusGalleryStore  # noqa: PLC0415 - an optional extra

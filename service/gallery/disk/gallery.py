@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
@@ -31,16 +30,15 @@ from service.gallery.base import (
 )
 from service.gallery.disk.database import GalleryDatabase
 from service.gallery.disk.folders import size_of
-from service.gallery.disk.loaded import LoadedRows, uncollected
+from service.gallery.disk.memory_copy import MemoryCopy
 from service.gallery.disk.model_versions import ModelVersions
 from service.gallery.disk.reading import Counts
 from service.gallery.protocol import Gallery
-from service.gallery.rows.live_rows import Draft, LiveRows
+from service.gallery.rows.live_rows import LiveRows
 from service.gallery.standardising.search import StandardisedScan, scan_standardised
 from service.gallery.unit_rows import unit_rows
 
 _State = Literal["open", "closed", "deleted", "dropped", "replaced"]
-_log = logging.getLogger(__name__)
 
 
 class DiskGallery(Gallery):
@@ -68,10 +66,10 @@ class DiskGallery(Gallery):
         self.served = served
         self.database = database
         """The truth; nobody else writes to it."""
-        self._memory: LoadedRows | None = None
+        self.memory = MemoryCopy(database, versions, self._require_open)
         self._state: _State = "open"
         if served:
-            self._in_memory()
+            self.memory.rows()
 
     @property
     @override
@@ -133,11 +131,11 @@ class DiskGallery(Gallery):
             if pictures is not None and self.options.store_crops:
                 kept = [pictures[position] for position in positions]
             self._require_reserve()
-            memory = self._in_memory()
+            memory = self.memory.rows()
             new = sum(crop_id not in memory for crop_id in ids)
             draft = memory.rows.putting(crops, vectors)
             self.database.upsert(crops, vectors, kept)
-            self._show(draft, ids)
+            self.memory.show(draft, ids)
         return new
 
     @override
@@ -156,7 +154,7 @@ class DiskGallery(Gallery):
         self._require_open()
         rules.check_count("limit", limit)
         after = "" if cursor is None else rules.decode_cursor(cursor)
-        memory = self._memory
+        memory = self.memory.present
         hidden = () if memory is None else sorted(memory.damaged)
         try:
             found = self.database.page(where, after, limit + 1, hidden)
@@ -182,7 +180,7 @@ class DiskGallery(Gallery):
     @override
     def absent(self, where: Filter) -> Absent:
         self._require_open()
-        return self._in_memory().absent(where)
+        return self.memory.rows().absent(where)
 
     @override
     def relabel(self, labels: Mapping[str, str | None], origin: Origin) -> int:
@@ -204,7 +202,7 @@ class DiskGallery(Gallery):
     def damaged(self) -> frozenset[str]:
         """Ids of crops that are stored but not served, because their embedding is damaged."""
         self._require_open()
-        return frozenset(self._in_memory().damaged)
+        return frozenset(self.memory.rows().damaged)
 
     def holds(self, digests: Collection[str]) -> bool:
         """Whether a crop has one of these digests, or the gallery cannot tell."""
@@ -269,7 +267,7 @@ class DiskGallery(Gallery):
         self._require_open()
         rules.check_count("top_k", top_k)
         queries = unit_rows(embeddings, None, self.dimension, lambda row: f"query {row}")
-        return self._in_memory().nearest(queries, top_k, where)
+        return self.memory.rows().nearest(queries, top_k, where)
 
     @override
     def scan_standardised(
@@ -297,7 +295,7 @@ class DiskGallery(Gallery):
             identities=counts.identities,
             cameras=counts.cameras,
             bytes_on_disk=size_of(self.versions.folder),
-            damaged=0 if (memory := self._memory) is None else len(memory.damaged),
+            damaged=0 if (memory := self.memory.present) is None else len(memory.damaged),
             pictures=counts.pictures,
             **asdict(self.options),
             oldest=counts.oldest,
@@ -324,7 +322,7 @@ class DiskGallery(Gallery):
 
     def stand_by(self) -> None:
         """Load the rows into memory now, so that the first search need not wait."""
-        self._in_memory()
+        self.memory.rows()
 
     def replaced(self) -> DiskGallery:
         """Stop serving this version but keep it; threads that still hold it may continue reading.
@@ -345,7 +343,7 @@ class DiskGallery(Gallery):
             return
         self._state = state
         if state != "replaced":
-            self._memory = None
+            self.memory.let_go()
         with suppress(ReidError) if state != "closed" else nullcontext():
             self.database.close()
 
@@ -355,11 +353,18 @@ class DiskGallery(Gallery):
             for version in (*self._beside(), self):
                 version.database.compact()
 
-    def tidy(self) -> None:
-        """Compact every version that is due."""
+    def tidy(self, idle_seconds: float) -> None:
+        """Compact every version that is due, and let go of those that nobody uses.
+
+        Args:
+            idle_seconds: a version beside the served one leaves memory if nobody has searched or
+                filled it for so long.
+        """
         with self.changing():
             for version in (*self._beside(), self):
                 version.database.tidy()
+                if version is not self:
+                    version.memory.rest(idle_seconds)
 
     def close(self) -> None:
         """Finish the write in progress and close every version's file."""
@@ -374,7 +379,7 @@ class DiskGallery(Gallery):
             where: the filter.
             served: the version that is served; it decides about the crops it holds.
         """
-        known = served._in_memory()
+        known = served.memory.rows()
         found = self.database.matching(where).crop_ids
         return {crop_id for crop_id in found if crop_id not in known}
 
@@ -402,40 +407,28 @@ class DiskGallery(Gallery):
             self._erase_in_parts(crop_ids[middle:])
 
     def _erase(self, crop_ids: Sequence[str], *, sparing: bool = False) -> None:
+        memory, draft = self.memory.present, None
         try:
-            draft = None if self._memory is None else self._memory.rows.removing(crop_ids)
+            draft = None if memory is None else memory.rows.removing(crop_ids)
         except MemoryError:  # an erasure must not fail for that: the rows are read again later
-            self._memory = draft = None
+            self.memory.let_go()
         self.database.erase(crop_ids, sparing=sparing)
         if draft is not None:
-            self._show(draft, crop_ids)
+            self.memory.show(draft, crop_ids)
 
     def _describe(self, crops: Sequence[Crop]) -> int:
         changed = self._rows.redescribed(crops)
         if changed:
             draft = self._rows.describing(changed)
             self.database.describe(changed)
-            self._show(draft)
+            self.memory.show(draft)
         return len(changed)
-
-    def _show(self, draft: Draft, sound: Sequence[str] = ()) -> None:
-        """Show queries what was committed; the write has succeeded, so this must not fail."""
-        if self._memory is None:
-            return
-        try:
-            self._memory.rows.show(draft)
-            self._memory.damaged.difference_update(sound)
-        except BaseException as error:
-            self._memory = None
-            _log.warning("gallery %r is read again from its file: %r", self.name, error)
-            if not isinstance(error, Exception):
-                raise
 
     def _beside(self) -> tuple[DiskGallery, ...]:
         return tuple(self.versions.kept.values()) if self.served else ()
 
     def _counts(self) -> Counts:
-        memory = self._memory
+        memory = self.memory.present
         if memory is None:
             try:
                 return self.database.counts()
@@ -446,21 +439,7 @@ class DiskGallery(Gallery):
 
     @property
     def _rows(self) -> LiveRows:
-        return self._in_memory().rows
-
-    def _in_memory(self) -> LoadedRows:
-        memory = self._memory
-        if memory is None:
-            with self.versions.lock:
-                memory = self._memory = self._memory or self._load()
-        return memory
-
-    def _load(self) -> LoadedRows:
-        self._require_open()
-        with uncollected():
-            gpu, allocation = self.versions.gpu, self.versions.allocation
-            stored = self.database.load(allocation)
-            return LoadedRows.of(self.name, stored, self.dimension, gpu, allocation)
+        return self.memory.rows().rows
 
     def _require_reserve(self) -> None:
         """Refuse new crops while the disk space reserved for erasures is in use."""

@@ -57,6 +57,8 @@ class DiskGalleryStore(GalleryStore):
             CPU.
         embeddings: where the embeddings of the galleries live meanwhile. ``disk`` maps files in
             ``root``, of which the system keeps in memory what fits.
+        idle_seconds: a version beside the served one leaves memory at the next :meth:`tidy` if
+            nobody has searched or filled it for so long.
 
     Raises:
         Unavailable: the folder cannot be used, another process serves it, or there is no GPU.
@@ -69,8 +71,10 @@ class DiskGalleryStore(GalleryStore):
         *,
         device: Literal["auto", "cuda", "cpu"] = "auto",
         embeddings: Literal["memory", "disk"] = "memory",
+        idle_seconds: float = 900.0,
     ) -> None:
         self._device = resolve_device(device)
+        self._idle_seconds = idle_seconds
         self._gpu = Gpu(required=device == "cuda") if self._device == "cuda" else None
         self._allocation = OnDisk(root) if embeddings == "disk" else IN_MEMORY
         self._root = root
@@ -292,7 +296,7 @@ class DiskGalleryStore(GalleryStore):
         self._reserve.keep()
         for name, gallery in sorted(self._catalogue.served.copy().items()):
             try:
-                gallery.tidy()
+                gallery.tidy(self._idle_seconds)
             except ReidError as error:
                 _log.warning("gallery %r: compaction is postponed: %s", name, error)
 

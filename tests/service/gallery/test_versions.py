@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from waiting import always_set
 from service.errors import Conflict, NotFound, Unavailable
 from service.gallery.base import Crop, Filter, GalleryOptions
 from service.gallery.disk import folders
+from service.gallery.disk.store import DiskGalleryStore
 
 OLD, NEW = "a" * 64, "b" * 64
 EVERYTHING = Filter()
@@ -206,3 +208,46 @@ def test_a_broken_pointer_is_reported(filled, reopen, folder):
     (folder / "current").write_text("../../lock\n")
     with pytest.raises(Unavailable, match="is not the name of a database"):
         reopen().open("g")
+
+
+def in_memory(gallery):
+    return gallery.memory.present is not None
+
+
+@pytest.mark.parametrize(("idle_seconds", "kept"), [(0.0, False), (3600.0, True)])
+def test_a_version_that_nobody_uses_leaves_memory_and_loses_nothing(tmp_path, idle_seconds, kept):
+    with closing(DiskGalleryStore(tmp_path / "data", idle_seconds=idle_seconds)) as store:
+        served = store.create("g", OLD, 4)
+        served.upsert([Crop("a"), Crop("b")], np.eye(4, dtype=np.float32)[:2])
+        other = store.begin_model("g", NEW, 4)
+        other.upsert([Crop("a")], np.eye(4, dtype=np.float32)[:1])
+        store.tidy()
+        assert in_memory(served)
+        assert in_memory(other) == kept
+        assert other.query(np.eye(4, dtype=np.float32)[:1], 5, EVERYTHING)[0][0].crop.crop_id == "a"
+        store.tidy()
+        other.upsert([Crop("b")], np.eye(4, dtype=np.float32)[1:2])
+        store.tidy()
+        served.delete(Filter(crop_ids=frozenset({"a"})))
+        assert ids(other) == ids(served) == ["b"]
+        store.tidy()
+        assert store.switch_model("g", NEW, lambda *_: None) is other
+        store.tidy()
+        assert in_memory(other)  # it is served now
+        assert [one.crop.crop_id for one in other.query(np.eye(4)[1:2], 5, EVERYTHING)[0]] == ["b"]
+
+
+def test_a_version_in_use_is_not_idle(tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("service.gallery.disk.memory_copy.time.monotonic", lambda: clock[0])
+    with closing(DiskGalleryStore(tmp_path / "data", idle_seconds=100.0)) as store:
+        store.create("g", OLD, 4)
+        other = store.begin_model("g", NEW, 4)
+        other.upsert([Crop("a")], np.eye(4, dtype=np.float32)[:1])
+        for clock[0] in (90.0, 180.0):
+            other.query(np.eye(4, dtype=np.float32)[:1], 5, EVERYTHING)
+            store.tidy()
+            assert in_memory(other)
+        for clock[0], here in ((279.0, True), (280.0, False)):
+            store.tidy()
+            assert in_memory(other) == here

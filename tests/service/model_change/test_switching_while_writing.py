@@ -365,8 +365,8 @@ def test_a_crop_is_embedded_again_if_its_gallery_was_switched_meanwhile(station,
 def test_a_damaged_row_of_one_version_is_not_deleted_from_the_other(station):
     begin(station)
     served = versions_of(station)[0]
-    served._in_memory().rows.remove(["red-c1"])
-    served._in_memory().damaged.add("red-c1")  # as after a start
+    served.memory.rows().rows.remove(["red-c1"])
+    served.memory.rows().damaged.add("red-c1")  # as after a start
     assert switch(station).status_code == 200
     assert "red-c1" in station.crop_ids("station")
     assert station.http.get("/galleries/station/pictures/red-c1").content == CROPS["red-c1"]
