@@ -162,6 +162,16 @@ class Parts:
                 log.warning("%s", mismatch)
 
 
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What is opened outside the process, and closed with the service: models and galleries."""
+
+    shelf: ModelShelf
+    detection: Detection
+    cutter: PersonCutter
+    store: GalleryStore
+
+
 def open_parts(
     settings: Settings,
     embedder: Embedder | None = None,
@@ -186,8 +196,21 @@ def open_parts(
     metrics = Metrics()
     executors = Executors(metrics.count_failure)
     shelf = open_shelf(settings, metrics, embedder)
-    detection, cutter = prepare_detection(settings, metrics, executors)
-    store = store or _open_store(settings)
+    detecting = prepare_detection(settings, metrics, executors)
+    opened = _Opened(shelf, *detecting, store or _open_store(settings))
+    readiness = Readiness(partial(_look, opened, executors), clock)
+    return _observed(_connect(settings, opened, executors, readiness, metrics))
+
+
+def _connect(
+    settings: Settings,
+    opened: _Opened,
+    executors: Executors,
+    readiness: Readiness,
+    metrics: Metrics,
+) -> Parts:
+    """Build every part from those that it works with."""
+    shelf, store, cutter = opened.shelf, opened.store, opened.cutter
     arrivals = Arrivals()
     enroller = Enroller(store, shelf, executors, arrivals)
     alerts = _open_alerts(settings, Judge(store, shelf), arrivals, metrics)
@@ -197,10 +220,10 @@ def open_parts(
     runners = Runners(settings, store, shelf, arrivals, corrections, model_change)
     board = _open_board(settings, runners, bridge, metrics)
     erasure = Erasure(store, board, alerts)
-    parts = Parts(
+    return Parts(
         settings=settings,
         shelf=shelf,
-        detection=detection,
+        detection=opened.detection,
         cutter=cutter,
         store=store,
         searcher=Searcher(store, shelf, executors.reads, executors.heavy),
@@ -214,10 +237,9 @@ def open_parts(
         model_change=model_change,
         repeating=_repeating(settings, erasure, shelf, executors, metrics),
         executors=executors,
-        readiness=Readiness(partial(_look, shelf, store, executors), clock),
+        readiness=readiness,
         metrics=metrics,
     )
-    return _observed(parts)
 
 
 def _open_board(settings: Settings, runners: Runners, bridge: Bridge, metrics: Metrics) -> JobBoard:
@@ -259,10 +281,10 @@ def _observed(parts: Parts) -> Parts:
     return parts
 
 
-async def _look(shelf: ModelShelf, store: GalleryStore, executors: Executors) -> None:
+async def _look(opened: _Opened, executors: Executors) -> None:
     """Do what a request would do: run the network and check that the disk accepts writes."""
-    await shelf.running.intake.probe()
-    if not await executors.bookkeeping.run(store.writable):
+    await opened.shelf.running.intake.probe()
+    if not await executors.bookkeeping.run(opened.store.writable):
         raise Unavailable("the data folder accepts no writes", retry_after=10)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import re
 import subprocess
@@ -170,3 +171,15 @@ def test_every_benchmark_is_described(document):
     text = (ROOT / document).read_text(encoding="utf-8")
     scripts = {path.name for path in (ROOT / "benchmarks").glob("*.py")}
     assert scripts == set(re.findall(r"\b(\w+\.py)\b", text)), f"{document} is out of step"
+
+
+def test_no_function_exceeds_50_lines(files):
+    found = [
+        f"{path.relative_to(ROOT)}: {node.name} has {length} lines"
+        for path in files
+        if path.suffix == ".py"
+        for node in ast.walk(ast.parse(text_of(path)))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (length := (node.end_lineno or 0) - node.lineno + 1) > 50
+    ]
+    assert not found

@@ -997,12 +997,6 @@ def test_record_the_animation(chromium, tmp_path):
         keep(2600)
         visited.check()
     first, *others = frames
-    first.save(
-        Path(os.environ["PAGE_SCREENSHOTS"]) / "page.webp",
-        save_all=True,
-        append_images=others,
-        duration=milliseconds,
-        loop=0,
-        quality=70,
-        method=6,
-    )
+    path = Path(os.environ["PAGE_SCREENSHOTS"]) / "page.webp"
+    moving = {"save_all": True, "append_images": others, "duration": milliseconds, "loop": 0}
+    first.save(path, **moving, quality=70, method=6)

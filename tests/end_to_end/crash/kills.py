@@ -99,13 +99,17 @@ def run_kills(
             report.kills += 1
             report.problems += [failure for client in clients for failure in client.failures]
             if report.kills < kills and rng.random() < DURING_START:
-                served.start()
-                time.sleep(rng.uniform(0, 2 * report.slowest_start))
-                served.kill()
-                report.kills += 1
-                report.kills_while_starting += 1
+                _kill_while_starting(served, report, rng)
     finally:
         served.kill()
+
+
+def _kill_while_starting(served: Served, report: KillReport, rng: random.Random) -> None:
+    served.start()
+    time.sleep(rng.uniform(0, 2 * report.slowest_start))
+    served.kill()
+    report.kills += 1
+    report.kills_while_starting += 1
 
 
 def _start(served: Served, report: KillReport) -> None:
