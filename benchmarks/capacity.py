@@ -4,12 +4,15 @@ For each size the script writes a gallery of made-up embeddings, as an import of
 leaves it, starts the service on it in a separate process, and searches for stored crops over HTTP;
 a picture would take the time of ``embed_ms`` more. With ``--embeddings disk`` the embeddings live
 in mapped files; a limit on the memory of the script's control group then shows how fast a machine
-with less memory is. A share of 2 % of the crops reaches ``min_score``, as 1 to 4 % do with the
-shipped model's threshold. Stored pictures would only add their bytes to the disk.
+with less memory is. With ``--milvus`` the gallery lives in a Milvus, whose exact index searches it;
+``--milvus lite`` runs one beside the service, whose memory counts then. A share of 2 % of the crops
+reaches ``min_score``, as 1 to 4 % do with the shipped model's threshold. Stored pictures would only
+add their bytes to the disk.
 
 ::
 
     python benchmarks/capacity.py --crops 100000 1000000 --folder FOLDER_WITH_12_GB
+    python benchmarks/capacity.py --crops 100000 --milvus http://host:19530
 
 The last line is one JSON object.
 """
@@ -24,20 +27,24 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import httpx
 import numpy as np
 from galleries.made_up import People
 from gallery_start import crop
+from numpy.typing import NDArray
 from serving.process import resident_mib, serving
 
 from service.cli.tables import table
+from service.gallery.base import Crop
 from service.gallery.disk.store import DiskGalleryStore
-from service.model.manifest import read_manifest
+from service.model.manifest import Manifest, read_manifest
 from service.settings import Settings
 from service.testing import solid
 
@@ -80,7 +87,13 @@ def main() -> None:
     names = list(points[0])
     print(table(names, [[str(point[name]) for name in names] for point in points]))
     print(
-        json.dumps({"benchmark": "capacity", "embeddings": arguments.embeddings, "points": points})
+        json.dumps(
+            {
+                "benchmark": "capacity",
+                "embeddings": "milvus" if arguments.milvus else arguments.embeddings,
+                "points": points,
+            }
+        )
     )
 
 
@@ -94,19 +107,20 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--embeddings", choices=["memory", "disk"], default="memory", help="where they live"
     )
+    parser.add_argument("--milvus", metavar="URI", help="of a Milvus, or lite; default: none")
     parser.add_argument("--model", type=Path, default=Settings().model, help="model folder")
     return parser.parse_args()
 
 
 def measured(data: Path, crops: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """Fill a gallery, serve it, and measure what it needs."""
-    model, searches, embeddings = arguments.model, arguments.searches, arguments.embeddings
+    model, searches, settings = arguments.model, arguments.searches, settings_of(data, arguments)
     print(f"{crops} crops: writing", file=sys.stderr)
-    asked = fill(data, crops, model, embeddings)
+    asked = fill(data, crops, model, settings)
     size = sum(path.stat().st_size for path in data.rglob("*") if path.is_file())
     print(f"{crops} crops: searching", file=sys.stderr)
     with (
-        serving(model, data, embeddings=embeddings) as service,
+        serving(model, data, **settings) as service,
         httpx.Client(base_url=service.url, timeout=120) as http,
     ):
         point: dict[str, Any] = {
@@ -143,32 +157,68 @@ def processor_seconds(pid: int) -> float:
 
 
 def gigabytes(pid: int, which: str = "VmRSS") -> float:
-    return round(resident_mib(pid, which) * 2**20 / 1e9, 2)
+    """Memory of a process and those that it started, such as a Milvus beside it."""
+    return round(sum(resident_mib(each, which) for each in family(pid)) * 2**20 / 1e9, 2)
+
+
+def family(pid: int) -> list[int]:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(member for child in children for member in family(int(child)))]
 
 
 # ---- the gallery
 
 
-def fill(data: Path, crops: int, model: Path, embeddings: Literal["memory", "disk"]) -> Asked:
+def settings_of(data: Path, arguments: argparse.Namespace) -> dict[str, str]:
+    """What tells the service where the gallery lives."""
+    match arguments.milvus:
+        case None:
+            return {"embeddings": arguments.embeddings}
+        case "lite":
+            return {"milvus_uri": str(data / "milvus.db")}
+        case uri:
+            return {"milvus_uri": uri}
+
+
+@contextmanager
+def writing(
+    data: Path, manifest: Manifest, settings: dict[str, str]
+) -> Iterator[Callable[[list[Crop], NDArray[np.float32]], object]]:
+    """Create the gallery; yields what stores crops in it."""
+    made = (GALLERY, manifest.sha256, manifest.dimension)
+    if "milvus_uri" in settings:
+        from service.gallery.milvus.store import MilvusGalleryStore  # noqa: PLC0415 - an extra
+
+        with closing(MilvusGalleryStore(settings["milvus_uri"])) as milvus:
+            yield milvus.create(*made).upsert
+        if Path(settings["milvus_uri"]).exists():  # one beside this process: the service's now
+            from milvus_lite.server_manager import server_manager_instance  # noqa: PLC0415
+
+            server_manager_instance.release_server(settings["milvus_uri"])
+    else:
+        with closing(DiskGalleryStore(data, device="cpu")) as store:
+            # Past the rows in memory, which need not follow: the service reads them again.
+            yield partial(store.create(*made).database.upsert, pictures=None)
+
+
+def fill(data: Path, crops: int, model: Path, settings: dict[str, str]) -> Asked:
     """Write the gallery; return what to search for."""
     manifest = read_manifest(model)
     rng = np.random.default_rng(0)
     people = People.draw(crops // CROPS_OF_A_PERSON + 1, CAMERAS, manifest.dimension, seed=1)
-    store, reached = DiskGalleryStore(data, device="cpu", embeddings=embeddings), []
-    gallery = store.create(GALLERY, manifest.sha256, manifest.dimension)
-    queries = np.empty((0, manifest.dimension), np.float32)
-    for start in range(0, crops, BATCH):
-        numbers = np.arange(start, min(start + BATCH, crops))
-        person = numbers % len(people.people)
-        rows = people.embeddings(person, numbers % CAMERAS, rng)
-        queries = queries if len(queries) else rows[:QUERIES]
-        reached.append(rows @ queries.T)
-        described = [
-            replace(crop(number), identity=f"{who:06d}")
-            for number, who in zip(numbers.tolist(), person, strict=True)
-        ]
-        gallery.database.upsert(described, rows, None)
-    store.close()
+    queries, reached = np.empty((0, manifest.dimension), np.float32), []
+    with writing(data, manifest, settings) as write:
+        for start in range(0, crops, BATCH):
+            numbers = np.arange(start, min(start + BATCH, crops))
+            person = numbers % len(people.people)
+            rows = people.embeddings(person, numbers % CAMERAS, rng)
+            queries = queries if len(queries) else rows[:QUERIES]
+            reached.append(rows @ queries.T)
+            described = [
+                replace(crop(number), identity=f"{who:06d}")
+                for number, who in zip(numbers.tolist(), person, strict=True)
+            ]
+            write(described, rows)
     least = float(np.quantile(np.concatenate(reached), 1 - REACHING))
     return Asked([crop(number).crop_id for number in range(QUERIES)], least)
 
