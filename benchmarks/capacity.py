@@ -136,8 +136,10 @@ def measured(data: Path, crops: int, arguments: argparse.Namespace) -> dict[str,
             "reranked_ms": median_ms(lambda: search(http, asked, rerank=True), searches),
             "searches_per_second": rate(service.url, asked, searches),
         }
-        most = {"most_memory_gb": gigabytes(service.pid, "VmHWM")}
-        return point | most | {"memory_without_files_gb": gigabytes(service.pid, "RssAnon")}
+        point["most_memory_gb"] = gigabytes(service.pid, "VmHWM")
+        point["memory_without_files_gb"] = gigabytes(service.pid, "RssAnon")
+        http.delete(f"/galleries/{GALLERY}").raise_for_status()  # a Milvus would keep it
+        return point
 
 
 def seconds_until_idle(pid: int) -> float:

@@ -411,6 +411,7 @@ class DiskGallery(Gallery):
         try:
             draft = None if memory is None else memory.rows.removing(crop_ids)
         except MemoryError:  # an erasure must not fail for that: the rows are read again later
+            memory = None
             self.memory.let_go()
         self.database.erase(crop_ids, sparing=sparing)
         if draft is not None:
