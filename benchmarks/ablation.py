@@ -54,6 +54,7 @@ ALL_JOINED: dict[str, Any] = {"clustering.link_first": 0.25, "clustering.link_la
 LEVERS: tuple[tuple[str, dict[str, Any]], ...] = (
     (BASE, {}),
     ("average-pooling", {"model.pooling": "average"}),
+    ("last-stride-1", {"model.last_stride": 1}),
     (
         "no-colour-changes",
         {
