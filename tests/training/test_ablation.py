@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,15 +13,10 @@ from scipy import stats
 from training.core.config import read_config
 from training.run.ignored import refuse_ignored
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-
 
 @pytest.fixture
-def ablation(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import ablation
-
-    return ablation
+def ablation(import_benchmark):
+    return import_benchmark("ablation")
 
 
 BASE = {1: 0.30, 2: 0.40, 3: 0.35}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 
 import pytest
 from tiny_run import SMALLEST, as_arguments
@@ -15,15 +14,10 @@ from service.errors import InvalidInput
 from training.core.checkpoint import load_checkpoint
 from training.core.config import read_config
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-
 
 @pytest.fixture
-def ceiling(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import ceiling
-
-    return ceiling
+def ceiling(import_benchmark):
+    return import_benchmark("ceiling")
 
 
 @pytest.fixture

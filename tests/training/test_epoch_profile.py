@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 pytest.importorskip("torch", reason="the train extra is not installed")
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-
 
 @pytest.fixture
-def profile(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import epoch_profile
-
-    return epoch_profile
+def profile(import_benchmark):
+    return import_benchmark("epoch_profile")
 
 
 @pytest.fixture

@@ -15,15 +15,10 @@ pytest.importorskip("torch", reason="the training extra is not installed")
 
 from training.data.datasets import DataSource, read_dataset
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-
 
 @pytest.fixture
-def intra_camera(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import intra_camera
-
-    return intra_camera
+def intra_camera(import_benchmark):
+    return import_benchmark("intra_camera")
 
 
 def test_tracks_are_persons_in_one_camera_and_training_identities_are_left_out(
