@@ -93,7 +93,7 @@ def quantise_model(
         crops = _training_crops(datasets, network)
         every = [load_held_out(each, network) for each in (*datasets, *options.only_measured)]
         file = folder / manifest.file
-        record = _quantise(model, network, crops, file, options.least_cosine)
+        record = _quantise(model, manifest, network, crops, file, options.least_cosine)
         quantised = open_onnx(file, manifest)
         compared = crops[:_BATCH]
         check_parity(quantised.embed(compared), quantised, compared, between="batches")
@@ -133,10 +133,14 @@ def _training_crops(datasets: Sequence[Dataset], network: OnnxEmbedder) -> Crops
 
 
 def _quantise(
-    model: Path, network: OnnxEmbedder, crops: Crops, file: Path, least_cosine: float
+    model: Path,
+    manifest: Manifest,
+    network: OnnxEmbedder,
+    crops: Crops,
+    file: Path,
+    least_cosine: float,
 ) -> Quantisation:
     """Quantise all but as few first convolutions as possible."""
-    manifest = read_manifest(model)
     source = model / manifest.file
     measured, held_back = np.array_split(crops, 2)
     expected = network.embed(held_back)
